@@ -1,0 +1,1 @@
+"""lcframework: light curves of blended point sources from wide-field images."""

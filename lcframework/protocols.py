@@ -62,9 +62,7 @@ class SourceExtractor(Protocol):
 class PlateSolver(Protocol):
     """Finds a frame's WCS."""
 
-    def solve(
-        self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint
-    ) -> PlateSolution | NotSolved:
+    def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return a solution, or why there is none."""
 
 

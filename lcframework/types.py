@@ -121,9 +121,7 @@ class TableSchema:
             Naming the plugin and each column that is missing, or the rows that share one identity.
         """
         if not isinstance(table, Table):
-            raise PluginError(
-                f"{who} returned a {type(table).__name__} where a {self.name} table is expected"
-            )
+            raise PluginError(f"{who} returned a {type(table).__name__} where a {self.name} table is expected")
         missing = [c.name for c in self.columns if c.required and c.name not in table.colnames]
         if missing:
             raise PluginError(
@@ -173,9 +171,7 @@ STARS = TableSchema(
 MAGNITUDES = TableSchema(
     "magnitudes",
     (
-        Column(
-            "source_id", "", "as in the star table that was asked for; stars without a magnitude are left out"
-        ),
+        Column("source_id", "", "as in the star table that was asked for; stars without a magnitude are left out"),
         Column("mag", "mag", "in the band asked for"),
         Column("mag_err", "mag", "one sigma"),
         Column("colour", "mag", "a colour of the star, of which meta['colour'] is the name", required=False),
@@ -362,9 +358,7 @@ class PSF:
     amplitude: Floats = attrs.field(factory=lambda: np.zeros(0))  # (n,) e-/s of each star
     offset: Floats = attrs.field(factory=lambda: np.zeros((0, 2)))  # (n, 2) fitted, from the stamp's centre
     star_chi2: Floats = attrs.field(factory=lambda: np.zeros(0))  # (n,) reduced
-    outliers: Bools = attrs.field(
-        factory=lambda: np.zeros((0, 0, 0), bool)
-    )  # (n, ny, nx) found in the residuals
+    outliers: Bools = attrs.field(factory=lambda: np.zeros((0, 0, 0), bool))  # (n, ny, nx) found in the residuals
     residuals: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (n, ny, nx) data - model, e-/s
     loss_history: Floats = attrs.field(factory=lambda: np.zeros(0))
     rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of a star left out: why
@@ -486,9 +480,7 @@ class RoiFit:
 
     flux: Floats  # (e, k) e-/s
     covariance: Floats  # (e, k, k) random, from the pixels' noise alone
-    common_covariance: (
-        Floats  # (e, k, k) moves all epochs of a source together; not to be added to `covariance`
-    )
+    common_covariance: Floats  # (e, k, k) moves all epochs of a source together; not to be added to `covariance`
     offset: Floats  # (k, 2) fitted (xi, eta) arcsec
     offset_covariance: Floats  # (2k, 2k) arcsec^2, in the order xi_1, eta_1, xi_2, ...
     translation: Floats  # (e, 2) pixels, beyond `transform`
