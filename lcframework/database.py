@@ -1,0 +1,378 @@
+"""Tables, engine and sessions. The driver alone writes here; workers hand it records.
+
+The schema is part of the interface: names of tables and columns are what users query.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlmodel import Field, Session, SQLModel, create_engine
+
+from lcframework.types import NeedMissing
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "database.sqlite3"
+
+
+class Frame(SQLModel, table=True):
+    """One row a raw file that was found."""
+
+    __tablename__ = "frames"
+
+    id: int | None = Field(default=None, primary_key=True)
+    original_image_path: str = Field(unique=True, index=True)
+    key: str = Field(unique=True)
+    raw_size: int = 0
+    raw_mtime_ns: int = Field(default=0, sa_type=sa.BigInteger)
+    raw_digest: str = ""
+    image_relpath: str | None = None
+    sources_relpath: str | None = None
+    wcs_relpath: str | None = None
+    band: str = ""
+    instrument: str = Field(default="", index=True)
+    mjd: float | None = Field(default=None, index=True)
+    mjd_start: float | None = None
+    mjd_end: float | None = None
+    time_source: str | None = None
+    exptime: float | None = None
+    gain: float | None = None
+    read_noise: float | None = None
+    saturation: float | None = None
+    width: int | None = None
+    height: int | None = None
+    plate_solved: bool = False
+    attempted_plate_solve: bool = False
+    solver: str | None = None
+    wcs_matched: int | None = None
+    wcs_rms_pixels: float | None = None
+    pixel_scale: float | None = None
+    angle_to_north: float | None = None
+    seeing_pixels: float | None = None
+    seeing_arcseconds: float | None = None
+    ellipticity: float | None = None
+    sky_level_electron_per_second: float | None = None
+    background_rms_electron_per_second: float | None = None
+    sun_altitude: float | None = None
+    moon_phase: float | None = None
+    roi_in_footprint: bool = False
+    eliminated: bool = False
+    comment: str = ""
+    flags: int = 0
+
+
+class RoiInFrame(SQLModel, table=True):
+    """Where a region lies in a frame, and how the sky stood."""
+
+    __tablename__ = "rois_in_frames"
+
+    frame_id: int = Field(primary_key=True, foreign_key="frames.id")
+    roi: str = Field(primary_key=True)
+    roi_in_footprint: bool = False
+    x: float | None = None
+    y: float | None = None
+    bjd_tdb: float | None = None
+    airmass: float | None = None
+    altitude: float | None = None
+    azimuth: float | None = None
+    degrees_to_moon: float | None = None
+
+
+class FrameFootprint(SQLModel, table=True):
+    """The polygon that a frame covers, (ra, dec) degrees."""
+
+    __tablename__ = "footprints"
+
+    frame_id: int = Field(primary_key=True, foreign_key="frames.id")
+    polygon: list[list[float]] = Field(sa_type=sa.JSON)
+
+
+class CombinedFootprint(SQLModel, table=True):
+    """The sky from which reference stars are taken: what stars, PSFs and coefficients belong to."""
+
+    __tablename__ = "combined_footprint"
+
+    hash: str = Field(primary_key=True)
+    strategy: str
+    rois: list[str] = Field(sa_type=sa.JSON)
+    ra: float
+    dec: float
+    radius: float
+    region: list[list[float]] | None = Field(default=None, sa_type=sa.JSON)
+    common: list[list[float]] = Field(default_factory=list, sa_type=sa.JSON)
+    total: list[list[list[float]]] = Field(default_factory=list, sa_type=sa.JSON)
+    active: bool = True
+
+
+class Star(SQLModel, table=True):
+    """A reference star; its letter is given once and never reused."""
+
+    __tablename__ = "stars"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    gaia_id: str = Field(primary_key=True)
+    name: str
+    ra: float
+    dec: float
+    pmra: float
+    pmdec: float
+    ref_epoch: float
+    magnitude: float
+    bp: float | None = None
+    rp: float | None = None
+    distance_to_roi_arcsec: float = 0.0
+    active: bool = True
+    comment: str = ""
+
+
+class StarInFrame(SQLModel, table=True):
+    """A star that a frame covers, and whether its stamp serves."""
+
+    __tablename__ = "stars_in_frames"
+
+    frame_id: int = Field(primary_key=True)
+    combined_footprint_hash: str = Field(primary_key=True)
+    gaia_id: str = Field(primary_key=True)
+    x: float
+    y: float
+    usable: bool = True
+    masked_fraction: float | None = None
+    saturated: bool = False
+    signal_to_noise: float | None = None
+    comment: str = ""
+
+
+class CatalogStarPhotometry(SQLModel, table=True):
+    """A survey's magnitude of a star."""
+
+    __tablename__ = "catalog_star_photometry"
+
+    catalog: str = Field(primary_key=True)
+    band: str = Field(primary_key=True)
+    gaia_id: str = Field(primary_key=True)
+    mag: float
+    mag_err: float
+    system: str = ""
+    colour: float | None = None
+
+
+class PsfRow(SQLModel, table=True):
+    """A frame's PSF."""
+
+    __tablename__ = "PSFs"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    frame_id: int = Field(primary_key=True)
+    psf_ref: str
+    path: str
+    chi2: float
+    subsampling_factor: int
+    stars: str
+    status: str
+    evaluations: int = 0
+    comment: str = ""
+
+
+class StarFlux(SQLModel, table=True):
+    """A star's flux in a frame, e-/s."""
+
+    __tablename__ = "star_flux_in_frame"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    frame_id: int = Field(primary_key=True)
+    gaia_id: str = Field(primary_key=True)
+    psf_ref: str
+    flux: float
+    flux_uncertainty: float
+    x: float
+    y: float
+    x_offset: float
+    y_offset: float
+    x_uncertainty: float
+    y_uncertainty: float
+    background: float
+    chi2: float
+    status: str
+    masked_outliers: int = 0
+
+
+class NormalizationCoefficient(SQLModel, table=True):
+    """A frame's relative transparency within its footprint, instrument and band."""
+
+    __tablename__ = "normalization_coefficients"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    frame_id: int = Field(primary_key=True)
+    instrument: str
+    band: str
+    coefficient: float
+    coefficient_uncertainty: float
+    scatter: float
+    stars: int
+
+
+class StarLevel(SQLModel, table=True):
+    """A star's mean normalised flux; `gauge_level` anchors the scale when frames are added."""
+
+    __tablename__ = "star_levels"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    instrument: str = Field(primary_key=True)
+    band: str = Field(primary_key=True)
+    gaia_id: str = Field(primary_key=True)
+    level: float
+    level_error: float
+    intrinsic_scatter: float
+    gauge_level: float | None = None
+    comment: str = ""
+
+
+class AbsoluteZeropoint(SQLModel, table=True):
+    """The magnitude of 1 e-/s after normalization."""
+
+    __tablename__ = "absolute_zeropoints"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    instrument: str = Field(primary_key=True)
+    band: str = Field(primary_key=True)
+    catalog: str
+    catalog_band: str
+    system: str
+    zeropoint: float
+    zeropoint_uncertainty: float
+    scatter: float
+    stars: int
+    colour: str = ""
+    colour_term: float = 0.0
+    colour_term_uncertainty: float = 0.0
+    reference_colour: float = 0.0
+
+
+class Product(SQLModel, table=True):
+    """What a unit of a stage made, or why it could not; its fingerprint says from what."""
+
+    __tablename__ = "products"
+
+    stage: str = Field(primary_key=True)
+    unit: str = Field(primary_key=True)
+    fingerprint: str
+    components: dict[str, Any] = Field(sa_type=sa.JSON)
+    state: str
+    reason: str = ""
+    path: str = ""
+    run_id: int | None = None
+    seconds: float = 0.0
+
+
+class Run(SQLModel, table=True):
+    """One call of ``lcf run``."""
+
+    __tablename__ = "runs"
+
+    id: int | None = Field(default=None, primary_key=True)
+    started: dt.datetime
+    finished: dt.datetime | None = None
+    version: str = ""
+    stages: str = ""
+    outcome: str = "running"
+    units_done: int = 0
+    units_unusable: int = 0
+    units_failed: int = 0
+    message: str = ""
+    settings: str = ""
+
+
+@attrs.frozen
+class Update:
+    """Set columns of the rows that match."""
+
+    table: str
+    where: dict[str, Any]
+    values: dict[str, Any]
+
+
+@attrs.frozen
+class Replace:
+    """Delete the rows that match, then insert these."""
+
+    table: str
+    where: dict[str, Any]
+    rows: list[dict[str, Any]] = attrs.field(factory=list)
+
+
+Record = Update | Replace
+
+
+def apply(session: Session, records: Sequence[Record]) -> None:
+    """Carry out records inside the session's transaction."""
+    for record in records:
+        table = SQLModel.metadata.tables[record.table]
+        condition = sa.and_(sa.true(), *(table.c[k] == v for k, v in record.where.items()))
+        if isinstance(record, Update):
+            session.execute(sa.update(table).where(condition).values(**record.values))
+        else:
+            session.execute(sa.delete(table).where(condition))
+            if record.rows:
+                session.execute(sa.insert(table), record.rows)
+
+
+def columns(table: str) -> list[str]:
+    """Return a table's columns."""
+    return [c.name for c in SQLModel.metadata.tables[table].columns]
+
+
+def open_engine(url: str, workdir: Path) -> Engine:
+    """Connect to the project's database and make its tables where they are missing.
+
+    Parameters
+    ----------
+    url : str
+        An SQLAlchemy URL; empty for ``database.sqlite3`` in the workdir.
+    workdir : Path
+        The project's folder of products.
+
+    Raises
+    ------
+    NeedMissing
+        Where the server can't be reached, or its driver is not installed.
+    """
+    if url:
+        engine = _open_server(url)
+    else:
+        engine = create_engine(f"sqlite:///{workdir / FILE_NAME}", connect_args={"timeout": 30})
+        sa.event.listen(engine, "connect", _sqlite_pragmas)
+    try:
+        SQLModel.metadata.create_all(engine)
+    except sa.exc.OperationalError as error:
+        raise NeedMissing(f"the database {engine.url!r} can't be opened: {error.orig}") from None
+    return engine
+
+
+def _open_server(url: str) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True)
+    except sa.exc.ArgumentError:
+        raise NeedMissing(
+            f'[project] database = "{url}" is not a database URL; e.g. "postgresql+psycopg://user@host/name"'
+        ) from None
+    except ModuleNotFoundError as error:
+        raise NeedMissing(
+            f'[project] database = "{url}" needs the module {error.name}: pip install "lcframework[postgres]"'
+        ) from None
+
+
+def _sqlite_pragmas(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        log.warning("the database's file system does not take a write-ahead log; journal mode %s is used", mode)
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()

@@ -1,0 +1,281 @@
+"""Finds, checks and selects plugins; the only module that touches pluggy's manager.
+
+A plugin that fails to load, or that breaks a hook's contract, is set aside with its reason: it never stops a command
+that doesn't need it. Only asking for what it offers is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+import attrs
+import pluggy
+
+from lcframework import hookspecs, protocols
+from lcframework.types import PluginError, RunEvent
+
+log = logging.getLogger(__name__)
+
+GROUP = "lcframework"
+COMMAND_PREFIX = "command."
+
+
+@attrs.frozen
+class Seam:
+    """One replaceable part: its section of the project file, its hook, and what its classes must do."""
+
+    section: str
+    hook: str
+    protocol: type[Any] | None
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam("header", "lcf_header_parsers", protocols.HeaderParser),
+    Seam("background", "lcf_background_estimators", protocols.BackgroundEstimator),
+    Seam("sources", "lcf_source_extractors", protocols.SourceExtractor),
+    Seam("plate_solving", "lcf_plate_solvers", protocols.PlateSolver),
+    Seam("stars", "lcf_star_catalogs", protocols.StarCatalog),
+    Seam("cosmics", "lcf_cosmic_maskers", protocols.CosmicMasker),
+    Seam("psf", "lcf_psf_models", protocols.PsfModel),
+    Seam("photometry", "lcf_photometry", protocols.Photometry),
+    Seam("normalization", "lcf_normalizations", protocols.Normalization),
+    Seam("calibration", "lcf_calibration_surveys", protocols.CalibrationSurvey),
+    Seam("roi_model", "lcf_roi_models", protocols.RoiModel),
+    Seam("", "lcf_stages", None),
+    Seam("", "lcf_exporters", protocols.Exporter),
+    Seam("", "lcf_executors", None),
+    Seam("", "lcf_report_panels", None),
+)
+SEAM_OF_SECTION = {s.section: s for s in SEAMS if s.section}
+_CLASS_HOOKS = {s.hook: s for s in SEAMS}
+
+
+@attrs.frozen
+class Offer:
+    """A class that a plugin offers under a name."""
+
+    hook: str
+    name: str
+    cls: type[Any]
+    plugin: str
+    origin: str
+
+    @property
+    def results_version(self) -> int:
+        """Raised by the plugin's author when its answers change."""
+        return int(getattr(self.cls, "results_version", 1))
+
+
+@attrs.define
+class Plugin:
+    """One installed entry point, and how it fares."""
+
+    name: str
+    module: str
+    origin: str
+    hooks: list[str] = attrs.field(factory=list)
+    offers: list[Offer] = attrs.field(factory=list)
+    problems: list[str] = attrs.field(factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all that it offers can be used."""
+        return not self.problems
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a sentence that suggests the known word nearest to `word`, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
+def command_names() -> dict[str, metadata.EntryPoint]:
+    """Return the commands that plugins add, by name, from installed metadata alone (nothing is imported)."""
+    points = metadata.entry_points(group=GROUP)
+    return {p.name.removeprefix(COMMAND_PREFIX): p for p in points if p.name.startswith(COMMAND_PREFIX)}
+
+
+class Plugins:
+    """Every installed plugin, loaded and checked.
+
+    Parameters
+    ----------
+    plugins : iterable of (name, origin, loader)
+        Where `loader` is a function that returns the plugin's module (or any object with hook implementations).
+        :meth:`installed` makes these from the environment.
+    """
+
+    def __init__(self, plugins: Iterable[tuple[str, str, Any]]) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._known_hooks = [n for n in vars(hookspecs) if n.startswith("lcf_")]
+        self.plugins: list[Plugin] = []
+        for name, origin, loader in plugins:
+            self.plugins.append(self._load(name, origin, loader))
+        self._offers: dict[str, dict[str, list[Offer]]] = {}
+        for plugin in self.plugins:
+            for offer in plugin.offers:
+                self._offers.setdefault(offer.hook, {}).setdefault(offer.name, []).append(offer)
+        self._note_conflicts()
+
+    @classmethod
+    def installed(cls) -> Plugins:
+        """Load every plugin of this environment."""
+        found = []
+        for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
+            if not point.name.startswith(COMMAND_PREFIX):
+                dist = point.dist
+                origin = f"{dist.name} {dist.version}" if dist is not None else point.value
+                found.append((point.name, origin, point.load))
+        return cls(found)
+
+    def _load(self, name: str, origin: str, loader: Any) -> Plugin:
+        try:
+            module = loader()
+        except Exception as error:  # whatever a plugin's import raises is its own business, not the run's
+            return Plugin(
+                name, "", origin, problems=[f"does not load: {type(error).__name__}: {error}".replace("\n", " ")]
+            )
+        plugin = Plugin(name, getattr(module, "__name__", type(module).__name__), origin)
+        plugin.problems += self._hook_problems(module)
+        if plugin.problems:
+            return plugin
+        try:
+            self._manager.register(module, name=f"{name} ({origin})")
+        except (pluggy.PluginValidationError, ValueError) as error:
+            plugin.problems.append(str(error).replace("\n", " "))
+            return plugin
+        plugin.hooks = sorted(n for n in self._known_hooks if callable(getattr(module, n, None)))
+        for hook in plugin.hooks:
+            if hook in _CLASS_HOOKS:
+                self._ask(plugin, hook, getattr(module, hook))
+        return plugin
+
+    def _hook_problems(self, module: ModuleType | Any) -> list[str]:
+        """Return what is silently wrong with a plugin's functions: misspelled, unmarked, or with defaults."""
+        problems = []
+        marker = f"{hookspecs.PROJECT}_impl"
+        for name, function in vars(module).items():
+            marked = getattr(function, marker, None) is not None
+            if not marked and not (name.startswith("lcf_") and inspect.isfunction(function)):
+                continue
+            if name not in self._known_hooks:
+                problems.append(f"{name} is not a hook{nearest(name, self._known_hooks)}")
+            elif not marked:
+                problems.append(f"{name} has no @hookimpl before it, so it would never be called")
+            else:
+                wanted = set(inspect.signature(getattr(hookspecs, name)).parameters)
+                for parameter in inspect.signature(function).parameters.values():
+                    if parameter.name not in wanted:
+                        problems.append(
+                            f"{name} takes {parameter.name!r}; the hook gives {sorted(wanted) or 'nothing'}"
+                        )
+                    elif parameter.default is not inspect.Parameter.empty:
+                        problems.append(
+                            f"{name}: the parameter {parameter.name!r} has a default and would never get its value"
+                        )
+        return problems
+
+    def _ask(self, plugin: Plugin, hook: str, function: Any) -> None:
+        try:
+            answer = function()
+        except Exception as error:
+            plugin.problems.append(f"{hook} raised {type(error).__name__}: {error}")
+            return
+        if not isinstance(answer, Mapping):
+            plugin.problems.append(
+                f"{hook} returned a {type(answer).__name__}; a mapping from names to classes is needed"
+            )
+            return
+        for name, cls in answer.items():
+            problem = class_problem(cls, _CLASS_HOOKS[hook])
+            if problem:
+                plugin.problems.append(f"{hook}: {name!r}: {problem}")
+            else:
+                plugin.offers.append(Offer(hook, str(name), cls, plugin.name, plugin.origin))
+
+    def _note_conflicts(self) -> None:
+        by_name = {p.name: p for p in self.plugins}
+        for hook, names in self._offers.items():
+            for name, offers in names.items():
+                if len(offers) > 1:
+                    who = " and ".join(f"{o.plugin} ({o.origin})" for o in offers)
+                    for offer in offers:
+                        by_name[offer.plugin].problems.append(f"{hook}: the name {name!r} is offered by {who}")
+
+    def names(self, hook: str) -> list[str]:
+        """Return the names that installed plugins offer for a hook."""
+        return sorted(self._offers.get(hook, {}))
+
+    def offers(self, hook: str) -> list[Offer]:
+        """Return every offer for a hook whose name is unambiguous, in order of name."""
+        return [offers[0] for _, offers in sorted(self._offers.get(hook, {}).items()) if len(offers) == 1]
+
+    def get(self, hook: str, name: str, where: str = "") -> Offer:
+        """Return the class that goes by `name`.
+
+        Parameters
+        ----------
+        hook : str
+            Which seam.
+        name : str
+            As in ``plugin = "name"``.
+        where : str
+            The place in the project file that asks for it, for the message.
+
+        Raises
+        ------
+        PluginError
+            Where no installed plugin, or more than one, offers the name; broken plugins are named with their reason.
+        """
+        offers = self._offers.get(hook, {}).get(name, [])
+        if len(offers) == 1:
+            return offers[0]
+        place = f"{where}: " if where else ""
+        if offers:
+            who = " and ".join(f"{o.plugin} of {o.origin}" for o in offers)
+            raise PluginError(f'{place}two installed plugins offer "{name}": {who}. Uninstall one of them.')
+        known = self.names(hook)
+        message = f'{place}no installed plugin offers "{name}" for {hook}{nearest(name, known)}'
+        message += f". Installed: {', '.join(known) or 'none'}."
+        broken = [p for p in self.plugins if p.problems and name in {p.name, *p.name.replace("-", " ").split()}]
+        for plugin in broken:
+            message += f" {plugin.name} ({plugin.origin}) is installed but broken: {plugin.problems[0]}."
+        if not broken:
+            message += " If a package provides it, install that package into this environment (see `lcf plugins`)."
+        raise PluginError(message)
+
+    def tell(self, event: RunEvent) -> None:
+        """Tell every plugin that listens of an event; whatever they raise is logged."""
+        for implementation in self._manager.hook.lcf_event.get_hookimpls():
+            try:
+                implementation.function(event)
+            except Exception:
+                log.exception("plugin %s failed on %s", implementation.plugin_name, event.kind)
+
+
+def class_problem(cls: Any, seam: Seam) -> str:
+    """Return why a class can't serve a seam, or an empty string."""
+    if not inspect.isclass(cls):
+        return f"is a {type(cls).__name__}, not a class"
+    if seam.protocol is None:
+        return ""
+    if not attrs.has(cls):
+        return f"{cls.__name__} is not an attrs class; put @attrs.frozen before it"
+    for name, wanted in inspect.getmembers(seam.protocol, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        method = getattr(cls, name, None)
+        if not callable(method):
+            return f"{cls.__name__} has no method {name}{inspect.signature(wanted)}"
+        theirs = [p for p in inspect.signature(method).parameters if p != "self"]
+        ours = [p for p in inspect.signature(wanted).parameters if p != "self"]
+        if theirs != ours:
+            return f"{cls.__name__}.{name} takes ({', '.join(theirs)}); it is called with ({', '.join(ours)})"
+    return ""

@@ -1,0 +1,288 @@
+"""The sections of a project file as frozen attrs classes: fields are keys, with defaults, units and validators.
+
+The reference, with every key explained, is ``docs/project_file.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+
+Validator = Callable[[Any, Any, Any], None]
+
+
+def one_of(*choices: str) -> Validator:
+    """Validate a text against a list."""
+
+    def check(instance: Any, attribute: Any, value: Any) -> None:
+        if value not in choices:
+            raise ValueError(f"{attribute.name} = {value!r}: allowed are {', '.join(choices)}")
+
+    return check
+
+
+def at_least(low: float) -> Validator:
+    """Validate a number against a lower bound."""
+
+    def check(instance: Any, attribute: Any, value: Any) -> None:
+        if not value >= low:
+            raise ValueError(f"{attribute.name} = {value!r}: must be at least {low}")
+
+    return check
+
+
+def above(low: float) -> Validator:
+    """Validate a number against an exclusive lower bound."""
+
+    def check(instance: Any, attribute: Any, value: Any) -> None:
+        if not value > low:
+            raise ValueError(f"{attribute.name} = {value!r}: must be greater than {low}")
+
+    return check
+
+
+def within(low: float, high: float) -> Validator:
+    """Validate a number against an interval."""
+
+    def check(instance: Any, attribute: Any, value: Any) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{attribute.name} = {value!r}: must lie between {low} and {high}")
+
+    return check
+
+
+def ordered(instance: Any, attribute: Any, value: tuple[float, float]) -> None:
+    """Validate that an interval's ends are in order."""
+    if not value[0] < value[1]:
+        raise ValueError(f"{attribute.name} = {list(value)!r}: the first value must be below the second")
+
+
+@attrs.frozen
+class Project:
+    """``[project]``."""
+
+    name: str = "project"
+    workdir: str = "."
+    database: str = ""
+
+
+@attrs.frozen
+class Frames:
+    """``[frames]``."""
+
+    raw_dirs: list[str] = attrs.field(factory=lambda: ["raw"])
+    pattern: str = "*.fits"
+    hdu_data: int = attrs.field(default=0, validator=at_least(0))
+    hdu_headers: list[int] = attrs.field(factory=lambda: [0])
+    trim_vertical: int = attrs.field(default=0, validator=at_least(0))  # pixels
+    trim_horizontal: int = attrs.field(default=0, validator=at_least(0))  # pixels
+    exclude: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class Header:
+    """``[header]``."""
+
+    plugin: str = "auto"
+
+
+@attrs.frozen
+class Telescope:
+    """``[telescope]``."""
+
+    latitude: float = attrs.field(validator=within(-90, 90))  # degrees
+    longitude: float = attrs.field(validator=within(-180, 360))  # degrees, east positive
+    elevation: float = 0.0  # metres
+    name: str = ""
+    imager: str = ""
+
+
+@attrs.frozen
+class Roi:
+    """``[roi.NAME]``."""
+
+    ra: float = attrs.field(validator=within(0, 360))  # degrees, ICRS
+    dec: float = attrs.field(validator=within(-90, 90))  # degrees
+    exclusion_radius: float = attrs.field(default=3.5, validator=at_least(0))  # arcsec
+    point_sources: dict[str, tuple[float, float]] = attrs.field(factory=dict)  # degrees
+
+    @point_sources.validator
+    def _named_for_columns(self, attribute: Any, value: dict[str, tuple[float, float]]) -> None:
+        for name in value:
+            if not name.isidentifier():
+                raise ValueError(
+                    f"point_sources: the name {name!r} becomes part of column names: use letters, digits and _"
+                )
+
+
+@attrs.frozen
+class Background:
+    """``[background]``."""
+
+    plugin: str = "sep"
+    subtract: bool = True
+
+
+@attrs.frozen
+class Sources:
+    """``[sources]``."""
+
+    plugin: str = "sep"
+
+
+@attrs.frozen
+class PlateSolving:
+    """``[plate_solving]``."""
+
+    plugin: str | list[str] = "existing"
+    retry_failed: bool = False
+    pixel_scale: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=ordered)  # arcsec/pixel
+    max_anisotropy: float = attrs.field(default=0.02, validator=above(0))
+    min_success_fraction: float = attrs.field(default=0.85, validator=within(0, 1))
+    search_radius: float = attrs.field(default=1.0, validator=above(0))  # degrees
+
+    @property
+    def solvers(self) -> list[str]:
+        """The solvers, in the order in which they are tried."""
+        return [self.plugin] if isinstance(self.plugin, str) else list(self.plugin)
+
+
+@attrs.frozen
+class Stars:
+    """``[stars]``."""
+
+    plugin: str = "gaia"
+    strategy: str = attrs.field(default="roi_disk", validator=one_of("roi_disk", "common_footprint", "per_frame"))
+    radius: float = attrs.field(default=300.0, validator=above(0))  # arcsec
+    magnitude: tuple[float, float] = attrs.field(default=(16.0, 20.0), validator=ordered)
+    max_astrometric_excess_noise: float = attrs.field(default=3.0, validator=above(0))
+    min_flux_over_error: float = attrs.field(default=100.0, validator=at_least(0))
+    min_number: int = attrs.field(default=6, validator=at_least(1))
+
+
+@attrs.frozen
+class Stamps:
+    """``[stamps]``."""
+
+    star_size: int = attrs.field(default=24, validator=within(8, 512))  # pixels
+    roi_size: int = attrs.field(default=32, validator=within(8, 512))  # pixels
+    mask_bad_lines: bool = True
+    saturation: float = attrs.field(default=0.0, validator=at_least(0))  # in the unit of the raw data
+    hot_pixels: str = ""
+
+
+@attrs.frozen
+class Cosmics:
+    """``[cosmics]``."""
+
+    plugin: str = "astroscrappy"
+
+
+@attrs.frozen
+class Selection:
+    """A selection on a column: by sigma clipping or by an interval; without either, everything."""
+
+    sigma_clip: float | None = None
+    between: tuple[float, float] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.sigma_clip is not None and self.between is not None:
+            raise ValueError("sigma_clip and between exclude each other: keep one")
+        if self.sigma_clip is not None and self.sigma_clip <= 0:
+            raise ValueError(f"sigma_clip = {self.sigma_clip}: must be greater than 0")
+
+
+def _stars_validator(instance: Any, attribute: Any, value: int | list[str]) -> None:
+    if isinstance(value, int) and value < 1:
+        raise ValueError(f"{attribute.name} = {value}: must be at least 1, or a list of star names")
+    if isinstance(value, list) and not value:
+        raise ValueError(f"{attribute.name} = []: name at least one star, or give a number")
+
+
+@attrs.frozen
+class Psf:
+    """``[psf]``."""
+
+    plugin: str = "starred"
+    stars: int | list[str] = attrs.field(default=10, validator=_stars_validator)
+    exclude: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class Photometry:
+    """``[photometry]``."""
+
+    plugin: str = "starred"
+    stars: int | list[str] = attrs.field(default=10, validator=_stars_validator)
+    exclude: list[str] = attrs.field(factory=list)
+    psf_chi2: Selection = attrs.field(factory=lambda: Selection(sigma_clip=4.0))
+
+
+@attrs.frozen
+class Normalization:
+    """``[normalization]``."""
+
+    plugin: str = "ensemble"
+    flux_chi2: Selection = attrs.field(factory=lambda: Selection(sigma_clip=3.0))
+
+
+@attrs.frozen
+class Calibration:
+    """``[calibration]``."""
+
+    plugin: str = "gaia"
+    band: str = "r_sdss"
+    bands: dict[str, str] = attrs.field(factory=dict)
+
+    def band_of(self, frame_band: str) -> str:
+        """Return the survey's band for frames of one band."""
+        return self.bands.get(frame_band, self.band)
+
+
+@attrs.frozen
+class RoiCutouts:
+    """``[roi_cutouts]``."""
+
+    frames: dict[str, tuple[float, float]] = attrs.field(factory=lambda: {"seeing_arcseconds": (0.0, 3.0)})
+    normalization: dict[str, tuple[float, float]] = attrs.field(factory=lambda: {"coefficient": (0.1, 10.0)})
+
+
+@attrs.frozen
+class RoiModel:
+    """``[roi_model]``."""
+
+    plugin: str = "starred"
+
+
+@attrs.frozen
+class Run:
+    """``[run]``."""
+
+    executor: str = "local"
+    workers: int = attrs.field(default=0, validator=at_least(0))
+    device: str = attrs.field(default="auto", validator=one_of("auto", "cpu", "gpu"))
+    offline: bool = False
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "project": Project,
+    "frames": Frames,
+    "header": Header,
+    "telescope": Telescope,
+    "background": Background,
+    "sources": Sources,
+    "plate_solving": PlateSolving,
+    "stars": Stars,
+    "stamps": Stamps,
+    "cosmics": Cosmics,
+    "psf": Psf,
+    "photometry": Photometry,
+    "normalization": Normalization,
+    "calibration": Calibration,
+    "roi_cutouts": RoiCutouts,
+    "roi_model": RoiModel,
+    "run": Run,
+}

@@ -1,0 +1,245 @@
+"""Products on disk: atomic writes, frames in FITS, stamps and PSFs in HDF5, and ``regions.h5`` that joins them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import h5py
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+
+from lcframework.types import PSF, Floats, Ints, UnusableInput
+
+REGIONS = "regions.h5"
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success its file is fsynced and renamed to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(workdir: Path) -> None:
+    """Delete the temporary files of runs that were killed."""
+    for path in workdir.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+# ---------------------------------------------------------------- frames
+
+
+def write_frame(path: Path, image: Floats, mask: Ints, header: fits.Header) -> None:
+    """Write an imported frame: the image in e-/s and its mask of :class:`~lcframework.types.PixelFlag` bits."""
+    primary = fits.PrimaryHDU(np.asarray(image, np.float32), header)
+    flags = fits.ImageHDU(np.asarray(mask, np.uint8), name="MASK")
+    with atomic(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        fits.HDUList([primary, flags]).writeto(temporary, output_verify="silentfix", overwrite=True)
+
+
+def read_frame(path: Path) -> tuple[Floats, Ints, fits.Header]:
+    """Return an imported frame's image, mask and header.
+
+    Raises
+    ------
+    UnusableInput
+        Where the file is gone or damaged; importing it again (``--force``) mends that.
+    """
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            image = np.asarray(hdus[0].data, np.float32)
+            return image, np.asarray(hdus["MASK"].data, np.uint8), hdus[0].header
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UnusableInput(
+            f"the imported frame {path} can't be read ({error}); make it again with "
+            "`lcf run --force read_convert_skysub_character_catalog`"
+        ) from None
+
+
+def write_table(path: Path, table: Table) -> None:
+    """Write a table as FITS."""
+    with atomic(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        table.write(temporary, format="fits", overwrite=True)
+
+
+def read_table(path: Path) -> Table:
+    """Read a table that :func:`write_table` wrote."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        return Table.read(path, format="fits")
+
+
+def write_wcs(path: Path, header: fits.Header) -> None:
+    """Write a WCS header as text."""
+    with atomic(path) as temporary:
+        temporary.write_text(header.tostring(sep="\n", padding=False), encoding="ascii")
+
+
+def read_wcs(path: Path) -> WCS:
+    """Read a WCS that :func:`write_wcs` wrote."""
+    return make_wcs(fits.Header.fromstring(path.read_text(encoding="ascii"), sep="\n"))
+
+
+def make_wcs(header: fits.Header) -> WCS:
+    """Return a header's celestial WCS, without astropy's remarks on keywords that it mends."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        return WCS(header, naxis=2)
+
+
+# ---------------------------------------------------------------- stamps
+
+
+@attrs.frozen(eq=False)
+class Stamp:
+    """A cutout of a frame around one object."""
+
+    data: Floats  # (n, n) e-/s
+    noise: Floats  # (n, n)
+    mask: Ints  # (n, n) PixelFlag bits
+    corner: tuple[int, int]  # (x, y) of its first pixel in the frame
+    offset: tuple[float, float]  # the object's expected position from the stamp's centre, pixels
+    wcs: str  # header text
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Where the stamp's central point lies in the frame."""
+        ny, nx = self.data.shape
+        return self.corner[0] + (nx - 1) / 2, self.corner[1] + (ny - 1) / 2
+
+
+def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int, int]) -> None:
+    """Write one frame's stamps in the layout of a frame's group of ``regions.h5``."""
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file["frame_shape"] = np.asarray(frame_shape)
+        for name, stamp in stamps.items():
+            file[f"data/{name}"] = np.asarray(stamp.data, np.float32)
+            file[f"noisemap/{name}"] = np.asarray(stamp.noise, np.float32)
+            file[f"mask/{name}"] = stamp.mask
+            file[f"cosmicsmask/{name}"] = (stamp.mask & 16) > 0
+            file[f"wcs/{name}"] = stamp.wcs
+            file[f"image_pixel_coordinates/{name}"] = np.add(stamp.centre, stamp.offset)
+            file[f"corner/{name}"] = np.asarray(stamp.corner)
+
+
+def read_stamps(path: Path, names: list[str] | None = None) -> dict[str, Stamp]:
+    """Read stamps that :func:`write_stamps` wrote; all of them, or those named that are there."""
+    out = {}
+    with h5py.File(path, "r") as file:
+        for name in names if names is not None else list(file["data"]):
+            if name not in file["data"]:
+                continue
+            data = file[f"data/{name}"][()]
+            corner = tuple(int(c) for c in file[f"corner/{name}"][()])
+            xy = file[f"image_pixel_coordinates/{name}"][()]
+            centre = np.add(corner, (np.array(data.shape)[::-1] - 1) / 2)
+            out[name] = Stamp(
+                data,
+                file[f"noisemap/{name}"][()],
+                file[f"mask/{name}"][()],
+                (corner[0], corner[1]),
+                (float(xy[0] - centre[0]), float(xy[1] - centre[1])),
+                file[f"wcs/{name}"][()].decode(),
+            )
+    return out
+
+
+# ---------------------------------------------------------------- PSFs
+
+
+def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
+    """Write one frame's PSF in the layout of ``psf_<ref>`` of ``regions.h5``."""
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file["narrow_psf"] = psf.narrow
+        file["full_psf"] = psf.full
+        file["subsampling_factor"] = psf.subsampling_factor
+        file["target_fwhm"] = psf.target_fwhm
+        file["frame_shape"] = np.asarray(psf.frame_shape)
+        distortion = file.create_group("distortion")
+        for name, values in psf.distortion.items():
+            distortion[name] = values
+        fit = file.create_group("fit")
+        fit["stars"] = np.array(star_ids, dtype=h5py.string_dtype())
+        fit["residuals"] = np.asarray(psf.residuals, np.float32)
+        fit["outliers"] = psf.outliers
+        fit["star_chi2"] = psf.star_chi2
+        fit["loss_history"] = psf.loss_history
+
+
+def read_psf(path: Path) -> PSF:
+    """Read what measuring needs of a PSF that :func:`write_psf` wrote."""
+    from lcframework.types import FitState, FitStatus
+
+    with h5py.File(path, "r") as file:
+        return PSF(
+            narrow=file["narrow_psf"][()],
+            full=file["full_psf"][()],
+            subsampling_factor=int(file["subsampling_factor"][()]),
+            target_fwhm=float(file["target_fwhm"][()]),
+            status=FitStatus(FitState.CONVERGED),
+            reduced_chi2=float("nan"),
+            distortion={k: v[()] for k, v in file["distortion"].items()},
+            frame_shape=tuple(int(v) for v in file["frame_shape"][()]),  # type: ignore[arg-type]
+        )
+
+
+# ---------------------------------------------------------------- regions.h5
+
+
+def write_regions(workdir: Path, frames: Mapping[str, tuple[str, Mapping[str, str]]], first_roi: str) -> None:
+    """Rebuild ``regions.h5``: real groups a frame, external links to the write-once files below.
+
+    Parameters
+    ----------
+    workdir : Path
+        The project's folder of products.
+    frames : mapping
+        For each frame's key: its stamps file, and its PSF files by reference; paths relative to `workdir`.
+    first_roi : str
+        The region for which ``ROI`` is an alias.
+    """
+    with atomic(workdir / REGIONS) as temporary, h5py.File(temporary, "w") as file:
+        root = file.create_group("frames")
+        for key, (stamps, psfs) in frames.items():
+            group = root.create_group(key)
+            _link_stamps(group, workdir, stamps, first_roi)
+            for ref, path in psfs.items():
+                group[f"psf_{ref}"] = h5py.ExternalLink(path, "/")
+
+
+def _link_stamps(group: Any, workdir: Path, stamps: str, first_roi: str) -> None:
+    with h5py.File(workdir / stamps, "r") as source:
+        group["frame_shape"] = h5py.ExternalLink(stamps, "/frame_shape")
+        for kind in ("data", "noisemap", "mask", "wcs", "cosmicsmask", "image_pixel_coordinates"):
+            links = group.create_group(kind)
+            for name in source[kind]:
+                links[name] = h5py.ExternalLink(stamps, f"/{kind}/{name}")
+            if first_roi in source[kind] and first_roi != "ROI":
+                links["ROI"] = h5py.ExternalLink(stamps, f"/{kind}/{first_roi}")

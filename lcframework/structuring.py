@@ -1,0 +1,186 @@
+"""TOML values into attrs classes through cattrs, key by key, so that every problem of a table is found at once."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import attrs
+import cattrs
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Problem:
+    """Something wrong with one key, by its dotted name."""
+
+    key: str
+    message: str
+
+
+def nearest_key(word: str, known: Iterable[str]) -> str:
+    """Return a suggestion, or else the keys that are allowed."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f'; did you mean "{close[0]}"?'
+    return f"; allowed: {', '.join(known) or 'nothing'}"
+
+
+def structure(cls: type[T], table: Mapping[str, Any], where: str, base: Path, problems: list[Problem]) -> T | None:
+    """Make an attrs instance from a table.
+
+    Parameters
+    ----------
+    cls : type
+        An attrs class.
+    table : mapping
+        Keys and values as TOML gives them.
+    where : str
+        The table's dotted name, for messages.
+    base : Path
+        The folder to which paths are relative.
+    problems : list of Problem
+        What is wrong is appended here.
+
+    Returns
+    -------
+    instance or None
+        None where anything was wrong.
+    """
+    before = len(problems)
+    fields = {f.name: f for f in attrs.fields(cls) if f.init}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    convert = converter(base)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        place = f"{where}.{key}"
+        if key not in fields:
+            problems.append(Problem(place, f'[{where}] has no key "{key}"{nearest_key(key, fields)}'))
+            continue
+        try:
+            values[key] = convert.structure(value, hints[key])
+        except Exception as error:
+            expected = allowed(hints[key])
+            detail = _innermost(error)
+            problems.append(
+                Problem(place, f"[{where}] {key} = {_toml(value)}: {detail or 'not allowed'}; expected {expected}")
+            )
+    missing = [n for n, f in fields.items() if f.default is attrs.NOTHING and n not in table]
+    for name in missing:
+        problems.append(Problem(where, f'[{where}] needs the key "{name}": {allowed(hints[name])}'))
+    if len(problems) > before:
+        return None
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as error:
+        given = next((k for k in values if k in str(error)), "")
+        problems.append(Problem(f"{where}.{given}" if given else where, f"[{where}] {error}"))
+        return None
+
+
+def converter(base: Path) -> cattrs.Converter:
+    """Return a converter that never coerces one scalar into another and resolves paths against `base`."""
+    convert = cattrs.Converter(detailed_validation=False)
+    for kind in (str, int, bool, float):
+        convert.register_structure_hook(kind, _strict(kind))
+    convert.register_structure_hook(Path, lambda value, _: base / _strict(str)(value, str))
+    convert.register_structure_hook_factory(_is_union, lambda hint: _union(hint, convert))
+    convert.register_structure_hook_factory(
+        lambda hint: get_origin(hint) is tuple and Ellipsis not in get_args(hint), lambda hint: _tuple(hint, convert)
+    )
+    convert.register_structure_hook_factory(attrs.has, lambda cls: _nested(cls, base))
+    return convert
+
+
+def _strict(kind: type[Any]) -> Callable[[Any, Any], Any]:
+    def check(value: Any, _: Any) -> Any:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+            return value
+        raise ValueError(f"{_toml(value)} is not {allowed(kind)}")
+
+    return check
+
+
+def _union(hint: Any, convert: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    members = get_args(hint)
+
+    def structure_union(value: Any, _: Any) -> Any:
+        if value is None or (value == "" and type(None) in members and str not in members):
+            return None  # TOML has no null: an empty string stands for "none"
+        errors = []
+        for member in members:
+            if member is not type(None):
+                try:
+                    return convert.structure(value, member)
+                except Exception as error:
+                    errors.append(_innermost(error))
+        raise ValueError(errors[-1])
+
+    return structure_union
+
+
+def _tuple(hint: Any, convert: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    members = get_args(hint)
+
+    def structure_tuple(value: Any, _: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or len(value) != len(members):
+            raise ValueError(f"{len(members)} values are needed")
+        return tuple(convert.structure(v, m) for v, m in zip(value, members, strict=True))
+
+    return structure_tuple
+
+
+def _nested(cls: type[Any], base: Path) -> Callable[[Any, Any], Any]:
+    def structure_nested(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("a table is needed")
+        problems: list[Problem] = []
+        made = structure(cls, value, cls.__name__, base, problems)
+        if problems:
+            raise ValueError("; ".join(p.message.partition("] ")[2] for p in problems))
+        return made
+
+    return structure_nested
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, types.UnionType)
+
+
+def allowed(hint: Any) -> str:
+    """Return in words what a type hint allows."""
+    words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+    if hint in words:
+        return words[hint]
+    origin, members = get_origin(hint), get_args(hint)
+    if _is_union(hint):
+        return " or ".join(allowed(m) if m is not type(None) else '""' for m in members)
+    if origin is tuple and Ellipsis not in members:
+        return f"[{', '.join(allowed(m) for m in members)}]"
+    if origin in (list, tuple):
+        return f"a list of values, each {allowed(members[0])}"
+    if origin is not None and issubclass(origin, Mapping):
+        return "a table" + (f" whose values are each {allowed(members[1])}" if members else "")
+    if attrs.has(hint):
+        return "a table with " + ", ".join(f.name for f in attrs.fields(hint))
+    return getattr(hint, "__name__", str(hint))
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else repr(value)
