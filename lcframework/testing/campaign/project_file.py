@@ -1,0 +1,83 @@
+"""The project.toml that a simulated campaign comes with."""
+
+from __future__ import annotations
+
+from lcframework.testing.campaign.sky import TrueSky
+
+TEMPLATE = """\
+# A simulated campaign: everything that is true of it lies in truth/.
+
+[project]
+name = "{name}"
+workdir = "."
+
+[frames]
+raw_dirs = ["raw"]
+
+[header]
+plugin = "fits"
+
+[telescope]
+name = "{telescope}"
+imager = "{instrument}"
+latitude = {latitude}
+longitude = {longitude}
+elevation = {elevation}
+
+[roi.{name}]
+ra = {ra:.7f}
+dec = {dec:.7f}
+exclusion_radius = 3.5
+[roi.{name}.point_sources]                   # as one would read them off the best frame
+{sources}
+
+[plate_solving]
+plugin = "existing"
+pixel_scale = [{low:.3f}, {high:.3f}]
+
+[stars]
+plugin = "file"
+radius = {radius:.0f}.0                      # arcsec
+magnitude = [16.0, 20.0]
+[stars.file]
+path = "stars.ecsv"
+
+[calibration]
+plugin = "{calibration}"
+band = "r_sdss"
+{file}
+[run]
+offline = true
+"""
+
+FILE_TABLE = """\
+[calibration.file]
+path = "stars.ecsv"
+system = "AB"
+"""
+
+
+def project_toml(sky: TrueSky) -> str:
+    """Return the text of a project file for these settings; the point sources are 20 mas off, as a person's are."""
+    settings = sky.settings
+    rng = settings.random("clicks")
+    lines = []
+    for row in sky.objects[sky.objects["kind"] == "target"]:
+        ra, dec = rng.normal([row["ra"], row["dec"]], 0.02 / 3600.0)
+        lines.append(f"{row['name']} = [{ra:.7f}, {dec:.7f}]")
+    return TEMPLATE.format(
+        name=settings.name,
+        telescope=settings.telescope,
+        instrument=settings.instrument,
+        latitude=settings.latitude,
+        longitude=settings.longitude,
+        elevation=settings.elevation,
+        ra=settings.ra,
+        dec=settings.dec,
+        sources="\n".join(lines),
+        low=0.95 * settings.pixel_scale,
+        high=1.05 * settings.pixel_scale,
+        radius=min(300.0, 0.75 * settings.size * settings.pixel_scale),
+        calibration=settings.calibration,
+        file=FILE_TABLE if settings.calibration == "file" else "",
+    )
