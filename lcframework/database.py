@@ -257,13 +257,18 @@ class AbsoluteZeropoint(SQLModel, table=True):
 
 
 class Product(SQLModel, table=True):
-    """What a unit of a stage made, or why it could not; its fingerprint says from what."""
+    """What a unit of a stage made, or why it could not.
+
+    The fingerprint says from what it was made; the token is what those who use it depend on: the fingerprint, or a
+    digest of the contents where a stage gives one, so that an unchanged answer stops there.
+    """
 
     __tablename__ = "products"
 
     stage: str = Field(primary_key=True)
     unit: str = Field(primary_key=True)
     fingerprint: str
+    token: str
     components: dict[str, Any] = Field(sa_type=sa.JSON)
     state: str
     reason: str = ""

@@ -410,6 +410,7 @@ class FluxMatrix:
     error: Floats  # (f, n)
     xy: Floats  # (f, n, 2) pixels in the frame, nan where not measured
     frame_shape: tuple[int, int]
+    reference_xy: Floats | None = None  # (f, 2) where a coefficient that varies over the frame is wanted: at the ROI
 
 
 @attrs.frozen(eq=False)
@@ -510,3 +511,5 @@ class RunEvent:
     stage: str = ""
     unit: str = ""
     message: str = ""
+    done: int = 0  # units of the stage that are finished
+    total: int = 0  # units of the stage that were pending

@@ -1,0 +1,21 @@
+"""Ways to run units of work: in this machine's processes, or on a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from lcframework.stages.base import Stage, Unit, UnitResult
+
+
+class Executor(Protocol):
+    """Runs batches of units; made with ``(workers)`` and used as a context manager's target by the runner."""
+
+    def __init__(self, workers: int) -> None:
+        """Take the number of workers; 0 for one per core."""
+
+    def run(self, stage: Stage, batches: Sequence[Sequence[Unit]]) -> Iterator[list[UnitResult]]:
+        """Yield the results of batches as they come, in any order."""
+
+    def close(self, kill: bool = False) -> None:
+        """Let the workers go; at once, and without waiting, where `kill`."""

@@ -1,0 +1,127 @@
+"""Raw FITS files into arrays: HDUs, merged headers, blanks, trimming, units, and lines that are broken."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import attrs
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from scipy.ndimage import median_filter
+
+from lcframework.sections import Frames
+from lcframework.types import Bools, DataUnit, Floats, HeaderInfo, PixelFlag, UnusableInput
+
+#: A row or column is bad where its median deviates from its neighbours' by this many times their usual deviation.
+BAD_LINE_SIGMA = 8.0
+_NEIGHBOURS = 15
+
+
+@attrs.frozen(eq=False)
+class RawFrame:
+    """A raw image in its own units, and the merged header with its WCS moved along with the trimming."""
+
+    image: Floats  # (ny, nx), nan where blank
+    header: fits.Header
+
+
+def read_raw(path: Path, settings: Frames) -> RawFrame:
+    """Read a raw frame.
+
+    Raises
+    ------
+    UnusableInput
+        Where the file is not FITS, is truncated, or holds no image where the settings say.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+                return _from_hdus(hdus, path, settings)
+    except UnusableInput:
+        raise
+    except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
+        raise UnusableInput(f"{path.name} can't be read as FITS: {_first_line(error)}. Is it whole?") from None
+
+
+def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames) -> RawFrame:
+    number = settings.hdu_data
+    with_images = [i for i, h in enumerate(hdus) if h.is_image and len(h.shape) == 2]
+    if number not in with_images and len(with_images) == 1 and isinstance(hdus[with_images[0]], fits.CompImageHDU):
+        number = with_images[0]  # compression moves the image of HDU 0 to HDU 1
+    if number not in with_images:
+        found = ", ".join(map(str, with_images)) or "none"
+        raise UnusableInput(
+            f"{path.name} has no two-dimensional image in HDU {number}; HDUs with one: {found} ([frames] hdu_data)"
+        )
+    if max(settings.hdu_headers, default=0) >= len(hdus):
+        raise UnusableInput(
+            f"{path.name} has {len(hdus)} HDUs; [frames] hdu_headers asks for {max(settings.hdu_headers)}"
+        )
+    image = np.asarray(hdus[number].data, np.float32)
+    header = fits.Header()
+    for index in dict.fromkeys([*settings.hdu_headers, number]):
+        header.update(hdus[index].header.copy(strip=True))
+    v, h = settings.trim_vertical, settings.trim_horizontal
+    if 2 * v >= image.shape[0] or 2 * h >= image.shape[1]:
+        raise UnusableInput(
+            f"{path.name} is {image.shape[1]} x {image.shape[0]} pixels: nothing is left after trimming"
+        )
+    image = image[v : image.shape[0] - v, h : image.shape[1] - h]
+    for keyword, cut in (("CRPIX1", h), ("CRPIX2", v)):
+        if cut and keyword in header:
+            header[keyword] = float(header[keyword]) - cut
+    if not np.isfinite(image).any():
+        raise UnusableInput(f"{path.name} holds no finite pixel")
+    return RawFrame(image, header)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0] or type(error).__name__
+
+
+def to_rate(image: Floats, info: HeaderInfo) -> Floats:
+    """Return an image in e-/s."""
+    factor = {
+        DataUnit.ADU: info.gain / info.exptime,
+        DataUnit.ELECTRON: 1.0 / info.exptime,
+        DataUnit.ADU_PER_SECOND: info.gain,
+        DataUnit.ELECTRON_PER_SECOND: 1.0,
+    }[info.data_unit]
+    return image * np.float32(factor)
+
+
+def pixel_flags(image: Floats, saturation: float) -> np.ndarray:
+    """Return the flags (ny, nx), uint8, that only the raw image can tell: saturated, blank, bad lines.
+
+    Parameters
+    ----------
+    image : (ny, nx) array
+        In the raw unit; nan where blank.
+    saturation : float
+        The level in that unit from which a pixel is saturated; inf where unknown.
+    """
+    blank = ~np.isfinite(image)
+    flags = np.where(blank, PixelFlag.BLANK, 0).astype(np.uint8)
+    with np.errstate(invalid="ignore"):
+        flags[image >= saturation] |= PixelFlag.SATURATED
+    rows, columns = bad_lines(image, 1), bad_lines(image, 0)
+    flags[rows, :] |= PixelFlag.BAD_LINE
+    flags[:, columns] |= PixelFlag.BAD_LINE
+    return flags
+
+
+def bad_lines(image: Floats, axis: int) -> Bools:
+    """Return which rows (`axis` 1) or columns (0) have a median unlike those near them, or hold a constant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a line of nan alone has no median
+        level = np.nanmedian(image, axis=axis)
+        low, high = np.nanpercentile(image, [10, 90], axis=axis)
+    level = np.where(np.isfinite(level), level, np.nanmedian(level))
+    deviation = level - median_filter(level, _NEIGHBOURS, mode="nearest")
+    # The medians' own noise is the floor: integer data can have medians that agree exactly.
+    spread = 1.4826 * np.median(np.abs(deviation))
+    noise = np.nanmedian(high - low) / 2.563 * 1.2533 / np.sqrt(image.shape[axis])
+    return np.asarray((np.abs(deviation) > BAD_LINE_SIGMA * max(spread, noise)) | (high == low))

@@ -1,0 +1,195 @@
+"""What a stage is: it lists its units, and loads, computes and saves one.
+
+The driver calls `units` and `pending` and writes the records that come back; workers call `load`, `compute` and `save`,
+and never see the database.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from sqlmodel import Session, select
+
+from lcframework.database import Product, Record, Update
+from lcframework.provenance import Components, digest
+from lcframework.tools import Setup
+from lcframework.types import NeedMissing, UnusableInput
+
+
+@attrs.frozen
+class Unit:
+    """The smallest piece of work that has a fingerprint of its own.
+
+    `payload` holds everything that its work needs, so that any worker can do it.
+    """
+
+    key: str
+    label: str
+    components: Components
+    payload: Any = attrs.field(repr=False, eq=False)
+    frame_id: int | None = None  # where the unit is one frame
+
+    @property
+    def fingerprint(self) -> str:
+        """What the unit is made from."""
+        return digest(self.components)
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """What saving a unit made: records for the database, and the file."""
+
+    records: tuple[Record, ...] = ()
+    path: str = ""
+    token: str = ""  # what users of the product depend on; empty: the fingerprint
+    summary: str = ""
+
+
+@attrs.frozen(eq=False)
+class UnitResult:
+    """How the work on a unit ended; `state` is one of made, unusable, missing, bug."""
+
+    unit: Unit
+    state: str
+    reason: str = ""
+    outcome: Outcome = attrs.field(factory=Outcome)
+    seconds: float = 0.0
+
+
+class Ledger:
+    """The products that are there, by stage and unit."""
+
+    def __init__(self, session: Session) -> None:
+        self._products: dict[str, dict[str, Product]] = {}
+        for product in session.exec(select(Product)):
+            self._products.setdefault(product.stage, {})[product.unit] = product
+
+    def product(self, stage: str, unit: str) -> Product | None:
+        """Return the product of a unit, or None."""
+        return self._products.get(stage, {}).get(unit)
+
+    def tokens(self, stage: str) -> dict[str, str]:
+        """Return the tokens of a stage's usable products by unit."""
+        return {u: p.token for u, p in self._products.get(stage, {}).items() if p.state == "made"}
+
+    def of_stage(self, stage: str) -> Mapping[str, Product]:
+        """Return a stage's products by unit."""
+        return self._products.get(stage, {})
+
+
+@attrs.define
+class Stage:
+    """Base of all stages. A plugin's stage adds fields for the options of the section that bears its name."""
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""  # for people
+    after: ClassVar[str] = ""  # the stage that it follows; for plugins' stages
+    needs: ClassVar[tuple[str, ...]] = ()  # stages whose products it reads
+    makes: ClassVar[tuple[str, ...]] = ()  # tables and files
+    unit: ClassVar[str] = "project"
+    accelerator: ClassVar[bool] = False
+    light: ClassVar[bool] = False  # so little work that sending it to a worker costs more
+    batch_size: ClassVar[int] = 1
+    results_version: ClassVar[int] = 1
+
+    setup: Setup = attrs.field(init=False, repr=False, eq=False)
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return every unit that can be worked on with what is there now."""
+        raise NotImplementedError
+
+    def load(self, unit: Unit) -> Any:
+        """Read a unit's files into values."""
+        raise NotImplementedError
+
+    def compute(self, values: Any) -> Any:
+        """Turn values into a result: no files, no database."""
+        raise NotImplementedError
+
+    def save(self, unit: Unit, result: Any) -> Outcome:
+        """Write a result's files and return the records."""
+        raise NotImplementedError
+
+    def compute_batch(self, batch: Sequence[Any]) -> list[Any]:
+        """Compute several units; an exception in the list stands for the unit that failed with it."""
+        results: list[Any] = []
+        for values in batch:
+            try:
+                results.append(self.compute(values))
+            except Exception as error:
+                results.append(error)
+        return results
+
+    def finish(self, session: Session, workdir: Path) -> None:
+        """Do what follows once after units were made, in the driver; such as joining files."""
+
+    def retry(self, product: Product) -> bool:
+        """Whether a unit that was unusable is tried again though nothing changed."""
+        return False
+
+    def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
+        """Return what to record of a unit that could not be used, beside its row in ``products``."""
+        if unit.frame_id is None:
+            return ()
+        return (Update("frames", {"id": unit.frame_id}, {"comment": f"{self.name}: {reason}"}),)
+
+    def components(self, **parts: Any) -> Components:
+        """Return a unit's components: this stage and its version, and the parts given."""
+        return {"stage": self.name, "stage_version": self.results_version, **parts}
+
+    def pending(self, units: Sequence[Unit], ledger: Ledger) -> list[Unit]:
+        """Return the units without a product of their present fingerprint."""
+        out = []
+        for unit in units:
+            product = ledger.product(self.name, unit.key)
+            stale = product is None or product.fingerprint != unit.fingerprint
+            if stale or (product is not None and product.state != "made" and self.retry(product)):
+                out.append(unit)
+        return out
+
+    def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
+        """Group units for execution; what belongs together may depend on their sizes."""
+        return [list(units[i : i + self.batch_size]) for i in range(0, len(units), self.batch_size)]
+
+
+def work(stage: Stage, units: Sequence[Unit]) -> list[UnitResult]:
+    """Load, compute and save a batch; each unit ends on its own terms."""
+    started = time.perf_counter()
+    results: dict[str, UnitResult] = {}
+    loaded: list[tuple[Unit, Any]] = []
+    for unit in units:
+        try:
+            loaded.append((unit, stage.load(unit)))
+        except Exception as error:
+            results[unit.key] = _failed(unit, error)
+    try:
+        computed = stage.compute_batch([values for _, values in loaded]) if loaded else []
+    except Exception as error:
+        computed = [error] * len(loaded)
+    for (unit, _), result in zip(loaded, computed, strict=True):
+        try:
+            if isinstance(result, Exception):
+                raise result
+            results[unit.key] = UnitResult(unit, "made", outcome=stage.save(unit, result))
+        except Exception as error:
+            results[unit.key] = _failed(unit, error)
+    seconds = (time.perf_counter() - started) / max(1, len(units))
+    # The payload has served; a light unit travels back to the driver.
+    return [
+        attrs.evolve(results[u.key], unit=attrs.evolve(results[u.key].unit, payload=None), seconds=seconds)
+        for u in units
+    ]
+
+
+def _failed(unit: Unit, error: Exception) -> UnitResult:
+    if isinstance(error, UnusableInput):
+        return UnitResult(unit, "unusable", str(error))
+    if isinstance(error, NeedMissing):
+        return UnitResult(unit, "missing", str(error))
+    text = "".join(traceback.format_exception(error))
+    return UnitResult(unit, "bug", f"{type(error).__name__}: {error}\n{text}")

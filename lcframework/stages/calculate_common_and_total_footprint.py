@@ -1,0 +1,162 @@
+"""``calculate_common_and_total_footprint``: what frames cover, which regions they contain, and how the sky stood."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from sqlmodel import Session, col, select
+
+from lcframework import ephemerides, geometry
+from lcframework.database import Frame, FrameFootprint, Record, Replace, Update
+from lcframework.footprints import Combined, StarField, area, combine, disk
+from lcframework.provenance import describe, digest
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.plate_solving import PlateSolving
+from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog
+from lcframework.store import read_wcs
+from lcframework.types import UnusableInput
+
+PROJECT = "project"
+OUTSIDE = "contains no region of interest"
+
+
+@attrs.frozen
+class FrameOnSky:
+    """What a frame covers, and its regions' rows."""
+
+    polygon: list[list[float]]
+    rois: list[dict[str, Any]]
+    seeing: float | None
+
+
+@attrs.frozen
+class Fields:
+    """The fields of reference stars, and what frames cover."""
+
+    fields: tuple[StarField, ...]
+    combined: Combined
+
+
+@attrs.define
+class CalculateCommonAndTotalFootprint(Stage):
+    """One unit a solved frame, then one that joins them."""
+
+    name: ClassVar[str] = "calculate_common_and_total_footprint"
+    title: ClassVar[str] = "Footprints"
+    needs: ClassVar[tuple[str, ...]] = (PlateSolving.name,)
+    makes: ClassVar[tuple[str, ...]] = ("footprints", "combined_footprint", "rois_in_frames")
+    unit: ClassVar[str] = "frame"
+    light: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 32
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return one unit a solved frame; the joint one once all of those are done."""
+        solved = ledger.tokens(PlateSolving.name)
+        config = self.setup.config
+        rois = {n: [r.ra, r.dec] for n, r in config.roi.items()}
+        units = []
+        for f in session.exec(select(Frame).order_by(col(Frame.id))):
+            if f"frame:{f.id}" not in solved or f.eliminated or not f.plate_solved:
+                continue
+            place = ReadConvertSkysubCharacterCatalog.telescope(self.setup.config_for(f.instrument))
+            components = self.components(wcs=solved[f"frame:{f.id}"], rois=rois, telescope=place)
+            payload = (f.id, f.wcs_relpath, f.height, f.width, f.mjd, f.instrument, f.pixel_scale, f.seeing_pixels)
+            units.append(Unit(f"frame:{f.id}", f.key, components, payload, f.id))
+        done = ledger.of_stage(self.name)
+        if not units or any(u.key not in done or done[u.key].fingerprint != u.fingerprint for u in units):
+            return units
+        return [*units, self._joint(session, ledger, [u.key for u in units])]
+
+    def _joint(self, session: Session, ledger: Ledger, keys: list[str]) -> Unit:
+        tokens = ledger.tokens(self.name)
+        config = self.setup.config
+        parts = {
+            "frames": digest(sorted((k, tokens[k]) for k in keys if k in tokens)),
+            "strategy": config.stars.strategy,
+            "radius": config.stars.radius,
+            "rois": {n: [r.ra, r.dec] for n, r in config.roi.items()},
+        }
+        inside = {f.id for f in session.exec(select(Frame)) if f.roi_in_footprint and not f.eliminated}
+        outlines = [r.polygon for r in session.exec(select(FrameFootprint)) if r.frame_id in inside]
+        return Unit(PROJECT, "all frames", self.components(**parts), outlines)
+
+    def load(self, unit: Unit) -> Any:
+        """Read the WCS."""
+        if unit.key == PROJECT:
+            return unit.payload
+        return read_wcs(self.setup.workdir / unit.payload[1]), unit.payload
+
+    def compute(self, values: Any) -> FrameOnSky | Fields:
+        """Work out what a frame covers, or join all."""
+        return self._fields(values) if isinstance(values, list) else self._frame(*values)
+
+    def _frame(self, wcs: Any, payload: tuple[Any, ...]) -> FrameOnSky:
+        frame_id, _, height, width, mjd, instrument, scale, seeing = payload
+        t = self.setup.config_for(instrument).telescope
+        site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
+        rows = []
+        for name, roi in self.setup.config.roi.items():
+            x, y = (float(v[0]) for v in geometry.sky_to_pixel(wcs, roi.ra, roi.dec))
+            # The projection's far side maps into frames too: only what comes back to the same place counts.
+            back = np.array(wcs.all_pix2world(x, y, 0)) if np.isfinite([x, y]).all() else np.full(2, np.nan)
+            near = geometry.separation(back[0], back[1], roi.ra, roi.dec) < 1.0
+            inside = bool(near and -0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5)
+            state = ephemerides.target_state(mjd, roi.ra, roi.dec, site)
+            rows.append({"frame_id": frame_id, "roi": name, "roi_in_footprint": inside,
+                         "x": x if inside else None, "y": y if inside else None, **attrs.asdict(state)})  # fmt: skip
+        return FrameOnSky(geometry.outline(wcs, (height, width)), rows, seeing * scale if seeing else None)
+
+    def _fields(self, outlines: list[list[list[float]]]) -> Fields:
+        config = self.setup.config
+        first = next(iter(config.roi.values()))
+        if not outlines:
+            raise UnusableInput(
+                f"no frame contains a region of interest ({', '.join(config.roi)}); compare [roi.NAME] ra, dec with "
+                "`select * from footprints`"
+            )
+        combined = combine(outlines, first.ra, first.dec)
+        if config.stars.strategy == "roi_disk":
+            fields = tuple(disk(n, r.ra, r.dec, config.stars.radius) for n, r in config.roi.items())
+        else:
+            polygons = [combined.common] if config.stars.strategy == "common_footprint" else combined.total
+            if not any(polygons):
+                raise UnusableInput(
+                    'the frames have no area in common; use [stars] strategy = "roi_disk" or "per_frame"'
+                )
+            fields = (area(config.stars.strategy, list(config.roi), polygons, first.ra, first.dec),)
+        return Fields(fields, combined)
+
+    def save(self, unit: Unit, result: FrameOnSky | Fields) -> Outcome:
+        """Return the rows."""
+        if isinstance(result, Fields):
+            return self._save_fields(result)
+        inside = any(r["roi_in_footprint"] for r in result.rois)
+        frame = {"roi_in_footprint": inside, "seeing_arcseconds": result.seeing, "comment": "" if inside else OUTSIDE}
+        records: list[Record] = [
+            Update("frames", {"id": unit.frame_id}, frame),
+            Replace(
+                "footprints", {"frame_id": unit.frame_id}, [{"frame_id": unit.frame_id, "polygon": result.polygon}]
+            ),
+            Replace("rois_in_frames", {"frame_id": unit.frame_id}, result.rois),
+        ]
+        return Outcome(tuple(records))
+
+    def _save_fields(self, result: Fields) -> Outcome:
+        records: list[Record] = [Update("combined_footprint", {}, {"active": False})]
+        for field in result.fields:
+            region = field.region
+            row = {
+                "hash": field.hash, "strategy": field.strategy, "rois": list(field.rois), "ra": region.ra,
+                "dec": region.dec, "radius": region.radius, "region": describe(region)["vertices"],
+                "common": result.combined.common, "total": result.combined.total, "active": True,
+            }  # fmt: skip
+            records.append(Replace("combined_footprint", {"hash": field.hash}, [row]))
+        # Whoever uses the fields depends on which they are, not on each frame's outline.
+        return Outcome(tuple(records), token=digest([describe(f) for f in result.fields]))
+
+
+def frames_of_field(frames: list[Frame], inside: dict[tuple[int, str], bool], rois: list[str]) -> list[Frame]:
+    """Return the frames that contain one of a field's regions."""
+    return [f for f in frames if any(inside.get((f.id or 0, roi), False) for roi in rois)]

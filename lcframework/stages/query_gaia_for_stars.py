@@ -1,0 +1,217 @@
+"""``query_gaia_for_stars``: the reference stars of each field, and where they fall in each frame."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from astropy.table import Table
+from sqlmodel import Session, col, select
+
+from lcframework import geometry
+from lcframework.database import CombinedFootprint, Frame, Record, Replace, RoiInFrame, Star, Update
+from lcframework.footprints import contains
+from lcframework.provenance import describe, digest
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
+from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
+from lcframework.star_names import give_names
+from lcframework.store import read_wcs
+from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, UnusableInput
+
+#: Stars nearer to a frame's edge than this are not in it, pixels.
+EDGE = 3.0
+
+
+@attrs.frozen(eq=False)
+class FieldQuery:
+    """A query for one field's stars."""
+
+    hash: str
+    region: Region
+    rois: tuple[str, ...]
+    given: dict[str, str]  # names given before, by identifier
+
+
+@attrs.frozen(eq=False)
+class FrameQuery:
+    """The question which stars of a field a frame holds."""
+
+    hash: str
+    frame_id: int
+    wcs_path: str
+    shape: tuple[int, int]
+    mjd: float
+    stars: list[dict[str, Any]]
+
+
+@attrs.define
+class QueryGaiaForStars(Stage):
+    """One unit a field, then one a field and frame."""
+
+    name: ClassVar[str] = "query_gaia_for_stars"
+    title: ClassVar[str] = "Reference stars"
+    needs: ClassVar[tuple[str, ...]] = (Footprints.name,)
+    makes: ClassVar[tuple[str, ...]] = ("stars", "stars_in_frames")
+    unit: ClassVar[str] = "frame"
+    light: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 32
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return the fields' queries; and the frames of those fields whose stars are known."""
+        fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
+        if Footprints.name not in self._made(ledger):
+            return []
+        units = []
+        for field in sorted(fields, key=lambda f: f.hash):
+            query = self._query(session, field)
+            units.append(query)
+            product = ledger.product(self.name, query.key)
+            if product is not None and product.state == "made" and product.fingerprint == query.fingerprint:
+                units += self._frames(session, ledger, field, product.token)
+        return units
+
+    @staticmethod
+    def _made(ledger: Ledger) -> set[str]:
+        return {Footprints.name} if ledger.tokens(Footprints.name).get("project") else set()
+
+    def _query(self, session: Session, field: CombinedFootprint) -> Unit:
+        vertices = tuple((v[0], v[1]) for v in field.region) if field.region else None
+        region = Region(field.ra, field.dec, field.radius, vertices)
+        known = session.exec(select(Star).where(Star.combined_footprint_hash == field.hash))
+        given = {s.gaia_id: s.name for s in known}
+        rois = {n: [r.ra, r.dec, r.exclusion_radius] for n, r in self.setup.config.roi.items()}
+        settings = self.setup.identity("stars")
+        for key in ("strategy", "radius"):  # they are in the region already
+            settings.pop(key)
+        components = self.components(field=describe(region), rois=rois, stars=settings)
+        payload = FieldQuery(field.hash, region, tuple(field.rois), given)
+        return Unit(f"stars:{field.hash}", f"stars around {', '.join(field.rois)}", components, payload)
+
+    def _frames(self, session: Session, ledger: Ledger, field: CombinedFootprint, token: str) -> list[Unit]:
+        stars = [
+            s.model_dump()
+            for s in session.exec(select(Star).where(Star.combined_footprint_hash == field.hash, Star.active))
+        ]
+        outlines = ledger.tokens(Footprints.name)
+        inside = {(r.frame_id, r.roi): r.roi_in_footprint for r in session.exec(select(RoiInFrame))}
+        frames = session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated))).all()
+        units = []
+        for f in frames_of_field(list(frames), inside, field.rois):
+            if f"frame:{f.id}" not in outlines:
+                continue
+            components = self.components(wcs=outlines[f"frame:{f.id}"], stars=token)
+            shape = (f.height or 0, f.width or 0)
+            payload = FrameQuery(field.hash, f.id or 0, f.wcs_relpath or "", shape, f.mjd or 0.0, stars)
+            units.append(Unit(f"frame:{f.id}:{field.hash}", f.key, components, payload, f.id))
+        return units
+
+    def load(self, unit: Unit) -> Any:
+        """Read the frame's WCS."""
+        query = unit.payload
+        if isinstance(query, FrameQuery):
+            return query, read_wcs(self.setup.workdir / query.wcs_path)
+        return query, None
+
+    def compute(self, values: Any) -> Any:
+        """Ask the catalogue and choose; or place stars in a frame."""
+        query, wcs = values
+        if isinstance(query, FrameQuery):
+            return self._place(query, wcs)
+        return self._choose(query)
+
+    def _choose(self, query: FieldQuery) -> Table:
+        config = self.setup.config
+        catalogue = self.setup.tool("stars")
+        if catalogue is None:
+            raise NeedMissing('[stars] plugin = "none": reference stars are needed for the PSF and the normalization')
+        s = config.stars
+        limits = CatalogLimits(s.magnitude, s.max_astrometric_excess_noise, s.min_flux_over_error)
+        table = STARS.check(catalogue.instance.query(query.region, limits), f"[stars] {catalogue.name}")
+        table = table[within_limits(table, limits)]
+        if query.region.vertices is not None:
+            vertices = [list(v) for v in query.region.vertices]
+            table = table[contains(vertices, table["ra"], table["dec"], query.region.ra, query.region.dec)]
+        for roi in config.roi.values():
+            table = table[geometry.separation(table["ra"], table["dec"], roi.ra, roi.dec) > roi.exclusion_radius]
+        if len(table) < s.min_number:
+            raise UnusableInput(
+                f"{catalogue.name} has {len(table)} stars that fulfil [stars] within {query.region.radius * 3600:.0f} "
+                f"arcsec of {query.region.ra:.5f} {query.region.dec:+.5f}; min_number = {s.min_number}. Widen radius or "
+                f"magnitude = [{s.magnitude[0]}, {s.magnitude[1]}]"
+            )
+        centres = [config.roi[n] for n in query.rois]
+        table["distance"] = np.min(
+            [geometry.separation(table["ra"], table["dec"], r.ra, r.dec) for r in centres], axis=0
+        )
+        table.sort("distance")
+        return table
+
+    @staticmethod
+    def _place(query: FrameQuery, wcs: Any) -> list[dict[str, Any]]:
+        column = {c: np.array([s[c] for s in query.stars]) for c in ("ra", "dec", "pmra", "pmdec", "ref_epoch")}
+        ra, dec = geometry.at_epoch(*column.values(), query.mjd)
+        x, y = geometry.sky_to_pixel(wcs, ra, dec)
+        ny, nx = query.shape
+        inside = np.isfinite(x) & (x > EDGE) & (y > EDGE) & (x < nx - 1 - EDGE) & (y < ny - 1 - EDGE)
+        return [
+            {"frame_id": query.frame_id, "combined_footprint_hash": query.hash, "gaia_id": query.stars[i]["gaia_id"],
+             "x": float(x[i]), "y": float(y[i]), "usable": True, "saturated": False, "comment": ""}
+            for i in np.flatnonzero(inside)
+        ]  # fmt: skip
+
+    def save(self, unit: Unit, result: Any) -> Outcome:
+        """Return the rows."""
+        query = unit.payload
+        if isinstance(query, FrameQuery):
+            where = {"frame_id": query.frame_id, "combined_footprint_hash": query.hash}
+            return Outcome((Replace("stars_in_frames", where, result),))
+        rows = star_rows(result, query)
+        ids = [r["gaia_id"] for r in rows]
+        records: list[Record] = [Update("stars", {"combined_footprint_hash": query.hash}, {"active": False})]
+        for row in rows:
+            where = {"combined_footprint_hash": query.hash, "gaia_id": row["gaia_id"]}
+            records.append(Replace("stars", where, [row]))
+        token = digest([[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch")] for r in rows])
+        return Outcome(tuple(records), token=token, summary=f"{len(ids)} stars")
+
+
+def within_limits(table: Table, limits: CatalogLimits) -> np.ndarray:
+    """Return which stars fulfil the limits; a quantity that the catalogue lacks sets none."""
+    magnitude = np.asarray(table["magnitude"], float)
+    good = (magnitude >= limits.magnitude[0]) & (magnitude <= limits.magnitude[1])
+    if "astrometric_excess_noise" in table.colnames:
+        noise = np.ma.filled(np.ma.asarray(table["astrometric_excess_noise"]).astype(float), np.nan)
+        good &= ~(noise > limits.max_astrometric_excess_noise)
+    if "flux_over_error" in table.colnames:
+        signal = np.ma.filled(np.ma.asarray(table["flux_over_error"]).astype(float), np.nan)
+        good &= ~(signal < limits.min_flux_over_error)
+    return np.asarray(good)
+
+
+def star_rows(table: Table, query: FieldQuery) -> list[dict[str, Any]]:
+    """Return the rows of ``stars``, names included."""
+    ids = [str(i) for i in table["source_id"]]
+    names = give_names(ids, query.given)
+    rows = []
+    for i, star in enumerate(table):
+        row = {
+            "combined_footprint_hash": query.hash, "gaia_id": ids[i], "name": names[ids[i]],
+            "magnitude": float(star["magnitude"]), "distance_to_roi_arcsec": float(star["distance"]),
+            "ra": float(star["ra"]), "dec": float(star["dec"]), "ref_epoch": float(star["ref_epoch"]),
+            "active": True, "comment": "",
+        }  # fmt: skip
+        for column in ("pmra", "pmdec"):
+            row[column] = float(np.nan_to_num(_number(star, column)))
+        for column in ("bp", "rp"):
+            value = _number(star, column)
+            row[column] = value if np.isfinite(value) else None
+        rows.append(row)
+    return rows
+
+
+def _number(row: Any, column: str) -> float:
+    if column not in row.colnames or np.ma.is_masked(row[column]):
+        return float("nan")
+    return float(row[column])

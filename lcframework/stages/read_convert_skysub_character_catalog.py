@@ -1,0 +1,219 @@
+"""``read_convert_skysub_character_catalog``: a raw file becomes a sky-subtracted frame with mask and sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from sqlmodel import Session
+
+from lcframework import ephemerides
+from lcframework.config import Config
+from lcframework.database import Record, Update
+from lcframework.frame_list import excluded, update_frames
+from lcframework.provenance import describe
+from lcframework.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.store import write_frame, write_table
+from lcframework.tools import GENERIC_PARSER, Tool
+from lcframework.types import SOURCES, Floats, FrameFlag, HeaderInfo, Ints, LcfError, UnusableInput
+
+#: Below this many clean detections the seeing and a plate solution rest on little.
+FEW_SOURCES = 5
+
+
+@attrs.frozen(eq=False)
+class Imported:
+    """An imported frame."""
+
+    image: Floats
+    mask: Ints
+    header: fits.Header
+    info: HeaderInfo
+    sources: Table
+    sky_level: float
+    rms: float
+    sky: ephemerides.SkyState
+
+
+@attrs.define
+class ReadConvertSkysubCharacterCatalog(Stage):
+    """Imports frames."""
+
+    name: ClassVar[str] = "read_convert_skysub_character_catalog"
+    title: ClassVar[str] = "Import"
+    needs: ClassVar[tuple[str, ...]] = ("initialize_database",)
+    makes: ClassVar[tuple[str, ...]] = ("frames", "frames/<name>.fits", "frames/<name>_sources.fits")
+    unit: ClassVar[str] = "frame"
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return one unit a raw file that is not excluded."""
+        config = self.setup.config
+        parts = {
+            "frames": {k: v for k, v in describe(config.frames).items() if k.startswith(("hdu", "trim"))},
+            "header": self.setup.identity("header"),
+            "telescope": self.telescope(config),
+            "by_instrument": {name: self._identity(name) for name in ("", *self.setup.configs)},
+        }
+        return [
+            Unit(f"frame:{f.id}", Path(f.original_image_path).name, self.components(raw=f.raw_digest, **parts),
+                 (f.id, f.key, f.original_image_path), f.id)
+            for f in update_frames(session, config)
+            if not excluded(f)
+        ]  # fmt: skip
+
+    def _identity(self, instrument: str) -> dict[str, Any]:
+        config = self.setup.config_for(instrument)
+        return {
+            "background": self.setup.identity("background", instrument),
+            "sources": self.setup.identity("sources", instrument),
+            "saturation": config.stamps.saturation,
+            "telescope": self.telescope(config),
+        }
+
+    @staticmethod
+    def telescope(config: Config) -> dict[str, Any] | None:
+        """Return the place that ephemerides depend on."""
+        t = config.telescope
+        return {"at": [t.latitude, t.longitude, t.elevation]} if t else None
+
+    def load(self, unit: Unit) -> tuple[Path, RawFrame]:
+        """Read the raw file."""
+        path = Path(unit.payload[2])
+        return path, read_raw(path, self.setup.config.frames)
+
+    def compute(self, values: tuple[Path, RawFrame]) -> Imported:
+        """Convert, subtract the sky, find sources."""
+        path, raw = values
+        info = parse_header(self.setup.all("header"), raw.header, path)
+        config = self.setup.config_for(info.instrument)
+        mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation)
+        image = to_rate(raw.image, info)
+        bad = mask > 0
+        if bad.all():
+            raise UnusableInput(f"{path.name}: every pixel is blank, saturated or on a bad line")
+        sky, rms = self._sky(np.where(np.isfinite(image), image, 0).astype(np.float32), bad, info.instrument)
+        level = float(np.median(sky))
+        if config.background.subtract:
+            image = image - sky
+        image = np.where(np.isfinite(image), image, 0).astype(np.float32)
+        sources = self._sources(image, rms, bad, info)
+        t = config.telescope
+        site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
+        state = ephemerides.sky_state(info.mjd_mid, site)
+        return Imported(image, mask, raw.header, info, sources, level, rms, state)
+
+    def _sky(self, image: Floats, bad: Any, instrument: str) -> tuple[Floats, float]:
+        tool = self.setup.tool("background", instrument)
+        if tool is None:
+            good = image[~bad]
+            return np.zeros_like(image), float(1.4826 * np.median(np.abs(good - np.median(good))))
+        sky, rms = tool.instance.estimate(image, bad)
+        if not (np.isfinite(rms) and rms > 0):
+            raise UnusableInput(
+                f"the background's rms is {rms} e-/s: the frame has no noise (constant pixels?) and can't be weighted"
+            )
+        return np.asarray(sky, np.float32), float(rms)
+
+    def _sources(self, image: Floats, rms: float, bad: Any, info: HeaderInfo) -> Table:
+        tool = self.setup.tool("sources", info.instrument)
+        if tool is None:
+            raise UnusableInput('[sources] plugin = "none": seeing, neighbours and plate solving need sources')
+        variance = np.float32(rms**2) + np.maximum(image, 0) / np.float32(info.exptime)
+        return SOURCES.check(tool.instance.extract(image, variance, bad), f"[sources] {tool.name}")
+
+    def save(self, unit: Unit, result: Imported) -> Outcome:
+        """Write the frame and its sources."""
+        frame_id, key, _ = unit.payload
+        image_path, sources_path = f"frames/{key}.fits", f"frames/{key}_sources.fits"
+        header = result.header.copy()
+        header["BUNIT"] = "electron/s"
+        write_frame(self.setup.workdir / image_path, result.image, result.mask, header)
+        write_table(self.setup.workdir / sources_path, result.sources)
+        seeing, ellipticity = shape_of_stars(result.sources)
+        info = result.info
+        flags = info.flags
+        flags |= FrameFlag.FEW_SOURCES if len(result.sources) < FEW_SOURCES else 0
+        flags |= FrameFlag.SUN_UP if (result.sky.sun_altitude or -90) > 0 else 0
+        row = {
+            "image_relpath": image_path, "sources_relpath": sources_path, "band": info.band,
+            "instrument": info.instrument, "mjd": info.mjd_mid, "mjd_start": info.mjd_start, "mjd_end": info.mjd_end,
+            "time_source": info.time_source, "exptime": info.exptime, "gain": info.gain,
+            "read_noise": _finite(info.read_noise), "saturation": _finite(info.saturation),
+            "width": result.image.shape[1], "height": result.image.shape[0],
+            "seeing_pixels": seeing, "ellipticity": ellipticity,
+            "sky_level_electron_per_second": result.sky_level, "background_rms_electron_per_second": result.rms,
+            "sun_altitude": result.sky.sun_altitude, "moon_phase": result.sky.moon_phase,
+            "eliminated": False, "comment": "", "flags": int(flags), "plate_solved": False, "roi_in_footprint": False,
+        }  # fmt: skip
+        return Outcome((Update("frames", {"id": frame_id}, row),), image_path, summary=f"{len(result.sources)} sources")
+
+    def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
+        """Record that the frame is out, and why."""
+        row = {"eliminated": True, "comment": reason, "plate_solved": False, "roi_in_footprint": False}
+        return (Update("frames", {"id": unit.frame_id}, row),)
+
+
+def parse_header(parsers: tuple[Tool, ...], header: fits.Header, path: Path) -> HeaderInfo:
+    """Ask the parsers what a header says.
+
+    Raises
+    ------
+    UnusableInput
+        Where none knows the header, its values make no sense, or two specific parsers claim it.
+    """
+    generic = [p for p in parsers if p.name == GENERIC_PARSER]
+    specific = [p for p in parsers if p.name != GENERIC_PARSER]
+    claims = [(p.name, answer) for p in specific if (answer := p.instance.parse(header, path)) is not None]
+    if len(claims) > 1:
+        names = " and ".join(f'"{name}"' for name, _ in claims)
+        raise UnusableInput(f"the header parsers {names} both claim {path.name}; name the right one in [header] plugin")
+    for parser in generic if not claims else ():
+        answer = parser.instance.parse(header, path)
+        claims = [(parser.name, answer)] if answer is not None else []
+    if not claims:
+        names = ", ".join(p.name for p in parsers)
+        raise UnusableInput(f"no header parser knows {path.name} (asked: {names}); `lcf plugins` lists those installed")
+    return header_info(claims[0][1], claims[0][0])
+
+
+def header_info(answer: Any, parser: str) -> HeaderInfo:
+    """Return a parser's answer as a value; the documented dictionary is accepted too."""
+    if isinstance(answer, HeaderInfo):
+        return answer
+    if not isinstance(answer, Mapping):
+        raise LcfError(f"the header parser {parser} returned a {type(answer).__name__}; HeaderInfo or a dict is needed")
+    known = set(attrs.fields_dict(HeaderInfo))
+    missing, unknown = {"exptime", "gain", "mjd"} - set(answer), set(answer) - known
+    if missing or unknown:
+        raise UnusableInput(
+            f"the header parser {parser} returned a dict"
+            + (f" without {', '.join(sorted(missing))}" if missing else "")
+            + (f" with unknown {', '.join(sorted(unknown))} (known: {', '.join(sorted(known))})" if unknown else "")
+        )
+    try:
+        return HeaderInfo(**answer)
+    except (TypeError, ValueError) as error:
+        raise UnusableInput(f"the header parser {parser}: {error}") from None
+
+
+def shape_of_stars(sources: Table) -> tuple[float | None, float | None]:
+    """Return the median FWHM in pixels and the median ellipticity of the brighter half of the clean detections."""
+    clean = sources[np.asarray(sources["flags"]) == 0]
+    if len(clean) == 0:
+        clean = sources
+    if len(clean) == 0:
+        return None, None
+    flux = np.asarray(clean["flux"], float)
+    bright = clean[flux >= np.median(flux)]
+    a, b = np.asarray(bright["a"], float), np.asarray(bright["b"], float)
+    return float(np.nanmedian(bright["fwhm"])), float(np.nanmedian(1 - b / a))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
