@@ -83,7 +83,10 @@ def simulate(sky: Sky, seed: int, *, noise: bool = True) -> tuple[Cutouts, Point
         true = transform.copy()
         true[:, 2] += shift
         galaxy = render_galaxies(sky, true, kernel)
-        points = sum(f * render_point(sky, true[:, :2] @ c + true[:, 2], kernel) for f, c in zip(sky.flux[i], sky.sources, strict=True))
+        points = sum(
+            f * render_point(sky, true[:, :2] @ c + true[:, 2], kernel)
+            for f, c in zip(sky.flux[i], sky.sources, strict=True)
+        )
         kernels.append(kernel)
         transforms.append(transform)
         shifts.append(shift)
@@ -184,10 +187,10 @@ def quad(epochs: int, seed: int, **changes: object) -> Sky:
     rng = np.random.default_rng(seed + 1000)
     sources = np.array([[0.45, 0.55], [0.62, -0.18], [-0.28, -0.62], [-0.55, 0.25]])
     sources = sources + rng.uniform(-0.06, 0.06, sources.shape)
-    mean = np.array([120.0, 90.0, 60.0, 40.0]) * rng.uniform(0.8, 1.25, 4)
+    mean = np.array([1200.0, 900.0, 600.0, 400.0]) * rng.uniform(0.8, 1.25, 4)
     walk = np.cumsum(rng.normal(0, 0.03, (epochs, 4)), axis=0)
     galaxy = Galaxy(
-        flux=150.0 * rng.uniform(0.7, 1.4),
+        flux=1000.0 * rng.uniform(0.7, 1.4),
         xi=rng.uniform(-0.08, 0.08),
         eta=rng.uniform(-0.08, 0.08),
         radius=rng.uniform(0.5, 1.1),

@@ -1,0 +1,163 @@
+"""Epochs of a region of interest ready for a fit: weights, scales, and where the sky falls on each stamp."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from lcframework.types import Bools, Cutouts, Floats, PointSources, UnusableInput
+
+#: A source further than this from every stamp's edge (pixels, outwards) can't be measured.
+EDGE = 0.5
+
+
+@attrs.frozen(eq=False)
+class Epochs:
+    """Cutouts with the checks done and the unusable pixels given no weight.
+
+    Stamp positions are 0-based pixels; `small` pixels are `1 / subsampling` of them.
+    """
+
+    data: Floats  # (e, ny, nx) float64, 0 where masked
+    variance: Floats  # (e, ny, nx) as stated by the noise maps, 1 where masked
+    valid: Bools  # (e, ny, nx)
+    kernels: Floats  # (e, m, m)
+    subsampling: int
+    fwhm: float  # of the target Gaussian, small pixels
+    transform: Floats  # (e, 2, 3)
+    registration: Floats  # (e, 2, 2) pixels^2
+    transparency_error: Floats  # (e,) relative, 0 where unknown
+    seeing: Floats  # (e,) pixels
+    photon_slope: Floats  # (e,) variance per e-/s of signal; 0 where the noise maps do not show one
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+        return len(self.data)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of a stamp."""
+        return self.data.shape[1], self.data.shape[2]
+
+    @property
+    def usable(self) -> Bools:
+        """(e,) whether an epoch has enough pixels to be fitted."""
+        return self.valid.sum(axis=(1, 2)) >= 9
+
+    @property
+    def scale(self) -> float:
+        """Arcsec a pixel, the median over epochs."""
+        return float(np.median(pixel_scales(self.transform)))
+
+
+def pixel_scales(transform: Floats) -> Floats:
+    """Return arcsec a pixel (e,) of transforms (e, 2, 3)."""
+    return 1.0 / np.sqrt(np.abs(np.linalg.det(transform[..., :2])))
+
+
+def to_pixels(transform: Floats, offset: Floats) -> Floats:
+    """Return stamp positions (..., 2) of tangent-plane offsets (..., 2), arcsec, for one transform (2, 3)."""
+    return offset @ transform[:, :2].T + transform[:, 2]
+
+
+def to_sky(transform: Floats, xy: Floats) -> Floats:
+    """Return tangent-plane offsets (..., 2), arcsec, of stamp positions: the inverse of :func:`to_pixels`."""
+    return (xy - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+
+
+def small_pixel_transform(transform: Floats, subsampling: int) -> Floats:
+    """Return a transform (2, 3) to small pixels, whose first centre lies a half small pixel inside the stamp's edge."""
+    result = subsampling * transform
+    result[:, 2] += 0.5 * (subsampling - 1)
+    return result
+
+
+def prepare(cutouts: Cutouts, point_sources: PointSources) -> Epochs:
+    """Check cutouts and give their unusable pixels no weight.
+
+    Raises
+    ------
+    UnusableInput
+        Where no epoch can be fitted, or naming each point source that lies outside every stamp.
+    """
+    data = np.asarray(cutouts.data, float)
+    noise = np.asarray(cutouts.noise, float)
+    transform = np.asarray(cutouts.transform, float)
+    valid = ~np.asarray(cutouts.mask, bool) & np.isfinite(data) & np.isfinite(noise) & (noise > 0)
+    valid &= np.isfinite(transform).all(axis=(1, 2))[:, None, None]
+    kernels = np.asarray(cutouts.kernels.values, float)
+    valid &= np.isfinite(kernels).all(axis=(1, 2))[:, None, None]
+    if len(data) == 0 or not valid.any():
+        raise UnusableInput(
+            "the cutouts hold no usable pixel: every epoch is masked or lacks a PSF; "
+            "look at the frames' masks, or widen [roi_cutouts]"
+        )
+    _check_inside(transform[np.isfinite(transform).all(axis=(1, 2))], data.shape[1:], point_sources)
+    transform = np.where(np.isfinite(transform), transform, np.nanmedian(transform, axis=0))
+    registration = np.asarray(cutouts.registration_covariance, float)
+    registration = np.where(np.isfinite(registration), registration, np.eye(2))
+    variance = np.where(valid, noise, 1.0) ** 2
+    error = np.nan_to_num(np.asarray(cutouts.normalization_error, float), nan=0.0, posinf=0.0)
+    data = np.where(valid, data, 0.0)
+    seeing = np.asarray(cutouts.seeing, float) / pixel_scales(transform)
+    return Epochs(
+        data=data,
+        variance=variance,
+        valid=valid,
+        kernels=np.nan_to_num(kernels),
+        subsampling=int(cutouts.kernels.subsampling_factor),
+        fwhm=float(cutouts.kernels.target_fwhm),
+        transform=transform,
+        registration=0.5 * (registration + registration.swapaxes(1, 2)),
+        transparency_error=error,
+        seeing=np.where(np.isfinite(seeing), seeing, np.nanmedian(seeing) if np.isfinite(seeing).any() else 4.0),
+        photon_slope=np.array([photon_slope(d, v, m) for d, v, m in zip(data, variance, valid, strict=True)]),
+    )
+
+
+def _check_inside(transform: Floats, shape: tuple[int, ...], point_sources: PointSources) -> None:
+    """Raise where a source is outside all stamps."""
+    ny, nx = shape
+    outside = []
+    for name, offset in zip(point_sources.names, np.asarray(point_sources.offset, float), strict=True):
+        xy = transform[:, :, :2] @ offset + transform[:, :, 2]
+        inside = (xy > -EDGE - 0.5).all(axis=1) & (xy[:, 0] < nx - 0.5 + EDGE) & (xy[:, 1] < ny - 0.5 + EDGE)
+        if not inside.any():
+            x, y = np.median(xy, axis=0)
+            outside.append(f"{name} (at x = {x:.1f}, y = {y:.1f})")
+    if outside:
+        raise UnusableInput(
+            f"point source {', '.join(outside)} lies outside the {nx} x {ny} pixel stamps of the region in every "
+            "epoch; check its coordinates in [roi.*.point_sources] (degrees, ICRS), or enlarge roi_size in [stamps]"
+        )
+
+
+def photon_slope(data: Floats, variance: Floats, valid: Bools) -> float:
+    """Return the variance per unit of signal that a noise map was made with, 0 where it shows none.
+
+    A noise map made from the data follows ``variance = floor + slope * max(data, 0)`` exactly, which the brighter half
+    of the pixels then shows; one made otherwise does not, and is left as it is.
+    """
+    d, v = data[valid], variance[valid]
+    if d.size < 20:
+        return 0.0
+    bright = d > max(float(np.percentile(d, 80)), 0.0)
+    if bright.sum() < 5:
+        return 0.0
+    slope, floor = np.polyfit(d[bright], v[bright], 1)
+    misfit = np.abs(v[bright] - floor - slope * d[bright])
+    exact = np.median(misfit) < 0.02 * np.median(v[bright])
+    return float(slope) if exact and slope > 0 and floor > 0 else 0.0
+
+
+def model_variance(epochs: Epochs, e: int, model: Floats) -> Floats:
+    """Return the noise variance (ny, nx) that the model predicts at epoch `e`.
+
+    Weights made from noisy data give the pixels that happen to be faint more weight, which biases fluxes low; with
+    the signal taken from the model they do not.
+    """
+    slope = epochs.photon_slope[e]
+    if slope == 0:
+        return epochs.variance[e]
+    change = slope * (np.maximum(model, 0.0) - np.maximum(epochs.data[e], 0.0))
+    return np.maximum(epochs.variance[e] + change, 0.1 * epochs.variance[e])

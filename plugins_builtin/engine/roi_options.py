@@ -1,0 +1,43 @@
+"""Checks of the options that both ROI models have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def number_at_least(least: float) -> Callable[[Any, Any, Any], None]:
+    """Return a validator of numbers not below `least`."""
+
+    def check(instance: Any, attribute: Any, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+            raise ValueError(f"{attribute.name} must be a number of at least {least}, got {value!r}")
+
+    return check
+
+
+def astrometry(instance: Any, attribute: Any, value: Any) -> None:
+    """Check ``fix_astrometry``."""
+    if isinstance(value, bool):
+        return
+    if not isinstance(value, int | float) or not value > 0:
+        raise ValueError(
+            f"{attribute.name} must be true (positions held), false (fitted) or the sigma in pixels of a Gaussian "
+            f"prior, a positive number; got {value!r}"
+        )
+
+
+def clip_threshold(instance: Any, attribute: Any, value: Any) -> None:
+    """Check a clipping threshold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (value == 0 or value >= 2):
+        raise ValueError(f"{attribute.name} must be 0 (no clipping) or at least 2 sigma, got {value!r}")
+
+
+def positions(instance: Any, attribute: Any, value: Any) -> None:
+    """Check a list of offsets."""
+    for pair in value:
+        if len(pair) != 2:
+            raise ValueError(
+                f"{attribute.name} must be a list of [east, north] pairs in arcsec from the region's position, "
+                f"such as [[0.3, -0.2]]; got {pair!r} in it"
+            )

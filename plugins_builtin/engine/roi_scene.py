@@ -1,0 +1,180 @@
+"""A region of interest as point sources, Sersic galaxies and Gaussian bumps: its image at one epoch, with derivatives.
+
+Everything is defined on the tangent plane and rendered at each epoch's own position, scale and rotation. Point sources
+and bumps need no interpolation: both are Gaussians, so the separable operator of :mod:`plugins_builtin.engine.target`
+makes their images exactly. The Sersics are computed once on a fine sky grid, convolved with the target Gaussian, and
+read off it at each epoch's small pixels by cubic splines.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from lcframework.types import Floats
+from plugins_builtin.engine.roi_geometry import Epochs, pixel_scales, to_pixels, to_sky
+from plugins_builtin.engine.roi_sersic import N_PARAMETERS, SkyGrid, target_images
+from plugins_builtin.engine.target import FWHM_PER_SIGMA, target_matrix, target_matrix_derivative
+
+#: Sky-grid steps a small pixel.
+_OVERSAMPLING = 2
+
+
+@attrs.frozen(eq=False)
+class Bumps:
+    """Gaussian bumps of unit-variance amplitudes: brightness ``z * prior * exp(-r^2 / 2 sigma^2)``."""
+
+    sky: Floats  # (b, 2) arcsec
+    sigma: float  # arcsec, the target Gaussian's width included
+    prior: Floats  # (b,) e-/s per square arcsec at the centre for z = 1
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.sky)
+
+
+NO_BUMPS = Bumps(np.zeros((0, 2)), 1.0, np.zeros(0))
+
+
+@attrs.frozen(eq=False)
+class Scene:
+    """The parameters common to all epochs."""
+
+    offset: Floats  # (k, 2) arcsec
+    galaxies: Floats  # (g, 7), see `roi_sersic.PARAMETERS`
+    bumps: Bumps
+    z: Floats  # (b,)
+
+    @property
+    def size(self) -> int:
+        """Number of parameters: 2 k + 7 g + b, in the order of `vector`."""
+        return self.offset.size + self.galaxies.size + len(self.z)
+
+    @property
+    def vector(self) -> Floats:
+        """Positions source by source, then galaxies, then bumps."""
+        return np.concatenate([self.offset.ravel(), self.galaxies.ravel(), self.z])
+
+    def with_vector(self, vector: Floats) -> Scene:
+        """Return the scene with other parameters."""
+        a, b = self.offset.size, self.offset.size + self.galaxies.size
+        return attrs.evolve(
+            self,
+            offset=vector[:a].reshape(-1, 2),
+            galaxies=vector[a:b].reshape(-1, N_PARAMETERS),
+            z=vector[b:],
+        )
+
+
+@attrs.frozen(eq=False)
+class Rendered:
+    """One epoch's images and derivatives."""
+
+    sources: Floats  # (k, ny, nx) of unit flux
+    by_x: Floats  # (k, ny, nx) per pixel
+    by_y: Floats
+    galaxy: Floats  # (ny, nx)
+    by_galaxies: Floats  # (7 g, ny, nx)
+    by_bumps: Floats  # (b, ny, nx)
+
+
+class SkyImages:
+    """A scene's Sersics on a fine sky grid, ready to be read off at any epoch.
+
+    The grid covers every epoch's stamp and the reach of its kernel.
+    """
+
+    def __init__(self, epochs: Epochs, scene: Scene) -> None:
+        """Compute the images of `scene`'s galaxies."""
+        from scipy.ndimage import spline_filter
+
+        self.grid = _sky_grid(epochs)
+        small = epochs.scale / epochs.subsampling
+        fwhm = epochs.fwhm * small / self.grid.spacing
+        images = [target_images(theta, self.grid, fwhm) for theta in scene.galaxies]
+        self.coefficients = [np.stack([spline_filter(i, order=3, mode="nearest") for i in stack]) for stack in images]
+
+    def at(self, epochs: Epochs, e: int, shift: Floats) -> list[Floats]:
+        """Return each galaxy's images (8, ny, nx) at epoch `e` translated by `shift` pixels."""
+        from scipy.ndimage import map_coordinates
+        from scipy.signal import fftconvolve
+
+        kernel = epochs.kernels[e]
+        sub = epochs.subsampling
+        ny, nx = epochs.shape
+        # 'valid' convolution needs the kernel's reach on every side, from grid points half-way where it is even.
+        y, x = (
+            (np.arange(n * sub + m - 1) - (m - 1) / 2 + 0.5) / sub - 0.5
+            for n, m in zip((ny, nx), kernel.shape, strict=True)
+        )
+        xy = np.stack(np.meshgrid(x, y), axis=-1) - shift
+        index = self.grid.index(to_sky(epochs.transform[e], xy))
+        area = (pixel_scales(epochs.transform[e]) / sub) ** 2
+        results = []
+        for coefficients in self.coefficients:
+            fine = np.stack([map_coordinates(c, index, order=3, mode="nearest", prefilter=False) for c in coefficients])
+            image = fftconvolve(fine, kernel[None], mode="valid", axes=(1, 2))
+            results.append(area * image.reshape(len(image), ny, sub, nx, sub).sum(axis=(2, 4)))
+        return results
+
+
+def _sky_grid(epochs: Epochs) -> SkyGrid:
+    """Return a grid that covers all stamps and the kernels' reach."""
+    ny, nx = epochs.shape
+    reach = 0.5 * max(epochs.kernels.shape[1:]) / epochs.subsampling + 2.0
+    corners = np.array([[-reach, -reach], [nx + reach, -reach], [-reach, ny + reach], [nx + reach, ny + reach]])
+    sky = np.concatenate([to_sky(t, corners) for t in epochs.transform])
+    spacing = epochs.scale / epochs.subsampling / _OVERSAMPLING
+    low, high = sky.min(axis=0), sky.max(axis=0)
+    size = int(np.ceil((high - low).max() / spacing)) + 1
+    return SkyGrid(0.5 * (low + high) - 0.5 * (size - 1) * spacing, spacing, size)
+
+
+def source_images(epochs: Epochs, e: int, xy: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return unit images (k, ny, nx) of point sources at stamp positions (k, 2), and their derivatives by x and y."""
+    rows, columns, by_rows, by_columns = _operators(epochs, e, xy, epochs.fwhm)
+    kernel = epochs.kernels[e]
+    right = kernel @ columns.swapaxes(1, 2)
+    return rows @ right, rows @ (kernel @ by_columns.swapaxes(1, 2)), by_rows @ right
+
+
+def _operators(epochs: Epochs, e: int, xy: Floats, fwhm: float) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the 1-D operators of rows and columns, and their derivatives."""
+    ny, nx = epochs.shape
+    my, mx = epochs.kernels.shape[1:]
+    y, x = xy[:, 1] - 0.5 * (ny - 1), xy[:, 0] - 0.5 * (nx - 1)
+    s = epochs.subsampling
+    return (
+        target_matrix(y, ny, s, fwhm, my),
+        target_matrix(x, nx, s, fwhm, mx),
+        target_matrix_derivative(y, ny, s, fwhm, my),
+        target_matrix_derivative(x, nx, s, fwhm, mx),
+    )
+
+
+def bump_images(epochs: Epochs, e: int, bumps: Bumps, shift: Floats) -> Floats:
+    """Return the images (b, ny, nx) of bumps with z = 1 at epoch `e`."""
+    ny, nx = epochs.shape
+    if len(bumps) == 0:
+        return np.zeros((0, ny, nx))
+    kernel = epochs.kernels[e]
+    s = epochs.subsampling
+    xy = to_pixels(epochs.transform[e], bumps.sky) + shift
+    fwhm = FWHM_PER_SIGMA * bumps.sigma / pixel_scales(epochs.transform[e]) * s
+    rows = target_matrix(xy[:, 1] - 0.5 * (ny - 1), ny, s, fwhm, kernel.shape[0])
+    columns = target_matrix(xy[:, 0] - 0.5 * (nx - 1), nx, s, fwhm, kernel.shape[1])
+    flux = bumps.prior * 2 * np.pi * bumps.sigma**2
+    return rows @ ((flux[:, None, None] * kernel) @ columns.swapaxes(1, 2))
+
+
+def render(epochs: Epochs, e: int, scene: Scene, sky: SkyImages, shift: Floats) -> Rendered:
+    """Return epoch `e`'s images of `scene`, translated by `shift` pixels."""
+    xy = to_pixels(epochs.transform[e], scene.offset) + shift
+    sources, by_x, by_y = source_images(epochs, e, xy)
+    galaxies = sky.at(epochs, e, shift)
+    by_bumps = bump_images(epochs, e, scene.bumps, shift)
+    galaxy = np.tensordot(scene.z, by_bumps, 1)
+    for images in galaxies:
+        galaxy = galaxy + images[0]
+    by_galaxies = np.concatenate([g[1:] for g in galaxies]) if galaxies else np.zeros((0, *epochs.shape))
+    return Rendered(sources, by_x, by_y, galaxy, by_galaxies, by_bumps)

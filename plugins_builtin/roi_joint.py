@@ -1,0 +1,76 @@
+"""The ROI model `joint`: point sources, Sersic galaxies and Gaussian-process pixels, all epochs at once."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import Cutouts, PointSources, RoiFit
+from plugins_builtin.engine.roi_options import astrometry, clip_threshold, number_at_least, positions
+
+
+@attrs.frozen
+class Joint:
+    """Light curves at the photon limit: every epoch is a sum of point sources, galaxies and a flat sky.
+
+    A galaxy is a Sersic profile plus smooth deviations from it whose size follows its brightness. All epochs are
+    solved together by Gauss-Newton; what belongs to one epoch (fluxes, sky, translation) is eliminated from it.
+    """
+
+    results_version: ClassVar[int] = 1
+
+    background: bool = True  # false: point sources alone
+    galaxies: int = attrs.field(default=1, validator=number_at_least(0))  # at most; fewer where the data show fewer
+    galaxy_positions: list[list[float]] = attrs.field(
+        factory=list, validator=positions
+    )  # arcsec east, north of the ROI
+    galaxy_deviations: float = attrs.field(default=0.2, validator=number_at_least(0.0))  # relative; 0: Sersic alone
+    fix_astrometry: bool | float = attrs.field(default=False, validator=astrometry)  # true, false, or sigma in pixels
+    clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
+    noise_from_model: bool = True  # photon noise of the modelled signal, not of the data's
+    iterations: int = attrs.field(default=20, validator=number_at_least(1))  # an upper bound
+
+    def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
+        """Fit all epochs.
+
+        Parameters
+        ----------
+        cutouts : Cutouts
+            The epochs, divided by their normalisation coefficients.
+        point_sources : PointSources
+            Names and positions to start from.
+
+        Returns
+        -------
+        RoiFit
+            A source that an epoch does not see has flux nan there.
+
+        Raises
+        ------
+        UnusableInput
+            No pixel can be used, or naming a point source outside all stamps.
+        """
+        from plugins_builtin.engine.roi_fit import Settings, fit_jointly
+        from plugins_builtin.engine.roi_geometry import prepare
+        from plugins_builtin.engine.roi_result import joint_result
+
+        epochs = prepare(cutouts, point_sources)
+        settings = Settings(
+            galaxies=max(self.galaxies, len(self.galaxy_positions)) if self.background else 0,
+            galaxy_positions=np.array(self.galaxy_positions if self.background else [], float).reshape(-1, 2),
+            bump_amplitude=self.galaxy_deviations,
+            fix_astrometry=self.fix_astrometry,
+            clip=self.clip or None,
+            noise_from_model=self.noise_from_model,
+            iterations=self.iterations,
+        )
+        return joint_result(epochs, fit_jointly(epochs, np.asarray(point_sources.offset, float), settings))
+
+
+@hookimpl
+def lcf_roi_models() -> dict[str, type[Any]]:
+    """Offer the model `joint`."""
+    return {"joint": Joint}
