@@ -1,0 +1,121 @@
+"""The header parser of the documentation: a function ``parse_header(header)`` in a file of the user's."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from astropy.io import fits
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import HeaderInfo, NeedMissing, UnusableInput
+
+FUNCTION = "parse_header"
+NEEDED = ("exptime", "gain", "mjd")
+EXAMPLE = "def parse_header(header): return {'exptime': ..., 'gain': ..., 'mjd': ...}"
+
+
+@attrs.frozen
+class FileHeader:
+    """Runs ``parse_header(header)``, which returns a dictionary with `exptime` (s), `gain` (e-/ADU) and `mjd`.
+
+    The dictionary may hold any other field of :class:`~lcframework.types.HeaderInfo` too; `mjd` is the start of the
+    exposure unless `time_reference` says otherwise.
+    """
+
+    results_version: ClassVar[int] = 1
+
+    path: Path = attrs.field(default=Path("header_parser/parse_header.py"), converter=Path)
+
+    def parse(self, header: fits.Header, path: Path) -> HeaderInfo:
+        """Return what the user's function says of the merged header.
+
+        Raises
+        ------
+        NeedMissing
+            Where the file or the function is not there, or the file can't be run.
+        UnusableInput
+            Where the function fails on this header, or what it returns is not as documented.
+        """
+        parse_header = self._function()
+        try:
+            answer = parse_header(header.copy())
+        except Exception as error:
+            raise UnusableInput(f"{FUNCTION}() failed {_where(error, self.path)}: {_say(error)}") from error
+        return self._check(answer)
+
+    def _function(self) -> Callable[[fits.Header], Any]:
+        try:
+            stamp = self.path.stat()
+        except OSError as error:
+            raise NeedMissing(
+                f"no header parser at {self.path}: write there `{EXAMPLE}`, or give its place as path in [header.file]"
+            ) from error
+        return _load(self.path, (stamp.st_mtime_ns, stamp.st_size))
+
+    def _check(self, answer: Any) -> HeaderInfo:
+        if not isinstance(answer, Mapping):
+            raise UnusableInput(
+                f"{FUNCTION}() in {self.path} returned {answer!r} where a dictionary is expected: `{EXAMPLE}`"
+            )
+        missing = [name for name in NEEDED if answer.get(name) is None]
+        if missing:
+            raise UnusableInput(
+                f"{FUNCTION}() in {self.path} returned no {', '.join(missing)}; it returned "
+                f"{', '.join(map(str, answer)) or 'an empty dictionary'}"
+            )
+        known = [field.name for field in attrs.fields(HeaderInfo)]
+        for name in answer:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                raise UnusableInput(f"{FUNCTION}() in {self.path} returned an unknown {name!r}: {hint}")
+        try:
+            return HeaderInfo(**answer)
+        except (TypeError, ValueError) as error:
+            raise UnusableInput(f"{FUNCTION}() in {self.path} returned a value that makes no sense: {error}") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _load(path: Path, stamp: tuple[int, int]) -> Callable[[fits.Header], Any]:
+    """Run the file once for each state of it."""
+    spec = importlib.util.spec_from_file_location("lcf_user_header_parser", path)
+    if spec is None or spec.loader is None:
+        raise NeedMissing(f"the header parser {path} is not a Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        # Compiled here, because the loader would leave a __pycache__ in the user's folder.
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
+    except Exception as error:
+        raise NeedMissing(f"the header parser {path} can't be run {_where(error, path)}: {_say(error)}") from error
+    function = getattr(module, FUNCTION, None)
+    if not callable(function):
+        raise NeedMissing(f"{path} has no function {FUNCTION}(header): write `{EXAMPLE}`")
+    return function
+
+
+def _where(error: BaseException, path: Path) -> str:
+    """Say in which line of the user's file an exception arose."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"in line {error.lineno} of {path}"
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if not lines:
+        return f"in {path}"
+    text = f" ({lines[-1].line})" if lines[-1].line else ""
+    return f"in line {lines[-1].lineno} of {path}{text}"
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+@hookimpl
+def lcf_header_parsers() -> dict[str, type]:
+    """Name the parser."""
+    return {"file": FileHeader}

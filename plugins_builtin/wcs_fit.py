@@ -1,0 +1,285 @@
+"""World coordinate systems: read safely, fitted robustly to stars, compared with a catalogue."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+import attrs
+import numpy as np
+from astropy.io import fits
+
+from lcframework.types import Bools, Floats
+
+#: Sigma beyond which a pair of source and star is left out of a fit.
+CLIP = 4.0
+
+_KEYWORDS = re.compile(
+    r"^(WCSAXES|CTYPE[12]|CUNIT[12]|CRVAL[12]|CRPIX[12]|CDELT[12]|CROTA[12]|CD[12]_[12]|PC[12]_[12]|PC00[12]00[12]"
+    r"|PV[12]_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|[AB]P?_ORDER|[AB]P?_\d+_\d+)$"
+)
+_TEXTS = re.compile(r"^(CTYPE[12]|CUNIT[12]|RADESYS|RADECSYS)$")
+_COUNTS = re.compile(r"^(WCSAXES|[AB]P?_ORDER)$")
+
+
+class InvalidWcs(ValueError):
+    """A header's WCS can't be used; the message says why."""
+
+
+def celestial_keywords(header: fits.Header) -> fits.Header:
+    """Return the keywords of a header's two-dimensional WCS, cleaned.
+
+    Numbers that were written as strings become numbers, SIP coefficients get the suffix in CTYPE without which they are
+    ignored by some programs, and everything else is left behind.
+
+    Raises
+    ------
+    InvalidWcs
+        Where a number can't be read, or the distortion is one that needs more than the header.
+    """
+    if any(f"{name}{axis}" in header for name in ("CPDIS", "CQDIS", "D2IMDIS") for axis in (1, 2)):
+        raise InvalidWcs("its distortion is a look-up table in another HDU, which is not supported")
+    clean = fits.Header()
+    for card in header.cards:
+        keyword = card.keyword.upper()
+        if not _KEYWORDS.match(keyword) or isinstance(card.value, fits.card.Undefined) or card.value is None:
+            continue
+        clean[keyword] = card.value if _TEXTS.match(keyword) else _number(keyword, card.value)
+    if clean.get("A_ORDER", 0) > 1 and "B_ORDER" in clean:
+        for axis in (1, 2):
+            kind = str(clean.get(f"CTYPE{axis}", ""))
+            if kind.endswith("-TAN"):
+                clean[f"CTYPE{axis}"] = f"{kind}-SIP"
+    clean["WCSAXES"] = 2
+    return clean
+
+
+def _number(keyword: str, value: Any) -> float | int:
+    try:
+        number = float(str(value).strip().replace("D", "E").replace("d", "e"))
+    except ValueError:
+        raise InvalidWcs(f"{keyword} = {value!r} is not a number") from None
+    if not np.isfinite(number):
+        raise InvalidWcs(f"{keyword} = {value!r} is not a finite number")
+    return int(number) if _COUNTS.match(keyword) else number
+
+
+def open_wcs(header: fits.Header) -> Any:
+    """Return the astropy WCS of a header of :func:`celestial_keywords`, without the warnings about its dialect."""
+    from astropy.wcs import WCS, FITSFixedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        try:
+            return WCS(header, naxis=2)
+        except Exception as error:  # wcslib raises a family of its own
+            raise InvalidWcs(f"it can't be read: {' '.join(str(error).split())}") from error
+
+
+def pixel_scales(wcs: Any, shape: tuple[int, int]) -> tuple[float, float]:
+    """Return arcsec per pixel along x and y at the centre of the frame, measured through the distortion.
+
+    Raises
+    ------
+    InvalidWcs
+        Where the centre of the frame is nowhere on the sky.
+    """
+    x, y = 0.5 * (shape[1] - 1), 0.5 * (shape[0] - 1)
+    ra, dec = wcs.all_pix2world([x - 0.5, x + 0.5, x, x], [y, y, y - 0.5, y + 0.5], 0)
+    if not np.all(np.isfinite([ra, dec])):
+        raise InvalidWcs("the frame's centre is nowhere on the sky")
+    scales = 3600.0 * separation(ra[::2], dec[::2], ra[1::2], dec[1::2])
+    return float(scales[0]), float(scales[1])
+
+
+def separation(ra: Floats, dec: Floats, ra0: Any, dec0: Any) -> Floats:
+    """Return angular separations, degrees, also where they are tiny or a pole is near."""
+    ra, dec, ra0, dec0 = (np.radians(v) for v in (ra, dec, ra0, dec0))
+    half = np.sin(0.5 * (dec - dec0)) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin(0.5 * (ra - ra0)) ** 2
+    return np.degrees(2.0 * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0))))
+
+
+def to_plane(ra: Floats, dec: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
+    """Project on the tangent plane at (ra0, dec0); degrees, nan beyond 85 degrees from it."""
+    delta = np.radians(np.asarray(ra, float) - ra0)
+    sin, cos, sin0, cos0 = (f(np.radians(v)) for v in (np.asarray(dec, float), dec0) for f in (np.sin, np.cos))
+    cosine = sin0 * sin + cos0 * cos * np.cos(delta)
+    cosine = np.where(cosine > np.cos(np.radians(85.0)), cosine, np.nan)
+    xi, eta = cos * np.sin(delta) / cosine, (cos0 * sin - sin0 * cos * np.cos(delta)) / cosine
+    return np.degrees(xi), np.degrees(eta)
+
+
+def from_plane(xi: Floats, eta: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
+    """Undo :func:`to_plane`."""
+    xi, eta, dec0 = np.radians(xi), np.radians(eta), np.radians(dec0)
+    depth = np.cos(dec0) - eta * np.sin(dec0)
+    ra = ra0 + np.degrees(np.arctan2(xi, depth))
+    dec = np.degrees(np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, depth)))
+    return np.mod(ra, 360.0), dec
+
+
+def stars_in_frame(
+    wcs: Any, ra: Floats, dec: Floats, shape: tuple[int, int], margin: float = 0.0
+) -> tuple[Floats, Floats, Floats]:
+    """Return which stars lie in the frame (or `margin` pixels around it), and their x and y."""
+    ny, nx = shape
+    ra0, dec0 = (float(v) for v in wcs.all_pix2world(0.5 * (nx - 1), 0.5 * (ny - 1), 0))
+    scale = max(pixel_scales(wcs, shape)) / 3600.0
+    # Distortion polynomials run away far from the frame: stars out there must not be mapped into it.
+    near = np.flatnonzero(separation(ra, dec, ra0, dec0) < 1.2 * scale * (0.5 * np.hypot(nx, ny) + margin))
+    if len(near) == 0:
+        return near, np.zeros(0), np.zeros(0)
+    x, y = wcs.all_world2pix(np.asarray(ra, float)[near], np.asarray(dec, float)[near], 0, quiet=True, maxiter=50)
+    inside = (x > -0.5 - margin) & (x < nx - 0.5 + margin) & (y > -0.5 - margin) & (y < ny - 0.5 + margin)
+    return near[inside], x[inside], y[inside]
+
+
+@attrs.frozen(eq=False)
+class WcsFit:
+    """A WCS fitted to pairs of positions."""
+
+    header: fits.Header
+    used: Bools  # (n,) False where clipped
+    rms: float  # pixels, of the distances of the pairs used
+    order: int
+
+
+def fit_wcs(x: Floats, y: Floats, ra: Floats, dec: Floats, shape: tuple[int, int], max_order: int = 1) -> WcsFit | None:
+    """Fit a tangent-plane WCS, with SIP distortion where the stars call for it.
+
+    Parameters
+    ----------
+    x, y : array (n,)
+        0-based pixel positions.
+    ra, dec : array (n,)
+        The same stars, degrees ICRS.
+    shape : tuple
+        (ny, nx) of the frame, whose centre becomes the reference pixel.
+    max_order : int
+        The highest order to try; the one with the lowest corrected Akaike criterion wins.
+
+    Returns
+    -------
+    WcsFit or None
+        None where the pairs are too few.
+    """
+    x, y, ra, dec = (np.asarray(v, float) for v in (x, y, ra, dec))
+    u, v = x - 0.5 * (shape[1] - 1), y - 0.5 * (shape[0] - 1)
+    vectors = np.stack(
+        [
+            np.cos(np.radians(dec)) * np.cos(np.radians(ra)),
+            np.cos(np.radians(dec)) * np.sin(np.radians(ra)),
+            np.sin(np.radians(dec)),
+        ]
+    )
+    mean = vectors.mean(axis=1)
+    centre = np.degrees(np.arctan2(mean[1], mean[0])), np.degrees(np.arctan2(mean[2], np.hypot(mean[0], mean[1])))
+    best: tuple[float, Any] | None = None
+    used = np.ones(len(x), bool)
+    for order in range(1, max_order + 1):
+        terms = (order + 1) * (order + 2) // 2
+        if used.sum() < (3 if order == 1 else 2 * terms):
+            break
+        crval, coefficients, keep = _fit_order(u, v, ra, dec, centre, order, used)
+        residual = _residuals(u, v, ra, dec, crval, coefficients, order)
+        # Orders are compared on the pairs that the lowest one kept.
+        common = used if best is not None else keep
+        number = 2 * int(common.sum())
+        parameters = 2 * terms
+        score = number * np.log(np.mean(residual[common] ** 2) + 1e-12) + 2 * parameters
+        score += 2 * parameters * (parameters + 1) / max(number - parameters - 1, 0.1)
+        if best is None:
+            used = keep
+        if best is None or score < best[0] - 2.0:
+            best = score, (crval, coefficients, keep, residual, order)
+        centre = crval
+    if best is None:
+        return None
+    crval, coefficients, keep, residual, order = best[1]
+    header = _header(crval, coefficients, order, shape)
+    return WcsFit(header, keep, float(np.sqrt(np.mean(residual[keep] ** 2))), order)
+
+
+def _powers(order: int) -> list[tuple[int, int]]:
+    return [(p, q) for total in range(order + 1) for p in range(total, -1, -1) for q in [total - p]]
+
+
+def _design(u: Floats, v: Floats, order: int) -> Floats:
+    return np.stack([u**p * v**q for p, q in _powers(order)], axis=-1)
+
+
+def _fit_order(
+    u: Floats, v: Floats, ra: Floats, dec: Floats, centre: tuple[float, float], order: int, start: Bools
+) -> tuple[tuple[float, float], Floats, Bools]:
+    """Return crval, coefficients (2, terms) in degrees of the pixel offsets, and which pairs were kept."""
+    size = max(float(np.max(np.hypot(u, v))), 1.0)
+    design = _design(u / size, v / size, order)
+    keep = start.copy()
+    scaling = np.array([size ** (p + q) for p, q in _powers(order)])
+    coefficients = np.zeros((2, design.shape[1]))
+    for _ in range(20):
+        target = np.stack(to_plane(ra, dec, *centre))
+        coefficients = np.linalg.lstsq(design[keep], target[:, keep].T, rcond=None)[0].T / scaling
+        moved = from_plane(*coefficients[:, 0], *centre)
+        step = separation(*moved, *centre)
+        centre = float(moved[0]), float(moved[1])
+        distance = _residuals(u, v, ra, dec, centre, coefficients, order)
+        # The median of a Rayleigh distribution is 1.1774 sigma; the floor keeps perfect pairs from being clipped.
+        sigma = max(float(np.median(distance[keep])) / 1.1774, 0.01)
+        new = start & (distance < CLIP * sigma)
+        settled = np.array_equal(new, keep) and step < 1e-9
+        if new.sum() < max(3, design.shape[1]) or settled:
+            break
+        keep = new
+    coefficients[:, 0] = 0.0
+    return centre, coefficients, keep
+
+
+def _residuals(
+    u: Floats, v: Floats, ra: Floats, dec: Floats, crval: tuple[float, float], coefficients: Floats, order: int
+) -> Floats:
+    """Distances in pixels between where the stars are and where the fit puts the sources."""
+    linear = coefficients[:, 1:3]
+    model = coefficients.copy()
+    model[:, 0] = 0.0
+    difference = np.stack(to_plane(ra, dec, *crval)) - model @ _design(u, v, order).T
+    return np.hypot(*np.linalg.solve(linear, difference))
+
+
+def _header(crval: tuple[float, float], coefficients: Floats, order: int, shape: tuple[int, int]) -> fits.Header:
+    suffix = "-SIP" if order > 1 else ""
+    linear = coefficients[:, 1:3]
+    header = fits.Header()
+    header["WCSAXES"] = 2
+    header["CTYPE1"], header["CTYPE2"] = f"RA---TAN{suffix}", f"DEC--TAN{suffix}"
+    header["CUNIT1"] = header["CUNIT2"] = "deg"
+    header["CRVAL1"], header["CRVAL2"] = crval
+    header["CRPIX1"], header["CRPIX2"] = 0.5 * (shape[1] + 1), 0.5 * (shape[0] + 1)
+    for i in range(2):
+        for j in range(2):
+            header[f"CD{i + 1}_{j + 1}"] = linear[i, j]
+    header["RADESYS"] = "ICRS"
+    if order > 1:
+        forward = np.linalg.solve(linear, coefficients[:, 3:])
+        _write_sip(header, "", order, _powers(order)[3:], forward)
+        _write_sip(header, "P", order, _powers(order), _inverse_sip(forward, order, shape))
+    return header
+
+
+def _write_sip(header: fits.Header, suffix: str, order: int, powers: list[tuple[int, int]], values: Floats) -> None:
+    for name, row in zip("AB", values, strict=True):
+        header[f"{name}{suffix}_ORDER"] = order
+        for (p, q), value in zip(powers, row, strict=True):
+            header[f"{name}{suffix}_{p}_{q}"] = value
+
+
+def _inverse_sip(forward: Floats, order: int, shape: tuple[int, int]) -> Floats:
+    """Fit the inverse polynomials on a grid over the frame."""
+    ny, nx = shape
+    u, v = (g.ravel() for g in np.meshgrid(np.linspace(-nx / 2, nx / 2, 20), np.linspace(-ny / 2, ny / 2, 20)))
+    shift = forward @ _design(u, v, order)[:, 3:].T
+    size = max(nx, ny) / 2.0
+    scaling = np.array([size ** (p + q) for p, q in _powers(order)])
+    design = _design((u + shift[0]) / size, (v + shift[1]) / size, order)
+    return np.linalg.lstsq(design, -shift.T, rcond=None)[0].T / scaling
