@@ -1,0 +1,42 @@
+"""Robust statistics: scales that outliers do not move, and what clipping does to a variance."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+
+#: Standard deviation of a normal distribution in units of its median absolute deviation.
+SIGMA_PER_MAD = 1.482602218505602
+
+
+def masked_median(values: Floats, used: Bools, axis: int) -> Floats:
+    """Return the median of the `used` values along `axis`; nan where none is used."""
+    counts = used.sum(axis=axis)
+    ordered = np.sort(np.where(used, values, np.inf), axis=axis)
+    low = np.take_along_axis(ordered, np.expand_dims(np.maximum((counts - 1) // 2, 0), axis), axis)
+    high = np.take_along_axis(
+        ordered, np.expand_dims(np.maximum(counts // 2, 0).clip(0, values.shape[axis] - 1), axis), axis
+    )
+    with np.errstate(invalid="ignore"):
+        middle = 0.5 * (low + high).squeeze(axis)
+    return np.where(counts > 0, middle, np.nan)
+
+
+def masked_scale(values: Floats, used: Bools, axis: int) -> Floats:
+    """Return the standard deviation about zero of the `used` values along `axis`, from their median absolute value."""
+    return SIGMA_PER_MAD * masked_median(np.abs(values), used, axis)
+
+
+def clipped_variance(limit: float) -> float:
+    """Return the variance of a unit normal distribution of which all beyond +- `limit` has been cut.
+
+    The second moment of the truncated normal distribution, ``1 - 2 k phi(k) / erf(k / sqrt(2))``.
+    """
+    density = math.exp(-0.5 * limit * limit) / math.sqrt(2.0 * math.pi)
+    return 1.0 - 2.0 * limit * density / math.erf(limit / math.sqrt(2.0))
