@@ -92,7 +92,7 @@ class PlateSolving(Stage):
     def _wants_stars(self) -> bool:
         names = ("", *self.setup.configs)
         solvers = [t for name in names for t in self.setup.all("plate_solving", name)]
-        return any(getattr(type(t.instance), "needs_stars", False) for t in solvers)
+        return any(getattr(t.instance, "needs_stars", False) for t in solvers)
 
     def _query_unit(self) -> Unit:
         roi = next(iter(self.setup.config.roi.values()))
