@@ -15,13 +15,14 @@ from lcframework.types import Floats, NeedMissing, UnusableInput
 from plugins_builtin.star_tables import nearest_name, plain_floats
 
 #: astropy's names of formats, tried in turn for an extension that does not decide.
-_TEXT_FORMATS = ("ascii.ecsv", "ascii.csv", "ascii.basic", "ascii.commented_header", "ascii.fixed_width")
+_ANY_FORMAT = ("fits", "votable", "ascii.ecsv", "ascii", "semicolons")
+_SEMICOLONS = {"format": "ascii.basic", "delimiter": ";"}  # as spreadsheets write CSV where the comma is decimal
 _BY_SUFFIX = {
     ".fits": ("fits",),
     ".fit": ("fits",),
     ".fz": ("fits",),
     ".ecsv": ("ascii.ecsv",),
-    ".csv": ("ascii.ecsv", "ascii.csv"),
+    ".csv": ("ascii.ecsv", "ascii.csv", "ascii", "semicolons"),
     ".tsv": ("ascii.tab",),
     ".tab": ("ascii.tab",),
     ".vot": ("votable",),
@@ -59,13 +60,16 @@ def read_table(path: Path, option: str) -> Table:
     suffixes = [s.lower() for s in path.suffixes]
     suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in (".gz", ".bz2", ".xz") else (suffixes or [""])[-1]
     reasons = []
-    for name in _BY_SUFFIX.get(suffix, ("fits", "votable", *_TEXT_FORMATS)):
+    for name in _BY_SUFFIX.get(suffix, _ANY_FORMAT):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # units and metadata that bend a standard do not matter here
-                table = Table.read(path, format=name)
+                table = Table.read(path, **(_SEMICOLONS if name == "semicolons" else {"format": name}))
         except Exception as error:  # each reader has its own kinds
             reasons.append(f"as {name}: {' '.join(str(error).split())[:160] or type(error).__name__}")
+            continue
+        if len(table.colnames) < 2:  # text split at the wrong character
+            reasons.append(f"as {name}: a single column {table.colnames}")
             continue
         if len(table) == 0:
             raise UnusableInput(f"{option}: the table {path} has no rows.")
