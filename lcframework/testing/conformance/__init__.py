@@ -1,0 +1,35 @@
+"""One check a seam, for authors of plugins: ``check_calibration_survey(SkyMapper())``.
+
+Each takes an instance of a plugin, feeds it small simulated inputs whose truth is known, and raises an AssertionError
+that names the plugin and says what to do where it breaks the contract of its hook or gets its answer wrong by more
+than the noise allows.
+"""
+
+from __future__ import annotations
+
+from lcframework.testing.conformance.catalogs import check_calibration_survey, check_plate_solver, check_star_catalog
+from lcframework.testing.conformance.contract import check_plugin_class
+from lcframework.testing.conformance.curves import check_exporter, check_normalization, check_roi_model
+from lcframework.testing.conformance.imports import (
+    check_background_estimator,
+    check_cosmic_masker,
+    check_header_parser,
+    check_source_extractor,
+)
+from lcframework.testing.conformance.stars import check_photometry, check_psf_model
+
+__all__ = [
+    "check_background_estimator",
+    "check_calibration_survey",
+    "check_cosmic_masker",
+    "check_exporter",
+    "check_header_parser",
+    "check_normalization",
+    "check_photometry",
+    "check_plate_solver",
+    "check_plugin_class",
+    "check_psf_model",
+    "check_roi_model",
+    "check_source_extractor",
+    "check_star_catalog",
+]

@@ -1,0 +1,214 @@
+"""Checks of plugins that work on many epochs at once: normalizations, ROI models, exporters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from astropy.table import Table
+
+from lcframework.protocols import Exporter, Normalization, RoiModel
+from lcframework.testing.conformance.contract import (
+    check_array,
+    check_plugin_class,
+    check_pulls,
+    check_status,
+    name_of,
+    require,
+    unchanged,
+)
+from lcframework.types import Cutouts, FluxMatrix, HighResolution, NormalizationSolution, RoiFit
+
+
+def check_normalization(plugin: Any, seed: int = 1) -> None:
+    """Check a normalization on 30 frames and 12 stars: gaps, a cloud of outliers, a variable star, an empty frame.
+
+    Coefficients and levels must agree with the truth within their stated errors, up to the free common factor.
+    """
+    check_plugin_class(plugin, Normalization)
+    who = name_of(plugin)
+    rng = np.random.default_rng(seed)
+    f, n = 30, 12
+    coefficient = rng.uniform(0.4, 1.1, f)
+    level = 10 ** rng.uniform(2.3, 3.5, n)
+    true = coefficient[:, None] * level
+    error = np.hypot(0.3, np.sqrt(true / 300.0))
+    flux = true + error * rng.normal(size=(f, n))
+    flux[:, -1] *= 1.0 + 0.15 * np.sin(np.arange(f))  # a variable star
+    for frame, star in ((3, 0), (11, 4), (12, 4)):
+        flux[frame, star] *= 1.5
+    missing = rng.uniform(size=(f, n)) < 0.1
+    missing[7] = True
+    flux[missing], error[missing] = np.nan, np.nan
+    xy = rng.uniform(0, 1000, (f, n, 2))
+    xy[missing] = np.nan
+    fluxes = FluxMatrix(flux, error, xy, (1000, 1000))
+    verify = unchanged(who, dict(flux=flux, error=error, xy=xy))
+    answer = plugin.solve(fluxes)
+    verify()
+    require(isinstance(answer, NormalizationSolution), who, f"solve returned a {type(answer).__name__}")
+    _check_shapes(answer, f, n, missing, who)
+    there = np.arange(f) != 7
+    ratio = answer.coefficient[there] / coefficient[there]
+    gauge = np.median(ratio)
+    stated = (answer.coefficient_uncertainty / answer.coefficient)[there]
+    check_pulls((ratio / gauge - 1) / stated, who, "coefficients", low=0.4, high=1.7)
+    require(np.median(stated) < 0.02, who, f"the coefficients' errors are {np.median(stated):.1%}: stars allow 0.3 %")
+    levels = answer.level / level * gauge
+    off = np.abs(levels[:-1] - 1).max()
+    require(off < 0.02, who, f"coefficient times level is not the flux: a constant star's level is {off:.1%} off")
+    constant = ~missing[:, :-1]
+    require(answer.used[:, :-1][constant].mean() > 0.9, who, "left out more than a tenth of the good fluxes")
+    treated = answer.intrinsic_scatter[-1] > 0.03 or not answer.used[:, -1].any() or n - 1 in answer.rejected
+    require(treated, who, "a star that varies by 15 % has neither an intrinsic scatter nor been left out")
+
+
+def _check_shapes(answer: NormalizationSolution, f: int, n: int, missing: Any, who: str) -> None:
+    check_status(answer.status, who, "the solution")
+    for name, size in (
+        ("coefficient", f),
+        ("coefficient_uncertainty", f),
+        ("scatter", f),
+        ("level", n),
+        ("level_error", n),
+        ("intrinsic_scatter", n),
+    ):
+        check_array(getattr(answer, name), (size,), who, name, finite=False)
+    check_array(answer.used, (f, n), who, "used")
+    require(answer.used.dtype == bool, who, "used must be booleans")
+    require(not answer.used[missing].any(), who, "says that it used fluxes that are nan")
+    require(np.isnan(answer.coefficient[7]), who, "the coefficient of a frame without any star must be nan")
+    there = np.arange(f) != 7
+    require(np.all(np.isfinite(answer.coefficient[there])), who, "a frame with good stars has no coefficient")
+
+
+def check_roi_model(plugin: Any, epochs: int = 5, seed: int = 1, galaxy: bool = True, worst: float = 0.15) -> None:
+    """Check a model of regions of interest on a simulated quadruple quasar.
+
+    Parameters
+    ----------
+    plugin : RoiModel
+        The plugin.
+    epochs, seed : int
+        Of the simulation.
+    galaxy : bool
+        Whether there is a lens galaxy under the quasar.
+    worst : float
+        How many magnitudes a source's whole curve may be off; the galaxy moves curves as a whole.
+    """
+    from lcframework.testing.regions import quad, simulate
+
+    check_plugin_class(plugin, RoiModel)
+    who = name_of(plugin)
+    sky = quad(epochs, seed)
+    if not galaxy:
+        sky = attrs.evolve(sky, galaxies=())
+    cutouts, points, truth = simulate(sky, seed)
+    cutouts.mask[0, 3, 4:9] = True
+    cutouts.data[0, 3, 4:9] = 1e3
+    arrays = ("data", "noise", "mask", "transform", "registration_covariance")
+    verify = unchanged(who, {name: getattr(cutouts, name) for name in arrays})
+    answer = plugin.fit(cutouts, points)
+    verify()
+    require(isinstance(answer, RoiFit), who, f"fit returned a {type(answer).__name__}")
+    _check_roi_shapes(answer, cutouts, len(points.names), who)
+    stated = np.sqrt(np.diagonal(answer.covariance, axis1=1, axis2=2))
+    ratio = answer.flux / truth.flux
+    scale = np.median(ratio, axis=0)
+    offset = -2.5 * np.log10(np.maximum(scale, 1e-3))
+    for name, off in zip(points.names, offset, strict=True):
+        require(abs(off) < worst, who, f"the light curve of {name} is {off:+.3f} mag off as a whole")
+    pulls = (answer.flux - scale * truth.flux) / stated
+    check_pulls(pulls, who, "fluxes about each source's own scale", low=0.3, high=2.5, worst=10.0)
+    place = np.hypot(*(answer.offset - truth.offset).T)
+    place_common = np.hypot(*np.mean(answer.offset - truth.offset, axis=0))
+    require(
+        place.max() < 0.1, who, f"a source is {place.max():.3f} arcsec from its place (in common {place_common:.3f})"
+    )
+    chi2 = float(np.median(answer.reduced_chi2))
+    require(0.5 < chi2 < 1.5, who, f"the median reduced chi2 is {chi2:.2f} on data with true noise maps")
+
+
+def _check_roi_shapes(answer: RoiFit, cutouts: Cutouts, k: int, who: str) -> None:
+    check_status(answer.status, who, "the fit")
+    e, ny, nx = cutouts.data.shape
+    shapes = {
+        "flux": (e, k),
+        "covariance": (e, k, k),
+        "common_covariance": (e, k, k),
+        "offset": (k, 2),
+        "offset_covariance": (2 * k, 2 * k),
+        "translation": (e, 2),
+        "model": (e, ny, nx),
+        "outliers": (e, ny, nx),
+        "reduced_chi2": (e,),
+    }
+    for name, shape in shapes.items():
+        check_array(getattr(answer, name), shape, who, name)
+    for name in ("covariance", "common_covariance"):
+        values = getattr(answer, name)
+        require(np.allclose(values, values.transpose(0, 2, 1), rtol=1e-3), who, f"{name} is not symmetric")
+        least = np.linalg.eigvalsh(values).min() / np.abs(values).max()
+        require(least > -1e-6, who, f"{name} is not positive semidefinite")
+    require(np.all(np.diagonal(answer.covariance, axis1=1, axis2=2) > 0), who, "a flux has no error")
+    high = answer.high_resolution
+    require(isinstance(high, HighResolution), who, f"high_resolution is a {type(high).__name__}")
+    check_array(high.background, high.model.shape, who, "high_resolution.background")
+    check_array(high.model, high.background.shape, who, "high_resolution.model")
+    check_array(high.transform, (2, 3), who, "high_resolution.transform")
+    inside = high.transform[:, :2] @ answer.offset.T + high.transform[:, 2:]
+    y, x = high.model.shape
+    ok = np.all((inside > -0.5) & (inside < np.array([[x], [y]]) - 0.5))
+    require(ok, who, "by high_resolution.transform the point sources lie outside the image")
+
+
+def light_curve(epochs: int = 4) -> Table:
+    """Return a small light curve with every column that a run publishes, one negative flux among them."""
+    rng = np.random.default_rng(3)
+    table = Table()
+    table["frame_id"] = np.arange(1, epochs + 1)
+    table["mjd"] = 60360.0 + np.arange(epochs)
+    table["bjd_tdb"] = 2460360.5 + np.arange(epochs)
+    table["band"], table["instrument"] = ["r"] * epochs, ["ExampleCam"] * epochs
+    table["zeropoint"], table["zeropoint_error"] = 24.6, 0.01
+    table["reduced_chi2"], table["seeing"], table["flags"] = 1.0, 0.9, 0
+    table["relative_normalization_error"] = 0.002
+    for name, level in (("A", 200.0), ("B", 20.0)):
+        flux = level * (1 + 0.1 * rng.normal(size=epochs))
+        if name == "B":
+            flux[0] = -3.0
+        table[f"{name}_flux"], table[f"{name}_d_flux"] = flux, 5.0
+        table[f"{name}_d_flux_fit"], table[f"{name}_d_flux_common"] = 4.5, 2.0
+        with np.errstate(invalid="ignore"):
+            table[f"{name}_mag"] = 24.6 - 2.5 * np.log10(flux)
+            table[f"{name}_d_mag_down"] = 2.5 * np.log10(1 + 5.0 / flux)
+            table[f"{name}_d_mag_up"] = -2.5 * np.log10(1 - 5.0 / flux)
+    table.meta.update(roi="EXAMPLE", system="AB", calibration_band="r_sdss", ra=150.0, dec=-28.0)
+    return table
+
+
+def check_exporter(plugin: Any, path: Path) -> None:
+    """Check an exporter: it writes the file it is asked for, the same each time, and leaves the light curve alone.
+
+    Parameters
+    ----------
+    plugin : Exporter
+        The plugin.
+    path : Path
+        A file to write, with the extension that the format wants, in a folder that exists.
+    """
+    check_plugin_class(plugin, Exporter)
+    who = name_of(plugin)
+    table = light_curve()
+    before, columns = table.copy(), list(table.colnames)
+    plugin.export(table, path)
+    require(path.is_file() and path.stat().st_size > 0, who, f"wrote nothing to {path.name}")
+    require(table.colnames == columns and len(table) == len(before), who, "changed the light curve that it was given")
+    for name in columns:
+        same = np.array_equal(table[name], before[name], equal_nan=before[name].dtype.kind == "f")
+        require(same, who, f"changed the column {name} of the light curve that it was given")
+    first = path.read_bytes()
+    plugin.export(table, path)
+    require(path.read_bytes() == first, who, "writes something else the second time: leave the time of writing out")

@@ -1,0 +1,145 @@
+"""Every built-in plugin fulfils the contract of its seam."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lcframework.testing as suite
+from lcframework.testing.conformance import scenes
+from lcframework.testing.conformance.imports import EXAMPLE_MJD, example_header
+from lcframework.types import CatalogLimits, NeedMissing, Region
+
+
+def builtins(hook: str) -> list[Any]:
+    """Return the classes that the built-in plugins give for a hook, as pytest parameters named after them."""
+    found = {}
+    for point in entry_points(group="lcframework"):
+        if point.value.startswith("plugins_builtin.") and importlib.util.find_spec(point.value) is not None:
+            answer = getattr(importlib.import_module(point.value), hook, None)
+            found.update(answer() if answer is not None else {})
+    slow = {"starred-reference"}
+    return [
+        pytest.param(kind, id=name, marks=[pytest.mark.slow] if name in slow else [])
+        for name, kind in sorted(found.items())
+    ]
+
+
+def slow(parameters: list[Any]) -> list[Any]:
+    return [pytest.param(*p.values, id=p.id, marks=[pytest.mark.slow]) for p in parameters]
+
+
+PARSER = """
+def parse_header(header):
+    from astropy.time import Time
+    return {'exptime': header['exptime'], 'gain': header['gain'], 'mjd': Time(header['date-obs']).mjd}
+"""
+
+
+def field_file(folder: Path) -> tuple[Path, scenes.Field]:
+    """Write a field over RA 0 as the table that a user would bring."""
+    field = scenes.field(359.98, 62.0)
+    table = field.stars.copy()
+    for ours, theirs in {"magnitude": "g_mean", "bp": "bp_mean", "rp": "rp_mean"}.items():
+        table.rename_column(ours, f"phot_{theirs}_mag")
+    table["r_mag"] = table["phot_g_mean_mag"] - 0.2
+    table["r_mag_err"] = 0.02
+    path = folder / "stars.ecsv"
+    table.write(path)
+    return path, field
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_header_parsers"))
+def test_header_parser(kind: type[Any], tmp_path: Path) -> None:
+    plugin = kind()
+    if hasattr(plugin, "path"):
+        (tmp_path / "parse_header.py").write_text(PARSER)
+        plugin = kind(path=tmp_path / "parse_header.py")
+    expected = dict(exptime=120.0, gain=2.5, mjd_start=EXAMPLE_MJD)
+    suite.check_header_parser(plugin, example_header(), expected=expected)
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_background_estimators"))
+def test_background_estimator(kind: type[Any]) -> None:
+    suite.check_background_estimator(kind())
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_source_extractors"))
+def test_source_extractor(kind: type[Any]) -> None:
+    suite.check_source_extractor(kind())
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_cosmic_maskers"))
+def test_cosmic_masker(kind: type[Any]) -> None:
+    suite.check_cosmic_masker(kind())
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_plate_solvers"))
+def test_plate_solver(kind: type[Any]) -> None:
+    plugin = kind()
+    needs_more = {"command", "index_dir", "server", "api_key"} & {f.name for f in kind.__attrs_attrs__}
+    if needs_more:
+        # No index file has the invented stars: such a solver has tests of its own, with fields that one has.
+        suite.check_plugin_class(plugin)
+        return
+    suite.check_plate_solver(plugin)
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_star_catalogs"))
+def test_star_catalog(kind: type[Any], tmp_path: Path) -> None:
+    if not hasattr(kind(), "path"):
+        suite.check_plugin_class(kind())  # those on the network are tested against servers of their own
+        return
+    path, field = field_file(tmp_path)
+    limits = CatalogLimits(magnitude=(15.0, 18.0))
+    magnitude = np.asarray(field.stars["magnitude"])
+    expected = set(field.stars["source_id"][(magnitude >= 15.0) & (magnitude <= 18.0)])
+    suite.check_star_catalog(kind(path=path), Region(359.98, 62.0, 0.3), limits, expected)
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_calibration_surveys"))
+def test_calibration_survey(kind: type[Any], tmp_path: Path) -> None:
+    plugin = kind()
+    path, field = field_file(tmp_path)
+    if hasattr(plugin, "path"):
+        expected = {str(s["source_id"]): float(s["magnitude"]) - 0.2 for s in field.stars}
+        suite.check_calibration_survey(kind(path=path), field.stars, expected=expected, unknown_band=None)
+        return
+    if importlib.import_module(kind.__module__).__name__.endswith("gaia"):
+        suite.check_calibration_survey(plugin, field.stars)
+        return
+    suite.check_plugin_class(plugin)
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_normalizations"))
+def test_normalization(kind: type[Any]) -> None:
+    suite.check_normalization(kind())
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_psf_models"))
+def test_psf_model(kind: type[Any]) -> None:
+    suite.check_psf_model(kind())
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_photometry"))
+def test_photometry(kind: type[Any]) -> None:
+    suite.check_photometry(kind())
+
+
+@pytest.mark.parametrize("kind", slow(builtins("lcf_roi_models")))
+def test_roi_model(kind: type[Any]) -> None:
+    suite.check_roi_model(kind())
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_exporters"))
+def test_exporter(kind: type[Any], tmp_path: Path) -> None:
+    try:
+        suite.check_exporter(kind(), tmp_path / "curve.txt")
+    except NeedMissing as error:
+        pytest.skip(str(error))
