@@ -136,15 +136,15 @@ def pairs_within(
     from scipy.spatial import cKDTree
 
     others = unit_vectors(ra, dec)
-    count = len(others)
-    years = np.full(count, np.nan) if epoch is None else np.broadcast_to(np.asarray(epoch, float), (count,))
     columns = {name: np.asarray(stars[name], float) for name in ("ra", "dec", "pmra", "pmdec", "ref_epoch")}
-    ref = np.nan_to_num(columns["ref_epoch"], nan=J2000)
-    span = np.nanmax(np.abs(years[None, :] - ref[:, None]), initial=0.0) if count and len(ref) else 0.0
-    fastest = np.nanmax(np.hypot(np.nan_to_num(columns["pmra"]), np.nan_to_num(columns["pmdec"])), initial=0.0)
-    reach = np.radians(max_separation / 3600.0 + 1.01 * fastest * span / MAS)
-    if not count or not len(ref):
+    if not len(others) or not len(stars):
         return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
+    ref = np.nan_to_num(columns["ref_epoch"], nan=J2000)
+    years = np.broadcast_to(np.asarray(np.nan if epoch is None else epoch, float), (len(others),))
+    known = years[np.isfinite(years)]
+    span = max(abs(known.max() - ref.min()), abs(ref.max() - known.min())) if len(known) else 0.0
+    fastest = np.hypot(np.nan_to_num(columns["pmra"]), np.nan_to_num(columns["pmdec"])).max()
+    reach = np.radians(max_separation / 3600.0 + 1.01 * fastest * span / MAS)
     candidates = cKDTree(unit_vectors(columns["ra"], columns["dec"])).query_ball_tree(cKDTree(others), reach)
     star = np.repeat(np.arange(len(ref)), [len(c) for c in candidates])
     position = np.array([j for found in candidates for j in found], int)

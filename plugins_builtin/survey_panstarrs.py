@@ -123,7 +123,8 @@ class PanStarrs:
                 f"Pan-STARRS saw nothing south of declination {SOUTHERN_LIMIT:g}, and these stars lie south of "
                 f"{south:.2f}. Choose another survey with [calibration] plugin."
             )
-        fastest = np.nanmax(np.hypot(plain_floats(stars["pmra"]), plain_floats(stars["pmdec"])), initial=0.0)
+        motion = np.hypot(plain_floats(stars["pmra"]), plain_floats(stars["pmdec"]))
+        fastest = float(np.nan_to_num(motion).max())
         margin = 2.0 * self.max_separation / 3600.0 + 20.0 * fastest / MAS  # 20 years hold any epoch of the survey
         ra, dec, radius = enclosing_cone(stars["ra"], stars["dec"], margin)
         # Rounded, so that the same stars ask the same question on every machine.
