@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable
+from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable, StarTable
 from plugins_builtin.star_match import bright_sources, positions, refine
 from plugins_builtin.wcs_fit import celestial_keywords, open_wcs
 
@@ -52,8 +52,13 @@ class AstrometryNet:
     timeout: float = attrs.field(default=60.0, validator=_positive)  # seconds a frame
     max_sources: int = attrs.field(default=200, validator=_positive)  # the brightest are given
     refine: bool = attrs.field(
-        default=True, validator=attrs.validators.instance_of(bool)
-    )  # fit to the catalogue's stars
+        default=False, validator=attrs.validators.instance_of(bool)
+    )  # fit to [stars]'s catalogue
+
+    @property
+    def needs_stars(self) -> bool:
+        """Whether the catalogue's stars must be in the hint."""
+        return self.refine
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the frame's WCS, or why none was found.
@@ -65,8 +70,8 @@ class AstrometryNet:
         shape : tuple
             (ny, nx) of the frame.
         hint : SolveHint
-            Position, radius and scale narrow the search; where `stars` are given and enough of them match, the WCS is
-            fitted again to these.
+            Position, radius and scale narrow the search. With `refine`, the WCS is fitted again to those of `stars`
+            that match; without, to those of the index files, which are fewer.
 
         Raises
         ------
@@ -93,10 +98,10 @@ class AstrometryNet:
                 return output
             if not (place / "out.wcs").exists():
                 return self._failure(output, len(rows))
-            solution = _read(place)
+            solution, index_stars = _read(place)
         if self.refine and hint.stars is not None and len(hint.stars) > 0:
-            solution = refine(solution, sources, hint.stars, shape)
-        return solution
+            return refine(solution, sources, hint.stars, shape)
+        return refine(solution, sources, index_stars, shape) if index_stars is not None else solution
 
     @staticmethod
     def _write_sources(place: Path, sources: SourceTable, rows: np.ndarray) -> None:
@@ -110,7 +115,17 @@ class AstrometryNet:
         arguments += ["--width", str(nx), "--height", str(ny), "--x-column", "X", "--y-column", "Y"]
         arguments += ["--sort-column", "FLUX", "--overwrite", "--no-plots", "--crpix-center"]
         # Files that nobody reads, and steps that need the command's own Python.
-        arguments += ["--new-fits", "none", "--rdls", "none", "--index-xyls", "none", "--match", "none"]
+        arguments += [
+            "--new-fits",
+            "none",
+            "--rdls",
+            str(place / "out.rdls"),
+            "--tag-all",
+            "--index-xyls",
+            "none",
+            "--match",
+            "none",
+        ]
         arguments += ["--no-remove-lines", "--uniformize", "0", "--corr", str(place / "out.corr")]
         # A second guard beside our own: the engine stops by itself even if this process is killed.
         arguments += ["--cpulimit", str(max(1, math.ceil(self.timeout)))]
@@ -181,8 +196,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             break
 
 
-def _read(place: Path) -> PlateSolution:
-    """Return the WCS, and how well it matches the stars of the index."""
+def _read(place: Path) -> tuple[PlateSolution, StarTable | None]:
+    """Return the WCS with how well it matches the stars of the index, and these."""
     header = celestial_keywords(fits.getheader(place / "out.wcs"))
     # The index files' positions are on the ICRS; an equinox alone would be read as FK5.
     header.pop("EQUINOX", None)
@@ -196,7 +211,13 @@ def _read(place: Path) -> PlateSolution:
         # The list holds chance pairs of some pixels too.
         close = distance[distance < max(2.0, 5.0 * float(np.median(distance)))]
         matched, rms = len(close), float(np.sqrt(np.mean(close**2)))
-    return PlateSolution(header, matched, rms)
+    stars = None
+    if (place / "out.rdls").exists():
+        with fits.open(place / "out.rdls", memmap=False) as file:
+            rows = file[1].data
+            stars = Table({"ra": np.array(rows["RA"], float), "dec": np.array(rows["DEC"], float)})
+        stars["magnitude"] = 0.0  # the brightest of the sky at this index's scale, all of them wanted
+    return PlateSolution(header, matched, rms), stars
 
 
 @hookimpl
