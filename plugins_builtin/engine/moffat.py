@@ -6,6 +6,7 @@ Four numbers: ``(ln fwhm, e1, e2, ln beta)``, with fwhm the geometric mean of th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def moffat(shape: Any, m: int, subsampling: int, *, xp: Any = np) -> Any:
     """
     log_fwhm, e1, e2, log_beta = (shape[..., k, None, None] for k in range(4))
     beta = xp.exp(log_beta)
-    core = 0.5 * subsampling * xp.exp(log_fwhm) / xp.sqrt(xp.expm1(np.log(2.0) / beta))
+    core = 0.5 * subsampling * xp.exp(log_fwhm) / xp.sqrt(xp.expm1(math.log(2.0) / beta))
     # The metric is exp(-E) / core^2 with E = [[e1, e2], [e2, -e1]]; the small constant keeps the root differentiable.
     e = xp.sqrt(e1**2 + e2**2 + 1e-20)
     even, odd = xp.cosh(e), xp.sinh(e) / e

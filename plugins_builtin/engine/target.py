@@ -20,13 +20,14 @@ Every function works in NumPy, and with ``xp=jax.numpy`` inside traced code; the
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 #: FWHM of a Gaussian of unit standard deviation.
-FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 # Harmonics of the sampled Gaussian's norm: exact to 1e-16 down to a FWHM of 0.5 small pixels.
 _HARMONICS = np.arange(1, 8)
@@ -115,16 +116,16 @@ def _distance(offset: Any, n: int, subsampling: int, m: int | None, xp: Any) -> 
 
 def _sampled_norm(phase: Any, sigma: float, xp: Any) -> tuple[Any, Any]:
     """Return the sum of samples of ``exp(-d^2 / 2 sigma^2)`` and its derivative by the phase (small pixels)."""
-    scale = sigma * np.sqrt(2.0 * np.pi)
+    scale = sigma * math.sqrt(2.0 * math.pi)
     weights = 2.0 * np.exp(-2.0 * (np.pi * _HARMONICS * sigma) ** 2)
     # Whole pixels are taken off first: float32 would lose the phase otherwise.
-    angle = 2.0 * np.pi * (phase - xp.round(phase))
+    angle = 2.0 * math.pi * (phase - xp.round(phase))
     norm = xp.ones_like(angle)
     slope = xp.zeros_like(angle)
     for k, weight in zip(_HARMONICS.tolist(), weights.tolist(), strict=True):
         if weight > 1e-18:
             norm = norm + weight * xp.cos(k * angle)
-            slope = slope - 2.0 * np.pi * k * weight * xp.sin(k * angle)
+            slope = slope - 2.0 * math.pi * k * weight * xp.sin(k * angle)
     return scale * norm, scale * slope
 
 

@@ -1,0 +1,176 @@
+"""L-BFGS with one evaluation an iteration, so that it runs as one loop on a device and maps over problems cleanly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+#: Length of the recorded history; later values overwrite its last element.
+HISTORY = 400
+
+_ARMIJO = 1e-4
+_SHORTEST = 1e-8
+
+
+class Minimum(NamedTuple):
+    """Where a minimisation ended. Arrays of JAX."""
+
+    position: Any  # (d,)
+    value: Any
+    evaluations: Any  # int
+    converged: Any  # bool
+    history: Any  # (HISTORY,) values after each evaluation, nan where there was none
+
+
+class _State(NamedTuple):
+    position: Any
+    value: Any
+    gradient: Any
+    direction: Any
+    step: Any
+    steps: Any  # (memory, d)
+    changes: Any  # (memory, d)
+    inverse_products: Any  # (memory,) 1 / (step . change), 0 where empty
+    scale: Any  # of the initial inverse Hessian
+    evaluations: Any
+    checkpoint: Any  # value at the last convergence test
+    next_test: Any
+    converged: Any
+    history: Any
+
+
+def minimize(
+    function: Callable[[Any], tuple[Any, Any]],
+    start: Any,
+    *,
+    max_evaluations: Any,
+    tolerance: Any,
+    memory: int = 8,
+    patience: int = 10,
+    slack: float = 1e-7,
+) -> Minimum:
+    """Minimise `function`, which returns value and gradient, from `start`.
+
+    A trial point that decreases the value enough (Armijo, with a slack relative to the value for rounding) is accepted
+    and gives a new direction; else the step along the same direction is shortened by a parabola. There is no inner
+    loop. Converged means that the last `patience` evaluations together gained less than `tolerance`, or that no step
+    along the gradient itself helps.
+
+    Parameters
+    ----------
+    function : callable
+        From (d,) to (value, gradient). Scale its argument so that its curvature is about one.
+    start : array (d,)
+    max_evaluations : int
+        May be traced.
+    tolerance : float
+        In the value's unit; may be traced.
+    memory : int
+        Pairs that the Hessian is made from.
+    patience : int
+        Evaluations between two tests of convergence.
+    slack : float
+        Relative increase of the value that still counts as none.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    value, gradient = function(start)
+    empty = jnp.zeros((memory, start.size), start.dtype)
+    state = _State(
+        position=start,
+        value=value,
+        gradient=gradient,
+        direction=-gradient,
+        step=jnp.ones((), start.dtype),
+        steps=empty,
+        changes=empty,
+        inverse_products=jnp.zeros(memory, start.dtype),
+        scale=jnp.ones((), start.dtype),
+        evaluations=jnp.asarray(1, jnp.int32),
+        checkpoint=value,
+        next_test=jnp.asarray(patience + 1, jnp.int32),
+        converged=~jnp.isfinite(value),
+        history=jnp.full(HISTORY, jnp.nan, value.dtype).at[0].set(value),
+    )
+
+    def descend(state: _State) -> _State:
+        trial = state.position + state.step * state.direction
+        value, gradient = function(trial)
+        slope = jnp.vdot(state.gradient, state.direction)
+        allowed = state.value + _ARMIJO * state.step * slope + slack * jnp.abs(state.value)
+        accepted = (value <= allowed) & jnp.isfinite(value)
+
+        step, change = trial - state.position, gradient - state.gradient
+        product = jnp.vdot(step, change)
+        curved = accepted & (product > 1e-10 * jnp.linalg.norm(step) * jnp.linalg.norm(change))
+        steps = jnp.where(curved, jnp.roll(state.steps, -1, 0).at[-1].set(step), state.steps)
+        changes = jnp.where(curved, jnp.roll(state.changes, -1, 0).at[-1].set(change), state.changes)
+        inverses = jnp.where(
+            curved, jnp.roll(state.inverse_products, -1).at[-1].set(1.0 / product), state.inverse_products
+        )
+        scale = jnp.where(curved, product / jnp.vdot(change, change), state.scale)
+
+        parabola = -0.5 * slope * state.step**2 / (value - state.value - slope * state.step)
+        shorter = jnp.where(
+            jnp.isfinite(parabola), jnp.clip(parabola, 0.1 * state.step, 0.5 * state.step), 0.1 * state.step
+        )
+        # A direction along which nothing helps any more: forget the curvature and follow the gradient once.
+        stuck = ~accepted & (shorter < _SHORTEST)
+        hopeless = stuck & (state.inverse_products[-1] == 0)
+        inverses = jnp.where(stuck, 0.0, inverses)
+
+        here = jnp.where(accepted, trial, state.position)
+        value = jnp.where(accepted, value, state.value)
+        gradient = jnp.where(accepted, gradient, state.gradient)
+        renew = accepted | stuck
+        new = _direction(gradient, steps, changes, inverses, scale)
+
+        evaluations = state.evaluations + 1
+        test = evaluations >= state.next_test
+        settled = test & (state.checkpoint - value < tolerance)
+        return _State(
+            position=here,
+            value=value,
+            gradient=gradient,
+            direction=jnp.where(renew, new, state.direction),
+            step=jnp.where(renew, 1.0, shorter).astype(start.dtype),
+            steps=steps,
+            changes=changes,
+            inverse_products=inverses,
+            scale=scale,
+            evaluations=evaluations,
+            checkpoint=jnp.where(test, value, state.checkpoint),
+            next_test=jnp.where(test, state.next_test + patience, state.next_test),
+            converged=settled | hopeless,
+            history=state.history.at[jnp.minimum(evaluations - 1, HISTORY - 1)].set(value),
+        )
+
+    def going(state: _State) -> Any:
+        return ~state.converged & (state.evaluations < max_evaluations)
+
+    end = jax.lax.while_loop(going, descend, state)
+    return Minimum(end.position, end.value, end.evaluations, end.converged & jnp.isfinite(end.value), end.history)
+
+
+def _direction(gradient: Any, steps: Any, changes: Any, inverses: Any, scale: Any) -> Any:
+    """Return minus the inverse Hessian times the gradient (two loops over the remembered pairs)."""
+    import jax
+    import jax.numpy as jnp
+
+    memory = steps.shape[0]
+
+    def backward(k: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        q, alphas = carry
+        index = memory - 1 - k
+        alpha = inverses[index] * jnp.vdot(steps[index], q)
+        return q - alpha * changes[index], alphas.at[index].set(alpha)
+
+    def forward(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        q, alphas = carry
+        beta = inverses[index] * jnp.vdot(changes[index], q)
+        return q + steps[index] * jnp.where(inverses[index] > 0, alphas[index] - beta, 0.0), alphas
+
+    carry = jax.lax.fori_loop(0, memory, backward, (gradient, jnp.zeros(memory, gradient.dtype)))
+    scaled = jnp.where(inverses[-1] > 0, scale, 1.0) * carry[0]
+    return -jax.lax.fori_loop(0, memory, forward, (scaled, carry[1]))[0]

@@ -1,0 +1,304 @@
+"""The course of a PSF fit: Moffat, pixels, what can't be the stars masked, pixels to convergence; frame by frame.
+
+On a CPU frames are fitted one after the other, each for as long as it needs; on an accelerator in batches of one size.
+Either way a frame knows nothing of the others. The fit works in single precision with sums in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from plugins_builtin.engine import psf_model
+from plugins_builtin.engine.distortion import distort
+from plugins_builtin.engine.moffat import moffat
+from plugins_builtin.engine.precision import double_precision
+from plugins_builtin.engine.psf_model import Frame, Model, Setting
+from plugins_builtin.engine.psf_outliers import Residuals, outlying_pixels, unlike_stars
+from plugins_builtin.engine.psf_prepare import Prepared, prepare, usable_stars
+from plugins_builtin.engine.target import point_sources
+
+Array = NDArray[np.float64]
+
+#: The penalty's softness and the gain in ten evaluations below which each stage ends. The last stage ends within half
+#: a unit of the minimum of STARRED's objective, which has no softness.
+STAGES = ((3e-2, 3.0), (5e-3, 0.3), (7e-4, 0.05))
+
+#: Evaluations before outliers are looked for, at most.
+FIRST_LOOK = 40
+
+#: Fewer stars than this can't tell distortion from their own misfits.
+MIN_STARS_DISTORTION = 6
+
+#: Numbers of stars that code is compiled for.
+_STAR_BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
+
+#: Frames in a batch on an accelerator.
+BATCH = 32
+
+_DTYPE = np.float32
+
+# Gain of a step of the analytic fit below which it has converged, in units of the objective.
+_ANALYTIC_TOLERANCE = 0.01
+
+
+@attrs.frozen
+class Limits:
+    """How far a fit goes."""
+
+    analytic: int = 100  # iterations
+    pixels: int = 3000  # evaluations
+    max_masked: float = 0.4
+    outliers: float = 5.0  # sigma; 0: none are looked for
+    stars: float = 5.0  # sigma; 0: none are dropped
+
+
+@attrs.define(eq=False)
+class Fit:
+    """One frame on its way."""
+
+    data: Array  # e-/s
+    noise: Array
+    good: NDArray[np.bool_]
+    offset: Array
+    seeing: float
+    position: Array
+    rejected: dict[int, str]
+    prepared: Prepared
+    model: Model
+    outliers: NDArray[np.bool_]
+    history: list[Array]
+    evaluations: int = 0
+    spent: int = 0  # evaluations of the pixels' fit that count against its bound
+    value: float = np.nan
+    converged: bool = False
+    failure: str = ""
+
+    @property
+    def stars(self) -> NDArray[np.bool_]:
+        """Return which stars are used."""
+        return self.good.any(axis=(1, 2))
+
+
+def fit_frames(
+    data: Array,
+    noise: Array,
+    mask: NDArray[np.bool_],
+    offset: Array,
+    seeing: Array,
+    position: Array,
+    setting: Setting,
+    limits: Limits,
+) -> list[Fit]:
+    """Fit a batch of frames.
+
+    Parameters
+    ----------
+    data, noise : array (frames, stars, n, n)
+        e-/s.
+    mask : bool array (frames, stars, n, n)
+        True: do not use.
+    offset : array (frames, stars, 2)
+        Where stars are expected, pixels from the stamps' centres.
+    seeing : array (frames,)
+        Guess of the FWHM, pixels.
+    position : array (frames, stars, 2)
+        Scaled positions in the frame (:func:`plugins_builtin.engine.distortion.scaled_positions`).
+    setting, limits
+        What is fitted, and how far.
+    """
+    fits = []
+    for f in range(len(data)):
+        stamps, sigma, good, rejected = _selected(data[f], noise[f], mask[f], limits)
+        fits.append(_begin(stamps, sigma, good, rejected, offset[f], float(seeing[f]), position[f], setting))
+    live = [fit for fit in fits if not fit.failure]
+    _analytic(live, setting, limits)
+    live = [fit for fit in live if not fit.failure]
+    first, tolerance = STAGES[0]
+    _pixels(live, first, tolerance, min(FIRST_LOOK, limits.pixels), setting)
+    again = [fit for fit in live if not fit.failure and _clean(fit, setting, limits)]
+    if again:
+        _analytic(again, setting, limits)
+        _pixels([fit for fit in again if not fit.failure], first, tolerance, min(FIRST_LOOK, limits.pixels), setting)
+        for fit in again:
+            if not fit.failure:
+                _mask_outliers(fit, setting, limits)
+    for softness, tolerance in STAGES:
+        _pixels([fit for fit in live if not fit.failure], softness, tolerance, limits.pixels, setting)
+    return fits
+
+
+def _selected(
+    data: Array, noise: Array, mask: NDArray[np.bool_], limits: Limits
+) -> tuple[Array, Array, NDArray[np.bool_], dict[int, str]]:
+    """Return one frame's stamps in double precision, the pixels that can be used, and the stars that can't."""
+    stamps, sigma = np.asarray(data, float), np.asarray(noise, float)
+    good, rejected = usable_stars(stamps, sigma, np.asarray(mask, bool), limits.max_masked)
+    return stamps, sigma, good, rejected
+
+
+def _begin(
+    data: Array,
+    noise: Array,
+    good: NDArray[np.bool_],
+    rejected: dict[int, str],
+    offset: Array,
+    seeing: float,
+    position: Array,
+    setting: Setting,
+) -> Fit:
+    """Return a fit at its first guess."""
+    prepared = prepare(data, noise, good, offset, seeing, setting.subsampling, setting.fwhm)
+    if good.any(axis=(1, 2)).sum() < MIN_STARS_DISTORTION:
+        # Without a position there is nothing that distortion could change.
+        position = np.zeros_like(position)
+    return Fit(
+        data=data,
+        noise=noise,
+        good=good,
+        offset=offset,
+        seeing=seeing,
+        position=np.where(np.isfinite(position), position, 0.0),
+        rejected=rejected,
+        prepared=prepared,
+        model=_first_model(prepared, setting),
+        outliers=np.zeros(good.shape, bool),
+        history=[],
+        failure=prepared.reason,
+    )
+
+
+def _first_model(prepared: Prepared, setting: Setting) -> Model:
+    m = prepared.data.shape[-1] * setting.subsampling
+    x, y = prepared.offset.T
+    return Model(prepared.shape, np.zeros((m, m)), prepared.amplitude, x, y, np.zeros(6))
+
+
+def _clean(fit: Fit, setting: Setting, limits: Limits) -> bool:
+    """Mask outliers; return True where stars were dropped, so that the fit has to begin again."""
+    residuals = star_residuals(fit, setting)
+    flagged = outlying_pixels(residuals, limits.outliers) if limits.outliers > 0 else np.zeros(fit.good.shape, bool)
+    unlike = unlike_stars(residuals, flagged, limits.stars) if limits.stars > 0 else {}
+    if not unlike:
+        fit.outliers = flagged
+        return False
+    fit.good[list(unlike)] = False
+    fit.rejected.update(unlike)
+    start = _begin(fit.data, fit.noise, fit.good, fit.rejected, fit.offset, fit.seeing, fit.position, setting)
+    fit.prepared, fit.model, fit.position, fit.failure = start.prepared, start.model, start.position, start.failure
+    fit.history, fit.spent = [], 0
+    return True
+
+
+def _mask_outliers(fit: Fit, setting: Setting, limits: Limits) -> None:
+    if limits.outliers > 0:
+        fit.outliers = outlying_pixels(star_residuals(fit, setting), limits.outliers)
+
+
+def star_residuals(fit: Fit, setting: Setting) -> Residuals:
+    """Return data minus model in the fit's own unit, in double precision."""
+    model = fit.model
+    images = model.amplitude[:, None, None] * unit_images(fit, setting)
+    weight = np.where(fit.outliers, 0.0, fit.prepared.inverse_variance)
+    return Residuals(fit.prepared.data - images, weight, images, np.asarray(model.amplitude, float))
+
+
+def kernel(fit: Fit, setting: Setting) -> Array:
+    """Return Moffat plus correction (m, m), not normalised."""
+    m = fit.model.correction.shape[-1]
+    shape = np.asarray(fit.model.shape, float)
+    return moffat(shape, m, setting.subsampling) + np.asarray(fit.model.correction, float)
+
+
+def unit_images(fit: Fit, setting: Setting) -> Array:
+    """Return the stars' images (stars, n, n) for an amplitude of one, in double precision."""
+    model, n = fit.model, fit.data.shape[-1]
+    values = kernel(fit, setting)
+    if setting.distorted:
+        values = np.array([distort(values, np.asarray(model.distortion, float), place) for place in fit.position])
+    x, y = np.asarray(model.x, float), np.asarray(model.y, float)
+    return point_sources(values, x, y, n, setting.subsampling, setting.fwhm)
+
+
+# ---------------------------------------------------------------- on the device
+
+
+def _analytic(fits: list[Fit], setting: Setting, limits: Limits) -> None:
+    arguments = (np.int32(limits.analytic), np.float64(_ANALYTIC_TOLERANCE))
+    for fit, result in zip(fits, _run(fits, setting, 0, [arguments] * len(fits)), strict=True):
+        fit.evaluations += int(result.evaluations)
+        _take(fit, result, "the fit of the Moffat met a value that is not finite")
+
+
+def _pixels(fits: list[Fit], softness: float, tolerance: float, limit: int, setting: Setting) -> None:
+    """Run one stage; `limit` counts the evaluations of all stages."""
+    for fit in fits:
+        fit.converged = False
+    fits = [fit for fit in fits if fit.spent < limit]
+    arguments = [(_DTYPE(softness), np.int32(limit - fit.spent), np.float64(tolerance)) for fit in fits]
+    for fit, result in zip(fits, _run(fits, setting, 1, arguments), strict=True):
+        spent = int(result.evaluations)
+        fit.spent += spent
+        fit.evaluations += spent
+        history = np.asarray(result.history, float)
+        fit.history.append(history[: min(spent, len(history))])
+        _take(fit, result, "the fit of the pixels met a value that is not finite")
+
+
+def _take(fit: Fit, result: Any, failure: str) -> None:
+    fit.model = Model(*(np.asarray(part, float) for part in result.model))
+    stars = fit.good.shape[0]
+    fit.model = fit.model._replace(**{name: getattr(fit.model, name)[:stars] for name in ("amplitude", "x", "y")})
+    fit.value, fit.converged = float(result.value), bool(result.converged)
+    finite = np.isfinite(fit.value) and all(np.isfinite(part).all() for part in fit.model)
+    if not finite:
+        fit.failure = failure
+
+
+def _run(fits: list[Fit], setting: Setting, step: int, arguments: list[tuple[Any, ...]]) -> list[Any]:
+    """Run a compiled step over frames, each with its arguments, and return their results as NumPy."""
+    if not fits:
+        return []
+    values = [(*_device_values(fit), *own) for fit, own in zip(fits, arguments, strict=True)]
+    with double_precision():
+        if jax.default_backend() == "cpu":
+            function = psf_model.compiled(setting, False)[step]
+            return [jax.tree.map(np.asarray, function(*one)) for one in values]
+        return _run_batched(values, psf_model.compiled(setting, True)[step])
+
+
+def _run_batched(values: list[tuple[Any, ...]], function: Callable[..., Any]) -> list[Any]:
+    results: list[Any] = []
+    for first in range(0, len(values), BATCH):
+        batch = values[first : first + BATCH]
+        stacked = jax.tree.map(lambda *parts: np.stack(parts), *batch, *[batch[0]] * (BATCH - len(batch)))
+        answer = jax.tree.map(np.asarray, function(*stacked))
+        results += [jax.tree.map(lambda part, i=i: part[i], answer) for i in range(len(batch))]
+    return results
+
+
+def _device_values(fit: Fit) -> tuple[Model, Frame]:
+    """Return model and frame in single precision, stars padded to a bucket."""
+    stars = len(fit.good)
+    bucket = next((size for size in _STAR_BUCKETS if size >= stars), stars)
+
+    def padded(values: Any) -> Any:
+        values = np.asarray(values, _DTYPE)
+        return np.concatenate([values, np.zeros((bucket - stars, *values.shape[1:]), _DTYPE)])
+
+    prepared, model = fit.prepared, fit.model
+    weight = np.where(fit.outliers, 0.0, prepared.inverse_variance)
+    frame = Frame(padded(prepared.data), padded(weight), padded(fit.position), np.asarray(prepared.penalty, _DTYPE))
+    return Model(
+        np.asarray(model.shape, _DTYPE),
+        np.asarray(model.correction, _DTYPE),
+        padded(model.amplitude),
+        padded(model.x),
+        padded(model.y),
+        np.asarray(model.distortion, _DTYPE),
+    ), frame

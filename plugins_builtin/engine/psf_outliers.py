@@ -1,0 +1,106 @@
+"""What in a frame's stamps can't be its stars: cosmic rays that a masker missed, and stars that are no point sources.
+
+Plain NumPy. A pixel's residual alone doesn't tell a cosmic ray from a PSF that the model has not reached yet: the
+other stars do, as they share the PSF and not the cosmic ray.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+#: Part of a star's light that may be misplaced because its PSF is not quite the frame's.
+MODEL_ERROR = 0.03
+
+#: A star with more than this share of its pixels at odds with the others is no point source.
+MAX_FLAGGED = 0.08
+
+
+@attrs.frozen(eq=False)
+class Residuals:
+    """How the stars (stars, n, n) of a frame differ from the model; masked pixels have no weight."""
+
+    residual: Array
+    inverse_variance: Array
+    model: Array
+    amplitude: Array  # (stars,)
+
+    @property
+    def pixels(self) -> Array:
+        """Return how many pixels of each star count."""
+        return (self.inverse_variance > 0).sum(axis=(1, 2)).astype(float)
+
+    @property
+    def chi2(self) -> Array:
+        """Return the stars' reduced chi2, nan where a star is not used."""
+        pixels = self.pixels
+        total = (self.inverse_variance * self.residual**2).sum(axis=(1, 2))
+        return np.where(pixels > 0, total / np.maximum(pixels, 1.0), np.nan)
+
+    @property
+    def misfit(self) -> Array:
+        """Return the residuals beyond the noise relative to the stars' signal, nan where a star is not used."""
+        pixels = self.pixels
+        excess = np.maximum((self.inverse_variance * self.residual**2).sum(axis=(1, 2)) - pixels, 0.0)
+        signal = (self.inverse_variance * self.model**2).sum(axis=(1, 2))
+        return np.where(pixels > 0, np.sqrt(excess / np.maximum(signal, 1e-30)), np.nan)
+
+
+def outlying_pixels(stars: Residuals, threshold: float) -> Bools:
+    """Return pixels (stars, n, n) whose residual is neither noise nor what the other stars show at that place.
+
+    With residuals r (clipped at `threshold` sigma), inverse variances w and amplitudes a, the other stars predict
+    ``e_i = a_i sum(a_j w_j r_j) / sum(a_j^2 w_j)`` with variance ``a_i^2 / sum(a_j^2 w_j)``. A pixel is flagged where
+    it is beyond `threshold` sigma both of noise alone and of this prediction; its eight neighbours follow where they
+    are beyond half of it.
+    """
+    weight = stars.inverse_variance
+    score = stars.residual * np.sqrt(weight)
+    clipped = np.clip(score, -threshold, threshold) * np.sqrt(weight)
+    amplitude = stars.amplitude[:, None, None]
+    lever, power = amplitude * clipped, amplitude**2 * weight
+    others, others_power = lever.sum(axis=0) - lever, power.sum(axis=0) - power
+    known = (weight > 0) & (others_power > 1e-9 * power.max(initial=1e-30))
+    safe = np.where(known, others_power, 1.0)
+    variance = 1.0 / np.where(weight > 0, weight, 1.0) + amplitude**2 / safe + (MODEL_ERROR * stars.model) ** 2
+    deviation = np.abs(stars.residual - amplitude * others / safe) / np.sqrt(variance)
+    core = known & (np.abs(score) > threshold) & (deviation > threshold)
+    padded = np.pad(core, ((0, 0), (1, 1), (1, 1)))
+    n = core.shape[-1]
+    near = np.any([padded[:, i : i + n, j : j + n] for i in range(3) for j in range(3)], axis=0)
+    return core | (near & (np.abs(score) > 0.5 * threshold) & (deviation > 0.5 * threshold))
+
+
+def unlike_stars(stars: Residuals, flagged: Bools, threshold: float) -> dict[int, str]:
+    """Return the stars that don't look like the others, each with the reason.
+
+    A star goes where too many of its pixels are at odds with the others, or where its reduced chi2 is more than
+    `threshold` robust standard deviations above the others' and its misfit is large also relative to its light: a
+    bright star with the same relative misfit as the others always has the largest chi2, and is the most useful.
+    At least three stars stay, and at least half.
+    """
+    used = np.flatnonzero(stars.pixels > 0)
+    if len(used) < 4:
+        return {}
+    share = flagged.sum(axis=(1, 2)) / np.maximum(stars.pixels, 1.0)
+    kept = stars.inverse_variance * ~flagged
+    clean = Residuals(stars.residual, kept, stars.model, stars.amplitude)
+    chi2, misfit = clean.chi2, clean.misfit
+    centre = np.median(chi2[used])
+    spread = 1.4826 * np.median(np.abs(chi2[used] - centre)) + np.sqrt(2.0 / np.median(stars.pixels[used]))
+    typical = np.median(misfit[used])
+    reasons: dict[int, str] = {}
+    for i in used.tolist():
+        if share[i] > MAX_FLAGGED:
+            reasons[i] = f"{share[i]:.0%} of its pixels can't be the PSF of the other stars: a double, or no star"
+        elif chi2[i] > max(centre + threshold * spread, 2.0 * centre) and misfit[i] > max(3.0 * typical, MODEL_ERROR):
+            reasons[i] = (
+                f"reduced chi2 {chi2[i]:.2f} where the others' median is {centre:.2f}: it does not look like them"
+            )
+    worst = sorted(reasons, key=lambda i: -max(share[i] / MAX_FLAGGED, misfit[i] / max(3.0 * typical, MODEL_ERROR)))
+    may_go = min(len(used) - 3, len(used) // 2)
+    return {i: reasons[i] for i in sorted(worst[:may_go])}
