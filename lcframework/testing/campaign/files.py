@@ -199,6 +199,7 @@ def raw_header(conditions: Conditions) -> fits.Header:
         ("INSTRUME", settings.instrument, ""),
         ("FILTER", settings.band, ""),
         ("DATE-OBS", Time(conditions.mjd_start, format="mjd", scale="utc").isot, "start of the exposure"),
+        ("MJD-OBS", conditions.mjd_start, "[d] start of the exposure"),
         ("TIMESYS", "UTC", ""),
         ("EXPTIME", settings.exptime, "[s]"),
         ("GAIN", settings.gain, "[electron/adu]"),
@@ -207,7 +208,7 @@ def raw_header(conditions: Conditions) -> fits.Header:
         ("BUNIT", "adu", ""),
         ("SIMULATE", True, "simulated; the truth is beside it"),
     ]
-    for key in ("DATE-OBS", "MJD-OBS", "MJDREF"):
+    for key in ("DATE-OBS", "MJDREF"):
         header.remove(key, ignore_missing=True)
     for key, value, comment in cards:
         header[key] = (value, comment)
