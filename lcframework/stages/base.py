@@ -128,6 +128,13 @@ class Stage:
     def finish(self, session: Session, workdir: Path) -> None:
         """Do what follows once after units were made, in the driver; such as joining files."""
 
+    def outdated(self, workdir: Path) -> bool:
+        """Whether what `finish` makes is gone."""
+        return False
+
+    def forget(self, session: Session) -> None:
+        """Drop what is frozen once made, because the user forces the stage."""
+
     def retry(self, product: Product) -> bool:
         """Whether a unit that was unusable is tried again though nothing changed."""
         return False

@@ -137,9 +137,9 @@ class QueryGaiaForStars(Stage):
             table = table[geometry.separation(table["ra"], table["dec"], roi.ra, roi.dec) > roi.exclusion_radius]
         if len(table) < s.min_number:
             raise UnusableInput(
-                f"{catalogue.name} has {len(table)} stars that fulfil [stars] within {query.region.radius * 3600:.0f} "
-                f"arcsec of {query.region.ra:.5f} {query.region.dec:+.5f}; min_number = {s.min_number}. Widen radius or "
-                f"magnitude = [{s.magnitude[0]}, {s.magnitude[1]}]"
+                f"{catalogue.name} has {len(table)} stars that fulfil [stars] within {query.region.radius * 3600:.0f}"
+                f" arcsec of {query.region.ra:.5f} {query.region.dec:+.5f}; min_number = {s.min_number}. Widen radius"
+                f" or magnitude = [{s.magnitude[0]}, {s.magnitude[1]}]"
             )
         centres = [config.roi[n] for n in query.rois]
         table["distance"] = np.min(

@@ -1,0 +1,140 @@
+"""``calculate_absolute_zeropoints``: the magnitude of 1 e-/s after normalization, from a survey's magnitudes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from astropy.table import Table
+from sqlmodel import Session, select
+
+from lcframework.database import Record, Replace, Star, StarLevel
+from lcframework.provenance import digest
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
+from lcframework.types import MAGNITUDES, NeedMissing, UnusableInput
+from lcframework.zeropoint import Zeropoint, fit_zeropoint
+
+
+@attrs.frozen(eq=False)
+class Levels:
+    """The stars of one field, instrument and band, with their normalised fluxes."""
+
+    field: str
+    instrument: str
+    band: str
+    survey_band: str
+    stars: list[dict[str, Any]]
+    level: list[float]
+    level_error: list[float]
+
+
+@attrs.frozen(eq=False)
+class Calibrated:
+    """A zero point and the magnitudes that it rests on."""
+
+    zeropoint: Zeropoint
+    magnitudes: Table
+    survey: str
+
+
+@attrs.define
+class CalculateAbsoluteZeropoints(Stage):
+    """One unit a field, instrument and band; none where ``[calibration] plugin = "none"``."""
+
+    name: ClassVar[str] = "calculate_absolute_zeropoints"
+    title: ClassVar[str] = "Zero points"
+    needs: ClassVar[tuple[str, ...]] = (Normalization.name,)
+    makes: ClassVar[tuple[str, ...]] = ("absolute_zeropoints", "catalog_star_photometry")
+    unit: ClassVar[str] = "field, instrument and band"
+    light: ClassVar[bool] = True
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return the groups that are normalised."""
+        tokens = ledger.tokens(Normalization.name)
+        stars = {(s.combined_footprint_hash, s.gaia_id): s.model_dump() for s in session.exec(select(Star))}
+        found: dict[tuple[str, str, str], list[StarLevel]] = {}
+        for row in session.exec(select(StarLevel).where(StarLevel.comment == "")):
+            found.setdefault((row.combined_footprint_hash, row.instrument, row.band), []).append(row)
+        units = []
+        for (field, instrument, band), rows in sorted(found.items()):
+            token = tokens.get(f"{field}:{instrument}:{band}")
+            if token is None or self.setup.tool("calibration", instrument) is None:
+                continue
+            mine = [stars[field, r.gaia_id] for r in rows if (field, r.gaia_id) in stars]
+            survey_band = self.setup.config_for(instrument).calibration.band_of(band)
+            what = [[s[c] for c in ("gaia_id", "ra", "dec", "magnitude", "bp", "rp")] for s in mine]
+            parts = {"normalization": token, "stars": digest(what), "band": survey_band,
+                     "calibration": self.setup.identity("calibration", instrument)}  # fmt: skip
+            levels = Levels(
+                field, instrument, band, survey_band, mine, [r.level for r in rows], [r.level_error for r in rows]
+            )
+            units.append(Unit(f"{field}:{instrument}:{band}", f"{instrument} {band}", self.components(**parts), levels))
+        return units
+
+    def load(self, unit: Unit) -> Levels:
+        """Everything is in the payload."""
+        levels: Levels = unit.payload
+        return levels
+
+    def compute(self, values: Levels) -> Calibrated:
+        """Ask the survey and fit."""
+        tool = self.setup.tool("calibration", values.instrument)
+        if tool is None:
+            raise NeedMissing('[calibration] plugin = "none"')
+        answer = tool.instance.magnitudes(star_table(values.stars), values.survey_band)
+        table = MAGNITUDES.check(answer, f"[calibration] {tool.name}")
+        if table.meta.get("system") not in ("AB", "Vega"):
+            raise UnusableInput(f"[calibration] {tool.name}: the magnitudes' meta['system'] is neither AB nor Vega")
+        at = {str(s["gaia_id"]): i for i, s in enumerate(values.stars)}
+        rows = np.array([at[str(i)] for i in table["source_id"]], int)
+        level, error = np.array(values.level)[rows], np.array(values.level_error)[rows]
+        mag, mag_error = np.asarray(table["mag"], float), np.asarray(table["mag_err"], float)
+        colour = np.asarray(table["colour"], float) if "colour" in table.colnames else np.full(len(mag), np.nan)
+        good = (level > 0) & np.isfinite(mag) & np.isfinite(mag_error)
+        try:
+            fitted = fit_zeropoint(level[good], error[good], mag[good], np.maximum(mag_error[good], 1e-4), colour[good])
+        except ValueError:
+            raise UnusableInput(
+                f"[calibration] {tool.name} has no {values.survey_band} magnitude for any of {len(values.stars)} stars"
+            ) from None
+        return Calibrated(fitted, table[good], tool.name)
+
+    def save(self, unit: Unit, result: Calibrated) -> Outcome:
+        """Return the rows."""
+        levels: Levels = unit.payload
+        z, table = result.zeropoint, result.magnitudes
+        system = str(table.meta["system"])
+        where = {"combined_footprint_hash": levels.field, "instrument": levels.instrument, "band": levels.band}
+        row = {
+            **where, "catalog": result.survey, "catalog_band": levels.survey_band, "system": system,
+            "zeropoint": z.zeropoint, "zeropoint_uncertainty": z.uncertainty, "scatter": z.scatter, "stars": z.stars,
+            "colour": str(table.meta.get("colour", "")), "colour_term": z.colour_term,
+            "colour_term_uncertainty": z.colour_term_uncertainty, "reference_colour": z.reference_colour,
+        }  # fmt: skip
+        records: list[Record] = [Replace("absolute_zeropoints", where, [row])]
+        for star in table:
+            key = {"catalog": result.survey, "band": levels.survey_band, "gaia_id": str(star["source_id"])}
+            colour = float(star["colour"]) if "colour" in table.colnames else float("nan")
+            values = {"mag": float(star["mag"]), "mag_err": float(star["mag_err"]), "system": system,
+                      "colour": colour if np.isfinite(colour) else None}  # fmt: skip
+            records.append(Replace("catalog_star_photometry", key, [{**key, **values}]))
+        token = digest([f"{z.zeropoint:.9g}", f"{z.uncertainty:.6g}", system])
+        return Outcome(
+            tuple(records), token=token, summary=f"{z.zeropoint:.3f} +- {z.uncertainty:.3f} ({z.stars} stars)"
+        )
+
+
+def star_table(stars: list[dict[str, Any]]) -> Table:
+    """Return rows of ``stars`` as the table that surveys are given."""
+    table = Table()
+    table["source_id"] = [str(s["gaia_id"]) for s in stars]
+    units = {"ra": "deg", "dec": "deg", "pmra": "mas/yr", "pmdec": "mas/yr", "ref_epoch": "yr", "magnitude": "mag"}
+    for name, unit in units.items():
+        table[name] = np.array([s[name] for s in stars], float)
+        table[name].unit = unit
+    for name in ("bp", "rp"):
+        table[name] = np.array([np.nan if s[name] is None else s[name] for s in stars], float)
+        table[name].unit = "mag"
+    return table

@@ -1,0 +1,178 @@
+"""``calculate_normalization_coefficient``: each frame's relative transparency from its stars' fluxes.
+
+Solved within each (field, instrument, band). The gauge is anchored to the stars' levels of the first solution, so that
+a new frame does not rescale old fluxes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from lcframework.database import Frame, PsfRow, Replace, Star, StarFlux, StarLevel
+from lcframework.provenance import digest
+from lcframework.selection import keep
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.star_photometry import StarPhotometry
+from lcframework.types import Floats, FluxMatrix, NormalizationSolution, UnusableInput
+
+
+@attrs.frozen(eq=False)
+class Group:
+    """All star fluxes of one field, instrument and band."""
+
+    field: str
+    instrument: str
+    band: str
+    frame_ids: list[int]
+    star_ids: list[str]
+    fluxes: FluxMatrix
+    flux_chi2: Floats  # (f, n)
+    psf_chi2: Floats  # (f,)
+    gauge: Floats  # (n,) levels that fix the scale; nan for stars without one
+
+    @property
+    def key(self) -> str:
+        """The unit's key."""
+        return f"{self.field}:{self.instrument}:{self.band}"
+
+
+@attrs.define
+class CalculateNormalizationCoefficient(Stage):
+    """One unit a field, instrument and band."""
+
+    name: ClassVar[str] = "calculate_normalization_coefficient"
+    title: ClassVar[str] = "Normalization"
+    needs: ClassVar[tuple[str, ...]] = (StarPhotometry.name,)
+    makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels")
+    unit: ClassVar[str] = "field, instrument and band"
+    light: ClassVar[bool] = True
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return the groups that have fluxes."""
+        measured = ledger.tokens(StarPhotometry.name)
+        units = []
+        for group in groups(session):
+            mine = {f"frame:{i}:{group.field}" for i in group.frame_ids}
+            suffix = f":{group.field}:{group.instrument}:{group.band}"
+            tokens = {k: t for k, t in measured.items() if k in mine or (k.startswith("star:") and k.endswith(suffix))}
+            parts = {
+                "fluxes": digest(sorted(tokens.items())),
+                "frames": digest(group.frame_ids),
+                "stars": sorted(group.star_ids),
+                "normalization": self.setup.identity("normalization", group.instrument),
+                "psf_chi2": self.setup.identity("photometry", group.instrument)["psf_chi2"],
+            }
+            label = f"{len(group.frame_ids)} frames of {group.instrument or 'one instrument'} {group.band}".strip()
+            units.append(Unit(group.key, label, self.components(**parts), group))
+        return units
+
+    def forget(self, session: Session) -> None:
+        """Drop the gauge: the next solution sets it anew."""
+        session.execute(sa.delete(StarLevel))
+
+    def load(self, unit: Unit) -> Group:
+        """Everything is in the payload."""
+        group: Group = unit.payload
+        return group
+
+    def compute(self, values: Group) -> tuple[Group, NormalizationSolution]:
+        """Select, solve, and fix the gauge."""
+        tool = self.setup.tool("normalization", values.instrument)
+        if tool is None:
+            raise UnusableInput('[normalization] plugin = "none": light curves need coefficients')
+        config = self.setup.config_for(values.instrument)
+        good_frames = keep(values.psf_chi2, config.photometry.psf_chi2)
+        good = np.isfinite(values.fluxes.flux) & good_frames[:, None]
+        for j in range(good.shape[1]):
+            good[:, j] &= keep(np.where(good[:, j], values.flux_chi2[:, j], np.nan), config.normalization.flux_chi2)
+        if not good.any():
+            raise UnusableInput("no star flux is left after [photometry] psf_chi2 and [normalization] flux_chi2")
+        fluxes = attrs.evolve(values.fluxes, flux=np.where(good, values.fluxes.flux, np.nan))
+        solution = tool.instance.solve(fluxes)
+        if not solution.status.usable:
+            raise UnusableInput(f"the normalization failed: {solution.status.reason}")
+        return values, in_gauge(solution, values.gauge)
+
+    def save(self, unit: Unit, result: tuple[Group, NormalizationSolution]) -> Outcome:
+        """Return the rows."""
+        group, solution = result
+        where = {"combined_footprint_hash": group.field, "instrument": group.instrument, "band": group.band}
+        coefficients = [
+            {**where, "frame_id": frame, "coefficient": float(solution.coefficient[i]),
+             "coefficient_uncertainty": float(solution.coefficient_uncertainty[i]),
+             "scatter": float(solution.scatter[i]), "stars": int(solution.used[i].sum())}
+            for i, frame in enumerate(group.frame_ids) if np.isfinite(solution.coefficient[i])
+        ]  # fmt: skip
+        levels = [
+            {**where, "gaia_id": star, "level": float(solution.level[j]), "level_error": float(solution.level_error[j]),
+             "intrinsic_scatter": float(solution.intrinsic_scatter[j]),
+             "gauge_level": float(group.gauge[j]) if np.isfinite(group.gauge[j]) else float(solution.level[j]),
+             "comment": solution.rejected.get(j, "")}
+            for j, star in enumerate(group.star_ids) if np.isfinite(solution.level[j])
+        ]  # fmt: skip
+        records = (Replace("normalization_coefficients", where, coefficients), Replace("star_levels", where, levels))
+        token = digest(
+            [[c["frame_id"], f"{c['coefficient']:.9g}", f"{c['coefficient_uncertainty']:.6g}"] for c in coefficients]
+        )
+        scatter = float(np.nanmedian(solution.scatter))
+        return Outcome(records, token=token, summary=f"{len(levels)} stars, scatter {1000 * scatter:.1f} ppt")
+
+
+def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSolution:
+    """Return the solution scaled so that stars keep their anchored levels; the first, to a median coefficient of 1."""
+    anchored = np.isfinite(gauge) & (gauge > 0) & np.isfinite(solution.level) & (solution.level > 0)
+    if anchored.any():
+        # 1 mmag keeps the brightest star from fixing the scale alone.
+        weight = 1.0 / ((solution.level_error / solution.level)[anchored] ** 2 + 1e-6)
+        factor = float(np.exp(np.average(np.log(solution.level[anchored] / gauge[anchored]), weights=weight)))
+    else:
+        factor = 1.0 / float(np.nanmedian(solution.coefficient))
+    return attrs.evolve(
+        solution,
+        coefficient=solution.coefficient * factor,
+        coefficient_uncertainty=solution.coefficient_uncertainty * factor,
+        level=solution.level / factor,
+        level_error=solution.level_error / factor,
+    )
+
+
+def groups(session: Session) -> list[Group]:
+    """Return every (field, instrument, band) that has star fluxes."""
+    frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
+    active = {(s.combined_footprint_hash, s.gaia_id) for s in session.exec(select(Star).where(Star.active))}
+    chi2 = {(p.frame_id, p.combined_footprint_hash): p.chi2 for p in session.exec(select(PsfRow))}
+    levels = {
+        (r.combined_footprint_hash, r.instrument, r.band, r.gaia_id): r.gauge_level
+        for r in session.exec(select(StarLevel))
+    }
+    found: dict[tuple[str, str, str], list[StarFlux]] = {}
+    for row in session.exec(select(StarFlux)):
+        frame = frames.get(row.frame_id)
+        if frame is not None and (row.combined_footprint_hash, row.gaia_id) in active:
+            found.setdefault((row.combined_footprint_hash, frame.instrument, frame.band), []).append(row)
+    out = []
+    for (field, instrument, band), rows in sorted(found.items()):
+        ids = sorted({r.frame_id for r in rows}, key=lambda i: (frames[i].mjd or 0.0, i))
+        stars = sorted({r.gaia_id for r in rows})
+        gauge = np.array([levels.get((field, instrument, band, s)) or np.nan for s in stars])
+        psf = np.array([chi2.get((i, field), np.nan) for i in ids])
+        shape = (frames[ids[0]].height or 0, frames[ids[0]].width or 0)
+        matrix, flux_chi2 = _matrix(rows, ids, stars, shape)
+        out.append(Group(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge))
+    return out
+
+
+def _matrix(rows: list[StarFlux], ids: list[int], stars: list[str], shape: tuple[int, int]) -> tuple[FluxMatrix, Any]:
+    row_of, column_of = {f: i for i, f in enumerate(ids)}, {s: j for j, s in enumerate(stars)}
+    size = (len(ids), len(stars))
+    flux, error, chi2 = np.full(size, np.nan), np.full(size, np.nan), np.full(size, np.nan)
+    xy = np.full((*size, 2), np.nan)
+    for r in rows:
+        at = row_of[r.frame_id], column_of[r.gaia_id]
+        flux[at], error[at], chi2[at], xy[at] = r.flux, r.flux_uncertainty, r.chi2, (r.x, r.y)
+    return FluxMatrix(flux, error, xy, shape), chi2

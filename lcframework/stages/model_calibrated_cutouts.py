@@ -1,0 +1,154 @@
+"""``model_calibrated_cutouts``: the light curves of a region's point sources, from all its epochs jointly."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from sqlmodel import Session
+
+from lcframework.cutout_files import (
+    FOLDER,
+    FitFile,
+    PreparedEpochs,
+    read_cutouts,
+    read_fit,
+    stem,
+    write_astrometry,
+    write_fit,
+    write_images,
+)
+from lcframework.geometry import to_plane
+from lcframework.light_curves import join, per_night, write_light_curve
+from lcframework.provenance import digest
+from lcframework.sections import Roi
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
+from lcframework.types import PointSources, RoiFit, UnusableInput
+
+
+@attrs.frozen
+class ModelPayload:
+    """One region, instrument and band to model."""
+
+    roi: str
+    instrument: str
+    band: str
+    cutouts: str
+
+
+@attrs.frozen
+class TablePayload:
+    """One region whose fits are joined in one light curve."""
+
+    roi: str
+    fits: tuple[str, ...]
+
+
+@attrs.frozen(eq=False)
+class Modelled:
+    """A fit beside its epochs."""
+
+    epochs: PreparedEpochs
+    fit: RoiFit
+
+
+@attrs.define
+class ModelCalibratedCutouts(Stage):
+    """One unit a region, instrument and band; then one a region that joins their light curves."""
+
+    name: ClassVar[str] = "model_calibrated_cutouts"
+    title: ClassVar[str] = "Light curves"
+    needs: ClassVar[tuple[str, ...]] = (PrepareCalibratedCutouts.name,)
+    makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/<roi>_photometry_per_epoch.csv",)
+    unit: ClassVar[str] = "region, instrument and band"
+    accelerator: ClassVar[bool] = True
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return the fits; and the tables of regions whose fits are all done."""
+        fits: dict[str, list[Unit]] = {}
+        for key, product in sorted(ledger.of_stage(PrepareCalibratedCutouts.name).items()):
+            roi, instrument, band = key.split(":", 2)
+            region = self.setup.config.roi.get(roi)
+            if product.state != "made" or region is None or self.setup.tool("roi_model", instrument) is None:
+                continue
+            parts = {"cutouts": product.token, "point_sources": sorted(region.point_sources.items()),
+                     "roi_model": self.setup.identity("roi_model", instrument)}  # fmt: skip
+            payload = ModelPayload(roi, instrument, band, product.path)
+            unit = Unit(f"fit:{key}", f"{roi} {instrument} {band}", self.components(**parts), payload)
+            fits.setdefault(roi, []).append(unit)
+        units = [u for group in fits.values() for u in group]
+        for roi, group in fits.items():
+            units += self._table(ledger, roi, group)
+        return units
+
+    def _table(self, ledger: Ledger, roi: str, group: list[Unit]) -> list[Unit]:
+        products = [ledger.product(self.name, u.key) for u in group]
+        if any(p is None or p.fingerprint != u.fingerprint for p, u in zip(products, group, strict=True)):
+            return []
+        made = [p for p in products if p is not None and p.state == "made"]
+        if not made:
+            return []
+        components = self.components(fits=digest([[p.unit, p.token] for p in made]))
+        payload = TablePayload(roi, tuple(p.path for p in made))
+        return [Unit(f"light_curve:{roi}", f"light curve of {roi}", components, payload)]
+
+    def load(self, unit: Unit) -> Any:
+        """Read the cutouts, or the fits."""
+        payload = unit.payload
+        if isinstance(payload, TablePayload):
+            return [read_fit(self.setup.workdir / path) for path in payload.fits]
+        return payload, read_cutouts(self.setup.workdir / payload.cutouts)
+
+    def compute(self, values: Any) -> Any:
+        """Fit; or join."""
+        if isinstance(values, list):
+            return values
+        payload, epochs = values
+        region = self.setup.config.roi[payload.roi]
+        tool = self.setup.tool("roi_model", payload.instrument)
+        if tool is None or not region.point_sources:
+            raise UnusableInput(
+                f"[roi.{payload.roi}.point_sources] is empty: name at least one point source to measure"
+            )
+        fit = tool.instance.fit(epochs.cutouts, point_sources(region))
+        if not fit.status.usable:
+            raise UnusableInput(f"the model of {payload.roi} failed: {fit.status.reason or fit.status.state.value}")
+        return Modelled(epochs, fit)
+
+    def save(self, unit: Unit, result: Any) -> Outcome:
+        """Write the products."""
+        payload = unit.payload
+        return (
+            self._save_table(payload, result) if isinstance(payload, TablePayload) else self._save_fit(payload, result)
+        )
+
+    def _save_fit(self, p: ModelPayload, result: Modelled) -> Outcome:
+        folder, name = self.setup.workdir / FOLDER, stem(p.roi, p.instrument, p.band)
+        region = self.setup.config.roi[p.roi]
+        epochs, names = result.epochs, list(region.point_sources)
+        c = epochs.cutouts
+        write_fit(folder / f"{name}_fit.h5", FitFile(
+            p.instrument, p.band, names, result.fit, epochs.frame_id, c.mjd, epochs.bjd_tdb, c.seeing,
+            c.normalization_error, epochs.zeropoint, epochs.zeropoint_uncertainty, epochs.system,
+        ))  # fmt: skip
+        write_images(folder, name, result.fit, region.ra, region.dec)
+        write_astrometry(folder / f"{name}_astrometry.json", names, result.fit, region.ra, region.dec)
+        chi2 = float(np.nanmedian(result.fit.reduced_chi2))
+        return Outcome(path=f"{FOLDER}/{name}_fit.h5", summary=f"chi2 {chi2:.2f}, {result.fit.status.state.value}")
+
+    def _save_table(self, p: TablePayload, contents: list[FitFile]) -> Outcome:
+        folder = self.setup.workdir / FOLDER
+        telescope = self.setup.config.telescope
+        names = list(dict.fromkeys(n for c in contents for n in c.names))
+        table = join(contents)
+        nightly = per_night(table, names, telescope.longitude if telescope else 0.0)
+        paths = write_light_curve(folder, p.roi, table, nightly, [c.system for c in contents])
+        return Outcome(path=f"{FOLDER}/{paths[0].name}", summary=f"{len(table)} epochs")
+
+
+def point_sources(region: Roi) -> PointSources:
+    """Return a region's point sources as offsets from its position."""
+    ra, dec = np.array(list(region.point_sources.values())).T
+    return PointSources(tuple(region.point_sources), np.stack(to_plane(ra, dec, region.ra, region.dec), axis=1))

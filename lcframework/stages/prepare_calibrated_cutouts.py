@@ -1,0 +1,291 @@
+"""``prepare_calibrated_cutouts``: a region's stamps of all selected frames, normalised, with PSFs and registration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel, col, select
+
+from lcframework import database
+from lcframework.cutout_files import FOLDER, PreparedEpochs, stem, write_cutouts
+from lcframework.database import (
+    AbsoluteZeropoint,
+    CombinedFootprint,
+    Frame,
+    PsfRow,
+    RoiInFrame,
+    StarFlux,
+    StarInFrame,
+)
+from lcframework.geometry import local_map
+from lcframework.provenance import digest
+from lcframework.registration import register
+from lcframework.selection import keep
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
+from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
+from lcframework.stages.psf_modeling import PsfModeling
+from lcframework.stages.stamp_extraction import StampExtraction
+from lcframework.store import PSF, Stamp, read_psf, read_stamps, read_wcs
+from lcframework.types import Cutouts, Floats, Kernels, LcfError, UnusableInput
+
+
+@attrs.frozen(eq=False)
+class Epoch:
+    """One frame of a region: its rows, files and stars."""
+
+    frame: dict[str, Any]
+    roi: dict[str, Any]
+    coefficient: float
+    coefficient_uncertainty: float
+    stamps: str
+    psf: str
+    predicted: Floats  # (n, 2) star positions by the WCS
+    measured: Floats  # (n, 2)
+    error: Floats  # (n, 2)
+
+
+@attrs.frozen(eq=False)
+class Group:
+    """The epochs of one region, instrument and band."""
+
+    roi: str
+    instrument: str
+    band: str
+    epochs: list[Epoch]
+    zeropoint: tuple[float, float, str]
+
+
+@attrs.frozen(eq=False)
+class GroupValues:
+    """What the epochs' files hold."""
+
+    group: Group
+    stamps: list[Stamp]
+    psfs: list[PSF]
+    transforms: list[Floats]  # of the frames' WCS around the region, to frame pixels
+
+
+@attrs.define
+class PrepareCalibratedCutouts(Stage):
+    """One unit a region, instrument and band."""
+
+    name: ClassVar[str] = "prepare_calibrated_cutouts"
+    title: ClassVar[str] = "Calibrated cutouts"
+    needs: ClassVar[tuple[str, ...]] = (Normalization.name, Zeropoints.name)
+    makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/cutouts_<roi>_<instrument>_<band>.h5",)
+    unit: ClassVar[str] = "region, instrument and band"
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return the groups that have selected frames."""
+        fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
+        units = []
+        for roi in self.setup.config.roi:
+            field = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), None)
+            if field is not None:
+                for instrument, band in self._groups(session, field):
+                    unit = self._unit(session, ledger, roi, field, instrument, band)
+                    if unit is not None:
+                        units.append(unit)
+        return units
+
+    @staticmethod
+    def _groups(session: Session, field: str) -> list[tuple[str, str]]:
+        table = SQLModel.metadata.tables["normalization_coefficients"]
+        query = sa.select(table.c.instrument, table.c.band).where(table.c.combined_footprint_hash == field).distinct()
+        return sorted((str(i), str(b)) for i, b in session.execute(query))
+
+    def _unit(self, session: Session, ledger: Ledger, roi: str, field: str, instrument: str, band: str) -> Unit | None:
+        token = ledger.tokens(Normalization.name).get(f"{field}:{instrument}:{band}")
+        if token is None:
+            return None
+        epochs, inputs = self._epochs(session, ledger, roi, field, instrument, band)
+        zeropoint = ledger.tokens(Zeropoints.name).get(f"{field}:{instrument}:{band}", "")
+        region = self.setup.config.roi[roi]
+        parts = {
+            "normalization": token, "zeropoint": zeropoint, "epochs": digest(inputs), "roi": [region.ra, region.dec],
+            "roi_cutouts": self.selection(instrument),
+        }  # fmt: skip
+        group = Group(roi, instrument, band, epochs, self._zeropoint(session, field, instrument, band, zeropoint))
+        return Unit(f"{roi}:{instrument}:{band}", f"{roi} {instrument} {band}", self.components(**parts), group)
+
+    def selection(self, instrument: str) -> dict[str, Any]:
+        """Return what selects the frames."""
+        config = self.setup.config_for(instrument)
+        cuts = {"frames": config.roi_cutouts.frames, "normalization": config.roi_cutouts.normalization}
+        return {**cuts, "psf_chi2": self.setup.identity("photometry", instrument)["psf_chi2"]}
+
+    @staticmethod
+    def _zeropoint(session: Session, field: str, instrument: str, band: str, token: str) -> tuple[float, float, str]:
+        row = session.get(AbsoluteZeropoint, (field, instrument, band)) if token else None
+        return (row.zeropoint, row.zeropoint_uncertainty, row.system) if row else (float("nan"), float("nan"), "")
+
+    def _epochs(
+        self, session: Session, ledger: Ledger, roi: str, field: str, instrument: str, band: str
+    ) -> tuple[list[Epoch], list[Any]]:
+        config = self.setup.config_for(instrument)
+        chosen = selected(session, field, instrument, band, config.roi_cutouts.frames, config.roi_cutouts.normalization)
+        places = {
+            r.frame_id: r
+            for r in session.exec(select(RoiInFrame).where(RoiInFrame.roi == roi, RoiInFrame.roi_in_footprint))
+        }
+        psfs = {p.frame_id: p for p in session.exec(select(PsfRow).where(PsfRow.combined_footprint_hash == field))}
+        stars = star_positions(session, field)
+        stamped, modelled = ledger.of_stage(StampExtraction.name), ledger.tokens(PsfModeling.name)
+        there = [(f, c) for f, c in chosen if f.id in places and f.id in psfs]
+        good = keep(np.array([psfs[f.id or 0].chi2 for f, _ in there]), config.photometry.psf_chi2) if there else []
+        epochs, inputs = [], []
+        for (f, c), use in zip(there, good, strict=True):
+            product, token = stamped.get(f"frame:{f.id}"), modelled.get(f"frame:{f.id}:{field}")
+            if not use or product is None or product.state != "made" or token is None:
+                continue
+            positions = stars.get(f.id or 0, (np.zeros((0, 2)),) * 3)
+            epochs.append(Epoch(f.model_dump(), places[f.id or 0].model_dump(), *c, product.path,
+                                psfs[f.id or 0].path, *positions))  # fmt: skip
+            inputs.append([f.id, product.token, token])
+        return epochs, inputs
+
+    def load(self, unit: Unit) -> GroupValues:
+        """Read the epochs' stamps, PSFs and WCSs."""
+        group: Group = unit.payload
+        workdir = self.setup.workdir
+        if not group.epochs:
+            raise UnusableInput(
+                f"no frame of {group.instrument} {group.band} passes [roi_cutouts] {self.selection(group.instrument)}"
+            )
+        region = self.setup.config.roi[group.roi]
+        stamps = [read_stamps(workdir / e.stamps, [group.roi])[group.roi] for e in group.epochs]
+        psfs = [read_psf(workdir / e.psf) for e in group.epochs]
+        wcs = [read_wcs(workdir / str(e.frame["wcs_relpath"])) for e in group.epochs]
+        return GroupValues(group, stamps, psfs, [local_map(w, region.ra, region.dec) for w in wcs])
+
+    def compute(self, values: GroupValues) -> PreparedEpochs:
+        """Register, normalise and stack."""
+        group = values.group
+        model = self.setup.tool("psf", group.instrument)
+        if model is None:
+            raise UnusableInput('[psf] plugin = "none": cutouts need PSFs')
+        first = values.psfs[0]
+        usable = [
+            i for i, p in enumerate(values.psfs)
+            if p.narrow.shape == first.narrow.shape and p.subsampling_factor == first.subsampling_factor
+        ]  # fmt: skip
+        transforms, covariances, offsets, kernels = [], [], [], []
+        for i in usable:
+            epoch, stamp = group.epochs[i], values.stamps[i]
+            place = values.transforms[i][:, 2]
+            fit = register(epoch.predicted, epoch.measured, epoch.error, place)
+            transform = fit.apply(values.transforms[i])
+            transform[:, 2] -= stamp.corner
+            transforms.append(transform)
+            covariances.append(fit.covariance)
+            offsets.append(fit.offset)
+            kernels.append(model.instance.at(values.psfs[i], (place + fit.offset)[None])[0])
+        epochs, stamps = [group.epochs[i] for i in usable], [values.stamps[i] for i in usable]
+        coefficient = np.array([e.coefficient for e in epochs])
+        scale = coefficient[:, None, None]
+        cutouts = Cutouts(
+            data=np.stack([s.data for s in stamps]) / scale,
+            noise=np.stack([s.noise for s in stamps]) / scale,
+            mask=np.stack([s.mask for s in stamps]) > 0,
+            kernels=Kernels(np.stack(kernels), first.subsampling_factor, first.target_fwhm),
+            transform=np.stack(transforms),
+            registration_covariance=np.stack(covariances),
+            mjd=_column(epochs, "mjd"),
+            seeing=_column(epochs, "seeing_arcseconds"),
+            airmass=np.array([_nan(e.roi["airmass"]) for e in epochs]),
+            normalization_error=np.array([e.coefficient_uncertainty for e in epochs]) / coefficient,
+        )
+        return PreparedEpochs(
+            cutouts, np.array([e.frame["id"] for e in epochs]), _column(epochs, "exptime"),
+            _column(epochs, "pixel_scale"), _column(epochs, "angle_to_north"),
+            _column(epochs, "background_rms_electron_per_second"), coefficient, np.array(offsets),
+            np.array([_nan(e.roi["bjd_tdb"]) for e in epochs]), [s.wcs for s in stamps], *group.zeropoint,
+        )  # fmt: skip
+
+    def save(self, unit: Unit, result: PreparedEpochs) -> Outcome:
+        """Write the cutouts."""
+        group: Group = unit.payload
+        path = f"{FOLDER}/cutouts_{stem(group.roi, group.instrument, group.band)}.h5"
+        write_cutouts(self.setup.workdir / path, result)
+        return Outcome(path=path, summary=f"{len(result.cutouts)} epochs")
+
+
+def _nan(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _column(epochs: list[Epoch], name: str) -> Floats:
+    return np.array([_nan(e.frame[name]) for e in epochs])
+
+
+def selected(
+    session: Session,
+    field: str,
+    instrument: str,
+    band: str,
+    frames: Mapping[str, Any],
+    normalization: Mapping[str, Any],
+) -> list[tuple[Frame, tuple[float, float]]]:
+    """Return the frames within all limits, by time, with their coefficients and errors.
+
+    Raises
+    ------
+    LcfError
+        Where a limit names a column that the table does not have.
+    """
+    f, c = SQLModel.metadata.tables["frames"], SQLModel.metadata.tables["normalization_coefficients"]
+    check_columns(frames, normalization)
+    conditions = [f.c[name].between(*limits) for name, limits in frames.items()]
+    conditions += [c.c[name].between(*limits) for name, limits in normalization.items()]
+    query = (
+        sa.select(f.c.id, c.c.coefficient, c.c.coefficient_uncertainty)
+        .join(c, c.c.frame_id == f.c.id)
+        .where(c.c.combined_footprint_hash == field, c.c.instrument == instrument, c.c.band == band, ~f.c.eliminated)
+        .where(*conditions)
+    )
+    found = {int(i): (float(a), float(u)) for i, a, u in session.execute(query)}
+    rows = session.exec(select(Frame).where(col(Frame.id).in_(found)).order_by(col(Frame.mjd), col(Frame.id)))
+    return [(r, found[r.id or 0]) for r in rows]
+
+
+def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -> None:
+    """Refuse limits on columns that do not exist.
+
+    Raises
+    ------
+    LcfError
+        Naming the column and those there are.
+    """
+    for table, limits in (("frames", frames), ("normalization_coefficients", normalization)):
+        unknown = [name for name in limits if name not in database.columns(table)]
+        if unknown:
+            raise LcfError(
+                f"[roi_cutouts] {'frames' if table == 'frames' else 'normalization'}: the table {table} has no column "
+                f"{', '.join(unknown)}; it has {', '.join(database.columns(table))}"
+            )
+
+
+def star_positions(session: Session, field: str) -> dict[int, tuple[Floats, Floats, Floats]]:
+    """Return each frame's star positions by the WCS, as measured, and the measurements' errors."""
+    query = (
+        select(StarInFrame, StarFlux)
+        .where(
+            StarInFrame.frame_id == StarFlux.frame_id,
+            StarInFrame.gaia_id == StarFlux.gaia_id,
+            StarInFrame.combined_footprint_hash == StarFlux.combined_footprint_hash,
+            StarFlux.combined_footprint_hash == field,
+        )
+        .order_by(col(StarFlux.gaia_id))
+    )
+    rows: dict[int, list[list[float]]] = {}
+    for place, flux in session.exec(query):
+        rows.setdefault(flux.frame_id, []).append(
+            [place.x, place.y, flux.x, flux.y, flux.x_uncertainty, flux.y_uncertainty]
+        )
+    arrays = {frame: np.array(values) for frame, values in rows.items()}
+    return {frame: (a[:, :2], a[:, 2:4], a[:, 4:]) for frame, a in arrays.items()}

@@ -1,0 +1,189 @@
+"""``psf_modeling``: one PSF per frame and field, from stamps of reference stars; frames are fitted in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from sqlmodel import Session, col, select
+
+from lcframework.database import Frame, Replace, Star, StarInFrame
+from lcframework.provenance import digest
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.stamp_extraction import StampExtraction, join_regions
+from lcframework.star_names import choose
+from lcframework.store import Stamp, read_stamps, write_psf
+from lcframework.types import PSF, LcfError, PsfBatch, UnusableInput
+
+#: Fainter stars only add noise to a PSF; they serve where there are too few others.
+MIN_SIGNAL_TO_NOISE = 20.0
+FEWEST = 3
+
+
+@attrs.frozen
+class PsfPayload:
+    """One frame's PSF fit: identifiers and letters of its stars, nearest the region first."""
+
+    frame_id: int
+    field: str
+    key: str
+    stamps: str
+    instrument: str
+    shape: tuple[int, int]
+    seeing: float
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@attrs.frozen(eq=False)
+class PsfValues:
+    """A frame's star stamps."""
+
+    payload: PsfPayload
+    stamps: list[Stamp]
+
+
+def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, StarInFrame]]]:
+    """Return each frame's and field's stars with a usable stamp, nearest the region first."""
+    stars = {(s.combined_footprint_hash, s.gaia_id): s for s in session.exec(select(Star).where(Star.active))}
+    out: dict[tuple[int, str], list[tuple[Star, StarInFrame]]] = {}
+    for row in session.exec(select(StarInFrame).where(StarInFrame.usable)):
+        star = stars.get((row.combined_footprint_hash, row.gaia_id))
+        if star is not None and row.signal_to_noise is not None:
+            out.setdefault((row.frame_id, row.combined_footprint_hash), []).append((star, row))
+    for rows in out.values():
+        rows.sort(key=lambda pair: (pair[0].distance_to_roi_arcsec, pair[0].gaia_id))
+    return out
+
+
+def check_names(session: Session, where: str, wanted: int | list[str], exclude: list[str]) -> None:
+    """Refuse letters that no star has.
+
+    Raises
+    ------
+    LcfError
+        Naming them, and the letters there are.
+    """
+    known = {s.name for s in session.exec(select(Star))}
+    asked = [*exclude, *(wanted if isinstance(wanted, list) else [])]
+    unknown = [n for n in asked if n not in known]
+    if unknown and known:
+        there = ", ".join(sorted(known, key=lambda n: (len(n), n)))
+        raise LcfError(f"{where} names {', '.join(unknown)}; the reference stars are {there}")
+
+
+@attrs.define
+class PsfModeling(Stage):
+    """Models PSFs."""
+
+    name: ClassVar[str] = "psf_modeling"
+    title: ClassVar[str] = "PSF models"
+    needs: ClassVar[tuple[str, ...]] = (StampExtraction.name,)
+    makes: ClassVar[tuple[str, ...]] = ("PSFs", "regions/<name>/psf_<ref>_<fingerprint>.h5")
+    unit: ClassVar[str] = "batch of frames"
+    accelerator: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 16
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return one unit a frame and field."""
+        stamped = ledger.of_stage(StampExtraction.name)
+        frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
+        psf = self.setup.config.psf
+        check_names(session, "[psf]", psf.stars, psf.exclude)
+        usable = usable_stars(session)
+        units = []
+        for (frame_id, field), rows in sorted(usable.items()):
+            product, f = stamped.get(f"frame:{frame_id}"), frames.get(frame_id)
+            if product is None or product.state != "made" or f is None:
+                continue
+            settings = self.setup.config_for(f.instrument).psf
+            chosen = self._choose(rows, settings.stars, settings.exclude)
+            ids, names = tuple(s.gaia_id for s in chosen), tuple(s.name for s in chosen)
+            identity = self.setup.identity("psf", f.instrument)
+            components = self.components(stamps=product.token, psf=identity, stars=list(ids))
+            payload = PsfPayload(frame_id, field, f.key, product.path, f.instrument, (f.height or 0, f.width or 0),
+                                 f.seeing_pixels or 3.0, ids, names)  # fmt: skip
+            units.append(Unit(f"frame:{frame_id}:{field}", f.key, components, payload, frame_id))
+        return units
+
+    @staticmethod
+    def _choose(rows: list[tuple[Star, StarInFrame]], wanted: int | list[str], exclude: list[str]) -> list[Star]:
+        if isinstance(wanted, int):
+            bright = [
+                r for r in rows if (r[1].signal_to_noise or 0) >= MIN_SIGNAL_TO_NOISE and r[0].name not in exclude
+            ]
+            rows = bright if len(bright) >= FEWEST else rows
+        by_name = {s.name: s for s, _ in rows}
+        return [by_name[n] for n in choose(list(by_name), wanted, exclude)]
+
+    def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
+        """Group frames of one instrument and shape."""
+        groups: dict[Any, list[Unit]] = {}
+        for unit in units:
+            groups.setdefault((unit.payload.instrument, unit.payload.shape), []).append(unit)
+        return [batch for group in groups.values() for batch in Stage.batches(self, group)]
+
+    def load(self, unit: Unit) -> PsfValues:
+        """Read the stars' stamps."""
+        p: PsfPayload = unit.payload
+        if not p.ids:
+            raise UnusableInput("no usable star for the PSF: see stars_in_frames.comment, [psf] stars and exclude")
+        stamps = read_stamps(self.setup.workdir / p.stamps, list(p.ids))
+        return PsfValues(p, [stamps[i] for i in p.ids])
+
+    def compute(self, values: PsfValues) -> PSF:
+        """Fit one frame."""
+        result = self.compute_batch([values])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result  # type: ignore[no-any-return]
+
+    def compute_batch(self, batch: Sequence[PsfValues]) -> list[Any]:
+        """Fit frames together."""
+        first = batch[0].payload
+        tool = self.setup.tool("psf", first.instrument)
+        if tool is None:
+            return [UnusableInput('[psf] plugin = "none": photometry needs a PSF')] * len(batch)
+        psfs = tool.instance.fit(psf_batch(batch))
+        return [
+            p if p.status.usable else UnusableInput(f"the PSF fit failed: {p.status.reason or p.status.state}")
+            for p in psfs
+        ]
+
+    def save(self, unit: Unit, result: PSF) -> Outcome:
+        """Write the PSF."""
+        p: PsfPayload = unit.payload
+        ref = digest([p.field, sorted(p.ids)], 10)
+        path = f"regions/{p.key}/psf_{ref}_{unit.fingerprint[:12]}.h5"
+        write_psf(self.setup.workdir / path, result, list(p.ids))
+        left_out = "; ".join(f"{p.names[i]}: {why}" for i, why in result.rejected.items() if i < len(p.names))
+        row = {
+            "combined_footprint_hash": p.field, "frame_id": p.frame_id, "psf_ref": ref, "path": path,
+            "chi2": float(result.reduced_chi2), "subsampling_factor": result.subsampling_factor,
+            "stars": ",".join(p.names), "status": result.status.state.value,
+            "evaluations": result.status.evaluations, "comment": left_out,
+        }  # fmt: skip
+        where = {"combined_footprint_hash": p.field, "frame_id": p.frame_id}
+        return Outcome((Replace("PSFs", where, [row]),), path, summary=f"chi2 {result.reduced_chi2:.2f}")
+
+    def finish(self, session: Session, workdir: Path) -> None:
+        """Join the new files in ``regions.h5``."""
+        join_regions(session, workdir, next(iter(self.setup.config.roi)))
+
+
+def psf_batch(batch: Sequence[PsfValues]) -> PsfBatch:
+    """Return stamps of several frames, padded with masked stamps to one number of stars."""
+    most = max(len(v.stamps) for v in batch)
+    size = batch[0].stamps[0].data.shape
+    shape = (len(batch), most, *size)
+    data, noise, mask = np.zeros(shape, np.float32), np.ones(shape, np.float32), np.ones(shape, bool)
+    xy, offset = np.zeros((len(batch), most, 2)), np.zeros((len(batch), most, 2))
+    for i, values in enumerate(batch):
+        for j, stamp in enumerate(values.stamps):
+            data[i, j], noise[i, j], mask[i, j] = stamp.data, stamp.noise, stamp.mask > 0
+            xy[i, j], offset[i, j] = stamp.centre, stamp.offset
+    seeing = np.array([v.payload.seeing for v in batch])
+    return PsfBatch(data, noise, mask, xy, offset, seeing, batch[0].payload.shape)

@@ -1,0 +1,354 @@
+"""``stamp_extraction``: stamps of the reference stars and of the regions of interest, with noise maps and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from sqlmodel import Session, col, select
+
+from lcframework.database import Frame, PsfRow, Record, RoiInFrame, Star, StarInFrame, Update
+from lcframework.provenance import describe, digest, file_digest
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.plate_solving import PlateSolving
+from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
+from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
+from lcframework.stamping import corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
+from lcframework.store import (
+    REGIONS,
+    Stamp,
+    atomic,
+    read_frame,
+    read_table,
+    read_wcs,
+    write_regions,
+    write_stamps,
+)
+from lcframework.types import Bools, Floats, Ints, PixelFlag, UnusableInput
+
+#: A star whose stamp has more than this masked is left out.
+MAX_MASKED = 0.4
+#: As many frames as tell hot pixels apart, spread over the night.
+HOT_PIXEL_FRAMES = 60
+
+
+@attrs.frozen
+class Target:
+    """A star or region to cut out: its name in the files, and where it is in the frame."""
+
+    name: str
+    x: float
+    y: float
+    field: str = ""  # the star's field; empty for a region
+
+
+@attrs.frozen
+class FramePayload:
+    """A frame to cut stamps from."""
+
+    frame_id: int
+    key: str
+    image: str
+    sources: str
+    wcs: str
+    instrument: str
+    exptime: float
+    rms: float
+    seeing: float
+    pixel_scale: float
+    stars: tuple[Target, ...]
+    rois: tuple[Target, ...]
+    hot_map: str
+
+
+@attrs.frozen(eq=False)
+class FrameValues:
+    """A frame in memory."""
+
+    payload: FramePayload
+    image: Floats
+    flags: Ints
+    sources: Table
+    wcs: Any
+    wcs_header: fits.Header
+    hot: Bools | None
+
+
+@attrs.frozen(eq=False)
+class FrameStamps:
+    """A frame's stamps by name, and what the stars' stamps are worth by (field, star)."""
+
+    stamps: dict[str, Stamp]
+    stars: dict[tuple[str, str], dict[str, Any]]
+    shape: tuple[int, int]
+
+
+@attrs.define
+class StampExtraction(Stage):
+    """One unit a frame; before them one an instrument whose hot pixels are to be found."""
+
+    name: ClassVar[str] = "stamp_extraction"
+    title: ClassVar[str] = "Stamps"
+    needs: ClassVar[tuple[str, ...]] = (QueryGaiaForStars.name,)
+    makes: ClassVar[tuple[str, ...]] = ("regions.h5", "regions/<name>/stamps_<fingerprint>.h5", "stars_in_frames")
+    unit: ClassVar[str] = "frame"
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return the hot-pixel maps that are missing; then the frames that hold a region."""
+        frames = session.exec(
+            select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)).order_by(col(Frame.mjd))
+        ).all()
+        maps = self._hot_map_units(list(frames))
+        done = ledger.of_stage(self.name)
+        if any(u.key not in done or done[u.key].fingerprint != u.fingerprint for u in maps):
+            return maps
+        tokens = ledger.tokens(self.name)
+        solved, placed = ledger.tokens(PlateSolving.name), ledger.tokens(QueryGaiaForStars.name)
+        imported = ledger.tokens(Import.name)
+        stars = self._stars(session)
+        rois = self._rois(session)
+        units = list(maps)
+        for f in frames:
+            here = tuple(stars.get(f.id or 0, ()))
+            fields = sorted({t.field for t in here})
+            inputs = [placed.get(f"frame:{f.id}:{field}") for field in fields]
+            if not here or None in inputs or f"frame:{f.id}" not in solved:
+                continue
+            config = self.setup.config_for(f.instrument)
+            hot = config.stamps.hot_pixels
+            stamps = {**describe(config.stamps), "saturation": None, "hot_pixels": self._hot_identity(hot, f, tokens)}
+            hot_path = self._hot_path(f.instrument) if hot == "auto" else hot
+            parts = {
+                "frame": imported.get(f"frame:{f.id}"), "wcs": solved[f"frame:{f.id}"], "stars": inputs,
+                "rois": {n: [r.ra, r.dec, r.exclusion_radius, sorted(r.point_sources.items())]
+                         for n, r in config.roi.items()},
+                "stamps": stamps,
+                "cosmics": self.setup.identity("cosmics", f.instrument),
+            }  # fmt: skip
+            payload = FramePayload(
+                f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.wcs_relpath or "", f.instrument,
+                f.exptime or 1.0, f.background_rms_electron_per_second or 1.0, f.seeing_pixels or 3.0,
+                f.pixel_scale or 1.0, here, tuple(rois.get(f.id or 0, ())), hot_path,
+            )  # fmt: skip
+            units.append(Unit(f"frame:{f.id}", f.key, self.components(**parts), payload, f.id))
+        return units
+
+    def _hot_identity(self, hot: str, frame: Frame, tokens: dict[str, str]) -> str:
+        if hot in ("", "auto"):
+            return tokens.get(f"hot:{frame.instrument}", "") if hot else ""
+        return file_digest(self.setup.config.directory / hot)
+
+    @staticmethod
+    def _hot_path(instrument: str) -> str:
+        return f"frames/hot_pixels_{digest(instrument, 8)}.fits"
+
+    def _hot_map_units(self, frames: list[Frame]) -> list[Unit]:
+        units = []
+        for instrument in sorted({f.instrument for f in frames}):
+            if self.setup.config_for(instrument).stamps.hot_pixels != "auto":
+                continue
+            shapes = [(f.height, f.width) for f in frames if f.instrument == instrument]
+            shape = max(set(shapes), key=shapes.count)
+            mine = [f for f in frames if f.instrument == instrument and (f.height, f.width) == shape]
+            step = max(1, len(mine) // HOT_PIXEL_FRAMES)
+            chosen = [(f.image_relpath, f.sources_relpath) for f in mine[::step]]
+            # Frozen once made: which frames served is not part of what it depends on.
+            components = self.components(hot_pixels="auto", instrument=instrument)
+            units.append(Unit(f"hot:{instrument}", f"hot pixels of {instrument}", components, (instrument, chosen)))
+        return units
+
+    @staticmethod
+    def _stars(session: Session) -> dict[int, list[Target]]:
+        active = {(s.combined_footprint_hash, s.gaia_id) for s in session.exec(select(Star).where(Star.active))}
+        out: dict[int, list[Target]] = {}
+        for s in session.exec(select(StarInFrame).order_by(col(StarInFrame.gaia_id))):
+            if (s.combined_footprint_hash, s.gaia_id) in active:
+                out.setdefault(s.frame_id, []).append(Target(s.gaia_id, s.x, s.y, s.combined_footprint_hash))
+        return out
+
+    @staticmethod
+    def _rois(session: Session) -> dict[int, list[Target]]:
+        out: dict[int, list[Target]] = {}
+        for r in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint)):
+            out.setdefault(r.frame_id, []).append(Target(r.roi, r.x or 0.0, r.y or 0.0))
+        return out
+
+    def load(self, unit: Unit) -> Any:
+        """Read the frame; or, for hot pixels, many."""
+        workdir = self.setup.workdir
+        if not isinstance(unit.payload, FramePayload):
+            _, chosen = unit.payload
+            return [(*read_frame(workdir / i)[:2], read_table(workdir / s)) for i, s in chosen]
+        p = unit.payload
+        image, flags, _ = read_frame(workdir / p.image)
+        hot = self._read_hot(p) if p.hot_map else None
+        if hot is not None and hot.shape != image.shape:
+            if self.setup.config_for(p.instrument).stamps.hot_pixels != "auto":
+                raise UnusableInput(f"the hot-pixel map {p.hot_map} has shape {hot.shape}, the frame {image.shape}")
+            hot = None  # a frame of another size has other pixels
+        wcs = read_wcs(workdir / p.wcs)
+        return FrameValues(p, image, flags, read_table(workdir / p.sources), wcs, wcs.to_header(relax=True), hot)
+
+    def _read_hot(self, payload: FramePayload) -> Bools | None:
+        auto = self.setup.config_for(payload.instrument).stamps.hot_pixels == "auto"
+        path = (self.setup.workdir if auto else self.setup.config.directory) / payload.hot_map
+        if auto and not path.exists():
+            return None
+        try:
+            return np.asarray(fits.getdata(path)) != 0
+        except OSError as error:
+            raise UnusableInput(f"[stamps] hot_pixels = {payload.hot_map!r} can't be read: {error}") from None
+
+    def compute(self, values: Any) -> Any:
+        """Find hot pixels, or cut and mask."""
+        if isinstance(values, list):
+            if len(values) < 5:
+                raise UnusableInput(
+                    f'hot_pixels = "auto" needs at least 5 frames of a drifting field; there are {len(values)}'
+                )
+            return hot_pixel_map(values)
+        return self._cut(values)
+
+    def _cut(self, v: FrameValues) -> FrameStamps:
+        settings = self.setup.config_for(v.payload.instrument).stamps
+        flags = v.flags if settings.mask_bad_lines else v.flags & ~np.uint8(PixelFlag.BAD_LINE)
+        if v.hot is not None:
+            flags = flags | np.where(v.hot, np.uint8(PixelFlag.HOT), np.uint8(0))
+        unique = {t.name: t for t in v.payload.stars}
+        stars = {n: self._stamp(v, flags, t, settings.star_size, self._own(v, t), 0.0) for n, t in unique.items()}
+        rois = {}
+        for target in v.payload.rois:
+            own, radius = self._own_of_roi(v, target)
+            rois[target.name] = self._stamp(v, flags, target, settings.roi_size, own, radius)
+        stamps = self._with_cosmics({**stars, **rois}, v.payload.instrument)
+        worth = {name: self._worth(stamps[name], v.payload) for name in stars}
+        for row in worth.values():
+            if row["comment"]:
+                row["usable"] = False
+        rows = {(t.field, t.name): worth[t.name] for t in v.payload.stars}
+        return FrameStamps(stamps, rows, v.image.shape)
+
+    @staticmethod
+    def _own(v: FrameValues, target: Target) -> Floats:
+        return np.array([[target.x, target.y]])
+
+    def _own_of_roi(self, v: FrameValues, target: Target) -> tuple[Floats, float]:
+        """Return what is not to be masked in a region: itself and its point sources, and the radius around them."""
+        roi = self.setup.config.roi[target.name]
+        points = list(roi.point_sources.values())
+        own = [[target.x, target.y]]
+        if points:
+            ra, dec = np.array(points).T
+            own += np.stack(v.wcs.all_world2pix(ra, dec, 0), axis=1).tolist()
+        return np.array(own), roi.exclusion_radius / v.payload.pixel_scale
+
+    def _stamp(self, v: FrameValues, flags: Ints, target: Target, size: int, own: Floats, radius: float) -> Stamp:
+        corner = corner_of(target.x, target.y, size)
+        data = cut(v.image, corner, size, 0.0)
+        mask = cut(flags, corner, size, np.uint8(PixelFlag.BLANK))
+        p = v.payload
+        near = max(3.0, 1.5 * p.seeing, radius)
+        neighbours = neighbour_mask(v.sources, corner, size, own, near, p.rms)
+        mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR), np.uint8(0))
+        half = (size - 1) / 2
+        offset = (target.x - corner[0] - half, target.y - corner[1] - half)
+        return Stamp(data, noise_map(data, p.rms, p.exptime), mask, corner, offset, moved(v.wcs_header, corner))
+
+    def _with_cosmics(self, stamps: dict[str, Stamp], instrument: str) -> dict[str, Stamp]:
+        tool = self.setup.tool("cosmics", instrument)
+        if tool is None:
+            return stamps
+        out = dict(stamps)
+        for size in {s.data.shape for s in stamps.values()}:
+            names = [n for n, s in stamps.items() if s.data.shape == size]
+            found = tool.instance.mask(
+                np.stack([stamps[n].data for n in names]), np.stack([stamps[n].noise for n in names])
+            )
+            for name, cosmics in zip(names, found, strict=True):
+                mask = stamps[name].mask | np.where(cosmics, np.uint8(PixelFlag.COSMIC), np.uint8(0))
+                out[name] = attrs.evolve(stamps[name], mask=mask)
+        return out
+
+    @staticmethod
+    def _worth(stamp: Stamp, payload: FramePayload) -> dict[str, Any]:
+        """Return the row of ``stars_in_frames`` that judges a star's stamp."""
+        size = stamp.data.shape[0]
+        yy, xx = np.mgrid[:size, :size] - (size - 1) / 2
+        core = np.hypot(xx - stamp.offset[0], yy - stamp.offset[1]) < max(1.5, payload.seeing)
+        bad = stamp.mask > 0
+        fraction = float(bad.mean())
+        saturated = bool((core & ((stamp.mask & PixelFlag.SATURATED) > 0)).any())
+        use = core & ~bad
+        signal = float(stamp.data[use].sum() / np.sqrt((stamp.noise[use] ** 2).sum())) if use.any() else 0.0
+        comment = ""
+        if saturated:
+            comment = "saturated"
+        elif fraction > MAX_MASKED:
+            comment = f"{fraction:.0%} of its stamp is masked"
+        elif not use.any():
+            comment = "its core is masked"
+        return {"usable": True, "masked_fraction": fraction, "saturated": saturated, "signal_to_noise": signal,
+                "comment": comment}  # fmt: skip
+
+    def save(self, unit: Unit, result: Any) -> Outcome:
+        """Write the stamps' file."""
+        if not isinstance(unit.payload, FramePayload):
+            path = self._hot_path(unit.payload[0])
+            with atomic(self.setup.workdir / path) as temporary:
+                fits.PrimaryHDU(result.astype(np.uint8)).writeto(temporary)
+            return Outcome(
+                path=path, token=digest(np.packbits(result).tobytes().hex()), summary=f"{result.sum()} pixels"
+            )
+        path = f"regions/{unit.payload.key}/stamps_{unit.fingerprint[:12]}.h5"
+        write_stamps(self.setup.workdir / path, result.stamps, result.shape)
+        records: list[Record] = [
+            Update(
+                "stars_in_frames",
+                {"frame_id": unit.frame_id, "combined_footprint_hash": field, "gaia_id": star},
+                row,
+            )
+            for (field, star), row in result.stars.items()
+        ]
+        usable = sum(r["usable"] for r in result.stars.values())
+        return Outcome(tuple(records), path, summary=f"{usable} usable stars")
+
+    def outdated(self, workdir: Path) -> bool:
+        """Whether ``regions.h5`` is gone."""
+        return not (workdir / REGIONS).exists()
+
+    def finish(self, session: Session, workdir: Path) -> None:
+        """Join the files in ``regions.h5``."""
+        join_regions(session, workdir, next(iter(self.setup.config.roi)))
+
+
+def join_regions(session: Session, workdir: Path, first_roi: str) -> None:
+    """Rebuild ``regions.h5`` from the products that the database knows, and delete files that none refers to."""
+    keys = {f.id: f.key for f in session.exec(select(Frame))}
+    ledger = Ledger(session)
+    psfs: dict[int, dict[str, str]] = {}
+    for row in session.exec(select(PsfRow)):
+        psfs.setdefault(row.frame_id, {})[row.psf_ref] = row.path
+    frames = {}
+    for unit, product in sorted(ledger.of_stage(StampExtraction.name).items()):
+        if product.state == "made" and unit.startswith("frame:"):
+            frame_id = int(unit.split(":")[1])
+            there = {ref: path for ref, path in psfs.get(frame_id, {}).items() if (workdir / path).exists()}
+            if (workdir / product.path).exists():
+                frames[keys[frame_id]] = (product.path, there)
+    write_regions(workdir, frames, first_roi)
+    wanted = {path for stamps, there in frames.values() for path in (stamps, *there.values())}
+    for path in (workdir / "regions").glob("*/*.h5"):
+        if str(path.relative_to(workdir)) not in wanted:
+            path.unlink()
+
+
+def moved(header: fits.Header, corner: tuple[int, int]) -> str:
+    """Return the text of a frame's WCS header as it holds for a stamp that starts at `corner`."""
+    local = header.copy()
+    for axis in (0, 1):
+        local[f"CRPIX{axis + 1}"] = header.get(f"CRPIX{axis + 1}", 0.0) - corner[axis]
+    return str(local.tostring(sep="\n", padding=False))

@@ -1,0 +1,222 @@
+"""``star_photometry``: fluxes and positions of the reference stars in each frame.
+
+The unit is a frame, except where the plugin measures all epochs of a star jointly: then it is a star.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from sqlmodel import Session, col, select
+
+from lcframework.database import Frame, PsfRow, Record, Replace
+from lcframework.provenance import Components
+from lcframework.selection import keep
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.psf_modeling import PsfModeling, check_names, usable_stars
+from lcframework.stages.stamp_extraction import StampExtraction
+from lcframework.star_names import choose
+from lcframework.store import Stamp, read_psf, read_stamps
+from lcframework.types import PSF, Kernels, PhotometryResult, Stamps, UnusableInput
+
+
+@attrs.frozen
+class FrameStars:
+    """The stars to measure in one frame, and the files that hold their stamps and the PSF."""
+
+    frame_id: int
+    field: str
+    instrument: str
+    stamps: str
+    psf: str
+    psf_ref: str
+    ids: tuple[str, ...]
+
+
+@attrs.frozen
+class PhotometryPayload:
+    """What one unit measures: one frame's stars, or one star in many frames."""
+
+    frames: tuple[FrameStars, ...]
+    star: str = ""
+
+
+@attrs.frozen(eq=False)
+class PhotometryValues:
+    """Stamps and the PSFs of their frames, in the order of `rows` (frame's index, star)."""
+
+    payload: PhotometryPayload
+    stamps: list[Stamp]
+    psfs: list[PSF]
+    rows: list[tuple[int, str]]
+
+
+@attrs.define
+class StarPhotometry(Stage):
+    """Measures stars."""
+
+    name: ClassVar[str] = "star_photometry"
+    title: ClassVar[str] = "Star photometry"
+    needs: ClassVar[tuple[str, ...]] = (PsfModeling.name,)
+    makes: ClassVar[tuple[str, ...]] = ("star_flux_in_frame",)
+    unit: ClassVar[str] = "batch of frames"
+    accelerator: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 16
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+        """Return one unit a frame and field; or a star, field and instrument where the plugin is joint."""
+        photometry = self.setup.config.photometry
+        check_names(session, "[photometry]", photometry.stars, photometry.exclude)
+        frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
+        psfs = {(p.frame_id, p.combined_footprint_hash): p for p in session.exec(select(PsfRow))}
+        stamped, modelled = ledger.of_stage(StampExtraction.name), ledger.tokens(PsfModeling.name)
+        found: list[tuple[FrameStars, Components, Frame, float]] = []
+        for (frame_id, field), rows in sorted(usable_stars(session).items()):
+            f, psf = frames.get(frame_id), psfs.get((frame_id, field))
+            token = modelled.get(f"frame:{frame_id}:{field}")
+            product = stamped.get(f"frame:{frame_id}")
+            if f is None or psf is None or token is None or product is None or product.state != "made":
+                continue
+            settings = self.setup.config_for(f.instrument).photometry
+            by_name = {s.name: s.gaia_id for s, _ in rows}
+            ids = tuple(by_name[n] for n in choose(list(by_name), settings.stars, settings.exclude))
+            stars = FrameStars(frame_id, field, f.instrument, product.path, psf.path, psf.psf_ref, ids)
+            found.append((stars, {"stamps": product.token, "psf": token}, f, psf.chi2))
+        units = [self._frame_unit(*item[:3]) for item in found if not self._joint(item[0].instrument)]
+        return units + self._joint_units([item for item in found if self._joint(item[0].instrument)])
+
+    def _joint(self, instrument: str) -> bool:
+        tool = self.setup.tool("photometry", instrument)
+        return bool(tool is not None and tool.instance.joint)
+
+    def _identity(self, instrument: str) -> Components:
+        identity = self.setup.identity("photometry", instrument)
+        for key in ("psf_chi2", "stars", "exclude"):  # who consumes selects; which stars is a part of its own
+            identity.pop(key)
+        return identity
+
+    def _frame_unit(self, stars: FrameStars, inputs: Components, frame: Frame) -> Unit:
+        components = self.components(photometry=self._identity(stars.instrument), stars=list(stars.ids), **inputs)
+        return Unit(
+            f"frame:{stars.frame_id}:{stars.field}", frame.key, components, PhotometryPayload((stars,)), frame.id
+        )
+
+    def _joint_units(self, found: list[tuple[FrameStars, Components, Frame, float]]) -> list[Unit]:
+        groups: dict[tuple[str, str, str, str], list[tuple[FrameStars, Components, Frame, float]]] = {}
+        for item in found:
+            for star in item[0].ids:
+                groups.setdefault((star, item[0].field, item[0].instrument, item[2].band), []).append(item)
+        units = []
+        for (star, field, instrument, band), items in sorted(groups.items()):
+            selection = self.setup.config_for(instrument).photometry.psf_chi2
+            good = keep(np.array([chi2 for *_, chi2 in items]), selection)
+            chosen = [item for item, use in zip(items, good, strict=True) if use]
+            if not chosen:
+                continue
+            inputs = {str(i[0].frame_id): i[1] for i in chosen}
+            components = self.components(photometry=self._identity(instrument), frames=inputs, band=band)
+            frames = tuple(attrs.evolve(i[0], ids=(star,)) for i in chosen)
+            key = f"star:{star}:{field}:{instrument}:{band}"
+            units.append(Unit(key, f"star {star}", components, PhotometryPayload(frames, star)))
+        return units
+
+    def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
+        """Group units of one instrument; joint ones are measured one by one."""
+        groups: dict[Any, list[Unit]] = {}
+        for unit in units:
+            key = unit.key if unit.payload.star else unit.payload.frames[0].instrument
+            groups.setdefault(key, []).append(unit)
+        return [batch for group in groups.values() for batch in Stage.batches(self, group)]
+
+    def load(self, unit: Unit) -> PhotometryValues:
+        """Read stamps and PSFs."""
+        payload: PhotometryPayload = unit.payload
+        stamps, psfs, rows = [], [], []
+        for i, frame in enumerate(payload.frames):
+            if not frame.ids:
+                raise UnusableInput("no usable star to measure: see [photometry] stars and exclude")
+            psfs.append(read_psf(self.setup.workdir / frame.psf))
+            there = read_stamps(self.setup.workdir / frame.stamps, list(frame.ids))
+            stamps += [there[star] for star in frame.ids]
+            rows += [(i, star) for star in frame.ids]
+        return PhotometryValues(payload, stamps, psfs, rows)
+
+    def compute(self, values: PhotometryValues) -> PhotometryResult:
+        """Measure one unit."""
+        result = self.compute_batch([values])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result  # type: ignore[no-any-return]
+
+    def compute_batch(self, batch: Sequence[PhotometryValues]) -> list[Any]:
+        """Measure units together: their stamps are independent unless the plugin is joint."""
+        instrument = batch[0].payload.frames[0].instrument
+        tool, model = self.setup.tool("photometry", instrument), self.setup.tool("psf", instrument)
+        if tool is None or model is None:
+            return [UnusableInput('[photometry] plugin = "none": the normalization needs star fluxes')] * len(batch)
+        stamps = [s for v in batch for s in v.stamps]
+        kernels = np.concatenate([self._kernels(v, model.instance) for v in batch])
+        first = batch[0].psfs[0]
+        measured = tool.instance.measure(
+            Stamps(
+                np.stack([s.data for s in stamps]),
+                np.stack([s.noise for s in stamps]),
+                np.stack([s.mask > 0 for s in stamps]),
+                np.array([s.offset for s in stamps]),
+            ),
+            Kernels(kernels, first.subsampling_factor, first.target_fwhm),
+        )
+        ends = np.cumsum([len(v.stamps) for v in batch])
+        return [part(measured, end - len(v.stamps), end) for v, end in zip(batch, ends, strict=True)]
+
+    @staticmethod
+    def _kernels(values: PhotometryValues, model: Any) -> np.ndarray:
+        out = []
+        for i, psf in enumerate(values.psfs):
+            mine = [s for s, (frame, _) in zip(values.stamps, values.rows, strict=True) if frame == i]
+            xy = np.array([np.add(s.centre, s.offset) for s in mine])
+            out.append(model.at(psf, xy))
+        return np.concatenate(out)
+
+    def save(self, unit: Unit, result: PhotometryResult) -> Outcome:
+        """Return the rows."""
+        payload: PhotometryPayload = unit.payload
+        rows = self._rows(payload, result)
+        records: list[Record] = []
+        for frame in payload.frames:
+            where: dict[str, Any] = {"combined_footprint_hash": frame.field, "frame_id": frame.frame_id}
+            if payload.star:
+                where["gaia_id"] = payload.star
+            mine = [r for r in rows if (r["frame_id"], r["combined_footprint_hash"]) == (frame.frame_id, frame.field)]
+            records.append(Replace("star_flux_in_frame", where, mine))
+        return Outcome(tuple(records), summary=f"{len(rows)} fluxes")
+
+    def _rows(self, payload: PhotometryPayload, result: PhotometryResult) -> list[dict[str, Any]]:
+        rows, i = [], 0
+        for frame in payload.frames:
+            stamps = read_stamps(self.setup.workdir / frame.stamps, list(frame.ids))
+            for star in frame.ids:
+                error = np.sqrt(np.diag(result.covariance[i]))
+                centre = stamps[star].centre
+                offset = stamps[star].offset
+                if result.status[i].usable and np.isfinite(result.flux[i]) and np.isfinite(error).all():
+                    rows.append({
+                        "combined_footprint_hash": frame.field, "frame_id": frame.frame_id, "gaia_id": star,
+                        "psf_ref": frame.psf_ref, "flux": float(result.flux[i]), "flux_uncertainty": float(error[0]),
+                        "x": float(centre[0] + result.x[i]), "y": float(centre[1] + result.y[i]),
+                        "x_offset": float(result.x[i] - offset[0]), "y_offset": float(result.y[i] - offset[1]),
+                        "x_uncertainty": float(error[1]), "y_uncertainty": float(error[2]),
+                        "background": float(result.background[i]), "chi2": float(result.reduced_chi2[i]),
+                        "status": result.status[i].state.value,
+                        "masked_outliers": int(result.outliers[i].sum()),
+                    })  # fmt: skip
+                i += 1
+        return rows
+
+
+def part(result: PhotometryResult, start: int, end: int) -> PhotometryResult:
+    """Return the measurements of some stamps."""
+    return PhotometryResult(*(getattr(result, f.name)[start:end] for f in attrs.fields(PhotometryResult)))

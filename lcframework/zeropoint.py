@@ -1,0 +1,86 @@
+"""The zero point of a set of stars: catalogue magnitudes against instrumental ones, with a colour term."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from lcframework.types import Floats
+
+#: A colour term is fitted from this many stars on; with fewer it is left at zero.
+STARS_FOR_COLOUR = 8
+_ROUNDS = 12
+_CLIP = 4.0
+
+
+@attrs.frozen
+class Zeropoint:
+    """``m = zeropoint - 2.5 log10(flux) + colour_term * (colour - reference_colour)``."""
+
+    zeropoint: float
+    uncertainty: float
+    scatter: float  # of stars around the fit beyond their errors, mag
+    stars: int
+    colour_term: float
+    colour_term_uncertainty: float
+    reference_colour: float
+
+
+def fit_zeropoint(flux: Floats, flux_error: Floats, mag: Floats, mag_error: Floats, colour: Floats) -> Zeropoint:
+    """Fit a zero point, robustly, with the stars' intrinsic scatter as a part of their errors.
+
+    Parameters
+    ----------
+    flux, flux_error : (n,) arrays
+        e-/s, positive.
+    mag, mag_error : (n,) arrays
+        Catalogue magnitudes.
+    colour : (n,) array
+        nan where unknown; a colour term is fitted where enough stars have one.
+
+    Raises
+    ------
+    ValueError
+        Where there is no star.
+    """
+    if len(flux) == 0:
+        raise ValueError("no star has both a flux and a catalogue magnitude")
+    y = mag + 2.5 * np.log10(flux)
+    variance = mag_error**2 + (2.5 / np.log(10) * flux_error / flux) ** 2
+    known = np.isfinite(colour)
+    with_colour = int(known.sum()) >= STARS_FOR_COLOUR and float(np.ptp(colour[known])) > 0.1
+    reference = float(np.median(colour[known])) if known.any() else 0.0
+    columns = [np.ones_like(y)]
+    if with_colour:
+        columns.append(np.where(known, colour - reference, 0.0))
+    design = np.stack(columns, axis=1)
+    good, extra = np.ones(len(y), bool), 0.0
+    for _ in range(_ROUNDS):
+        weight = good / (variance + extra**2)
+        normal = design.T @ (weight[:, None] * design)
+        solution = np.linalg.solve(normal, design.T @ (weight * y))
+        residual = y - design @ solution
+        extra = _intrinsic(residual[good], variance[good], design.shape[1])
+        keep = np.abs(residual) <= _CLIP * np.sqrt(variance + extra**2)
+        if (keep == good).all() or keep.sum() <= design.shape[1]:
+            break
+        good = keep
+    covariance = np.linalg.inv(design.T @ ((good / (variance + extra**2))[:, None] * design))
+    term, term_error = (float(solution[1]), float(np.sqrt(covariance[1, 1]))) if with_colour else (0.0, 0.0)
+    error = float(np.sqrt(covariance[0, 0]))
+    return Zeropoint(float(solution[0]), error, extra, int(good.sum()), term, term_error, reference)
+
+
+def _intrinsic(residual: Floats, variance: Floats, parameters: int) -> float:
+    """Return the scatter beyond the errors that brings chi2 to its degrees of freedom, by bisection."""
+    freedom = len(residual) - parameters
+    if freedom < 1 or (residual**2 / variance).sum() <= freedom:
+        return 0.0
+    low, high = 0.0, float(np.abs(residual).max()) * 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        if (residual**2 / (variance + middle**2)).sum() > freedom:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
