@@ -192,8 +192,14 @@ def _failure(error: Exception, patience: Patience) -> ServiceFailure | None:
     if isinstance(error, DALServiceError | DALFormatError):
         return ServiceFailure(_brief(error.reason), again=True)
     if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
-        return ServiceFailure(f"connection failed: {_brief(error)}", again=True)
+        return ServiceFailure(f"connection failed: {_brief(_innermost(error))}", again=True)
     return None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return what a connection really failed of, out of the wrappings of requests and urllib3."""
+    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    return _innermost(inner) if isinstance(inner, BaseException) else error
 
 
 def _brief(text: Any) -> str:
@@ -356,7 +362,7 @@ def ask(
             continue
         if len(table):
             if cache is not None:
-                cache.store(key, table, question.url)
+                _keep(cache, key, table, question.url)
             return table
         empty = table
         log.warning("%s: %s answered without a row", purpose, question.service)
@@ -366,3 +372,11 @@ def ask(
         f"{purpose}: no service gave a whole answer. {'; '.join(reasons)}. "
         f"Try again later, name another service in the options, or use a table of your own (plugin = 'file')."
     )
+
+
+def _keep(cache: AnswersCache, key: Mapping[str, Any], table: Table, origin: str) -> None:
+    """Store an answer; one that can't be stored is used all the same."""
+    try:
+        cache.store(key, table, origin)
+    except OSError as error:
+        log.warning("the answer of %s was not kept in %s: %s", origin, cache.folder, error)

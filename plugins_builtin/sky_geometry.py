@@ -33,7 +33,7 @@ def angles(vectors: Floats) -> tuple[Floats, Floats]:
 def separation(a: Floats, b: Floats) -> Floats:
     """Return the angle in degrees between unit vectors; accurate for the smallest angles, unlike an arc cosine."""
     half_chord = 0.5 * np.linalg.norm(np.asarray(a) - np.asarray(b), axis=-1)
-    return np.degrees(2.0 * np.arcsin(np.clip(half_chord, 0.0, 1.0)))
+    return np.asarray(np.degrees(2.0 * np.arcsin(np.clip(half_chord, 0.0, 1.0))))
 
 
 def tangent_axes(ra: float, dec: float) -> tuple[Floats, Floats, Floats]:
@@ -75,7 +75,8 @@ def inside(region: Region, ra: Any, dec: Any) -> Bools:
     if not np.isfinite(outline).all():
         raise ValueError("a vertex of the polygon is 90 degrees or more from the region's centre")
     points = tangent_plane(ra, dec, (region.ra, region.dec))
-    return np.asarray(within, bool) & shapely.intersects_xy(shapely.Polygon(outline), points[..., 0], points[..., 1])
+    covered = shapely.intersects_xy(shapely.Polygon(outline), points[..., 0], points[..., 1])
+    return np.asarray(within & covered, bool)
 
 
 def enclosing_cone(ra: Any, dec: Any, margin: float) -> tuple[float, float, float]:
@@ -107,7 +108,7 @@ def at_epoch(ra: Any, dec: Any, pmra: Any, pmdec: Any, years: Any) -> Floats:
     motion = np.nan_to_num(np.asarray(pmra, float))[..., None] * east
     motion = motion + np.nan_to_num(np.asarray(pmdec, float))[..., None] * north
     moved = unit_vectors(ra, dec) + np.radians(motion / MAS) * np.asarray(years, float)[..., None]
-    return moved / np.linalg.norm(moved, axis=-1, keepdims=True)
+    return np.asarray(moved / np.linalg.norm(moved, axis=-1, keepdims=True))
 
 
 def pairs_within(
@@ -149,7 +150,8 @@ def pairs_within(
     star = np.repeat(np.arange(len(ref)), [len(c) for c in candidates])
     position = np.array([j for found in candidates for j in found], int)
     elapsed = np.nan_to_num(years[position] - ref[star])
-    moved = at_epoch(*(columns[name][star] for name in ("ra", "dec", "pmra", "pmdec")), elapsed)
+    matched = {name: values[star] for name, values in columns.items()}
+    moved = at_epoch(matched["ra"], matched["dec"], matched["pmra"], matched["pmdec"], elapsed)
     distance = 3600.0 * separation(moved, others[position])
     keep = distance <= max_separation
     star, position, distance = star[keep], position[keep], distance[keep]

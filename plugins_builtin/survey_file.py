@@ -54,11 +54,11 @@ class TableOfMagnitudes:
             self.path, "[calibration.file] columns", given, COLUMNS, needed=("ra", "dec", "magnitude")
         )
         ra, dec = mapping.angles(table, "ra"), mapping.angles(table, "dec")
-        mag = mapping.numbers(table, "magnitude", "mag")
+        mag = mapping.needed_numbers(table, "magnitude", "mag")
         error = mapping.numbers(table, "magnitude_error", "mag")
         colour = mapping.numbers(table, "colour", "mag") if "colour" in given else None
         error = np.full(len(table), np.nan) if error is None else error
-        error = np.where(np.isfinite(error), error, self.default_error)
+        error = np.where(error > 0, error, self.default_error)  # 0 and nan are ways to write "unknown"
         placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
         star, row, _ = pairs_within(stars, ra[placed], dec[placed], self.max_separation, self.epoch)
         sure = unambiguous(star, row)

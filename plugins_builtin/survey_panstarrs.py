@@ -154,7 +154,7 @@ class PanStarrs:
 
 def _extended(answer: Table) -> Bools:
     """Return which detections Pan-STARRS calls extended."""
-    return np.nan_to_num(np.asarray(answer["Qual"], float)).astype(int) & _EXTENDED > 0
+    return np.asarray(np.nan_to_num(np.asarray(answer["Qual"], float)).astype(int) & _EXTENDED > 0, bool)
 
 
 @hookimpl

@@ -134,6 +134,13 @@ class ColumnMapping:
             ) from error
         return self._converted(values, column, quantity, unit)
 
+    def needed_numbers(self, table: Table, quantity: str, unit: str) -> Floats:
+        """Return :meth:`numbers` of a quantity without which the table is useless."""
+        values = self.numbers(table, quantity, unit)
+        if values is None:
+            raise ValueError(f"{quantity} is not among the needed quantities {sorted(self.needed)}")
+        return values
+
     def angles(self, table: Table, quantity: str) -> Floats:
         """Return the degrees of a needed quantity, ``ra`` or ``dec``: numbers in any angular unit, or sexagesimal text.
 
@@ -156,9 +163,7 @@ class ColumnMapping:
                     f"{self.path}: the column {self.names[quantity]!r} for {quantity} holds neither numbers nor "
                     f"sexagesimal angles ({error})."
                 ) from error
-        values = self.numbers(table, quantity, "deg")
-        assert values is not None  # needed, so there
-        return values
+        return self.needed_numbers(table, quantity, "deg")
 
     def texts(self, table: Table, quantity: str) -> list[str] | None:
         """Return a quantity's values as texts, whole numbers without a decimal point."""

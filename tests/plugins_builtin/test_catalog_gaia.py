@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from lcframework.testing import check_star_catalog
 from lcframework.types import STARS, CatalogLimits, NeedMissing, Region
 from plugins_builtin.catalog_gaia import ARCHIVE, VIZIER, Gaia
 from plugins_builtin.services import SYNC_ROWS, number, table_name
@@ -90,6 +91,11 @@ def test_cone_and_limits_anywhere_on_the_sky(tap_service, centre):
         stars = STARS.check(catalog.query(region, limits), "gaia")
         assert set(stars["source_id"]) == expected(server, region, limits)
         assert 20 < len(stars) < 400
+
+
+def test_it_fulfils_the_contract(gaia, archive):
+    limits = CatalogLimits((16.0, 20.0), 1.5, 100.0)
+    check_star_catalog(gaia, FIELD, limits, expected(archive, FIELD, limits))
 
 
 def test_the_star_table_holds_what_the_archive_holds(gaia, archive):
@@ -206,6 +212,13 @@ def test_offline_only_the_cache_answers(gaia, archive):
     assert len(archive.log) == 1
 
 
+def test_a_cache_that_can_not_be_written_does_not_lose_the_answer(gaia, archive, tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way")
+    stars = attrs.evolve(gaia, cache_dir=tmp_path / "file" / "cache").query(FIELD, QUIET)
+    assert set(stars["source_id"]) == expected(archive, FIELD)
+    assert "was not kept" in caplog.text
+
+
 # ---------------------------------------------------------------- failures
 
 
@@ -235,6 +248,13 @@ def test_a_lasting_fault_ends_after_the_retries_and_nothing_is_kept(gaia, archiv
     assert not gaia.cache_dir.exists() or not list(gaia.cache_dir.iterdir())
     archive.script = []
     assert set(gaia.query(FIELD, QUIET)["source_id"]) == expected(archive, FIELD)
+
+
+def test_a_host_that_refuses_connections(gaia, archive):
+    archive.close()
+    archive.close = lambda: None
+    with pytest.raises(NeedMissing, match=r"connection failed: .*Connection refused"):
+        gaia.query(FIELD, QUIET)
 
 
 @pytest.mark.parametrize("fault", ["stall", "trickle"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from lcframework.testing import check_star_catalog
 from lcframework.types import STARS, CatalogLimits, NeedMissing, Region
 from plugins_builtin.catalog_vizier import Vizier, vizier_query
 
@@ -58,6 +59,10 @@ def test_tycho2_by_default(vizier, service):
         assert (star["ra"], star["dec"], star["magnitude"]) == (row["RAmdeg"], row["DEmdeg"], row["VTmag"])
         assert (star["pmra"], star["pmdec"]) == (row["pmRA"], row["pmDE"])
     assert "bp" not in stars.colnames
+
+
+def test_it_fulfils_the_contract(vizier):
+    check_star_catalog(vizier, FIELD)
 
 
 def test_columns_of_ones_own(vizier):

@@ -96,6 +96,9 @@ def test_errors_that_are_missing(tmp_path):
     s = stars([1.0, 1.1], [2.0, 2.0])
     assert list(plugin.magnitudes(s, "r")["mag_err"]) == [0.05, 0.05]
     plugin = survey(tmp_path, [1.0, 1.1], [2.0, 2.0], [14.0, 15.0], r_mag_err=[0.01, np.nan])
+    zero = survey(tmp_path, [1.0, 1.1], [2.0, 2.0], [14.0, 15.0], r_mag_err=[0.01, 0.0])
+    assert list(zero.magnitudes(s, "r")["mag_err"]) == [0.01, 0.05]
+    plugin = survey(tmp_path, [1.0, 1.1], [2.0, 2.0], [14.0, 15.0], r_mag_err=[0.01, np.nan])
     assert list(attrs.evolve(plugin, default_error=0.2).magnitudes(s, "r")["mag_err"]) == [0.01, 0.2]
     with pytest.raises(NeedMissing, match="'e_r' for magnitude_error"):
         attrs.evolve(plugin, columns={"magnitude_error": "e_r"}).magnitudes(s, "r")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from lcframework.testing import check_calibration_survey
 from lcframework.types import MAGNITUDES, NeedMissing
 from plugins_builtin.survey_panstarrs import PanStarrs
 
@@ -65,6 +66,13 @@ def test_atlas_bands(tap_service, band, a, b, wa, wb):
         0.0, ps1[f"e_{b}mag"], (20000, len(ps1))
     )
     np.testing.assert_allclose(np.asarray(found["mag_err"]), np.hypot(draws.std(axis=0), 0.01), rtol=0.03)
+
+
+def test_it_fulfils_the_contract(tap_service):
+    stars, ps1 = field()
+    server = tap_service({"II/349/ps1": ps1})
+    expected = {str(name): float(mag) for name, mag in zip(stars["source_id"], ps1["imag"], strict=True)}
+    check_calibration_survey(PanStarrs(url=server.url), stars, band="i", expected=expected)
 
 
 def test_proper_motion_is_what_finds_the_fast_ones(tap_service):
