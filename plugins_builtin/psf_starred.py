@@ -73,7 +73,7 @@ class Starred:
             If the stamps are not square.
         """
         from plugins_builtin.engine.distortion import scaled_positions
-        from plugins_builtin.engine.psf_fit import Limits, fit_frames
+        from plugins_builtin.engine.psf_fit import Limits, begin_frames, run_fits
 
         if batch.data.shape[-1] != batch.data.shape[-2]:
             raise ValueError(f"stamps are {batch.data.shape[-2:]} pixels where square ones are needed")
@@ -86,7 +86,8 @@ class Starred:
         )
         position = scaled_positions(batch.xy, batch.frame_shape)
         setting = self._setting()
-        fits = fit_frames(batch.data, batch.noise, batch.mask, batch.offset, batch.seeing, position, setting, limits)
+        fits = begin_frames(batch.data, batch.noise, batch.mask, batch.offset, batch.seeing, position, setting, limits)
+        run_fits(fits, setting, limits)
         return [self._psf(fit, setting, batch.frame_shape) for fit in fits]
 
     def at(self, psf: PSF, xy: Floats) -> Floats:

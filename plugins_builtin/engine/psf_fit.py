@@ -85,7 +85,7 @@ class Fit:
         return self.good.any(axis=(1, 2))
 
 
-def fit_frames(
+def begin_frames(
     data: Array,
     noise: Array,
     mask: NDArray[np.bool_],
@@ -95,7 +95,7 @@ def fit_frames(
     setting: Setting,
     limits: Limits,
 ) -> list[Fit]:
-    """Fit a batch of frames.
+    """Return a batch of frames at their first guesses; those that can't be fitted have a failure.
 
     Parameters
     ----------
@@ -116,21 +116,26 @@ def fit_frames(
     for f in range(len(data)):
         stamps, sigma, good, rejected = _selected(data[f], noise[f], mask[f], limits)
         fits.append(_begin(stamps, sigma, good, rejected, offset[f], float(seeing[f]), position[f], setting))
-    live = [fit for fit in fits if not fit.failure]
-    _analytic(live, setting, limits)
-    live = [fit for fit in live if not fit.failure]
-    first, tolerance = STAGES[0]
-    _pixels(live, first, tolerance, min(FIRST_LOOK, limits.pixels), setting)
-    again = [fit for fit in live if not fit.failure and _clean(fit, setting, limits)]
-    if again:
-        _analytic(again, setting, limits)
-        _pixels([fit for fit in again if not fit.failure], first, tolerance, min(FIRST_LOOK, limits.pixels), setting)
-        for fit in again:
-            if not fit.failure:
-                _mask_outliers(fit, setting, limits)
-    for softness, tolerance in STAGES:
-        _pixels([fit for fit in live if not fit.failure], softness, tolerance, limits.pixels, setting)
     return fits
+
+
+def run_fits(fits: list[Fit], setting: Setting, limits: Limits) -> None:
+    """Carry the fits through to their ends, in place."""
+    _analytic(_live(fits), setting, limits)
+    first, tolerance = STAGES[0]
+    look = min(FIRST_LOOK, limits.pixels)
+    _pixels(_live(fits), first, tolerance, look, setting)
+    again = [fit for fit in _live(fits) if _clean(fit, setting, limits)]
+    _analytic(_live(again), setting, limits)
+    _pixels(_live(again), first, tolerance, look, setting)
+    for fit in _live(again):
+        _mask_outliers(fit, setting, limits)
+    for softness, tolerance in STAGES:
+        _pixels(_live(fits), softness, tolerance, limits.pixels, setting)
+
+
+def _live(fits: list[Fit]) -> list[Fit]:
+    return [fit for fit in fits if not fit.failure]
 
 
 def _selected(

@@ -1,0 +1,237 @@
+"""Our objective is STARRED's own, and our solver ends no higher than STARRED's."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from lcframework.testing.psf_scenes import simulate_stars
+from lcframework.types import PsfBatch
+from plugins_builtin.engine.distortion import NAMES, scaled_positions
+from plugins_builtin.engine.moffat import to_starred
+from plugins_builtin.engine.precision import double_precision
+from plugins_builtin.engine.psf_fit import Limits, begin_frames, run_fits
+from plugins_builtin.engine.psf_model import Frame, Model, Setting, objective
+from plugins_builtin.psf_starred_reference import StarredReference
+
+
+class _Direct:
+    """Stands for STARRED's parameters: hands keyword arguments through."""
+
+    args2kwargs = staticmethod(lambda kwargs: kwargs)
+
+
+@lru_cache(maxsize=8)
+def _starred_psf(n, stars, subsampling, distorted):
+    from starred.psf.psf import PSF
+
+    return PSF(n, stars, subsampling, convolution_method="fft", elliptical_moffat=True, field_distortion=distorted)
+
+
+def _starred_loss(data, noise, good, weights, norm, setting, position):
+    """STARRED's Loss on one frame, divided by `norm` as its routine does."""
+    from starred.psf.loss import Loss
+
+    model = _starred_psf(data.shape[-1], len(data), setting.subsampling, setting.distorted)
+    return Loss(
+        np.where(good, data, 0.0) / norm,
+        model,
+        _Direct,
+        (np.where(good, noise, np.median(noise[good])) / norm) ** 2,
+        len(data),
+        regularization_terms="l1_starlet",
+        regularization_strength_scales=1.0,
+        regularization_strength_hf=1.0,
+        W=weights,
+        regularize_full_psf=False,
+        masks=good.astype(float),
+        star_positions=position,
+    )
+
+
+def _starred_arguments(model, unit, norm, setting):
+    """Our parameters in STARRED's terms. `unit` over `norm` is its C."""
+    import jax.numpy as jnp
+
+    scale = unit / norm
+    stars = len(model.amplitude)
+    return {
+        "kwargs_moffat": {**to_starred(model.shape), "C": scale},
+        "kwargs_gaussian": {
+            "a": jnp.asarray(model.amplitude * scale * setting.subsampling**2),
+            "x0": jnp.asarray(model.x),
+            "y0": jnp.asarray(model.y),
+        },
+        "kwargs_background": {
+            "background": jnp.asarray(model.correction.ravel() * scale),
+            "mean": jnp.zeros(stars),
+        },
+        "kwargs_distortion": {name: jnp.asarray(model.distortion[2 * k : 2 * k + 2]) for k, name in enumerate(NAMES)},
+    }
+
+
+def _begin(batch, setting, limits):
+    position = scaled_positions(batch.xy, batch.frame_shape)
+    return begin_frames(batch.data, batch.noise, batch.mask, batch.offset, batch.seeing, position, setting, limits)
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "distorted", "double"), [(2, False, True), (2, False, False), (3, False, True), (2, True, True)]
+)
+def test_objective_and_gradient_are_those_of_starred(subsampling, distorted, double):
+    import jax
+    import jax.numpy as jnp
+
+    rng = np.random.default_rng(4)
+    batch = simulate_stars(1, 6, 12, seed=3).batch
+    batch.mask[0, 2, 3:5, 4] = True
+    setting = Setting(subsampling, 2.0, distorted)
+    (fit,) = _begin(batch, setting, Limits())
+    m = 12 * subsampling
+    model = fit.model._replace(
+        shape=np.array([1.3, 0.2, -0.15, 1.0]),
+        correction=0.03 * rng.normal(size=(m, m)),
+        distortion=0.1 * rng.normal(size=6) if distorted else np.zeros(6),
+    )
+    norm = float(np.percentile(batch.data[0], 99.0))
+    prepared = fit.prepared
+    dtype = np.float64 if double else np.float32
+
+    def ours(model):
+        frame = Frame(
+            *(jnp.asarray(v, dtype) for v in (prepared.data, prepared.inverse_variance, fit.position, prepared.penalty))
+        )
+        return objective(model, frame, 0.0, setting)
+
+    with double_precision():
+        weights = np.zeros((len(prepared.penalty) + 1, m, m))
+        weights[:-1] = prepared.penalty * subsampling**2 / len(prepared.data) * norm / prepared.unit
+        loss = _starred_loss(batch.data[0], batch.noise[0], fit.good, weights, norm, setting, fit.position)
+        arguments = _starred_arguments(model, prepared.unit, norm, setting)
+        expected, slopes = jax.jit(jax.value_and_grad(loss.loss))(arguments)
+        value, gradient = jax.jit(jax.value_and_grad(ours))(Model(*(jnp.asarray(part, dtype) for part in model)))
+        slopes, gradient = jax.tree.map(np.asarray, (slopes, gradient))
+    assert float(value) == pytest.approx(float(expected), rel=1e-10 if double else 1e-5)
+    scale = prepared.unit / norm
+    pairs = [
+        (gradient.correction.ravel(), slopes["kwargs_background"]["background"] * scale),
+        (gradient.amplitude, slopes["kwargs_gaussian"]["a"] * scale * subsampling**2),
+        (gradient.x, slopes["kwargs_gaussian"]["x0"]),
+        (gradient.y, slopes["kwargs_gaussian"]["y0"]),
+    ]
+    if distorted:
+        pairs.append((gradient.distortion, np.concatenate([slopes["kwargs_distortion"][name] for name in NAMES])))
+    for one, other in pairs:
+        other = np.asarray(other)
+        np.testing.assert_allclose(np.asarray(one), other, atol=(1e-9 if double else 1e-4) * abs(other).max())
+
+
+# ---------------------------------------------------------------- the minimum
+
+
+def _hatp32_batch(frames, stars=10, size=24):
+    """Real stamps, undersampled and with hot pixels: the brightest isolated unsaturated stars of raw frames."""
+    import sep
+    from astropy.io import fits
+
+    folder = os.environ.get("LCF_HATP32", "")
+    paths = sorted((Path(folder) / "raw").glob("*.FITS")) if folder else []
+    if len(paths) < frames:
+        pytest.skip("LCF_HATP32 does not name a folder with the frames of HAT-P-32 in raw/")
+    gain, read_noise, half = 39.0, 0.6, size // 2
+    stamps, noises, masks, places, widths = [], [], [], [], []
+    for path in paths[:: len(paths) // frames][:frames]:
+        image = fits.getdata(path).astype(np.float32)[10:, 5:].copy()
+        sky = sep.Background(image, bw=64, bh=64)
+        clean = image - sky.back()
+        found = sep.extract(clean, 5.0, err=sky.globalrms)
+        peaks = np.array([image[int(y), int(x)] for x, y in zip(found["x"], found["y"], strict=True)])
+        order = np.argsort(-found["flux"])
+        chosen = []
+        for i in order:
+            x, y = round(found["x"][i]), round(found["y"][i])
+            inside = half < x < image.shape[1] - half and half < y < image.shape[0] - half
+            near = np.hypot(found["x"] - found["x"][i], found["y"] - found["y"][i])
+            brighter = (near > 0) & (near < 10) & (found["flux"] > 0.1 * found["flux"][i])
+            if inside and peaks[i] < 3500 and found["npix"][i] > 5 and not brighter.any():
+                chosen.append((x, y))
+            if len(chosen) == stars:
+                break
+        cut = [(slice(y - half, y + half), slice(x - half, x + half)) for x, y in chosen]
+        stamps.append([clean[where] for where in cut])
+        noises.append([np.sqrt(read_noise**2 + np.maximum(image[where] - 330.0, 1.0) / gain) for where in cut])
+        masks.append([image[where] > 3900 for where in cut])
+        places.append([(x - 0.5, y - 0.5) for x, y in chosen])
+        widths.append(2.0)
+    return PsfBatch(
+        data=np.array(stamps, float),
+        noise=np.array(noises, float),
+        mask=np.array(masks),
+        xy=np.array(places),
+        offset=np.zeros((frames, stars, 2)),
+        seeing=np.array(widths),
+        frame_shape=(490, 645),
+    )
+
+
+def _differences(batch, monkeypatch, setting):
+    """STARRED's Loss of our solution minus that of STARRED's solution, a frame, with the weights that it drew."""
+    from starred.procedures import psf_routines
+
+    drawn, results = [], []
+    draw, build = psf_routines.propagate_noise, psf_routines.build_psf
+    monkeypatch.setattr(psf_routines, "propagate_noise", lambda *a, **k: drawn.append(draw(*a, **k)) or drawn[-1])
+    monkeypatch.setattr(psf_routines, "build_psf", lambda *a, **k: results.append(build(*a, **k)) or results[-1])
+    limits = Limits(outliers=0.0, stars=0.0)
+    fits = _begin(batch, setting, limits)
+    reference = StarredReference(setting.subsampling, setting.distorted)
+    rows = []
+    for f, fit in enumerate(fits):
+        one = attrs.evolve(
+            batch,
+            **{name: getattr(batch, name)[f : f + 1] for name in ("data", "noise", "mask", "xy", "offset", "seeing")},
+        )
+        reference.fit(one)
+        weights = np.asarray(drawn[-1][0], float)
+        norm = float(np.percentile(np.where(fit.good, fit.data, 0.0).astype(np.float32), 99.0))
+        scale = fit.prepared.unit / norm
+        own = fit.prepared
+        fit.prepared = attrs.evolve(own, penalty=len(fit.data) / setting.subsampling**2 * scale * weights[:-1])
+        run_fits([fit], setting, limits)
+        with_drawn = fit.model
+        (fit,) = _begin(one, setting, limits)
+        run_fits([fit], setting, limits)
+        with double_precision():
+            loss = _starred_loss(fit.data, fit.noise, fit.good, weights, norm, setting, fit.position)
+            theirs = float(loss.loss(results[-1]["kwargs_psf"]))
+            ours, closed = (
+                float(loss.loss(_starred_arguments(model, own.unit, norm, setting)))
+                for model in (with_drawn, fit.model)
+            )
+        rows.append((theirs, ours - theirs, closed - theirs))
+        print(
+            f"frame {f}: STARRED {theirs:.2f}, ours {ours - theirs:+.2f}, closed-form weights {closed - theirs:+.2f}",
+            flush=True,
+        )
+    return np.array(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", ["simulated", "hatp32", "distorted"])
+def test_ends_no_higher_than_starred(scene, monkeypatch):
+    setting = Setting(2, 2.0, scene == "distorted")
+    if scene == "hatp32":
+        batch = _hatp32_batch(24)
+    elif scene == "distorted":
+        batch = simulate_stars(3, 8, 24, seed=21).batch
+    else:
+        batch = simulate_stars(12, 10, 24, seed=1).batch
+    rows = _differences(batch, monkeypatch, setting)
+    change = rows[:, 1]
+    print(f"{scene}: min {change.min():.2f}, median {np.median(change):.2f}, max {change.max():.2f}")
+    assert (change <= 0.0).all()
