@@ -83,11 +83,14 @@ def between(column: str, limits: tuple[float, float]) -> list[str]:
 
 
 class ServiceFailure(Exception):
-    """A service did not give a whole answer; `again` says whether the same question may work in a moment."""
+    """A service did not give a whole answer.
 
-    def __init__(self, reason: str, again: bool) -> None:
+    `again` says whether the same question may work in a moment, `wait` how many seconds the service asks to be left.
+    """
+
+    def __init__(self, reason: str, again: bool, wait: float = 0.0) -> None:
         super().__init__(reason)
-        self.again = again
+        self.again, self.wait = again, wait
 
 
 @attrs.frozen
@@ -188,12 +191,19 @@ def _failure(error: Exception, patience: Patience) -> ServiceFailure | None:
         return ServiceFailure(f"the query was refused: {_brief(error.reason)}", again=False)
     if isinstance(error, DALServiceError) and error.code:
         again = error.code >= 500 or error.code in (408, 429)
-        return ServiceFailure(f"HTTP status {error.code}: {_brief(error.reason)}", again=again)
+        return ServiceFailure(f"HTTP status {error.code}: {_brief(error.reason)}", again, _asked_to_wait(error))
     if isinstance(error, DALServiceError | DALFormatError):
         return ServiceFailure(_brief(error.reason), again=True)
     if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
         return ServiceFailure(f"connection failed: {_brief(_innermost(error))}", again=True)
     return None
+
+
+def _asked_to_wait(error: Any) -> float:
+    """Return the seconds of a Retry-After header, 0 where there is none (or a date, which no catalogue sends)."""
+    headers = getattr(getattr(error.cause, "response", None), "headers", {})
+    seconds = str(headers.get("Retry-After", "")).strip()
+    return float(seconds) if seconds.isdecimal() else 0.0
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -297,7 +307,7 @@ def _insist(question: TapQuestion, patience: Patience) -> Table:
         except ServiceFailure as failure:
             if not failure.again or attempt == patience.retries:
                 raise
-            pause = patience.pause(attempt)
+            pause = min(max(patience.pause(attempt), failure.wait), LONGEST_PAUSE)
             log.warning("%s: %s; asking again in %g s", question.service, failure, pause)
             time.sleep(pause)
     raise AssertionError("unreachable")

@@ -35,7 +35,7 @@ class TableOfMagnitudes:
     # "{band}" in a name stands for the band asked for; `colour` may be mapped too
     columns: Mapping[str, str] = attrs.field(factory=lambda: dict(COLUMNS), validator=a_mapping_of(QUANTITIES))
     max_separation: float = attrs.field(default=1.5, validator=a_number(above=0.0))  # arcsec
-    epoch: float = np.nan  # Julian year of the table's positions; nan: as the stars'
+    epoch: float | None = None  # Julian year of the table's positions; unset: as the stars'
     default_error: float = attrs.field(default=0.05, validator=a_number(above=0.0))  # mag, where no column has it
 
     def magnitudes(self, stars: StarTable, band: str) -> MagnitudeTable:

@@ -226,6 +226,12 @@ class TapServer:
             def do_http503(self, body: bytes, adql: str) -> None:
                 self.send(503, b"<html>Under maintenance</html>")
 
+            def do_busy(self, body: bytes, adql: str) -> None:
+                self.send_response(429)
+                self.send_header("Retry-After", "7")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def do_http404(self, body: bytes, adql: str) -> None:
                 self.send(404, b"<html>Nothing here</html>")
 

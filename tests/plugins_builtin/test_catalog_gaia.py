@@ -291,6 +291,14 @@ def test_pauses_double(monkeypatch, gaia, archive):
     assert pauses == [25.0, 50.0, 60.0, 60.0]  # never longer than a minute
 
 
+def test_a_busy_service_is_left_for_as_long_as_it_asks(monkeypatch, gaia, archive):
+    pauses = []
+    monkeypatch.setattr("plugins_builtin.services.time.sleep", pauses.append)
+    archive.script = ["busy", "busy"]
+    assert len(attrs.evolve(gaia, backoff=5.0).query(FIELD, QUIET)) > 20
+    assert pauses == [7.0, 10.0]
+
+
 # ---------------------------------------------------------------- mirror
 
 
