@@ -26,7 +26,7 @@ class SepBackground:
     """Sky from clipped modes in a mesh of boxes, interpolated by a bicubic spline.
 
     Box values are not median-filtered unless `filter_size` asks for it: on a mesh as coarse as the default one, a
-    3 x 3 median halves a linear gradient.
+    3 x 3 median flattens the centre of a sky that is curved.
     """
 
     results_version: ClassVar[int] = 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import os
+import sys
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -12,10 +14,13 @@ from lcframework.types import Bools, Floats
 
 # The method's median filters leave the outermost pixels alone: stamps are widened so that these are not the data's.
 _MARGIN = 4
+_WAITING = "OMP_WAIT_POLICY"
 
 _REACH = 3.0  # pixels from a stamp's centre to where its star may be
 _CORE = 2.5  # pixels, radius of what is called a star's core
 _ENOUGH = 4  # stars that tell how sharp a frame's PSF is
+# The method's fast, separable median is good where stars are wider than 2 pixels, and eats the wings of sharper ones.
+_WELL_SAMPLED = 0.08
 _SHARPEST = 0.35  # of the core's flux in one pixel above its neighbours: a Gaussian with a FWHM of 1.4 pixels
 
 
@@ -46,15 +51,14 @@ class Astroscrappy:
         -------
         bool array (n, ny, nx)
         """
-        import astroscrappy
-
         if stamps.size == 0:
             return np.zeros(stamps.shape, bool)
         unknown = ~(np.isfinite(stamps) & np.isfinite(noise) & (noise > 0))
         data = np.where(unknown, 0.0, stamps)
         usual = np.median(noise[~unknown]) if not unknown.all() else 1.0
         sigma = np.where(unknown, usual, noise)
-        found, _ = astroscrappy.detect_cosmics(
+        spared, sharpness = _star_cores(data, sigma)
+        found, _ = _astroscrappy().detect_cosmics(
             _sheet(data / usual),
             inmask=_sheet(unknown),
             invar=_sheet((sigma / usual) ** 2),
@@ -64,12 +68,31 @@ class Astroscrappy:
             gain=1.0,
             readnoise=0.0,
             satlevel=np.inf,
-            sepmed=False,
+            sepmed=sharpness < _WELL_SAMPLED,
             cleantype="medmask",
         )
         n, ny, nx = stamps.shape
         tiles = found.reshape(n, ny + 2 * _MARGIN, nx + 2 * _MARGIN)[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-        return tiles & ~unknown & ~_star_cores(data, sigma)
+        return tiles & ~unknown & ~spared
+
+
+def _astroscrappy() -> Any:
+    """Import astroscrappy so that its threads sleep while they wait.
+
+    Its OpenMP reads this once, when it is loaded. By default idle threads spin, which on busy cores takes a hundred
+    times longer for arrays as small as stamps.
+    """
+    if "astroscrappy" not in sys.modules:
+        before = os.environ.get(_WAITING)
+        os.environ.setdefault(_WAITING, "passive")
+        try:
+            import astroscrappy
+        finally:
+            if before is None:
+                del os.environ[_WAITING]
+    import astroscrappy
+
+    return astroscrappy
 
 
 def _sheet(stamps: Floats | Bools) -> Floats | Bools:
@@ -79,8 +102,10 @@ def _sheet(stamps: Floats | Bools) -> Floats | Bools:
     return np.ascontiguousarray(wide.reshape(-1, wide.shape[2]), dtype=dtype)
 
 
-def _star_cores(stamps: Floats, noise: Floats) -> Bools:
+def _star_cores(stamps: Floats, noise: Floats) -> tuple[Bools, float]:
     """Return the pixels around each stamp's central peak, where that peak is no sharper than those of the others.
+
+    The second value is how sharp they are: the part of a core's light that one pixel has above its neighbours.
 
     An undersampled star is as sharp as a cosmic ray to the Laplacian; but all stars of a frame share one PSF, and a ray
     that hits a star's core makes it sharper than theirs.
@@ -102,13 +127,13 @@ def _star_cores(stamps: Floats, noise: Floats) -> Bools:
     bright = flux > 10.0 * error
     sharpness = np.where(bright, excess / np.where(bright, flux, 1.0), np.inf)
     limit = _SHARPEST
+    typical = float(np.median(sharpness[bright])) if bright.any() else np.inf
     if bright.sum() >= _ENOUGH:
-        typical = np.median(sharpness[bright])
         spread = 1.4826 * np.median(np.abs(sharpness[bright] - typical))
         # A star's place within its pixel changes its sharpness: that spread is not Gaussian, so never below 20 %.
         limit = min(limit, max(typical + 4.0 * spread, 1.2 * typical))
     allowance = 3.0 * error / np.where(bright, flux, 1.0)
-    return core & (bright & (sharpness <= limit + allowance))[:, None, None]
+    return core & (bright & (sharpness <= limit + allowance))[:, None, None], typical
 
 
 @hookimpl

@@ -63,6 +63,73 @@ def axes(covariance: Floats) -> tuple[Floats, Floats, Floats]:
     return np.sqrt(np.maximum(mean + spread, 0)), np.sqrt(np.maximum(mean - spread, 0)), theta
 
 
+def width_factor(image: Floats, noise: Floats, bad: Bools, moments: Moments, number: int = 60) -> float:
+    """Return the FWHM of the sources' common profile over that of the Gaussians that match them best.
+
+    Real profiles have wings, which make the matching Gaussian wider than the profile at half maximum: by a sixth for
+    a Moffat of exponent 2.5. The pixels of the brightest sources, each in units of its own Gaussian, are fitted
+    together with a Moffat profile; together they sample it finely even where no single source does.
+
+    Parameters
+    ----------
+    image, noise : array (ny, nx)
+        Sky-subtracted, and one sigma.
+    bad : bool array (ny, nx)
+        Pixels that must not be used.
+    moments : Moments
+        Of the image's sources.
+    number : int
+        How many of the sources with the highest peaks are used; 1 is returned where fewer than five can be.
+    """
+    from scipy.optimize import least_squares
+
+    radius, value, sigma = _profile(image, noise, bad, moments, number)
+    if len(radius) < 50:
+        return 1.0
+
+    def residual(p: Floats) -> Floats:
+        height, log_alpha, log_beta = p
+        beta = 1.0 + np.exp(log_beta)
+        return (height * (1.0 + (radius / np.exp(log_alpha)) ** 2) ** -beta - value) / sigma
+
+    start = [1.0, np.log(3.0), np.log(3.0)]
+    bounds = [0.5, -1.0, -1.5], [2.5, 3.5, 5.0]
+    fit = least_squares(residual, start, bounds=bounds, loss="soft_l1", max_nfev=60)
+    alpha, beta = np.exp(fit.x[1]), 1.0 + np.exp(fit.x[2])
+    return float(np.clip(2.0 * alpha * np.sqrt(2.0 ** (1.0 / beta) - 1.0) / FWHM_PER_SIGMA, 0.7, 1.1))
+
+
+def _profile(image: Floats, noise: Floats, bad: Bools, moments: Moments, number: int) -> tuple[Floats, Floats, Floats]:
+    """Return the radius in sigmas, height and its error of the pixels of the sources with the highest peaks."""
+    ny, nx = image.shape
+    ix, iy = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in ((moments.x, nx), (moments.y, ny)))
+    typical = np.median(moments.a[moments.converged]) if moments.converged.any() else 0.0
+    rows = np.flatnonzero(moments.converged & (moments.b > 0.6 * typical) & (moments.a < 1.5 * typical) & ~bad[iy, ix])
+    rows = rows[np.argsort(-image[iy, ix][rows], kind="stable")][:number]
+    radii, values, errors = [], [], []
+    for i in rows:
+        reach = int(np.ceil(4.0 * moments.a[i]))
+        ys, xs = (slice(max(c - reach, 0), c + reach + 1) for c in (iy[i], ix[i]))
+        gy, gx = (
+            np.mgrid[ys, xs][:, : ny - ys.start, : nx - xs.start]
+            - np.array([moments.y[i], moments.x[i]])[:, None, None]
+        )
+        cos, sin = np.cos(moments.theta[i]), np.sin(moments.theta[i])
+        u = np.hypot((gx * cos + gy * sin) / moments.a[i], (gy * cos - gx * sin) / moments.b[i])
+        keep = (u < 4.0) & ~bad[ys, xs]
+        weight = np.exp(-0.5 * u[keep] ** 2)
+        height = float((weight * image[ys, xs][keep]).sum() / (weight**2).sum()) if keep.any() else 0.0
+        if height < 10.0 * float(np.median(noise[ys, xs])):
+            continue
+        radii.append(u[keep])
+        values.append(image[ys, xs][keep] / height)
+        # No source is worth more than a 50:1 one: what differs between bright ones is the model's error.
+        errors.append(np.hypot(noise[ys, xs][keep] / height, 0.02))
+    if len(radii) < 5:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    return np.concatenate(radii), np.concatenate(values), np.concatenate(errors)
+
+
 def _measure(padded: Floats, x: Floats, y: Floats, sigma: Floats, half: int) -> tuple[Floats, Floats, Bools]:
     ny, nx = (n - 2 * half for n in padded.shape)
     ix, iy = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in ((x, nx), (y, ny)))
@@ -103,8 +170,9 @@ def _step(stamps: Floats, grid_x: Floats, grid_y: Floats, centre: Floats, shape:
     new = 2.0 * measured
     if floored.any():
         new[floored] = _unweighted(measured[floored], weight[floored])
-    # The weighted centroid lies at most half way to the source's: twice the step leads faster to the same point.
-    return centre + 2.0 * np.stack([mx, my], axis=1), new
+    # The weight holds the centroid back: by half where it is as wide as the source, less where it is wider.
+    offset = np.stack([mx, my], axis=1)
+    return centre + offset + np.einsum("nij,nj->ni", shape @ np.linalg.inv(weight), offset), new
 
 
 def _weight(shape: Floats) -> tuple[Floats, Bools]:
@@ -119,18 +187,20 @@ def _weight(shape: Floats) -> tuple[Floats, Bools]:
     floored = mean - spread < _NARROWEST_WEIGHT**2
     weight = shape.copy()
     if floored.any():
-        values, vectors = np.linalg.eigh(np.where(np.isfinite(shape[floored]), shape[floored], 1.0))
+        values, vectors = np.linalg.eigh(np.where(np.isfinite(shape[floored]), shape[floored], np.eye(2)))
         values = np.maximum(values, _NARROWEST_WEIGHT**2)
-        weight[floored] = np.einsum("nij,nj,nkj->nik", vectors, values, vectors)
+        weight[floored] = _compose(values, vectors)
     return weight, floored
 
 
 def _unweighted(measured: Floats, weight: Floats) -> Floats:
-    """Return the covariance of the Gaussians that look like `measured` through `weight`."""
-    # A single bright pixel has no width at all: what keeps the inverses finite is far below any star's.
-    tiny = 1e-3 * np.eye(2)
-    inverse = np.linalg.inv(np.where(np.isfinite(measured), measured, 1.0) + tiny) - np.linalg.inv(weight)
+    """Return the covariance of the Gaussians that look like `measured` through `weight`; inf where there is none."""
+    # A single bright pixel has no width at all, or less than none with noise: the floor is far below any star's.
+    values, vectors = np.linalg.eigh(np.where(np.isfinite(measured), measured, 1e3 * np.eye(2)))
+    inverse = _compose(1.0 / np.maximum(values, 1e-3), vectors) - np.linalg.inv(weight)
     values, vectors = np.linalg.eigh(inverse)
-    values = np.where(values > 0, 1.0 / values, np.inf)
-    values = np.maximum(values - 1e-3, 1e-4)
+    return np.where(values.min(axis=1)[:, None, None] > 0, _compose(1.0 / values, vectors), np.inf)
+
+
+def _compose(values: Floats, vectors: Floats) -> Floats:
     return np.einsum("nij,nj,nkj->nik", vectors, values, vectors)

@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import SOURCES, Bools, Floats, SourceTable, UnusableInput
-from plugins_builtin.moments import FWHM_PER_SIGMA, adaptive_moments
+from plugins_builtin.moments import FWHM_PER_SIGMA, Moments, adaptive_moments, width_factor
 
 #: Bits of ``flags`` beyond sep's own (1 merged, 2 truncated by the edge, 4 deblending overflow, 8 singular).
 MASKED_CORE = 32  # a masked pixel within the core
@@ -58,7 +58,8 @@ class SepSources:
         -------
         astropy.table.Table
             As :data:`~lcframework.types.SOURCES` says. Positions and shapes are those of the best-fitting elliptical
-            Gaussian (the pixel's own width is part of the FWHM).
+            Gaussian; the FWHM is scaled to that of the profile that the frame's bright sources share (the pixel's own
+            width is part of it).
 
         Raises
         ------
@@ -77,8 +78,9 @@ class SepSources:
         found = self._detect(pixels, noise, unreachable)
         if len(found) == 0:
             return _table({c.name: np.zeros(0) for c in SOURCES.columns})
-        x, y, a, b, theta, converged = _measure(pixels, found)
-        fwhm = FWHM_PER_SIGMA * np.sqrt(0.5 * (a**2 + b**2))
+        shape = _measure(pixels, found)
+        x, y, a, b, theta, converged = shape.x, shape.y, shape.a, shape.b, shape.theta, shape.converged
+        fwhm = FWHM_PER_SIGMA * np.sqrt(0.5 * (a**2 + b**2)) * width_factor(pixels, noise, bad, shape)
         typical = float(np.median(fwhm[converged])) if converged.any() else float(np.median(fwhm))
         flux, _, _ = sep.sum_circle(pixels, x, y, max(1.5, self.aperture * typical), mask=unreachable, subpix=5)
         flags = (found["flag"] & 15).astype(int)
@@ -103,8 +105,8 @@ class SepSources:
                     pixels, self.threshold, err=noise, mask=mask, minarea=int(self.min_area), deblend_cont=contrast
                 )
             except Exception as error:  # sep raises bare Exceptions
-                if "pixel buffer" in str(error) and stack < pixels.size:
-                    stack = min(10 * stack, pixels.size)
+                if "pixel buffer" in str(error) and stack < 2 * pixels.size:
+                    stack = min(10 * stack, 2 * pixels.size)
                 elif "deblending" in str(error) and contrast < 1.0:
                     contrast = 1.0
                 else:
@@ -127,21 +129,14 @@ def _bridge(image: Floats, bad: Bools) -> tuple[Floats, Bools]:
     return pixels, np.ascontiguousarray(bad & ~near)
 
 
-def _measure(pixels: Floats, found: Any) -> tuple[Floats, Floats, Floats, Floats, Floats, Bools]:
+def _measure(pixels: Floats, found: Any) -> Moments:
     """Positions and shapes from adaptive moments; those of the isophote where the moments fail."""
     half = int(np.clip(np.ceil(4.5 * np.median(found["a"])), 4, 25))
     shape = adaptive_moments(pixels, found["x"], found["y"], 0.5 * (found["a"] + found["b"]), half)
     # A blend can pull the moments to its brighter neighbour: what wandered off is not this source any more.
     good = shape.converged & (np.hypot(shape.x - found["x"], shape.y - found["y"]) < np.maximum(1.0, found["a"]))
     pick = lambda fitted, name: np.where(good, fitted, found[name])  # noqa: E731
-    return (
-        pick(shape.x, "x"),
-        pick(shape.y, "y"),
-        pick(shape.a, "a"),
-        pick(shape.b, "b"),
-        pick(shape.theta, "theta"),
-        good,
-    )
+    return Moments(*(pick(getattr(shape, name), name) for name in ("x", "y", "a", "b", "theta")), good)
 
 
 def _touches(bad: Bools, x: Floats, y: Floats, radius: float) -> Bools:
