@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 import sqlalchemy as sa
-from astropy.table import Table
+from astropy.table import QTable, Table
 from astropy.time import Time
 from astropy.timeseries import TimeSeries
 from sqlalchemy.engine import Engine
@@ -215,6 +215,23 @@ class Project:
             session.rollback()
         return Status(tuple(stages), frames, unusable)
 
+    def plan(self, start: str | None = None, stop: str | None = None, force: Sequence[str] = ()) -> list[StageStatus]:
+        """Return what a run would do now; stages after one with work may find more."""
+        chosen = [s.name for s in between(self.stages, start, stop)]
+        for name in force:
+            position(self.stage_names, name)
+        with Session(self._reading_engine()) as session:
+            ledger = Ledger(session)
+            plan, waiting = [], False
+            for stage in self.stages:
+                if stage.name in chosen:
+                    seen = ledger.without(stage.name) if stage.name in force else ledger
+                    status = self._stage_status(stage, session, seen, waiting)
+                    waiting = waiting or bool(status.pending)
+                    plan.append(status)
+            session.rollback()
+        return plan
+
     @staticmethod
     def _stage_status(stage: Stage, session: Session, ledger: Ledger, waiting: bool) -> StageStatus:
         units = stage.units(session, ledger)
@@ -306,16 +323,24 @@ class Project:
         LcfError
             Where the region has none yet.
         """
-        name = roi or next(iter(self.config.roi))
-        path = self.workdir / FOLDER / f"{name}_photometry_per_epoch.ecsv"
-        if name not in self.config.roi:
-            raise LcfError(f'there is no region "{name}"; regions: {", ".join(self.config.roi)}')
-        if not path.exists():
-            raise LcfError(f"{name} has no light curve yet: run the project to its end")
-        from astropy.table import QTable
-
-        table = QTable.read(path, format="ascii.ecsv")
+        table = self.light_curve_table(roi)
         series = TimeSeries(time=Time(table["mjd"].value, format="mjd", scale="utc"))
         for column in table.colnames:
             series[column] = table[column]
         return series
+
+    def light_curve_table(self, roi: str | None = None) -> QTable:
+        """Return a region's light curve as a table with units.
+
+        Raises
+        ------
+        LcfError
+            Where the region has none yet.
+        """
+        name = roi or next(iter(self.config.roi))
+        if name not in self.config.roi:
+            raise LcfError(f'there is no region "{name}"; regions: {", ".join(self.config.roi)}')
+        path = self.workdir / FOLDER / f"{name}_photometry_per_epoch.ecsv"
+        if not path.exists():
+            raise LcfError(f"{name} has no light curve yet: run the project to its end")
+        return QTable.read(path, format="ascii.ecsv")

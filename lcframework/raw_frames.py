@@ -104,12 +104,12 @@ def pixel_flags(image: Floats, saturation: float) -> np.ndarray:
         The level in that unit from which a pixel is saturated; inf where unknown.
     """
     blank = ~np.isfinite(image)
-    flags = np.where(blank, PixelFlag.BLANK, 0).astype(np.uint8)
+    flags = np.where(blank, PixelFlag.BLANK.value, 0).astype(np.uint8)
     with np.errstate(invalid="ignore"):
-        flags[image >= saturation] |= PixelFlag.SATURATED
+        flags[image >= saturation] |= PixelFlag.SATURATED.value
     rows, columns = bad_lines(image, 1), bad_lines(image, 0)
-    flags[rows, :] |= PixelFlag.BAD_LINE
-    flags[:, columns] |= PixelFlag.BAD_LINE
+    flags[rows, :] |= PixelFlag.BAD_LINE.value
+    flags[:, columns] |= PixelFlag.BAD_LINE.value
     return flags
 
 

@@ -105,7 +105,7 @@ def _nanmedian(stack: Floats) -> Floats:
 
 def _without_sources(image: Floats, flags: Ints, sources: Table) -> Floats:
     out = image.astype(np.float32).copy()
-    out[(flags & (PixelFlag.BLANK | PixelFlag.SATURATED)) > 0] = np.nan
+    out[(flags & (PixelFlag.BLANK | PixelFlag.SATURATED).value) > 0] = np.nan
     ny, nx = out.shape
     for row in sources:
         if row["fwhm"] < 1.2:  # a hot pixel passes for a narrow source: that one must stay in the median

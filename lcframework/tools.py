@@ -135,7 +135,7 @@ def options(cls: type[T], table: Mapping[str, Any], where: str, config: Config, 
         changes["offline"] = True
     if "cache_dir" in fields and getattr(instance, "cache_dir", None) is None:
         changes["cache_dir"] = config.workdir / "cache"
-    for field in fields.values():  # a default path is relative to the project file too
+    for field in (f for f in fields.values() if f.init):  # a default path is relative to the project file too
         value = getattr(instance, field.name)
         if isinstance(value, Path) and not value.is_absolute() and field.name not in changes:
             changes[field.name] = config.directory / value

@@ -69,6 +69,12 @@ class Ledger:
         for product in session.exec(select(Product)):
             self._products.setdefault(product.stage, {})[product.unit] = product
 
+    def without(self, stage: str) -> Ledger:
+        """Return the ledger as it would be without a stage's products."""
+        other = Ledger.__new__(Ledger)
+        other._products = {k: v for k, v in self._products.items() if k != stage}
+        return other
+
     def product(self, stage: str, unit: str) -> Product | None:
         """Return the product of a unit, or None."""
         return self._products.get(stage, {}).get(unit)

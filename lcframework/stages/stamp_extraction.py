@@ -215,9 +215,9 @@ class StampExtraction(Stage):
 
     def _cut(self, v: FrameValues) -> FrameStamps:
         settings = self.setup.config_for(v.payload.instrument).stamps
-        flags = v.flags if settings.mask_bad_lines else v.flags & ~np.uint8(PixelFlag.BAD_LINE)
+        flags = v.flags if settings.mask_bad_lines else v.flags & ~np.uint8(PixelFlag.BAD_LINE.value)
         if v.hot is not None:
-            flags = flags | np.where(v.hot, np.uint8(PixelFlag.HOT), np.uint8(0))
+            flags = flags | np.where(v.hot, np.uint8(PixelFlag.HOT.value), np.uint8(0))
         unique = {t.name: t for t in v.payload.stars}
         stars = {n: self._stamp(v, flags, t, settings.star_size, self._own(v, t), 0.0) for n, t in unique.items()}
         rois = {}
@@ -249,11 +249,11 @@ class StampExtraction(Stage):
     def _stamp(self, v: FrameValues, flags: Ints, target: Target, size: int, own: Floats, radius: float) -> Stamp:
         corner = corner_of(target.x, target.y, size)
         data = cut(v.image, corner, size, 0.0)
-        mask = cut(flags, corner, size, np.uint8(PixelFlag.BLANK))
+        mask = cut(flags, corner, size, np.uint8(PixelFlag.BLANK.value))
         p = v.payload
         near = max(3.0, 1.5 * p.seeing, radius)
         neighbours = neighbour_mask(v.sources, corner, size, own, near, p.rms)
-        mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR), np.uint8(0))
+        mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR.value), np.uint8(0))
         half = (size - 1) / 2
         offset = (target.x - corner[0] - half, target.y - corner[1] - half)
         return Stamp(data, noise_map(data, p.rms, p.exptime), mask, corner, offset, moved(v.wcs_header, corner))
@@ -269,7 +269,7 @@ class StampExtraction(Stage):
                 np.stack([stamps[n].data for n in names]), np.stack([stamps[n].noise for n in names])
             )
             for name, cosmics in zip(names, found, strict=True):
-                mask = stamps[name].mask | np.where(cosmics, np.uint8(PixelFlag.COSMIC), np.uint8(0))
+                mask = stamps[name].mask | np.where(cosmics, np.uint8(PixelFlag.COSMIC.value), np.uint8(0))
                 out[name] = attrs.evolve(stamps[name], mask=mask)
         return out
 
@@ -281,7 +281,7 @@ class StampExtraction(Stage):
         core = np.hypot(xx - stamp.offset[0], yy - stamp.offset[1]) < max(1.5, payload.seeing)
         bad = stamp.mask > 0
         fraction = float(bad.mean())
-        saturated = bool((core & ((stamp.mask & PixelFlag.SATURATED) > 0)).any())
+        saturated = bool((core & ((stamp.mask & PixelFlag.SATURATED.value) > 0)).any())
         use = core & ~bad
         signal = float(stamp.data[use].sum() / np.sqrt((stamp.noise[use] ** 2).sum())) if use.any() else 0.0
         comment = ""

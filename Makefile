@@ -1,0 +1,36 @@
+# make demo: set up everything and run the simulated campaign.   make test: set up everything and pass the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+EXAMPLES := $(wildcard plugin_examples/*)
+
+.PHONY: demo test test-slow lint docs clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[demo,dask,postgres,docs,dev]"
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/lcf demo demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(READY)
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+
+test: lint docs
+	$(BIN)/python -m pytest -m "not slow" tests $(EXAMPLES)
+
+# What takes longer: oracles, the real frames (set LCF_HATP32 to the folder that holds raw/), many simulations.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow tests $(EXAMPLES)
+
+clean:
+	rm -rf $(VENV) demo docs/_build

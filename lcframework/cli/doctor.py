@@ -1,0 +1,133 @@
+"""``lcf doctor``: is this machine fit, and if not, what would make it so."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import attrs
+import click
+
+_PACKAGES = ("numpy", "astropy", "jax", "starred-astro", "sep", "astroscrappy", "h5py", "sqlmodel")
+_SERVICES = (("Gaia archive", "gea.esac.esa.int"), ("VizieR", "tapvizier.cds.unistra.fr"))
+_CONFIGURATIONS = ("/etc/astrometry.cfg", "/usr/local/astrometry/etc/astrometry.cfg", "/usr/local/etc/astrometry.cfg")
+
+
+@attrs.frozen
+class Finding:
+    """One check: `mark` is ok, note (works, but) or missing."""
+
+    mark: str
+    what: str
+    advice: str = ""
+
+
+@click.command("doctor")
+@click.argument("project", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--offline", is_flag=True, help="Don't try the network.")
+def command(project: Path | None, offline: bool) -> None:
+    """Check this machine, and PROJECT's workdir if given. Exit code 1 where something needed is missing."""
+    checks: list[Callable[[], Iterator[Finding]]] = [software, device, solver, plugins, lambda: write_access(project)]
+    if not offline:
+        checks.append(network)
+    findings = [finding for check in checks for finding in check()]
+    for finding in findings:
+        click.echo(f"{finding.mark:<8} {finding.what}")
+        if finding.advice:
+            click.echo(f"{'':<8} -> {finding.advice}")
+    sys.exit(1 if any(f.mark == "missing" for f in findings) else 0)
+
+
+def software() -> Iterator[Finding]:
+    """Report Python and the libraries that results depend on."""
+    yield Finding("ok", f"Python {platform.python_version()}, {os.cpu_count()} cores")
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            yield Finding("missing", f"the package {name}", f"pip install {name}")
+    yield Finding("ok", ", ".join(found))
+
+
+def device() -> Iterator[Finding]:
+    """Report the accelerator that JAX sees."""
+    try:
+        import jax
+
+        devices = jax.devices()
+    except Exception as error:  # a broken driver raises whatever it likes
+        yield Finding("missing", f"JAX finds no device: {error}", "set JAX_PLATFORMS=cpu, or mend the driver")
+        return
+    kinds = ", ".join(sorted({d.device_kind for d in devices}))
+    if devices[0].platform == "gpu":
+        yield Finding("ok", f"GPU: {kinds}")
+    else:
+        yield Finding(
+            "note", f"no GPU ({kinds}): fits run on the CPU", 'with an NVIDIA card: pip install "jax[cuda12]"'
+        )
+
+
+def solver() -> Iterator[Finding]:
+    """Report Astrometry.net and its index files."""
+    path = shutil.which("solve-field")
+    if path is None:
+        yield Finding("note", "no solve-field: frames must be plate solved, or use another solver",
+                      "Debian, Ubuntu: apt install astrometry.net astrometry-data-tycho2")  # fmt: skip
+        return
+    yield Finding("ok", f"solve-field: {path}")
+    folders = [
+        line.split(None, 1)[1].strip()
+        for name in _CONFIGURATIONS if Path(name).is_file()
+        for line in Path(name).read_text(encoding="utf-8", errors="replace").splitlines() if line.startswith("add_path")
+    ]  # fmt: skip
+    files = [p for folder in folders for p in Path(folder).glob("index-*.fits")]
+    if files:
+        yield Finding("ok", f"{len(files)} index files in {', '.join(folders)}")
+    else:
+        yield Finding("note", f"no index files in {', '.join(folders) or 'any configured folder'}",
+                      "apt install astrometry-data-tycho2 for fields over 20 arcmin")  # fmt: skip
+
+
+def plugins() -> Iterator[Finding]:
+    """Report plugins that are broken."""
+    from lcframework.plugins import Plugins
+
+    found = Plugins.installed().plugins
+    broken = [p for p in found if p.problems]
+    yield Finding("ok", f"{len(found) - len(broken)} plugins are healthy")
+    for plugin in broken:
+        yield Finding("note", f"the plugin {plugin.name} ({plugin.origin}) is broken: {plugin.problems[0]}")
+
+
+def write_access(project: Path | None) -> Iterator[Finding]:
+    """Report whether products can be written."""
+    folder = Path.cwd()
+    if project is not None:
+        from lcframework.config import load
+
+        folder = load(project).workdir
+    while not folder.exists():
+        folder = folder.parent
+    if os.access(folder, os.W_OK):
+        free = shutil.disk_usage(folder).free / 2**30
+        yield Finding("ok", f"{folder} can be written, {free:.0f} GiB free")
+    else:
+        yield Finding("missing", f"{folder} can't be written", "set [project] workdir to a folder of yours")
+
+
+def network() -> Iterator[Finding]:
+    """Report which services answer."""
+    for name, host in _SERVICES:
+        try:
+            with socket.create_connection((host, 443), timeout=3):
+                yield Finding("ok", f"{name} answers")
+        except OSError as error:
+            yield Finding("note", f"{name} ({host}) does not answer: {error}",
+                          "local catalogues work without: [stars] plugin = \"file\"")  # fmt: skip

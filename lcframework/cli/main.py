@@ -1,0 +1,99 @@
+"""The group ``lcf``: lists its commands without importing them, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib import metadata
+
+import click
+
+EXIT_FAILURE = 1
+
+#: Command -> (module, what `lcf --help` says).
+COMMANDS = {
+    "init": ("init", "Write a project file to edit."),
+    "run": ("run", "Run the chain; what is up to date is left alone."),
+    "status": ("status", "Show how stages and frames stand, and why units are pending."),
+    "exclude": ("exclude", "Take frames out, with a reason, or back in."),
+    "plugins": ("plugins", "Show installed plugins, their options and their health."),
+    "doctor": ("doctor", "Check this machine: GPU, plate solver, index files, network, write access."),
+    "export": ("export", "Write light curves in another format."),
+    "report": ("report", "Draw the diagnostic plots and write the HTML report."),
+    "demo": ("demo", "Simulate a campaign of a lensed quasar and run everything on it."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the built-in commands, then those of plugins."""
+        return [*COMMANDS, *sorted(_plugin_commands())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name in COMMANDS:
+            module = importlib.import_module(f"lcframework.cli.{COMMANDS[cmd_name][0]}")
+            command: click.Command = module.command
+            return command
+        return _load(cmd_name) if cmd_name in _plugin_commands() else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list from what is known without importing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        extra = _plugin_commands()
+        if extra:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(
+                    [(n, f"from {p.dist.name if p.dist else p.value}") for n, p in sorted(extra.items())]
+                )
+
+
+def _plugin_commands() -> dict[str, metadata.EntryPoint]:
+    points = metadata.entry_points(group="lcframework")
+    return {p.name.removeprefix("command."): p for p in points if p.name.startswith("command.")}
+
+
+def _load(name: str) -> click.Command:
+    point = _plugin_commands()[name]
+    try:
+        command = point.load().lcf_commands()[name]
+    except Exception as error:
+        raise click.ClickException(
+            f"the command {name} of {point.value} does not load: {type(error).__name__}: {error}"
+        ) from None
+    if not isinstance(command, click.Command):
+        raise click.ClickException(f"the plugin {point.value} gives no click command for {name}")
+    return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lcframework", prog_name="lcf")
+def lcf() -> None:
+    """Light curves of blended point sources from wide-field images.
+
+    Start with `lcf init`, or see everything work with `lcf demo`.
+    """
+
+
+def main() -> None:
+    """Run `lcf`; exit 0 success, 1 failure, 2 usage, 3 finished with unusable inputs."""
+    try:
+        lcf(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_FAILURE)
+    except Exception as error:
+        from lcframework.types import LcfError
+
+        if not isinstance(error, LcfError):
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_FAILURE)

@@ -1,0 +1,71 @@
+"""``lcf status``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from lcframework.project import Project, Status
+
+#: So many units of a stage are explained one by one; equal reasons are counted.
+_EXPLAINED = 8
+
+
+@click.command("status")
+@click.argument("project", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--why", is_flag=True, help="For each pending unit, what changed.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(project: Path, why: bool, as_json: bool) -> None:
+    """Show how PROJECT's stages stand, and what became of every file that was found."""
+    opened = Project.open(project)
+    status = opened.status()
+    if as_json:
+        click.echo(json.dumps(as_dict(status), indent=2))
+        return
+    width = max(len(s.name) for s in status.stages)
+    click.echo(f"{'stage':<{width}}  made  unusable  pending")
+    for s in status.stages:
+        more = "  + what earlier stages bring" if s.waiting else ""
+        click.echo(f"{s.name:<{width}}  {s.made:>4}  {s.unusable:>8}  {len(s.pending):>7}{more}")
+    if why:
+        _why(status)
+    counts = Counter(f.state for f in status.frames)
+    click.echo(
+        f"\n{len(status.frames)} files: " + (", ".join(f"{n} {k}" for k, n in counts.most_common()) or "none found")
+    )
+    for frame in status.frames:
+        if frame.comment and frame.state not in ("used", "found"):
+            click.echo(f"  {frame.file}: {frame.state}: {frame.comment}")
+    others = [u for u in status.unusable if not u[1].startswith("frame:")]
+    for stage, unit, reason in others:
+        click.echo(f"  {unit} ({stage}): {reason}")
+
+
+def _why(status: Status) -> None:
+    for stage in status.stages:
+        if not stage.pending:
+            continue
+        click.echo(f"\n{stage.name}: {len(stage.pending)} pending")
+        reasons = Counter(u.why for u in stage.pending)
+        for reason, count in reasons.most_common(_EXPLAINED):
+            first = next(u.label for u in stage.pending if u.why == reason)
+            who = first if count == 1 else f"{count} units ({first}, ...)"
+            click.echo(f"  {who}: {'; '.join(reason)}")
+        if len(reasons) > _EXPLAINED:
+            click.echo(f"  ... and {len(reasons) - _EXPLAINED} other reasons; --json has them all")
+
+
+def as_dict(status: Status) -> dict[str, object]:
+    """Return a status for ``--json``."""
+    return {
+        "stages": [
+            {"name": s.name, "made": s.made, "unusable": s.unusable, "waiting": s.waiting,
+             "pending": [{"unit": u.unit, "label": u.label, "why": list(u.why)} for u in s.pending]}
+            for s in status.stages
+        ],
+        "frames": [{"file": f.file, "state": f.state, "comment": f.comment} for f in status.frames],
+        "unusable": [{"stage": s, "unit": u, "reason": r} for s, u, r in status.unusable],
+    }  # fmt: skip

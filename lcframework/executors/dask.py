@@ -1,0 +1,68 @@
+"""The executor ``dask``: units run on a Dask cluster, or on one that is started on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lcframework.hookspecs import hookimpl
+from lcframework.stages.base import Stage, Unit, UnitResult, work
+from lcframework.types import NeedMissing
+
+ADDRESS = "DASK_SCHEDULER_ADDRESS"
+
+
+class DaskExecutor:
+    """Dask workers; they must see the workdir under the same path.
+
+    The environment variable ``DASK_SCHEDULER_ADDRESS`` names a running scheduler; without it a cluster of single-thread
+    processes is started here. Stages that want an accelerator run in the driver, so that one process owns the device.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers or os.cpu_count() or 1
+        self._client: Any = None
+
+    def run(self, stage: Stage, batches: Sequence[Sequence[Unit]]) -> Iterator[list[UnitResult]]:
+        """Yield the results of batches as they come."""
+        if stage.accelerator or stage.light:
+            for batch in batches:
+                yield work(stage, batch)
+            return
+        client, as_completed = self._start()
+        futures = [client.submit(work, stage, list(batch), pure=False) for batch in batches]
+        for future in as_completed(futures):
+            yield future.result()
+            future.release()
+
+    def _start(self) -> tuple[Any, Any]:
+        try:
+            from distributed import Client, LocalCluster, as_completed
+        except ImportError:
+            raise NeedMissing('[run] executor = "dask" needs Dask: pip install "lcframework[dask]"') from None
+        if self._client is None:
+            address = os.environ.get(ADDRESS)
+            if address:
+                self._client = Client(address)
+            else:
+                cluster = LocalCluster(
+                    n_workers=self._workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+                )
+                self._client = Client(cluster)
+        return self._client, as_completed
+
+    def close(self, kill: bool = False) -> None:
+        """Let the workers go; a scheduler that was running before goes on."""
+        if self._client is not None:
+            cluster = self._client.cluster
+            self._client.close()
+            if cluster is not None:
+                cluster.close()
+            self._client = None
+
+
+@hookimpl
+def lcf_executors() -> dict[str, type[DaskExecutor]]:
+    """Offer the executor of Dask clusters."""
+    return {"dask": DaskExecutor}
