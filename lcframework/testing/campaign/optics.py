@@ -21,7 +21,7 @@ NODES = 4  # a side, of the grid on which the optics are computed
 WAVELENGTH = 640.0  # nm
 DIAMETER = 2.6  # m
 OBSCURATION = 0.3
-# How the aberrations change from the centre to the edge of the field, in waves: along x and along y.
+# How the aberrations change from the centre to the edge of a field of strong aberrations, in waves.
 FIELD_X = np.array([0.10, 0.16, 0.04, 0.13, 0.00])
 FIELD_Y = np.array([-0.07, 0.05, 0.14, 0.00, 0.13])
 CURVATURE = np.array([0.12, 0.0, 0.0, 0.0, 0.0])
@@ -94,7 +94,7 @@ class FieldPsf:
 
     def _optics_at(self, u: float, v: float) -> Array:
         varying = u * FIELD_X + v * FIELD_Y + 0.5 * (u * u + v * v) * CURVATURE
-        waves = np.asarray(self.conditions.aberrations) + varying
+        waves = np.asarray(self.conditions.aberrations) + self.settings.field_aberrations * varying
         names = ("defocus", "astig1", "astig2", "coma1", "coma2")
         optics = self.galsim.OpticalPSF(
             lam=WAVELENGTH,

@@ -88,6 +88,7 @@ class CampaignSettings:
     dither: float = _amount(10.0)  # arcsec, rms
     rotation: float = _amount(0.2)  # degrees, rms
     psf_varies: bool = True  # over the field
+    field_aberrations: float = _amount(0.5)  # how much: 0.5 changes the peak by 4 % in good seeing, 1 is strong
     guiding: float = _amount(0.02)  # rms ellipticity, a frame
     wcs_error: float = _amount(0.15)  # pixels, rms
     refraction: float = _amount(0.01)  # arcsec a magnitude of BP - RP at a zenith distance of 45 degrees

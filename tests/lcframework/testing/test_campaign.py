@@ -186,7 +186,7 @@ def test_psf_varies_over_the_field_only_where_asked() -> None:
         one, other = (stamp_image(psf.transform(*place), 0, 0) for place in ((60, 60), (1100, 1100)))
         return float(np.abs(one - other).max() / one.max())
 
-    assert change(True) > 0.05
+    assert change(True) > 0.03
     assert change(False) == 0.0
 
 
