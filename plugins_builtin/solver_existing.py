@@ -25,6 +25,11 @@ class ExistingWcs:
 
     refine: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))  # fit it to the catalogue
 
+    @property
+    def needs_stars(self) -> bool:
+        """Whether the catalogue's stars must be in the hint."""
+        return self.refine
+
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the header's WCS, cleaned, or why it can't be one.
 
@@ -65,7 +70,7 @@ class ExistingWcs:
         if "CRVAL1" not in header or "CRVAL2" not in header:
             raise InvalidWcs("it has no reference position (CRVAL1, CRVAL2)")
         matrix = wcs.pixel_scale_matrix
-        if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) == 0.0:
+        if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) <= 1e-6 * np.sum(matrix**2):
             raise InvalidWcs("its matrix of scales and rotation is singular")
         scales = pixel_scales(wcs, shape)
         low, high = hint.scale or _SENSIBLE
