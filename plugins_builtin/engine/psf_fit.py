@@ -19,9 +19,9 @@ from plugins_builtin.engine.distortion import distort
 from plugins_builtin.engine.moffat import moffat
 from plugins_builtin.engine.precision import double_precision
 from plugins_builtin.engine.psf_model import Frame, Model, Setting
-from plugins_builtin.engine.psf_outliers import Residuals, outlying_pixels, unlike_stars
+from plugins_builtin.engine.psf_outliers import MODEL_ERROR, Residuals, outlying_pixels, unlike_stars
 from plugins_builtin.engine.psf_prepare import Prepared, prepare, usable_stars
-from plugins_builtin.engine.target import point_sources
+from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
 
 Array = NDArray[np.float64]
 
@@ -42,6 +42,9 @@ _STAR_BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
 BATCH = 32
 
 _DTYPE = np.float32
+
+# The threshold by which stars are judged where no pixels are to be masked.
+_ALWAYS = 5.0
 
 # Gain of a step of the analytic fit below which it has converged, in units of the objective.
 _ANALYTIC_TOLERANCE = 0.01
@@ -72,6 +75,7 @@ class Fit:
     prepared: Prepared
     model: Model
     outliers: NDArray[np.bool_]
+    suspects: NDArray[np.bool_]  # what `outliers` would be were any masked
     history: list[Array]
     evaluations: int = 0
     spent: int = 0  # evaluations of the pixels' fit that count against its bound
@@ -125,11 +129,20 @@ def run_fits(fits: list[Fit], setting: Setting, limits: Limits) -> None:
     first, tolerance = STAGES[0]
     look = min(FIRST_LOOK, limits.pixels)
     _pixels(_live(fits), first, tolerance, look, setting)
-    again = [fit for fit in _live(fits) if _clean(fit, setting, limits)]
+    # An outlier spoils the PSF that it is judged by: it is masked, and judged again by a PSF that has not seen it.
+    suspect = [fit for fit in _live(fits) if _look(fit, setting, limits)]
+    for fit in suspect:
+        fit.model = _first_model(fit.prepared, setting)._replace(
+            amplitude=fit.model.amplitude, x=fit.model.x, y=fit.model.y
+        )
+        fit.history, fit.spent = [], 0
+    _analytic(_live(suspect), setting, limits)
+    _pixels(_live(suspect), first, tolerance, look, setting)
+    again = [fit for fit in _live(suspect) if _look(fit, setting, limits) and _drop(fit, setting, limits)]
     _analytic(_live(again), setting, limits)
     _pixels(_live(again), first, tolerance, look, setting)
     for fit in _live(again):
-        _mask_outliers(fit, setting, limits)
+        _look(fit, setting, limits)
     for softness, tolerance in STAGES:
         _pixels(_live(fits), softness, tolerance, limits.pixels, setting)
 
@@ -173,6 +186,7 @@ def _begin(
         prepared=prepared,
         model=_first_model(prepared, setting),
         outliers=np.zeros(good.shape, bool),
+        suspects=np.zeros(good.shape, bool),
         history=[],
         failure=prepared.reason,
     )
@@ -184,15 +198,33 @@ def _first_model(prepared: Prepared, setting: Setting) -> Model:
     return Model(prepared.shape, np.zeros((m, m)), prepared.amplitude, x, y, np.zeros(6))
 
 
-def _clean(fit: Fit, setting: Setting, limits: Limits) -> bool:
-    """Mask outliers; return True where stars were dropped, so that the fit has to begin again."""
+def _look(fit: Fit, setting: Setting, limits: Limits) -> bool:
+    """Mask the pixels that can't be starlight; return True where there are any, or stars unlike the others."""
+    if limits.outliers == 0 and limits.stars == 0:
+        return False
+    threshold = limits.outliers or _ALWAYS
+    fit.outliers[:] = False
     residuals = star_residuals(fit, setting)
-    flagged = outlying_pixels(residuals, limits.outliers) if limits.outliers > 0 else np.zeros(fit.good.shape, bool)
-    unlike = unlike_stars(residuals, flagged, limits.stars) if limits.stars > 0 else {}
+    score = np.abs(residuals.residual) * np.sqrt(residuals.inverse_variance)
+    doubtful = (score > threshold).any(axis=(1, 2))
+    if doubtful.any():
+        amplitude, x, y = robust_stars(kernels(fit, setting), fit, doubtful, setting)
+        fit.model = fit.model._replace(amplitude=amplitude, x=x, y=y)
+        residuals = star_residuals(fit, setting)
+    fit.suspects = outlying_pixels(residuals, threshold)
+    if limits.outliers > 0:
+        fit.outliers = fit.suspects
+    return bool(fit.suspects.any()) or bool(limits.stars and unlike_stars(residuals, fit.suspects, limits.stars))
+
+
+def _drop(fit: Fit, setting: Setting, limits: Limits) -> bool:
+    """Drop stars that are unlike the others; return True where there were any, and the fit is back at its start."""
+    residuals = star_residuals(fit, setting)
+    unlike = unlike_stars(residuals, fit.suspects, limits.stars) if limits.stars > 0 else {}
     if not unlike:
-        fit.outliers = flagged
         return False
     fit.good[list(unlike)] = False
+    fit.outliers[list(unlike)] = False
     fit.rejected.update(unlike)
     start = _begin(fit.data, fit.noise, fit.good, fit.rejected, fit.offset, fit.seeing, fit.position, setting)
     fit.prepared, fit.model, fit.position, fit.failure = start.prepared, start.model, start.position, start.failure
@@ -200,9 +232,40 @@ def _clean(fit: Fit, setting: Setting, limits: Limits) -> bool:
     return True
 
 
-def _mask_outliers(fit: Fit, setting: Setting, limits: Limits) -> None:
-    if limits.outliers > 0:
-        fit.outliers = outlying_pixels(star_residuals(fit, setting), limits.outliers)
+def robust_stars(kernel: Array, fit: Fit, which: NDArray[np.bool_], setting: Setting) -> tuple[Array, Array, Array]:
+    """Return amplitudes, x and y with those of the stars `which` fitted again, with far pixels weighing little.
+
+    Least squares lets a bright cosmic ray drag its star along, until all of the star looks wrong. Residuals beyond 1.5
+    sigma count only in proportion (Huber's weights), with the PSF held.
+    """
+    n, sub, fwhm = fit.data.shape[-1], setting.subsampling, setting.fwhm
+    amplitude, x, y = (np.array(getattr(fit.model, name), float) for name in ("amplitude", "x", "y"))
+    kernel = kernel[which] if kernel.ndim == 3 else kernel
+    data, weight = fit.prepared.data[which], fit.prepared.inverse_variance[which]
+    a, px, py = amplitude[which], x[which], y[which]
+    for _ in range(12):
+        rows, columns = (target_matrix(p, n, sub, fwhm, kernel.shape[-1]) for p in (py, px))
+        row_slopes, column_slopes = (target_matrix_derivative(p, n, sub, fwhm, kernel.shape[-1]) for p in (py, px))
+        left, columns = rows @ kernel, np.swapaxes(columns, -1, -2)
+        unit = left @ columns
+        strength = a[:, None, None]
+        design = [
+            unit,
+            strength * (left @ np.swapaxes(column_slopes, -1, -2)),
+            strength * (row_slopes @ kernel @ columns),
+        ]
+        parts = np.stack(design, axis=1).reshape(len(a), 3, -1)
+        residual = (data - strength * unit).reshape(len(a), 1, -1)
+        tolerated = 1.0 + weight * (MODEL_ERROR * strength * unit) ** 2
+        score = np.abs(residual) * np.sqrt(weight / tolerated).reshape(residual.shape)
+        own = (weight / tolerated).reshape(residual.shape) * np.minimum(1.0, 1.5 / np.maximum(score, 1e-9))
+        hessian = (parts * own) @ np.swapaxes(parts, -1, -2)
+        hessian += np.eye(3) * (1e-6 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] + 1e-12)
+        step = np.linalg.solve(hessian, (parts * own) @ np.swapaxes(residual, -1, -2))[..., 0]
+        a = np.maximum(a + step[:, 0], 0.1 * a)
+        px, py = (p + np.clip(d, -0.5, 0.5) for p, d in ((px, step[:, 1]), (py, step[:, 2])))
+    amplitude[which], x[which], y[which] = a, px, py
+    return amplitude, x, y
 
 
 def star_residuals(fit: Fit, setting: Setting) -> Residuals:
@@ -220,14 +283,18 @@ def kernel(fit: Fit, setting: Setting) -> Array:
     return moffat(shape, m, setting.subsampling) + np.asarray(fit.model.correction, float)
 
 
+def kernels(fit: Fit, setting: Setting) -> Array:
+    """Return the kernel (m, m), or each star's own (stars, m, m) where there is distortion."""
+    values = kernel(fit, setting)
+    if not setting.distorted:
+        return values
+    return np.array([distort(values, np.asarray(fit.model.distortion, float), place) for place in fit.position])
+
+
 def unit_images(fit: Fit, setting: Setting) -> Array:
     """Return the stars' images (stars, n, n) for an amplitude of one, in double precision."""
-    model, n = fit.model, fit.data.shape[-1]
-    values = kernel(fit, setting)
-    if setting.distorted:
-        values = np.array([distort(values, np.asarray(model.distortion, float), place) for place in fit.position])
-    x, y = np.asarray(model.x, float), np.asarray(model.y, float)
-    return point_sources(values, x, y, n, setting.subsampling, setting.fwhm)
+    x, y = np.asarray(fit.model.x, float), np.asarray(fit.model.y, float)
+    return point_sources(kernels(fit, setting), x, y, fit.data.shape[-1], setting.subsampling, setting.fwhm)
 
 
 # ---------------------------------------------------------------- on the device

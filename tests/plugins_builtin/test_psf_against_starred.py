@@ -80,9 +80,7 @@ def _begin(batch, setting, limits):
     return begin_frames(batch.data, batch.noise, batch.mask, batch.offset, batch.seeing, position, setting, limits)
 
 
-@pytest.mark.parametrize(
-    ("subsampling", "distorted", "double"), [(2, False, True), (2, False, False), (3, False, True), (2, True, True)]
-)
+@pytest.mark.parametrize(("subsampling", "distorted", "double"), [(2, False, True), (2, False, False), (3, True, True)])
 def test_objective_and_gradient_are_those_of_starred(subsampling, distorted, double):
     import jax
     import jax.numpy as jnp
@@ -181,6 +179,8 @@ def _hatp32_batch(frames, stars=10, size=24):
 
 def _differences(batch, monkeypatch, setting):
     """STARRED's Loss of our solution minus that of STARRED's solution, a frame, with the weights that it drew."""
+    import jax
+    import jax.numpy as jnp
     from starred.procedures import psf_routines
 
     drawn, results = [], []
@@ -208,7 +208,7 @@ def _differences(batch, monkeypatch, setting):
         run_fits([fit], setting, limits)
         with double_precision():
             loss = _starred_loss(fit.data, fit.noise, fit.good, weights, norm, setting, fit.position)
-            theirs = float(loss.loss(results[-1]["kwargs_psf"]))
+            theirs = float(loss.loss(jax.tree.map(lambda v: jnp.asarray(v, float), results[-1]["kwargs_psf"])))
             ours, closed = (
                 float(loss.loss(_starred_arguments(model, own.unit, norm, setting)))
                 for model in (with_drawn, fit.model)
