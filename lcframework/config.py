@@ -35,7 +35,7 @@ from lcframework.sections import (
     Stars,
     Telescope,
 )
-from lcframework.structuring import Problem, nearest_key, structure
+from lcframework.structuring import Problem, nearest_key, place, structure
 from lcframework.types import LcfError
 
 RawTable = dict[str, Any]
@@ -93,7 +93,7 @@ class Config:
     @property
     def workdir(self) -> Path:
         """Where products go."""
-        return (self.directory / self.project.workdir).resolve()
+        return place(self.project.workdir, self.directory).resolve()
 
     def instruments(self) -> list[str]:
         """Return the instruments that have overrides."""
@@ -209,7 +209,9 @@ def _regions(raw: Any, base: Path, problems: list[Problem]) -> dict[str, Roi]:
             problems.append(
                 Problem(where, f"the region's name {name!r} becomes part of file names: letters, digits, . _ + - only")
             )
-        out[name] = structure(Roi, table, where, base, problems)
+        made = structure(Roi, table, where, base, problems)
+        if made is not None:
+            out[name] = made
     return out
 
 

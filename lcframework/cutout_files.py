@@ -136,8 +136,11 @@ def read_fit(path: Path) -> FitFile:
         a = dict(file.attrs)
     status = FitStatus(FitState(a["state"]), int(a["evaluations"]), a["reason"])
     fit = RoiFit(high_resolution=high, status=status, **{n: arrays[n] for n in _FIT_ARRAYS})
-    return FitFile(a["instrument"], a["band"], names, fit, *(arrays[n] for n in _EPOCH_ARRAYS),
-                   float(a["zeropoint"]), float(a["zeropoint_uncertainty"]), a["system"])  # fmt: skip
+    return FitFile(
+        instrument=a["instrument"], band=a["band"], names=names, fit=fit, zeropoint=float(a["zeropoint"]),
+        zeropoint_uncertainty=float(a["zeropoint_uncertainty"]), system=a["system"],
+        **{n: arrays[n] for n in _EPOCH_ARRAYS},
+    )  # fmt: skip
 
 
 def high_resolution_header(transform: Floats, ra: float, dec: float) -> fits.Header:

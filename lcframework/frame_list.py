@@ -11,6 +11,7 @@ from sqlmodel import Session, select
 from lcframework.config import Config
 from lcframework.database import Frame
 from lcframework.provenance import digest, file_digest
+from lcframework.structuring import place
 from lcframework.types import LcfError
 
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
@@ -28,7 +29,7 @@ def find_files(config: Config) -> list[Path]:
     """
     found: set[Path] = set()
     for name in config.frames.raw_dirs:
-        folder = (config.directory / name).expanduser().resolve()
+        folder = place(name, config.directory).resolve()
         if not folder.is_dir():
             raise LcfError(f'[frames] raw_dirs: "{name}" is not a folder (looked for {folder})')
         found.update(p for p in folder.glob(config.frames.pattern) if p.is_file())

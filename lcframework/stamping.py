@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from astropy.table import Table
 
@@ -19,7 +21,7 @@ def corner_of(x: float, y: float, size: int) -> tuple[int, int]:
     return int(np.floor(x - half + 0.5)), int(np.floor(y - half + 0.5))
 
 
-def cut(image: np.ndarray, corner: tuple[int, int], size: int, fill: float) -> np.ndarray:
+def cut(image: Any, corner: tuple[int, int], size: int, fill: float) -> Any:
     """Return a stamp (size, size); what lies outside the image is `fill`."""
     x0, y0 = corner
     out = np.full((size, size), fill, image.dtype)

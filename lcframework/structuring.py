@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -89,11 +90,9 @@ def converter(base: Path) -> cattrs.Converter:
     convert = cattrs.Converter(detailed_validation=False)
     for kind in (str, int, bool, float):
         convert.register_structure_hook(kind, _strict(kind))
-    convert.register_structure_hook(Path, lambda value, _: base / _strict(str)(value, str))
+    convert.register_structure_hook(Path, lambda value, _: place(_strict(str)(value, str), base))
     convert.register_structure_hook_factory(_is_union, lambda hint: _union(hint, convert))
-    convert.register_structure_hook_factory(
-        lambda hint: get_origin(hint) is tuple and Ellipsis not in get_args(hint), lambda hint: _tuple(hint, convert)
-    )
+    convert.register_structure_hook_factory(_is_fixed_tuple, lambda hint: _tuple(hint, convert))
     convert.register_structure_hook_factory(attrs.has, lambda cls: _nested(cls, base))
     return convert
 
@@ -149,6 +148,16 @@ def _nested(cls: type[Any], base: Path) -> Callable[[Any, Any], Any]:
         return made
 
     return structure_nested
+
+
+def place(path: str, base: Path) -> Path:
+    """Return a path of the project file: environment variables and ~ expanded, relative to `base`."""
+    return base / Path(os.path.expandvars(path)).expanduser()
+
+
+def _is_fixed_tuple(hint: Any) -> bool:
+    origin: Any = get_origin(hint)
+    return origin is tuple and Ellipsis not in get_args(hint)
 
 
 def _is_union(hint: Any) -> bool:

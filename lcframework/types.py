@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import attrs
 import numpy as np
@@ -26,9 +26,9 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer[Any]]
 
 #: Astropy tables whose required columns are stated by :data:`SOURCES`, :data:`STARS`, :data:`MAGNITUDES`.
-SourceTable = Table
-StarTable = Table
-MagnitudeTable = Table
+SourceTable: TypeAlias = Table
+StarTable: TypeAlias = Table
+MagnitudeTable: TypeAlias = Table
 
 
 # ---------------------------------------------------------------- kinds of failure

@@ -83,8 +83,8 @@ def width_factor(image: Floats, noise: Floats, bad: Bools, moments: Moments, num
     """
     from scipy.optimize import least_squares
 
-    radius, value, sigma = _profile(image, noise, bad, moments, number)
-    if len(radius) < 50:
+    radius, value, sigma = _binned(*_profile(image, noise, bad, moments, number))
+    if len(radius) < 10:
         return 1.0
 
     def residual(p: Floats) -> Floats:
@@ -97,6 +97,19 @@ def width_factor(image: Floats, noise: Floats, bad: Bools, moments: Moments, num
     fit = least_squares(residual, start, bounds=bounds, loss="soft_l1", max_nfev=60)
     alpha, beta = np.exp(fit.x[1]), 1.0 + np.exp(fit.x[2])
     return float(np.clip(2.0 * alpha * np.sqrt(2.0 ** (1.0 / beta) - 1.0) / FWHM_PER_SIGMA, 0.7, 1.1))
+
+
+def _binned(radius: Floats, value: Floats, sigma: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return medians in bins of radius, which neighbours and cosmic rays do not move."""
+    bins = np.floor(radius * 10.0).astype(int)
+    rows = [np.flatnonzero(bins == k) for k in range(40)]
+    rows = [r for r in rows if len(r) >= 5]
+    columns = (
+        [np.median(radius[r]) for r in rows],
+        [np.median(value[r]) for r in rows],
+        [1.25 * np.median(sigma[r]) / np.sqrt(len(r)) for r in rows],
+    )
+    return tuple(np.array(c) for c in columns)  # type: ignore[return-value]
 
 
 def _profile(image: Floats, noise: Floats, bad: Bools, moments: Moments, number: int) -> tuple[Floats, Floats, Floats]:
@@ -137,19 +150,20 @@ def _measure(padded: Floats, x: Floats, y: Floats, sigma: Floats, half: int) -> 
     stamps = padded[(iy[:, None] + half + steps)[:, :, None], (ix[:, None] + half + steps)[:, None, :]]
     grid_x, grid_y = (ix[:, None] + steps)[:, None, :], (iy[:, None] + steps)[:, :, None]
     start = np.stack([x, y], axis=1)
-    centre, covariance = start, np.clip(sigma, 0.7, half / 3.0)[:, None, None] ** 2 * np.eye(2)
+    centre, covariance = start.copy(), np.clip(sigma, 0.7, half / 3.0)[:, None, None] ** 2 * np.eye(2)
     alive, change = np.ones(len(x), bool), np.full(len(x), np.inf)
     with np.errstate(all="ignore"):
         for _ in range(_ITERATIONS):
-            new_centre, new = _step(stamps, grid_x, grid_y, centre, covariance)
-            size = new[:, 0, 0] + new[:, 1, 1]
-            alive &= np.isfinite(size) & (size < 2.0 * half**2) & (np.hypot(*(new_centre - start).T) < half)
-            shift = np.hypot(*(new_centre - centre).T) + np.abs(new - covariance).sum(axis=(1, 2))
-            change = np.where(alive, shift, np.inf)
-            centre = np.where(alive[:, None], new_centre, centre)
-            covariance = np.where(alive[:, None, None], new, covariance)
-            if not np.any(alive & (change > 1e-5)):
+            todo = np.flatnonzero(alive & (change > 1e-4))
+            if len(todo) == 0:
                 break
+            new_centre, new = _step(stamps[todo], grid_x[todo], grid_y[todo], centre[todo], covariance[todo])
+            size = new[:, 0, 0] + new[:, 1, 1]
+            ok = np.isfinite(size) & (size < 2.0 * half**2) & (np.hypot(*(new_centre - start[todo]).T) < half)
+            alive[todo[~ok]] = False
+            todo, new_centre, new = todo[ok], new_centre[ok], new[ok]
+            change[todo] = np.hypot(*(new_centre - centre[todo]).T) + np.abs(new - covariance[todo]).sum(axis=(1, 2))
+            centre[todo], covariance[todo] = new_centre, new
     return centre, covariance, alive & (change < 1e-2)
 
 

@@ -132,7 +132,7 @@ class PlateSolving(Stage):
         if hint.stars is not None:
             stars = hint.stars.copy()
             stars["ra"], stars["dec"] = geometry.at_epoch(
-                *(stars[c] for c in ("ra", "dec", "pmra", "pmdec", "ref_epoch")), values.mjd
+                stars["ra"], stars["dec"], stars["pmra"], stars["pmdec"], stars["ref_epoch"], values.mjd
             )
             hint = attrs.evolve(hint, stars=stars)
         settings = self.setup.config_for(values.instrument).plate_solving

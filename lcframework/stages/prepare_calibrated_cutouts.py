@@ -30,8 +30,8 @@ from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZe
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.stages.psf_modeling import PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
-from lcframework.store import PSF, Stamp, read_psf, read_stamps, read_wcs
-from lcframework.types import Cutouts, Floats, Kernels, LcfError, UnusableInput
+from lcframework.store import Stamp, read_psf, read_stamps, read_wcs
+from lcframework.types import PSF, Cutouts, Floats, Kernels, LcfError, UnusableInput
 
 
 @attrs.frozen(eq=False)
@@ -137,7 +137,11 @@ class PrepareCalibratedCutouts(Stage):
         stars = star_positions(session, field)
         stamped, modelled = ledger.of_stage(StampExtraction.name), ledger.tokens(PsfModeling.name)
         there = [(f, c) for f, c in chosen if f.id in places and f.id in psfs]
-        good = keep(np.array([psfs[f.id or 0].chi2 for f, _ in there]), config.photometry.psf_chi2) if there else []
+        good = (
+            keep(np.array([psfs[f.id or 0].chi2 for f, _ in there]), config.photometry.psf_chi2)
+            if there
+            else np.zeros(0, bool)
+        )
         epochs, inputs = [], []
         for (f, c), use in zip(there, good, strict=True):
             product, token = stamped.get(f"frame:{f.id}"), modelled.get(f"frame:{f.id}:{field}")

@@ -150,8 +150,10 @@ class QueryGaiaForStars(Stage):
 
     @staticmethod
     def _place(query: FrameQuery, wcs: Any) -> list[dict[str, Any]]:
-        column = {c: np.array([s[c] for s in query.stars]) for c in ("ra", "dec", "pmra", "pmdec", "ref_epoch")}
-        ra, dec = geometry.at_epoch(*column.values(), query.mjd)
+        ra, dec, pmra, pmdec, epoch = (
+            np.array([s[c] for s in query.stars], float) for c in ("ra", "dec", "pmra", "pmdec", "ref_epoch")
+        )
+        ra, dec = geometry.at_epoch(ra, dec, pmra, pmdec, epoch, query.mjd)
         x, y = geometry.sky_to_pixel(wcs, ra, dec)
         ny, nx = query.shape
         inside = np.isfinite(x) & (x > EDGE) & (y > EDGE) & (x < nx - 1 - EDGE) & (y < ny - 1 - EDGE)

@@ -199,7 +199,7 @@ class StampExtraction(Stage):
         if auto and not path.exists():
             return None
         try:
-            return np.asarray(fits.getdata(path)) != 0
+            return np.asarray(np.asarray(fits.getdata(path)) != 0)
         except OSError as error:
             raise UnusableInput(f"[stamps] hot_pixels = {payload.hot_map!r} can't be read: {error}") from None
 
@@ -249,7 +249,7 @@ class StampExtraction(Stage):
     def _stamp(self, v: FrameValues, flags: Ints, target: Target, size: int, own: Floats, radius: float) -> Stamp:
         corner = corner_of(target.x, target.y, size)
         data = cut(v.image, corner, size, 0.0)
-        mask = cut(flags, corner, size, np.uint8(PixelFlag.BLANK.value))
+        mask = cut(flags, corner, size, PixelFlag.BLANK.value)
         p = v.payload
         near = max(3.0, 1.5 * p.seeing, radius)
         neighbours = neighbour_mask(v.sources, corner, size, own, near, p.rms)

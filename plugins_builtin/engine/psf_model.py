@@ -28,8 +28,8 @@ import jax.numpy as jnp
 from plugins_builtin.engine.distortion import distort
 from plugins_builtin.engine.lbfgs import minimize
 from plugins_builtin.engine.moffat import moffat
-from plugins_builtin.engine.starlet import smoothing_matrices
-from plugins_builtin.engine.target import target_matrix, target_matrix_derivative
+from plugins_builtin.engine.psf_gradient import half_chi2, penalty
+from plugins_builtin.engine.target import target_matrix, target_matrix_pair
 
 
 class Frame(NamedTuple):
@@ -98,19 +98,11 @@ def chi2(model: Model, frame: Frame, setting: Setting) -> Any:
     return jnp.sum(frame.inverse_variance * residual**2, axis=(-1, -2), dtype=_sum_type())
 
 
-def penalty(correction: Any, weight: Any, softness: Any) -> Any:
-    """Return the sum of ``sqrt((weight w)^2 + softness^2) - softness`` over the details w of `correction`."""
-    smooth = jnp.asarray(smoothing_matrices(correction.shape[-1]), correction.dtype)
-    coarse = smooth @ correction @ jnp.swapaxes(smooth, -1, -2)
-    detail = jnp.concatenate([correction[None], coarse[:-1]]) - coarse
-    # Written without a difference of large numbers; the floor keeps the gradient of a softness of 0 finite.
-    square = (weight * detail) ** 2
-    return jnp.sum(square / (jnp.sqrt(square + softness**2 + 1e-30) + softness), dtype=_sum_type())
-
-
 def objective(model: Model, frame: Frame, softness: Any, setting: Setting) -> Any:
     """Return L with a penalty smoothed by `softness` (0: STARRED's own)."""
-    return 0.5 * jnp.sum(chi2(model, frame, setting)) + penalty(model.correction, frame.penalty, softness)
+    return (
+        0.5 * jnp.sum(chi2(model, frame, setting)) + penalty(model.correction, frame.penalty, softness, _sum_type())[0]
+    )
 
 
 def _sum_type() -> Any:
@@ -171,8 +163,8 @@ def _normal_equations(model: Model, frame: Frame, setting: Setting) -> tuple[Any
     shared = _shared(model, setting)
     kernel = kernels(shared)
     slopes = jnp.moveaxis(jax.jacfwd(kernels)(shared), -1, 0)
-    rows, columns = (target_matrix(p, n, sub, fwhm, xp=jnp) for p in (model.y, model.x))
-    row_slopes, column_slopes = (target_matrix_derivative(p, n, sub, fwhm, xp=jnp) for p in (model.y, model.x))
+    rows, row_slopes = target_matrix_pair(model.y, n, sub, fwhm, xp=jnp)
+    columns, column_slopes = target_matrix_pair(model.x, n, sub, fwhm, xp=jnp)
     transposed = jnp.swapaxes(columns, -1, -2)
     left = rows @ kernel
     image = left @ transposed
@@ -268,7 +260,19 @@ def fit_pixels(
 
     parts = [model.correction.ravel(), model.amplitude, model.x, model.y]
     start = jnp.concatenate([*parts, model.distortion] if setting.distorted else parts) / scale
-    function = jax.value_and_grad(lambda vector: objective(unpack(vector), frame, softness, setting))
+
+    def written_out(vector: Any) -> tuple[Any, Any]:
+        here = unpack(vector)
+        kernel = analytic + here.correction
+        places = (here.amplitude, here.x, here.y, frame.data, frame.inverse_variance)
+        value, slope = half_chi2(kernel, *places, setting.subsampling, setting.fwhm, _sum_type())
+        prior, prior_slope = penalty(here.correction, frame.penalty, softness, _sum_type())
+        parts = [(slope.kernel + prior_slope).ravel(), slope.amplitude, slope.x, slope.y]
+        return value + prior, jnp.concatenate(parts) * scale
+
+    analytic = moffat(model.shape, m, setting.subsampling, xp=jnp)
+    derived = jax.value_and_grad(lambda vector: objective(unpack(vector), frame, softness, setting))
+    function = derived if setting.distorted else written_out
     end = minimize(function, start, max_evaluations=max_evaluations, tolerance=tolerance)
     best = unpack(end.position)
     value = objective(best, frame, 0.0, setting)
@@ -283,7 +287,7 @@ def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
     kernel = narrow(model, setting)
     image = star_images(kernel, model, frame, plain)
     left = target_matrix(model.y, n, sub, fwhm, xp=jnp) @ kernel
-    slope = left @ jnp.swapaxes(target_matrix_derivative(model.x, n, sub, fwhm, xp=jnp), -1, -2)
+    slope = left @ jnp.swapaxes(target_matrix_pair(model.x, n, sub, fwhm, xp=jnp)[1], -1, -2)
     weight = frame.inverse_variance
     for_amplitude = jnp.sum(weight * image**2, axis=(-1, -2))
     for_position = model.amplitude**2 * jnp.sum(weight * slope**2, axis=(-1, -2))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 import numpy as np
 
-from lcframework.types import FitState, FitStatus, Floats
+from lcframework.types import Bools, FitState, FitStatus, Floats
 from plugins_builtin.engine.roi_geometry import Epochs, pixel_scales, small_pixel_transform, to_pixels, to_sky
 from plugins_builtin.engine.roi_newton import (
     Local,
@@ -17,6 +17,7 @@ from plugins_builtin.engine.roi_newton import (
     Weights,
     first_weights,
     one_pass,
+    persistent,
     relative_model_error,
     solve_step,
 )
@@ -60,6 +61,7 @@ class State:
     converged: bool = False
     notes: list[str] = attrs.field(factory=list)
     floor: float = 0.0  # pixels, of the registration
+    persistent: Bools | bool = False  # (ny, nx) pixels that many epochs would clip
 
 
 def fit_jointly(epochs: Epochs, offset: Floats, settings: Settings) -> State:
@@ -86,6 +88,12 @@ def fit_jointly(epochs: Epochs, offset: Floats, settings: Settings) -> State:
             _refreshed(epochs, state, settings)
     _iterate(epochs, state, settings, settings.iterations, goal=_CONVERGED)
     return state
+
+
+def prepare_again(epochs: Epochs, known: Floats) -> Epochs:
+    """Return the epochs without a known part (e, ny, nx) of their images; noise stays that of the whole."""
+    data = np.where(epochs.valid, epochs.data - known, 0.0)
+    return attrs.evolve(epochs, data=data, photon_slope=np.zeros(len(epochs)))
 
 
 def status_of(state: State) -> FitStatus:
@@ -168,7 +176,9 @@ def _refreshed(epochs: Epochs, state: State, settings: Settings) -> None:
     shared, local, _ = solve_step(state.found)
     state.scene = _limited(state.scene, shared, epochs.scale)
     state.local = state.local.stepped(local, 1.0)
-    refresh = Refresh(epochs, _model_error(epochs, state), settings.clip, settings.noise_from_model)
+    state.persistent = state.persistent | persistent(state.weights.outliers)
+    error = _model_error(epochs, state)
+    refresh = Refresh(epochs, error, settings.clip, settings.noise_from_model, state.persistent)
     state.found = one_pass(epochs, state.scene, state.local, state.weights, state.prior, refresh)
     state.passes += 1
     state.history.append(state.found.objective)
@@ -249,14 +259,14 @@ def high_resolution(
     Parameters
     ----------
     epochs : Epochs
-        The sharpest gives the orientation.
+        The first gives the orientation.
     offset, mean_flux : (k, 2), (k,)
         Point sources.
     background : function of (transform, size)
         As :func:`background_image`.
     """
     s = epochs.subsampling
-    transform = small_pixel_transform(epochs.transform[best_epochs(epochs, 1)[0]], s)
+    transform = small_pixel_transform(epochs.transform[0], s)
     size = (epochs.shape[0] * s, epochs.shape[1] * s)
     image = background(transform, size)
     sigma = max(epochs.fwhm, 2.0) / FWHM_PER_SIGMA

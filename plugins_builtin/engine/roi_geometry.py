@@ -115,6 +115,20 @@ def prepare(cutouts: Cutouts, point_sources: PointSources) -> Epochs:
     )
 
 
+def squared(epochs: Epochs) -> Epochs:
+    """Return the epochs in square stamps: what is added, at the high end, has no weight."""
+    ny, nx = epochs.shape
+    if ny == nx:
+        return epochs
+    pad = ((0, 0), (0, max(nx - ny, 0)), (0, max(ny - nx, 0)))
+    return attrs.evolve(
+        epochs,
+        data=np.pad(epochs.data, pad),
+        variance=np.pad(epochs.variance, pad, constant_values=1.0),
+        valid=np.pad(epochs.valid, pad),
+    )
+
+
 def _check_inside(transform: Floats, shape: tuple[int, ...], point_sources: PointSources) -> None:
     """Raise where a source is outside all stamps."""
     ny, nx = shape

@@ -124,7 +124,7 @@ def one_pass(
         b_l = left @ r
         out.chi2[i], out.pixels[i] = r @ r, np.count_nonzero(iv)
         out.shift_found[i], out.shift_precision[i] = _own_shift(a_ll, b_l, local.shift[i], k)
-        objective += 0.5 * out.chi2[i] + _local_prior(epochs, i, local, prior, out.seen[i], a_ll, b_l)
+        objective += 0.5 * out.chi2[i] + local_prior(epochs, i, local, prior, out.seen[i], a_ll, b_l)
         solved = np.linalg.solve(a_ll, np.column_stack([a_lg, b_l]))
         schur += right @ right.T - a_lg.T @ solved[:, :-1]
         gradient -= right @ r - a_lg.T @ solved[:, -1]
@@ -169,8 +169,8 @@ def _own_shift(a_ll: Floats, b_l: Floats, shift: Floats, k: int) -> tuple[Floats
     return shift + np.linalg.solve(precision + 1e-9 * size * np.eye(2), slope), precision
 
 
-def _local_prior(epochs: Epochs, i: int, local: Local, prior: Prior, seen: Bools, a_ll: Floats, b_l: Floats) -> float:
-    """Add an epoch's priors to its normal equations; return their part of the objective."""
+def local_prior(epochs: Epochs, i: int, local: Local, prior: Prior, seen: Bools, a_ll: Floats, b_l: Floats) -> float:
+    """Add an epoch's priors to its normal equations (changed in place); return their part of the objective."""
     k = len(seen)
     precision = np.linalg.inv(prior.shift_covariance[i])
     shift = local.shift[i]
@@ -248,8 +248,14 @@ def covariances(found: Pass, k: int) -> tuple[Floats, Floats, Floats]:
 class Refresh:
     """Makes an epoch's weights from the model: its photon noise, and no weight where a residual can't be noise."""
 
-    def __init__(self, epochs: Epochs, model_error: float, threshold: float | None, from_model: bool) -> None:
-        """Take the relative error of the model, and the sigmas beyond which a pixel is clipped (None: none is)."""
+    def __init__(
+        self, epochs: Epochs, model_error: float, threshold: float | None, from_model: bool, persistent: Bools
+    ) -> None:
+        """Take the relative error of the model, and the sigmas beyond which a pixel is clipped (None: none is).
+
+        Pixels (ny, nx) that are `persistent` outliers are what the model lacks, not what fell on the detector.
+        """
+        self.persistent = persistent
         self.epochs = epochs
         self.model_error = model_error
         self.threshold = threshold
@@ -264,7 +270,7 @@ class Refresh:
         if self.threshold is not None:
             error = np.sqrt(variance + (self.model_error * image) ** 2)
             z = np.where(valid, (epochs.data[i] - image) / error, 0.0)
-            outliers = clipped(z, self.threshold)
+            outliers = clipped(z, self.threshold) & ~self.persistent
         weights.outliers[i] = outliers & valid
         weights.inverse_variance[i] = np.where(valid & ~outliers, 1.0 / variance, 0.0)
 
@@ -277,6 +283,14 @@ def clipped(z: Floats, threshold: float) -> Bools:
     if core.mean() > 0.1:
         return np.zeros_like(core)  # a misfit, not outliers: the reduced chi2 shall say so
     return core | (binary_dilation(core, np.ones((3, 3))) & (z > 0.5 * threshold))
+
+
+def persistent(outliers: Bools) -> Bools:
+    """Return pixels (ny, nx) that are outliers (e, ny, nx), there or next to it, in more than a quarter of the epochs."""
+    from scipy.ndimage import maximum_filter
+
+    near = maximum_filter(outliers, size=(1, 3, 3))
+    return near.sum(axis=0) > max(2, 0.25 * len(outliers))
 
 
 def relative_model_error(z: Floats, image: Floats, sigma: Floats) -> float:

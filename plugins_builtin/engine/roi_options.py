@@ -41,3 +41,13 @@ def positions(instance: Any, attribute: Any, value: Any) -> None:
                 f"{attribute.name} must be a list of [east, north] pairs in arcsec from the region's position, "
                 f"such as [[0.3, -0.2]]; got {pair!r} in it"
             )
+
+
+def one_of(*choices: str) -> Callable[[Any, Any, Any], None]:
+    """Return a validator of one of some words."""
+
+    def check(instance: Any, attribute: Any, value: Any) -> None:
+        if value not in choices:
+            raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+    return check

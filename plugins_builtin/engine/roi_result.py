@@ -8,6 +8,8 @@ from lcframework.types import HighResolution, RoiFit
 from plugins_builtin.engine.roi_fit import State, background_image, high_resolution, status_of
 from plugins_builtin.engine.roi_geometry import Epochs
 from plugins_builtin.engine.roi_newton import covariances
+from plugins_builtin.engine.roi_starred_errors import random_covariance
+from plugins_builtin.engine.roi_starred_fit import Solution
 
 
 def joint_result(epochs: Epochs, state: State) -> RoiFit:
@@ -36,4 +38,38 @@ def joint_result(epochs: Epochs, state: State) -> RoiFit:
         reduced_chi2=np.where(usable, chi2, np.nan),
         status=status_of(state),
         loss_history=np.array(state.history),
+    )
+
+
+def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
+    """Return the light curves of a fit of STARRED's objective, on stamps of `shape` (e, ny, nx).
+
+    The part of the errors that is common to all epochs is the joint fit's: it comes from what may lie under the point
+    sources, for which the Gaussian process is an estimate and the starlets' penalty is none.
+    """
+    epochs, values = solution.epochs, solution.values
+    k = values.flux.shape[1]
+    seen = solution.joint.found.seen
+    model, iv = solution.objective.model(values), solution.objective.inverse_variance
+    random = random_covariance(solution, seen)
+    _, common, shared = covariances(solution.joint.found, k)
+    flux = np.where(seen, values.flux, np.nan)
+    pixels = (iv > 0).sum(axis=(1, 2))
+    chi2 = (iv * (epochs.data - model) ** 2).sum(axis=(1, 2)) / np.maximum(pixels - seen.sum(axis=1) - 1, 1)
+    mean = np.array([np.nanmean(f) if np.isfinite(f).any() else 0.0 for f in flux.T])
+    sharp = values.h + np.tensordot(mean, solution.objective.gaussians(values.c)[0], 1)
+    crop = np.s_[:, : shape[1], : shape[2]]
+    return RoiFit(
+        flux=flux,
+        covariance=random,
+        common_covariance=common,
+        offset=solution.offset,
+        offset_covariance=shared[: 2 * k, : 2 * k],
+        translation=np.where(epochs.usable[:, None], values.translation - solution.alignment.translation, 0.0),
+        high_resolution=HighResolution(values.h, sharp, solution.alignment.array_transform(epochs)),
+        model=model[crop],
+        outliers=solution.outliers[crop],
+        reduced_chi2=np.where(epochs.usable, chi2, np.nan),
+        status=solution.status,
+        loss_history=np.array(solution.history),
     )

@@ -56,28 +56,21 @@ def target_matrix(offset: Any, n: int, subsampling: int, fwhm: float, m: int | N
     array (..., n, m)
         Each column sums to 1, but for what falls outside the stamp.
     """
-    distance, phase, m = _distance(offset, n, subsampling, m, xp)
-    if fwhm == 0:
-        return _blocks(_spline(distance, xp) @ _prefilter(m).astype(distance.dtype), n, subsampling)
-    sigma = fwhm / FWHM_PER_SIGMA
-    norm, _ = _sampled_norm(phase, sigma, xp)
-    values = xp.exp(-0.5 * (distance / sigma) ** 2) / norm[..., None, None]
-    return _blocks(values, n, subsampling)
+    return _matrices(offset, n, subsampling, fwhm, m, xp, slope=False)[0]
 
 
 def target_matrix_derivative(
     offset: Any, n: int, subsampling: int, fwhm: float, m: int | None = None, *, xp: Any = np
 ) -> Any:
     """Return the derivative of :func:`target_matrix` by `offset`, (..., n, m), per data pixel."""
-    distance, phase, m = _distance(offset, n, subsampling, m, xp)
-    if fwhm == 0:
-        slope = -_spline_slope(distance, xp) @ _prefilter(m).astype(distance.dtype)
-    else:
-        sigma = fwhm / FWHM_PER_SIGMA
-        norm, norm_slope = _sampled_norm(phase, sigma, xp)
-        gaussian = xp.exp(-0.5 * (distance / sigma) ** 2) / norm[..., None, None]
-        slope = gaussian * (distance / sigma**2 - (norm_slope / norm)[..., None, None])
-    return subsampling * _blocks(slope, n, subsampling)
+    return _matrices(offset, n, subsampling, fwhm, m, xp, slope=True)[1]
+
+
+def target_matrix_pair(
+    offset: Any, n: int, subsampling: int, fwhm: float, m: int | None = None, *, xp: Any = np
+) -> tuple[Any, Any]:
+    """Return :func:`target_matrix` and its derivative by `offset` together, which costs little more than one."""
+    return _matrices(offset, n, subsampling, fwhm, m, xp, slope=True)
 
 
 def point_sources(kernels: Any, x: Any, y: Any, n: int, subsampling: int, fwhm: float, *, xp: Any = np) -> Any:
@@ -101,8 +94,10 @@ def convolve_target(kernels: Any, fwhm: float, *, xp: Any = np) -> Any:
     return rows @ kernels @ columns.T
 
 
-def _distance(offset: Any, n: int, subsampling: int, m: int | None, xp: Any) -> tuple[Any, Any, int]:
-    """Return the distances (..., n * subsampling, m) of small pixels from kernel pixels' images, their phase, and m."""
+def _matrices(
+    offset: Any, n: int, subsampling: int, fwhm: float, m: int | None, xp: Any, slope: bool
+) -> tuple[Any, Any]:
+    """Return the operator and, where asked for, its derivative."""
     offset = xp.asarray(offset)
     if not xp.issubdtype(offset.dtype, xp.floating):
         offset = offset.astype(float)
@@ -110,8 +105,24 @@ def _distance(offset: Any, n: int, subsampling: int, m: int | None, xp: Any) -> 
     m = size if m is None else m
     # Both arrays are centred on their geometric centres, which may lie between pixels.
     grid = (np.arange(size) - 0.5 * (size - 1))[:, None] - (np.arange(m) - 0.5 * (m - 1))[None, :]
-    distance = grid.astype(offset.dtype) - subsampling * offset[..., None, None]
-    return distance, subsampling * offset + 0.5 * ((size - m) % 2), m
+    grid = grid.astype(offset.dtype)
+    shift = subsampling * offset[..., None, None]
+    # Small pixels of a block are summed one by one: a reduction over a reshaped axis is slow in compiled code.
+    distances = [grid[k::subsampling] - shift for k in range(subsampling)]
+    if fwhm == 0:
+        filtered = _prefilter(m).astype(offset.dtype)
+        values = sum(_spline(d, xp) for d in distances) @ filtered
+        slopes = -subsampling * sum(_spline_slope(d, xp) for d in distances) @ filtered if slope else None
+        return values, slopes
+    sigma = fwhm / FWHM_PER_SIGMA
+    norm, norm_slope = _sampled_norm(subsampling * offset + 0.5 * ((size - m) % 2), sigma, xp)
+    inverse = (1.0 / norm)[..., None, None]
+    parts = [inverse * xp.exp((-0.5 / sigma**2) * d**2) for d in distances]
+    values = sum(parts)
+    if not slope:
+        return values, None
+    moments = sum(part * d for part, d in zip(parts, distances, strict=True))
+    return values, subsampling * (moments / sigma**2 - values * norm_slope[..., None, None] * inverse)
 
 
 def _sampled_norm(phase: Any, sigma: float, xp: Any) -> tuple[Any, Any]:
@@ -127,13 +138,6 @@ def _sampled_norm(phase: Any, sigma: float, xp: Any) -> tuple[Any, Any]:
             norm = norm + weight * xp.cos(k * angle)
             slope = slope - 2.0 * math.pi * k * weight * xp.sin(k * angle)
     return scale * norm, scale * slope
-
-
-def _blocks(values: Any, n: int, subsampling: int) -> Any:
-    """Sum rows (..., n * subsampling, m) over blocks of `subsampling`."""
-    if subsampling == 1:
-        return values
-    return values.reshape(*values.shape[:-2], n, subsampling, values.shape[-1]).sum(axis=-2)
 
 
 @lru_cache(maxsize=16)
