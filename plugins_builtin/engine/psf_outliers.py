@@ -16,6 +16,8 @@ Bools = NDArray[np.bool_]
 #: Part of a star's light that may be misplaced because its PSF is not quite the frame's.
 MODEL_ERROR = 0.03
 
+_SIGMA_PER_MAD = 1.4826
+
 #: A star with more than this share of its pixels at odds with the others is no point source.
 MAX_FLAGGED = 0.08
 
@@ -55,8 +57,9 @@ def outlying_pixels(stars: Residuals, threshold: float) -> Bools:
 
     With residuals r (clipped at `threshold` sigma), inverse variances w and amplitudes a, the other stars predict
     ``e_i = a_i sum(a_j w_j r_j) / sum(a_j^2 w_j)`` with variance ``a_i^2 / sum(a_j^2 w_j)``. A pixel is flagged where
-    it is beyond `threshold` sigma both of noise alone and of this prediction; its eight neighbours follow where they
-    are beyond half of it.
+    it is beyond `threshold` sigma both of noise alone and of this prediction, with sigma enlarged to what the other
+    stars' deviations around that place are: where a PSF changes over the field, or is undersampled, all stars deviate
+    in their cores. Its eight neighbours follow where they are beyond half of that.
     """
     weight = stars.inverse_variance
     score = stars.residual * np.sqrt(weight)
@@ -67,18 +70,40 @@ def outlying_pixels(stars: Residuals, threshold: float) -> Bools:
     known = (weight > 0) & (others_power > 1e-9 * power.max(initial=1e-30))
     safe = np.where(known, others_power, 1.0)
     variance = 1.0 / np.where(weight > 0, weight, 1.0) + amplitude**2 / safe + (MODEL_ERROR * stars.model) ** 2
-    deviation = np.abs(stars.residual - amplitude * others / safe) / np.sqrt(variance)
-    core = known & (np.abs(score) > threshold) & (deviation > threshold)
-    padded = np.pad(core, ((0, 0), (1, 1), (1, 1)))
-    n = core.shape[-1]
-    near = np.any([padded[:, i : i + n, j : j + n] for i in range(3) for j in range(3)], axis=0)
-    return core | (near & (np.abs(score) > 0.5 * threshold) & (deviation > 0.5 * threshold))
+    deviation = np.where(known, np.abs(stars.residual - amplitude * others / safe) / np.sqrt(variance), np.nan)
+    distance = np.where(known, np.minimum(np.abs(score), deviation), 0.0)
+    candidates = distance > 0.5 * threshold
+    if not (distance > threshold).any():
+        return np.zeros(candidates.shape, bool)
+    distance[candidates] /= _usual_deviation(deviation, candidates)
+    core = candidates & (distance > threshold)
+    near = np.nanmax(_neighbours(core.astype(float)), axis=1) > 0
+    return core | (near & candidates & (distance > 0.5 * threshold))
+
+
+def _usual_deviation(deviation: Array, candidates: Bools) -> Array:
+    """Return, for each candidate pixel, how far the other stars deviate within a pixel of that place; at least 1."""
+    around = _neighbours(deviation)
+    star, row, column = np.nonzero(candidates)
+    values = around[:, :, row, column]
+    values[star, :, np.arange(len(star))] = np.nan
+    values = np.sort(values.reshape(-1, len(star)), axis=0)
+    count = np.isfinite(values).sum(axis=0)
+    median = values[np.maximum(count - 1, 0) // 2, np.arange(len(star))]
+    return np.maximum(1.0, np.where(count > 0, median, 0.0) * _SIGMA_PER_MAD)
+
+
+def _neighbours(images: Array) -> Array:
+    """Return images (stars, 9, n, n) moved by each step of up to one pixel, nan beyond the border."""
+    n = images.shape[-1]
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
+    return np.stack([padded[:, i : i + n, j : j + n] for i in range(3) for j in range(3)], axis=1)
 
 
 def unlike_stars(stars: Residuals, flagged: Bools, threshold: float) -> dict[int, str]:
     """Return the stars that don't look like the others, each with the reason.
 
-    A star goes where too many of its pixels are at odds with the others, or where its reduced chi2 is more than
+    A star goes where too many of its pixels are at odds with the others, far more than is usual in its frame, or where its reduced chi2 is more than
     `threshold` robust standard deviations above the others' and its misfit is large also relative to its light: a
     bright star with the same relative misfit as the others always has the largest chi2, and is the most useful.
     At least three stars stay, and at least half.
@@ -93,14 +118,15 @@ def unlike_stars(stars: Residuals, flagged: Bools, threshold: float) -> dict[int
     centre = np.median(chi2[used])
     spread = 1.4826 * np.median(np.abs(chi2[used] - centre)) + np.sqrt(2.0 / np.median(stars.pixels[used]))
     typical = np.median(misfit[used])
+    too_many = max(MAX_FLAGGED, 4.0 * np.median(share[used]))
     reasons: dict[int, str] = {}
     for i in used.tolist():
-        if share[i] > MAX_FLAGGED:
+        if share[i] > too_many:
             reasons[i] = f"{share[i]:.0%} of its pixels can't be the PSF of the other stars: a double, or no star"
         elif chi2[i] > max(centre + threshold * spread, 2.0 * centre) and misfit[i] > max(3.0 * typical, MODEL_ERROR):
             reasons[i] = (
                 f"reduced chi2 {chi2[i]:.2f} where the others' median is {centre:.2f}: it does not look like them"
             )
-    worst = sorted(reasons, key=lambda i: -max(share[i] / MAX_FLAGGED, misfit[i] / max(3.0 * typical, MODEL_ERROR)))
+    worst = sorted(reasons, key=lambda i: -max(share[i] / too_many, misfit[i] / max(3.0 * typical, MODEL_ERROR)))
     may_go = min(len(used) - 3, len(used) // 2)
     return {i: reasons[i] for i in sorted(worst[:may_go])}
