@@ -1,0 +1,79 @@
+"""The PSF objective and its gradient written out, for kernels without distortion: half the time of what JAX derives."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from plugins_builtin.engine.starlet import smoothing_matrices
+from plugins_builtin.engine.target import target_matrix_pair
+
+
+class DataGradient(NamedTuple):
+    """Derivatives of half the chi2."""
+
+    kernel: Any  # (m, m)
+    amplitude: Any  # (stars,)
+    x: Any
+    y: Any
+
+
+def half_chi2(
+    kernel: Any,
+    amplitude: Any,
+    x: Any,
+    y: Any,
+    data: Any,
+    inverse_variance: Any,
+    subsampling: int,
+    fwhm: float,
+    sum_type: Any,
+) -> tuple[Any, DataGradient]:
+    """Return half the chi2 of stars (stars, n, n) with one `kernel` (m, m), and its gradient.
+
+    With ``T = A_y K`` and ``g = -iv (data - a T A_x.T)``, everything follows from ``U = a g A_x``: the gradient by the
+    kernel is ``sum A_y.T U``, by y ``<dA_y, U K.T>``, by x ``<dA_x, a g.T T>``.
+    """
+    stars, n, _ = data.shape
+    m = kernel.shape[-1]
+    rows, row_slopes = target_matrix_pair(y, n, subsampling, fwhm, m, xp=jnp)
+    columns, column_slopes = target_matrix_pair(x, n, subsampling, fwhm, m, xp=jnp)
+    # Stars side by side make one large product of many small ones.
+    left = (rows.reshape(stars * n, m) @ kernel).reshape(stars, n, m)
+    image = left @ jnp.swapaxes(columns, -1, -2)
+    residual = data - amplitude[:, None, None] * image
+    slope = -inverse_variance * residual
+    value = -0.5 * jnp.sum(slope * residual, dtype=sum_type)
+    by_amplitude = jnp.sum(slope * image, axis=(-1, -2))
+    slope = amplitude[:, None, None] * slope
+    right = (slope @ columns).reshape(stars * n, m)
+    by_kernel = rows.reshape(stars * n, m).T @ right
+    by_y = jnp.sum(row_slopes * (right @ kernel.T).reshape(stars, n, m), axis=(-1, -2))
+    by_x = jnp.sum(column_slopes * (jnp.swapaxes(slope, -1, -2) @ left), axis=(-1, -2))
+    return value, DataGradient(by_kernel, by_amplitude, by_x, by_y)
+
+
+def penalty(correction: Any, weight: Any, softness: Any, sum_type: Any) -> tuple[Any, Any]:
+    """Return the sum of ``sqrt((weight w)^2 + softness^2) - softness`` over starlet details w, and its gradient (m, m).
+
+    Parameters
+    ----------
+    correction : array (m, m)
+    weight : array (scales, m, m)
+    softness : float
+        0: the absolute value itself.
+    """
+    m = correction.shape[-1]
+    smooth = jnp.asarray(smoothing_matrices(m), correction.dtype)
+    stacked = smooth.reshape(-1, m)
+    coarse = (stacked @ correction).reshape(smooth.shape) @ jnp.swapaxes(smooth, -1, -2)
+    detail = jnp.concatenate([correction[None], coarse[:-1]]) - coarse
+    scaled = weight * detail
+    # Written without a difference of large numbers; the floor keeps the gradient of a softness of 0 finite.
+    root = jnp.sqrt(scaled**2 + softness**2 + 1e-30)
+    value = jnp.sum(scaled**2 / (root + softness), dtype=sum_type)
+    slope = weight * scaled / root
+    # Detail j is smoothing j - 1 minus smoothing j, so each smoothing meets the slopes on both of its sides.
+    sides = jnp.concatenate([slope[1:], jnp.zeros_like(slope[:1])]) - slope
+    return value, slope[0] + stacked.T @ (sides @ smooth).reshape(-1, m)
