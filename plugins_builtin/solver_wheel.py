@@ -1,4 +1,4 @@
-"""The plate solver "wheel": Astrometry.net's engine in the Python package ``astrometry``, and a folder of index files."""
+"""The plate solver "wheel": Astrometry.net's engine in the Python package ``astrometry``, and index files."""
 
 from __future__ import annotations
 
