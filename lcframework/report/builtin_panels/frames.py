@@ -1,0 +1,80 @@
+"""What became of every file, and what could not be used."""
+
+from __future__ import annotations
+
+import attrs
+from markupsafe import Markup
+
+from lcframework.project import Project
+from lcframework.report import html
+from lcframework.report.builtin_panels.shared import fates, file_name, frame_flags, group_name, number
+from lcframework.report.results import Results
+
+
+@attrs.frozen
+class Frames:
+    """A table of every file that was found."""
+
+    results: Results
+    title: str = "Every frame"
+
+    def render(self, project: Project) -> str:
+        """Return the panel."""
+        r = self.results
+        psf = {p.frame_id: p.chi2 for p in r.psfs}
+        coefficient = {c.frame_id: c.coefficient for c in r.coefficients}
+        rows = []
+        for fate in fates(project, r):
+            f = fate.frame
+            kind = "measured" if fate.state == "measured" else "out"
+            state = Markup('<span class="state-{}">{}</span>').format(kind, fate.state)
+            rows.append((
+                file_name(f), state, number(f.mjd, 5), group_name(f.instrument, f.band) if f.mjd else None,
+                number(f.exptime, 1), number(f.seeing_arcseconds, 2), number(f.sky_level_electron_per_second, 2),
+                number(psf.get(f.id or 0), 2), number(coefficient.get(f.id or 0), 4),
+                "; ".join(t for t in (fate.why, frame_flags(f.flags)) if t),
+            ))  # fmt: skip
+        columns = ("file", "state", "MJD", "instrument, band", "exposure s", "seeing ″", "sky e⁻/s", "PSF χ²",
+                   "coefficient", "comment")  # fmt: skip
+        return html.table(columns, rows, f"{len(rows)} files", numeric=(2, 4, 5, 6, 7, 8), sortable=True)
+
+
+@attrs.frozen
+class Unusable:
+    """Inputs that a stage could not use, with the reasons."""
+
+    results: Results
+    title: str = "What could not be used"
+
+    def render(self, project: Project) -> str:
+        """Return the panel."""
+        names = {f"frame:{i}": file_name(f) for i, f in self.results.frames.items()}
+        rows = []
+        for stage in project.stages:
+            for unit, product in sorted(self.results.ledger.of_stage(stage.name).items()):
+                if product.state == "unusable":
+                    what = names.get(":".join(unit.split(":")[:2]), unit)
+                    rows.append((what, stage.title, product.reason))
+        stars = sorted(
+            {
+                (s.name, row.comment)
+                for row in self.results.levels
+                if row.comment and (s := self.results.stars.get((row.combined_footprint_hash, row.gaia_id)))
+            }
+        )
+        rows += [(f"star {name}", "Normalization", why) for name, why in stars]
+        rows += self._stamps()
+        if not rows:
+            return html.paragraph("Every input could be used.")
+        return html.table(("input", "stage", "reason"), rows, "Unusable inputs and their reasons")
+
+    def _stamps(self) -> list[tuple[str, str, str]]:
+        """Return the stars whose stamps were set aside, with the number of frames."""
+        counts: dict[tuple[str, str], int] = {}
+        for row in self.results.stars_in_frames:
+            star = self.results.stars.get((row.combined_footprint_hash, row.gaia_id))
+            if star is not None and not row.usable:
+                why = "too much of its stamp is masked" if row.comment.endswith("is masked") else row.comment
+                counts[star.name, why] = counts.get((star.name, why), 0) + 1
+        order = sorted(counts.items(), key=lambda item: (len(item[0][0]), item[0]))
+        return [(f"star {name}", "Stamps", f"{why or 'not usable'}, in {n} frames") for (name, why), n in order]

@@ -1,0 +1,124 @@
+"""The first panel: the figures by which a light curve is believed, each beside what it should be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import attrs
+import numpy as np
+from markupsafe import Markup
+
+from lcframework.project import Project
+from lcframework.report import html
+from lcframework.report.builtin_panels.shared import Fate, fates, group_name, light_curves, number
+from lcframework.report.results import Results
+
+
+@attrs.frozen
+class Tile:
+    """One figure: what it is, its value, what to make of it."""
+
+    what: str
+    value: str
+    good: bool
+    more: str
+
+
+@attrs.frozen
+class Overview:
+    """Frames found, used and eliminated, and the figures of merit of each step."""
+
+    results: Results
+    title: str = "Can it be believed?"
+
+    def render(self, project: Project) -> str:
+        """Return the panel."""
+        found = fates(project, self.results)
+        tiles = [frames_tile(found), *self._tiles(project)]
+        items = Markup("").join(_tile(t) for t in tiles)
+        look = [t.what.lower() for t in tiles if not t.good]
+        if not light_curves(project):
+            verdict = "There is no light curve yet; the figures are of the steps that were done."
+        elif look:
+            verdict = f"Look closer at: {', '.join(look)}. The panels below show why."
+        else:
+            verdict = "Every figure is where it should be."
+        counts = Counter((f.state, f.why) for f in found if f.state != "measured")
+        reasons = Markup("")
+        if counts:
+            rows = [(state, why, str(n)) for (state, why), n in counts.most_common()]
+            reasons = html.table(
+                ("state", "why", "frames"), rows, "Frames that are not in the light curve", numeric=[2]
+            )
+        return html.paragraph(verdict) + Markup('<ul class="tiles">{}</ul>').format(items) + reasons
+
+    def _tiles(self, project: Project) -> Iterator[Tile]:
+        r = self.results
+        psf = np.array([p.chi2 for p in r.psfs if np.isfinite(p.chi2)])
+        if psf.size:
+            middle = float(np.median(psf))
+            yield Tile(
+                "PSF fits", f"χ² {middle:.2f}", 0.7 <= middle <= 1.3,
+                f"median of {psf.size} frames; {number(float(psf.min()), 2)} to {number(float(psf.max()), 2)}",
+            )  # fmt: skip
+        ratios, pulls, coefficients = [], [], []
+        for curves in r.comparison:
+            measured, expected, _ = curves.scatter()
+            ratios.append((measured / expected)[[not c for c in curves.comment]])
+            pulls.append(curves.pulls(intrinsic=False).ravel())
+            coefficients.append(curves.coefficient_error / curves.coefficient)
+        ratio, pull, error = (_finite(values) for values in (ratios, pulls, coefficients))
+        if ratio.size:
+            middle = float(np.median(ratio))
+            yield Tile(
+                "Comparison stars", f"{middle:.2f} × noise", middle < 1.5,
+                f"median scatter of {ratio.size} stars over what photon and read noise allow",
+            )  # fmt: skip
+        if pull.size > 1:
+            width = float(np.std(pull))
+            yield Tile(
+                "Pulls of star fluxes", f"σ = {width:.2f}", 0.8 <= width <= 1.3,
+                f"of {pull.size} fluxes, in units of their stated errors; 1 if those are right",
+            )  # fmt: skip
+        if error.size:
+            middle = float(np.median(error))
+            yield Tile(
+                "Normalization", f"± {1000 * middle:.1f} ppt", middle < 0.02,
+                f"median error of the coefficients of {error.size} frames",
+            )  # fmt: skip
+        for z in r.zeropoints:
+            where = group_name(z.instrument, z.band)
+            value = f"{z.zeropoint:.3f} ± {z.zeropoint_uncertainty:.3f}"
+            more = f"{where}: {z.stars} stars of {z.catalog}, {z.catalog_band} ({z.system})"
+            yield Tile("Zero point", value, z.zeropoint_uncertainty < 0.05 and z.stars >= 3, more)
+        for roi, curve in light_curves(project).items():
+            chi2 = np.asarray(curve["reduced_chi2"], float)
+            flagged = int(np.count_nonzero(np.asarray(curve["flags"])))
+            middle = float(np.nanmedian(chi2))
+            yield Tile(
+                f"Model of {roi}", f"χ² {middle:.2f}", 0.7 <= middle <= 1.3 and flagged <= len(curve) / 4,
+                f"median of {len(curve)} epochs; {flagged} carry a flag",
+            )  # fmt: skip
+
+
+def frames_tile(found: list[Fate]) -> Tile:
+    """Return how many files made it into a light curve."""
+    states = Counter(f.state for f in found)
+    measured = states.pop("measured", 0)
+    rest = ", ".join(f"{n} {state}" for state, n in states.most_common())
+    enough = bool(found) and measured >= 0.8 * len(found)
+    return Tile("Frames", f"{measured} of {len(found)}", enough, "in the light curve" + (f"; {rest}" if rest else ""))
+
+
+def _finite(values: list) -> np.ndarray:  # type: ignore[type-arg]
+    joined = np.concatenate(values) if values else np.zeros(0)
+    return joined[np.isfinite(joined)]
+
+
+def _tile(tile: Tile) -> Markup:
+    verdict = "as it should be" if tile.good else "look closer"
+    return Markup(
+        '<li class="{}"><span class="what">{}</span><span class="value">{}</span>'
+        '<span class="more">{}. <span class="verdict">{}</span></span></li>'
+    ).format("good" if tile.good else "look", tile.what, tile.value, tile.more, verdict.capitalize())

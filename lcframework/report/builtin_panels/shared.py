@@ -1,0 +1,132 @@
+"""What several panels need: names and colours of groups, hover texts, the light curves, the fate of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+import numpy as np
+from astropy.time import Time
+from astropy.timeseries import TimeSeries
+
+from lcframework.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
+from lcframework.database import Frame
+from lcframework.project import Project
+from lcframework.report.html import number
+from lcframework.report.plots.jobs import fits
+from lcframework.report.plots.style import group_name
+from lcframework.report.results import Results
+from lcframework.selection import keep
+from lcframework.types import EpochFlag, FrameFlag, LcfError
+
+__all__ = ["group_name", "number"]
+
+
+def series_of(results: Results) -> dict[tuple[str, str], int]:
+    """Return the colour of each instrument and band, the same in all charts."""
+    found = sorted({(f.instrument, f.band) for f in results.frames.values() if f.mjd is not None})
+    return {group: i for i, group in enumerate(found)}
+
+
+def file_name(frame: Frame) -> str:
+    """Return the raw file's name."""
+    return Path(frame.original_image_path).name
+
+
+def describe(frame: Frame, *more: str) -> str:
+    """Return a frame's hover text: its name, group, time and seeing, and further lines."""
+    lines = [f"<b>{frame.key}</b>", group_name(frame.instrument, frame.band)]
+    if frame.mjd is not None:
+        lines.append(f"{Time(frame.mjd, format='mjd').iso[:16]}   MJD {frame.mjd:.5f}")
+    if frame.seeing_arcseconds is not None:
+        lines.append(f"seeing {frame.seeing_arcseconds:.2f}″")
+    return "<br>".join([*lines, *(m for m in more if m)])
+
+
+def epoch_flags(bits: int) -> str:
+    """Return what an epoch's flags say."""
+    return ", ".join(f.name.lower().replace("_", " ") for f in EpochFlag if bits & f.value and f.name)
+
+
+def frame_flags(bits: int) -> str:
+    """Return what a frame's flags say."""
+    return ", ".join(f.name.lower().replace("_", " ") for f in FrameFlag if bits & f.value and f.name)
+
+
+def light_curves(project: Project) -> dict[str, TimeSeries]:
+    """Return the light curves that there are, by region."""
+    out = {}
+    for roi in project.config.roi:
+        try:
+            out[roi] = project.light_curve(roi)
+        except LcfError:
+            continue
+    return out
+
+
+def read_fits(
+    project: Project, results: Results, roi: str | None = None
+) -> Iterable[tuple[str, PreparedEpochs, FitFile]]:
+    """Yield region, cutouts and fit of each region, instrument and band."""
+    for name, _, _, cutouts, fit, _ in fits(project, results):
+        if roi in (None, name):
+            yield name, read_cutouts(project.workdir / cutouts), read_fit(project.workdir / fit)
+
+
+@attrs.frozen
+class Fate:
+    """What became of a file: a word, and why."""
+
+    frame: Frame
+    state: str
+    why: str
+
+
+def fates(project: Project, results: Results) -> list[Fate]:
+    """Return what became of every file that was found, in the order of time; those without a time last."""
+    in_curve = {int(i) for curve in light_curves(project).values() for i in curve["frame_id"]}
+    left_out = _left_out(project, results)
+    out = []
+    for frame in results.frames.values():
+        status = Project._frame_status(frame, results.ledger)
+        if frame.id in in_curve and status.state in ("used", "left out later"):
+            out.append(Fate(frame, "measured", status.comment))
+        elif status.state == "used":
+            out.append(Fate(frame, "not in the light curve", left_out.get(frame.id or 0, "")))
+        else:
+            out.append(Fate(frame, status.state, status.comment))
+    return sorted(out, key=lambda f: (f.frame.mjd is None, f.frame.mjd or 0.0, f.frame.id or 0))
+
+
+def _left_out(project: Project, results: Results) -> dict[int, str]:
+    """Return why frames that are used have no epoch, where a selection says so."""
+    coefficients = {c.frame_id: c for c in results.coefficients}
+    psfs = {p.frame_id: p for p in results.psfs}
+    reasons: dict[int, str] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for frame in results.used():
+        groups.setdefault((frame.instrument, frame.band), []).append(frame.id or 0)
+    for (instrument, _), ids in groups.items():
+        config = project.setup.config_for(instrument)
+        chi2 = np.array([psfs[i].chi2 if i in psfs else np.nan for i in ids])
+        good = keep(chi2, config.photometry.psf_chi2)
+        for i, passes in zip(ids, good, strict=True):
+            if i not in psfs:
+                reasons[i] = "it has no PSF"
+            elif not passes:
+                reasons[i] = f"its PSF's χ² of {psfs[i].chi2:.2f} is outside [photometry] psf_chi2"
+            elif i not in coefficients:
+                reasons[i] = "it has no normalization coefficient"
+            else:
+                cuts = (
+                    (results.frames[i], config.roi_cutouts.frames),
+                    (coefficients[i], config.roi_cutouts.normalization),
+                )
+                for row, limits in cuts:
+                    for column, (low, high) in limits.items():
+                        value = getattr(row, column)
+                        if value is None or not low <= value <= high:
+                            shown = "unknown" if value is None else f"{value:.4g}"
+                            reasons[i] = f"its {column}, {shown}, is outside [roi_cutouts] {low:g} to {high:g}"
+    return reasons

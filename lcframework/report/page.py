@@ -1,0 +1,121 @@
+"""Writes the report: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+import jinja2
+from markupsafe import Markup
+
+from lcframework import __version__
+from lcframework.project import Project
+from lcframework.report import html
+from lcframework.report.panels import Panel, builtin_panels
+from lcframework.report.results import read_results
+from lcframework.store import atomic
+
+log = logging.getLogger(__name__)
+
+FOLDER = "report"
+FILE = "index.html"
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@attrs.frozen
+class Section:
+    """A rendered panel."""
+
+    id: str
+    title: str
+    content: Markup
+
+
+def write_report(project: Project) -> Path:
+    """Write ``workdir/report/index.html``.
+
+    Built-in panels come first, then those of plugins. A panel that fails is a note in the page; the others stand.
+
+    Parameters
+    ----------
+    project : Project
+        What to report on; only its database and products are read.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    LcfError
+        Where no run has made a database yet.
+    """
+    results = read_results(project)
+    panels: list[Any] = [*builtin_panels(results), *_plugins_panels(project)]
+    sections: list[Section] = []
+    for panel in panels:
+        section = _render(panel, project, len(sections))
+        if section is not None:
+            sections.append(section)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=_strict())
+    text = environment.get_template("report.html").render(
+        name=project.config.project.name,
+        regions=", ".join(project.config.roi),
+        sections=sections,
+        version=__version__,
+        written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        plotly=_plotly(),
+    )
+    path = project.workdir / FOLDER / FILE
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def _strict() -> type[jinja2.Undefined]:
+    return jinja2.StrictUndefined
+
+
+def _plotly() -> Markup:
+    """Return plotly.js, fit to stand inside a page's script."""
+    from plotly.offline import get_plotlyjs
+
+    return Markup(re.sub(r"</(?=script)", r"<\\/", get_plotlyjs(), flags=re.IGNORECASE))
+
+
+def _plugins_panels(project: Project) -> list[Any]:
+    made: list[Any] = []
+    for offer in project.plugins.offers("lcf_report_panels"):
+        try:
+            made.append(offer.cls())
+        except Exception as error:
+            made.append(_Broken(offer.name, f"{offer.plugin} ({offer.origin}): {type(error).__name__}: {error}"))
+    return made
+
+
+@attrs.frozen
+class _Broken:
+    """Stands for a plugin's panel that can't be made."""
+
+    title: str
+    why: str
+
+    def render(self, project: Project) -> str:
+        return html.note(f"This panel can't be made: {self.why}", "problem")
+
+
+def _render(panel: Panel, project: Project, index: int) -> Section | None:
+    title = str(getattr(panel, "title", type(panel).__name__))
+    try:
+        content = str(panel.render(project))
+    except Exception as error:  # one panel's fault must not take the report with it
+        log.warning("the panel %s failed", title, exc_info=True)
+        content = str(html.note(f"This panel failed: {type(error).__name__}: {error}", "problem"))
+    return Section(f"section-{index + 1}", title, Markup(content)) if content else None

@@ -1,0 +1,42 @@
+"""What a panel of the report is, and those that are built in.
+
+A plugin adds panels through the hook ``lcf_report_panels``: classes without obligatory arguments that have what
+:class:`Panel` asks for. :mod:`lcframework.report.html` and :mod:`lcframework.report.charts` help to write them.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from lcframework.project import Project
+from lcframework.report.results import Results
+
+
+@runtime_checkable
+class Panel(Protocol):
+    """One section of the report."""
+
+    title: str
+
+    def render(self, project: Project) -> str:
+        """Return the section's contents, a fragment of HTML; empty: the section is left out."""
+
+
+def builtin_panels(results: Results) -> list[Panel]:
+    """Return the built-in panels in their order."""
+    from lcframework.report import builtin_panels as b
+
+    return [
+        b.Overview(results),
+        b.LightCurves(results),
+        b.ComparisonScatter(results),
+        b.Transparency(results),
+        b.Conditions(results),
+        b.FitQuality(results),
+        b.ZeroPoints(results),
+        b.Registrations(results),
+        b.RoiModels(results),
+        b.Frames(results),
+        b.Unusable(results),
+        b.HowItWasMade(results),
+    ]

@@ -1,0 +1,137 @@
+"""Draws what is missing or out of date, in worker processes where that pays."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from lcframework.project import Project
+from lcframework.report.plots.jobs import KINDS, Job, jobs
+from lcframework.report.plots.style import save
+from lcframework.report.results import Results, read_results
+from lcframework.store import atomic
+from lcframework.types import LcfError
+
+log = logging.getLogger(__name__)
+
+FOLDER = "plots"
+INDEX = "index.json"
+#: A spawned worker takes as long to start as this many plots take to draw.
+_WORTH_WORKERS = 24
+
+Drawn = tuple[list[str], str]  # plots, and what went wrong with the rest
+
+
+def draw(
+    project: Project,
+    workers: int = 0,
+    kinds: Iterable[str] | None = None,
+    only_missing: bool = True,
+    results: Results | None = None,
+) -> list[Path]:
+    """Draw a project's diagnostic plots into ``workdir/plots/``.
+
+    Plots of frames and stars that are no longer in use are removed.
+
+    Parameters
+    ----------
+    project : Project
+        Whose plots.
+    workers : int
+        Processes; 0: one per core. Few plots are drawn in this process.
+    kinds : iterable of str, optional
+        Some of :data:`~lcframework.report.plots.KINDS`; all where not given.
+    only_missing : bool
+        Leave alone the plots whose products have not changed.
+    results : Results, optional
+        The database's contents, where they are at hand.
+
+    Returns
+    -------
+    list of Path
+        What was drawn. A plot that can't be drawn is logged, and the others go on.
+
+    Raises
+    ------
+    LcfError
+        Where a kind is unknown, or there is no database yet.
+    """
+    wanted = list(KINDS if kinds is None else kinds)
+    unknown = [k for k in wanted if k not in KINDS]
+    if unknown:
+        raise LcfError(f"there is no kind of plot {', '.join(unknown)}; kinds: {', '.join(KINDS)}")
+    results = results or read_results(project)
+    found = jobs(project, results, wanted)
+    folder = project.workdir / FOLDER
+    index = read_index(folder)
+    _remove_others(folder, index, found, wanted)
+    todo = [j for j in found if not only_missing or not _current(folder, index, j)]
+    drawn: list[Path] = []
+    for job, (paths, problem) in zip(todo, _render_all(project.workdir, todo, workers), strict=True):
+        if problem:
+            log.warning("the plot %s can't be drawn: %s", job.paths[len(paths)], problem)
+        index.update({path: {"kind": job.kind, "fingerprint": job.fingerprint} for path in paths})
+        drawn += [folder / path for path in paths]
+    if todo or not (folder / INDEX).exists():
+        _write_index(folder, index)
+    return drawn
+
+
+def read_index(folder: Path) -> dict[str, dict[str, str]]:
+    """Return what is known of the plots that are there; nothing where the index is missing or damaged."""
+    try:
+        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write_index(folder: Path, index: dict[str, dict[str, str]]) -> None:
+    with atomic(folder / INDEX) as temporary:
+        temporary.write_text(json.dumps(dict(sorted(index.items())), indent=1) + "\n", encoding="utf-8")
+
+
+def _current(folder: Path, index: dict[str, dict[str, str]], job: Job) -> bool:
+    return all(
+        index.get(path, {}).get("fingerprint") == job.fingerprint and (folder / path).exists() for path in job.paths
+    )
+
+
+def _remove_others(folder: Path, index: dict[str, dict[str, str]], found: list[Job], kinds: list[str]) -> None:
+    keep = {path for job in found for path in job.paths}
+    stale = [path for path, entry in index.items() if entry.get("kind") in kinds and path not in keep]
+    for path in stale:
+        del index[path]
+        target = (folder / path).resolve()
+        if target.is_relative_to(folder.resolve()):
+            target.unlink(missing_ok=True)
+    if stale:
+        _write_index(folder, index)
+
+
+def _render_all(workdir: Path, todo: list[Job], workers: int) -> Iterator[Drawn]:
+    count = min(workers or os.cpu_count() or 1, max(1, len(todo) // 4))
+    if count == 1 or sum(len(j.paths) for j in todo) < _WORTH_WORKERS:
+        for job in todo:
+            yield render(workdir, job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        yield from pool.map(render, [workdir] * len(todo), todo)
+
+
+def render(workdir: Path, job: Job) -> Drawn:
+    """Draw one job's plots and save them."""
+    done: list[str] = []
+    try:
+        for path, made in zip(job.paths, job.figures(workdir, job.payload), strict=True):
+            save(made, workdir / FOLDER / path)
+            done.append(path)
+    except Exception as error:  # a diagnostic must not stop what it diagnoses
+        return done, f"{type(error).__name__}: {error}"
+    return done, ""

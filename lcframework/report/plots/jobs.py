@@ -1,0 +1,239 @@
+"""Which plots a project has, from what each is made, and what draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from matplotlib.figure import Figure
+
+from lcframework.cutout_files import FOLDER, slug, stem
+from lcframework.database import Frame
+from lcframework.geometry import to_plane
+from lcframework.project import Project
+from lcframework.provenance import digest
+from lcframework.report.comparison import ComparisonStars
+from lcframework.report.plots import (
+    footprints,
+    frame_sources,
+    light_curve,
+    normalization,
+    psf,
+    roi_model,
+    star_photometry,
+)
+from lcframework.report.plots.style import group_name
+from lcframework.report.results import Results
+
+#: Raised when plots change their looks, so that those there are drawn again.
+PLOTS_VERSION = 1
+_IMPORT = "read_convert_skysub_character_catalog"
+
+Draw = Callable[[Path, Any], Iterator[Figure]]
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """Plots that are drawn together: their files below ``plots/``, in the order in which `figures` yields them."""
+
+    kind: str
+    paths: tuple[str, ...]
+    fingerprint: str
+    figures: Draw
+    payload: Any
+
+
+def _fingerprint(*parts: Any) -> str:
+    return digest([PLOTS_VERSION, *parts])
+
+
+def source_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """One plot an imported frame."""
+    tokens = results.ledger.tokens(_IMPORT)
+    rois: dict[int, list[tuple[str, float, float]]] = {}
+    for row in results.rois:
+        if row.roi_in_footprint and row.x is not None and row.y is not None:
+            rois.setdefault(row.frame_id, []).append((row.roi, round(row.x, 2), round(row.y, 2)))
+    for frame in results.frames.values():
+        token = tokens.get(f"frame:{frame.id}")
+        if token is None or frame.eliminated or not frame.image_relpath or not frame.sources_relpath:
+            continue
+        here = tuple(sorted(rois.get(frame.id or 0, [])))
+        size = project.setup.config_for(frame.instrument).stamps.roi_size
+        payload = frame_sources.Payload(
+            frame_title(frame), frame.image_relpath, frame.sources_relpath,
+            frame.background_rms_electron_per_second or 1.0, here, size,
+        )  # fmt: skip
+        mark = _fingerprint(token, payload.title, here, size)
+        yield Job("sources", (f"sources/{frame.key}.jpg",), mark, frame_sources.figures, payload)
+
+
+def frame_title(frame: Frame) -> str:
+    """Return a frame's name, seeing and sky."""
+    parts = [frame.key]
+    if frame.seeing_arcseconds is not None:
+        parts.append(f"seeing {frame.seeing_arcseconds:.2f}″")
+    elif frame.seeing_pixels is not None:
+        parts.append(f"seeing {frame.seeing_pixels:.1f} pixels")
+    if frame.sky_level_electron_per_second is not None:
+        parts.append(f"sky {frame.sky_level_electron_per_second:.3g} e⁻/s")
+    return "   ".join(parts)
+
+
+def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """Two plots a project: without and with the reference stars."""
+    frames = [f for f in results.used() if f.id in results.footprints]
+    regions = project.config.roi
+    if not frames or not regions:
+        return
+    origin = next(iter(regions.values()))
+
+    def plane(vertices: Iterable[Any]) -> Any:
+        sky = np.array(list(vertices), float).reshape(-1, 2)
+        return np.stack(to_plane(sky[:, 0], sky[:, 1], origin.ra, origin.dec), axis=1) / 60.0
+
+    common = next((f.common for f in results.fields if f.common), [])
+    disks = tuple(
+        (*plane([(f.ra, f.dec)])[0].tolist(), f.radius * 60.0) for f in results.fields if f.strategy == "roi_disk"
+    )
+    rois = tuple((n, *plane([(r.ra, r.dec)])[0].tolist()) for n, r in regions.items())
+    outlines = tuple(plane(results.footprints[f.id or 0].polygon) for f in frames)
+    bare = footprints.Payload(outlines, plane(common), rois, disks)  # type: ignore[arg-type]
+    polygons = [results.footprints[f.id or 0].polygon for f in frames]
+    mark = _fingerprint(polygons, common, disks, rois)
+    yield Job("footprints", ("footprints.jpg",), mark, footprints.figures, bare)
+    if results.stars:
+        measured = {(r.combined_footprint_hash, r.gaia_id) for r in results.fluxes}
+        unique = {s.gaia_id: (key, s) for key, s in results.stars.items()}
+        rows = sorted(unique.values(), key=lambda pair: (len(pair[1].name), pair[1].name, pair[1].gaia_id))
+        stars = footprints.Stars(
+            plane([(s.ra, s.dec) for _, s in rows]),
+            np.array([s.magnitude for _, s in rows]),
+            tuple(s.name for _, s in rows),
+            tuple(key in measured for key, _ in rows),
+        )
+        mark = _fingerprint(mark, [[s.gaia_id, s.name, s.ra, s.dec, key in measured] for key, s in rows])
+        path = ("footprints_with_gaia_stars.jpg",)
+        yield Job("footprints", path, mark, footprints.figures, attrs.evolve(bare, stars=stars))
+
+
+def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """One plot a PSF."""
+    stamped, modelled = results.ledger.of_stage("stamp_extraction"), results.ledger.tokens("psf_modeling")
+    for row in results.psfs:
+        frame = results.frames.get(row.frame_id)
+        stamps = stamped.get(f"frame:{row.frame_id}")
+        token = modelled.get(f"frame:{row.frame_id}:{row.combined_footprint_hash}")
+        if frame is None or frame.eliminated or stamps is None or stamps.state != "made" or token is None:
+            continue
+        names = {s.gaia_id: s.name for (field, _), s in results.stars.items() if field == row.combined_footprint_hash}
+        title = f"PSF of {frame_title(frame)}   χ² {row.chi2:.2f}   {row.status}"
+        payload = psf.Payload(title, stamps.path, row.path, names)
+        letters = {k: v for k, v in names.items() if v in row.stars.split(",")}
+        path = (f"PSFs/{frame.key}_{row.psf_ref}.jpg",)
+        yield Job("psf", path, _fingerprint(token, title, letters), psf.figures, payload)
+
+
+def star_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """One job a field, instrument and band, with a plot a star: each file is read once."""
+    stamped = results.ledger.of_stage("stamp_extraction")
+    psfs = {(r.frame_id, r.combined_footprint_hash): r.path for r in results.psfs}
+    for curves in results.comparison:
+        rows = {i: {} for i in curves.frame_ids}  # type: dict[int, dict[str, star_photometry.Measured]]
+        for r in results.fluxes:
+            if r.combined_footprint_hash == curves.field and r.frame_id in rows and r.gaia_id in curves.star_ids:
+                rows[r.frame_id][r.gaia_id] = star_photometry.Measured(r.flux, r.x, r.y, r.background, r.chi2)
+        frames = tuple(
+            star_photometry.FrameFluxes(stamped[f"frame:{i}"].path, psfs[i, curves.field], stars)
+            for i, stars in rows.items()
+            if stars and (i, curves.field) in psfs and f"frame:{i}" in stamped
+        )
+        tool = project.setup.tool("psf", curves.instrument)
+        if not frames or tool is None:
+            continue
+        where = group_name(curves.instrument, curves.band)
+        order = _by_letter(curves)
+        stars = tuple((curves.star_ids[j], f"Star {curves.names[j]}   {where}") for j in order)
+        base = group_stem(results, curves)
+        paths = tuple(f"star_photometry/{base}_{curves.names[j]}.jpg" for j in order)
+        values = [[f.stamps, f.psf, {k: attrs.astuple(v) for k, v in f.stars.items()}] for f in frames]
+        payload = star_photometry.Payload(frames, stars, tool.instance)
+        yield Job("star_photometry", paths, _fingerprint(values, stars), star_photometry.figures, payload)
+
+
+def _by_letter(curves: ComparisonStars) -> list[int]:
+    return sorted(range(len(curves.names)), key=lambda j: (len(curves.names[j]), curves.names[j]))
+
+
+def group_stem(results: Results, curves: ComparisonStars) -> str:
+    """Return what a group's files are called; the field is named where there are several."""
+    name = f"{slug(curves.instrument)}_{slug(curves.band)}"
+    return name if len(results.fields) == 1 else f"{name}_{curves.field[:8]}"
+
+
+def normalization_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """One plot a field, instrument and band."""
+    for curves in results.comparison:
+        order = _by_letter(curves)
+        if not order:
+            continue
+        payload = normalization.Payload(
+            f"Normalization   {group_name(curves.instrument, curves.band)}", curves.coefficient,
+            curves.coefficient_error, tuple(curves.names[j] for j in order), curves.normalised[:, order],
+            curves.error[:, order], curves.selected[:, order],
+        )  # fmt: skip
+        values = (payload.coefficient, payload.flux, payload.error, payload.selected)
+        arrays = [np.round(np.asarray(a, float), 7).tolist() for a in values]
+        mark = _fingerprint(payload.title, payload.names, arrays)
+        path = (f"normalization/{group_stem(results, curves)}.jpg",)
+        yield Job("normalization", path, mark, normalization.figures, payload)
+
+
+def fits(project: Project, results: Results) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Yield each region's fits: roi, instrument, band, the cutouts' and the fit's path, and the fit's token."""
+    prepared = results.ledger.of_stage("prepare_calibrated_cutouts")
+    for key, product in sorted(results.ledger.of_stage("model_calibrated_cutouts").items()):
+        if key.startswith("fit:") and product.state == "made":
+            roi, instrument, band = key.removeprefix("fit:").split(":", 2)
+            cutouts = prepared.get(f"{roi}:{instrument}:{band}")
+            if roi in project.config.roi and cutouts is not None and cutouts.state == "made":
+                yield roi, instrument, band, cutouts.path, product.path, product.token
+
+
+def roi_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """One plot a region, instrument and band."""
+    for roi, instrument, band, cutouts, fit, token in fits(project, results):
+        title = f"{roi}   {group_name(instrument, band)}"
+        payload = roi_model.Payload(title, cutouts, fit)
+        yield Job("roi", (f"ROI/{stem(roi, instrument, band)}.jpg",), _fingerprint(token), roi_model.figures, payload)
+
+
+def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """One plot a region."""
+    for roi in project.config.roi:
+        product = results.ledger.product("model_calibrated_cutouts", f"light_curve:{roi}")
+        if product is not None and product.state == "made":
+            payload = light_curve.Payload(roi, f"{FOLDER}/{roi}_photometry_per_epoch.ecsv")
+            path = (f"light_curves/{roi}.png",)
+            yield Job("light_curves", path, _fingerprint(product.token), light_curve.figures, payload)
+
+
+_JOBS = {
+    "sources": source_jobs,
+    "footprints": footprint_jobs,
+    "psf": psf_jobs,
+    "star_photometry": star_jobs,
+    "normalization": normalization_jobs,
+    "roi": roi_jobs,
+    "light_curves": light_curve_jobs,
+}
+#: Kinds of plots, in the order of the stages that they show.
+KINDS: tuple[str, ...] = tuple(_JOBS)
+
+
+def jobs(project: Project, results: Results, kinds: Iterable[str]) -> list[Job]:
+    """Return the jobs of some kinds."""
+    return [job for kind in KINDS if kind in set(kinds) for job in _JOBS[kind](project, results)]

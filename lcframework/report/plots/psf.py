@@ -1,0 +1,120 @@
+"""``plots/PSFs/<name>_<ref>.jpg``: the stars of a frame's PSF, their noise maps and residuals, the loss, the PSF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lcframework.report.plots import style
+from lcframework.report.plots.mosaic import diverging, intensity, linear, mosaic
+from lcframework.store import read_stamps
+from lcframework.types import Bools, Floats
+
+_LIMIT = 5.0  # sigma at the ends of the residuals' colours
+_PER_BLOCK = 12
+
+
+@attrs.frozen
+class Payload:
+    """Which PSF, and what its title says."""
+
+    title: str
+    stamps: str
+    psf: str
+    names: Mapping[str, str]  # letters by gaia_id
+
+
+@attrs.frozen(eq=False)
+class Fitted:
+    """A PSF fit: its stars' stamps, and what it made of them."""
+
+    names: list[str]
+    data: Floats  # (n, ny, nx)
+    noise: Floats
+    mask: Bools  # (n, ny, nx) before the fit, and outliers found in it
+    residuals: Floats  # data - model
+    star_chi2: Floats  # (n,)
+    loss: Floats
+    full: Floats  # (m, m)
+    subsampling: int
+
+
+def draw(fitted: Fitted, title: str) -> Figure:
+    """Return the figure: three rows a block of stars, and the loss and the PSF beside them."""
+    n = len(fitted.data)
+    columns = min(n, _PER_BLOCK)
+    blocks = -(-n // _PER_BLOCK)
+    cell = 0.86
+    width, height = cell * columns, 3 * cell * blocks + 0.24 * (blocks - 1)
+    side = 1.45
+    tall = max(height, 2.55)
+    made = style.figure(width + side + 1.75, tall + 0.62, title)
+    for block in range(blocks):
+        bottom = 0.12 + tall - 3 * cell * (block + 1) - 0.24 * block
+        ax = style.image_axes(made, 0.75, bottom, width, 3 * cell)
+        _stars(ax, fitted, range(block * _PER_BLOCK, min(n, (block + 1) * _PER_BLOCK)), columns)
+    left = 0.75 + width + 0.55
+    style.convergence(style.axes(made, left, 0.12 + tall - 0.72, side, 0.72), fitted.loss)
+    psf = style.image_axes(made, left, 0.12, 1.3, 1.3)
+    psf.imshow(intensity(fitted.full, float(fitted.full.max()) * 1e-3), origin="lower", interpolation="nearest")
+    psf.set_title(f"PSF, {fitted.subsampling} x {fitted.subsampling} per pixel", loc="left", pad=3)
+    return made
+
+
+def _stars(ax: Axes, fitted: Fitted, which: range, columns: int) -> None:
+    rows: list[list[Floats]] = [[], [], []]
+    for i in which:
+        hidden = fitted.mask[i]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sigma = fitted.residuals[i] / fitted.noise[i]
+        rows[0].append(intensity(fitted.data[i], float(np.median(fitted.noise[i])), hidden))
+        rows[1].append(linear(fitted.noise[i]))
+        rows[2].append(diverging(sigma, _LIMIT, hidden))
+    blank = np.full_like(rows[0][0], 255)
+    for row in rows:
+        row += [blank] * (columns - len(row))
+    tiles = mosaic(rows)
+    ax.imshow(tiles.image, interpolation="nearest", aspect="auto")
+    for j, i in enumerate(which):
+        ax.text(
+            tiles.column(j), -1.5, f"{fitted.names[i]}  {fitted.star_chi2[i]:.2f}", ha="center", va="bottom", size=7.5
+        )
+    for i, label in enumerate(("data", "noise", f"residual\n± {_LIMIT:.0f} σ")):
+        ax.text(-2.5, tiles.row(i), label, ha="right", va="center", size=7.5)
+
+
+def read_fitted(workdir: Path, payload: Payload) -> Fitted:
+    """Read a PSF's file and its stars' stamps."""
+    with h5py.File(workdir / payload.psf, "r") as file:
+        ids = [s.decode() for s in file["fit/stars"][()]]
+        residuals, outliers = file["fit/residuals"][()], file["fit/outliers"][()]
+        star_chi2, loss = file["fit/star_chi2"][()], file["fit/loss_history"][()]
+        full, factor = file["full_psf"][()], int(file["subsampling_factor"][()])
+    found = read_stamps(workdir / payload.stamps, ids)
+    n = len(ids)
+    stamps = [found[i] for i in ids]
+    mask = np.stack([s.mask > 0 for s in stamps])
+    if outliers.shape[1:] == mask.shape[1:]:
+        mask |= outliers[:n]
+    return Fitted(
+        names=[payload.names.get(i, i) for i in ids],
+        data=np.stack([s.data for s in stamps]),
+        noise=np.stack([s.noise for s in stamps]),
+        mask=mask,
+        residuals=residuals[:n] if len(residuals) else np.full(mask.shape, np.nan),
+        star_chi2=star_chi2[:n] if len(star_chi2) else np.full(n, np.nan),
+        loss=loss,
+        full=full,
+        subsampling=factor,
+    )
+
+
+def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
+    """Read a PSF and draw it."""
+    yield draw(read_fitted(workdir, payload), payload.title)

@@ -1,0 +1,167 @@
+"""``plots/star_photometry/<group>_<star>.jpg``: a star's mean stamp, its stacked residuals, its chi2 in all frames.
+
+Models are not stored: they are made again from the PSF and the fluxes. A shared starlet background, where the
+photometry fits one, therefore stays in the residuals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lcframework.report.plots import style
+from lcframework.report.plots.mosaic import diverging, intensity
+from lcframework.store import Stamp, read_psf, read_stamps
+from lcframework.types import Floats
+
+_LIMIT = 5.0  # sigma
+_FWHM_PER_SIGMA = 2.3548200450309493
+
+
+@attrs.frozen
+class Measured:
+    """A star's measurement in a frame."""
+
+    flux: float
+    x: float  # pixels of the frame
+    y: float
+    background: float
+    chi2: float
+
+
+@attrs.frozen
+class FrameFluxes:
+    """One frame's files, and the measurements of its stars by gaia_id."""
+
+    stamps: str
+    psf: str
+    stars: Mapping[str, Measured]
+
+
+@attrs.frozen
+class Payload:
+    """The frames of one field, instrument and band; `stars` are (gaia_id, title), one plot each."""
+
+    frames: tuple[FrameFluxes, ...]
+    stars: tuple[tuple[str, str], ...]
+    model: Any  # the PSF plugin
+
+
+@attrs.define(eq=False)
+class Stack:
+    """Sums over a star's stamps."""
+
+    data: Floats
+    residual: Floats
+    variance: Floats
+    count: Floats
+    chi2: list[float]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Stack:
+        """Return sums over nothing."""
+        return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape), [])
+
+    def add(self, stamp: Stamp, model: Floats, chi2: float) -> None:
+        """Add one epoch."""
+        good = (stamp.mask == 0) & np.isfinite(model)
+        self.data += np.where(good, stamp.data, 0.0)
+        self.residual += np.where(good, stamp.data - model, 0.0)
+        self.variance += np.where(good, stamp.noise**2, 0.0)
+        self.count += good
+        self.chi2.append(chi2)
+
+
+def draw(stack: Stack, title: str) -> Figure:
+    """Return the figure."""
+    side = 1.65
+    made = style.figure(4 * side + 1.95, side + 0.72, title)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean, residual = stack.data / stack.count, stack.residual / stack.count
+        sigma, noise = stack.residual / np.sqrt(stack.variance), np.sqrt(stack.variance) / stack.count
+    typical = float(np.nanmedian(noise)) if np.isfinite(noise).any() else 1.0
+    span = float(np.nanmax(np.abs(residual))) if np.isfinite(residual).any() else 1.0
+    images = (
+        (intensity(mean, typical), "mean"),
+        (diverging(residual, span), f"residual, ± {span:.2g} e⁻/s"),
+        (diverging(sigma, _LIMIT), f"residual, ± {_LIMIT:.0f} σ"),
+    )
+    for i, (image, label) in enumerate(images):
+        ax = style.image_axes(made, 0.1 + i * (side + 0.12), 0.15, side, side)
+        ax.imshow(image, origin="lower", interpolation="nearest")
+        ax.set_title(label, pad=3)
+    ax = style.axes(made, 3 * (side + 0.12) + 0.65, 0.48, side + 0.7, side - 0.33)
+    chi2 = np.array(stack.chi2)[np.isfinite(stack.chi2)]
+    if chi2.size:
+        top = max(2.0, float(np.quantile(chi2, 0.98)) * 1.15)
+        ax.hist(np.minimum(chi2, top), bins=30, range=(0, top), color=style.COLOURS[0])
+        ax.axvline(1.0, color=style.COLOURS[1], lw=1.0)
+        ax.set_title(f"reduced χ², {chi2.size} frames, median {np.median(chi2):.2f}", pad=3)
+    ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.set_ylabel("frames", labelpad=2)
+    return made
+
+
+def render(kernel: Floats, xy: Floats, shape: tuple[int, ...], subsampling: int, target_fwhm: float) -> Floats:
+    """Return the image of a unit point source.
+
+    Parameters
+    ----------
+    kernel : (m, m) array
+        A narrow PSF on small pixels.
+    xy : (2,) array
+        The source's place from the stamp's centre, pixels.
+    shape : (ny, nx)
+        Of the stamp.
+    subsampling : int
+        Small pixels across a pixel.
+    target_fwhm : float
+        Of the Gaussian that widens the kernel, small pixels; 0: the kernel is a full PSF.
+    """
+    operators = [_operator(float(xy[a]), shape[1 - a], kernel.shape[1 - a], subsampling, target_fwhm) for a in (0, 1)]
+    return np.asarray(operators[1] @ kernel @ operators[0].T)
+
+
+def _operator(offset: float, n: int, m: int, s: int, fwhm: float) -> Floats:
+    """Return the (n, m) matrix from a kernel's axis to a stamp's: Gaussian, or linear shift, and sums over blocks."""
+    small = np.arange(n * s) - (n * s - 1) / 2 - s * offset
+    distance = small[:, None] - (np.arange(m) - (m - 1) / 2)[None, :]
+    if fwhm > 0:
+        sigma = fwhm / _FWHM_PER_SIGMA
+        values = np.exp(-0.5 * (distance / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+    else:
+        values = np.maximum(0.0, 1.0 - np.abs(distance))
+    return np.asarray(values.reshape(n, s, m).sum(axis=1))
+
+
+def stacks(workdir: Path, payload: Payload) -> dict[str, Stack]:
+    """Return every star's sums; each frame's files are opened once."""
+    out: dict[str, Stack] = {}
+    for frame in payload.frames:
+        found = read_stamps(workdir / frame.stamps, list(frame.stars))
+        psf = read_psf(workdir / frame.psf)
+        ids = [i for i in frame.stars if i in found]
+        if not ids:
+            continue
+        xy = np.array([[frame.stars[i].x, frame.stars[i].y] for i in ids])
+        kernels = payload.model.at(psf, xy)
+        for star, kernel, place in zip(ids, kernels, xy, strict=True):
+            stamp, row = found[star], frame.stars[star]
+            unit = render(kernel, place - stamp.centre, stamp.data.shape, psf.subsampling_factor, psf.target_fwhm)
+            stack = out.setdefault(star, Stack.empty(stamp.data.shape))
+            if stack.data.shape == stamp.data.shape:
+                stack.add(stamp, row.flux * unit + row.background, row.chi2)
+    return out
+
+
+def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
+    """Read all frames once, and draw a figure a star."""
+    done = stacks(workdir, payload)
+    for star, title in payload.stars:
+        yield draw(done.get(star, Stack.empty((1, 1))), title)

@@ -1,0 +1,101 @@
+"""What all plots share: figures without pyplot, colours, and how they are saved."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lcframework.store import atomic
+from lcframework.types import Floats
+
+#: Told apart also by colour-blind readers (after Okabe and Ito), in the order of use.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a51a3", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+GREY = "#8a8f98"
+DPI = 110
+
+_RC = {
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5c6370",
+    "axes.linewidth": 0.7,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.color": "#3b4048",
+    "ytick.color": "#3b4048",
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.formatter.useoffset": False,
+    "path.simplify": True,
+}
+
+
+def figure(width: float, height: float, title: str = "") -> Figure:
+    """Return an empty figure of a size in inches, with a title at its upper left."""
+    matplotlib.rcParams.update(_RC)
+    made = Figure(figsize=(width, height), dpi=DPI)
+    FigureCanvasAgg(made)
+    if title:
+        made.text(0.08 / width, 1 - 0.06 / height, title, ha="left", va="top", fontsize=9.5, fontweight="bold")
+    return made
+
+
+def axes(made: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:
+    """Return axes at a place given in inches from the figure's lower left."""
+    w, h = made.get_size_inches()
+    return made.add_axes((left / w, bottom / h, width / w, height / h), **options)
+
+
+def image_axes(made: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Return axes without ticks and spines, for images."""
+    made_axes = axes(made, left, bottom, width, height)
+    made_axes.set_axis_off()
+    return made_axes
+
+
+def save(made: Figure, path: Path) -> None:
+    """Write a figure, atomically; the suffix says how."""
+    kind = path.suffix.lstrip(".")
+    options = {"pil_kwargs": {"quality": 88}} if kind in ("jpg", "jpeg") else {}
+    with atomic(path) as temporary:
+        made.savefig(temporary, format=kind, **options)
+
+
+def convergence(ax: Axes, loss: Floats) -> None:
+    """Draw how a fit converged: the loss above where each of its phases ended.
+
+    A loss that rises begins a new phase: its weights or its free parameters changed, and values before and after do
+    not compare.
+    """
+    ax.set_title("loss above its phase's end", pad=3)
+    ax.set_xlabel("iteration", labelpad=1)
+    ax.tick_params(length=2, pad=2)
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    finite = np.isfinite(loss)
+    if finite.sum() < 2:
+        return
+    loss = np.where(finite, loss, np.nanmax(loss[finite]))
+    starts = [0, *(np.flatnonzero(np.diff(loss) > 1e-9 * np.abs(loss[1:])) + 1).tolist(), len(loss)]
+    ax.set_yscale("log")
+    for k, (a, b) in enumerate(pairwise(starts)):
+        excess = loss[a:b] - loss[b - 1]
+        if (excess > 0).any():
+            shown = np.where(excess > 0, excess, np.nan)
+            ax.plot(np.arange(a, b), shown, color=COLOURS[k % 2], lw=1.2)
+
+
+def group_name(instrument: str, band: str) -> str:
+    """Return what an instrument and band are called in titles."""
+    return " ".join(part for part in (instrument, band) if part) or "all frames"

@@ -1,0 +1,109 @@
+"""What a project's database knows, read once: the ground of the plots and of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from sqlmodel import Session, SQLModel, col, select
+
+from lcframework.database import (
+    FILE_NAME,
+    AbsoluteZeropoint,
+    CatalogStarPhotometry,
+    CombinedFootprint,
+    Frame,
+    FrameFootprint,
+    NormalizationCoefficient,
+    PsfRow,
+    RoiInFrame,
+    Run,
+    Star,
+    StarFlux,
+    StarInFrame,
+    StarLevel,
+)
+from lcframework.project import Project
+from lcframework.report.comparison import ComparisonStars, comparison_stars
+from lcframework.stages.base import Ledger
+from lcframework.stages.calculate_normalization_coefficient import groups
+from lcframework.types import LcfError
+
+StarKey = tuple[str, str]  # field, gaia_id
+
+
+@attrs.frozen(eq=False)
+class Results:
+    """Rows of a project's tables, and the comparison stars' curves by field, instrument and band."""
+
+    frames: dict[int, Frame]
+    rois: list[RoiInFrame]
+    footprints: dict[int, FrameFootprint]
+    fields: list[CombinedFootprint]  # those in use
+    stars: dict[StarKey, Star]  # those in use
+    stars_in_frames: list[StarInFrame]
+    psfs: list[PsfRow]
+    fluxes: list[StarFlux]
+    coefficients: list[NormalizationCoefficient]
+    levels: list[StarLevel]
+    zeropoints: list[AbsoluteZeropoint]
+    magnitudes: list[CatalogStarPhotometry]
+    runs: list[Run]
+    ledger: Ledger
+    comparison: list[ComparisonStars]
+
+    def used(self) -> list[Frame]:
+        """Return the frames that hold a region and are not eliminated, by time."""
+        frames = [f for f in self.frames.values() if f.roi_in_footprint and not f.eliminated]
+        return sorted(frames, key=lambda f: (f.mjd or 0.0, f.id or 0))
+
+
+def read_results(project: Project) -> Results:
+    """Read a project's database.
+
+    Raises
+    ------
+    LcfError
+        Where no run has made one yet.
+    """
+    if not project.config.project.database and not (project.workdir / FILE_NAME).exists():
+        raise LcfError(
+            f"there is no {FILE_NAME} in {project.workdir} yet: `lcf run {project.config.path.name}` comes first"
+        )
+    with Session(project.engine()) as session:
+        fields = [f for f in _rows(session, CombinedFootprint) if f.active]
+        hashes = {f.hash for f in fields}
+        levels = [r for r in _rows(session, StarLevel) if r.combined_footprint_hash in hashes]
+        coefficients = [r for r in _rows(session, NormalizationCoefficient) if r.combined_footprint_hash in hashes]
+        stars = {(s.combined_footprint_hash, s.gaia_id): s for s in _rows(session, Star) if s.active}
+        frames = {f.id: f for f in session.exec(select(Frame).order_by(col(Frame.id))) if f.id is not None}
+        curves = []
+        for group in groups(session):
+            if group.field in hashes:
+                config = project.setup.config_for(group.instrument)
+                cuts = config.photometry.psf_chi2, config.normalization.flux_chi2
+                curves.append(comparison_stars(group, frames, stars, coefficients, levels, cuts))
+        results = Results(
+            frames=frames,
+            rois=_rows(session, RoiInFrame),
+            footprints={f.frame_id: f for f in _rows(session, FrameFootprint)},
+            fields=fields,
+            stars=stars,
+            stars_in_frames=[r for r in _rows(session, StarInFrame) if r.combined_footprint_hash in hashes],
+            psfs=[r for r in _rows(session, PsfRow) if r.combined_footprint_hash in hashes],
+            fluxes=[r for r in _rows(session, StarFlux) if r.combined_footprint_hash in hashes],
+            coefficients=coefficients,
+            levels=levels,
+            zeropoints=[r for r in _rows(session, AbsoluteZeropoint) if r.combined_footprint_hash in hashes],
+            magnitudes=_rows(session, CatalogStarPhotometry),
+            runs=_rows(session, Run),
+            ledger=Ledger(session),
+            comparison=curves,
+        )
+        session.expunge_all()
+    return results
+
+
+def _rows(session: Session, model: type[SQLModel]) -> list:  # type: ignore[type-arg]
+    rows: Sequence[SQLModel] = session.exec(select(model)).all()
+    return list(rows)

@@ -1,0 +1,96 @@
+"use strict";
+(() => {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const style = () => getComputedStyle(document.documentElement);
+
+  // "@c0" and its like stand for the theme's colours.
+  const themed = (value, css) => {
+    if (typeof value === "string") {
+      return /^@[a-z0-9]+$/.test(value) ? css.getPropertyValue("--" + value.slice(1)).trim() : value;
+    }
+    if (Array.isArray(value)) return value.map((v) => themed(v, css));
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, themed(v, css)]));
+    }
+    return value;
+  };
+
+  const axis = (own, css) => {
+    const ink = css.getPropertyValue("--muted").trim();
+    const title = Object.assign({ standoff: 8 }, own.title);
+    return Object.assign(
+      { gridcolor: css.getPropertyValue("--grid").trim(), linecolor: ink, tickcolor: ink, automargin: true,
+        zerolinecolor: css.getPropertyValue("--line").trim(), ticks: "outside", ticklen: 4, showline: true },
+      own, { title });
+  };
+
+  const layoutOf = (own, css) => {
+    const font = { family: css.getPropertyValue("--sans").trim(), size: 12.5, color: css.getPropertyValue("--ink").trim() };
+    const layout = Object.assign(
+      { font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 64, r: 18, t: 34, b: 48 },
+        hovermode: "closest", hoverlabel: { align: "left", font: { family: font.family, size: 12.5 } },
+        legend: { orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom" } },
+      themed(own, css));
+    for (const key of Object.keys(layout)) {
+      if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key], css);
+    }
+    return layout;
+  };
+
+  const config = {
+    responsive: true, displaylogo: false,
+    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+  };
+
+  const draw = (plot) => {
+    const figure = JSON.parse(plot.nextElementSibling.textContent);
+    const css = style();
+    return Plotly.react(plot, themed(figure.data, css), layoutOf(figure.layout || {}, css), config);
+  };
+  const visible = () => [...document.querySelectorAll(".plot")].filter((p) => !p.closest("[hidden]"));
+  const drawAll = () => Promise.all(visible().map(draw));
+
+  for (const group of document.querySelectorAll(".switched")) {
+    const buttons = [...group.querySelectorAll(".switch button")];
+    const views = [...group.querySelectorAll(".view")];
+    buttons.forEach((button, i) => button.addEventListener("click", () => {
+      buttons.forEach((b, j) => b.setAttribute("aria-pressed", String(i === j)));
+      views.forEach((v, j) => { v.hidden = i !== j; });
+      views[i].querySelectorAll(".plot").forEach(draw);
+    }));
+  }
+
+  const key = (row, i) => {
+    const text = row.cells[i].textContent.trim().replace("−", "-");
+    const value = parseFloat(text);
+    return Number.isNaN(value) || !/^[-+]?[\d.]/.test(text) ? text.toLowerCase() : value;
+  };
+  const compare = (a, b) => (typeof a === typeof b ? (a > b) - (a < b) : typeof a === "number" ? -1 : 1);
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const body = table.tBodies[0];
+    [...table.tHead.rows[0].cells].forEach((cell, i, cells) => {
+      cell.querySelector("button").addEventListener("click", () => {
+        const down = cell.getAttribute("aria-sort") === "ascending";
+        cells.forEach((c) => c.removeAttribute("aria-sort"));
+        cell.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...body.rows].sort((a, b) => compare(key(a, i), key(b, i)) * (down ? -1 : 1));
+        body.append(...rows);
+      });
+    });
+    const label = document.createElement("label");
+    label.className = "search";
+    label.append("Show rows with");
+    const field = document.createElement("input");
+    field.type = "search";
+    field.addEventListener("input", () => {
+      const wanted = field.value.toLowerCase();
+      for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    });
+    label.append(field);
+    table.closest(".scroll").before(label);
+  }
+
+  dark.addEventListener("change", drawAll);
+  drawAll().then(() => { document.documentElement.dataset.drawn = String(visible().length); });
+})();
