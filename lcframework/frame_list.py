@@ -9,13 +9,16 @@ from pathlib import Path
 from sqlmodel import Session, select
 
 from lcframework.config import Config
-from lcframework.database import Frame
+from lcframework.database import Frame, Product
 from lcframework.provenance import digest, file_digest
 from lcframework.structuring import place
 from lcframework.types import LcfError
 
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
 EXCLUDED_BY_COMMAND = "excluded: "
+IMPORT, PLATE_SOLVING = "read_convert_skysub_character_catalog", "plate_solving"
+#: Keys that would name other products in ``frames/``.
+_RESERVED = re.compile(r"_sources$|^field_stars$|^hot_pixels_")
 _SUFFIXES = re.compile(r"\.(fits?|fts|fz|gz|bz2)$", re.IGNORECASE)
 
 
@@ -41,24 +44,40 @@ def update_frames(session: Session, config: Config) -> list[Frame]:
     known = {f.original_image_path: f for f in session.exec(select(Frame))}
     keys = {f.key for f in known.values()}
     paths = find_files(config)
-    frames, changed = [], []
+    digests = _digests(paths, known)
+    found = set(map(str, paths))
+    gone: dict[str, list[Frame]] = {}
+    for name, frame in known.items():
+        if name not in found:
+            gone.setdefault(frame.raw_digest, []).append(frame)
+    frames = []
     for path in paths:
-        stat = path.stat()
         frame = known.get(str(path))
         if frame is None:
-            frame = Frame(original_image_path=str(path), key=_new_key(path, keys))
+            # A folder that was moved or mounted elsewhere brings no new frames: the contents tell.
+            moved = gone.get(digests[path], [])
+            frame = moved.pop(0) if moved else Frame(original_image_path=str(path), key=_new_key(path, keys))
+            frame.original_image_path = str(path)
             keys.add(frame.key)
             session.add(frame)
-        if (frame.raw_size, frame.raw_mtime_ns) != (stat.st_size, stat.st_mtime_ns):
-            frame.raw_size, frame.raw_mtime_ns = stat.st_size, stat.st_mtime_ns
-            changed.append((frame, path))
-        _apply_exclusion(frame, path.name in config.frames.exclude)
+        if path in digests:
+            stat = path.stat()
+            frame.raw_size, frame.raw_mtime_ns, frame.raw_digest = stat.st_size, stat.st_mtime_ns, digests[path]
+        _apply_exclusion(session, frame, path.name in config.frames.exclude)
         frames.append(frame)
-    with ThreadPoolExecutor(4) as pool:
-        for (frame, _), value in zip(changed, pool.map(file_digest, [p for _, p in changed]), strict=True):
-            frame.raw_digest = value
     session.flush()
     return frames
+
+
+def _digests(paths: list[Path], known: dict[str, Frame]) -> dict[Path, str]:
+    """Return the digests of files that are new, or whose size or time changed."""
+    changed = []
+    for path in paths:
+        stat, frame = path.stat(), known.get(str(path))
+        if frame is None or (frame.raw_size, frame.raw_mtime_ns) != (stat.st_size, stat.st_mtime_ns):
+            changed.append(path)
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(changed, pool.map(file_digest, changed), strict=True))
 
 
 def _new_key(path: Path, taken: set[str]) -> str:
@@ -67,14 +86,22 @@ def _new_key(path: Path, taken: set[str]) -> str:
         stem = _SUFFIXES.sub("", stem)
     stem = re.sub(r"[^\w.+-]", "_", stem) or "frame"
     # Two files of one name in two folders: the later one's key tells them apart by its path.
-    return stem if stem not in taken else f"{stem}-{digest(str(path), 8)}"
+    return f"{stem}-{digest(str(path), 8)}" if stem in taken or _RESERVED.search(stem) else stem
 
 
-def _apply_exclusion(frame: Frame, listed: bool) -> None:
+def _apply_exclusion(session: Session, frame: Frame, listed: bool) -> None:
     if listed:
         frame.eliminated, frame.comment = True, EXCLUDED_IN_FILE
     elif frame.comment == EXCLUDED_IN_FILE:
-        frame.eliminated, frame.comment = False, ""
+        take_back(session, frame)
+
+
+def take_back(session: Session, frame: Frame) -> None:
+    """Undo an exclusion: the frame stands as the stages left it."""
+    unusable = select(Product).where(Product.unit == f"frame:{frame.id}", Product.state == "unusable")
+    reasons = {p.stage: p.reason for p in session.exec(unusable)}
+    frame.eliminated = IMPORT in reasons
+    frame.comment = reasons.get(IMPORT) or reasons.get(PLATE_SOLVING) or ""
 
 
 def excluded(frame: Frame) -> bool:

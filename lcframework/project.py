@@ -22,7 +22,7 @@ from lcframework.chain import between, position, resolve, stage_names
 from lcframework.config import Config, load
 from lcframework.cutout_files import FOLDER
 from lcframework.database import FILE_NAME, Frame, Star, open_engine
-from lcframework.frame_list import EXCLUDED_BY_COMMAND
+from lcframework.frame_list import EXCLUDED_BY_COMMAND, take_back
 from lcframework.plugins import Plugins
 from lcframework.provenance import changes
 from lcframework.runner import Listener, Runner, RunReport
@@ -283,8 +283,9 @@ class Project:
         Raises
         ------
         LcfError
-            Where a name is no frame's.
+            Where a name is no frame's, or an exclusion to undo is not the command's.
         """
+        changed: set[int | None] = set()
         with self.hold(), Session(self.engine()) as session:
             frames = list(session.exec(select(Frame)))
             for name in names:
@@ -292,11 +293,16 @@ class Project:
                 if not mine:
                     raise LcfError(f'no frame is called "{name}"; `lcf status` lists them')
                 for frame in mine:
-                    frame.eliminated = not undo
-                    frame.comment = "" if undo else EXCLUDED_BY_COMMAND + why
-                    session.add(frame)
+                    if not undo:
+                        frame.eliminated, frame.comment = True, EXCLUDED_BY_COMMAND + why
+                    elif frame.comment.startswith(EXCLUDED_BY_COMMAND):
+                        take_back(session, frame)
+                    else:
+                        state = frame.comment if frame.eliminated else "not excluded"
+                        raise LcfError(f"{name} can't be taken back in: {state}")
+                    changed.add(frame.id)
             session.commit()
-        return len(names)
+        return len(changed)
 
     # ---------------------------------------------------------------- results
 
