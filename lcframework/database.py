@@ -31,7 +31,7 @@ class Frame(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     original_image_path: str = Field(unique=True, index=True)
     key: str = Field(unique=True)
-    raw_size: int = 0
+    raw_size: int = Field(default=0, sa_type=sa.BigInteger)
     raw_mtime_ns: int = Field(default=0, sa_type=sa.BigInteger)
     raw_digest: str = ""
     image_relpath: str | None = None
@@ -356,7 +356,7 @@ def open_engine(url: str, workdir: Path) -> Engine:
         sa.event.listen(engine, "connect", _sqlite_pragmas)
     try:
         SQLModel.metadata.create_all(engine)
-    except sa.exc.OperationalError as error:
+    except sa.exc.DBAPIError as error:
         raise NeedMissing(f"the database {engine.url!r} can't be opened: {error.orig}") from None
     return engine
 

@@ -22,7 +22,7 @@ from lcframework.database import (
     StarInFrame,
 )
 from lcframework.geometry import local_map
-from lcframework.provenance import digest
+from lcframework.provenance import describe, digest
 from lcframework.registration import register
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
@@ -115,8 +115,7 @@ class PrepareCalibratedCutouts(Stage):
 
     def selection(self, instrument: str) -> dict[str, Any]:
         """Return what selects the frames."""
-        config = self.setup.config_for(instrument)
-        cuts = {"frames": config.roi_cutouts.frames, "normalization": config.roi_cutouts.normalization}
+        cuts = describe(self.setup.config_for(instrument).roi_cutouts)
         return {**cuts, "psf_chi2": self.setup.identity("photometry", instrument)["psf_chi2"]}
 
     @staticmethod
