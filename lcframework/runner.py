@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
-from lcframework.database import Product, Run, apply
+from lcframework.database import Product, Run, Update, apply
 from lcframework.executors import Executor
 from lcframework.plugins import Plugins
 from lcframework.provenance import digest
@@ -193,16 +193,34 @@ class Runner:
                 seconds=result.seconds,
             )  # fmt: skip
             records = result.outcome.records if made else stage.unusable_records(unit, result.reason)
-            with Session(self.engine) as session:
-                apply(session, records)
-                session.merge(product)
-                session.commit()
+            try:
+                with Session(self.engine) as session:
+                    if made:
+                        self._withdraw(session, stage, unit)
+                    apply(session, records)
+                    session.merge(product)
+                    session.commit()
+            except sa.exc.OperationalError:
+                raise  # the database itself fails, not this unit
+            except sa.exc.StatementError as error:
+                log.exception("%s: %s: its rows were refused", stage.name, unit.label)
+                report.bugs.append(Unusable(stage.name, unit.label, f"the database refused its rows: {error.orig}"))
+                continue
             if made:
                 report.done += 1
                 report.summaries.append(result.outcome.summary)
             else:
                 log.warning("%s: %s: %s", stage.name, unit.label, result.reason)
                 report.unusable.append(Unusable(stage.name, unit.label, result.reason))
+
+    @staticmethod
+    def _withdraw(session: Session, stage: Stage, unit: Unit) -> None:
+        """Clear the frame's remark that a unit was unusable, now that it is made."""
+        before = session.get(Product, (stage.name, unit.key))
+        if before is not None and before.state == "unusable" and unit.frame_id is not None:
+            records = stage.unusable_records(unit, before.reason)
+            apply(session, [attrs.evolve(r, where={**r.where, "comment": r.values["comment"]}, values={"comment": ""})
+                            for r in records if isinstance(r, Update) and "comment" in r.values])  # fmt: skip
 
     def _forget(self, stage: Stage) -> None:
         with Session(self.engine) as session:
@@ -213,7 +231,8 @@ class Runner:
     def _finish(self, stage: Stage) -> None:
         """Let the stage join its products, where they changed since it last did; also after a kill in between."""
         with Session(self.engine) as session:
-            state = digest(sorted(Ledger(session).tokens(stage.name).items()))
+            products = Ledger(session).of_stage(stage.name)
+            state = digest(sorted([u, p.state, p.token] for u, p in products.items()))
             before = session.get(Product, (_FINISH, stage.name))
             if before is not None and before.fingerprint == state and not stage.outdated(self.setup.workdir):
                 return

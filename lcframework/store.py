@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ from astropy.wcs import WCS
 from lcframework.types import PSF, Floats, Ints, UnusableInput
 
 REGIONS = "regions.h5"
+#: The folders of products in the workdir, which may hold folders of the user's besides.
+FOLDERS = ("frames", "regions", "prepared_roi_cutouts", "plots", "report")
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 @contextlib.contextmanager
@@ -47,8 +51,10 @@ def _sync_folder(folder: Path) -> None:
 
 def remove_leftovers(workdir: Path) -> None:
     """Delete the temporary files of runs that were killed."""
-    for path in workdir.rglob(".*.tmp"):
-        path.unlink(missing_ok=True)
+    for folder in (workdir, *(workdir / name for name in FOLDERS)):
+        for path in folder.rglob(".*.tmp") if folder != workdir else folder.glob(".*.tmp"):
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------- frames

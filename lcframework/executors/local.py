@@ -30,6 +30,7 @@ class LocalExecutor:
     def __init__(self, workers: int) -> None:
         self._workers = workers or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
+        self._workers_started: list[Any] = []
 
     def run(self, stage: Stage, batches: Sequence[Sequence[Unit]]) -> Iterator[list[UnitResult]]:
         """Yield the results of batches as they come."""
@@ -64,6 +65,7 @@ class LocalExecutor:
     def _start(self) -> ProcessPoolExecutor:
         if self._pool is None:
             before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
+            others = multiprocessing.active_children()
             os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
             try:
                 self._pool = ProcessPoolExecutor(
@@ -71,6 +73,7 @@ class LocalExecutor:
                 )
                 wait([self._pool.submit(os.getpid) for _ in range(self._workers)])
             finally:
+                self._workers_started = [p for p in multiprocessing.active_children() if p not in others]
                 for name, value in before.items():
                     if value is None:
                         os.environ.pop(name, None)
@@ -83,7 +86,7 @@ class LocalExecutor:
         if self._pool is None:
             return
         if kill:
-            for process in multiprocessing.active_children():
+            for process in self._workers_started:
                 process.kill()
         with contextlib.suppress(BrokenProcessPool):
             self._pool.shutdown(wait=not kill, cancel_futures=True)
