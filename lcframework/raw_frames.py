@@ -14,7 +14,8 @@ from scipy.ndimage import median_filter
 from lcframework.sections import Frames
 from lcframework.types import Bools, DataUnit, Floats, HeaderInfo, PixelFlag, UnusableInput
 
-#: A row or column is bad where its median deviates from its neighbours' by this many times their usual deviation.
+#: A row or column is bad where its median deviates from its neighbours' by this many times their usual deviation,
+#: and by more than a single pixel's noise: less does no harm that masking it would not exceed.
 BAD_LINE_SIGMA = 8.0
 _NEIGHBOURS = 15
 
@@ -121,7 +122,6 @@ def bad_lines(image: Floats, axis: int) -> Bools:
         low, high = np.nanpercentile(image, [10, 90], axis=axis)
     level = np.where(np.isfinite(level), level, np.nanmedian(level))
     deviation = level - median_filter(level, _NEIGHBOURS, mode="nearest")
-    # The medians' own noise is the floor: integer data can have medians that agree exactly.
     spread = 1.4826 * np.median(np.abs(deviation))
-    noise = np.nanmedian(high - low) / 2.563 * 1.2533 / np.sqrt(image.shape[axis])
-    return np.asarray((np.abs(deviation) > BAD_LINE_SIGMA * max(spread, noise)) | (high == low))
+    pixel_noise = np.nanmedian(high - low) / 2.563
+    return np.asarray((np.abs(deviation) > max(BAD_LINE_SIGMA * spread, pixel_noise)) | (high == low))

@@ -47,13 +47,15 @@ class PsfValues:
 
 
 def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, StarInFrame]]]:
-    """Return each frame's and field's stars with a usable stamp, nearest the region first."""
+    """Return each frame's and field's stars with a usable stamp, nearest the region first; maybe none."""
     stars = {(s.combined_footprint_hash, s.gaia_id): s for s in session.exec(select(Star).where(Star.active))}
     out: dict[tuple[int, str], list[tuple[Star, StarInFrame]]] = {}
-    for row in session.exec(select(StarInFrame).where(StarInFrame.usable)):
+    for row in session.exec(select(StarInFrame)):
         star = stars.get((row.combined_footprint_hash, row.gaia_id))
         if star is not None and row.signal_to_noise is not None:
-            out.setdefault((row.frame_id, row.combined_footprint_hash), []).append((star, row))
+            mine = out.setdefault((row.frame_id, row.combined_footprint_hash), [])
+            if row.usable:
+                mine.append((star, row))
     for rows in out.values():
         rows.sort(key=lambda pair: (pair[0].distance_to_roi_arcsec, pair[0].gaia_id))
     return out
