@@ -28,10 +28,10 @@ class Tool:
     results_version: int
 
     def identity(self) -> Components:
-        """Return what of it a product depends on: name, version, and the options that can change an answer."""
+        """Return what of it a product depends on: its version, and the options that can change an answer."""
         operational = {"offline", "cache_dir", *getattr(type(self.instance), "operational", ())}
         options = {k: v for k, v in describe(self.instance).items() if k not in operational}
-        return {"plugin": self.name, "results_version": self.results_version, "options": options}
+        return {"results_version": self.results_version, **options}
 
 
 @attrs.frozen
@@ -63,8 +63,8 @@ class Setup:
     def identity(self, section: str, instrument: str = "") -> Components:
         """Return what a product depends on in a section: the core's settings and the selected plugins' identities."""
         settings = describe(getattr(self.config_for(instrument), section))
-        settings.pop("plugin", None)
-        return {**settings, "tools": [t.identity() for t in self.all(section, instrument)]}
+        tools = self.all(section, instrument)
+        return {**settings, "plugin": [t.name for t in tools], **{t.name: t.identity() for t in tools}}
 
 
 def select(config: Config, plugins: Plugins) -> Setup:

@@ -97,7 +97,7 @@ class PlateSolving(Stage):
     def _query_unit(self) -> Unit:
         roi = next(iter(self.setup.config.roi.values()))
         radius = self.setup.config.plate_solving.search_radius
-        parts = {"region": [roi.ra, roi.dec, radius], "catalogue": [t.identity() for t in self.setup.all("stars")]}
+        parts = {"region": [roi.ra, roi.dec, radius], "catalogue": {t.name: t.identity() for t in self.setup.all("stars")}}
         return Unit(FIELD, "catalogue stars of the field", self.components(**parts), Region(roi.ra, roi.dec, radius))
 
     def retry(self, product: Product) -> bool:
