@@ -331,6 +331,7 @@ class Project:
         """
         table = self.light_curve_table(roi)
         series = TimeSeries(time=Time(table["mjd"].value, format="mjd", scale="utc"))
+        series.meta.update(table.meta)
         for column in table.colnames:
             series[column] = table[column]
         return series
@@ -349,4 +350,6 @@ class Project:
         path = self.workdir / FOLDER / f"{name}_photometry_per_epoch.ecsv"
         if not path.exists():
             raise LcfError(f"{name} has no light curve yet: run the project to its end")
-        return QTable.read(path, format="ascii.ecsv")
+        table = QTable.read(path, format="ascii.ecsv")
+        table.meta["roi"] = name
+        return table

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from lcframework.types import Floats
+from lcframework.types import Bools, Floats
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 
@@ -27,7 +27,7 @@ def points(
     name: str = "",
     series: int = 0,
     text: Sequence[str] | None = None,
-    hollow: Sequence[bool] | None = None,
+    hollow: Sequence[bool] | Bools | None = None,
     row: int = 1,
     legend: bool = True,
     **options: Any,

@@ -139,4 +139,4 @@ def leverage(variance: Floats, used: Bools) -> Floats:
         weight = np.where(used & np.isfinite(variance) & (variance > 0), 1.0 / variance, 0.0)
         of_frame, of_star, total = weight.sum(1, keepdims=True), weight.sum(0, keepdims=True), weight.sum()
         value = weight / of_frame + weight / of_star - weight / total
-    return np.clip(np.nan_to_num(value), 0.0, 1.0)
+    return np.asarray(np.clip(np.nan_to_num(value), 0.0, 1.0))

@@ -16,6 +16,8 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from lcframework.report.plots.style import looks
+
 Chart = Mapping[str, Any]
 
 
@@ -88,7 +90,8 @@ def _figure(content: Markup, caption: str | Markup) -> Markup:
 def image(figure: Figure, alt: str, caption: str | Markup = "", dpi: int = 120) -> Markup:
     """Return a matplotlib figure as an embedded PNG."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi)
+    with looks():
+        figure.savefig(stream, format="png", dpi=dpi)
     data = base64.b64encode(stream.getvalue()).decode("ascii")
     tag = Markup('<img class="plate" alt="{}" src="data:image/png;base64,{}">').format(alt, Markup(data))
     return _figure(tag, caption)

@@ -16,7 +16,9 @@ from lcframework.report.results import Results
 class Panel(Protocol):
     """One section of the report."""
 
-    title: str
+    @property
+    def title(self) -> str:
+        """The section's heading."""
 
     def render(self, project: Project) -> str:
         """Return the section's contents, a fragment of HTML; empty: the section is left out."""

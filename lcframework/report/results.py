@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import attrs
+from astropy.timeseries import TimeSeries
 from sqlmodel import Session, SQLModel, col, select
 
 from lcframework.database import (
@@ -51,6 +53,7 @@ class Results:
     runs: list[Run]
     ledger: Ledger
     comparison: list[ComparisonStars]
+    light_curves: dict[str, TimeSeries]  # by region, of those that have one
 
     def used(self) -> list[Frame]:
         """Return the frames that hold a region and are not eliminated, by time."""
@@ -99,9 +102,18 @@ def read_results(project: Project) -> Results:
             runs=_rows(session, Run),
             ledger=Ledger(session),
             comparison=curves,
+            light_curves=_light_curves(project),
         )
         session.expunge_all()
     return results
+
+
+def _light_curves(project: Project) -> dict[str, TimeSeries]:
+    out = {}
+    for roi in project.config.roi:
+        with contextlib.suppress(LcfError):
+            out[roi] = project.light_curve(roi)
+    return out
 
 
 def _rows(session: Session, model: type[SQLModel]) -> list:  # type: ignore[type-arg]

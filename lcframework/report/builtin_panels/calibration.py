@@ -89,8 +89,8 @@ class ZeroPoints:
             )
             sentences.append(
                 f"{group_name(z.instrument, z.band)}: {z.zeropoint:.4f} ± {z.zeropoint_uncertainty:.4f} mag "
-                f"({z.system}), from {z.stars} stars of {z.catalog} in {z.catalog_band}, scatter beyond their errors "
-                f"{z.scatter:.3f} mag{colour}."
+                f"({z.system}), from {z.stars} stars of the survey “{z.catalog}”, {z.catalog_band}, scatter beyond "
+                f"their errors {z.scatter:.3f} mag{colour}."
             )
         text = Markup("").join(html.paragraph(s) for s in sentences)
         if not traces:

@@ -10,7 +10,7 @@ import numpy as np
 from lcframework.database import Frame
 from lcframework.project import Project
 from lcframework.report import html
-from lcframework.report.builtin_panels.shared import describe, group_name, light_curves, number, series_of
+from lcframework.report.builtin_panels.shared import describe, group_name, number, series_of
 from lcframework.report.charts import Row, line, points, rows_layout
 from lcframework.report.results import Results
 
@@ -27,7 +27,7 @@ class Conditions:
         frames = [f for f in self.results.frames.values() if f.mjd is not None]
         if not frames:
             return html.note("No frame is imported yet.")
-        airmass = {}
+        airmass: dict[int, float] = {}
         for row in self.results.rois:
             if row.airmass is not None:
                 airmass.setdefault(row.frame_id, row.airmass)
@@ -106,7 +106,7 @@ class FitQuality:
                 hollow = [p.status != "converged" for p in rows]
                 name = group_name(instrument, band)
                 traces.append(points(mjd, chi2, name=name, series=index, text=text, hollow=hollow))
-        curves = light_curves(project)
+        curves = self.results.light_curves
         for roi, curve in curves.items():
             keys = [*zip(map(str, curve["instrument"]), map(str, curve["band"]), strict=True)]
             for group in sorted(set(keys)):
@@ -123,8 +123,8 @@ class FitQuality:
                         mjd, chi2, name=group_name(*group), series=series.get(group, 0), text=text, row=2, legend=False
                     )
                 )
-        rows = [Row("PSF, reduced χ²"), Row("region, reduced χ²")]
-        layout = rows_layout(rows if curves else rows[:1], "MJD (UTC, mid-exposure)")
+        axes = [Row("PSF, reduced χ²"), Row("region, reduced χ²")]
+        layout = rows_layout(axes if curves else axes[:1], "MJD (UTC, mid-exposure)")
         layout["shapes"] = [line(1.0), *([line(1.0, 2)] if curves else [])]
         unfinished = sum(p.status != "converged" for p in r.psfs)
         caption = (

@@ -16,7 +16,6 @@ from lcframework.report.builtin_panels.shared import (
     describe,
     epoch_flags,
     group_name,
-    light_curves,
     number,
     series_of,
 )
@@ -37,7 +36,7 @@ class LightCurves:
 
     def render(self, project: Project) -> str:
         """Return the panel."""
-        curves = light_curves(project)
+        curves = self.results.light_curves
         if not curves:
             return html.note("There is no light curve yet: `lcf run` ends with model_calibrated_cutouts.")
         return Markup("").join(self._region(roi, curve, len(curves) > 1) for roi, curve in curves.items())

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from lcframework.project import Project
 from lcframework.report import html
-from lcframework.report.builtin_panels.shared import Fate, fates, group_name, light_curves, number
+from lcframework.report.builtin_panels.shared import Fate, fates, group_name, number
 from lcframework.report.results import Results
 
 
@@ -38,7 +38,7 @@ class Overview:
         tiles = [frames_tile(found), *self._tiles(project)]
         items = Markup("").join(_tile(t) for t in tiles)
         look = [t.what.lower() for t in tiles if not t.good]
-        if not light_curves(project):
+        if not self.results.light_curves:
             verdict = "There is no light curve yet; the figures are of the steps that were done."
         elif look:
             verdict = f"Look closer at: {', '.join(look)}. The panels below show why."
@@ -62,24 +62,25 @@ class Overview:
                 "PSF fits", f"χ² {middle:.2f}", 0.7 <= middle <= 1.3,
                 f"median of {psf.size} frames; {number(float(psf.min()), 2)} to {number(float(psf.max()), 2)}",
             )  # fmt: skip
-        ratios, pulls, coefficients = [], [], []
+        ratios, pulls, bare, coefficients = [], [], [], []
         for curves in r.comparison:
             measured, expected, _ = curves.scatter()
             ratios.append((measured / expected)[[not c for c in curves.comment]])
-            pulls.append(curves.pulls(intrinsic=False).ravel())
+            pulls.append(curves.pulls(intrinsic=True).ravel())
+            bare.append(curves.pulls(intrinsic=False).ravel())
             coefficients.append(curves.coefficient_error / curves.coefficient)
-        ratio, pull, error = (_finite(values) for values in (ratios, pulls, coefficients))
+        ratio, pull, photon, error = (_finite(values) for values in (ratios, pulls, bare, coefficients))
         if ratio.size:
             middle = float(np.median(ratio))
             yield Tile(
-                "Comparison stars", f"{middle:.2f} × noise", middle < 1.5,
+                "Comparison stars", f"{middle:.2f} × noise", middle <= 1.3,
                 f"median scatter of {ratio.size} stars over what photon and read noise allow",
             )  # fmt: skip
         if pull.size > 1:
             width = float(np.std(pull))
             yield Tile(
-                "Pulls of star fluxes", f"σ = {width:.2f}", 0.8 <= width <= 1.3,
-                f"of {pull.size} fluxes, in units of their stated errors; 1 if those are right",
+                "Pulls of star fluxes", f"σ = {width:.2f}", 0.85 <= width <= 1.2,
+                f"of {pull.size} fluxes, in units of their errors; {np.std(photon):.2f} without intrinsic scatter",
             )  # fmt: skip
         if error.size:
             middle = float(np.median(error))
@@ -92,7 +93,7 @@ class Overview:
             value = f"{z.zeropoint:.3f} ± {z.zeropoint_uncertainty:.3f}"
             more = f"{where}: {z.stars} stars of {z.catalog}, {z.catalog_band} ({z.system})"
             yield Tile("Zero point", value, z.zeropoint_uncertainty < 0.05 and z.stars >= 3, more)
-        for roi, curve in light_curves(project).items():
+        for roi, curve in self.results.light_curves.items():
             chi2 = np.asarray(curve["reduced_chi2"], float)
             flagged = int(np.count_nonzero(np.asarray(curve["flags"])))
             middle = float(np.nanmedian(chi2))

@@ -8,7 +8,6 @@ from pathlib import Path
 import attrs
 import numpy as np
 from astropy.time import Time
-from astropy.timeseries import TimeSeries
 
 from lcframework.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
 from lcframework.database import Frame
@@ -18,7 +17,7 @@ from lcframework.report.plots.jobs import fits
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
 from lcframework.selection import keep
-from lcframework.types import EpochFlag, FrameFlag, LcfError
+from lcframework.types import EpochFlag, FrameFlag
 
 __all__ = ["group_name", "number"]
 
@@ -54,17 +53,6 @@ def frame_flags(bits: int) -> str:
     return ", ".join(f.name.lower().replace("_", " ") for f in FrameFlag if bits & f.value and f.name)
 
 
-def light_curves(project: Project) -> dict[str, TimeSeries]:
-    """Return the light curves that there are, by region."""
-    out = {}
-    for roi in project.config.roi:
-        try:
-            out[roi] = project.light_curve(roi)
-        except LcfError:
-            continue
-    return out
-
-
 def read_fits(
     project: Project, results: Results, roi: str | None = None
 ) -> Iterable[tuple[str, PreparedEpochs, FitFile]]:
@@ -85,7 +73,7 @@ class Fate:
 
 def fates(project: Project, results: Results) -> list[Fate]:
     """Return what became of every file that was found, in the order of time; those without a time last."""
-    in_curve = {int(i) for curve in light_curves(project).values() for i in curve["frame_id"]}
+    in_curve = {int(i) for curve in results.light_curves.values() for i in curve["frame_id"]}
     left_out = _left_out(project, results)
     out = []
     for frame in results.frames.values():

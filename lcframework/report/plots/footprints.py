@@ -37,6 +37,7 @@ class Payload:
     stars: Stars | None = None
 
 
+@style.styled
 def draw(payload: Payload) -> Figure:
     """Return the figure."""
     made = style.figure(7.4, 7.2, "Footprints" + (" and reference stars" if payload.stars else ""))
@@ -69,7 +70,15 @@ def _stars(ax: Axes, stars: Stars) -> None:
     for which, colour, label in ((used, style.COLOURS[0], "measured"), (~used, style.GREY, "not measured")):
         if which.any():
             face = colour if label == "measured" else "none"
-            ax.scatter(*stars.xy[which].T, s=size[which], facecolors=face, edgecolors=colour, label=label, zorder=3)
+            ax.scatter(
+                stars.xy[which, 0],
+                stars.xy[which, 1],
+                s=size[which],
+                facecolors=face,
+                edgecolors=colour,
+                label=label,
+                zorder=3,
+            )
     for (x, y), name in zip(stars.xy, stars.names, strict=True):
         ax.annotate(name, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
     ax.legend(loc="upper right", title="reference stars", title_fontsize=7.5)

@@ -28,6 +28,7 @@ class Payload:
     roi_size: int
 
 
+@style.styled
 def draw(image: Floats, rms: float, sources: tuple[Floats, Floats, Floats], rois: Payload | None, title: str) -> Figure:
     """Return the figure.
 

@@ -101,7 +101,7 @@ def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
     )
     rois = tuple((n, *plane([(r.ra, r.dec)])[0].tolist()) for n, r in regions.items())
     outlines = tuple(plane(results.footprints[f.id or 0].polygon) for f in frames)
-    bare = footprints.Payload(outlines, plane(common), rois, disks)  # type: ignore[arg-type]
+    bare = footprints.Payload(outlines, plane(common), rois, disks)
     polygons = [results.footprints[f.id or 0].polygon for f in frames]
     mark = _fingerprint(polygons, common, disks, rois)
     yield Job("footprints", ("footprints.jpg",), mark, footprints.figures, bare)

@@ -27,6 +27,7 @@ def source_names(columns: Sequence[str]) -> list[str]:
     return [c.removesuffix("_d_flux") for c in columns if c.endswith("_d_flux")]
 
 
+@style.styled
 def draw(table: Table, roi: str) -> Figure:
     """Return the figure: a strip a source, colours for instruments and bands."""
     names = source_names(table.colnames)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lcframework.report.plots import style
-from lcframework.types import Bools, Floats
+from lcframework.types import Bools, Floats, Ints
 
 
 @attrs.frozen(eq=False)
@@ -28,6 +28,7 @@ class Payload:
     selected: Bools  # (f, n)
 
 
+@style.styled
 def draw(payload: Payload) -> Figure:
     """Return the figure; frames are in the order of time."""
     n = len(payload.names)
@@ -48,7 +49,7 @@ def draw(payload: Payload) -> Figure:
     return made
 
 
-def _stars(ax: Axes, payload: Payload, frame: Floats) -> None:
+def _stars(ax: Axes, payload: Payload, frame: Ints) -> None:
     """Draw all curves in one pair of axes, a strip each: the strips' height is the same number of per cent."""
     percent = 100.0 * (payload.flux - 1.0)
     shown = np.where(payload.selected, percent, np.nan)

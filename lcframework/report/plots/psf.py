@@ -45,6 +45,7 @@ class Fitted:
     subsampling: int
 
 
+@style.styled
 def draw(fitted: Fitted, title: str) -> Figure:
     """Return the figure: three rows a block of stars, and the loss and the PSF beside them."""
     n = len(fitted.data)

@@ -39,6 +39,7 @@ def chosen_epochs(chi2: Floats) -> list[tuple[str, int]]:
     return out
 
 
+@style.styled
 def draw(epochs: PreparedEpochs, content: FitFile, title: str) -> Figure:
     """Return the figure: epochs at the left; high-resolution images, loss and chi2 at the right."""
     picks = chosen_epochs(content.fit.reduced_chi2)
@@ -108,8 +109,12 @@ def _compass(ax: Axes, transform: Floats, shape: tuple[int, ...]) -> None:
     for column, name in ((0, "E"), (1, "N")):
         tip = corner + transform[:, column]
         ax.plot(*np.stack([corner, tip], axis=1), color="white", lw=1.0)
-        ax.annotate(name, tip, xytext=(0, 2), textcoords="offset points", color="white", size=7, ha="center")
-    ax.annotate("1″", corner, xytext=(3, -2), textcoords="offset points", color="white", size=7, va="top")
+        ax.annotate(
+            name, (tip[0], tip[1]), xytext=(0, 2), textcoords="offset points", color="white", size=7, ha="center"
+        )
+    ax.annotate(
+        "1″", (corner[0], corner[1]), xytext=(3, -2), textcoords="offset points", color="white", size=7, va="top"
+    )
 
 
 def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:

@@ -78,6 +78,7 @@ class Stack:
         self.chi2.append(chi2)
 
 
+@style.styled
 def draw(stack: Stack, title: str) -> Figure:
     """Return the figure."""
     side = 1.65

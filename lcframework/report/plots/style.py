@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, cast
 
 import matplotlib
 import numpy as np
@@ -15,6 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from lcframework.store import atomic
 from lcframework.types import Floats
+
+P = ParamSpec("P")
 
 #: Told apart also by colour-blind readers (after Okabe and Ito), in the order of use.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a51a3", "#000000")
@@ -42,9 +47,24 @@ _RC = {
 }
 
 
+def looks() -> contextlib.AbstractContextManager[None]:
+    """Give figures that are made and drawn inside their looks; matplotlib's own settings are left alone."""
+    return matplotlib.rc_context(cast(Any, _RC))
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a function draw its figure with our looks."""
+
+    @functools.wraps(draw)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with looks():
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
 def figure(width: float, height: float, title: str = "") -> Figure:
     """Return an empty figure of a size in inches, with a title at its upper left."""
-    matplotlib.rcParams.update(_RC)
     made = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(made)
     if title:
@@ -68,8 +88,8 @@ def image_axes(made: Figure, left: float, bottom: float, width: float, height: f
 def save(made: Figure, path: Path) -> None:
     """Write a figure, atomically; the suffix says how."""
     kind = path.suffix.lstrip(".")
-    options = {"pil_kwargs": {"quality": 88}} if kind in ("jpg", "jpeg") else {}
-    with atomic(path) as temporary:
+    options: dict[str, Any] = {"pil_kwargs": {"quality": 88}} if kind in ("jpg", "jpeg") else {}
+    with atomic(path) as temporary, looks():
         made.savefig(temporary, format=kind, **options)
 
 

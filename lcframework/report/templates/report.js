@@ -29,7 +29,9 @@
     const layout = Object.assign(
       { font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 64, r: 18, t: 34, b: 48 },
         hovermode: "closest", hoverlabel: { align: "left", font: { family: font.family, size: 12.5 } },
-        legend: { orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom" } },
+        legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" },
+        modebar: { bgcolor: "rgba(0,0,0,0)", color: css.getPropertyValue("--muted").trim(),
+          activecolor: css.getPropertyValue("--accent").trim() } },
       themed(own, css));
     for (const key of Object.keys(layout)) {
       if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(layout[key], css);
@@ -38,14 +40,18 @@
   };
 
   const config = {
-    responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+    responsive: true, displaylogo: false, displayModeBar: "hover",
+    // The buttons are named so that none of those that send a chart elsewhere can appear.
+    modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "resetScale2d"]], showSendToCloud: false, plotlyServerURL: "",
   };
 
   const draw = (plot) => {
     const figure = JSON.parse(plot.nextElementSibling.textContent);
     const css = style();
-    return Plotly.react(plot, themed(figure.data, css), layoutOf(figure.layout || {}, css), config);
+    const layout = layoutOf(figure.layout || {}, css);
+    const names = new Set(figure.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.name));
+    if (names.size < 2) Object.assign(layout, { showlegend: false, margin: { ...layout.margin, t: 26 } });
+    return Plotly.react(plot, themed(figure.data, css), layout, config);
   };
   const visible = () => [...document.querySelectorAll(".plot")].filter((p) => !p.closest("[hidden]"));
   const drawAll = () => Promise.all(visible().map(draw));
