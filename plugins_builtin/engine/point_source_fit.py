@@ -1,0 +1,243 @@
+"""One point source a stamp: flux, position and pedestal of many stamps at once.
+
+The model of a stamp is ``f T(x, y) + b``, T the image of a unit point source (:mod:`plugins_builtin.engine.target`).
+Flux and pedestal are linear and are solved for exactly at every trial position, so that Gauss-Newton with
+Levenberg-Marquardt damping searches the position alone (variable projection, Golub and Pereyra 1973, SIAM J. Numer.
+Anal. 10, 413). A Gaussian prior holds the position where the star is too faint to fix it; for a star of signal-to-noise
+ratio s the prior's share is about ``(1.2 FWHM / s)^2`` of a squared prior width.
+
+A position that is fitted finds noise as well as light: the flux comes out too large by ``sigma^2 / f`` for a bright
+star (the bias of non-linear least squares, Box 1971, J. R. Stat. Soc. B 33, 171). With C the covariance of the position
+and G the curvature of the image's overlap with itself that is ``f tr(G C) / 2``, which also holds, and vanishes, as
+the flux goes to zero and the prior takes over. It is subtracted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from plugins_builtin.engine.target import target_matrix, target_matrix_derivative
+
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.integer[Any]]
+
+# Of a position's standard error.
+_SETTLED = 0.01
+# No step is longer than this, pixels: beyond it the linearisation says nothing.
+_LONGEST_STEP = 1.0
+
+
+@attrs.frozen(eq=False)
+class SourceImages:
+    """Images of unit point sources, and their derivatives by the position in pixels."""
+
+    value: Floats  # (n, ny, nx)
+    by_x: Floats
+    by_y: Floats
+
+
+@attrs.frozen(eq=False)
+class PointSourceStamps:
+    """What is fitted."""
+
+    data: Floats  # (n, ny, nx), finite everywhere
+    weight: Floats  # (n, ny, nx) inverse variance, 0 where not to be used
+    kernels: Floats  # (n, m, m)
+    subsampling: int
+    fwhm: float  # of the target Gaussian, small pixels
+    expected: Floats  # (n, 2) x, y from the stamp's centre, pixels
+    prior: float  # pixels
+    pedestal: bool
+
+    def __len__(self) -> int:
+        """Return the number of stamps."""
+        return len(self.data)
+
+    def take(self, which: Ints | Bools | slice) -> PointSourceStamps:
+        """Return some of the stamps."""
+        return attrs.evolve(
+            self,
+            data=self.data[which],
+            weight=self.weight[which],
+            kernels=self.kernels[which],
+            expected=self.expected[which],
+        )
+
+    def images(self, position: Floats) -> SourceImages:
+        """Return unit sources at positions (n, 2)."""
+        ny, nx = self.data.shape[1:]
+        my, mx = self.kernels.shape[1:]
+        x, y = position[:, 0], position[:, 1]
+        columns = target_matrix(x, nx, self.subsampling, self.fwhm, mx)
+        columns_slope = target_matrix_derivative(x, nx, self.subsampling, self.fwhm, mx)
+        rows = target_matrix(y, ny, self.subsampling, self.fwhm, my)
+        rows_slope = target_matrix_derivative(y, ny, self.subsampling, self.fwhm, my)
+        across = self.kernels @ np.concatenate([columns, columns_slope], axis=1).swapaxes(1, 2)
+        both = rows @ across
+        return SourceImages(both[..., :nx], both[..., nx:], rows_slope @ across[..., :nx])
+
+
+@attrs.frozen(eq=False)
+class PointSourceFit:
+    """Estimates, one a stamp; parameters in the order flux, x, y, pedestal."""
+
+    flux: Floats  # (n,) without the correction for the fitted position's bias
+    pedestal: Floats  # (n,)
+    position: Floats  # (n, 2)
+    normal: Floats  # (n, 4, 4) normal matrix, prior included
+    images: SourceImages
+    converged: Bools  # (n,)
+    evaluations: Ints  # (n,)
+
+    @property
+    def model(self) -> Floats:
+        """Images (n, ny, nx) that the estimates make."""
+        return self.flux[:, None, None] * self.images.value + self.pedestal[:, None, None]
+
+    def put(self, where: Ints, other: PointSourceFit) -> None:
+        """Take over all stamps of `other` at the indices `where`."""
+        for name in ("flux", "pedestal", "position", "normal", "converged"):
+            getattr(self, name)[where] = getattr(other, name)
+        self.evaluations[where] += other.evaluations
+        for name in ("value", "by_x", "by_y"):
+            getattr(self.images, name)[where] = getattr(other.images, name)
+
+    def covariance(self) -> Floats:
+        """Return the covariance (n, 4, 4); infinite where the data say nothing."""
+        solvable = np.isfinite(self.normal).all(axis=(1, 2)) & (self.normal[:, 0, 0] > 0)
+        safe = np.where(solvable[:, None, None], self.normal, np.eye(4))
+        return np.where(solvable[:, None, None], np.linalg.inv(safe), np.inf)
+
+    def flux_bias(self, weight: Floats) -> Floats:
+        """Return by how much the flux is too large because the position is fitted to the same noise."""
+        overlap = np.einsum("nij,nij,nij->n", weight, self.images.value, self.images.value)
+        gradient = np.stack([self.images.by_x, self.images.by_y], axis=1)
+        curvature = np.einsum("nij,naij,nbij->nab", weight, gradient, gradient, optimize=True)
+        spread = self.covariance()[:, 1:3, 1:3]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = 0.5 * np.einsum("nab,nba->n", curvature, spread) / overlap
+        # Below a signal of about 2 the expansion ends; half is more than it ever is above.
+        return self.flux * np.minimum(np.nan_to_num(share), 0.5)
+
+
+def fit_point_sources(
+    stamps: PointSourceStamps, start: Floats | None = None, max_evaluations: int = 40, tolerance: float = 1e-4
+) -> PointSourceFit:
+    """Fit flux, position and pedestal of every stamp.
+
+    Parameters
+    ----------
+    stamps : PointSourceStamps
+        Stamps of one size.
+    start : array (n, 2), optional
+        Positions to start from; the expected ones where not given.
+    max_evaluations : int
+        Bound on the trial positions of a stamp.
+    tolerance : float
+        A stamp has converged when its step is below this, pixels, or below a hundredth of the position's error.
+    """
+    n = len(stamps)
+    position = np.array(stamps.expected if start is None else start, float)
+    best = _evaluate(stamps, position)
+    damping = np.full(n, 1e-3)
+    converged = np.zeros(n, bool)
+    evaluations = np.ones(n, int)
+    active = np.arange(n)
+    for _ in range(max_evaluations - 1):
+        step = _step(best, damping, active)
+        # What is far below the position's own error is settled: at low signal the last digits are noise.
+        error = 1.0 / np.sqrt(best.normal[active][:, [1, 2], [1, 2]])
+        small = np.all(np.abs(step) < np.maximum(tolerance, _SETTLED * error), axis=1)
+        trial = _evaluate(stamps.take(active), position[active] + step)
+        evaluations[active] += 1
+        better = trial.objective <= best.objective[active]
+        chosen = active[better]
+        position[chosen] += step[better]
+        best.put(chosen, trial, better)
+        damping[active] = np.where(better, np.maximum(0.1 * damping[active], 1e-6), 10.0 * damping[active])
+        done = small | (damping[active] > 1e8)
+        converged[active[done]] = True
+        active = active[~done]
+        if len(active) == 0:
+            break
+    return PointSourceFit(best.flux, best.pedestal, position, best.normal, best.images, converged, evaluations)
+
+
+@attrs.define(eq=False)
+class _Evaluated:
+    """Stamps at trial positions, with the linear parameters at their best."""
+
+    flux: Floats
+    pedestal: Floats
+    objective: Floats  # (n,) chi2 and prior
+    normal: Floats  # (n, 4, 4)
+    gradient: Floats  # (n, 2) minus half the objective's, by the position
+    images: SourceImages
+
+    def put(self, where: Ints, other: _Evaluated, which: Bools) -> None:
+        """Take over the stamps `which` of `other` at the indices `where`."""
+        for name in ("flux", "pedestal", "objective", "normal", "gradient"):
+            getattr(self, name)[where] = getattr(other, name)[which]
+        for name in ("value", "by_x", "by_y"):
+            getattr(self.images, name)[where] = getattr(other.images, name)[which]
+
+
+def _evaluate(stamps: PointSourceStamps, position: Floats) -> _Evaluated:
+    images = stamps.images(position)
+    flux, pedestal = solve_linear(stamps.data, stamps.weight, images.value, stamps.pedestal)
+    residual = stamps.data - flux[:, None, None] * images.value - pedestal[:, None, None]
+    n = len(stamps)
+    slope = np.stack(
+        [
+            images.value,
+            flux[:, None, None] * images.by_x,
+            flux[:, None, None] * images.by_y,
+            np.full_like(images.value, float(stamps.pedestal)),
+        ],
+        axis=1,
+    ).reshape(n, 4, -1)
+    weight = stamps.weight.reshape(n, 1, -1)
+    weighted = slope * weight
+    normal = weighted @ slope.swapaxes(1, 2)
+    precision = stamps.prior**-2
+    normal[:, [1, 2], [1, 2]] += precision
+    if not stamps.pedestal:
+        normal[:, 3, 3] = 1.0
+    away = position - stamps.expected
+    flat = residual.reshape(n, -1, 1)
+    gradient = (weighted[:, 1:3] @ flat)[..., 0] - precision * away
+    objective = np.sum(weight[:, 0] * flat[..., 0] ** 2, axis=1) + precision * np.sum(away**2, axis=1)
+    return _Evaluated(flux, pedestal, objective, normal, gradient, images)
+
+
+def solve_linear(data: Floats, weight: Floats, value: Floats, pedestal: bool) -> tuple[Floats, Floats]:
+    """Return flux and pedestal (n,) of least squares for images (n, ny, nx) at known positions; 0 without data."""
+    own = np.einsum("nij,nij,nij->n", weight, value, value)
+    right = np.einsum("nij,nij,nij->n", weight, value, data)
+    if not pedestal:
+        return right / np.where(own > 0, own, np.inf), np.zeros(len(data))
+    ones = weight.sum(axis=(1, 2))
+    cross = np.einsum("nij,nij->n", weight, value)
+    level = np.einsum("nij,nij->n", weight, data)
+    determinant = own * ones - cross**2
+    determinant = np.where(determinant > 1e-12 * own * ones, determinant, np.inf)
+    return (ones * right - cross * level) / determinant, (own * level - cross * right) / determinant
+
+
+def _step(best: _Evaluated, damping: Floats, active: Ints) -> Floats:
+    """Return the damped steps (n, 2) of the active stamps."""
+    normal = best.normal[active].copy()
+    normal[:, [1, 2], [1, 2]] *= 1.0 + damping[active][:, None]
+    # Without light or data the linear parameters' rows are empty; they must not make the position singular.
+    for k in (0, 3):
+        normal[:, k, k] = np.where(normal[:, k, k] > 0, normal[:, k, k] * (1.0 + 1e-12), 1.0)
+    right = np.zeros((len(active), 4, 1))
+    right[:, 1:3, 0] = best.gradient[active]
+    step = np.linalg.solve(normal, right)[:, 1:3, 0]
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    return step * np.minimum(1.0, _LONGEST_STEP / np.maximum(length, 1e-300))
