@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 import numpy as np
 
-from lcframework.types import Bools, FitState, FitStatus, Floats
+from lcframework.types import FitState, FitStatus, Floats
 from plugins_builtin.engine.roi_geometry import Epochs, pixel_scales, small_pixel_transform, to_pixels, to_sky
 from plugins_builtin.engine.roi_newton import (
     Local,
@@ -24,7 +24,7 @@ from plugins_builtin.engine.roi_newton import (
 from plugins_builtin.engine.roi_registration import shift_covariances
 from plugins_builtin.engine.roi_scene import NO_BUMPS, Bumps, Scene, SkyImages, bump_images
 from plugins_builtin.engine.roi_sersic import LIMITS, N_PARAMETERS
-from plugins_builtin.engine.roi_start import best_epochs, galaxy_prior, lattice, offset_prior, start_galaxies
+from plugins_builtin.engine.roi_start import galaxy_prior, lattice, offset_prior, start_galaxies
 from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 _BUMP_SIGMA = 3.0  # small pixels
@@ -61,7 +61,6 @@ class State:
     converged: bool = False
     notes: list[str] = attrs.field(factory=list)
     floor: float = 0.0  # pixels, of the registration
-    persistent: Bools | bool = False  # (ny, nx) pixels that many epochs would clip
 
 
 def fit_jointly(epochs: Epochs, offset: Floats, settings: Settings) -> State:
@@ -176,9 +175,9 @@ def _refreshed(epochs: Epochs, state: State, settings: Settings) -> None:
     shared, local, _ = solve_step(state.found)
     state.scene = _limited(state.scene, shared, epochs.scale)
     state.local = state.local.stepped(local, 1.0)
-    state.persistent = state.persistent | persistent(state.weights.outliers)
+    lasting = persistent(state.weights.suspects)
     error = _model_error(epochs, state)
-    refresh = Refresh(epochs, error, settings.clip, settings.noise_from_model, state.persistent)
+    refresh = Refresh(epochs, error, settings.clip, settings.noise_from_model, lasting)
     state.found = one_pass(epochs, state.scene, state.local, state.weights, state.prior, refresh)
     state.passes += 1
     state.history.append(state.found.objective)

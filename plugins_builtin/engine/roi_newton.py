@@ -10,7 +10,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from lcframework.types import Bools, Floats
+from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.roi_geometry import Epochs, model_variance
 from plugins_builtin.engine.roi_scene import Scene, SkyImages, render
 
@@ -66,6 +66,7 @@ class Weights:
 
     inverse_variance: Floats  # (e, ny, nx), 0 where masked or clipped
     outliers: Bools  # (e, ny, nx)
+    suspects: Ints  # (e, ny, nx) sign of the residual where it can't be noise, clipped or not; else 0
 
 
 @attrs.frozen(eq=False)
@@ -88,7 +89,8 @@ class Pass:
 
 def first_weights(epochs: Epochs) -> Weights:
     """Return weights as the noise maps state them."""
-    return Weights(np.where(epochs.valid, 1.0 / epochs.variance, 0.0), np.zeros(epochs.valid.shape, bool))
+    shape = epochs.valid.shape
+    return Weights(np.where(epochs.valid, 1.0 / epochs.variance, 0.0), np.zeros(shape, bool), np.zeros(shape, np.int8))
 
 
 def one_pass(
@@ -253,7 +255,7 @@ class Refresh:
     ) -> None:
         """Take the relative error of the model, and the sigmas beyond which a pixel is clipped (None: none is).
 
-        Pixels (ny, nx) that are `persistent` outliers are what the model lacks, not what fell on the detector.
+        `persistent` is what :func:`persistent` returned for the pass before.
         """
         self.persistent = persistent
         self.epochs = epochs
@@ -266,31 +268,50 @@ class Refresh:
         epochs = self.epochs
         variance = model_variance(epochs, i, image) if self.from_model else epochs.variance[i]
         valid = epochs.valid[i]
-        outliers = np.zeros_like(valid)
         if self.threshold is not None:
             error = np.sqrt(variance + (self.model_error * image) ** 2)
             z = np.where(valid, (epochs.data[i] - image) / error, 0.0)
-            outliers = clipped(z, self.threshold) & ~self.persistent
-        weights.outliers[i] = outliers & valid
-        weights.inverse_variance[i] = np.where(valid & ~outliers, 1.0 / variance, 0.0)
+            weights.suspects[i] = suspects(z, self.threshold)
+        weights.outliers[i] = not_persistent(weights.suspects[i], self.persistent)
+        weights.inverse_variance[i] = np.where(valid & ~weights.outliers[i], 1.0 / variance, 0.0)
 
 
-def clipped(z: Floats, threshold: float) -> Bools:
-    """Return pixels of residuals `z` (in sigma) beyond a threshold, and their neighbours above half of it."""
+def suspects(z: Floats, threshold: float) -> Ints:
+    """Return the sign of residuals `z` (in sigma) beyond a threshold, and of their neighbours above half of it; else 0."""
     from scipy.ndimage import binary_dilation
 
     core = np.abs(z) > threshold
     if core.mean() > 0.1:
-        return np.zeros_like(core)  # a misfit, not outliers: the reduced chi2 shall say so
-    return core | (binary_dilation(core, np.ones((3, 3))) & (z > 0.5 * threshold))
+        return np.zeros(z.shape, np.int8)  # a misfit, not outliers: the reduced chi2 shall say so
+    found = core | (binary_dilation(core, np.ones((3, 3))) & (z > 0.5 * threshold))
+    return np.where(found, np.sign(z), 0).astype(np.int8)
 
 
-def persistent(outliers: Bools) -> Bools:
-    """Return pixels (ny, nx) that are outliers (e, ny, nx), there or next to it, in more than a quarter of the epochs."""
+def persistent(signs: Ints) -> Bools:
+    """Return where more than a quarter of the epochs have suspects of one sign, there or next to it.
+
+    That is what the model lacks, not what fell on a detector. A cosmic ray that misled the model shows as one epoch
+    above it and the others below.
+
+    Parameters
+    ----------
+    signs : (e, ny, nx)
+        From :func:`suspects`.
+
+    Returns
+    -------
+    (2, ny, nx)
+        For suspects above and below the model.
+    """
     from scipy.ndimage import maximum_filter
 
-    near = maximum_filter(outliers, size=(1, 3, 3))
-    return near.sum(axis=0) > max(2, 0.25 * len(outliers))
+    near = [maximum_filter(signs == sign, size=(1, 3, 3)).sum(axis=0) for sign in (1, -1)]
+    return np.array(near) > max(2, 0.25 * len(signs))
+
+
+def not_persistent(signs: Ints, lasting: Bools) -> Bools:
+    """Return the suspects (..., ny, nx) that `lasting` (2, ny, nx) does not explain."""
+    return ((signs > 0) & ~lasting[0]) | ((signs < 0) & ~lasting[1])
 
 
 def relative_model_error(z: Floats, image: Floats, sigma: Floats) -> float:

@@ -59,7 +59,7 @@ def test_recovers_blended_sources_on_a_galaxy_in_rotated_and_dithered_epochs(fit
     z = (fit.model - truth.noiseless) / np.sqrt(truth.variance)
     assert (z**2).mean() < 0.2
     assert np.all(np.abs(fit.reduced_chi2 - 1) < 5 * np.sqrt(2 / 400))
-    assert fit.outliers.sum() < 3
+    assert fit.outliers.sum() < 4
     assert len(fit.loss_history) > 1
 
 

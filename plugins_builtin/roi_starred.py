@@ -1,0 +1,132 @@
+"""The ROI model `starred`: point sources and one starlet-regularised pixelated background, STARRED's objective."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import Cutouts, Floats, PointSources, RoiFit, UnusableInput
+from plugins_builtin.engine.roi_options import astrometry, clip_threshold, number_at_least, one_of
+
+_strength = number_at_least(0.0)
+
+
+def _path(value: Any) -> Path | None:
+    return Path(value) if value not in (None, "") else None
+
+
+@attrs.frozen
+class Starred:
+    """STARRED's model of a region, started from a joint fit with a Sersic galaxy and driven to convergence.
+
+    A first step fits fluxes and translations alone, a second everything. Translations are tied to the stars'
+    registration. STARRED: Michalewicz et al. 2023 (JOSS 8, 5340); Millon et al. 2024 (AJ 168, 55).
+    """
+
+    results_version: ClassVar[int] = 1
+
+    fix_astrometry: bool | float = attrs.field(default=False, validator=astrometry)  # true, false, or sigma in pixels
+    background: bool = True  # false: point sources alone
+    starting_background: Path | None = attrs.field(default=None, converter=_path)  # .fits or .npy, as this model writes
+    optimize_background: bool = True
+    iterations_translations: int = attrs.field(default=300, validator=number_at_least(0))  # an upper bound
+    iterations_all: int = attrs.field(default=2000, validator=number_at_least(0))  # an upper bound
+    regularization_scales: float = attrs.field(default=1.0, validator=_strength)
+    regularization_high_frequency: float = attrs.field(default=1.0, validator=_strength)
+    regularization_positivity: float = attrs.field(default=100.0, validator=_strength)
+    regularization_point_sources: float = attrs.field(default=0.01, validator=_strength)
+    regularization_flux_scatter_first: float = attrs.field(default=1.0, validator=_strength)  # first step
+    regularization_flux_scatter: float = attrs.field(default=0.0, validator=_strength)  # second step
+    noise_propagation: str = attrs.field(default="slit", validator=one_of("slit", "exact"))  # of the starlets' weights
+    point_sources: str = attrs.field(default="interpolated", validator=one_of("interpolated", "exact"))  # see docs
+    clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
+
+    def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
+        """Fit all epochs.
+
+        Parameters
+        ----------
+        cutouts : Cutouts
+            The epochs, divided by their normalisation coefficients.
+        point_sources : PointSources
+            Names and positions to start from.
+
+        Returns
+        -------
+        RoiFit
+            A source that an epoch does not see has flux nan there.
+
+        Raises
+        ------
+        UnusableInput
+            No pixel can be used; a point source lies outside all stamps (named); or the starting background can't be
+            read or has another size.
+        """
+        from plugins_builtin.engine.roi_geometry import prepare, squared
+        from plugins_builtin.engine.roi_penalties import Strengths
+        from plugins_builtin.engine.roi_result import starred_result
+        from plugins_builtin.engine.roi_starred_fit import StarredSettings, fit_starred
+
+        epochs = squared(prepare(cutouts, point_sources))
+        size = epochs.shape[0] * epochs.subsampling
+        settings = StarredSettings(
+            background=self.background,
+            starting_background=self._start(size) if self.background else None,
+            optimize_background=self.optimize_background,
+            fix_astrometry=self.fix_astrometry,
+            iterations_translations=self.iterations_translations,
+            iterations_all=self.iterations_all,
+            strengths=Strengths(
+                scales=self.regularization_scales,
+                high_frequency=self.regularization_high_frequency,
+                positivity=self.regularization_positivity,
+                point_sources=self.regularization_point_sources,
+                flux_scatter=self.regularization_flux_scatter,
+            ),
+            flux_scatter_first=self.regularization_flux_scatter_first,
+            clip=self.clip or None,
+            # A full PSF has no target to sample a source with on small pixels.
+            exact=self.point_sources == "exact" or epochs.fwhm == 0,
+            slit=self.noise_propagation == "slit",
+        )
+        solution = fit_starred(epochs, np.asarray(point_sources.offset, float), settings)
+        return starred_result(solution, np.asarray(cutouts.data).shape)
+
+    def _start(self, size: int) -> Floats | None:
+        """Return the background to start from, (size, size)."""
+        path = self.starting_background
+        if path is None:
+            return None
+        try:
+            if path.suffix == ".npy":
+                image = np.load(path)
+            else:
+                from astropy.io import fits
+
+                image = fits.getdata(path)
+            image = np.asarray(image, float)
+        except (OSError, ValueError, TypeError) as error:
+            raise UnusableInput(
+                f"[roi_model.starred] starting_background {path} can't be read ({error}); "
+                "give a .fits or .npy image, such as the _background.fits of an earlier run, or leave it empty"
+            ) from error
+        if image.size == size * size:
+            image = image.reshape(size, size)  # STARRED keeps it flat
+        if image.shape != (size, size):
+            raise UnusableInput(
+                f"[roi_model.starred] starting_background {path} is {image.shape} but the stamps ask for "
+                f"{size} x {size} small pixels (roi_size times the PSF's subsampling factor)"
+            )
+        if not np.isfinite(image).all():
+            raise UnusableInput(f"[roi_model.starred] starting_background {path} holds values that are not finite")
+        return image
+
+
+@hookimpl
+def lcf_roi_models() -> dict[str, type[Any]]:
+    """Offer the model `starred`."""
+    return {"starred": Starred}
