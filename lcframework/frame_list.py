@@ -34,7 +34,8 @@ def find_files(config: Config) -> list[Path]:
     for name in config.frames.raw_dirs:
         folder = place(name, config.directory).resolve()
         if not folder.is_dir():
-            raise LcfError(f'[frames] raw_dirs: "{name}" is not a folder (looked for {folder})')
+            unset = " (is the environment variable set?)" if "$" in str(folder) else ""
+            raise LcfError(f'[frames] raw_dirs: "{name}" is not a folder; looked for {folder}{unset}')
         found.update(p for p in folder.glob(config.frames.pattern) if p.is_file())
     return sorted(found)
 

@@ -97,7 +97,11 @@ class PlateSolving(Stage):
     def _query_unit(self) -> Unit:
         roi = next(iter(self.setup.config.roi.values()))
         radius = self.setup.config.plate_solving.search_radius
-        parts = {"region": [roi.ra, roi.dec, radius], "catalogue": {t.name: t.identity() for t in self.setup.all("stars")}}
+        parts = {
+            "region": [roi.ra, roi.dec, radius],
+            "faintest": self.setup.config.stars.magnitude[1],
+            "catalogue": {t.name: t.identity() for t in self.setup.all("stars")},
+        }
         return Unit(FIELD, "catalogue stars of the field", self.components(**parts), Region(roi.ra, roi.dec, radius))
 
     def retry(self, product: Product) -> bool:
@@ -127,7 +131,9 @@ class PlateSolving(Stage):
             catalogue = self.setup.tool("stars")
             if catalogue is None:
                 raise NeedMissing('a plate solver needs catalogue stars, but [stars] plugin = "none"')
-            return STARS.check(catalogue.instance.query(values, CatalogLimits()), f"[stars] {catalogue.name}")
+            # Brighter stars than those for the PSF serve here; fainter ones would only be many.
+            limits = CatalogLimits(magnitude=(-np.inf, self.setup.config.stars.magnitude[1]))
+            return STARS.check(catalogue.instance.query(values, limits), f"[stars] {catalogue.name}")
         hint = values.hint
         if hint.stars is not None:
             stars = hint.stars.copy()
