@@ -13,7 +13,16 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, PsfRow, Replace, Star, StarFlux, StarLevel
+from lcframework.database import (
+    CombinedFootprint,
+    Frame,
+    PsfRow,
+    Replace,
+    RoiInFrame,
+    Star,
+    StarFlux,
+    StarLevel,
+)
 from lcframework.provenance import digest
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
@@ -155,6 +164,7 @@ def groups(session: Session) -> list[Group]:
         frame = frames.get(row.frame_id)
         if frame is not None and (row.combined_footprint_hash, row.gaia_id) in active:
             found.setdefault((row.combined_footprint_hash, frame.instrument, frame.band), []).append(row)
+    places = _places(session)
     out = []
     for (field, instrument, band), rows in sorted(found.items()):
         ids = sorted({r.frame_id for r in rows}, key=lambda i: (frames[i].mjd or 0.0, i))
@@ -163,7 +173,25 @@ def groups(session: Session) -> list[Group]:
         psf = np.array([chi2.get((i, field), np.nan) for i in ids])
         shape = (frames[ids[0]].height or 0, frames[ids[0]].width or 0)
         matrix, flux_chi2 = _matrix(rows, ids, stars, shape)
+        reference = np.array([places.get((field, i), (np.nan, np.nan)) for i in ids])
+        if np.isfinite(reference).all():
+            matrix = attrs.evolve(matrix, reference_xy=reference)
         out.append(Group(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge))
+    return out
+
+
+def _places(session: Session) -> dict[tuple[str, int], tuple[float, float]]:
+    """Return where each field's region lies in each frame: there the coefficients are wanted."""
+    inside: dict[int, dict[str, tuple[float, float]]] = {}
+    for r in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint)):
+        if r.x is not None and r.y is not None:
+            inside.setdefault(r.frame_id, {})[r.roi] = (r.x, r.y)
+    out = {}
+    for field in session.exec(select(CombinedFootprint)):
+        for frame, rois in inside.items():
+            there = [rois[name] for name in field.rois if name in rois]
+            if there:
+                out[field.hash, frame] = there[0]
     return out
 
 
