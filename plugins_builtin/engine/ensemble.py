@@ -86,7 +86,7 @@ class EnsembleFit:
 
 
 def solve_ensemble(
-    table: FluxTable, start: EnsembleState, sigma_clip: float, max_iterations: int, tolerance: float = 1e-3
+    table: FluxTable, start: EnsembleState, sigma_clip: float, max_iterations: int, tolerance: float = 1e-2
 ) -> EnsembleFit:
     """Return levels, transparencies and scatters, with outliers clipped.
 
