@@ -34,6 +34,3 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
 }
-
-# The table of contents takes pages that it does not name behind those that it does; there may be none.
-suppress_warnings = ["toc.empty_glob"]

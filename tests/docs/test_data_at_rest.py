@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 from lcframework import database
 from lcframework.cutout_files import FitFile, PreparedEpochs, write_cutouts, write_fit
 from lcframework.light_curves import join, per_night, write_light_curve
+from lcframework.report.plots import jobs
 from lcframework.store import Stamp, write_psf, write_regions, write_stamps
 from lcframework.types import (
     PSF,
@@ -162,3 +163,9 @@ def test_regions_layout_and_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with contextlib.redirect_stdout(printed):
         exec(pages.blocks(PAGE, "python")[0], {})
     assert printed.getvalue().splitlines() == [f"{n} (8, 8) {63 / 64:.7g}" for n in ("123", "J0248", "ROI")]
+
+
+def test_plots_are_those_that_are_drawn() -> None:
+    source = Path(jobs.__file__).read_text(encoding="utf-8")
+    drawn = {re.sub(r"\{.*\}", "", path) for path in re.findall(r'"([^"\n]*\.(?:jpg|png))"', source)}
+    assert {re.sub(r"<.*>", "", name) for name in names("Plots")} == drawn
