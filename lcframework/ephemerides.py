@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import astropy.units as u
 import attrs
 import numpy as np
@@ -60,25 +62,30 @@ def sky_state(mjd: float, site: Site | None) -> SkyState:
     return SkyState(altitude, float((1 + np.cos(phase_angle)) / 2))
 
 
-def target_state(mjd: float, ra: float, dec: float, site: Site | None) -> TargetState:
-    """Return a target's barycentric time and, given a site, its place in the sky.
+def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None) -> list[TargetState]:
+    """Return a target's barycentric times and, given a site, its places in the sky.
 
-    Without a site the light travel time is that to the Earth's centre, within 21 ms.
+    Without a site the light travel time is that to the Earth's centre, within 21 ms. Many moments in one call cost
+    hardly more than one.
     """
     target = SkyCoord(ra * u.deg, dec * u.deg)
     location = site.location if site else EarthLocation.from_geocentric(0, 0, 0, u.m)
-    time = Time(mjd, format="mjd", scale="utc", location=location)
-    bjd = float((time.tdb + time.light_travel_time(target)).jd)
+    time = Time(np.asarray(mjd, float), format="mjd", scale="utc", location=location)
+    bjd = (time.tdb + time.light_travel_time(target)).jd
     moon = get_body("moon", time, location if site else None)
-    to_moon = float(moon.separation(target, origin_mismatch="ignore").deg)
+    to_moon = moon.separation(target, origin_mismatch="ignore").deg
     if site is None:
-        return TargetState(bjd, None, None, None, to_moon)
+        return [TargetState(float(b), None, None, None, float(m)) for b, m in zip(bjd, to_moon, strict=True)]
     horizontal = target.transform_to(AltAz(obstime=time, location=location))
-    altitude = float(horizontal.alt.deg)
-    airmass = _airmass(altitude) if altitude > 0 else None
-    return TargetState(bjd, airmass, altitude, float(horizontal.az.deg), to_moon)
+    altitudes, azimuths = horizontal.alt.deg, horizontal.az.deg
+    return [
+        TargetState(float(b), _airmass(float(a)), float(a), float(z), float(m))
+        for b, a, z, m in zip(bjd, altitudes, azimuths, to_moon, strict=True)
+    ]
 
 
-def _airmass(altitude: float) -> float:
-    """Return the airmass of a true altitude in degrees (Pickering 2002)."""
+def _airmass(altitude: float) -> float | None:
+    """Return the airmass of a true altitude in degrees (Pickering 2002); None below the horizon."""
+    if altitude <= 0:
+        return None
     return float(1.0 / np.sin(np.radians(altitude + 244.0 / (165.0 + 47.0 * altitude**1.1))))

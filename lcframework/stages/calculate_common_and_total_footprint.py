@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -90,12 +91,37 @@ class CalculateCommonAndTotalFootprint(Stage):
 
     def compute(self, values: Any) -> FrameOnSky | Fields:
         """Work out what a frame covers, or join all."""
-        return self._fields(values) if isinstance(values, list) else self._frame(*values)
+        if isinstance(values, list):
+            return self._fields(values)
+        result = self.compute_batch([values])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result  # type: ignore[no-any-return]
 
-    def _frame(self, wcs: Any, payload: tuple[Any, ...]) -> FrameOnSky:
-        frame_id, _, height, width, mjd, instrument, scale, seeing = payload
-        t = self.setup.config_for(instrument).telescope
-        site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
+    def compute_batch(self, batch: Sequence[Any]) -> list[Any]:
+        """Work out several frames: the sky of all moments is asked for in one call."""
+        if any(isinstance(values, list) for values in batch):
+            return Stage.compute_batch(self, batch)
+        states: dict[tuple[int, str], ephemerides.TargetState] = {}
+        for instrument in {payload[5] for _, payload in batch}:
+            t = self.setup.config_for(instrument).telescope
+            site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
+            mine = [payload for _, payload in batch if payload[5] == instrument]
+            for name, roi in self.setup.config.roi.items():
+                found = ephemerides.target_states([p[4] for p in mine], roi.ra, roi.dec, site)
+                states.update({(p[0], name): state for p, state in zip(mine, found, strict=True)})
+        results: list[Any] = []
+        for wcs, payload in batch:
+            try:
+                results.append(self._frame(wcs, payload, states))
+            except Exception as error:
+                results.append(error)
+        return results
+
+    def _frame(
+        self, wcs: Any, payload: tuple[Any, ...], states: dict[tuple[int, str], ephemerides.TargetState]
+    ) -> FrameOnSky:
+        frame_id, _, height, width, _, _, scale, seeing = payload
         rows = []
         for name, roi in self.setup.config.roi.items():
             x, y = (float(v[0]) for v in geometry.sky_to_pixel(wcs, roi.ra, roi.dec))
@@ -103,9 +129,8 @@ class CalculateCommonAndTotalFootprint(Stage):
             back = np.array(wcs.all_pix2world(x, y, 0)) if np.isfinite([x, y]).all() else np.full(2, np.nan)
             near = geometry.separation(back[0], back[1], roi.ra, roi.dec) < 1.0
             inside = bool(near and -0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5)
-            state = ephemerides.target_state(mjd, roi.ra, roi.dec, site)
-            rows.append({"frame_id": frame_id, "roi": name, "roi_in_footprint": inside,
-                         "x": x if inside else None, "y": y if inside else None, **attrs.asdict(state)})  # fmt: skip
+            rows.append({"frame_id": frame_id, "roi": name, "roi_in_footprint": inside, "x": x if inside else None,
+                         "y": y if inside else None, **attrs.asdict(states[frame_id, name])})  # fmt: skip
         return FrameOnSky(geometry.outline(wcs, (height, width)), rows, seeing * scale if seeing else None)
 
     def _fields(self, outlines: list[list[list[float]]]) -> Fields:
