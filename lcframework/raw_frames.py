@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -63,7 +64,7 @@ def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames) -> RawFrame:
         raise UnusableInput(
             f"{path.name} has {len(hdus)} HDUs; [frames] hdu_headers asks for {max(settings.hdu_headers)}"
         )
-    image = np.asarray(hdus[number].data, np.float32)
+    image = _image(hdus[number], path)
     header = fits.Header()
     for index in dict.fromkeys([*settings.hdu_headers, number]):
         header.update(hdus[index].header.copy(strip=True))
@@ -79,6 +80,16 @@ def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames) -> RawFrame:
     if not np.isfinite(image).any():
         raise UnusableInput(f"{path.name} holds no finite pixel")
     return RawFrame(image, header)
+
+
+def _image(hdu: Any, path: Path) -> Floats:
+    try:
+        return np.asarray(hdu.data, np.float32)
+    except (OSError, TypeError, ValueError, EOFError) as error:
+        ny, nx = hdu.shape
+        raise UnusableInput(
+            f"{path.name} is truncated: its image of {nx} x {ny} pixels is not all there ({_first_line(error)})"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
