@@ -258,7 +258,8 @@ class Project:
         if ledger.product("read_convert_skysub_character_catalog", f"frame:{frame.id}") is None:
             return FrameStatus(name, "found", "not imported yet")
         if not frame.plate_solved:
-            return FrameStatus(name, "not solved" if frame.attempted_plate_solve else "imported", frame.comment)
+            state = "not solved" if frame.attempted_plate_solve else "imported"
+            return FrameStatus(name, state, frame.comment.removeprefix(f"{state}: "))
         if not frame.roi_in_footprint:
             return FrameStatus(name, "set aside", frame.comment or "contains no region of interest")
         return FrameStatus(name, "used" if not frame.comment else "left out later", frame.comment)
