@@ -97,9 +97,9 @@ def write_table(path: Path, table: Table) -> None:
 
 def read_table(path: Path) -> Table:
     """Read a table that :func:`write_table` wrote."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
-        return Table.read(path, format="fits")
+    with fits.open(path, memmap=False) as hdus:
+        data = np.asarray(hdus[1].data)
+        return Table(data.astype(data.dtype.newbyteorder("=")))
 
 
 def write_wcs(path: Path, header: fits.Header) -> None:
@@ -143,7 +143,7 @@ class Stamp:
 
 def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int, int]) -> None:
     """Write one frame's stamps in the layout of a frame's group of ``regions.h5``."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         file["frame_shape"] = np.asarray(frame_shape)
         for name, stamp in stamps.items():
             file[f"data/{name}"] = np.asarray(stamp.data, np.float32)

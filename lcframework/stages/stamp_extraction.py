@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,7 +75,7 @@ class FrameValues:
     flags: Ints
     sources: Table
     wcs: Any
-    wcs_header: fits.Header
+    wcs_text: str
     hot: Bools | None
 
 
@@ -191,7 +192,7 @@ class StampExtraction(Stage):
                 raise UnusableInput(f"the hot-pixel map {p.hot_map} has shape {hot.shape}, the frame {image.shape}")
             hot = None  # a frame of another size has other pixels
         wcs = read_wcs(workdir / p.wcs)
-        return FrameValues(p, image, flags, read_table(workdir / p.sources), wcs, wcs.to_header(relax=True), hot)
+        return FrameValues(p, image, flags, read_table(workdir / p.sources), wcs, header_text(wcs), hot)
 
     def _read_hot(self, payload: FramePayload) -> Bools | None:
         auto = self.setup.config_for(payload.instrument).stamps.hot_pixels == "auto"
@@ -256,7 +257,9 @@ class StampExtraction(Stage):
         mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR.value), np.uint8(0))
         half = (size - 1) / 2
         offset = (target.x - corner[0] - half, target.y - corner[1] - half)
-        return Stamp(data, noise_map(data, p.rms, p.exptime), mask, corner, offset, moved(v.wcs_header, corner))
+        return Stamp(
+            data, noise_map(data, p.rms, p.exptime), mask, corner, offset, moved(v.wcs_text, v.wcs.wcs.crpix, corner)
+        )
 
     def _with_cosmics(self, stamps: dict[str, Stamp], instrument: str) -> dict[str, Stamp]:
         tool = self.setup.tool("cosmics", instrument)
@@ -346,9 +349,22 @@ def join_regions(session: Session, workdir: Path, first_roi: str) -> None:
             path.unlink()
 
 
-def moved(header: fits.Header, corner: tuple[int, int]) -> str:
-    """Return the text of a frame's WCS header as it holds for a stamp that starts at `corner`."""
-    local = header.copy()
+def header_text(wcs: Any) -> str:
+    """Return a WCS as header text that always has CRPIX cards."""
+    header = wcs.to_header(relax=True)
+    for axis in (0, 1):  # astropy leaves out a CRPIX of 0
+        header[f"CRPIX{axis + 1}"] = float(wcs.wcs.crpix[axis])
+    return str(header.tostring(sep="\n", padding=False))
+
+
+def moved(text: str, reference: Floats, corner: tuple[int, int]) -> str:
+    """Return a frame's WCS header text as it holds for a stamp that starts at `corner`.
+
+    `reference` is the frame's CRPIX. Only those two cards differ between stamps: writing them by hand spares a header
+    for each.
+    """
     for axis in (0, 1):
-        local[f"CRPIX{axis + 1}"] = header.get(f"CRPIX{axis + 1}", 0.0) - corner[axis]
-    return str(local.tostring(sep="\n", padding=False))
+        key = f"CRPIX{axis + 1}"
+        card = f"{key}  = {reference[axis] - corner[axis]:20.9f}".ljust(80)
+        text = re.sub(rf"(?m)^{key}  =.{{70}}$", card, text)
+    return text
