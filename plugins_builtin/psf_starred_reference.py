@@ -33,7 +33,14 @@ class StarredReference:
 
     def fit(self, batch: PsfBatch) -> list[PSF]:
         """Return one PSF a frame; a frame that can't be fitted has a status that says why."""
-        return [self._frame(batch, f) for f in range(len(batch))]
+        import jax
+
+        psfs = []
+        for f in range(len(batch)):
+            psfs.append(self._frame(batch, f))
+            # STARRED compiles anew for every frame; what that leaves behind ends in a crash after some twenty.
+            jax.clear_caches()
+        return psfs
 
     def at(self, psf: PSF, xy: Floats) -> Floats:
         """Return the narrow PSFs (n, m, m), each with sum 1, at positions (n, 2) of the frame, pixels."""

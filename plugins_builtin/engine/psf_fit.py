@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 #: The penalty's softness and the gain in ten evaluations below which each stage ends. The last stage ends within half
 #: a unit of the minimum of STARRED's objective, which has no softness.
-STAGES = ((3e-2, 3.0), (5e-3, 0.3), (7e-4, 0.05))
+STAGES = ((3e-2, 3.0), (5e-3, 0.2), (7e-4, 0.02))
 
 #: Evaluations before outliers are looked for, at most.
 FIRST_LOOK = 40
@@ -312,7 +312,7 @@ def _pixels(fits: list[Fit], softness: float, tolerance: float, limit: int, sett
     for fit in fits:
         fit.converged = False
     fits = [fit for fit in fits if fit.spent < limit]
-    arguments = [(_DTYPE(softness), np.int32(limit - fit.spent), np.float64(tolerance)) for fit in fits]
+    arguments = [(_DTYPE(softness), np.int32(limit - fit.spent), np.float64(tolerance * _excess(fit))) for fit in fits]
     for fit, result in zip(fits, _run(fits, setting, 1, arguments), strict=True):
         spent = int(result.evaluations)
         fit.spent += spent
@@ -320,6 +320,11 @@ def _pixels(fits: list[Fit], softness: float, tolerance: float, limit: int, sett
         history = np.asarray(result.history, float)
         fit.history.append(history[: min(spent, len(history))])
         _take(fit, result, "the fit of the pixels met a value that is not finite")
+
+
+def _excess(fit: Fit) -> float:
+    """Return how much larger than noise the residuals are, at least 1: the unit in which gains matter."""
+    return max(1.0, 2.0 * fit.value / max(float(np.count_nonzero(fit.prepared.inverse_variance)), 1.0))
 
 
 def _take(fit: Fit, result: Any, failure: str) -> None:

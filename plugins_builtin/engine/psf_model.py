@@ -29,6 +29,7 @@ from plugins_builtin.engine.distortion import distort
 from plugins_builtin.engine.lbfgs import minimize
 from plugins_builtin.engine.moffat import moffat
 from plugins_builtin.engine.psf_gradient import half_chi2, penalty
+from plugins_builtin.engine.psf_scaling import pixel_scaling
 from plugins_builtin.engine.target import target_matrix, target_matrix_pair
 
 
@@ -250,29 +251,31 @@ def fit_pixels(
     """Fit the correction with amplitudes, positions (and distortion), the Moffat's shape held."""
     m = model.correction.shape[-1]
     stars = len(model.amplitude)
+    data_weight = jnp.sum(frame.inverse_variance * (model.amplitude**2)[:, None, None], axis=0)
+    pixels = pixel_scaling(frame.penalty, data_weight, setting.subsampling, setting.fwhm)
     scale = _scales(model, frame, setting)
+    analytic = moffat(model.shape, m, setting.subsampling, xp=jnp)
 
     def unpack(vector: Any) -> Model:
-        vector = vector * scale
-        a, x, y = vector[m * m : m * m + 3 * stars].reshape(3, stars)
-        distortion = vector[m * m + 3 * stars :] if setting.distorted else model.distortion
-        return model._replace(correction=vector[: m * m].reshape(m, m), amplitude=a, x=x, y=y, distortion=distortion)
-
-    parts = [model.correction.ravel(), model.amplitude, model.x, model.y]
-    start = jnp.concatenate([*parts, model.distortion] if setting.distorted else parts) / scale
+        correction = pixels.pixels(vector[: m * m].reshape(m, m))
+        others = vector[m * m :] * scale
+        a, x, y = others[: 3 * stars].reshape(3, stars)
+        distortion = others[3 * stars :] if setting.distorted else model.distortion
+        return model._replace(correction=correction, amplitude=a, x=x, y=y, distortion=distortion)
 
     def written_out(vector: Any) -> tuple[Any, Any]:
         here = unpack(vector)
-        kernel = analytic + here.correction
         places = (here.amplitude, here.x, here.y, frame.data, frame.inverse_variance)
-        value, slope = half_chi2(kernel, *places, setting.subsampling, setting.fwhm, _sum_type())
+        value, slope = half_chi2(analytic + here.correction, *places, setting.subsampling, setting.fwhm, _sum_type())
         prior, prior_slope = penalty(here.correction, frame.penalty, softness, _sum_type())
-        parts = [(slope.kernel + prior_slope).ravel(), slope.amplitude, slope.x, slope.y]
-        return value + prior, jnp.concatenate(parts) * scale
+        others = jnp.concatenate([slope.amplitude, slope.x, slope.y]) * scale
+        return value + prior, jnp.concatenate([pixels.gradient(slope.kernel + prior_slope).ravel(), others])
 
-    analytic = moffat(model.shape, m, setting.subsampling, xp=jnp)
     derived = jax.value_and_grad(lambda vector: objective(unpack(vector), frame, softness, setting))
     function = derived if setting.distorted else written_out
+    parts = [model.amplitude, model.x, model.y]
+    others = jnp.concatenate([*parts, model.distortion] if setting.distorted else parts) / scale
+    start = jnp.concatenate([pixels.coordinates(model.correction).ravel(), others])
     end = minimize(function, start, max_evaluations=max_evaluations, tolerance=tolerance)
     best = unpack(end.position)
     value = objective(best, frame, 0.0, setting)
@@ -280,34 +283,25 @@ def fit_pixels(
 
 
 def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
-    """Return a step for each unknown over which the objective changes by about one."""
+    """Return a step for amplitudes, x, y (and distortion) over which the objective changes by about one."""
     n = frame.data.shape[-1]
     sub, fwhm = setting.subsampling, setting.fwhm
-    plain = setting._replace(distorted=False)
-    kernel = narrow(model, setting)
-    image = star_images(kernel, model, frame, plain)
-    left = target_matrix(model.y, n, sub, fwhm, xp=jnp) @ kernel
-    slope = left @ jnp.swapaxes(target_matrix_pair(model.x, n, sub, fwhm, xp=jnp)[1], -1, -2)
-    weight = frame.inverse_variance
-    for_amplitude = jnp.sum(weight * image**2, axis=(-1, -2))
-    for_position = model.amplitude**2 * jnp.sum(weight * slope**2, axis=(-1, -2))
-    flat = jnp.max(jnp.sum(weight * (model.amplitude**2)[:, None, None], axis=0))
+    left = target_matrix(model.y, n, sub, fwhm, xp=jnp) @ narrow(model, setting)
+    columns, slopes = target_matrix_pair(model.x, n, sub, fwhm, xp=jnp)
+    image, slope = (left @ jnp.swapaxes(part, -1, -2) for part in (columns, slopes))
+    for_amplitude = jnp.sum(frame.inverse_variance * image**2, axis=(-1, -2))
+    for_position = model.amplitude**2 * jnp.sum(frame.inverse_variance * slope**2, axis=(-1, -2))
 
     def inverse_root(curvature: Any) -> Any:
         return jnp.where(curvature > 0, 1.0 / jnp.sqrt(jnp.maximum(curvature, 1e-30)), 1.0)
 
-    m = model.correction.shape[-1]
-    pixel = jnp.full(m * m, _PIXEL_STEP) * inverse_root(flat)
-    parts = [pixel, inverse_root(for_amplitude), inverse_root(for_position), inverse_root(for_position)]
+    parts = [inverse_root(for_amplitude), inverse_root(for_position), inverse_root(for_position)]
     if setting.distorted:
         parts.append(jnp.full(6, inverse_root(jnp.sum(for_position))))
     return jnp.concatenate(parts).astype(model.correction.dtype)
 
 
 # ---------------------------------------------------------------- compiled
-
-
-_PIXEL_STEP = 1.0
 
 
 @lru_cache(maxsize=32)

@@ -147,7 +147,7 @@ def _hatp32_batch(frames, stars=10, size=24):
         image = fits.getdata(path).astype(np.float32)[10:, 5:].copy()
         sky = sep.Background(image, bw=64, bh=64)
         clean = image - sky.back()
-        found = sep.extract(clean, 5.0, err=sky.globalrms)
+        found, segments = sep.extract(clean, 3.0, err=sky.globalrms, segmentation_map=True)
         peaks = np.array([image[int(y), int(x)] for x, y in zip(found["x"], found["y"], strict=True)])
         order = np.argsort(-found["flux"])
         chosen = []
@@ -157,14 +157,17 @@ def _hatp32_batch(frames, stars=10, size=24):
             near = np.hypot(found["x"] - found["x"][i], found["y"] - found["y"][i])
             brighter = (near > 0) & (near < 10) & (found["flux"] > 0.1 * found["flux"][i])
             if inside and peaks[i] < 3500 and found["npix"][i] > 5 and not brighter.any():
-                chosen.append((x, y))
+                chosen.append((x, y, i + 1))
             if len(chosen) == stars:
                 break
-        cut = [(slice(y - half, y + half), slice(x - half, x + half)) for x, y in chosen]
+        cut = [(slice(y - half, y + half), slice(x - half, x + half)) for x, y, _ in chosen]
         stamps.append([clean[where] for where in cut])
         noises.append([np.sqrt(read_noise**2 + np.maximum(image[where] - 330.0, 1.0) / gain) for where in cut])
-        masks.append([image[where] > 3900 for where in cut])
-        places.append([(x - 0.5, y - 0.5) for x, y in chosen])
+        own = [segment for _, _, segment in chosen]
+        masks.append(
+            [(image[w] > 3900) | ((segments[w] > 0) & (segments[w] != o)) for w, o in zip(cut, own, strict=True)]
+        )
+        places.append([(x - 0.5, y - 0.5) for x, y, _ in chosen])
         widths.append(2.0)
     return PsfBatch(
         data=np.array(stamps, float),
@@ -213,6 +216,8 @@ def _differences(batch, monkeypatch, setting):
                 float(loss.loss(_starred_arguments(model, own.unit, norm, setting)))
                 for model in (with_drawn, fit.model)
             )
+        # STARRED compiles anew for every frame; what it leaves behind ends in a crash after some twenty.
+        jax.clear_caches()
         rows.append((theirs, ours - theirs, closed - theirs))
         print(
             f"frame {f}: STARRED {theirs:.2f}, ours {ours - theirs:+.2f}, closed-form weights {closed - theirs:+.2f}",

@@ -1,0 +1,77 @@
+"""Coordinates for the PSF's small pixels in which the objective is about as steep in every direction.
+
+The objective's curvature is that of the data, which see the pixels through the target Gaussian and the blocks of small
+pixels, plus that of the penalty, largest for the finest details and where the noise is small. Both are nearly diagonal
+in cosines once the pixels are weighted by the penalty's local strength; L-BFGS then needs half the evaluations.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from plugins_builtin.engine.starlet import number_of_scales
+from plugins_builtin.engine.target import FWHM_PER_SIGMA
+
+Array = NDArray[np.float64]
+
+# The penalty is curved only around zero, within its softness. Most details are there, but the directions that matter
+# most are not; so its curvature counts as if the softness were this.
+_SOFTNESS = 0.2
+
+
+class PixelScaling(NamedTuple):
+    """A linear map from coordinates to pixels, (m, m) both: cosines, filtered, then divided by a local weight."""
+
+    cosines: Any  # (m, m) orthonormal, columns are cosines
+    filter: Any  # (m, m)
+    weight: Any  # (m, m)
+
+    def pixels(self, coordinates: Any) -> Any:
+        """Return pixels for coordinates."""
+        return (self.cosines @ (self.filter * coordinates) @ self.cosines.T) / self.weight
+
+    def coordinates(self, pixels: Any) -> Any:
+        """Return the coordinates of pixels."""
+        return (self.cosines.T @ (pixels * self.weight) @ self.cosines) / self.filter
+
+    def gradient(self, by_pixels: Any) -> Any:
+        """Return the gradient by coordinates from that by pixels."""
+        return self.filter * (self.cosines.T @ (by_pixels / self.weight) @ self.cosines)
+
+
+def pixel_scaling(penalty: Any, data_weight: Any, subsampling: int, fwhm: float) -> PixelScaling:
+    """Return coordinates for pixels with the penalty's weights (scales, m, m).
+
+    `data_weight` (n, n) is the sum over stars of inverse variance times squared amplitude.
+    """
+    m = penalty.shape[-1]
+    cosines, detail_power, data_power = (part.astype(penalty.dtype) for part in _powers(m, subsampling, fwhm))
+    mean = jnp.mean(penalty**2, axis=(-1, -2), keepdims=True)
+    weight = jnp.sqrt(jnp.mean(penalty**2 / jnp.maximum(mean, 1e-30), axis=0) + 1e-3)
+    strength = jnp.mean((penalty / weight) ** 2, axis=(-1, -2))
+    upsampled = jnp.repeat(jnp.repeat(data_weight, subsampling, 0), subsampling, 1)
+    curvature = jnp.tensordot(strength / _SOFTNESS, detail_power, 1) + jnp.mean(upsampled / weight**2) * data_power
+    return PixelScaling(cosines, 1.0 / jnp.sqrt(jnp.maximum(curvature, 1e-12 * jnp.max(curvature))), weight)
+
+
+@lru_cache(maxsize=16)
+def _powers(m: int, subsampling: int, fwhm: float) -> tuple[Array, Array, Array]:
+    """Return orthonormal cosines (m, m), the details' power at each (scales, m, m), and the data's (m, m)."""
+    frequency = np.pi * np.arange(m) / m
+    cosines = np.sqrt(2.0 / m) * np.cos(frequency[None, :] * (np.arange(m)[:, None] + 0.5))
+    cosines[:, 0] /= np.sqrt(2.0)
+    smooth = [np.ones((m, m))]
+    along = np.ones(m)
+    for scale in range(number_of_scales(m)):
+        along = along * (0.5 + 0.5 * np.cos(2**scale * frequency)) ** 2
+        smooth.append(np.outer(along, along))
+    details = np.array([(fine - coarse) ** 2 for fine, coarse in pairwise(smooth)])
+    places = np.arange(subsampling) - 0.5 * (subsampling - 1)
+    seen = np.exp(-0.5 * (fwhm / FWHM_PER_SIGMA * frequency) ** 2) * np.cos(np.outer(places, frequency)).mean(axis=0)
+    return cosines, details, np.outer(seen, seen) ** 2
