@@ -366,5 +366,5 @@ def moved(text: str, reference: Floats, corner: tuple[int, int]) -> str:
     for axis in (0, 1):
         key = f"CRPIX{axis + 1}"
         card = f"{key}  = {reference[axis] - corner[axis]:20.9f}".ljust(80)
-        text = re.sub(rf"(?m)^{key}  =.{{70}}$", card, text)
+        text = re.sub(rf"(?m)^{key}  =.*$", card, text)
     return text
