@@ -75,7 +75,7 @@ def test_example_projects_select_their_plugins(path: Path, monkeypatch: pytest.M
 
 
 def test_the_worked_example_prints_its_project_file() -> None:
-    whole = tomli.loads((pages.ROOT / "examples/hatp32/project.toml").read_text())
+    whole = tomli.loads((pages.ROOT / "docs/hatp32/project.toml").read_text())
     for text in pages.blocks(pages.read("hatp32.md"), "toml"):
         assert contained(tomli.loads(text), whole)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+
 from lcframework.stages.stamp_extraction import header_text, moved
 
 
