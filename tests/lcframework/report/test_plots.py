@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from sqlmodel import Session, select
+
+from lcframework.database import Product
+from lcframework.report import KINDS, draw
+from lcframework.report.plots import drawing, roi_model, star_photometry
+from lcframework.report.plots.jobs import jobs
+from lcframework.report.results import read_results
+from lcframework.testing.regions import Sky, moffat_kernel, render_point
+from lcframework.types import LcfError
+
+FRAMES = 9
+
+
+def expected_paths():
+    frames = [f"frame_{i:02d}" for i in range(1, FRAMES + 1)]
+    groups = ("CamA_r", "CamB_g")
+    return (
+        {f"sources/{k}.jpg" for k in frames}
+        | {f"PSFs/{k}_ref.jpg" for k in frames}
+        | {"footprints.jpg", "footprints_with_gaia_stars.jpg", "light_curves/Q.png"}
+        | {f"star_photometry/{g}_{s}.jpg" for g in groups for s in "abcde"}
+        | {f"normalization/{g}.jpg" for g in groups}
+        | {f"ROI/Q_{g}.jpg" for g in groups}
+    )
+
+
+def test_all_plots_are_drawn_once(fresh):
+    folder = fresh.project.workdir / "plots"
+    before = dict(matplotlib.rcParams)
+    drawn = draw(fresh.project, workers=1)
+    assert {str(p.relative_to(folder)) for p in drawn} == expected_paths()
+    for path in drawn:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L"))
+        assert pixels.std() > 5, f"{path} is blank"
+    assert set(json.loads((folder / "index.json").read_text())) == expected_paths()
+    assert draw(fresh.project, workers=1) == []
+    assert dict(matplotlib.rcParams) == before
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_only_what_changed_is_drawn_again(fresh):
+    project = fresh.project
+    draw(project, kinds=["psf", "footprints"])
+    with Session(project.engine()) as session:
+        row = session.exec(select(Product).where(Product.stage == "psf_modeling")).first()
+        row.token = "another"
+        session.add(row)
+        session.commit()
+        key = f"frame_{int(row.unit.split(':')[1]):02d}"
+    (project.workdir / "plots/footprints.jpg").unlink()
+    drawn = draw(project, kinds=["psf", "footprints"])
+    assert sorted(p.name for p in drawn) == ["footprints.jpg", f"{key}_ref.jpg"]
+    assert len(draw(project, kinds=["footprints"], only_missing=False)) == 2
+
+
+def test_plots_of_frames_that_are_out_are_removed(fresh):
+    project = fresh.project
+    draw(project, kinds=["sources"])
+    project.exclude(["frame_03"], "a satellite")
+    assert draw(project, kinds=["sources"]) == []
+    folder = project.workdir / "plots"
+    assert not (folder / "sources/frame_03.jpg").exists()
+    assert (folder / "sources/frame_04.jpg").exists()
+    assert "sources/frame_03.jpg" not in json.loads((folder / "index.json").read_text())
+
+
+def test_a_plot_that_fails_is_logged_and_the_others_are_drawn(fresh, caplog):
+    (fresh.project.workdir / "frames/frame_02.fits").write_text("no longer an image")
+    with caplog.at_level(logging.WARNING):
+        drawn = draw(fresh.project, kinds=["sources"])
+    assert len(drawn) == FRAMES - 1
+    assert "sources/frame_02.jpg can't be drawn" in caplog.text
+
+
+def test_a_damaged_index_means_that_plots_are_drawn_anew(fresh):
+    draw(fresh.project, kinds=["footprints"])
+    (fresh.project.workdir / "plots/index.json").write_text("{")
+    assert len(draw(fresh.project, kinds=["footprints"])) == 2
+
+
+def test_an_unknown_kind_names_those_there_are(tiny):
+    with pytest.raises(LcfError, match=r"no kind of plot psfs; kinds: sources, .*psf"):
+        draw(tiny.project, kinds=["psfs"])
+
+
+@pytest.mark.slow
+def test_workers_draw_the_same(fresh):
+    assert len(draw(fresh.project, workers=2)) == len(expected_paths())
+    assert draw(fresh.project, workers=2) == []
+
+
+def test_every_kind_has_a_job(tiny):
+    found = jobs(tiny.project, read_results(tiny.project), KINDS)
+    assert {j.kind for j in found} == set(KINDS)
+    marks = [j.fingerprint for j in found]
+    assert len(set(marks)) == len(marks)
+    again = jobs(tiny.project, read_results(tiny.project), KINDS)
+    assert [j.fingerprint for j in again] == marks
+
+
+@pytest.mark.parametrize("target", [2.0, 0.0])
+def test_stars_are_rendered_as_an_independent_code_does(target):
+    sky = Sky(np.zeros((1, 2)), np.ones((1, 1)), stamp=20, kernel=40, target_fwhm=target)
+    kernel = moffat_kernel(sky, 1.1, np.random.default_rng(1))
+    place = np.array([0.31, -0.18]) if target else np.array([0.5, -0.5])  # whole small pixels: no interpolation
+    ours = star_photometry.render(kernel, place, (20, 20), 2, target)
+    theirs = render_point(sky, place + 9.5, kernel)
+    np.testing.assert_allclose(ours, theirs, atol=2e-5 * theirs.max())
+
+
+def test_stacked_residuals_of_stars_are_noise(tiny):
+    results = read_results(tiny.project)
+    job = next(j for j in jobs(tiny.project, results, ["star_photometry"]) if "CamA" in j.paths[0])
+    for stack in star_photometry.stacks(tiny.project.workdir, job.payload).values():
+        sigma = stack.residual / np.sqrt(stack.variance)
+        assert stack.count.min() == 6
+        assert abs(np.std(sigma) - 1) < 4 / np.sqrt(2 * sigma.size)
+        assert abs(np.mean(sigma)) < 4 / np.sqrt(sigma.size)
+        np.testing.assert_allclose(np.median(stack.chi2), 1.0, atol=4 * np.sqrt(2 / sigma.size / 6) * 1.25)
+
+
+def test_epochs_are_chosen_by_chi2():
+    assert roi_model.chosen_epochs(np.array([1.2, 0.9, np.nan, 1.0])) == [("best", 1), ("median", 0), ("worst", 2)]
+    assert roi_model.chosen_epochs(np.array([1.0])) == [("best", 0)]
+    assert roi_model.chosen_epochs(np.zeros(0)) == []
+
+
+def test_render_reports_which_plot_failed(tiny):
+    def figures(workdir, payload):
+        yield Figure(figsize=(1, 1))
+        raise RuntimeError("no second plot")
+
+    job = drawing.Job("psf", ("PSFs/one.jpg", "PSFs/two.jpg"), "mark", figures, None)
+    assert drawing.render(tiny.project.workdir, job) == (["PSFs/one.jpg"], "RuntimeError: no second plot")
