@@ -288,7 +288,9 @@ def _scatters(
     free = np.where(used, np.clip(1.0 - normal.leverage, 0.0, 1.0), 0.0)
     power = normal.model**2
     # What is far out and yet used counts as at the limit, so that a step never follows one flux.
-    deviation = np.minimum(normal.residual**2 * inverse, limit**2 * free)
+    deviation = normal.residual**2 * inverse
+    if np.isfinite(limit):
+        deviation = np.minimum(deviation, limit**2 * free)
     excess = power * inverse * (deviation / clipped_variance(limit) - free)
     # Row sums of the expected information, so that scatters that are hard to tell apart don't overshoot together.
     share = power * inverse

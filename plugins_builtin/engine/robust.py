@@ -38,5 +38,7 @@ def clipped_variance(limit: float) -> float:
 
     The second moment of the truncated normal distribution, ``1 - 2 k phi(k) / erf(k / sqrt(2))``.
     """
+    if math.isinf(limit):
+        return 1.0
     density = math.exp(-0.5 * limit * limit) / math.sqrt(2.0 * math.pi)
     return 1.0 - 2.0 * limit * density / math.erf(limit / math.sqrt(2.0))

@@ -199,6 +199,14 @@ def test_missing_stars_do_not_move_the_scale():
     assert np.std(relative) < 0.006
 
 
+def test_without_clipping():
+    sky = campaign(6, outliers=0.0, variables=0)
+    solution = Ensemble(sigma_clip=np.inf).solve(sky.fluxes)
+    assert solution.status.state is FitState.CONVERGED
+    np.testing.assert_array_equal(solution.used, np.isfinite(sky.fluxes.flux))
+    assert 0.85 < pulls(solution, sky.coefficient).std() < 1.2
+
+
 def test_disconnected_frames_are_named():
     sky = campaign(9, frames=30, variables=0, missing=0.0)
     flux = sky.fluxes.flux.copy()
