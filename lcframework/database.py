@@ -358,7 +358,25 @@ def open_engine(url: str, workdir: Path) -> Engine:
         SQLModel.metadata.create_all(engine)
     except sa.exc.DBAPIError as error:
         raise NeedMissing(f"the database {engine.url!r} can't be opened: {error.orig}") from None
+    _check_schema(engine)
     return engine
+
+
+def _check_schema(engine: Engine) -> None:
+    """Refuse a database whose tables lack columns: another version made it."""
+    there = sa.inspect(engine).get_multi_columns()
+    have = {table: {c["name"] for c in found} for (_, table), found in there.items()}
+    lacking = [
+        f"{name}.{column.name}"
+        for name, table in SQLModel.metadata.tables.items()
+        for column in table.columns
+        if column.name not in have.get(name, set())
+    ]
+    if lacking:
+        raise NeedMissing(
+            f"the database {engine.url!r} was made by another version of lcframework: it lacks {', '.join(lacking)}. "
+            "Use that version, or move the database away and run again"
+        )
 
 
 def _open_server(url: str) -> Engine:

@@ -48,9 +48,9 @@ def update_frames(session: Session, config: Config) -> list[Frame]:
     digests = _digests(paths, known)
     found = set(map(str, paths))
     gone: dict[str, list[Frame]] = {}
-    for name, frame in known.items():
+    for name, row in known.items():
         if name not in found:
-            gone.setdefault(frame.raw_digest, []).append(frame)
+            gone.setdefault(row.raw_digest, []).append(row)
     frames = []
     for path in paths:
         frame = known.get(str(path))

@@ -10,16 +10,17 @@ import attrs
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from lcframework import ephemerides
 from lcframework.config import Config
-from lcframework.database import Record, Update
+from lcframework.database import Frame, Record, Update
 from lcframework.frame_list import excluded, update_frames
 from lcframework.provenance import describe
 from lcframework.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.store import write_frame, write_table
+from lcframework.structuring import place
 from lcframework.tools import GENERIC_PARSER, Tool
 from lcframework.types import SOURCES, Floats, FrameFlag, HeaderInfo, Ints, LcfError, UnusableInput
 
@@ -157,6 +158,13 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         """Record that the frame is out, and why."""
         row = {"eliminated": True, "comment": reason, "plate_solved": False, "roi_in_footprint": False}
         return (Update("frames", {"id": unit.frame_id}, row),)
+
+    def finish(self, session: Session, workdir: Path) -> None:
+        """Stop where there is nothing to work on."""
+        if session.exec(select(Frame)).first() is None:
+            frames = self.setup.config.frames
+            folders = ", ".join(str(place(d, self.setup.config.directory)) for d in frames.raw_dirs)
+            raise LcfError(f'no file matches [frames] pattern = "{frames.pattern}" in {folders}')
 
 
 def parse_header(parsers: tuple[Tool, ...], header: fits.Header, path: Path) -> HeaderInfo:
