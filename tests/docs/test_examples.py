@@ -27,7 +27,7 @@ PAGES = sorted(
     + [p.relative_to(pages.ROOT) for p in pages.ROOT.glob("*.md")]
     + [p.relative_to(pages.ROOT) for p in pages.ROOT.glob("plugin_examples/*/README.md")]
 )
-EXAMPLES = sorted((pages.ROOT / "examples").glob("*/project.toml"))
+EXAMPLES = sorted(pages.DOCS.glob("*/project.toml"))
 REGION = "[roi.added]\nra = 1.0\ndec = 1.0\n"
 
 
