@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
-from astropy.table import Table
+import numpy as np
+from astropy.table import MaskedColumn, Table
 
 from lcframework.hookspecs import hookimpl
 
@@ -108,8 +109,12 @@ class Csv:
     def export(self, light_curve: Table, path: Path) -> None:
         """Write the light curve as CSV; what is unknown is left empty."""
         table = plain_table(light_curve)
+        for name in table.colnames:
+            values = np.asarray(table[name])
+            if values.dtype.kind == "f" and np.isnan(values).any():
+                table[name] = MaskedColumn(values, mask=np.isnan(values))
         with _whole(path) as temporary:
-            table.write(temporary, format="ascii.csv", overwrite=True, fill_values=[("nan", "")])
+            table.write(temporary, format="ascii.csv", overwrite=True)
 
 
 @attrs.frozen
@@ -121,19 +126,28 @@ class VoTable:
 
     def export(self, light_curve: Table, path: Path) -> None:
         """Write the light curve as a VOTable."""
+        from astropy import units
         from astropy.io.votable.tree import TimeSys, VOTableFile
 
         table = plain_table(light_curve)
         system = magnitude_system(table)
         table.meta.clear()
+        # The standard has no electron; a quoted unit is what it provides for that.
+        rate = units.Unit("'electron'.s**-1", format="vounit")
+        for name in table.colnames:
+            if table[name].unit == units.electron / units.s:
+                table[name].unit = rate
         votable = VOTableFile.from_table(table)
         votable.version = "1.4"
         resource = votable.resources[0]
+        rules = {"version": "1.4", "version_1_4_or_later": True}
         resource.time_systems.append(TimeSys(
             ID="time_utc", timeorigin="MJD-origin", timescale="UTC", refposition="TOPOCENTER",
+            config=rules,
         ))  # fmt: skip
         resource.time_systems.append(TimeSys(
             ID="time_bjd_tdb", timeorigin="JD-origin", timescale="TDB", refposition="BARYCENTER",
+            config=rules,
         ))  # fmt: skip
         for field in votable.get_first_table().fields:
             ucd, description = meaning(field.name, system)

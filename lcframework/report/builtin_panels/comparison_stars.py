@@ -64,6 +64,7 @@ class ComparisonScatter:
                 )
             )  # fmt: skip
             lower = {"type": "scatter", "mode": "lines", "x": curves.magnitude[order], "hoverinfo": "skip"}
+            lower["showlegend"] = len(traces) == 1
             traces.append(
                 lower | {"y": 1e3 * expected[order], "name": "noise", "line": {"color": colour(index), "width": 1.5}}
             )
@@ -134,7 +135,7 @@ class ComparisonScatter:
             "colorbar": {"title": {"text": "pull"}, "thickness": 12, "outlinewidth": 0},
         }  # fmt: skip
         layout = rows_layout([Row("star", {"type": "category", "showgrid": False})], "frame, by time")
-        layout["xaxis"] |= {"showgrid": False, "tickformat": "d"}
+        layout["xaxis"] |= {"showgrid": False, "tickformat": "d", "tick0": 0, "dtick": max(1, -(-len(frames) // 12))}
         where = f" of {group_name(curves.instrument, curves.band)}" if several else ""
         caption = f"Pulls{where}: a frame that does not fit is a coloured column, a star that varies a coloured row."
         label = f"Pulls of {len(names)} stars in {len(frames)} frames"

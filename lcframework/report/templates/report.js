@@ -27,7 +27,7 @@
   const layoutOf = (own, css) => {
     const font = { family: css.getPropertyValue("--sans").trim(), size: 12.5, color: css.getPropertyValue("--ink").trim() };
     const layout = Object.assign(
-      { font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 64, r: 18, t: 34, b: 48 },
+      { font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 64, r: 18, t: 64, b: 48 },
         hovermode: "closest", hoverlabel: { align: "left", font: { family: font.family, size: 12.5 } },
         legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" },
         modebar: { bgcolor: "rgba(0,0,0,0)", color: css.getPropertyValue("--muted").trim(),
@@ -50,7 +50,8 @@
     const css = style();
     const layout = layoutOf(figure.layout || {}, css);
     const names = new Set(figure.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.name));
-    if (names.size < 2) Object.assign(layout, { showlegend: false, margin: { ...layout.margin, t: 26 } });
+    // The row of buttons is uppermost; a legend goes below it.
+    if (names.size < 2) Object.assign(layout, { showlegend: false, margin: { ...layout.margin, t: 28 } });
     return Plotly.react(plot, themed(figure.data, css), layout, config);
   };
   const visible = () => [...document.querySelectorAll(".plot")].filter((p) => !p.closest("[hidden]"));

@@ -93,8 +93,9 @@ def make_project(folder, plugins):
             rows.append(StarLevel(combined_footprint_hash=FIELD, instrument=instrument, band=band, gaia_id=star,
                                   level=LEVELS[k], level_error=LEVELS[k] * 5e-4, intrinsic_scatter=0.0))  # fmt: skip
         rows.append(AbsoluteZeropoint(
-            combined_footprint_hash=FIELD, instrument=instrument, band=band, catalog="file", catalog_band=f"{band}_sdss",
-            system="AB", zeropoint=ZEROPOINTS[instrument], zeropoint_uncertainty=0.006, scatter=0.01, stars=5,
+            combined_footprint_hash=FIELD, instrument=instrument, band=band, catalog="file",
+            catalog_band=f"{band}_sdss", system="AB", zeropoint=ZEROPOINTS[instrument],
+            zeropoint_uncertainty=0.006, scatter=0.01, stars=5,
         ))  # fmt: skip
         measured = ids[:-1] if index == 0 else ids  # the last one of the first has no epoch: its seeing is too bad
         rows += region_rows(project, instrument, band, measured, truth, index)
@@ -168,9 +169,10 @@ def frame_rows(folder, i, instrument, band, rng, truth):
     write_psf(folder / psf_path, psf, list(IDS))
     frame = Frame(
         id=i, original_image_path=str(folder / "raw" / f"{key}.fits"), key=key, image_relpath=f"frames/{key}.fits",
-        sources_relpath=f"frames/{key}_sources.fits", band=band, instrument=instrument, mjd=mjd, exptime=EXPTIME, gain=2.0,
-        width=100, height=90, plate_solved=True, solver="existing", pixel_scale=0.21, seeing_pixels=seeing / 0.21,
-        seeing_arcseconds=seeing, sky_level_electron_per_second=5.0, background_rms_electron_per_second=RMS,
+        sources_relpath=f"frames/{key}_sources.fits", band=band, instrument=instrument, mjd=mjd, exptime=EXPTIME,
+        gain=2.0, width=100, height=90, plate_solved=True, solver="existing", pixel_scale=0.21,
+        seeing_pixels=seeing / 0.21, seeing_arcseconds=seeing, sky_level_electron_per_second=5.0,
+        background_rms_electron_per_second=RMS,
         roi_in_footprint=True,
     )  # fmt: skip
     where = {"combined_footprint_hash": FIELD, "frame_id": i}

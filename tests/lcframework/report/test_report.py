@@ -94,8 +94,9 @@ def test_the_light_curves_are_those_of_the_table(tiny, page):
         for trace, source in zip(rows, "ABCD", strict=True):
             good = mine[f"{source}_flux"] >= 3 * mine[f"{source}_d_flux"]
             np.testing.assert_allclose(trace["y"], mine[f"{source}_mag"].value[good], rtol=1e-9)
-            np.testing.assert_allclose(trace["error_y"]["array"], mine[f"{source}_d_mag_down"].value[good], rtol=1e-9)
-            np.testing.assert_allclose(trace["error_y"]["arrayminus"], mine[f"{source}_d_mag_up"].value[good], rtol=1e-9)
+            down, up = (mine[f"{source}_d_mag_{d}"].value[good] for d in ("down", "up"))
+            np.testing.assert_allclose(trace["error_y"]["array"], down, rtol=1e-9)
+            np.testing.assert_allclose(trace["error_y"]["arrayminus"], up, rtol=1e-9)
     assert magnitudes["layout"]["yaxis"]["autorange"] == "reversed"
     assert fluxes["layout"]["yaxis4"]["title"]["text"].startswith("<b>D</b>")
 

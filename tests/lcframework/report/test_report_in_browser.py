@@ -11,7 +11,8 @@ from lcframework.report import write_report
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-         "--no-first-run", "--disable-component-update", "--virtual-time-budget=20000", "--enable-logging=stderr"]  # fmt: skip
+         "--no-first-run", "--disable-component-update", "--virtual-time-budget=20000", "--enable-logging=stderr",
+         "--hide-scrollbars"]  # fmt: skip
 
 pytestmark = [
     pytest.mark.slow,
