@@ -104,7 +104,7 @@ class Starred:
     def _psf(self, fit: Fit, setting: Setting, frame_shape: tuple[int, int]) -> PSF:
         """Return what was fitted in the terms of the seam."""
         from plugins_builtin.engine.distortion import named
-        from plugins_builtin.engine.psf_fit import kernel, star_residuals
+        from plugins_builtin.engine.psf_fit import kernel, loss, star_residuals
         from plugins_builtin.engine.target import convolve_target
 
         if fit.failure:
@@ -131,7 +131,7 @@ class Starred:
             star_chi2=residuals.chi2,
             outliers=fit.outliers,
             residuals=np.where(used[:, None, None], residuals.residual * fit.prepared.unit, np.nan),
-            loss_history=np.concatenate([*fit.history, [fit.value]]),
+            loss_history=np.concatenate([*fit.history, [loss(fit, setting)]]),
             rejected=dict(sorted(fit.rejected.items())),
         )
 

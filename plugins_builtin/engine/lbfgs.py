@@ -75,23 +75,25 @@ def minimize(
     import jax
     import jax.numpy as jnp
 
-    value, gradient = function(start)
+    # The first trial is the start itself, and any value is lower than infinity: so `function` is compiled only once.
     empty = jnp.zeros((memory, start.size), start.dtype)
+    nothing = jnp.zeros_like(start)
+    unknown = jnp.asarray(jnp.inf, jax.eval_shape(function, start)[0].dtype)
     state = _State(
         position=start,
-        value=value,
-        gradient=gradient,
-        direction=-gradient,
-        step=jnp.ones((), start.dtype),
+        value=unknown,
+        gradient=nothing,
+        direction=nothing,
+        step=jnp.zeros((), start.dtype),
         steps=empty,
         changes=empty,
         inverse_products=jnp.zeros(memory, start.dtype),
         scale=jnp.ones((), start.dtype),
-        evaluations=jnp.asarray(1, jnp.int32),
-        checkpoint=value,
-        next_test=jnp.asarray(patience + 1, jnp.int32),
-        converged=~jnp.isfinite(value),
-        history=jnp.full(HISTORY, jnp.nan, value.dtype).at[0].set(value),
+        evaluations=jnp.asarray(0, jnp.int32),
+        checkpoint=unknown,
+        next_test=jnp.asarray(1, jnp.int32),
+        converged=jnp.asarray(False),
+        history=jnp.full(HISTORY, jnp.nan, unknown.dtype),
     )
 
     def descend(state: _State) -> _State:

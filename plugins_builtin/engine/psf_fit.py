@@ -21,6 +21,7 @@ from plugins_builtin.engine.precision import double_precision
 from plugins_builtin.engine.psf_model import Frame, Model, Setting
 from plugins_builtin.engine.psf_outliers import MODEL_ERROR, Residuals, outlying_pixels, unlike_stars
 from plugins_builtin.engine.psf_prepare import Prepared, prepare, usable_stars
+from plugins_builtin.engine.starlet import details
 from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
 
 Array = NDArray[np.float64]
@@ -274,6 +275,13 @@ def star_residuals(fit: Fit, setting: Setting) -> Residuals:
     images = model.amplitude[:, None, None] * unit_images(fit, setting)
     weight = np.where(fit.outliers, 0.0, fit.prepared.inverse_variance)
     return Residuals(fit.prepared.data - images, weight, images, np.asarray(model.amplitude, float))
+
+
+def loss(fit: Fit, setting: Setting) -> float:
+    """Return the value of STARRED's objective, in double precision."""
+    residuals = star_residuals(fit, setting)
+    chi2 = float((residuals.inverse_variance * residuals.residual**2).sum())
+    return 0.5 * chi2 + float((fit.prepared.penalty * np.abs(details(fit.model.correction))).sum())
 
 
 def kernel(fit: Fit, setting: Setting) -> Array:

@@ -57,7 +57,7 @@ class Result(NamedTuple):
     """A fitted model and how the fit ended."""
 
     model: Model
-    value: Any  # of the objective, without smoothing
+    value: Any  # of the objective, with the softness that it was minimised with
     evaluations: Any
     converged: Any
     history: Any
@@ -144,8 +144,9 @@ def fit_moffat(model: Model, frame: Frame, max_iterations: Any, tolerance: Any, 
             (gain < tolerance) | (damping > 1e9),
         )
 
-    equations, value = linearize(model)
-    start = State(model, equations, value, jnp.asarray(1e-2, frame.data.dtype), 0, ~jnp.isfinite(value))
+    # Nothing is known at first, so the first step stays in place: that way the equations are compiled only once.
+    nothing, value = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), jax.eval_shape(linearize, model))
+    start = State(model, nothing, value + jnp.inf, jnp.asarray(5e-2, frame.data.dtype), 0, jnp.asarray(False))
     end = jax.lax.while_loop(lambda s: ~s.converged & (s.iterations < max_iterations), step, start)
     return Result(end.model, end.value, end.iterations, end.converged & jnp.isfinite(end.value), jnp.zeros(0))
 
@@ -277,9 +278,7 @@ def fit_pixels(
     others = jnp.concatenate([*parts, model.distortion] if setting.distorted else parts) / scale
     start = jnp.concatenate([pixels.coordinates(model.correction).ravel(), others])
     end = minimize(function, start, max_evaluations=max_evaluations, tolerance=tolerance)
-    best = unpack(end.position)
-    value = objective(best, frame, 0.0, setting)
-    return Result(best, value, end.evaluations, end.converged & jnp.isfinite(value), end.history)
+    return Result(unpack(end.position), end.value, end.evaluations, end.converged, end.history)
 
 
 def _scales(model: Model, frame: Frame, setting: Setting) -> Any:

@@ -103,9 +103,10 @@ def _neighbours(images: Array) -> Array:
 def unlike_stars(stars: Residuals, flagged: Bools, threshold: float) -> dict[int, str]:
     """Return the stars that don't look like the others, each with the reason.
 
-    A star goes where too many of its pixels are at odds with the others, far more than is usual in its frame, or where its reduced chi2 is more than
-    `threshold` robust standard deviations above the others' and its misfit is large also relative to its light: a
-    bright star with the same relative misfit as the others always has the largest chi2, and is the most useful.
+    A star goes where too many of its pixels are at odds with the others, far more than is usual in its frame, or where
+    its reduced chi2 is more than `threshold` robust standard deviations above the others' and its misfit is large also
+    relative to its light: a bright star with the same relative misfit as the others always has the largest chi2, and
+    is the most useful.
     At least three stars stay, and at least half.
     """
     used = np.flatnonzero(stars.pixels > 0)
