@@ -19,6 +19,7 @@ from lcframework.report.results import Results
 from lcframework.types import Floats
 
 _REACH = 5.0
+_TICKS = [m * 10.0**k for k in range(-1, 4) for m in (1, 2, 5)]
 
 
 @attrs.frozen
@@ -71,7 +72,7 @@ class ComparisonScatter:
             ceiling = 1e3 * (1.2 * expected[order] + 1e-3)
             dashes = {"color": "@muted", "width": 1, "dash": "dot"}
             traces.append(lower | {"y": ceiling, "name": "1.2 × noise + 1 ppt", "line": dashes})
-        layout = rows_layout([Row("scatter (ppt)", {"type": "log", "dtick": "D2"})], "catalogue magnitude")
+        layout = rows_layout([Row("scatter (ppt)", {"type": "log", "tickvals": _TICKS})], "catalogue magnitude")
         ratio = np.concatenate(ratios)
         ratio = ratio[np.isfinite(ratio)]
         worth = f"The median star scatters {np.median(ratio):.2f} times as much as its noise. " if ratio.size else ""

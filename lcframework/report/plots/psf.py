@@ -8,7 +8,6 @@ from pathlib import Path
 import attrs
 import h5py
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lcframework.report.plots import style
@@ -58,17 +57,18 @@ def draw(fitted: Fitted, title: str) -> Figure:
     made = style.figure(width + side + 1.75, tall + 0.62, title)
     for block in range(blocks):
         bottom = 0.12 + tall - 3 * cell * (block + 1) - 0.24 * block
-        ax = style.image_axes(made, 0.75, bottom, width, 3 * cell)
-        _stars(ax, fitted, range(block * _PER_BLOCK, min(n, (block + 1) * _PER_BLOCK)), columns)
+        which = range(block * _PER_BLOCK, min(n, (block + 1) * _PER_BLOCK))
+        _stars(made, fitted, which, (0.75, bottom, width, 3 * cell), columns)
     left = 0.75 + width + 0.55
     style.convergence(style.axes(made, left, 0.12 + tall - 0.72, side, 0.72), fitted.loss)
-    psf = style.image_axes(made, left, 0.12, 1.3, 1.3)
-    psf.imshow(intensity(fitted.full, float(fitted.full.max()) * 1e-3), origin="lower", interpolation="nearest")
-    psf.set_title(f"PSF, {fitted.subsampling} x {fitted.subsampling} per pixel", loc="left", pad=3)
+    image = intensity(fitted.full, float(fitted.full.max()) * 1e-3)[::-1]
+    style.place_image(made, image, left, 0.12, 1.25, 1.25)
+    label = f"PSF, {fitted.subsampling} × {fitted.subsampling} per pixel"
+    style.place_text(made, left, 1.41, label, ha="left", va="bottom", size=8.5)
     return made
 
 
-def _stars(ax: Axes, fitted: Fitted, which: range, columns: int) -> None:
+def _stars(made: Figure, fitted: Fitted, which: range, place: tuple[float, float, float, float], columns: int) -> None:
     rows: list[list[Floats]] = [[], [], []]
     for i in which:
         hidden = fitted.mask[i]
@@ -81,13 +81,16 @@ def _stars(ax: Axes, fitted: Fitted, which: range, columns: int) -> None:
     for row in rows:
         row += [blank] * (columns - len(row))
     tiles = mosaic(rows)
-    ax.imshow(tiles.image, interpolation="nearest", aspect="auto")
+    style.place_image(made, tiles.image, *place)
+    left, bottom, width, height = place
+    x_scale, y_scale = width / tiles.image.shape[1], height / tiles.image.shape[0]
     for j, i in enumerate(which):
-        ax.text(
-            tiles.column(j), -1.5, f"{fitted.names[i]}  {fitted.star_chi2[i]:.2f}", ha="center", va="bottom", size=7.5
-        )
+        x = left + (tiles.column(j) + 0.5) * x_scale
+        label = f"{fitted.names[i]}  {fitted.star_chi2[i]:.2f}"
+        style.place_text(made, x, bottom + height + 0.04, label, ha="center", va="bottom", size=7.5)
     for i, label in enumerate(("data", "noise", f"residual\n± {_LIMIT:.0f} σ")):
-        ax.text(-2.5, tiles.row(i), label, ha="right", va="center", size=7.5)
+        y = bottom + height - (tiles.row(i) + 0.5) * y_scale
+        style.place_text(made, left - 0.07, y, label, ha="right", va="center", size=7.5)
 
 
 def read_fitted(workdir: Path, payload: Payload) -> Fitted:

@@ -94,9 +94,9 @@ def draw(stack: Stack, title: str) -> Figure:
         (diverging(sigma, _LIMIT), f"residual, ± {_LIMIT:.0f} σ"),
     )
     for i, (image, label) in enumerate(images):
-        ax = style.image_axes(made, 0.1 + i * (side + 0.12), 0.15, side, side)
-        ax.imshow(image, origin="lower", interpolation="nearest")
-        ax.set_title(label, pad=3)
+        left = 0.1 + i * (side + 0.12)
+        style.place_image(made, image[::-1], left, 0.15, side, side)
+        style.place_text(made, left, 0.19 + side, label, ha="left", va="bottom", size=8.5)
     ax = style.axes(made, 3 * (side + 0.12) + 0.65, 0.48, side + 0.7, side - 0.33)
     chi2 = np.array(stack.chi2)[np.isfinite(stack.chi2)]
     if chi2.size:
