@@ -42,7 +42,8 @@ class Starred:
     regularization_flux_scatter_first: float = attrs.field(default=1.0, validator=_strength)  # first step
     regularization_flux_scatter: float = attrs.field(default=0.0, validator=_strength)  # second step
     noise_propagation: str = attrs.field(default="slit", validator=one_of("slit", "exact"))  # of the starlets' weights
-    point_sources: str = attrs.field(default="interpolated", validator=one_of("interpolated", "exact"))  # see docs
+    # interpolated with the background, as STARRED does; exact; auto: exact where there is no background
+    point_sources: str = attrs.field(default="auto", validator=one_of("auto", "interpolated", "exact"))
     clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
 
     def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
@@ -89,12 +90,17 @@ class Starred:
             ),
             flux_scatter_first=self.regularization_flux_scatter_first,
             clip=self.clip or None,
-            # A full PSF has no target to sample a source with on small pixels.
-            exact=self.point_sources == "exact" or epochs.fwhm == 0,
+            exact=self._exact(epochs.fwhm),
             slit=self.noise_propagation == "slit",
         )
         solution = fit_starred(epochs, np.asarray(point_sources.offset, float), settings)
         return starred_result(solution, np.asarray(cutouts.data).shape)
+
+    def _exact(self, fwhm: float) -> bool:
+        """Return whether point sources are placed without interpolation."""
+        if fwhm == 0:
+            return True  # a full PSF has no target Gaussian that small pixels could sample
+        return self.point_sources == "exact" or (self.point_sources == "auto" and not self.background)
 
     def _start(self, size: int) -> Floats | None:
         """Return the background to start from, (size, size)."""

@@ -277,7 +277,7 @@ class Refresh:
 
 
 def suspects(z: Floats, threshold: float) -> Ints:
-    """Return the sign of residuals `z` (in sigma) beyond a threshold, and of their neighbours above half of it; else 0."""
+    """Return the sign of residuals `z` (sigma) beyond a threshold, and of neighbours above half of it; else 0."""
     from scipy.ndimage import binary_dilation
 
     core = np.abs(z) > threshold

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import attrs
 import numpy as np
 
@@ -80,7 +82,7 @@ def starlet_weights(inverse_variance: Floats, kernel: Floats, subsampling: int) 
     variance = np.repeat(np.repeat(inverse_variance, subsampling, axis=0), subsampling, axis=1)
     smooth = np.concatenate([np.eye(n)[None], smoothing_matrices(n)])
     weights = []
-    for finer, coarser in zip(smooth[:-1], smooth[1:], strict=True):
+    for finer, coarser in pairwise(smooth):
         terms = [(finer @ a, finer @ b) for a, b in zip(rows, columns, strict=True)]
         terms += [(-(coarser @ a), coarser @ b) for a, b in zip(rows, columns, strict=True)]
         total = np.zeros((n, n))

@@ -15,7 +15,7 @@ from plugins_builtin.engine.roi_geometry import Epochs
 from plugins_builtin.engine.roi_newton import Pass
 
 _FREEDOM = 4.0  # of the Student t
-_TYPICAL, _TYPICAL_SPREAD = 0.01, 1.5  # pixels and natural log: the floor's own prior, which few epochs leave in place
+_TYPICAL, _TYPICAL_SPREAD = 0.005, 1.5  # pixels and natural log: the floor's own prior, which few epochs leave in place
 _FAR = 9.0  # squared sigmas: three per axis, beyond which an epoch stands alone
 _FLOORS = np.geomspace(1e-3, 2.0, 60)  # pixels
 

@@ -280,7 +280,7 @@ class _Scaling:
         scale = np.sqrt(abs(np.linalg.det(run.objective.epochs.transform[0][:, :2])))
         self.c_scale = np.maximum(deviation.reshape(-1, 2) * scale, 1e-6)
         self.h_scale = _background_scale(run.objective)
-        # A source's light as background at its place: chi2 can't tell them apart, so this valley gets unknowns of its own.
+        # A source's light as background at its place: chi2 can't tell them apart. This valley gets unknowns of its own.
         self.unit_sources = run.objective.gaussians(start.c)[0]
         self.trade_scale = _trade_scale(run.joint, k)
         trades = k * ("h" in names and "flux" in names)
