@@ -13,13 +13,18 @@ from lcframework.database import Record, Replace, Star, StarLevel
 from lcframework.provenance import digest
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
+from lcframework.tools import Tool
 from lcframework.types import MAGNITUDES, NeedMissing, UnusableInput
 from lcframework.zeropoint import Zeropoint, fit_zeropoint
 
 
 @attrs.frozen(eq=False)
 class Levels:
-    """The stars of one field, instrument and band, with their normalised fluxes."""
+    """The stars of one field, instrument and band, with their normalised fluxes.
+
+    The survey is asked for `field_stars`, all of the field's: the question is then the same whichever of them the
+    frames measured, so that its stored answer serves every instrument, band and later run.
+    """
 
     field: str
     instrument: str
@@ -28,6 +33,7 @@ class Levels:
     stars: list[dict[str, Any]]
     level: list[float]
     level_error: list[float]
+    field_stars: list[dict[str, Any]]
 
 
 @attrs.frozen(eq=False)
@@ -67,9 +73,11 @@ class CalculateAbsoluteZeropoints(Stage):
             what = [[s[c] for c in ("gaia_id", "ra", "dec", "magnitude", "bp", "rp")] for s in mine]
             parts = {"normalization": token, "stars": digest(what), "band": survey_band,
                      "calibration": self.setup.identity("calibration", instrument)}  # fmt: skip
+            chosen = [s for (hash_, _), s in sorted(stars.items()) if hash_ == field and (s["active"] or s in mine)]
             levels = Levels(
-                field, instrument, band, survey_band, mine, [r.level for r in rows], [r.level_error for r in rows]
-            )
+                field, instrument, band, survey_band, mine,
+                [r.level for r in rows], [r.level_error for r in rows], chosen,
+            )  # fmt: skip
             units.append(Unit(f"{field}:{instrument}:{band}", f"{instrument} {band}", self.components(**parts), levels))
         return units
 
@@ -83,11 +91,9 @@ class CalculateAbsoluteZeropoints(Stage):
         tool = self.setup.tool("calibration", values.instrument)
         if tool is None:
             raise NeedMissing('[calibration] plugin = "none"')
-        answer = tool.instance.magnitudes(star_table(values.stars), values.survey_band)
-        table = MAGNITUDES.check(answer, f"[calibration] {tool.name}")
-        if table.meta.get("system") not in ("AB", "Vega"):
-            raise UnusableInput(f"[calibration] {tool.name}: the magnitudes' meta['system'] is neither AB nor Vega")
+        table = survey_magnitudes(tool, values.field_stars, values.survey_band)
         at = {str(s["gaia_id"]): i for i, s in enumerate(values.stars)}
+        table = table[[str(i) in at for i in table["source_id"]]]
         rows = np.array([at[str(i)] for i in table["source_id"]], int)
         level, error = np.array(values.level)[rows], np.array(values.level_error)[rows]
         mag, mag_error = np.asarray(table["mag"], float), np.asarray(table["mag_err"], float)
@@ -124,6 +130,23 @@ class CalculateAbsoluteZeropoints(Stage):
         return Outcome(
             tuple(records), token=token, summary=f"{z.zeropoint:.3f} +- {z.uncertainty:.3f} ({z.stars} stars)"
         )
+
+
+def survey_magnitudes(tool: Tool, stars: list[dict[str, Any]], band: str) -> Table:
+    """Ask a survey for the magnitudes of rows of ``stars``.
+
+    Raises
+    ------
+    PluginError
+        Where its answer is no table of magnitudes.
+    UnusableInput
+        Where the answer does not say which system it is in.
+    """
+    answer = tool.instance.magnitudes(star_table(sorted(stars, key=lambda s: str(s["gaia_id"]))), band)
+    table = MAGNITUDES.check(answer, f"[calibration] {tool.name}")
+    if table.meta.get("system") not in ("AB", "Vega"):
+        raise UnusableInput(f"[calibration] {tool.name}: the magnitudes' meta['system'] is neither AB nor Vega")
+    return table
 
 
 def star_table(stars: list[dict[str, Any]]) -> Table:

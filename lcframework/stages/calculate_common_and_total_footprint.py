@@ -10,6 +10,7 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from lcframework import ephemerides, geometry
+from lcframework.config import Config
 from lcframework.database import Frame, FrameFootprint, Record, Replace, Update
 from lcframework.footprints import Combined, StarField, area, combine, disk
 from lcframework.provenance import describe, digest
@@ -143,7 +144,7 @@ class CalculateCommonAndTotalFootprint(Stage):
             )
         combined = combine(outlines, first.ra, first.dec)
         if config.stars.strategy == "roi_disk":
-            fields = tuple(disk(n, r.ra, r.dec, config.stars.radius) for n, r in config.roi.items())
+            fields = disks(config)
         else:
             polygons = [combined.common] if config.stars.strategy == "common_footprint" else combined.total
             if not any(polygons):
@@ -180,6 +181,11 @@ class CalculateCommonAndTotalFootprint(Stage):
             records.append(Replace("combined_footprint", {"hash": field.hash}, [row]))
         # Whoever uses the fields depends on which they are, not on each frame's outline.
         return Outcome(tuple(records), token=digest([describe(f) for f in result.fields]))
+
+
+def disks(config: Config) -> tuple[StarField, ...]:
+    """Return the fields of ``strategy = "roi_disk"``, one a region of interest; no frame is needed to know them."""
+    return tuple(disk(n, r.ra, r.dec, config.stars.radius) for n, r in config.roi.items())
 
 
 def frames_of_field(frames: list[Frame], inside: dict[tuple[int, str], bool], rois: list[str]) -> list[Frame]:

@@ -77,8 +77,7 @@ class QueryGaiaForStars(Stage):
         return {Footprints.name} if ledger.tokens(Footprints.name).get("project") else set()
 
     def _query(self, session: Session, field: CombinedFootprint) -> Unit:
-        vertices = tuple((v[0], v[1]) for v in field.region) if field.region else None
-        region = Region(field.ra, field.dec, field.radius, vertices)
+        region = region_of(field)
         known = session.exec(select(Star).where(Star.combined_footprint_hash == field.hash))
         given = {s.gaia_id: s.name for s in known}
         rois = {n: [r.ra, r.dec, r.exclusion_radius] for n, r in self.setup.config.roi.items()}
@@ -177,6 +176,12 @@ class QueryGaiaForStars(Stage):
             records.append(Replace("stars", where, [row]))
         token = digest([[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch")] for r in rows])
         return Outcome(tuple(records), token=token, summary=f"{len(ids)} stars")
+
+
+def region_of(field: CombinedFootprint) -> Region:
+    """Return a field's region from its row."""
+    vertices = tuple((v[0], v[1]) for v in field.region) if field.region else None
+    return Region(field.ra, field.dec, field.radius, vertices)
 
 
 def within_limits(table: Table, limits: CatalogLimits) -> np.ndarray:

@@ -1,0 +1,210 @@
+"""Asks for all that a run needs of the network, so that it finds the answers in the cache.
+
+The stages themselves put the questions: the same tools, regions and limits, so that the stored answers are those that
+a run looks for. What was fetched is asked for once more with the network forbidden, as an offline run would ask.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+from astropy.table import Table
+from sqlmodel import select
+
+from lcframework.database import CombinedFootprint
+from lcframework.project import Project
+from lcframework.stages.base import Stage
+from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, survey_magnitudes
+from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint, disks
+from lcframework.stages.plate_solving import PlateSolving
+from lcframework.stages.query_gaia_for_stars import FieldQuery, QueryGaiaForStars, region_of, star_rows
+from lcframework.tools import Setup, Tool
+from lcframework.types import LcfError
+
+S = TypeVar("S", bound=Stage)
+
+#: What can become of a question; `later` can't be asked yet, `impossible` can't be asked ahead of a run at all.
+STATES = ("fetched", "stored", "local", "later", "impossible", "failed")
+
+
+@attrs.frozen
+class Answer:
+    """One question of a run, and what became of it."""
+
+    stage: str
+    what: str
+    plugin: str
+    state: str = attrs.field(validator=attrs.validators.in_(STATES))
+    rows: int = 0
+    reason: str = ""
+
+
+@attrs.frozen
+class Prefetched:
+    """Every question of a project's run."""
+
+    answers: tuple[Answer, ...]
+    cache: Path
+
+    @property
+    def complete(self) -> bool:
+        """Whether a run with ``offline = true`` finds all that it needs."""
+        return all(a.state in ("fetched", "stored", "local") for a in self.answers)
+
+
+def prefetch(project: Project) -> Prefetched:
+    """Ask for everything that a project's run would ask the network for; answers are kept in its cache.
+
+    Parameters
+    ----------
+    project : Project
+        ``[run] offline = true`` in it is overruled: this is the moment for the network.
+
+    Returns
+    -------
+    Prefetched
+        With the failures in it: one service that is down does not keep the others' answers away.
+    """
+    asker = _Asker(_reaching(project.setup, offline=False), _reaching(project.setup, offline=True))
+    answers = [*_solving(asker), *_stars_and_magnitudes(asker, project)]
+    return Prefetched(tuple(answers), asker.cache)
+
+
+@attrs.define
+class _Asker:
+    """Puts questions, online and then offline."""
+
+    online: Setup
+    offline: Setup
+
+    @property
+    def cache(self) -> Path:
+        return self.online.workdir / "cache"
+
+    def ask(self, stage: str, what: str, tool: Tool, question: Callable[[Setup], Table]) -> tuple[Answer, Table | None]:
+        """Put one question; return what became of it, and the answer."""
+        folder = getattr(tool.instance, "cache_dir", None) or self.cache
+        before = _files(folder)
+        try:
+            table = question(self.online)
+            question(self.offline)
+        except LcfError as error:
+            return Answer(stage, what, tool.name, "failed", reason=str(error)), None
+        state = "local" if not _networked(tool) else "fetched" if _files(folder) != before else "stored"
+        return Answer(stage, what, tool.name, state, len(table)), table
+
+
+def _solving(asker: _Asker) -> Iterator[Answer]:
+    """Ask for the stars that solvers match with; name the solvers that only the network can ask."""
+    setup, stage = asker.online, _stage(PlateSolving, asker.online)
+    for tool in _distinct(setup, "plate_solving"):
+        if _networked(tool):
+            yield Answer(
+                PlateSolving.name, "solutions of the frames", tool.name, "impossible",
+                reason="its service is sent each frame's sources: run with --stop plate_solving where there is a "
+                "network, or choose another solver",
+            )  # fmt: skip
+    region = stage.field_region()
+    catalogue = setup.tool("stars")
+    if region is not None and catalogue is not None:
+        what = f"stars for the solvers within {region.radius:g} deg of {region.ra:.5f} {region.dec:+.5f}"
+        yield asker.ask(stage.name, what, catalogue, lambda s: _stage(PlateSolving, s).compute(region))[0]
+
+
+def _stars_and_magnitudes(asker: _Asker, project: Project) -> Iterator[Answer]:
+    catalogue = asker.online.tool("stars")
+    if catalogue is None:
+        return
+    fields = _fields(project)
+    if not fields:
+        strategy = project.config.stars.strategy
+        yield Answer(
+            QueryGaiaForStars.name, f'stars of [stars] strategy = "{strategy}"', catalogue.name, "later",
+            reason="its field is known once the frames are plate solved: run with --stop "
+            f"{CalculateCommonAndTotalFootprint.name}, then prefetch again",
+        )  # fmt: skip
+    for query in fields:
+        r = query.region
+        what = f"stars within {r.radius * 3600:.0f} arcsec of {r.ra:.5f} {r.dec:+.5f} ({', '.join(query.rois)})"
+        put = functools.partial(_field_stars, query)
+        answer, table = asker.ask(QueryGaiaForStars.name, what, catalogue, put)
+        yield answer
+        if table is not None:
+            yield from _magnitudes(asker, query, star_rows(table, query))
+
+
+def _magnitudes(asker: _Asker, query: FieldQuery, stars: list[dict[str, Any]]) -> Iterator[Answer]:
+    """Ask each survey for each band that frames may need: which of them come is known once they are imported."""
+    asked: set[tuple[str, str]] = set()
+    for instrument in ("", *asker.online.configs):
+        tool = asker.online.tool("calibration", instrument)
+        if tool is None:
+            continue
+        settings = asker.online.config_for(instrument).calibration
+        for band in dict.fromkeys((settings.band, *settings.bands.values())):
+            if (repr(tool.instance), band) in asked:
+                continue
+            asked.add((repr(tool.instance), band))
+
+            put = functools.partial(_star_magnitudes, stars, instrument, band)
+            what = f"magnitudes in {band} of {len(stars)} stars ({', '.join(query.rois)})"
+            yield asker.ask(CalculateAbsoluteZeropoints.name, what, tool, put)[0]
+
+
+def _fields(project: Project) -> list[FieldQuery]:
+    """Return the fields of stars: known from the project file, or found by a run."""
+    config = project.config
+    if config.stars.strategy == "roi_disk":
+        return [FieldQuery(f.hash, f.region, f.rois, {}) for f in disks(config)]
+    with project.session() as session:
+        rows = session.exec(
+            select(CombinedFootprint).where(
+                CombinedFootprint.active, CombinedFootprint.strategy == config.stars.strategy
+            )
+        )
+        return [FieldQuery(row.hash, region_of(row), tuple(row.rois), {}) for row in rows]
+
+
+def _reaching(setup: Setup, offline: bool) -> Setup:
+    """Return the setup with tools that may, or may not, use the network."""
+
+    def changed(tool: Tool) -> Tool:
+        if not _networked(tool):
+            return tool
+        return attrs.evolve(tool, instance=attrs.evolve(tool.instance, offline=offline))
+
+    tools = {i: {s: tuple(map(changed, t)) for s, t in sections.items()} for i, sections in setup.tools.items()}
+    return attrs.evolve(setup, tools=tools)
+
+
+def _networked(tool: Tool) -> bool:
+    """Whether a plugin may use the network: those that do have the option `offline`."""
+    return "offline" in attrs.fields_dict(type(tool.instance))
+
+
+def _distinct(setup: Setup, section: str) -> list[Tool]:
+    tools = [t for instrument in ("", *setup.configs) for t in setup.all(section, instrument)]
+    return list({t.name: t for t in tools}.values())
+
+
+def _field_stars(query: FieldQuery, setup: Setup) -> Table:
+    table: Table = _stage(QueryGaiaForStars, setup).compute((query, None))
+    return table
+
+
+def _star_magnitudes(stars: list[dict[str, Any]], instrument: str, band: str, setup: Setup) -> Table:
+    return survey_magnitudes(setup.all("calibration", instrument)[0], stars, band)
+
+
+def _stage(cls: type[S], setup: Setup) -> S:
+    stage = cls()
+    stage.setup = setup
+    return stage
+
+
+def _files(folder: Path) -> set[tuple[str, int]]:
+    return {(p.name, p.stat().st_mtime_ns) for p in folder.iterdir()} if folder.is_dir() else set()

@@ -1,0 +1,175 @@
+"""`lcf prefetch` against a loopback TAP service; then the stages' own questions, with the service gone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from sqlmodel import Session
+
+from lcframework.database import CombinedFootprint
+from lcframework.prefetch import prefetch
+from lcframework.project import Project
+from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, Levels
+from lcframework.stages.calculate_common_and_total_footprint import disks
+from lcframework.stages.plate_solving import PlateSolving
+from lcframework.stages.query_gaia_for_stars import FieldQuery, QueryGaiaForStars, star_rows
+from lcframework.types import NeedMissing
+
+_PATH = Path(__file__).parents[1] / "plugins_builtin" / "tap_server.py"
+_SPEC = importlib.util.spec_from_file_location("tap_server_of_prefetch", _PATH)
+tap_server = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(tap_server)
+
+RA, DEC = 359.99, 12.0
+
+
+def tables(count: int = 60) -> dict[str, Table]:
+    """Return stars around a position, as Gaia and Pan-STARRS would have them, some of them fast."""
+    rng = np.random.default_rng(5)
+    gaia = Table()
+    gaia["source_id"] = 4_000_000_000_000_000_000 + np.arange(count)
+    gaia["ra"] = (RA + rng.uniform(-0.09, 0.09, count)) % 360.0
+    gaia["dec"] = DEC + rng.uniform(-0.09, 0.09, count)
+    gaia["ref_epoch"] = 2016.0
+    gaia["pmra"], gaia["pmdec"] = rng.normal(0.0, 50.0, (2, count))
+    gaia["phot_g_mean_mag"] = rng.uniform(15.0, 19.5, count)
+    gaia["phot_bp_mean_mag"], gaia["phot_rp_mean_mag"] = gaia["phot_g_mean_mag"] + 0.4, gaia["phot_g_mean_mag"] - 0.6
+    gaia["astrometric_excess_noise"], gaia["phot_g_mean_flux_over_error"] = 0.1, 900.0
+    gaia["phot_variable_flag"] = "NOT_AVAILABLE"
+    ps1 = Table()
+    ps1["RAJ2000"], ps1["DEJ2000"] = gaia["ra"], gaia["dec"]
+    ps1["Epoch"], ps1["Nd"], ps1["Qual"] = 51544.5 + 16.0 * 365.25, 60, 52
+    for band in "grizy":
+        ps1[f"{band}mag"], ps1[f"e_{band}mag"] = gaia["phot_g_mean_mag"], 0.01
+    return {"gaiadr3.gaia_source": gaia, "II/349/ps1": ps1}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    started = tap_server.TapServer(tables())
+    yield started
+    started.close()
+
+
+def project_file(folder: Path, url: str, stars: str = "", solver: str = "catalog", run: str = "") -> Path:
+    (folder / "raw").mkdir(exist_ok=True)
+    path = folder / "project.toml"
+    path.write_text(
+        f"[roi.one]\nra = {RA}\ndec = {DEC}\n[roi.two]\nra = 0.01\ndec = 12.02\n"
+        f'[plate_solving]\nplugin = "{solver}"\npixel_scale = [0.4, 0.5]\nsearch_radius = 0.1\n'
+        f"[stars]\nradius = 200.0\n{stars}\n"
+        f'[stars.gaia]\nurl = "{url}"\nmirror = ""\ntimeout = 5.0\nretries = 0\n'
+        f'[calibration]\nplugin = "panstarrs"\nband = "r"\nbands = {{ "i.SDSS" = "i" }}\n'
+        f'[calibration.panstarrs]\nurl = "{url}"\ntimeout = 5.0\nretries = 0\n'
+        f"[run]\n{run}\n"
+    )
+    return path
+
+
+def stage(cls: type[Any], project: Project) -> Any:
+    made = cls()
+    made.setup = project.setup
+    return made
+
+
+def test_what_a_run_asks_for_is_stored(tmp_path: Path, server: Any, lcf: Callable[..., Any]) -> None:
+    path = project_file(tmp_path, server.url)
+    ended = lcf("prefetch", path, "--json")
+    assert ended.code == 0, ended.out + ended.err
+    answer = json.loads(ended.out)
+    assert answer["complete"]
+    assert [(a["stage"], a["plugin"], a["state"]) for a in answer["answers"]] == [
+        ("plate_solving", "gaia", "fetched"),
+        ("query_gaia_for_stars", "gaia", "fetched"),
+        ("calculate_absolute_zeropoints", "panstarrs", "fetched"),
+        ("calculate_absolute_zeropoints", "panstarrs", "stored"),  # both bands are in one answer
+        ("query_gaia_for_stars", "gaia", "fetched"),
+        ("calculate_absolute_zeropoints", "panstarrs", "fetched"),
+        ("calculate_absolute_zeropoints", "panstarrs", "stored"),
+    ]
+    assert len(server.log) == 5
+    server.close()
+
+    project = Project.open(project_file(tmp_path, server.url, run="offline = true"))
+    solving = stage(PlateSolving, project)
+    assert len(solving.compute(solving.field_region())) == answer["answers"][0]["rows"] > 20
+    for field, expected in zip(disks(project.config), answer["answers"][1::3], strict=True):
+        query = FieldQuery(field.hash, field.region, field.rois, {})
+        table = stage(QueryGaiaForStars, project).compute((query, None))
+        assert len(table) == expected["rows"]
+        # A run measures some of the stars, in the order of its database.
+        rows = star_rows(table, query)
+        some = rows[2:9]
+        levels = Levels(field.hash, "cam", "i.SDSS", "i", some, [100.0] * 7, [1.0] * 7, rows[::-1])
+        calibrated = stage(CalculateAbsoluteZeropoints, project).compute(levels)
+        assert list(calibrated.magnitudes["source_id"]) == sorted(r["gaia_id"] for r in some)
+    assert lcf("prefetch", path).code == 0  # all stored: the service isn't missed
+
+
+def test_offline_in_the_project_is_overruled(tmp_path: Path, server: Any) -> None:
+    found = prefetch(Project.open(project_file(tmp_path, server.url, run="offline = true")))
+    assert found.complete
+    assert len(server.log) == 5
+
+
+def test_a_dead_service_is_a_failure_that_names_it(tmp_path: Path, server: Any, lcf: Callable[..., Any]) -> None:
+    path = project_file(tmp_path, server.url)
+    server.close()
+    ended = lcf("prefetch", path)
+    assert ended.code == 1
+    assert "failed     gaia: stars within 200 arcsec of 359.99000 +12.00000 (one)" in ended.out
+    assert "no service gave a whole answer" in ended.out
+    assert "would lack" in ended.err
+
+
+def test_one_service_down_leaves_the_others_answers(tmp_path: Path, server: Any) -> None:
+    del server.tables["II/349/ps1"]
+    found = prefetch(Project.open(project_file(tmp_path, server.url)))
+    assert {(a.plugin, a.state) for a in found.answers} == {("gaia", "fetched"), ("panstarrs", "failed")}
+
+
+def test_too_few_stars_are_said(tmp_path: Path, server: Any) -> None:
+    path = project_file(tmp_path, server.url, stars="magnitude = [15.0, 15.1]")
+    found = prefetch(Project.open(path))
+    failed = [a for a in found.answers if a.state == "failed"]
+    assert failed
+    assert "min_number" in failed[0].reason or "no stored answer" in failed[0].reason
+
+
+def test_fields_known_after_plate_solving(tmp_path: Path, server: Any, lcf: Callable[..., Any]) -> None:
+    path = project_file(tmp_path, server.url, stars='strategy = "common_footprint"')
+    ended = lcf("prefetch", path)
+    assert ended.code == 3
+    assert "--stop calculate_common_and_total_footprint" in ended.out
+    corners = [[359.92, 11.94], [0.04, 11.94], [0.04, 12.06], [359.92, 12.06]]
+    project = Project.open(path)
+    with Session(project.engine()) as session:
+        row = CombinedFootprint(hash="x", strategy="common_footprint", rois=["one", "two"], ra=RA, dec=DEC, radius=0.1,
+                                region=corners, common=corners, total=[corners], active=True)  # fmt: skip
+        session.add(row)
+        session.commit()
+    ended = lcf("prefetch", path)
+    assert ended.code == 0, ended.out + ended.err
+    assert "(one, two)" in ended.out
+
+
+def test_a_solver_that_is_itself_a_service(tmp_path: Path, server: Any, lcf: Callable[..., Any]) -> None:
+    ended = lcf("prefetch", project_file(tmp_path, server.url, solver="nova"))
+    assert ended.code == 3
+    assert "impossible nova: solutions of the frames" in ended.out
+
+
+def test_the_offline_tools_fail_without_prefetch(tmp_path: Path, server: Any) -> None:
+    project = Project.open(project_file(tmp_path, server.url, run="offline = true"))
+    solving = stage(PlateSolving, project)
+    with pytest.raises(NeedMissing, match="lcf prefetch"):
+        solving.compute(solving.field_region())
+    assert server.log == []
