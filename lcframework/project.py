@@ -143,8 +143,8 @@ class Project:
         stages = between(self.stages, start, stop)
         for name in force:
             position(self.stage_names, name)
-        with self.hold(), self._logging():
-            return Runner(self.setup, self.plugins, self.engine(), listeners).run(stages, force)
+        with self.hold(), self._logging(), self._connected(self.engine()) as engine:
+            return Runner(self.setup, self.plugins, engine, listeners).run(stages, force)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -188,6 +188,21 @@ class Project:
             self._engine = open_engine(self.config.project.database, self.workdir)
         return self._engine
 
+    @staticmethod
+    @contextlib.contextmanager
+    def _connected(engine: Engine) -> Iterator[Engine]:
+        """Let connections go in the end; the engine makes new ones when asked."""
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """Give a session on the database, for reading; on an empty one in memory where no run has made it yet."""
+        with self._connected(self._reading_engine()) as engine, Session(engine) as session:
+            yield session
+
     def _reading_engine(self) -> Engine:
         """Return the database; an empty one in memory where no run has made it yet."""
         if self._engine is None and not self.config.project.database and not (self.workdir / FILE_NAME).exists():
@@ -198,7 +213,7 @@ class Project:
 
     def status(self) -> Status:
         """Return how every stage and every file stands; nothing is written."""
-        with Session(self._reading_engine()) as session:
+        with self.session() as session:
             ledger = Ledger(session)
             stages, open_before = [], False
             for stage in self.stages:
@@ -220,7 +235,7 @@ class Project:
         chosen = [s.name for s in between(self.stages, start, stop)]
         for name in force:
             position(self.stage_names, name)
-        with Session(self._reading_engine()) as session:
+        with self.session() as session:
             ledger = Ledger(session)
             plan, waiting = [], False
             for stage in self.stages:
@@ -287,7 +302,7 @@ class Project:
             Where a name is no frame's, or an exclusion to undo is not the command's.
         """
         changed: set[int | None] = set()
-        with self.hold(), Session(self.engine()) as session:
+        with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:
             frames = list(session.exec(select(Frame)))
             for name in names:
                 mine = [f for f in frames if name in (f.key, Path(f.original_image_path).name, f.original_image_path)]
@@ -316,7 +331,7 @@ class Project:
         return self._table(Star)
 
     def _table(self, model: type[Frame] | type[Star]) -> Table:
-        with Session(self._reading_engine()) as session:
+        with self.session() as session:
             rows = [r.model_dump() for r in session.exec(select(model))]
         if not rows:
             return Table(names=[c.name for c in sa.inspect(model).columns])
