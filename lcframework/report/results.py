@@ -73,7 +73,7 @@ def read_results(project: Project) -> Results:
         raise LcfError(
             f"there is no {FILE_NAME} in {project.workdir} yet: `lcf run {project.config.path.name}` comes first"
         )
-    with Session(project.engine()) as session:
+    with project.session() as session:
         fields = [f for f in _rows(session, CombinedFootprint) if f.active]
         hashes = {f.hash for f in fields}
         levels = [r for r in _rows(session, StarLevel) if r.combined_footprint_hash in hashes]

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from lcframework.project import Project
 from lcframework.report import html
-from lcframework.report.builtin_panels.shared import describe, group_name, number, series_of
+from lcframework.report.builtin_panels.shared import group_name, number, series_of
 from lcframework.report.charts import Row, colour, histogram, points, rows_layout
 from lcframework.report.comparison import ComparisonStars
 from lcframework.report.plots import footprints
@@ -64,8 +64,8 @@ class ComparisonScatter:
                     hollow=[bool(c) for c in curves.comment],
                 )
             )  # fmt: skip
-            lower = {"type": "scatter", "mode": "lines", "x": curves.magnitude[order], "hoverinfo": "skip"}
-            lower["showlegend"] = len(traces) == 1
+            lower = {"type": "scatter", "mode": "lines", "x": curves.magnitude[order], "hoverinfo": "skip",
+                     "showlegend": len(traces) == 1}  # fmt: skip
             traces.append(
                 lower | {"y": 1e3 * expected[order], "name": "noise", "line": {"color": colour(index), "width": 1.5}}
             )
@@ -124,14 +124,15 @@ class ComparisonScatter:
         names = [curves.names[j] for j in order]
         text = [
             [
-                describe(f, f"star {curves.names[j]}: {_percent(curves.residual[i, j])}, pull {number(pulls[i, j], 1)}")
+                f"{f.key}<br>star {curves.names[j]}: {_percent(curves.residual[i, j])}, pull {number(pulls[i, j], 1)}"
                 for i, f in enumerate(frames)
             ]
             for j in order
         ]
         trace = {
             "type": "heatmap", "z": np.clip(pulls[:, order].T, -_REACH, _REACH), "y": names, "zmin": -_REACH,
-            "zmax": _REACH, "text": text, "hovertemplate": "%{text}<extra></extra>", "xgap": 1, "ygap": 1,
+            "zmax": _REACH, "text": text, "hovertemplate": "%{text}<extra></extra>", "ygap": 1,
+            "xgap": 1 if len(frames) < 60 else 0,
             "colorscale": [[0, "#2166ac"], [0.3, "#92c5de"], [0.5, "#f7f7f7"], [0.7, "#f4a582"], [1, "#b2182b"]],
             "colorbar": {"title": {"text": "pull"}, "thickness": 12, "outlinewidth": 0},
         }  # fmt: skip

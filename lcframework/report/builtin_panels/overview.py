@@ -37,7 +37,7 @@ class Overview:
         found = fates(project, self.results)
         tiles = [frames_tile(found), *self._tiles(project)]
         items = Markup("").join(_tile(t) for t in tiles)
-        look = [t.what[0].lower() + t.what[1:] for t in tiles if not t.good]
+        look = list(dict.fromkeys(t.what for t in tiles if not t.good))
         if not self.results.light_curves:
             verdict = "There is no light curve yet; the figures are of the steps that were done."
         elif look:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from lcframework.project import Project
@@ -59,7 +60,7 @@ def draw(
     Raises
     ------
     LcfError
-        Where a kind is unknown, or there is no database yet.
+        Where a kind is unknown, there is no database yet, or a process was killed.
     """
     wanted = list(KINDS if kinds is None else kinds)
     unknown = [k for k in wanted if k not in KINDS]
@@ -72,13 +73,20 @@ def draw(
     _remove_others(folder, index, found, wanted)
     todo = [j for j in found if not only_missing or not _current(folder, index, j)]
     drawn: list[Path] = []
-    for job, (paths, problem) in zip(todo, _render_all(project.workdir, todo, workers), strict=True):
-        if problem:
-            log.warning("the plot %s can't be drawn: %s", job.paths[len(paths)], problem)
-        index.update({path: {"kind": job.kind, "fingerprint": job.fingerprint} for path in paths})
-        drawn += [folder / path for path in paths]
-    if todo or not (folder / INDEX).exists():
-        _write_index(folder, index)
+    try:
+        for job, (paths, problem) in zip(todo, _render_all(project.workdir, todo, workers), strict=True):
+            if problem:
+                log.warning("the plot %s can't be drawn: %s", job.paths[len(paths)], problem)
+            index.update({path: {"kind": job.kind, "fingerprint": job.fingerprint} for path in paths})
+            drawn += [folder / path for path in paths]
+    except BrokenProcessPool:
+        raise LcfError(
+            "a process that drew plots ended early, perhaps for want of memory: draw with fewer workers. In a script "
+            'of your own, draw below `if __name__ == "__main__":`, or with workers=1.'
+        ) from None
+    finally:
+        if todo or not (folder / INDEX).exists():
+            _write_index(folder, index)
     return drawn
 
 

@@ -86,6 +86,9 @@ def draw(stack: Stack, title: str) -> Figure:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean, residual = stack.data / stack.count, stack.residual / stack.count
         sigma, noise = stack.residual / np.sqrt(stack.variance), np.sqrt(stack.variance) / stack.count
+    # Pixels that a neighbour or the like masks in most frames say nothing of the star.
+    rare = stack.count < 0.5 * stack.count.max()
+    mean, residual, sigma = (np.where(rare, np.nan, image) for image in (mean, residual, sigma))
     typical = float(np.nanmedian(noise)) if np.isfinite(noise).any() else 1.0
     span = float(np.nanmax(np.abs(residual))) if np.isfinite(residual).any() else 1.0
     images = (

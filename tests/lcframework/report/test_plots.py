@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures.process import BrokenProcessPool
 
 import matplotlib
 import numpy as np
@@ -87,6 +88,18 @@ def test_a_damaged_index_means_that_plots_are_drawn_anew(fresh):
     draw(fresh.project, kinds=["footprints"])
     (fresh.project.workdir / "plots/index.json").write_text("{")
     assert len(draw(fresh.project, kinds=["footprints"])) == 2
+
+
+def test_what_was_drawn_is_known_though_a_worker_dies(fresh, monkeypatch):
+    def broken(workdir, todo, workers):
+        yield drawing.render(workdir, todo[0])
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(drawing, "_render_all", broken)
+    with pytest.raises(LcfError, match=r"ended early.*fewer workers"):
+        draw(fresh.project, kinds=["footprints"])
+    monkeypatch.undo()
+    assert [p.name for p in draw(fresh.project, kinds=["footprints"])] == ["footprints_with_gaia_stars.jpg"]
 
 
 def test_an_unknown_kind_names_those_there_are(tiny):
