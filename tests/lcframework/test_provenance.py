@@ -1,0 +1,95 @@
+"""Fingerprints: stable across processes, sensitive to contents, and words for what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from lcframework.provenance import canonical, changes, describe, digest, file_digest
+
+
+@attrs.frozen
+class Inner:
+    x: float = 1.5
+
+
+@attrs.frozen
+class Options:
+    number: float = np.inf
+    path: Path | None = None
+    inner: Inner = attrs.field(factory=Inner)
+    pair: tuple[float, float] = (0.0, np.nan)
+    many: dict[str, Path] = attrs.field(factory=dict)
+
+
+def test_digest_is_a_known_number():
+    # What is written into databases: another value would make every product out of date.
+    expected = hashlib.sha256(b'{"a":"x","b":[1,2.5,null]}').hexdigest()
+    assert digest({"b": [1, 2.5, None], "a": "x"}, 64) == expected
+    assert expected.startswith("ce74053d7a99")
+    assert digest({"a": "x", "b": [1, 2.5, None]}, 12) == digest({"b": [1, 2.5, None], "a": "x"}, 12)
+
+
+def test_digest_is_the_same_in_another_process():
+    code = "from lcframework.provenance import digest; print(digest({'s': sorted({'a', 'b', 'c'}), 'x': 0.1}))"
+    values = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}, text=True,
+            capture_output=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert values == {digest({"s": ["a", "b", "c"], "x": 0.1}) + "\n"}
+
+
+def test_digest_tells_apart():
+    assert len({digest(v) for v in (1, 1.5, "1", [1], {"1": 1}, None, True, "ab", ["a", "b"], ["ab"])}) == 10
+
+
+def test_contents_count_not_names(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("same")
+    two.write_text("same")
+    assert file_digest(one) == file_digest(two)
+    assert file_digest(tmp_path / "none") == "absent"
+    assert file_digest(tmp_path) == "absent"
+    before = digest(describe(Options(path=one)))
+    one.write_text("other")
+    assert digest(describe(Options(path=one))) != before
+
+
+def test_moved_file_of_one_name_is_the_same(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "stars.ecsv").write_text("x")
+    first, second = (describe(Options(path=tmp_path / f / "stars.ecsv")) for f in ("a", "b"))
+    assert first == second
+
+
+def test_describe_is_json():
+    import json
+
+    told = describe(Options())
+    assert json.loads(json.dumps(told, allow_nan=False)) == told  # PostgreSQL takes no nan or inf in JSON
+    assert told == {"number": "inf", "path": None, "inner": {"x": 1.5}, "pair": [0.0, "nan"], "many": {}}
+    assert canonical({"b": 1, "a": 2}) == '{"a":2,"b":1}'
+
+
+def test_changes():
+    old = {"psf": {"starred": {"iterations": 100, "x": 1}, "stars": 10}, "gone": 1, "list": [1, 2]}
+    new = {"psf": {"starred": {"iterations": 50, "x": 1}, "stars": 10}, "here": 1, "list": [1, 3]}
+    assert changes(old, new) == [
+        "gone is gone",
+        "here is new",
+        "list: [1,2] -> [1,3]",
+        "psf.starred.iterations: 100 -> 50",
+    ]
+    assert changes(old, old) == []
+    long = changes({"a": "x" * 100}, {"a": "y"})[0]
+    assert len(long) < 80
+    assert long.endswith('... -> "y"')
