@@ -95,12 +95,18 @@ def prepare_again(epochs: Epochs, known: Floats) -> Epochs:
     return attrs.evolve(epochs, data=data, photon_slope=np.zeros(len(epochs)))
 
 
+def chi2_note(chi2: float) -> str:
+    """Return what a reduced chi2 says of the noise maps and PSFs, nothing where it is near one."""
+    if 0.8 < chi2 < 1.25:
+        return ""
+    return f"reduced chi2 {chi2:.2f}: the noise maps or the PSFs are not right"
+
+
 def status_of(state: State) -> FitStatus:
     """Return how the fit ended."""
     reasons = list(state.notes)
     chi2 = np.nansum(state.found.chi2) / max(state.found.pixels.sum(), 1.0)
-    if not 0.8 < chi2 < 1.25:
-        reasons.append(f"reduced chi2 {chi2:.2f}: the noise maps or the PSFs are not right")
+    reasons += [r for r in [chi2_note(float(chi2))] if r]
     if not np.isfinite(state.found.objective):
         return FitStatus(FitState.FAILED, state.passes, "the objective is not finite")
     if not state.converged:

@@ -70,6 +70,6 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
         model=model[crop],
         outliers=solution.outliers[crop],
         reduced_chi2=np.where(epochs.usable, chi2, np.nan),
-        status=solution.status,
+        status=solution.status(),
         loss_history=np.array(solution.history),
     )

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from lcframework.types import Bools, FitState, FitStatus, Floats
-from plugins_builtin.engine.roi_fit import Settings, State, background_image, fit_jointly, prepare_again
+from plugins_builtin.engine.roi_fit import Settings, State, background_image, chi2_note, fit_jointly, prepare_again
 from plugins_builtin.engine.roi_geometry import Epochs, to_pixels, to_sky
 from plugins_builtin.engine.roi_interpolation import Alignment, align
 from plugins_builtin.engine.roi_newton import covariances, not_persistent, persistent, relative_model_error, suspects
@@ -57,12 +57,14 @@ class Solution:
         """Point sources' tangent-plane offsets (k, 2)."""
         return to_sky(self.epochs.transform[0], self.values.c + 0.5 * (self.epochs.shape[0] - 1))
 
-    @property
     def status(self) -> FitStatus:
         """How the fit ended."""
         reasons = list(self.notes)
         if not np.isfinite(self.history[-1]):
             return FitStatus(FitState.FAILED, self.evaluations, "the objective is not finite")
+        iv = self.objective.inverse_variance
+        chi2 = float((iv * (self.epochs.data - self.objective.model(self.values)) ** 2).sum() / max((iv > 0).sum(), 1))
+        reasons += [r for r in [chi2_note(chi2)] if r]
         if not self.converged:
             reasons.insert(0, "still improving at the bound on iterations; raise iterations_all")
         state = FitState.CONVERGED if self.converged else FitState.BOUND
