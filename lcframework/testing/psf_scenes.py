@@ -46,8 +46,9 @@ class StarShape:
         moffat = (self.beta - 1) / (np.pi * core**2) * (1 + radius) ** -self.beta
         distance = (dx - self.second_x) ** 2 + (dy - self.second_y) ** 2
         gaussian = np.exp(-0.5 * distance / self.second_sigma**2) / (2 * np.pi * self.second_sigma**2)
-        total = (moffat + self.second_flux * gaussian) / (1 + self.second_flux)
-        return total.reshape(size, _FINE, size, _FINE).sum(axis=(1, 3)) / _FINE**2
+        total: Floats = np.asarray((moffat + self.second_flux * gaussian) / (1 + self.second_flux))
+        blocks: Floats = total.reshape(size, _FINE, size, _FINE).mean(axis=(1, 3))
+        return blocks
 
 
 def random_shape(rng: np.random.Generator, fwhm: tuple[float, float] = (3.0, 6.0)) -> StarShape:
@@ -98,11 +99,11 @@ def simulate_stars(
     """
     rng = np.random.default_rng(seed)
     shapes = tuple(random_shape(rng, fwhm) for _ in range(frames))
-    fluxes = np.tile(np.exp(rng.uniform(*np.log(flux), size=stars)), (frames, 1))
+    fluxes = np.tile(flux[0] * (flux[1] / flux[0]) ** rng.uniform(size=stars), (frames, 1))
     offsets = rng.uniform(-offset, offset, size=(frames, stars, 2))
     model = np.array(
         [
-            [f * shape.image(size, x, y) for f, (x, y) in zip(row, places, strict=True)]
+            [f * shape.image(size, *place) for f, place in zip(row, places.tolist(), strict=True)]
             for shape, row, places in zip(shapes, fluxes, offsets, strict=True)
         ]
     )
