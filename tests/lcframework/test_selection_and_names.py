@@ -1,0 +1,64 @@
+"""Selections of values, and the letters of stars."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+
+from lcframework.sections import Selection
+from lcframework.selection import keep
+from lcframework.star_names import choose, give_names, letters
+
+
+def test_everything_finite_is_kept_without_a_selection():
+    assert keep(np.array([1.0, np.nan, np.inf, -5.0]), Selection()).tolist() == [True, False, False, True]
+
+
+def test_interval():
+    values = np.array([0.0, 0.5, 1.5, 1.6, np.nan])
+    assert keep(values, Selection(between=(0.0, 1.5))).tolist() == [True, True, True, False, False]
+
+
+def test_clipping_takes_the_high_side_alone():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(1.0, 0.1, 200), [5.0, 2.0, 0.0, np.nan]])
+    kept = keep(values, Selection(sigma_clip=4.0))
+    assert kept[-4:].tolist() == [False, False, True, False]
+    assert kept[:200].sum() >= 198
+
+
+def test_clipping_of_equal_few_and_no_values():
+    # Values that agree exactly say nothing of their scatter.
+    assert keep(np.array([1.0, 1.0, 1.0, 3.0]), Selection(sigma_clip=3.0)).all()
+    assert keep(np.array([7.0]), Selection(sigma_clip=3.0)).all()
+    assert keep(np.zeros(0), Selection(sigma_clip=3.0)).shape == (0,)
+    assert not keep(np.array([np.nan, np.nan]), Selection(sigma_clip=3.0)).any()
+
+
+def test_letters():
+    names = list(islice(letters(), 26 + 26 * 26 + 2))
+    assert names[:3] == ["a", "b", "c"]
+    assert names[25:28] == ["z", "aa", "ab"]
+    assert names[26 + 26 * 26 :] == ["aaa", "aab"]
+    assert len(set(names)) == len(names)
+
+
+def test_names_are_given_once_and_never_again():
+    first = give_names(["s1", "s2", "s3"], {})
+    assert first == {"s1": "a", "s2": "b", "s3": "c"}
+    # A nearer star appears, another goes: nobody is renamed, no letter is used twice.
+    second = give_names(["s0", "s1", "s3"], first)
+    assert second == {"s1": "a", "s2": "b", "s3": "c", "s0": "d"}
+    assert give_names(["s9"], second)["s9"] == "e"
+    many = give_names([f"s{i}" for i in range(1000)], {})
+    assert len(set(many.values())) == 1000
+    assert give_names(["new"], many)["new"] not in many.values()
+
+
+def test_choice_of_stars():
+    names = ["a", "b", "c", "d"]
+    assert choose(names, 2, []) == ["a", "b"]
+    assert choose(names, 2, ["a"]) == ["b", "c"]
+    assert choose(names, ["d", "b", "z"], ["b"]) == ["d"]
+    assert choose(names, 10, []) == names
