@@ -199,7 +199,7 @@ def within_limits(table: Table, limits: CatalogLimits) -> np.ndarray:
 
 def star_rows(table: Table, query: FieldQuery) -> list[dict[str, Any]]:
     """Return the rows of ``stars``, names included."""
-    ids = [str(i) for i in table["source_id"]]
+    ids = [str(i).replace("/", "_") for i in table["source_id"]]  # they name datasets in HDF5, where / divides groups
     names = give_names(ids, query.given)
     rows = []
     for i, star in enumerate(table):
