@@ -1,8 +1,4 @@
-"""Diagnostic plots in ``workdir/plots/``: each a pure function from values to a figure, beside a thin loader."""
+"""Diagnostic plots in ``workdir/plots/``: each a pure function from values to a figure, beside a thin loader.
 
-from __future__ import annotations
-
-from lcframework.report.plots.drawing import draw
-from lcframework.report.plots.jobs import KINDS
-
-__all__ = ["KINDS", "draw"]
+:func:`lcframework.report.plots.drawing.draw` draws them; :data:`lcframework.report.plots.jobs.KINDS` names their kinds.
+"""

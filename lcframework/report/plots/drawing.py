@@ -12,20 +12,17 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from lcframework.project import Project
-from lcframework.report.plots.jobs import KINDS, Job, jobs
-from lcframework.report.plots.style import save
+from lcframework.report.plots.jobs import KINDS, jobs
+from lcframework.report.plots.rendering import FOLDER, Drawn, Job, render
 from lcframework.report.results import Results, read_results
 from lcframework.store import atomic
 from lcframework.types import LcfError
 
 log = logging.getLogger(__name__)
 
-FOLDER = "plots"
 INDEX = "index.json"
 #: A spawned worker takes as long to start as this many plots take to draw.
-_WORTH_WORKERS = 24
-
-Drawn = tuple[list[str], str]  # plots, and what went wrong with the rest
+_WORTH_WORKERS = 48
 
 
 def draw(
@@ -46,7 +43,7 @@ def draw(
     workers : int
         Processes; 0: one per core. Few plots are drawn in this process.
     kinds : iterable of str, optional
-        Some of :data:`~lcframework.report.plots.KINDS`; all where not given.
+        Some of :data:`~lcframework.report.plots.jobs.KINDS`; all where not given.
     only_missing : bool
         Leave alone the plots whose products have not changed.
     results : Results, optional
@@ -131,15 +128,3 @@ def _render_all(workdir: Path, todo: list[Job], workers: int) -> Iterator[Drawn]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as pool:
         yield from pool.map(render, [workdir] * len(todo), todo)
-
-
-def render(workdir: Path, job: Job) -> Drawn:
-    """Draw one job's plots and save them."""
-    done: list[str] = []
-    try:
-        for path, made in zip(job.paths, job.figures(workdir, job.payload), strict=True):
-            save(made, workdir / FOLDER / path)
-            done.append(path)
-    except Exception as error:  # a diagnostic must not stop what it diagnoses
-        return done, f"{type(error).__name__}: {error}"
-    return done, ""

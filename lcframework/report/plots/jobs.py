@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
 import numpy as np
-from matplotlib.figure import Figure
 
 from lcframework.cutout_files import FOLDER, slug, stem
 from lcframework.database import Frame
@@ -25,25 +23,13 @@ from lcframework.report.plots import (
     roi_model,
     star_photometry,
 )
+from lcframework.report.plots.rendering import Job
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
 
 #: Raised when plots change their looks, so that those there are drawn again.
 PLOTS_VERSION = 1
 _IMPORT = "read_convert_skysub_character_catalog"
-
-Draw = Callable[[Path, Any], Iterator[Figure]]
-
-
-@attrs.frozen(eq=False)
-class Job:
-    """Plots that are drawn together: their files below ``plots/``, in the order in which `figures` yields them."""
-
-    kind: str
-    paths: tuple[str, ...]
-    fingerprint: str
-    figures: Draw
-    payload: Any
 
 
 def _fingerprint(*parts: Any) -> str:

@@ -1,0 +1,40 @@
+"""One job of drawing, and its execution: all that a worker process needs, and quick to import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+from matplotlib.figure import Figure
+
+from lcframework.report.plots.style import save
+
+FOLDER = "plots"
+
+Figures = Callable[[Path, Any], Iterator[Figure]]
+Drawn = tuple[list[str], str]  # plots, and what went wrong with the rest
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """Plots that are drawn together: their files below ``plots/``, in the order in which `figures` yields them."""
+
+    kind: str
+    paths: tuple[str, ...]
+    fingerprint: str
+    figures: Figures
+    payload: Any
+
+
+def render(workdir: Path, job: Job) -> Drawn:
+    """Draw one job's plots and save them."""
+    done: list[str] = []
+    try:
+        for path, made in zip(job.paths, job.figures(workdir, job.payload), strict=True):
+            save(made, workdir / FOLDER / path)
+            done.append(path)
+    except Exception as error:  # a diagnostic must not stop what it diagnoses
+        return done, f"{type(error).__name__}: {error}"
+    return done, ""
