@@ -1,0 +1,194 @@
+"""Raw FITS files of every make."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from lcframework.raw_frames import bad_lines, pixel_flags, read_raw, to_rate
+from lcframework.sections import Frames
+from lcframework.types import DataUnit, HeaderInfo, PixelFlag, UnusableInput
+
+SHAPE = (40, 60)
+
+
+def counts(seed=0, shape=SHAPE):
+    return np.random.default_rng(seed).poisson(500, shape)
+
+
+def wcs_cards():
+    return fits.Header({
+        "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 30.5, "CRPIX2": 20.5,
+        "CDELT1": -1e-4, "CDELT2": 1e-4,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint16", "int32", "float32", "float64", ">f4", "<f8", "uint8"])
+def test_number_formats(tmp_path, kind):
+    data = (counts() % 200).astype(kind)
+    fits.PrimaryHDU(data).writeto(tmp_path / "a.fits")
+    raw = read_raw(tmp_path / "a.fits", Frames())
+    assert raw.image.dtype == np.float32
+    assert raw.image.dtype.isnative
+    np.testing.assert_array_equal(raw.image, data.astype(np.float32))
+
+
+def test_scaled_and_blank_pixels(tmp_path):
+    data = counts().astype(np.int16)
+    data[3, 4] = -32768
+    hdu = fits.PrimaryHDU(data)
+    hdu.header["BLANK"] = -32768
+    hdu.header["BZERO"], hdu.header["BSCALE"] = 100.0, 2.0
+    fits.HDUList([hdu]).writeto(tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits", mode="update", do_not_scale_image_data=True) as hdus:
+        hdus[0].data[:] = data
+    raw = read_raw(tmp_path / "a.fits", Frames())
+    assert np.isnan(raw.image[3, 4])
+    assert raw.image[0, 0] == data[0, 0] * 2.0 + 100.0
+    assert not {"BZERO", "BSCALE", "BLANK"} & set(raw.header)
+
+
+def test_headers_of_several_hdus_are_merged(tmp_path):
+    primary = fits.PrimaryHDU(header=fits.Header({"EXPTIME": 10.0, "OBJECT": "primary"}))
+    image = fits.ImageHDU(counts().astype(np.int16), fits.Header({"GAIN": 2.0, "OBJECT": "image"}))
+    other = fits.ImageHDU(counts(1).astype(np.int16), fits.Header({"GAIN": 3.0, "DATE-OBS": "2024-01-01"}))
+    fits.HDUList([primary, image, other]).writeto(tmp_path / "a.fits")
+    header = read_raw(tmp_path / "a.fits", Frames(hdu_data=1, hdu_headers=[0, 2])).header
+    assert header["EXPTIME"] == 10.0
+    assert header["DATE-OBS"] == "2024-01-01"
+    assert header["GAIN"] == 2.0  # the image's own header comes last
+    assert header["OBJECT"] == "image"
+    with pytest.raises(UnusableInput, match="hdu_headers asks for 5"):
+        read_raw(tmp_path / "a.fits", Frames(hdu_data=1, hdu_headers=[5]))
+    with pytest.raises(UnusableInput, match=r"no two-dimensional image in HDU 0; HDUs with one: 1, 2"):
+        read_raw(tmp_path / "a.fits", Frames())
+
+
+@pytest.mark.parametrize("compression", ["RICE_1", "GZIP_2", "HCOMPRESS_1"])
+def test_compressed_images(tmp_path, compression):
+    data = counts().astype(np.int16)
+    image = fits.CompImageHDU(data, fits.Header({"GAIN": 2.0}), compression_type=compression)
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "a.fits.fz")
+    raw = read_raw(tmp_path / "a.fits.fz", Frames())
+    np.testing.assert_array_equal(raw.image, data)
+    assert raw.header["GAIN"] == 2.0
+    assert "ZIMAGE" not in raw.header
+
+
+def test_gzipped_file(tmp_path):
+    fits.PrimaryHDU(counts().astype(np.int16)).writeto(tmp_path / "a.fits")
+    (tmp_path / "a.fits.gz").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    np.testing.assert_array_equal(read_raw(tmp_path / "a.fits.gz", Frames()).image, counts())
+    (tmp_path / "b.fits.gz").write_bytes((tmp_path / "a.fits.gz").read_bytes()[:1500])
+    with pytest.raises(UnusableInput, match=r"b\.fits\.gz"):
+        read_raw(tmp_path / "b.fits.gz", Frames())
+
+
+def test_trimming_moves_the_wcs(tmp_path):
+    fits.PrimaryHDU(counts().astype(np.int16), wcs_cards()).writeto(tmp_path / "a.fits")
+    whole = read_raw(tmp_path / "a.fits", Frames())
+    cut = read_raw(tmp_path / "a.fits", Frames(trim_vertical=3, trim_horizontal=7))
+    assert cut.image.shape == (34, 46)
+    np.testing.assert_array_equal(cut.image, whole.image[3:-3, 7:-7])
+    np.testing.assert_allclose(
+        WCS(cut.header).all_pix2world(0, 0, 0), WCS(whole.header).all_pix2world(7, 3, 0), rtol=0, atol=1e-10
+    )
+    with pytest.raises(UnusableInput, match="60 x 40 pixels: nothing is left"):
+        read_raw(tmp_path / "a.fits", Frames(trim_vertical=20))
+
+
+def test_truncated_files(tmp_path):
+    fits.PrimaryHDU(counts(shape=(200, 200)).astype(np.int16)).writeto(tmp_path / "a.fits")
+    whole = (tmp_path / "a.fits").read_bytes()
+    for size in (0, 80, 2000, 2880, 2890, 20000):
+        (tmp_path / "b.fits").write_bytes(whole[:size])
+        with pytest.raises(UnusableInput, match=r"b\.fits"):
+            read_raw(tmp_path / "b.fits", Frames())
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "no two-dimensional image"),
+        (np.zeros((2, 3, 4), np.int16), "no two-dimensional image"),
+        (np.zeros(10, np.int16), "no two-dimensional image"),
+        (np.full((5, 5), np.nan, np.float32), "no finite pixel"),
+    ],
+)
+def test_files_without_an_image(tmp_path, data, words):
+    fits.PrimaryHDU(data).writeto(tmp_path / "a.fits")
+    with pytest.raises(UnusableInput, match=words):
+        read_raw(tmp_path / "a.fits", Frames())
+
+
+def test_files_that_are_not_fits(tmp_path):
+    for name, content in (
+        ("text.fits", b"hello" * 1000),
+        ("zeros.fits", bytes(5760)),
+        ("png.fits", b"\x89PNG\r\n" * 900),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UnusableInput, match=name):
+            read_raw(tmp_path / name, Frames())
+    with pytest.raises(UnusableInput, match=r"gone\.fits"):
+        read_raw(tmp_path / "gone.fits", Frames())
+
+
+def test_table_extension_is_no_image(tmp_path):
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "D", array=np.arange(3.0))])
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "a.fits")
+    with pytest.raises(UnusableInput, match="HDUs with one: none"):
+        read_raw(tmp_path / "a.fits", Frames(hdu_data=1))
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        (DataUnit.ADU, 2.5 / 40), (DataUnit.ELECTRON, 1 / 40), (DataUnit.ADU_PER_SECOND, 2.5),
+        (DataUnit.ELECTRON_PER_SECOND, 1.0),
+    ],
+)  # fmt: skip
+def test_units(unit, factor):
+    info = HeaderInfo(40.0, 2.5, 60000.0, data_unit=unit)
+    rate = to_rate(np.full((2, 2), 100, np.float32), info)
+    np.testing.assert_allclose(rate, 100 * factor, rtol=1e-6)
+    assert rate.dtype == np.float32
+
+
+def test_flags():
+    image = counts(shape=(200, 300)).astype(np.float32)
+    image[10, 11] = np.nan
+    image[20, 21] = 60000.0
+    image[:, 77] = 0.0
+    image[99, :] += 400.0
+    flags = pixel_flags(image, 60000.0)
+    assert flags.dtype == np.uint8
+    assert flags[10, 11] == PixelFlag.BLANK
+    assert flags[20, 21] == PixelFlag.SATURATED
+    assert (flags[:, 77] & PixelFlag.BAD_LINE.value).all()
+    assert (flags[99] & PixelFlag.BAD_LINE.value).all()
+    flags[:, 77] = flags[99] = 0
+    assert (flags > 0).sum() == 2
+    assert not (pixel_flags(image, np.inf) & PixelFlag.SATURATED.value).any()
+
+
+def test_no_line_is_bad_in_a_good_frame():
+    y, x = np.mgrid[:300, :400]
+    rng = np.random.default_rng(2)
+    sky = 500 + 0.3 * x + 0.1 * y  # a gradient
+    image = rng.poisson(sky).astype(np.float32)
+    image[100:140, 200:240] += 5000 * np.exp(-((x - 220) ** 2 + (y - 120) ** 2) / 50)[100:140, 200:240]
+    for axis in (0, 1):
+        assert not bad_lines(image, axis).any()
+
+
+def test_blank_borders_are_bad_lines_alone():
+    image = counts(shape=(200, 300)).astype(np.float32)
+    image[:5] = np.nan
+    rows = bad_lines(image, 1)
+    assert not rows[5:].any()
+    assert not bad_lines(image, 0).any()
