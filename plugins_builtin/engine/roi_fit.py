@@ -226,7 +226,7 @@ def _smooth_brightness(epochs: Epochs, scene: Scene, sky: Floats) -> Floats:
     images = SkyImages(epochs, scene)
     width = _BUMP_SIGMA * epochs.scale / epochs.subsampling / images.grid.spacing
     # A spline's coefficients, smoothed by this much, are its values.
-    total = gaussian_filter(np.sum([c[0] for c in images.coefficients], axis=0), width, mode="nearest")
+    total = gaussian_filter(np.sum(images.coefficients, axis=0), width, mode="nearest")
     return np.maximum(map_coordinates(total, images.grid.index(sky), order=1, mode="nearest"), 0.0)
 
 
@@ -250,7 +250,7 @@ def background_image(epochs: Epochs, scene: Scene, transform: Floats, size: tupl
     images = SkyImages(epochs, scene)
     total = np.zeros(size)
     for coefficients in images.coefficients:
-        total += map_coordinates(coefficients[0], images.grid.index(sky), order=3, mode="nearest", prefilter=False)
+        total += map_coordinates(coefficients, images.grid.index(sky), order=3, mode="nearest", prefilter=False)
     for centre, prior, z in zip(scene.bumps.sky, scene.bumps.prior, scene.z, strict=True):
         total += z * prior * np.exp(-0.5 * ((sky - centre) ** 2).sum(axis=-1) / scene.bumps.sigma**2)
     return area * total

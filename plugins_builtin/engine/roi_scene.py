@@ -14,7 +14,7 @@ import numpy as np
 from lcframework.types import Floats
 from plugins_builtin.engine.roi_geometry import Epochs, pixel_scales, to_pixels, to_sky
 from plugins_builtin.engine.roi_sersic import N_PARAMETERS, SkyGrid, target_images
-from plugins_builtin.engine.target import FWHM_PER_SIGMA, target_matrix, target_matrix_derivative
+from plugins_builtin.engine.target import FWHM_PER_SIGMA, target_matrix, target_matrix_pair
 
 #: Sky-grid steps a small pixel.
 _OVERSAMPLING = 2
@@ -92,7 +92,9 @@ class SkyImages:
         small = epochs.scale / epochs.subsampling
         fwhm = epochs.fwhm * small / self.grid.spacing
         images = [target_images(theta, self.grid, fwhm) for theta in scene.galaxies]
-        self.coefficients = [np.stack([spline_filter(i, order=3, mode="nearest") for i in stack]) for stack in images]
+        # Cubic splines for the images; for the derivatives, which only guide the steps, linear interpolation will do.
+        self.coefficients = [spline_filter(stack[0], order=3, mode="nearest") for stack in images]
+        self.derivatives = [stack[1:] for stack in images]
 
     def at(self, epochs: Epochs, e: int, shift: Floats) -> list[Floats]:
         """Return each galaxy's images (8, ny, nx) at epoch `e` translated by `shift` pixels."""
@@ -111,8 +113,9 @@ class SkyImages:
         index = self.grid.index(to_sky(epochs.transform[e], xy))
         area = (pixel_scales(epochs.transform[e]) / sub) ** 2
         results = []
-        for coefficients in self.coefficients:
-            fine = np.stack([map_coordinates(c, index, order=3, mode="nearest", prefilter=False) for c in coefficients])
+        for coefficients, derivatives in zip(self.coefficients, self.derivatives, strict=True):
+            own = map_coordinates(coefficients, index, order=3, mode="nearest", prefilter=False)
+            fine = np.stack([own, *(map_coordinates(d, index, order=1, mode="nearest") for d in derivatives)])
             image = fftconvolve(fine, kernel[None], mode="valid", axes=(1, 2))
             results.append(area * image.reshape(len(image), ny, sub, nx, sub).sum(axis=(2, 4)))
         return results
@@ -132,24 +135,25 @@ def _sky_grid(epochs: Epochs) -> SkyGrid:
 
 def source_images(epochs: Epochs, e: int, xy: Floats) -> tuple[Floats, Floats, Floats]:
     """Return unit images (k, ny, nx) of point sources at stamp positions (k, 2), and their derivatives by x and y."""
-    rows, columns, by_rows, by_columns = _operators(epochs, e, xy, epochs.fwhm)
-    kernel = epochs.kernels[e]
+    ny, nx = epochs.shape
+    kernel, s, fwhm = epochs.kernels[e], epochs.subsampling, epochs.fwhm
+    rows, by_rows = target_matrix_pair(xy[:, 1] - 0.5 * (ny - 1), ny, s, fwhm, kernel.shape[0])
+    columns, by_columns = target_matrix_pair(xy[:, 0] - 0.5 * (nx - 1), nx, s, fwhm, kernel.shape[1])
     right = kernel @ columns.swapaxes(1, 2)
     return rows @ right, rows @ (kernel @ by_columns.swapaxes(1, 2)), by_rows @ right
 
 
-def _operators(epochs: Epochs, e: int, xy: Floats, fwhm: float) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return the 1-D operators of rows and columns, and their derivatives."""
-    ny, nx = epochs.shape
-    my, mx = epochs.kernels.shape[1:]
-    y, x = xy[:, 1] - 0.5 * (ny - 1), xy[:, 0] - 0.5 * (nx - 1)
-    s = epochs.subsampling
-    return (
-        target_matrix(y, ny, s, fwhm, my),
-        target_matrix(x, nx, s, fwhm, mx),
-        target_matrix_derivative(y, ny, s, fwhm, my),
-        target_matrix_derivative(x, nx, s, fwhm, mx),
-    )
+def wide_operators(offset: Floats, n: int, subsampling: int, fwhm: float, m: int) -> Floats:
+    """Return what `target_matrix` does, (b, n, m), for many offsets (b,) at once.
+
+    An operator's elements depend on the difference of its indices alone, so one row of Gaussian samples fills it.
+    """
+    samples = target_matrix(subsampling * offset, n * subsampling + m - 1, 1, fwhm, 1)[..., 0]
+    length = samples.shape[1] - subsampling + 1
+    blocks = np.ascontiguousarray(sum(samples[:, k : k + length] for k in range(subsampling)))
+    step = blocks.strides[1]
+    strides = (blocks.strides[0], subsampling * step, -step)
+    return np.lib.stride_tricks.as_strided(blocks[:, m - 1 :], (len(offset), n, m), strides, writeable=False)
 
 
 def bump_images(epochs: Epochs, e: int, bumps: Bumps, shift: Floats) -> Floats:
@@ -161,10 +165,12 @@ def bump_images(epochs: Epochs, e: int, bumps: Bumps, shift: Floats) -> Floats:
     s = epochs.subsampling
     xy = to_pixels(epochs.transform[e], bumps.sky) + shift
     fwhm = FWHM_PER_SIGMA * bumps.sigma / pixel_scales(epochs.transform[e]) * s
-    rows = target_matrix(xy[:, 1] - 0.5 * (ny - 1), ny, s, fwhm, kernel.shape[0])
-    columns = target_matrix(xy[:, 0] - 0.5 * (nx - 1), nx, s, fwhm, kernel.shape[1])
+    rows = wide_operators(xy[:, 1] - 0.5 * (ny - 1), ny, s, fwhm, kernel.shape[0])
+    columns = wide_operators(xy[:, 0] - 0.5 * (nx - 1), nx, s, fwhm, kernel.shape[1])
     flux = bumps.prior * 2 * np.pi * bumps.sigma**2
-    return rows @ ((flux[:, None, None] * kernel) @ columns.swapaxes(1, 2))
+    right = np.ascontiguousarray(columns).reshape(-1, kernel.shape[1]) @ kernel.T
+    right = right.reshape(len(bumps), nx, -1).swapaxes(1, 2) * flux[:, None, None]
+    return np.ascontiguousarray(rows) @ right
 
 
 def render(epochs: Epochs, e: int, scene: Scene, sky: SkyImages, shift: Floats) -> Rendered:

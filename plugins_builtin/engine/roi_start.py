@@ -13,7 +13,7 @@ from plugins_builtin.engine.roi_sersic import N_PARAMETERS
 #: Gain of chi2 below which the data do not ask for a galaxy.
 DETECTION = 25.0
 _WIDTHS = (0.8, 1.6, 3.2)  # pixels, sigma of the Gaussians that stand for a galaxy in the search
-_STEP = 1.0  # pixels between the positions that are tried
+_STEP = 0.75  # widths between the positions that are tried, at least a pixel
 _START_INDEX = 2.0
 
 #: Prior standard deviations of `roi_sersic.PARAMETERS`; centre in pixels.
@@ -41,7 +41,7 @@ def find_galaxy(epochs: Epochs, offset: Floats, known: list[Floats], positions: 
     Parameters
     ----------
     epochs : Epochs
-        The data; the eight best epochs are looked at.
+        The data; the six best epochs are looked at.
     offset : (k, 2)
         Point sources, arcsec.
     known : list of (7,)
@@ -49,25 +49,28 @@ def find_galaxy(epochs: Epochs, offset: Floats, known: list[Floats], positions: 
     positions : (p, 2), optional
         Where to look, arcsec; everywhere on the stamp where not given.
     """
-    chosen = best_epochs(epochs, 8)
-    ny, nx = epochs.shape
-    if positions is None:
-        y, x = np.mgrid[1 : ny - 1 : _STEP, 1 : nx - 1 : _STEP]
-        positions = to_sky(epochs.transform[chosen[0]], np.stack([x.ravel(), y.ravel()], axis=1))
+    chosen = best_epochs(epochs, 6)
     best = Found(np.zeros(N_PARAMETERS), -np.inf)
     for width in _WIDTHS:
         sigma = width * epochs.scale
-        unit = np.full(len(positions), 1 / (2 * np.pi * sigma**2))  # of flux 1
-        projected, power = zip(
-            *(_project(epochs, i, offset, known, Bumps(positions, sigma, unit)) for i in chosen), strict=True
-        )
+        tried = _everywhere(epochs, chosen[0], width) if positions is None else positions
+        bumps = Bumps(tried, sigma, np.full(len(tried), 1 / (2 * np.pi * sigma**2)))  # of flux 1
+        projected, power = zip(*(_project(epochs, i, offset, known, bumps) for i in chosen), strict=True)
         gain, amplitude = _combine(np.array(projected), np.array(power))
         j = int(np.argmax(gain))
         if gain[j] > best.gain:
             radius = np.log(1.18 * sigma)
-            theta = [np.log(max(amplitude[j], 1e-30)), *positions[j], radius, np.log(_START_INDEX), 0.0, 0.0]
+            theta = [np.log(max(amplitude[j], 1e-30)), *tried[j], radius, np.log(_START_INDEX), 0.0, 0.0]
             best = Found(np.array(theta), float(gain[j]))
     return best
+
+
+def _everywhere(epochs: Epochs, e: int, width: float) -> Floats:
+    """Return tangent-plane points (p, 2) all over an epoch's stamp."""
+    ny, nx = epochs.shape
+    step = max(1.0, _STEP * width)
+    y, x = np.mgrid[1 : ny - 1 : step, 1 : nx - 1 : step]
+    return to_sky(epochs.transform[e], np.stack([x.ravel(), y.ravel()], axis=1))
 
 
 def _project(epochs: Epochs, i: int, offset: Floats, known: list[Floats], bumps: Bumps) -> tuple[Floats, Floats]:
