@@ -51,6 +51,24 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
 
 
 def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames) -> RawFrame:
+    number = _number_of_image(hdus, path, settings)
+    image = _image(hdus[number], path)
+    header = _merged_header(hdus, number, settings)
+    v, h = settings.trim_vertical, settings.trim_horizontal
+    if 2 * v >= image.shape[0] or 2 * h >= image.shape[1]:
+        raise UnusableInput(
+            f"{path.name} is {image.shape[1]} x {image.shape[0]} pixels: nothing is left after trimming"
+        )
+    image = image[v : image.shape[0] - v, h : image.shape[1] - h]
+    for keyword, cut in (("CRPIX1", h), ("CRPIX2", v)):
+        if cut and keyword in header:
+            header[keyword] = float(header[keyword]) - cut
+    if not np.isfinite(image).any():
+        raise UnusableInput(f"{path.name} holds no finite pixel")
+    return RawFrame(image, header)
+
+
+def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
     number = settings.hdu_data
     with_images = [i for i, h in enumerate(hdus) if h.is_image and len(h.shape) == 2]
     if number not in with_images and len(with_images) == 1 and isinstance(hdus[with_images[0]], fits.CompImageHDU):
@@ -64,22 +82,38 @@ def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames) -> RawFrame:
         raise UnusableInput(
             f"{path.name} has {len(hdus)} HDUs; [frames] hdu_headers asks for {max(settings.hdu_headers)}"
         )
-    image = _image(hdus[number], path)
+    return number
+
+
+def _merged_header(hdus: fits.HDUList, number: int, settings: Frames) -> fits.Header:
     header = fits.Header()
     for index in dict.fromkeys([*settings.hdu_headers, number]):
         header.update(hdus[index].header.copy(strip=True))
-    v, h = settings.trim_vertical, settings.trim_horizontal
-    if 2 * v >= image.shape[0] or 2 * h >= image.shape[1]:
-        raise UnusableInput(
-            f"{path.name} is {image.shape[1]} x {image.shape[0]} pixels: nothing is left after trimming"
-        )
-    image = image[v : image.shape[0] - v, h : image.shape[1] - h]
-    for keyword, cut in (("CRPIX1", h), ("CRPIX2", v)):
-        if cut and keyword in header:
-            header[keyword] = float(header[keyword]) - cut
-    if not np.isfinite(image).any():
-        raise UnusableInput(f"{path.name} holds no finite pixel")
-    return RawFrame(image, header)
+    return header
+
+
+def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[int, int]]:
+    """Read a raw frame's merged header as :func:`read_raw` does, and the image's (ny, nx), without its pixels.
+
+    Raises
+    ------
+    UnusableInput
+        Where the file is not FITS, is cut off, or holds no image where the settings say.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", AstropyWarning)
+            with fits.open(path, lazy_load_hdus=False) as hdus:
+                number = _number_of_image(hdus, path, settings)
+                ny, nx = hdus[number].shape
+                header = _merged_header(hdus, number, settings)
+    except UnusableInput:
+        raise
+    except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
+        raise UnusableInput(f"{path.name} can't be read as FITS: {_first_line(error)}. Is it whole?") from None
+    if any("truncated" in str(w.message) for w in caught):
+        raise UnusableInput(f"{path.name} is truncated: the file is shorter than its header says")
+    return header, (int(ny), int(nx))
 
 
 def _image(hdu: Any, path: Path) -> Floats:

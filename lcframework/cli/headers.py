@@ -1,0 +1,151 @@
+"""``lcf headers``."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from lcframework.header_doctor import FileReading, Group, default_parsers, examine
+from lcframework.header_skeleton import skeleton
+from lcframework.plugins import Plugins
+from lcframework.types import LcfError
+
+#: So many files are named; --all names every one.
+_NAMED = 5
+#: Something was not understood.
+EXIT_UNUSABLE = 3
+
+
+@click.command("headers")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--pattern", default=None, help="Which files.  [default: *.fits, or the project's]")
+@click.option("--project", type=click.Path(dir_okay=False, path_type=Path), help="Take HDUs and parsers from its file.")
+@click.option("--skeleton", "skeleton_file", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write a header plugin to complete, for the files that no parser knows.")  # fmt: skip
+@click.option("--no-gain", is_flag=True, help="Don't measure the gain: no image is read.")
+@click.option("--all", "every", is_flag=True, help="One line a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(
+    directory: Path, pattern: str | None, project: Path | None, skeleton_file: Path | None, no_gain: bool, every: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Show what the header parsers make of the FITS files in DIRECTORY, and what is missing or doubtful.
+
+    Exit codes: 0 every file was understood; 3 some were not.
+    """
+    if project is None:
+        settings, parsers = None, default_parsers(Plugins.installed(), directory.resolve())
+    else:
+        from lcframework.project import Project
+
+        opened = Project.open(project)
+        settings, parsers = opened.config.frames, opened.setup.all("header")
+    pattern = pattern or (settings.pattern if settings else "*.fits")
+    groups = examine(directory.resolve(), pattern, parsers, settings, measure=not no_gain)
+    if as_json:
+        click.echo(json.dumps({"groups": [as_dict(g) for g in groups]}, indent=2))
+    else:
+        click.echo(f"{sum(len(g.files) for g in groups)} files; parsers asked: {', '.join(p.name for p in parsers)}")
+        for group in groups:
+            _tell(group, every)
+    if skeleton_file is not None:
+        _write_skeleton(skeleton_file, groups)
+    sys.exit(EXIT_UNUSABLE if any(f.info is None for g in groups for f in g.files) else 0)
+
+
+def _tell(group: Group, every: bool) -> None:
+    click.echo(f"\n{group.instrument}: {len(group.files)} files")
+    for quantity, counts in group.values.items():
+        shown = [f"{v} ({n})" if len(counts) > 1 else v for v, n in list(counts.items())[:_NAMED]]
+        more = f", ... {len(counts)} values" if len(counts) > _NAMED else ""
+        click.echo(f"  {quantity:<15} {', '.join(shown)}{more}")
+    known = sorted(f.info.mjd_mid for f in group.files if f.info)
+    if known:
+        click.echo(f"  {'mjd':<15} {known[0]:.6f} to {known[-1]:.6f} (mid-exposure, UTC)")
+    for quantity, consequence in group.missing.items():
+        click.echo(f"  {'missing':<15} {quantity}: {consequence}")
+    for reason, count in group.reasons.items():
+        click.echo(f"  {'not understood':<15} {count} files: {reason}")
+    if group.gain_verdict:
+        click.echo(f"  {'measured gain':<15} {group.gain_verdict}")
+    _tell_times(group)
+    if every:
+        for f in group.files:
+            click.echo(f"    {_line(f)}")
+
+
+def _tell_times(group: Group) -> None:
+    times = group.times
+    for text in times.moments:
+        click.echo(f"  {'times':<15} {text}")
+    for key, (low, high) in times.others.items():
+        span = f"{low:+.3f} s" if high - low < 1e-3 else f"{low:+.3f} to {high:+.3f} s"
+        same = abs(low) < 1e-3 and abs(high) < 1e-3
+        click.echo(f"  {'':<15} {key} is {'the same time' if same else f'{span} from it'}")
+    if times.without:
+        click.echo(f"  {'missing times':<15} {len(times.without)} files: {_some(times.without)}")
+    if times.duplicates:
+        same = f", {times.identical} of them with equal contents" if times.identical else ""
+        click.echo(f"  {'same times':<15} {len(times.duplicates)} sets of files{same}: {_some(times.duplicates[0])}")
+    if times.overlaps:
+        click.echo(
+            f"  {'overlaps':<15} {len(times.overlaps)} exposures begin before the one before has ended (rounded "
+            f"times, or a wrong exposure time): {' and '.join(times.overlaps[0])}"
+        )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _line(f: FileReading) -> str:
+    if f.info is None:
+        return f"{f.path.name}  {f.reason}"
+    i = f.info
+    return f"{f.path.name}  {f.parser}  {i.exptime:g} s  {i.gain:g}  {i.mjd_mid:.6f} ({i.time_source})  {i.band}"
+
+
+def as_dict(group: Group) -> dict[str, Any]:
+    """Return a group for ``--json``; what is unknown is null."""
+    files = []
+    for f in group.files:
+        info = attrs.asdict(f.info) if f.info else {}
+        info |= {"mjd_start": f.info.mjd_start, "mjd_mid": f.info.mjd_mid} if f.info else {}
+        files.append({"file": f.path.name, "parser": f.parser or None, "reason": f.reason, **info})
+    return _finite(
+        {"instrument": group.instrument, "values": group.values, "missing": group.missing, "reasons": group.reasons,
+         "gain": attrs.asdict(group.gain) if group.gain else None, "gain_verdict": group.gain_verdict,
+         "times": attrs.asdict(group.times), "files": files}
+    )  # fmt: skip
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_skeleton(path: Path, groups: list[Group]) -> None:
+    unknown = [g for g in groups if g.unknown]
+    if not unknown:
+        click.echo(f"\nA parser knows every file: {path} is not written.", err=True)
+        return
+    if path.exists():
+        raise LcfError(f"{path} exists already; it is left as it is")
+    group = max(unknown, key=lambda g: len(g.unknown))
+    made = skeleton([f.header for f in group.unknown if f.header is not None], group.instrument, group.gain, path.stem)
+    path.write_text(made.text, encoding="utf-8")
+    click.echo(f"\n{path} is written, for {len(group.unknown)} files of {group.instrument}. To complete:", err=True)
+    for task in made.tasks:
+        click.echo(f"  {task}", err=True)
+    others = [g.instrument for g in unknown if g is not group]
+    if others:
+        click.echo(f"  Not in it: {', '.join(others)}; write theirs from a folder of theirs alone.", err=True)

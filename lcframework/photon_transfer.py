@@ -1,0 +1,142 @@
+"""The gain from the images themselves: photon noise makes the variance grow with the level by 1 / gain.
+
+Where two frames of equal exposure are at hand, their difference is free of what both show alike (flat field, hot
+pixels). With one frame, neighbouring pixels take the place of the second frame. A pedestal moves the levels and not the
+slope, so the slope of variance over level gives the gain where the levels differ enough (Janesick 2007, Photon
+Transfer, chapter 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+import numpy as np
+from scipy.ndimage import binary_dilation, uniform_filter
+
+from lcframework.types import Bools, Floats
+
+BLOCK = 32  # pixels a side, over which level and variance are measured
+#: So many blocks of a pair are measured; more tell little more.
+BLOCKS_A_PAIR = 200
+#: The slope must stand out by this many times its error to mean anything.
+SIGNIFICANT = 5.0
+_SOURCE_SIGMA = 3.0
+_CLIP = 4.0
+_QUANTIZATION = 1.0 / 12.0  # variance of rounding to whole numbers
+
+
+@attrs.frozen
+class MeasuredGain:
+    """A gain from noise in e-/unit of the data; nan, with a reason, where it can't be measured."""
+
+    gain: float
+    error: float
+    levels: tuple[float, float]  # between which it was measured, units of the data
+    noise: float  # rms of a pixel at the middle level, units of the data
+    blocks: int
+    pairs: int
+    reason: str = ""
+
+
+def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = True) -> MeasuredGain:
+    """Measure the gain.
+
+    Parameters
+    ----------
+    pairs : iterable of two (ny, nx) arrays
+        Frames of equal exposure, one after the other; or what :func:`halves` makes of one frame.
+    whole_numbers : bool
+        Whether the data are rounded to whole units, of which the noise is taken off.
+
+    Returns
+    -------
+    MeasuredGain
+    """
+    found = [points(a, b) for a, b in pairs]
+    count = len(found)
+    level, variance = np.concatenate(found, axis=1) if found else np.empty((2, 0))
+    variance = variance - (_QUANTIZATION if whole_numbers else 0.0)
+    good = np.isfinite(level) & (variance > 0)
+    level, variance = level[good], variance[good]
+    if len(level) < 20:
+        return MeasuredGain(
+            np.nan, np.nan, (np.nan, np.nan), np.nan, len(level), count, "too few pixels free of sources"
+        )
+    span = (float(np.percentile(level, 1)), float(np.percentile(level, 99)))
+    slope, error = robust_slope(level, variance)
+    noise = float(np.sqrt(np.median(variance)))
+    if slope <= SIGNIFICANT * error:
+        why = f"the levels ({span[0]:.0f} to {span[1]:.0f}) differ too little for their noise to tell"
+        return MeasuredGain(np.nan, np.nan, span, noise, len(level), count, why)
+    return MeasuredGain(1.0 / slope, error / slope**2, span, noise, len(level), count)
+
+
+def halves(image: Floats) -> tuple[Floats, Floats]:
+    """Return the even and the odd columns of one frame, as if they were two frames."""
+    width = image.shape[1] // 2 * 2
+    return image[:, 0:width:2], image[:, 1:width:2]
+
+
+def points(a: Floats, b: Floats) -> Floats:
+    """Return level and variance (2, n) of a pixel in blocks free of sources, from two frames."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    bad = blocks(_sources(a) | _sources(b)) | ~np.isfinite(blocks(a)) | ~np.isfinite(blocks(b))
+    first, second = blocks(a), blocks(b)
+    difference = first - second
+    y, x = np.mgrid[:BLOCK, :BLOCK] - (BLOCK - 1) / 2.0
+    plane = np.stack([np.ones(BLOCK**2), x.ravel(), y.ravel()], axis=1)  # a sky that tilts between the two
+    chosen = np.flatnonzero((~bad).mean(axis=1) > 0.3)
+    chosen = chosen[:: max(1, -(-len(chosen) // BLOCKS_A_PAIR))]
+    out = np.empty((2, len(chosen)))
+    for i, row in enumerate(chosen):
+        good = ~bad[row]
+        for _ in range(3):
+            fit = np.linalg.lstsq(plane[good], difference[row][good], rcond=None)[0]
+            residual = difference[row] - plane @ fit
+            variance = float(residual[good].var(ddof=3))
+            good = ~bad[row] & (np.abs(residual) < _CLIP * np.sqrt(variance) + 0.5)
+        out[:, i] = (first[row][good].mean() + second[row][good].mean()) / 2.0, variance / 2.0
+    return out
+
+
+def blocks(image: Floats | Bools) -> np.ndarray:
+    """Return an image's whole blocks, flattened: (n, BLOCK * BLOCK)."""
+    ny, nx = (n // BLOCK for n in image.shape)
+    cut = image[: ny * BLOCK, : nx * BLOCK].reshape(ny, BLOCK, nx, BLOCK)
+    return np.asarray(cut.swapaxes(1, 2).reshape(ny * nx, BLOCK * BLOCK))
+
+
+def _sources(image: Floats) -> Bools:
+    """Return which pixels belong to stars: bright after smoothing, and what is near them."""
+    ny, nx = (n // BLOCK for n in image.shape)
+    if ny == 0 or nx == 0:
+        return np.zeros(image.shape, bool)
+    filled = np.where(np.isfinite(image), image, np.nanmedian(image) if np.isfinite(image).any() else 0.0)
+    sky = np.kron(np.median(blocks(filled), axis=1).reshape(ny, nx), np.ones((BLOCK, BLOCK)))
+    smooth = uniform_filter(filled[: ny * BLOCK, : nx * BLOCK] - sky, 3)
+    low, middle = np.percentile(smooth, [16, 50])
+    mask = np.zeros(image.shape, bool)
+    mask[: ny * BLOCK, : nx * BLOCK] = binary_dilation(
+        np.abs(smooth - middle) > _SOURCE_SIGMA * (middle - low), iterations=3
+    )
+    return mask
+
+
+def robust_slope(x: Floats, y: Floats) -> tuple[float, float]:
+    """Return the slope of a line through points and its error, outliers beyond 3 sigma left out."""
+    good = np.ones(len(x), bool)
+    centred = x - np.median(x)
+    if np.ptp(x) == 0:
+        return 0.0, np.inf
+    for _ in range(30):
+        design = np.stack([np.ones(good.sum()), centred[good]], axis=1)
+        fit = np.linalg.lstsq(design, y[good], rcond=None)[0]
+        residual = y - fit[0] - fit[1] * centred
+        sigma = 1.4826 * float(np.median(np.abs(residual[good])))
+        kept = np.abs(residual) <= 3.0 * sigma
+        if (kept == good).all() or kept.sum() < 10:
+            break
+        good = kept
+    weight = float(np.sum((centred[good] - centred[good].mean()) ** 2))
+    return float(fit[1]), sigma / np.sqrt(weight) if weight > 0 else np.inf
