@@ -26,9 +26,9 @@ from plugins_builtin.engine.target import point_sources, target_matrix, target_m
 
 Array = NDArray[np.float64]
 
-#: The penalty's softness and the gain in ten evaluations below which each stage ends. The last stage ends within half
-#: a unit of the minimum of STARRED's objective, which has no softness.
-STAGES = ((3e-2, 3.0), (5e-3, 0.2), (7e-4, 0.02))
+#: The penalty's softness and the gain in ten evaluations below which each stage ends. STARRED's objective has no
+#: softness; the last stage ends some tenths of a unit above its minimum.
+STAGES = ((3e-2, 3.0), (5e-3, 0.2), (7e-4, 0.03), (1.5e-4, 0.03))
 
 #: Evaluations before outliers are looked for, at most.
 FIRST_LOOK = 40
