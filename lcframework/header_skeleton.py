@@ -129,7 +129,7 @@ def _time(headers: Sequence[fits.Header], tasks: list[str]) -> _Time:
         return _Time("DATE-OBS", '_mjd(header, "DATE-OBS")', "START", "no such keyword was found: replace it")
     key = ordered[0]
     said, where = moment_said(headers[0], key)
-    note = f"as {where} says" if said else "CHECK: the header does not say which moment this is"
+    note = f"{said}: as {where} says" if said else "CHECK: the header does not say which moment this is"
     if not said:
         tasks.append(f"time: {key} is taken as the start of the exposure; the header does not say: find out")
     if len(ordered) > 1:

@@ -91,8 +91,8 @@ def _tell_times(group: Group) -> None:
     if times.without:
         click.echo(f"  {'missing times':<15} {len(times.without)} files: {_some(times.without)}")
     if times.duplicates:
-        same = f", {times.identical} of them with equal contents" if times.identical else ""
-        click.echo(f"  {'same times':<15} {len(times.duplicates)} sets of files{same}: {_some(times.duplicates[0])}")
+        equal = f", {times.identical} of them with equal contents" if times.identical else ""
+        click.echo(f"  {'same times':<15} {len(times.duplicates)} sets of files{equal}: {_some(times.duplicates[0])}")
     if times.overlaps:
         click.echo(
             f"  {'overlaps':<15} {len(times.overlaps)} exposures begin before the one before has ended (rounded "
@@ -118,11 +118,12 @@ def as_dict(group: Group) -> dict[str, Any]:
         info = attrs.asdict(f.info) if f.info else {}
         info |= {"mjd_start": f.info.mjd_start, "mjd_mid": f.info.mjd_mid} if f.info else {}
         files.append({"file": f.path.name, "parser": f.parser or None, "reason": f.reason, **info})
-    return _finite(
+    answer: dict[str, Any] = _finite(
         {"instrument": group.instrument, "values": group.values, "missing": group.missing, "reasons": group.reasons,
          "gain": attrs.asdict(group.gain) if group.gain else None, "gain_verdict": group.gain_verdict,
          "times": attrs.asdict(group.times), "files": files}
     )  # fmt: skip
+    return answer
 
 
 def _finite(value: Any) -> Any:

@@ -12,7 +12,7 @@ EXIT_FAILURE = 1
 
 #: Command -> (module, what `lcf --help` says).
 COMMANDS = {
-    "init": ("init", "Write a project file to edit."),
+    "init": ("init", "Write a project file to edit, or convert one of lightcurver's."),
     "headers": ("headers", "Show what header parsers make of a folder's files, and what is missing."),
     "prefetch": ("prefetch", "Ask the network for all that a run needs, for runs without it."),
     "run": ("run", "Run the chain; what is up to date is left alone."),
