@@ -26,6 +26,8 @@ from lcframework.types import DataUnit, HeaderInfo, LcfError, NeedMissing, Unusa
 SAME_TIME = 0.01
 #: So many pairs of frames are measured for the gain of an instrument.
 PAIRS = 8
+#: The gain is measured on a central piece of at most so many pixels a side.
+LARGEST = 2048
 #: The header's gain is doubted where it differs from the noise's by this fraction, and by 3 sigma.
 GAIN_TOLERANCE = 0.25
 _UNKNOWN = "unknown"
@@ -139,7 +141,7 @@ def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileRe
         return FileReading(path, _UNKNOWN, reason=str(error))
     guess = "-".join(dict.fromkeys(t for k in ("TELESCOP", "INSTRUME") if (t := text_of(header, k)))) or _UNKNOWN
     try:
-        info, parser = parse_header(parsers, header, path), ""
+        info = parse_header(parsers, header, path)
         parser = next(p.name for p in _in_order(parsers) if p.instance.parse(header, path) is not None)
     except (UnusableInput, NeedMissing) as error:
         return FileReading(path, guess, header, shape, reason=str(error))
@@ -296,6 +298,8 @@ def _exposure(f: FileReading) -> float:
 
 def _counts(f: FileReading, settings: Frames) -> Any:
     image = read_raw(f.path, settings).image
+    y, x = (max(0, (n - LARGEST) // 2) for n in image.shape)
+    image = image[y : y + LARGEST, x : x + LARGEST]
     per_second = f.info is not None and f.info.data_unit in (DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON_PER_SECOND)
     return image * np.float32(f.info.exptime) if per_second and f.info else image
 
