@@ -13,6 +13,7 @@ import attrs
 
 from lcframework import database
 from lcframework.from_lightcurver.draft import Draft
+from lcframework.from_lightcurver.values import names, number, pair, text, whole
 from lcframework.types import UnusableInput
 
 Write = Callable[[Draft, Any], None]
@@ -27,44 +28,6 @@ class Key:
 
     write: Write
     targets: tuple[str, ...] = ()
-
-
-# ---------------------------------------------------------------- kinds of values
-
-
-def number(value: Any) -> float:
-    """Return a number; YAML 1.1 takes 2e-2 for a text."""
-    if isinstance(value, bool):
-        raise UnusableInput("a number is needed")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise UnusableInput("a number is needed") from None
-
-
-def whole(value: Any) -> int:
-    """Return a whole number."""
-    if number(value) != int(number(value)):
-        raise UnusableInput("a whole number is needed")
-    return int(number(value))
-
-
-def text(value: Any) -> str:
-    """Return a text."""
-    if not isinstance(value, str):
-        raise UnusableInput("a text is needed")
-    return value
-
-
-def pair(value: Any) -> list[float]:
-    """Return an interval; null is no limit."""
-    low, high = value
-    return [-math.inf if low is None else number(low), math.inf if high is None else number(high)]
-
-
-def names(value: Any) -> list[str]:
-    """Return star names from a list, or from a text of single letters."""
-    return [str(v) for v in value]
 
 
 def to(target: str, kind: Callable[[Any], Any], null: Any = None) -> Key:
