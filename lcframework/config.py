@@ -40,6 +40,9 @@ from lcframework.types import LcfError
 
 RawTable = dict[str, Any]
 
+#: Sections that may differ by instrument; the others say something of all frames, or before the instrument is known.
+BY_INSTRUMENT = tuple(s for s in SECTIONS if s not in ("project", "frames", "header", "stars", "run"))
+
 
 class ConfigError(LcfError):
     """Everything that is wrong with a project file."""
@@ -172,13 +175,15 @@ def _build(
         tables[name] = subtables
         values[name] = structure(cls, own, name, path.parent, problems)
     values["roi"] = _regions(raw.get("roi", {}), path.parent, problems)
-    overrides = raw.get("instrument", {})
-    for instrument, sections in overrides.items() if isinstance(overrides, dict) else ():
+    for instrument, sections in _overrides(raw, problems).items():
         for key in sections:
-            if key not in SECTIONS or key in ("project", "run", "roi"):
+            if key not in BY_INSTRUMENT:
                 where = f"instrument.{instrument}.{key}"
                 problems.append(
-                    Problem(where, f"[{where}]: {key} can't be set for one instrument{nearest_key(key, SECTIONS)}")
+                    Problem(
+                        where,
+                        f"[{where}]: {key} can't be set for one instrument{nearest_key(key, BY_INSTRUMENT)}",
+                    )
                 )
     if problems:
         if prefix:
@@ -188,6 +193,18 @@ def _build(
         raise ConfigError(path, problems, lines)
     stage_tables = {k: raw[k] for k in raw if k in extra}
     return Config(path=path, raw=raw, lines=lines, tables=tables, stage_tables=stage_tables, **values)
+
+
+def _overrides(raw: RawTable, problems: list[Problem]) -> dict[str, RawTable]:
+    tables = raw.get("instrument", {})
+    if not isinstance(tables, dict):
+        problems.append(Problem("instrument", f"[instrument] holds one table per instrument; got {tables!r}"))
+        return {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            where = f"instrument.{name}"
+            problems.append(Problem(where, f"[{where}] holds sections, [{where}.SECTION]; got {table!r}"))
+    return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
 
 def _regions(raw: Any, base: Path, problems: list[Problem]) -> dict[str, Roi]:

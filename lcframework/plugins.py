@@ -243,7 +243,7 @@ class Plugins:
             raise PluginError(f'{place}two installed plugins offer "{name}": {who}. Uninstall one of them.')
         known = self.names(hook)
         message = f'{place}no installed plugin offers "{name}" for {hook}{nearest(name, known)}'
-        message += f". Installed: {', '.join(known) or 'none'}."
+        message += f"{'' if message.endswith('?') else '.'} Installed: {', '.join(known) or 'none'}."
         broken = [p for p in self.plugins if p.problems and name in {p.name, *p.name.replace("-", " ").split()}]
         for plugin in broken:
             message += f" {plugin.name} ({plugin.origin}) is installed but broken: {plugin.problems[0]}."
@@ -268,6 +268,9 @@ def class_problem(cls: Any, seam: Seam) -> str:
         return ""
     if not attrs.has(cls):
         return f"{cls.__name__} is not an attrs class; put @attrs.frozen before it"
+    for name in getattr(seam.protocol, "__annotations__", {}):
+        if not hasattr(cls, name) and name not in attrs.fields_dict(cls):
+            return f"{cls.__name__} has no attribute {name}"
     for name, wanted in inspect.getmembers(seam.protocol, inspect.isfunction):
         if name.startswith("_"):
             continue

@@ -7,8 +7,9 @@ import datetime as dt
 import fcntl
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import sqlalchemy as sa
@@ -28,7 +29,8 @@ from lcframework.provenance import changes
 from lcframework.runner import Listener, Runner, RunReport
 from lcframework.stages.base import Ledger, Stage
 from lcframework.stages.prepare_calibrated_cutouts import check_columns
-from lcframework.tools import Setup
+from lcframework.structuring import Problem
+from lcframework.tools import Setup, options
 from lcframework.tools import select as select_tools
 from lcframework.types import LcfError
 
@@ -321,6 +323,20 @@ class Project:
         return len(changed)
 
     # ---------------------------------------------------------------- results
+
+    def exporter(self, name: str, table: Mapping[str, Any]) -> Any:
+        """Return an exporter with its options.
+
+        Raises
+        ------
+        LcfError
+            Where no installed plugin offers it, or an option is wrong.
+        """
+        problems: list[Problem] = []
+        made = options(self.plugins.get("lcf_exporters", name).cls, table, name, self.config, problems)
+        if made is None:
+            raise LcfError("; ".join(p.message for p in problems))
+        return made
 
     def frames(self) -> Table:
         """Return the table of frames."""

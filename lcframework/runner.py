@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 
 import attrs
@@ -136,14 +137,14 @@ class Runner:
 
     def _run_stage(self, stage: Stage, force: bool, run_id: int, report: StageReport) -> None:
         started = dt.datetime.now()
-        tried: set[str] = set()
+        tried: set[tuple[str, str]] = set()
         if force:
             self._forget(stage)
         announced = False
         while True:
             units, pending = self._pending(stage, force, tried)
             if not pending:
-                report.up_to_date = len(units) - len(tried & {u.key for u in units})
+                report.up_to_date = len({u.key for u in units} - {key for key, _ in tried})
                 break
             if not announced:
                 self._tell(RunEvent("stage_started", stage.name, message=stage.title, total=len(pending)))
@@ -151,23 +152,23 @@ class Runner:
             total = len(tried) + len(pending)
             for results in self._get_executor().run(stage, stage.batches(pending)):
                 for result in results:
-                    tried.add(result.unit.key)
+                    tried.add((result.unit.key, result.unit.fingerprint))
                 self._record(stage, results, force, run_id, report)
                 for result in results:
                     text = result.outcome.summary or result.reason.split("\n")[0]
                     self._tell(RunEvent("unit_done", stage.name, result.unit.label, text, len(tried), total))
-            tried.update(u.key for u in pending)
+            tried.update((u.key, u.fingerprint) for u in pending)
         self._finish(stage)
         report.seconds = (dt.datetime.now() - started).total_seconds()
         if announced:
             self._tell(RunEvent("stage_finished", stage.name, done=len(tried), total=len(tried)))
 
-    def _pending(self, stage: Stage, force: bool, tried: set[str]) -> tuple[list[Unit], list[Unit]]:
+    def _pending(self, stage: Stage, force: bool, tried: set[tuple[str, str]]) -> tuple[list[Unit], list[Unit]]:
         with Session(self.engine) as session:
             ledger = Ledger(session)
             units = stage.units(session, ledger)
             session.commit()
-            pending = [u for u in stage.pending(units, ledger) if u.key not in tried]
+            pending = [u for u in stage.pending(units, ledger) if (u.key, u.fingerprint) not in tried]
         return units, pending
 
     def _record(self, stage: Stage, results: list[UnitResult], force: bool, run_id: int, report: StageReport) -> None:
@@ -207,6 +208,7 @@ class Runner:
                 report.bugs.append(Unusable(stage.name, unit.label, f"the database refused its rows: {error.orig}"))
                 continue
             if made:
+                report.unusable = [u for u in report.unusable if u.unit != unit.label]  # a second attempt succeeded
                 report.done += 1
                 report.summaries.append(result.outcome.summary)
             else:
@@ -276,8 +278,6 @@ class Runner:
             listener(event)
 
     def _begin(self, stages: Sequence[Stage]) -> int:
-        from lcframework import __version__
-
         now = dt.datetime.now(dt.UTC)
         text = self.setup.config.path.read_text(encoding="utf-8")
         names = f"{stages[0].name} .. {stages[-1].name}" if stages else ""
@@ -285,7 +285,7 @@ class Runner:
             session.execute(
                 sa.update(Run).where(sa.column("outcome") == "running").values(outcome="killed", finished=now)
             )
-            run = Run(started=now, version=__version__, stages=names, settings=text)
+            run = Run(started=now, version=metadata.version("lcframework"), stages=names, settings=text)
             session.add(run)
             session.commit()
             return run.id or 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import numpy as np
 from astropy.table import Table
 
@@ -33,12 +34,15 @@ def cut(image: Any, corner: tuple[int, int], size: int, fill: float) -> Any:
 
 
 def noise_map(stamp: Floats, rms: float, exptime: float) -> Floats:
-    """Return one sigma in e-/s: the sky's and detector's rms, and the photon noise of what stands above the sky."""
+    """Return one sigma in e-/s: the sky's and detector's rms, and the photon noise of what stands above the sky.
+
+    `stamp` is as counted, before a hot pixel's excess is subtracted: what was counted makes the noise.
+    """
     return np.sqrt(np.float32(rms**2) + np.maximum(stamp, 0) / np.float32(exptime)).astype(np.float32)
 
 
 def neighbour_mask(
-    sources: Table, corner: tuple[int, int], size: int, own: Floats, own_radius: float, rms: float
+    sources: Table, corner: tuple[int, int], size: int, own: tuple[float, float], own_radius: float, rms: float
 ) -> Bools:
     """Return where sources other than the stamp's own reach.
 
@@ -48,10 +52,10 @@ def neighbour_mask(
         All sources of the frame.
     corner, size : (int, int), int
         The stamp.
-    own : (k, 2) array
-        Positions (x, y) in the frame of what is to be measured.
+    own : (float, float)
+        Position (x, y) in the frame of what is to be measured.
     own_radius : float
-        Sources within this many pixels of one of those are not neighbours.
+        Sources within this many pixels of it are not neighbours.
     rms : float
         Of the background, e-/s.
     """
@@ -59,7 +63,7 @@ def neighbour_mask(
     if len(sources) == 0:
         return out
     x, y = np.asarray(sources["x"], float), np.asarray(sources["y"], float)
-    distance = np.min(np.hypot(x[:, None] - own[:, 0], y[:, None] - own[:, 1]), axis=1)
+    distance = np.hypot(x - own[0], y - own[1])
     a, b = np.asarray(sources["a"], float), np.asarray(sources["b"], float)
     peak = np.asarray(sources["flux"], float) / (2 * np.pi * np.maximum(a * b, 0.1))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -76,10 +80,19 @@ def neighbour_mask(
     return out
 
 
-def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0) -> Bools:
-    """Return the pixels that stay bright while the field drifts over them.
+@attrs.frozen(eq=False)
+class HotPixels:
+    """What a detector's pixels show without light: an excess to subtract, and pixels that can't be mended."""
 
-    The median in time of sky-subtracted frames, each frame's sources left out, has no stars where the field moves.
+    excess: Floats  # (ny, nx) e-/s; 0 for a good pixel
+    bad: Bools  # (ny, nx)
+
+
+def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0, unstable: float = 3.0) -> HotPixels:
+    """Find the pixels that stay bright while the field drifts over them.
+
+    The median in time of sky-subtracted frames, each frame's sources left out, has no stars where the field moves. A
+    steady excess is subtracted, which keeps a pixel under a star's core; masking it would cost more than it brings.
 
     Parameters
     ----------
@@ -87,14 +100,19 @@ def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0) 
         All of one shape; e-/s.
     sigma : float
         A pixel is hot where the median exceeds this many times its usual spread.
+    unstable : float
+        A pixel is bad where its scatter in time exceeds this many times the usual one: its excess comes and goes.
     """
     stack = np.stack([_without_sources(*frame) for frame in frames])
-    with np.errstate(invalid="ignore"):
-        seen = np.isfinite(stack).sum(axis=0)
-        median = np.where(seen >= max(3, len(frames) // 4), _nanmedian(stack), np.nan)
-    level = np.nanmedian(median)
+    seen = np.isfinite(stack).sum(axis=0) >= max(3, len(frames) // 4)
+    median = np.where(seen, _nanmedian(stack), np.nan)
+    scatter = np.where(seen, 1.4826 * _nanmedian(np.abs(stack - median)), np.nan)
+    level, usual = np.nanmedian(median), np.nanmedian(scatter)
     spread = 1.4826 * np.nanmedian(np.abs(median - level))
-    return np.asarray(np.abs(median - level) > sigma * spread)
+    with np.errstate(invalid="ignore"):
+        hot = np.abs(median - level) > sigma * spread
+        bad = hot & (scatter > unstable * usual)
+    return HotPixels(np.where(hot & ~bad, median - level, 0).astype(np.float32), np.asarray(bad))
 
 
 def _nanmedian(stack: Floats) -> Floats:

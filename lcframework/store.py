@@ -108,9 +108,14 @@ def write_wcs(path: Path, header: fits.Header) -> None:
         temporary.write_text(header.tostring(sep="\n", padding=False), encoding="ascii")
 
 
+def read_wcs_header(path: Path) -> fits.Header:
+    """Read the header that :func:`write_wcs` wrote."""
+    return fits.Header.fromstring(path.read_text(encoding="ascii"), sep="\n")
+
+
 def read_wcs(path: Path) -> WCS:
     """Read a WCS that :func:`write_wcs` wrote."""
-    return make_wcs(fits.Header.fromstring(path.read_text(encoding="ascii"), sep="\n"))
+    return make_wcs(read_wcs_header(path))
 
 
 def make_wcs(header: fits.Header) -> WCS:

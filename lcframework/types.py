@@ -62,7 +62,6 @@ class PixelFlag(enum.IntFlag):
     BAD_LINE = 8
     COSMIC = 16
     NEIGHBOUR = 32
-    OUTLIER = 64
 
 
 class FrameFlag(enum.IntFlag):
@@ -71,8 +70,6 @@ class FrameFlag(enum.IntFlag):
     FEW_SOURCES = 1
     SUN_UP = 2
     WCS_REFINED = 4
-    TIME_FROM_DATE_ONLY = 8
-    ROI_BELOW_HORIZON = 16
 
 
 class EpochFlag(enum.IntFlag):

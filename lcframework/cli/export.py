@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+import tomli
 
 from lcframework.project import Project
 from lcframework.structuring import nearest_key
@@ -15,16 +17,28 @@ from lcframework.structuring import nearest_key
 @click.option("--format", "name", default="ecsv", show_default=True, help="ecsv, votable, aavso, csv, or a plugin's.")
 @click.option("--roi", help="One region; all of them if left out.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="A folder; the workdir if left out.")
-def command(project: Path, name: str, roi: str | None, output: Path | None) -> None:
+@click.option("-o", "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="An option of the exporter.")
+def command(project: Path, name: str, roi: str | None, output: Path | None, pairs: tuple[str, ...]) -> None:
     """Write PROJECT's light curves in another format."""
     opened = Project.open(project)
     known = opened.plugins.names("lcf_exporters")
     if name not in known:
         raise click.UsageError(f'no exporter is called "{name}"{nearest_key(name, known)}')
-    exporter = opened.plugins.get("lcf_exporters", name).cls()
+    exporter = opened.exporter(name, dict(_pair(p) for p in pairs))
     folder = output or opened.workdir
     folder.mkdir(parents=True, exist_ok=True)
     for region in [roi] if roi else list(opened.config.roi):
         path = folder / f"{region}.{getattr(exporter, 'suffix', name)}"
         exporter.export(opened.light_curve_table(region), path)
         click.echo(str(path))
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """Return a key and its value, which is TOML or else a plain text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--option {text}: write KEY=VALUE")
+    try:
+        return key.strip(), tomli.loads(f"value = {value}")["value"]
+    except tomli.TOMLDecodeError:
+        return key.strip(), value.strip()

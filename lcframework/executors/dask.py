@@ -8,9 +8,11 @@ from typing import Any
 
 from lcframework.hookspecs import hookimpl
 from lcframework.stages.base import Stage, Unit, UnitResult, work
-from lcframework.types import NeedMissing
+from lcframework.types import LcfError, NeedMissing
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
+#: Seconds that a result, which is small, may take from a worker.
+PATIENCE = 30.0
 
 
 class DaskExecutor:
@@ -31,10 +33,31 @@ class DaskExecutor:
                 yield work(stage, batch)
             return
         client, as_completed = self._start()
-        futures = [client.submit(work, stage, list(batch), pure=False) for batch in batches]
-        for future in as_completed(futures):
-            yield future.result()
+        futures = {client.submit(work, stage, list(batch), pure=False): batch for batch in batches}
+        completed = as_completed(list(futures))
+        for future in completed:
+            batch = futures.pop(future)
+            try:
+                yield future.result(timeout=PATIENCE)
+            except TimeoutError:  # its worker died with the result: a unit can be done twice
+                again = client.submit(work, stage, list(batch), pure=False)
+                futures[again] = batch
+                completed.add(again)
+            except self._lost() as error:
+                self.close(kill=True)
+                raise LcfError(
+                    f"Dask gave up during {stage.name}: {type(error).__name__}: {error}. Workers were killed, perhaps for "
+                    "want of memory, or the scheduler is gone. What was finished is kept; run again to go on."
+                ) from None
             future.release()
+
+    @staticmethod
+    def _lost() -> tuple[type[Exception], ...]:
+        from concurrent.futures import CancelledError
+
+        from distributed import KilledWorker
+
+        return KilledWorker, CancelledError, OSError
 
     def _start(self) -> tuple[Any, Any]:
         try:

@@ -16,7 +16,7 @@ from lcframework.database import Frame, Product, Record, Update
 from lcframework.sections import PlateSolving as Settings
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
-from lcframework.store import make_wcs, read_frame, read_table, write_frame, write_table, write_wcs
+from lcframework.store import make_wcs, read_frame, read_table, read_wcs_header, write_frame, write_table, write_wcs
 from lcframework.types import (
     STARS,
     CatalogLimits,
@@ -32,6 +32,21 @@ from lcframework.types import (
 
 FIELD = "field"
 FIELD_STARS = "frames/field_stars.fits"
+
+
+@attrs.frozen
+class FramePayload:
+    """A frame to solve: its products, and those of the frame that may serve as a reference (sources, WCS)."""
+
+    frame_id: int
+    key: str
+    image: str
+    sources: str
+    instrument: str
+    mjd: float
+    flags: int
+    stars: str
+    reference: tuple[str, str] | None = None
 
 
 @attrs.frozen(eq=False)
@@ -79,20 +94,52 @@ class PlateSolving(Stage):
             if product is None or product.fingerprint != query.fingerprint:
                 return [query]
             stars = FIELD_STARS if product.state == "made" else ""
-        units = []
-        for f in frames:
-            identity = self.setup.identity("plate_solving", f.instrument)
-            for key in ("retry_failed", "min_success_fraction"):
-                identity.pop(key)
-            components = self.components(frame=imported[f"frame:{f.id}"], plate_solving=identity)
-            payload = (f.id, f.key, f.image_relpath, f.sources_relpath, f.instrument, f.mjd, f.flags, stars)
-            units.append(Unit(f"frame:{f.id}", Path(f.original_image_path).name, components, payload, f.id))
-        return units
+        return [self._unit(f, imported[f"frame:{f.id}"], stars, frames, ledger) for f in frames]
+
+    def _unit(self, f: Frame, token: str, stars: str, frames: list[Frame], ledger: Ledger) -> Unit:
+        """Return a frame's unit; where it did not solve and another frame did, with that one as a reference."""
+        identity = self.setup.identity("plate_solving", f.instrument)
+        for key in ("retry_failed", "min_success_fraction"):
+            identity.pop(key)
+        components = self.components(frame=token, plate_solving=identity)
+        payload = FramePayload(
+            f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.instrument, f.mjd or 0.0, f.flags, stars
+        )
+        unit = Unit(f"frame:{f.id}", Path(f.original_image_path).name, components, payload, f.id)
+        product = ledger.product(self.name, unit.key)
+        if product is None or (product.fingerprint == unit.fingerprint and product.state == "made"):
+            return unit
+        reference = self._reference(f, frames)
+        if reference is None:
+            return unit
+        # Which frame served is left out: a better reference that comes later does not undo what is solved.
+        again = attrs.evolve(
+            unit, components={**components, "with_reference": True}, payload=attrs.evolve(payload, reference=reference)
+        )
+        return again if product.fingerprint in (unit.fingerprint, again.fingerprint) else unit
+
+    def _reference(self, f: Frame, frames: list[Frame]) -> tuple[str, str] | None:
+        """Return the sources and WCS of the solved frame that a solver asks for, by name or else the best matched."""
+        wanting = [
+            t for t in self.setup.all("plate_solving", f.instrument) if getattr(t.instance, "needs_reference", False)
+        ]
+        solved = [o for o in frames if o.plate_solved and o.id != f.id and o.instrument == f.instrument]
+        if not wanting or not solved:
+            return None
+        name = str(getattr(wanting[0].instance, "frame", ""))
+        named = [o for o in solved if name in (o.key, Path(o.original_image_path).name)]
+        best = max(named if name else solved, key=lambda o: (o.wcs_matched or 0, -(o.id or 0)), default=None)
+        return (best.sources_relpath or "", best.wcs_relpath or "") if best is not None else None
 
     def _wants_stars(self) -> bool:
         names = ("", *self.setup.configs)
         solvers = [t for name in names for t in self.setup.all("plate_solving", name)]
         return any(getattr(t.instance, "needs_stars", False) for t in solvers)
+
+    def field_region(self) -> Region | None:
+        """Return the region whose catalogue stars solvers match with; None where no selected solver does."""
+        region: Region | None = self._query_unit().payload if self._wants_stars() else None
+        return region
 
     def _query_unit(self) -> Unit:
         roi = next(iter(self.setup.config.roi.values()))
@@ -113,17 +160,20 @@ class PlateSolving(Stage):
         if unit.key == FIELD:
             region: Region = unit.payload
             return region
-        _, _, image, sources, instrument, mjd, _, stars = unit.payload
+        p: FramePayload = unit.payload
         workdir = self.setup.workdir
-        header = fits.getheader(workdir / image)
+        header = fits.getheader(workdir / p.image)
         roi = next(iter(self.setup.config.roi.values()))
-        settings = self.setup.config_for(instrument).plate_solving
+        settings = self.setup.config_for(p.instrument).plate_solving
+        bounded = settings.pixel_scale[0] > 0 and np.isfinite(settings.pixel_scale[1])
         hint = SolveHint(
-            roi.ra, roi.dec, settings.search_radius, settings.pixel_scale, header,
-            stars=read_table(workdir / stars) if stars else None,
+            roi.ra, roi.dec, settings.search_radius, settings.pixel_scale if bounded else None, header,
+            stars=read_table(workdir / p.stars) if p.stars else None,
+            reference_sources=read_table(workdir / p.reference[0]) if p.reference else None,
+            reference_wcs=read_wcs_header(workdir / p.reference[1]) if p.reference else None,
         )  # fmt: skip
         shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
-        return Field(read_table(workdir / sources), shape, hint, instrument, mjd)
+        return Field(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd)
 
     def compute(self, values: Field | Region) -> Solved | Table:
         """Solve and check."""
@@ -160,20 +210,20 @@ class PlateSolving(Stage):
         if isinstance(result, Table):
             write_table(workdir / FIELD_STARS, result)
             return Outcome(path=FIELD_STARS)
-        frame_id, key, image, _, _, _, flags, _ = unit.payload
-        path = f"frames/{key}.wcs"
+        p: FramePayload = unit.payload
+        path = f"frames/{p.key}.wcs"
         write_wcs(workdir / path, result.solution.header)
         if result.solver != "existing" or result.solution.refined:
-            pixels, mask, header = read_frame(workdir / image)
-            write_frame(workdir / image, pixels, mask, with_wcs(header, result.solution.header))
-        flags = flags & ~FrameFlag.WCS_REFINED | (FrameFlag.WCS_REFINED if result.solution.refined else 0)
+            pixels, mask, header = read_frame(workdir / p.image)
+            write_frame(workdir / p.image, pixels, mask, with_wcs(header, result.solution.header))
+        flags = p.flags & ~FrameFlag.WCS_REFINED | (FrameFlag.WCS_REFINED if result.solution.refined else 0)
         row = {
             "plate_solved": True, "attempted_plate_solve": True, "solver": result.solver, "wcs_relpath": path,
             "pixel_scale": result.scale.pixel_scale, "angle_to_north": result.scale.angle_to_north,
             "wcs_matched": result.solution.matched or None, "comment": "", "flags": int(flags),
             "wcs_rms_pixels": float(result.solution.rms) if np.isfinite(result.solution.rms) else None,
         }  # fmt: skip
-        return Outcome((Update("frames", {"id": frame_id}, row),), path, summary=f"by {result.solver}")
+        return Outcome((Update("frames", {"id": p.frame_id}, row),), path, summary=f"by {result.solver}")
 
     def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
         """Record the failed attempt."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,12 +14,13 @@ from astropy.table import Table
 from sqlmodel import Session, col, select
 
 from lcframework.database import Frame, PsfRow, Record, RoiInFrame, Star, StarInFrame, Update
+from lcframework.geometry import separation
 from lcframework.provenance import describe, digest, file_digest
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
-from lcframework.stamping import corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
+from lcframework.stamping import HotPixels, corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
 from lcframework.store import (
     REGIONS,
     Stamp,
@@ -29,12 +31,16 @@ from lcframework.store import (
     write_regions,
     write_stamps,
 )
-from lcframework.types import Bools, Floats, Ints, PixelFlag, UnusableInput
+from lcframework.structuring import place
+from lcframework.types import Floats, Ints, PixelFlag, UnusableInput
 
 #: A star whose stamp has more than this masked is left out.
 MAX_MASKED = 0.4
 #: As many frames as tell hot pixels apart, spread over the night.
 HOT_PIXEL_FRAMES = 60
+FEWEST_FOR_HOT_PIXELS = 5
+#: What a region holds is rounded up to this, so that correcting a point source's place leaves stamps as they are.
+REACH_STEP = 2.0  # arcsec
 
 
 @attrs.frozen
@@ -76,7 +82,7 @@ class FrameValues:
     sources: Table
     wcs: Any
     wcs_text: str
-    hot: Bools | None
+    hot: HotPixels | None
 
 
 @attrs.frozen(eq=False)
@@ -125,7 +131,7 @@ class StampExtraction(Stage):
             hot_path = self._hot_path(f.instrument) if hot == "auto" else hot
             parts = {
                 "frame": imported.get(f"frame:{f.id}"), "wcs": solved[f"frame:{f.id}"], "stars": inputs,
-                "rois": {n: [r.ra, r.dec, r.exclusion_radius, sorted(r.point_sources.items())]
+                "rois": {n: [r.ra, r.dec, self.reach(n)]
                          for n, r in config.roi.items()},
                 "stamps": stamps,
                 "cosmics": self.setup.identity("cosmics", f.instrument),
@@ -141,7 +147,7 @@ class StampExtraction(Stage):
     def _hot_identity(self, hot: str, frame: Frame, tokens: dict[str, str]) -> str:
         if hot in ("", "auto"):
             return tokens.get(f"hot:{frame.instrument}", "") if hot else ""
-        return file_digest(self.setup.config.directory / hot)
+        return file_digest(place(hot, self.setup.config.directory))
 
     @staticmethod
     def _hot_path(instrument: str) -> str:
@@ -155,6 +161,8 @@ class StampExtraction(Stage):
             shapes = [(f.height, f.width) for f in frames if f.instrument == instrument]
             shape = max(set(shapes), key=shapes.count)
             mine = [f for f in frames if f.instrument == instrument and (f.height, f.width) == shape]
+            if len(mine) < FEWEST_FOR_HOT_PIXELS:
+                continue  # too few to tell a hot pixel from a star: the map is made when there are more
             step = max(1, len(mine) // HOT_PIXEL_FRAMES)
             chosen = [(f.image_relpath, f.sources_relpath) for f in mine[::step]]
             # Frozen once made: which frames served is not part of what it depends on.
@@ -187,30 +195,30 @@ class StampExtraction(Stage):
         p = unit.payload
         image, flags, _ = read_frame(workdir / p.image)
         hot = self._read_hot(p) if p.hot_map else None
-        if hot is not None and hot.shape != image.shape:
+        if hot is not None and hot.bad.shape != image.shape:
             if self.setup.config_for(p.instrument).stamps.hot_pixels != "auto":
-                raise UnusableInput(f"the hot-pixel map {p.hot_map} has shape {hot.shape}, the frame {image.shape}")
+                raise UnusableInput(f"the hot-pixel map {p.hot_map} has shape {hot.bad.shape}, the frame {image.shape}")
             hot = None  # a frame of another size has other pixels
         wcs = read_wcs(workdir / p.wcs)
         return FrameValues(p, image, flags, read_table(workdir / p.sources), wcs, header_text(wcs), hot)
 
-    def _read_hot(self, payload: FramePayload) -> Bools | None:
+    def _read_hot(self, payload: FramePayload) -> HotPixels | None:
         auto = self.setup.config_for(payload.instrument).stamps.hot_pixels == "auto"
-        path = (self.setup.workdir if auto else self.setup.config.directory) / payload.hot_map
+        path = place(payload.hot_map, self.setup.workdir if auto else self.setup.config.directory)
         if auto and not path.exists():
             return None
         try:
-            return np.asarray(np.asarray(fits.getdata(path)) != 0)
-        except OSError as error:
+            with fits.open(path) as hdus:
+                image = np.asarray(hdus[0].data)
+                if auto:
+                    return HotPixels(image.astype(np.float32), np.asarray(hdus["BAD"].data) != 0)
+                return HotPixels(np.zeros(image.shape, np.float32), image != 0)  # a user's map says what to mask
+        except (OSError, KeyError) as error:
             raise UnusableInput(f"[stamps] hot_pixels = {payload.hot_map!r} can't be read: {error}") from None
 
     def compute(self, values: Any) -> Any:
         """Find hot pixels, or cut and mask."""
         if isinstance(values, list):
-            if len(values) < 5:
-                raise UnusableInput(
-                    f'hot_pixels = "auto" needs at least 5 frames of a drifting field; there are {len(values)}'
-                )
             return hot_pixel_map(values)
         return self._cut(values)
 
@@ -218,13 +226,13 @@ class StampExtraction(Stage):
         settings = self.setup.config_for(v.payload.instrument).stamps
         flags = v.flags if settings.mask_bad_lines else v.flags & ~np.uint8(PixelFlag.BAD_LINE.value)
         if v.hot is not None:
-            flags = flags | np.where(v.hot, np.uint8(PixelFlag.HOT.value), np.uint8(0))
+            flags = flags | np.where(v.hot.bad, np.uint8(PixelFlag.HOT.value), np.uint8(0))
         unique = {t.name: t for t in v.payload.stars}
-        stars = {n: self._stamp(v, flags, t, settings.star_size, self._own(v, t), 0.0) for n, t in unique.items()}
+        stars = {n: self._stamp(v, flags, t, settings.star_size, 0.0) for n, t in unique.items()}
         rois = {}
         for target in v.payload.rois:
-            own, radius = self._own_of_roi(v, target)
-            rois[target.name] = self._stamp(v, flags, target, settings.roi_size, own, radius)
+            radius = self.reach(target.name) / v.payload.pixel_scale
+            rois[target.name] = self._stamp(v, flags, target, settings.roi_size, radius)
         stamps = self._with_cosmics({**stars, **rois}, v.payload.instrument)
         worth = {name: self._worth(stamps[name], v.payload) for name in stars}
         for row in worth.values():
@@ -233,32 +241,29 @@ class StampExtraction(Stage):
         rows = {(t.field, t.name): worth[t.name] for t in v.payload.stars}
         return FrameStamps(stamps, rows, v.image.shape)
 
-    @staticmethod
-    def _own(v: FrameValues, target: Target) -> Floats:
-        return np.array([[target.x, target.y]])
-
-    def _own_of_roi(self, v: FrameValues, target: Target) -> tuple[Floats, float]:
-        """Return what is not to be masked in a region: itself and its point sources, and the radius around them."""
-        roi = self.setup.config.roi[target.name]
-        points = list(roi.point_sources.values())
-        own = [[target.x, target.y]]
+    def reach(self, roi: str) -> float:
+        """Return how far from a region's position, in arcsec, sources belong to it and are not masked as neighbours."""
+        region = self.setup.config.roi[roi]
+        points = list(region.point_sources.values())
+        farthest = 0.0
         if points:
             ra, dec = np.array(points).T
-            own += np.stack(v.wcs.all_world2pix(ra, dec, 0), axis=1).tolist()
-        return np.array(own), roi.exclusion_radius / v.payload.pixel_scale
+            farthest = float(separation(ra, dec, region.ra, region.dec).max())
+        return float(max(region.exclusion_radius, REACH_STEP * np.ceil((farthest + 1.0) / REACH_STEP)))
 
-    def _stamp(self, v: FrameValues, flags: Ints, target: Target, size: int, own: Floats, radius: float) -> Stamp:
+    def _stamp(self, v: FrameValues, flags: Ints, target: Target, size: int, radius: float) -> Stamp:
         corner = corner_of(target.x, target.y, size)
-        data = cut(v.image, corner, size, 0.0)
+        counted = cut(v.image, corner, size, 0.0)
+        data = counted - cut(v.hot.excess, corner, size, 0.0) if v.hot is not None else counted
         mask = cut(flags, corner, size, PixelFlag.BLANK.value)
         p = v.payload
         near = max(3.0, 1.5 * p.seeing, radius)
-        neighbours = neighbour_mask(v.sources, corner, size, own, near, p.rms)
+        neighbours = neighbour_mask(v.sources, corner, size, (target.x, target.y), near, p.rms)
         mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR.value), np.uint8(0))
         half = (size - 1) / 2
         offset = (target.x - corner[0] - half, target.y - corner[1] - half)
         return Stamp(
-            data, noise_map(data, p.rms, p.exptime), mask, corner, offset, moved(v.wcs_text, v.wcs.wcs.crpix, corner)
+            data, noise_map(counted, p.rms, p.exptime), mask, corner, offset, moved(v.wcs_text, v.wcs.wcs.crpix, corner)
         )
 
     def _with_cosmics(self, stamps: dict[str, Stamp], instrument: str) -> dict[str, Stamp]:
@@ -301,11 +306,13 @@ class StampExtraction(Stage):
         """Write the stamps' file."""
         if not isinstance(unit.payload, FramePayload):
             path = self._hot_path(unit.payload[0])
+            hot: HotPixels = result
             with atomic(self.setup.workdir / path) as temporary:
-                fits.PrimaryHDU(result.astype(np.uint8)).writeto(temporary)
-            return Outcome(
-                path=path, token=digest(np.packbits(result).tobytes().hex()), summary=f"{result.sum()} pixels"
-            )
+                bad = fits.ImageHDU(hot.bad.astype(np.uint8), name="BAD")
+                fits.HDUList([fits.PrimaryHDU(hot.excess), bad]).writeto(temporary)
+            token = hashlib.sha256(hot.excess.tobytes() + np.packbits(hot.bad).tobytes()).hexdigest()
+            summary = f"{int((hot.excess != 0).sum())} hot pixels, {int(hot.bad.sum())} bad"
+            return Outcome(path=path, token=token, summary=summary)
         path = f"regions/{unit.payload.key}/stamps_{unit.fingerprint[:12]}.h5"
         write_stamps(self.setup.workdir / path, result.stamps, result.shape)
         records: list[Record] = [

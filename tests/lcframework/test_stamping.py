@@ -108,9 +108,25 @@ def test_hot_pixels_of_a_drifting_field():
         flags = np.zeros(shape, np.uint8)
         flags[0] = PixelFlag.BLANK
         frames.append((image.astype(np.float32), flags, sources(*found)))
-    got = {(int(a), int(b)) for a, b in zip(*np.nonzero(hot_pixel_map(frames)), strict=True)}
+    found_map = hot_pixel_map(frames)
+    got = {(int(a), int(b)) for a, b in zip(*np.nonzero(found_map.excess), strict=True)}
     assert hot <= got
     assert len(got - hot) <= 1
+    assert not found_map.bad.any()
+    # The median of 12 unit normals has a standard error of 0.36.
+    assert np.abs([found_map.excess[p] - 25 for p in hot]).max() < 4 * 0.36
+
+
+def test_a_hot_pixel_that_comes_and_goes_is_bad():
+    rng = np.random.default_rng(5)
+    frames = []
+    for k in range(15):
+        image = rng.normal(0, 1, (60, 60)).astype(np.float32)
+        image[20, 21] += 40 * (k % 3)
+        frames.append((image, np.zeros((60, 60), np.uint8), sources((5.0, 5.0, 80.0, 1.5, 1.5, 0.0))))
+    found = hot_pixel_map(frames)
+    assert found.bad[20, 21]
+    assert found.excess[20, 21] == 0
 
 
 def test_hot_pixel_that_was_taken_for_a_source_is_found():
@@ -121,4 +137,4 @@ def test_hot_pixel_that_was_taken_for_a_source_is_found():
         image[30, 31] += 80
         narrow = sources((31.0, 30.0, 80.0, 0.3, 0.3, 0.0))
         frames.append((image, np.zeros((60, 60), np.uint8), narrow))
-    assert hot_pixel_map(frames)[30, 31]
+    assert hot_pixel_map(frames).excess[30, 31] == pytest.approx(80, abs=4 * 0.44)
