@@ -1,0 +1,48 @@
+"""The real frames of HAT-P-32, from raw files to the transit: docs/hatp32.md as a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lcframework.plugins import Plugins
+from lcframework.project import Project
+
+pytestmark = pytest.mark.slow
+EXAMPLE = Path(__file__).parents[2] / "docs" / "hatp32"
+DATA = os.environ.get("LCF_HATP32", "")
+
+
+def test_the_transit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not DATA or not (Path(DATA) / "raw").is_dir():
+        pytest.skip("set LCF_HATP32 to the folder of the HAT-P-32 frames, which holds raw/")
+    if shutil.which("solve-field") is None or not list(Path("/usr/share/astrometry").glob("index-tycho2-*.fits")):
+        pytest.skip("Astrometry.net and its Tycho-2 index files are needed: ./install-system-packages.sh")
+    if "microobservatory" not in Plugins.installed().names("lcf_header_parsers"):
+        pytest.skip("pip install plugin_examples/lcf-microobservatory")
+    pytest.importorskip("batman", reason="pip install batman-package")
+    monkeypatch.setattr(sys, "path", [str(EXAMPLE), *sys.path])
+    from fit_transit import PUBLISHED_RADIUS_RATIO, fit_transit
+
+    shutil.copy(EXAMPLE / "project.toml", tmp_path)
+    project = Project.open(tmp_path / "project.toml")
+    report = project.run()
+    assert report.exit_code in (0, 3), report.message
+    frames = project.frames()
+    assert len(frames) == 142
+    assert frames["plate_solved"].sum() == 142
+    table = project.light_curve_table()
+    assert len(table) >= 135
+    transit = fit_transit(table)
+    assert abs(transit.delay) < 2 * transit.delay_error
+    assert abs(transit.radius_ratio - PUBLISHED_RADIUS_RATIO) < 2 * transit.radius_ratio_error
+    assert transit.scatter_out_of_transit < 5.5
+    assert transit.delay_error < 2.0
+    assert np.isfinite(transit.stated_error)
+    again = Project.open(tmp_path / "project.toml").run()
+    assert again.units_done == 0
