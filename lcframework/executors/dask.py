@@ -46,8 +46,8 @@ class DaskExecutor:
             except self._lost() as error:
                 self.close(kill=True)
                 raise LcfError(
-                    f"Dask gave up during {stage.name}: {type(error).__name__}: {error}. Workers were killed, perhaps for "
-                    "want of memory, or the scheduler is gone. What was finished is kept; run again to go on."
+                    f"Dask gave up during {stage.name}: {type(error).__name__}: {error}. Workers were killed, perhaps "
+                    "for want of memory, or the scheduler is gone. What was finished is kept; run again to go on."
                 ) from None
             future.release()
 
