@@ -36,6 +36,7 @@ class Unusable:
     stage: str
     unit: str
     reason: str
+    key: str = attrs.field(default="", repr=False)
 
 
 @attrs.define
@@ -70,7 +71,8 @@ class RunReport:
     def unusable(self) -> list[Unusable]:
         """Every input that can't be used, from this run and earlier ones."""
         new = [u for s in self.stages for u in s.unusable]
-        return new + [u for u in self.standing if u not in new]
+        named = {(u.stage, u.key) for u in new}
+        return new + [u for u in self.standing if (u.stage, u.key) not in named]
 
     @property
     def bugs(self) -> list[Unusable]:
@@ -213,7 +215,7 @@ class Runner:
                 report.summaries.append(result.outcome.summary)
             else:
                 log.warning("%s: %s: %s", stage.name, unit.label, result.reason)
-                report.unusable.append(Unusable(stage.name, unit.label, result.reason))
+                report.unusable.append(Unusable(stage.name, unit.label, result.reason, unit.key))
 
     @staticmethod
     def _withdraw(session: Session, stage: Stage, unit: Unit) -> None:
@@ -251,7 +253,8 @@ class Runner:
             for stage in stages:
                 for product in ledger.of_stage(stage).values():
                     if product.state == "unusable":
-                        found.append(Unusable(stage, self._label(session, product.unit), product.reason))
+                        label = self._label(session, product.unit)
+                        found.append(Unusable(stage, label, product.reason, product.unit))
             return found
 
     @staticmethod
