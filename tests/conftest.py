@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -58,3 +60,26 @@ def run_lcf(*arguments: object) -> Ended:
 def lcf() -> Callable[..., Ended]:
     """Return a function that runs ``lcf``."""
     return run_lcf
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Return a function that installs a package as pip would leave it: a module and its metadata."""
+
+    def write(name: str, code: str, entry_points: dict[str, str]) -> Path:
+        folder = tmp_path / f"site-{name}"
+        folder.mkdir()
+        module = name.replace("-", "_")
+        (folder / f"{module}.py").write_text(code)
+        info = folder / f"{module}-1.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+        rows = "\n".join(f"{key} = {value}" for key, value in entry_points.items())
+        (info / "entry_points.txt").write_text(f"[lcframework]\n{rows}\n")
+        monkeypatch.syspath_prepend(folder)
+        # Spawned workers start from the environment.
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        return folder
+
+    return write

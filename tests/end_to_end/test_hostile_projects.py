@@ -5,22 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from pathlib import Path
 
 import pytest
 from astropy.table import Table
-
-
-def install(folder: Path, name: str, code: str, entry_points: dict[str, str]) -> None:
-    """Write a package as pip would leave it: a module and its metadata."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name.replace('-', '_')}.py").write_text(code)
-    info = folder / f"{name.replace('-', '_')}-1.5.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
-    rows = "\n".join(f"{k} = {v}" for k, v in entry_points.items())
-    (info / "entry_points.txt").write_text(f"[lcframework]\n{rows}\n")
-
 
 SURVEY = '''
 import attrs
@@ -234,9 +221,8 @@ def test_star_letter_that_no_star_has(campaign):
 # ---------------------------------------------------------------- plugins
 
 
-def test_plugin_that_raises_on_import_harms_nobody(campaign, tmp_path, monkeypatch):
-    install(tmp_path / "site", "lcf-broken", "raise RuntimeError('no such library')", {"brokensurvey": "lcf_broken"})
-    monkeypatch.syspath_prepend(tmp_path / "site")
+def test_plugin_that_raises_on_import_harms_nobody(campaign, install):
+    install("lcf-broken", "raise RuntimeError('no such library')", {"brokensurvey": "lcf_broken"})
     assert campaign.run().code == 0
     ended = campaign.lcf("plugins")
     assert ended.code == 1
@@ -250,12 +236,10 @@ def test_plugin_that_raises_on_import_harms_nobody(campaign, tmp_path, monkeypat
     assert "Traceback" not in ended.err
 
 
-def test_two_plugins_with_one_name(campaign, tmp_path, monkeypatch):
+def test_two_plugins_with_one_name(campaign, install):
     code = SURVEY.replace("NAME", "twin")
-    install(tmp_path / "one", "lcf-twin-one", code, {"twinone": "lcf_twin_one"})
-    install(tmp_path / "two", "lcf-twin-two", code, {"twintwo": "lcf_twin_two"})
-    monkeypatch.syspath_prepend(tmp_path / "one")
-    monkeypatch.syspath_prepend(tmp_path / "two")
+    install("lcf-twin-one", code, {"twinone": "lcf_twin_one"})
+    install("lcf-twin-two", code, {"twintwo": "lcf_twin_two"})
     assert campaign.run().code == 0  # nobody asks for them
     campaign.edit('[calibration]\nplugin = "file"', '[calibration]\nplugin = "twin"')
     ended = campaign.run()
@@ -265,9 +249,8 @@ def test_two_plugins_with_one_name(campaign, tmp_path, monkeypatch):
     assert "Uninstall one of them" in ended.err
 
 
-def test_plugin_with_a_bug_leaves_a_traceback_in_the_log(campaign, tmp_path, monkeypatch):
-    install(tmp_path / "site", "lcf-buggy", SURVEY.replace("NAME", "buggy"), {"buggy": "lcf_buggy"})
-    monkeypatch.syspath_prepend(tmp_path / "site")
+def test_plugin_with_a_bug_leaves_a_traceback_in_the_log(campaign, install):
+    install("lcf-buggy", SURVEY.replace("NAME", "buggy"), {"buggy": "lcf_buggy"})
     campaign.edit('[calibration]\nplugin = "file"', '[calibration]\nplugin = "buggy"')
     ended = campaign.run()
     assert ended.code == 1
@@ -279,12 +262,11 @@ def test_plugin_with_a_bug_leaves_a_traceback_in_the_log(campaign, tmp_path, mon
     assert campaign.run().code == 0
 
 
-def test_survey_plugin_that_was_uninstalled(campaign, tmp_path, monkeypatch):
-    install(tmp_path / "site", "lcf-here", SURVEY.replace("NAME", "here"), {"here": "lcf_here"})
+def test_survey_plugin_that_was_uninstalled(campaign, install):
+    folder = install("lcf-here", SURVEY.replace("NAME", "here"), {"here": "lcf_here"})
     campaign.edit('[calibration]\nplugin = "file"', '[calibration]\nplugin = "here"')
-    monkeypatch.syspath_prepend(tmp_path / "site")
     assert campaign.lcf("status", campaign.project).code == 0
-    shutil.rmtree(tmp_path / "site")
+    shutil.rmtree(folder)
     ended = campaign.run()
     assert ended.code == 1
     assert '[calibration] plugin: no installed plugin offers "here"' in ended.err
