@@ -83,7 +83,7 @@ def lcf() -> None:
 def main() -> None:
     """Run `lcf`; exit 0 success, 1 failure, 2 usage, 3 finished with unusable inputs."""
     try:
-        lcf(standalone_mode=False)
+        lcf(prog_name="lcf", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
