@@ -1,0 +1,89 @@
+"""Barycentric times, airmass, sun and moon against astropy and the almanac; without a download."""
+
+from __future__ import annotations
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+from astropy.time import Time
+from astropy.utils import iers
+
+from lcframework.ephemerides import Site, sky_state, target_states
+
+PARANAL = Site(-24.6272, -70.4042, 2635.0)
+
+
+def target_state(mjd, ra, dec, site):
+    """Return one moment's state."""
+    (state,) = target_states([mjd], ra, dec, site)
+    return state
+
+
+def test_many_moments_are_each_one():
+    moments = [60310.25, 60410.0, 60500.7]
+    for got, mjd in zip(target_states(moments, 150.0, 10.0, PARANAL), moments, strict=True):
+        assert got.bjd_tdb == pytest.approx(target_state(mjd, 150.0, 10.0, PARANAL).bjd_tdb, abs=1e-9)
+    assert target_states([], 150.0, 10.0, PARANAL) == []
+
+
+def test_nothing_is_downloaded():
+    assert iers.conf.auto_download is False
+
+
+def test_barycentric_time_by_hand():
+    """The light travel time is the projection of the Earth's place on the target's direction."""
+    from astropy.coordinates import get_body_barycentric
+
+    mjd, ra, dec = 60310.25, 150.0, 10.0
+    time = Time(mjd, format="mjd", scale="utc")
+    earth = get_body_barycentric("earth", time).xyz.to_value(u.km)
+    direction = SkyCoord(ra * u.deg, dec * u.deg).cartesian.xyz.value
+    expected = time.tdb.jd + float(earth @ direction) / 299792.458 / 86400
+    assert target_state(mjd, ra, dec, None).bjd_tdb == pytest.approx(expected, abs=0.03 / 86400)
+    with_site = target_state(mjd, ra, dec, PARANAL).bjd_tdb
+    assert abs(with_site - expected) * 86400 < 0.03  # the Earth's radius is 21 ms
+
+
+def test_airmass_and_horizon():
+    mjd = 60310.25
+    place = EarthLocation.from_geodetic(PARANAL.longitude, PARANAL.latitude, PARANAL.elevation)
+    time = Time(mjd, format="mjd")
+    lst = time.sidereal_time("mean", longitude=PARANAL.longitude).deg
+    zenith = target_state(mjd, lst, PARANAL.latitude, PARANAL)
+    assert zenith.altitude == pytest.approx(90, abs=0.5)
+    assert zenith.airmass == pytest.approx(1.0, abs=1e-3)
+    low = target_state(mjd, (lst + 70) % 360, -20.0, PARANAL)
+    expected = SkyCoord((lst + 70) % 360 * u.deg, -20 * u.deg).transform_to(AltAz(obstime=time, location=place))
+    assert low.altitude == pytest.approx(expected.alt.deg, abs=1e-6)
+    assert low.azimuth == pytest.approx(expected.az.deg, abs=1e-6)
+    assert low.airmass == pytest.approx(float(expected.secz), rel=0.01)
+    below = target_state(mjd, (lst + 180) % 360, 60.0, PARANAL)
+    assert below.altitude < 0
+    assert below.airmass is None
+
+
+def test_without_a_site_there_is_no_horizon():
+    state = target_state(60310.25, 150.0, 10.0, None)
+    assert (state.airmass, state.altitude, state.azimuth) == (None, None, None)
+    assert sky_state(60310.25, None).sun_altitude is None
+    assert 0 < state.degrees_to_moon < 180
+
+
+@pytest.mark.parametrize(
+    ("date", "phase", "tolerance"),
+    [("2024-01-11T11:57", 0.0, 0.01), ("2024-01-25T17:54", 1.0, 0.01), ("2024-01-18T03:53", 0.5, 0.02)],
+)
+def test_moon_phases_of_the_almanac(date, phase, tolerance):
+    assert sky_state(Time(date).mjd, None).moon_phase == pytest.approx(phase, abs=tolerance)
+
+
+def test_sun():
+    noon, midnight = Time("2024-03-20T16:48").mjd, Time("2024-03-21T04:48").mjd
+    assert sky_state(noon, PARANAL).sun_altitude == pytest.approx(90 - 24.63, abs=0.5)  # an equinox
+    assert sky_state(midnight, PARANAL).sun_altitude < -60
+
+
+def test_far_dates_do_not_fail():
+    for mjd in (46000.0, 61700.0):  # 1984 and 2027
+        assert np.isfinite(target_state(mjd, 10.0, 10.0, PARANAL).bjd_tdb)
