@@ -13,6 +13,7 @@ from astropy.utils import iers
 
 # Earth-orientation data come with astropy's own package; a run never waits for a server.
 iers.conf.auto_download = False
+iers.conf.auto_max_age = None  # old predictions are better than none
 iers.conf.iers_degraded_accuracy = "ignore"
 
 
