@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -71,13 +72,13 @@ def test_hdf5_that_breaks_off_is_not_there(tmp_path):
 
 
 def test_killed_process_leaves_a_leftover_that_the_next_run_removes(tmp_path):
-    child = os.fork()
-    if child == 0:
-        with atomic(tmp_path / "frames" / "file") as temporary:
-            temporary.write_text("half")
-            os._exit(9)
-    os.waitpid(child, 0)
-    assert names(tmp_path / "frames") == [f".file.{child}.tmp"]
+    code = (
+        "import os, sys; from pathlib import Path; from lcframework.store import atomic\n"
+        "with atomic(Path(sys.argv[1]) / 'file') as temporary:\n    temporary.write_text('half'); os._exit(9)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, tmp_path / "frames"])
+    assert child.wait() == 9
+    assert names(tmp_path / "frames") == [f".file.{child.pid}.tmp"]
     (tmp_path / "raw").mkdir()
     for path in (tmp_path / ".mine.tmp", tmp_path / "raw" / ".file.1.tmp", tmp_path / "frames" / ".notes.tmp"):
         path.write_text("the user's")
