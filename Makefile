@@ -13,6 +13,11 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[demo,dask,postgres,docs,dev]"
 	touch $(READY)
 
+# The example packages' own tests need them installed, as a user would.
+$(VENV)/.examples: $(READY) $(wildcard plugin_examples/*/pyproject.toml)
+	$(BIN)/python -m pip install --quiet --no-deps $(addprefix ./,$(EXAMPLES))
+	touch $(VENV)/.examples
+
 demo: $(READY)
 	$(BIN)/lcf demo demo
 
@@ -25,11 +30,11 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
-test: lint docs
+test: lint docs $(VENV)/.examples
 	$(BIN)/python -m pytest -m "not slow" tests $(EXAMPLES)
 
 # What takes longer: oracles, the real frames (set LCF_HATP32 to the folder that holds raw/), many simulations.
-test-slow: $(READY)
+test-slow: $(VENV)/.examples
 	$(BIN)/python -m pytest -m slow tests $(EXAMPLES)
 
 clean:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib import metadata
 
@@ -82,6 +83,9 @@ def lcf() -> None:
 
 def main() -> None:
     """Run `lcf`; exit 0 success, 1 failure, 2 usage, 3 finished with unusable inputs."""
+    # The fits' matrices are small: threads of the linear algebra would double the CPU time and win nothing. This must
+    # stand before NumPy is imported; who sets the variable is obeyed.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         lcf(prog_name="lcf", standalone_mode=False)
     except click.exceptions.Exit as stop:
