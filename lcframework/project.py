@@ -24,11 +24,12 @@ from lcframework.config import Config, load
 from lcframework.cutout_files import FOLDER
 from lcframework.database import FILE_NAME, Frame, Star, open_engine
 from lcframework.frame_list import EXCLUDED_BY_COMMAND, take_back
+from lcframework.left_out import reasons
 from lcframework.plugins import Plugins
 from lcframework.provenance import changes
 from lcframework.runner import Listener, Runner, RunReport
 from lcframework.stages.base import Ledger, Stage
-from lcframework.stages.prepare_calibrated_cutouts import check_columns
+from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts, check_columns
 from lcframework.structuring import Problem
 from lcframework.tools import Setup, options
 from lcframework.tools import select as select_tools
@@ -222,7 +223,10 @@ class Project:
                 status = self._stage_status(stage, session, ledger, open_before)
                 open_before = open_before or bool(status.pending)
                 stages.append(status)
-            frames = tuple(self._frame_status(f, ledger) for f in session.exec(select(Frame).order_by(col(Frame.id))))
+            left_out = self._left_out(session, ledger, stages)
+            frames = tuple(
+                self._frame_status(f, ledger, left_out) for f in session.exec(select(Frame).order_by(col(Frame.id)))
+            )
             unusable = tuple(
                 (s.name, p.unit, p.reason)
                 for s in self.stages
@@ -267,8 +271,16 @@ class Project:
         made, unusable = states.count("made"), states.count("unusable")
         return StageStatus(stage.name, stage.title, made, unusable, tuple(pending), waiting)
 
+    def _left_out(self, session: Session, ledger: Ledger, stages: list[StageStatus]) -> dict[int, str]:
+        """Return why frames are in no cutouts, once nothing that leads there is pending."""
+        names = [s.name for s in self.stages]
+        at = names.index(PrepareCalibratedCutouts.name)
+        if any(s.pending for s in stages[: at + 1]):
+            return {}
+        return reasons(session, self.setup, self.stages[at].units(session, ledger))
+
     @staticmethod
-    def _frame_status(frame: Frame, ledger: Ledger) -> FrameStatus:
+    def _frame_status(frame: Frame, ledger: Ledger, left_out: dict[int, str] | None = None) -> FrameStatus:
         name = Path(frame.original_image_path).name
         if frame.eliminated:
             return FrameStatus(name, "eliminated", frame.comment)
@@ -279,7 +291,8 @@ class Project:
             return FrameStatus(name, state, frame.comment.removeprefix(f"{state}: "))
         if not frame.roi_in_footprint:
             return FrameStatus(name, "set aside", frame.comment or "contains no region of interest")
-        return FrameStatus(name, "used" if not frame.comment else "left out later", frame.comment)
+        comment = frame.comment or (left_out or {}).get(frame.id or 0, "")
+        return FrameStatus(name, "left out later" if comment else "used", comment)
 
     def exclude(self, names: Sequence[str], why: str, undo: bool = False) -> int:
         """Take frames out of all stages, or back in.

@@ -189,6 +189,21 @@ def test_documented_snippet(campaign, monkeypatch):
         assert frame[psf]["narrow_psf"][()].sum() == pytest.approx(1, abs=1e-3)
 
 
+def test_frames_that_a_selection_leaves_out_are_named(campaign):
+    seeing = dict(campaign.query("select id, seeing_arcseconds from frames"))
+    worst = max(seeing, key=seeing.get)
+    limit = sorted(seeing.values())[-2] + 0.001
+    campaign.append(f"[roi_cutouts]\nframes = {{ seeing_arcseconds = [0.0, {limit}] }}")
+    campaign.done("--stop", "prepare_calibrated_cutouts")
+    ((path,),) = campaign.query(f"select original_image_path from frames where id = {worst}")
+    states = campaign.frames()
+    state, comment = states.pop(path.rsplit("/", 1)[1])
+    assert state == "left out later"
+    assert comment.startswith(f"seeing_arcseconds = {seeing[worst]:.3g} lies outside [roi_cutouts] frames")
+    assert set(states.values()) == {("used", "")}
+    assert comment in campaign.lcf("status", campaign.project).out
+
+
 def test_project_moved_elsewhere_has_nothing_to_do(campaign, tmp_path):
     shutil.move(campaign.folder, tmp_path / "elsewhere")
     moved = type(campaign)(tmp_path / "elsewhere", campaign.lcf)
