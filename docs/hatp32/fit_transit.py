@@ -40,10 +40,11 @@ class Transit(NamedTuple):
 
 def fit_transit(table: Table, source: str = "A") -> Transit:
     """Fit the transit in a light curve with columns ``bjd_tdb``, ``<source>_flux`` and ``<source>_d_flux``."""
-    table = table[np.isfinite(table[f"{source}_flux"])]
-    time = np.asarray(table["bjd_tdb"], float)
-    level = float(np.median(table[f"{source}_flux"]))
-    flux, error = (np.asarray(table[f"{source}{c}"], float) / level for c in ("_flux", "_d_flux"))
+    names = ("bjd_tdb", f"{source}_flux", f"{source}_d_flux")
+    columns = np.array([getattr(table[name], "value", table[name]) for name in names], float)  # with or without units
+    time, flux, error = columns[:, np.isfinite(columns[1])]
+    level = np.median(flux)
+    flux, error = flux / level, error / level
     model = _model(time)
     good = np.ones(len(time), bool)
     for _ in range(6):
