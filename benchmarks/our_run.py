@@ -1,0 +1,81 @@
+"""Run a project in a process of its own, and write down seconds a stage, peak memory and light curves.
+
+Started by versus_lightcurver.py and scaling.py; a second ROI model runs on the products of the first run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import sys
+import time
+from pathlib import Path
+
+
+def set_model(project: Path, model: str) -> None:
+    """Make the project file ask for this ROI model."""
+    text = re.sub(r"\n\[roi_model\]\nplugin = .*\n", "", project.read_text())
+    project.write_text(f'{text}\n[roi_model]\nplugin = "{model}"\n')
+
+
+def run_once(path: Path, model: str, draw: bool) -> dict:
+    """Return what one run of a project did, with the light curve's path."""
+    from lcframework.project import Project
+
+    set_model(path, model)
+    project = Project.open(path)
+    report = project.run()
+    if report.exit_code not in (0, 3):
+        sys.exit(f"{path}: {report.message or report.bugs}")
+    seconds = {stage.name: stage.seconds for stage in report.stages}
+    if draw:
+        from lcframework.report import draw as draw_plots
+
+        started = time.perf_counter()
+        draw_plots(project, workers=project.config.run.workers)
+        seconds["plots"] = time.perf_counter() - started
+    curve = path.with_name(f"light_curve_{model}.ecsv")
+    project.light_curve_table(next(iter(project.config.roi))).write(curve, overwrite=True)
+    return {"seconds": seconds, "light_curve": str(curve), "unusable": [str(u) for u in report.unusable]}
+
+
+def peak_mib() -> tuple[float, float]:
+    """Return the largest memory of this process, and of the largest of its workers, in MiB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    own, workers = (resource.getrusage(w).ru_maxrss / unit for w in who)
+    return own, workers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path)
+    parser.add_argument("outcome", type=Path, help="JSON file to write")
+    parser.add_argument("--models", nargs="+", default=["starred"])
+    parser.add_argument("--plots", action="store_true", help="draw the plots too, after the first model")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    begun = time.perf_counter()
+
+    from lcframework.runner import prepare_device
+
+    prepare_device(options.device)
+    runs = {m: run_once(options.project, m, options.plots and i == 0) for i, m in enumerate(options.models)}
+    own, workers = peak_mib()
+    usage = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    outcome = {
+        "runs": runs,
+        "wall": time.perf_counter() - begun,
+        "cpu": sum(u.ru_utime + u.ru_stime for u in usage),
+        "peak_mib": own,
+        "peak_worker_mib": workers,
+        "cache": os.environ.get("JAX_COMPILATION_CACHE_DIR", ""),
+    }
+    options.outcome.write_text(json.dumps(outcome, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""A simulated campaign through lightcurver and through lcframework, cold and warm: seconds a stage, and accuracy.
+
+    python benchmarks/versus_lightcurver.py --make-peer peer
+    python benchmarks/versus_lightcurver.py --peer-python peer/bin/python
+
+lightcurver gets the same frames, stars, point sources, stamp sizes and subsampling; its query of Gaia is answered from
+the campaign's own table, and the headers' WCS is taken as solved. "Cold" is a first run with nothing compiled; "warm"
+runs in a new folder and a new process, with what the cold run compiled. Plots are drawn in all runs: lightcurver draws
+them within its stages, we after them. Run it on a quiet machine.
+
+How long it takes on two cores: lightcurver needs about 33 s a frame and half a minute to a minute besides, so 7 minutes
+for 12 frames and 4 for 6; simulating 12 frames takes half a minute, and our two runs take a minute or two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+from campaigns import HERE, campaign, run_ours
+
+from lcframework.testing.campaign import CampaignTruth, cramer_rao_scatter, evaluate_light_curves
+
+PEER = ("lightcurver==1.2.4", "pandas<3")
+# Middle of the exposure, as the truth has it.
+HEADER_PARSER = """\
+def parse_header(header):
+    middle = header["MJD-OBS"] + 0.5 * header["EXPTIME"] / 86400.0
+    return {"exptime": header["EXPTIME"], "gain": header["GAIN"], "mjd": middle}
+"""
+STAGES = {  # the table's rows, with the tasks of both in each
+    "import, solving, footprint, stars": (
+        "initialize_database",
+        "read_convert_skysub_character_catalog",
+        "plate_solving",
+        "calculate_common_and_total_footprint",
+        "query_gaia_for_stars",
+    ),
+    "stamps": ("stamp_extraction",),
+    "PSF modelling": ("psf_modeling",),
+    "star photometry": ("star_photometry",),
+    "normalization, zero points, cutouts": (
+        "calculate_normalization_coefficient",
+        "calculate_absolute_zeropoints",
+        "prepare_calibrated_cutouts",
+    ),
+    "ROI, model": ("model_calibrated_cutouts",),
+    "plots (lightcurver's are in its stages)": ("plots",),
+}
+
+
+def make_peer(folder: Path) -> Path:
+    """Build lightcurver's environment and return its interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEER], check=True)
+    return python
+
+
+def peer_settings(truth: CampaignTruth, workdir: Path) -> dict:
+    """Return what peer_driver.py needs, with the options of the campaign's own project file."""
+    project = tomllib.loads(truth.project.read_text())
+    ((name, region),) = project["roi"].items()
+    telescope = project["telescope"]
+    config = {
+        "workdir": str(workdir),
+        "raw_dirs": [str((truth.directory / "raw").resolve())],
+        "ROI": {name: {"coordinates": [region["ra"], region["dec"]]}},
+        "ROI_size": region["exclusion_radius"],
+        "telescope": {
+            "name": telescope["name"],
+            "imager_name": telescope["imager"],
+            **{k: telescope[k] for k in ("latitude", "longitude", "elevation")},
+        },
+        "already_plate_solved": True,
+        "plate_scale_interval": project["plate_solving"]["pixel_scale"],
+        "ROI_disk_radius_arcseconds": project["stars"]["radius"],
+        "star_min_gmag": project["stars"]["magnitude"][0],
+        "star_max_gmag": project["stars"]["magnitude"][1],
+        "stamp_size_stars": 24,
+        "stamp_size_ROI": 32,
+        "subsampling_factor": 2,
+        "photometric_band": project["calibration"]["band"],
+        "point_sources": region["point_sources"],
+        "multiprocessing_cpu_count": 2,
+    }
+    return {
+        "config": config,
+        "catalog": str((truth.directory / "stars.ecsv").resolve()),
+        "header_parser": HEADER_PARSER,
+        "seconds": str(workdir / "seconds.json"),
+    }
+
+
+def run_peer(truth: CampaignTruth, python: Path, name: str) -> dict:
+    """Run lightcurver in a fresh folder: its seconds, and the path of its light curve."""
+    runs = truth.directory.resolve() / "runs"
+    runs.mkdir(exist_ok=True)
+    workdir = Path(tempfile.mkdtemp(prefix=f"{name}_", dir=runs))
+    settings = workdir / "settings.json"
+    settings.write_text(json.dumps(peer_settings(truth, workdir)))
+    # Neither our modules nor our compiled programs; no display.
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "JAX_COMPILATION_CACHE_DIR")}
+    environment |= {"MPLBACKEND": "Agg", "JAX_PLATFORMS": "cpu"}
+    started = time.perf_counter()
+    with (workdir / "output.log").open("w") as log:
+        command = [str(python), str(HERE / "peer_driver.py"), str(settings)]
+        done = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    elapsed = time.perf_counter() - started
+    curves = sorted(workdir.rglob("*_photometry_per_epoch.csv"))
+    if done.returncode or not curves:
+        raise SystemExit(f"lightcurver failed ({done.returncode}); its output is in {workdir / 'output.log'}")
+    seconds = json.loads((workdir / "seconds.json").read_text())
+    return {"seconds": seconds, "process": elapsed, "light_curve": str(curves[0])}
+
+
+def peer_curve(path: str) -> Table:
+    """Return lightcurver's light curve in the columns that the truth is compared with."""
+    table = Table.read(path, format="ascii.csv")
+    sources = [n.removesuffix("_d_flux") for n in table.colnames if n.endswith("_d_flux")]
+    names = ["mjd", "zeropoint", *(f"{s}_{kind}" for s in sources for kind in ("flux", "d_flux"))]
+    converted = Table()
+    for name in names:
+        converted[name] = np.asarray(table[name], float)
+    return converted
+
+
+def fastest(runs: list[dict], tasks: tuple[str, ...]) -> float:
+    return min(sum(r.get(t, 0.0) for t in tasks) for r in runs)
+
+
+def print_times(peer: list[dict], cold: list[dict], warm: list[dict], models: list[str]) -> None:
+    """Print the fastest of each: seconds, and how many times faster we are."""
+    print(f"\n{'stage':42}{'lightcurver':>12}{'cold':>9}{'ratio':>8}{'warm':>9}{'ratio':>8}")
+
+    def line(label: str, theirs: float, colds: float, warms: float) -> None:
+        ratios = [f"{theirs / t:8.1f}" if t > 0 and theirs > 0 else f"{'-':>8}" for t in (colds, warms)]
+        print(f"{label:42}{theirs:10.1f} s{colds:7.2f} s{ratios[0]}{warms:7.2f} s{ratios[1]}")
+
+    theirs = [r["seconds"] for r in peer]
+    for label, tasks in STAGES.items():
+        for model in models if tasks == ("model_calibrated_cutouts",) else models[:1]:
+            mine = [[r["runs"][model]["seconds"] for r in runs] for runs in (cold, warm)]
+            name = label.replace("model", model) if tasks == ("model_calibrated_cutouts",) else label
+            line(name, fastest(theirs, tasks), fastest(mine[0], tasks), fastest(mine[1], tasks))
+
+    def whole(runs: list[dict]) -> float:
+        return min(sum(r["runs"][models[0]]["seconds"].values()) for r in runs)
+
+    stages = tuple(t for tasks in STAGES.values() for t in tasks)
+    line(f"all stages, ROI by {models[0]}", fastest(theirs, stages), whole(cold), whole(warm))
+    processes = [min(r["process"] for r in runs) for runs in (peer, cold, warm)]
+    line(f"the process ({', '.join(models)})", *processes)
+
+
+def print_accuracy(truth: CampaignTruth, curves: dict[str, Table]) -> None:
+    """Print the figures of each source, and their rms over the sources."""
+    columns = ("epochs", "scatter", "bound", "ratio", "offset", "stated", "pull")
+    print(f"\n{'against truth (mmag; offset in mag)':38}" + "".join(f"{c:>9}" for c in columns))
+    for label, curve in curves.items():
+        table = evaluate_light_curves(truth, curve)
+        for row in table:
+            figures = f"{row['epochs']:9d}{row['scatter']:9.1f}{row['bound']:9.1f}{row['ratio']:9.2f}"
+            print(
+                f"{label + ', ' + row['name']:38}{figures}{row['offset']:+9.3f}{row['stated']:9.1f}{row['pull']:9.2f}"
+            )
+        scatter, bound, stated, pull = (
+            float(np.sqrt(np.mean(np.asarray(table[c], float) ** 2))) for c in ("scatter", "bound", "stated", "pull")
+        )
+        offset = float(np.median(np.asarray(table["offset"], float)))
+        figures = f"{'':9}{scatter:9.1f}{bound:9.1f}{scatter / bound:9.2f}{offset:+9.3f}{stated:9.1f}{pull:9.2f}"
+        print(f"{label + ', rms (offset: median)':38}{figures}")
+    least = cramer_rao_scatter(truth)
+    targets = [r for r in least if r["name"] in truth.targets]
+    print("Cramer-Rao bound, all epochs: " + ", ".join(f"{r['name']} {r['bound']:.1f} mmag" for r in targets))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-python", type=Path, help="interpreter of an environment with lightcurver 1.2.4")
+    parser.add_argument("--make-peer", type=Path, metavar="FOLDER", help="build that environment here (2 GB; network)")
+    parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size", type=int, default=1200, help="pixels a side of a frame")
+    parser.add_argument("--models", nargs="+", default=["starred", "joint"], help="our ROI models")
+    parser.add_argument("--repeats", type=int, default=1, help="how often all run, in turns; the fastest counts")
+    parser.add_argument("--folder", type=Path, help="where the campaign is or goes; default: a temporary folder")
+    options = parser.parse_args()
+    python = make_peer(options.make_peer) if options.make_peer else options.peer_python
+    if python is None:
+        parser.error("name lightcurver's interpreter with --peer-python, or have it built with --make-peer FOLDER")
+    python = python.absolute()  # not resolved: the link tells Python its environment
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="versus_"))
+    truth = campaign(folder, options.frames, options.seed, options.size)
+    peer, cold, warm = [], [], []
+    for turn in range(options.repeats):
+        cache = Path(tempfile.mkdtemp(prefix="jax_"))
+        cold.append(run_ours(truth, f"cold{turn}", cache, options.models))
+        print(f"ours, cold: {cold[-1]['process']:.1f} s", flush=True)
+        peer.append(run_peer(truth, python, f"lightcurver{turn}"))
+        print(f"lightcurver: {peer[-1]['process']:.1f} s", flush=True)
+        warm.append(run_ours(truth, f"warm{turn}", cache, options.models))
+        print(f"ours, warm: {warm[-1]['process']:.1f} s", flush=True)
+    print_times(peer, cold, warm, options.models)
+    curves = {"lightcurver": peer_curve(peer[-1]["light_curve"])}
+    for model in options.models:
+        curves[model] = Table.read(warm[-1]["runs"][model]["light_curve"])
+    print_accuracy(truth, curves)
+    print(f"\nEverything is in {folder}")
+
+
+if __name__ == "__main__":
+    main()
