@@ -22,7 +22,7 @@ from sqlmodel import Session, col, select
 from lcframework.chain import between, position, resolve, stage_names
 from lcframework.config import Config, load
 from lcframework.cutout_files import FOLDER
-from lcframework.database import FILE_NAME, Frame, Star, open_engine
+from lcframework.database import FILE_NAME, Frame, Product, Star, open_engine
 from lcframework.frame_list import EXCLUDED_BY_COMMAND, take_back
 from lcframework.left_out import reasons
 from lcframework.plugins import Plugins
@@ -265,7 +265,8 @@ class Project:
             elif product.fingerprint == unit.fingerprint:
                 why = (f"to be tried again: {product.reason}",)
             else:
-                why = tuple(changes(product.components, unit.components))
+                before = session.get(Product, (stage.name, unit.key))
+                why = tuple(changes(before.components if before else {}, unit.components))
             pending.append(PendingUnit(unit.key, unit.label, why))
         states = [p.state for p in products.values()]
         made, unusable = states.count("made"), states.count("unusable")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
-from sqlmodel import Session, select
+import sqlalchemy as sa
+from sqlmodel import Session
 
 from lcframework.database import Product, Record, Update
 from lcframework.provenance import Components, digest
@@ -61,13 +62,31 @@ class UnitResult:
     seconds: float = 0.0
 
 
+@attrs.frozen
+class Entry:
+    """A row of ``products`` without its components, which are many and seldom asked for."""
+
+    stage: str
+    unit: str
+    fingerprint: str
+    token: str
+    state: str
+    reason: str
+    path: str
+    seconds: float
+
+
+_COLUMNS = [getattr(Product, field.name) for field in attrs.fields(Entry)]
+
+
 class Ledger:
     """The products that are there, by stage and unit."""
 
     def __init__(self, session: Session) -> None:
-        self._products: dict[str, dict[str, Product]] = {}
-        for product in session.exec(select(Product)):
-            self._products.setdefault(product.stage, {})[product.unit] = product
+        self._products: dict[str, dict[str, Entry]] = {}
+        for row in session.execute(sa.select(*_COLUMNS)):
+            entry = Entry(*row)
+            self._products.setdefault(entry.stage, {})[entry.unit] = entry
 
     def without(self, stage: str) -> Ledger:
         """Return the ledger as it would be without a stage's products."""
@@ -75,7 +94,7 @@ class Ledger:
         other._products = {k: v for k, v in self._products.items() if k != stage}
         return other
 
-    def product(self, stage: str, unit: str) -> Product | None:
+    def product(self, stage: str, unit: str) -> Entry | None:
         """Return the product of a unit, or None."""
         return self._products.get(stage, {}).get(unit)
 
@@ -83,7 +102,7 @@ class Ledger:
         """Return the tokens of a stage's usable products by unit."""
         return {u: p.token for u, p in self._products.get(stage, {}).items() if p.state == "made"}
 
-    def of_stage(self, stage: str) -> Mapping[str, Product]:
+    def of_stage(self, stage: str) -> Mapping[str, Entry]:
         """Return a stage's products by unit."""
         return self._products.get(stage, {})
 
@@ -141,7 +160,7 @@ class Stage:
     def forget(self, session: Session) -> None:
         """Drop what is frozen once made, because the user forces the stage."""
 
-    def retry(self, product: Product) -> bool:
+    def retry(self, product: Entry) -> bool:
         """Whether a unit that was unusable is tried again though nothing changed."""
         return False
 

@@ -12,9 +12,9 @@ from astropy.table import Table
 from sqlmodel import Session, col, select
 
 from lcframework import geometry
-from lcframework.database import Frame, Product, Record, Update
+from lcframework.database import Frame, Record, Update
 from lcframework.sections import PlateSolving as Settings
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.base import Entry, Ledger, Outcome, Stage, Unit
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.store import make_wcs, read_frame, read_table, read_wcs_header, write_frame, write_table, write_wcs
 from lcframework.types import (
@@ -151,7 +151,7 @@ class PlateSolving(Stage):
         }
         return Unit(FIELD, "catalogue stars of the field", self.components(**parts), Region(roi.ra, roi.dec, radius))
 
-    def retry(self, product: Product) -> bool:
+    def retry(self, product: Entry) -> bool:
         """Try failed frames again where the user asks for it."""
         return self.setup.config.plate_solving.retry_failed
 
