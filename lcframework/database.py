@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import Field, Session, SQLModel, create_engine
+from sqlmodel import Field, Session, SQLModel, col, create_engine, select
 
 from lcframework.types import NeedMissing
 
@@ -329,6 +329,13 @@ def apply(session: Session, records: Sequence[Record]) -> None:
                 session.execute(sa.insert(table), record.rows)
 
 
+def active_stars(session: Session) -> dict[tuple[str, str], Star]:
+    """Return the stars in play by field and identifier: those of fields and selections that are no more are not."""
+    fields = select(CombinedFootprint.hash).where(CombinedFootprint.active)
+    stars = select(Star).where(Star.active, col(Star.combined_footprint_hash).in_(fields))
+    return {(s.combined_footprint_hash, s.gaia_id): s for s in session.exec(stars)}
+
+
 def columns(table: str) -> list[str]:
     """Return a table's columns."""
     return [c.name for c in SQLModel.metadata.tables[table].columns]
@@ -352,7 +359,8 @@ def open_engine(url: str, workdir: Path) -> Engine:
     if url:
         engine = _open_server(url)
     else:
-        engine = create_engine(f"sqlite:///{workdir / FILE_NAME}", connect_args={"timeout": 30})
+        place = sa.URL.create("sqlite", database=str(workdir / FILE_NAME))
+        engine = create_engine(place, connect_args={"timeout": 30})
         sa.event.listen(engine, "connect", _sqlite_pragmas)
     try:
         SQLModel.metadata.create_all(engine)

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 from sqlmodel import Session, select
 
-from lcframework.database import Record, Replace, Star, StarLevel
+from lcframework.database import Record, Replace, StarLevel, active_stars
 from lcframework.provenance import digest
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
@@ -59,21 +59,23 @@ class CalculateAbsoluteZeropoints(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that are normalised."""
         tokens = ledger.tokens(Normalization.name)
-        stars = {(s.combined_footprint_hash, s.gaia_id): s.model_dump() for s in session.exec(select(Star))}
+        stars = {key: star.model_dump() for key, star in active_stars(session).items()}
         found: dict[tuple[str, str, str], list[StarLevel]] = {}
         for row in session.exec(select(StarLevel).where(StarLevel.comment == "")):
+            if (row.combined_footprint_hash, row.gaia_id) not in stars:
+                continue
             found.setdefault((row.combined_footprint_hash, row.instrument, row.band), []).append(row)
         units = []
         for (field, instrument, band), rows in sorted(found.items()):
             token = tokens.get(f"{field}:{instrument}:{band}")
             if token is None or self.setup.tool("calibration", instrument) is None:
                 continue
-            mine = [stars[field, r.gaia_id] for r in rows if (field, r.gaia_id) in stars]
+            mine = [stars[field, r.gaia_id] for r in rows]
             survey_band = self.setup.config_for(instrument).calibration.band_of(band)
             what = [[s[c] for c in ("gaia_id", "ra", "dec", "magnitude", "bp", "rp")] for s in mine]
             parts = {"normalization": token, "stars": digest(what), "band": survey_band,
                      "calibration": self.setup.identity("calibration", instrument)}  # fmt: skip
-            chosen = [s for (hash_, _), s in sorted(stars.items()) if hash_ == field and (s["active"] or s in mine)]
+            chosen = [s for (hash_, _), s in sorted(stars.items()) if hash_ == field]
             levels = Levels(
                 field, instrument, band, survey_band, mine,
                 [r.level for r in rows], [r.level_error for r in rows], chosen,

@@ -19,9 +19,9 @@ from lcframework.database import (
     PsfRow,
     Replace,
     RoiInFrame,
-    Star,
     StarFlux,
     StarLevel,
+    active_stars,
 )
 from lcframework.provenance import digest
 from lcframework.selection import keep
@@ -153,7 +153,7 @@ def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSol
 def groups(session: Session) -> list[Group]:
     """Return every (field, instrument, band) that has star fluxes."""
     frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
-    active = {(s.combined_footprint_hash, s.gaia_id) for s in session.exec(select(Star).where(Star.active))}
+    active = active_stars(session)
     chi2 = {(p.frame_id, p.combined_footprint_hash): p.chi2 for p in session.exec(select(PsfRow))}
     levels = {
         (r.combined_footprint_hash, r.instrument, r.band, r.gaia_id): r.gauge_level

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, Replace, Star, StarInFrame
+from lcframework.database import Frame, Replace, Star, StarInFrame, active_stars
 from lcframework.provenance import digest
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.stamp_extraction import StampExtraction, join_regions
@@ -48,7 +48,7 @@ class PsfValues:
 
 def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, StarInFrame]]]:
     """Return each frame's and field's stars with a usable stamp, nearest the region first; maybe none."""
-    stars = {(s.combined_footprint_hash, s.gaia_id): s for s in session.exec(select(Star).where(Star.active))}
+    stars = active_stars(session)
     out: dict[tuple[int, str], list[tuple[Star, StarInFrame]]] = {}
     for row in session.exec(select(StarInFrame)):
         star = stars.get((row.combined_footprint_hash, row.gaia_id))
@@ -69,7 +69,7 @@ def check_names(session: Session, where: str, wanted: int | list[str], exclude: 
     LcfError
         Naming them, and the letters there are.
     """
-    known = {s.name for s in session.exec(select(Star))}
+    known = {s.name for s in active_stars(session).values()}
     asked = [*exclude, *(wanted if isinstance(wanted, list) else [])]
     unknown = [n for n in asked if n not in known]
     if unknown and known:

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, PsfRow, Record, RoiInFrame, Star, StarInFrame, Update
+from lcframework.database import Frame, PsfRow, Record, RoiInFrame, StarInFrame, Update, active_stars
 from lcframework.geometry import separation
 from lcframework.provenance import describe, digest, file_digest
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
@@ -130,9 +130,9 @@ class StampExtraction(Stage):
             stamps = {**describe(config.stamps), "saturation": None, "hot_pixels": self._hot_identity(hot, f, tokens)}
             hot_path = self._hot_path(f.instrument) if hot == "auto" else hot
             parts = {
-                "frame": imported.get(f"frame:{f.id}"), "wcs": solved[f"frame:{f.id}"], "stars": inputs,
-                "rois": {n: [r.ra, r.dec, self.reach(n)]
-                         for n, r in config.roi.items()},
+                "frame": imported.get(f"frame:{f.id}"), "wcs": solved[f"frame:{f.id}"],
+                "stars": dict(zip(fields, inputs, strict=True)),  # one field's stars may be another's: rows are not
+                "rois": {n: [r.ra, r.dec, self.reach(n)] for n, r in config.roi.items()},
                 "stamps": stamps,
                 "cosmics": self.setup.identity("cosmics", f.instrument),
             }  # fmt: skip
@@ -172,7 +172,7 @@ class StampExtraction(Stage):
 
     @staticmethod
     def _stars(session: Session) -> dict[int, list[Target]]:
-        active = {(s.combined_footprint_hash, s.gaia_id) for s in session.exec(select(Star).where(Star.active))}
+        active = active_stars(session)
         out: dict[int, list[Target]] = {}
         for s in session.exec(select(StarInFrame).order_by(col(StarInFrame.gaia_id))):
             if (s.combined_footprint_hash, s.gaia_id) in active:

@@ -125,6 +125,19 @@ def test_why_names_the_changed_option(campaign):
     assert "4 units" in ended.out
 
 
+def test_other_radius_leaves_the_old_field_alone(campaign):
+    """Stars of a field that is no more cost nothing; going back finds its products again."""
+    radius = next(row for row in campaign.project.read_text().splitlines() if row.startswith("radius"))
+    campaign.edit(radius, "radius = 100.0")
+    assert campaign.done("--stop", "psf_modeling")["psf_modeling"] == 4
+    assert campaign.run("--dry-run", "--force", "psf_modeling").out.count("psf_modeling: 4 to do") == 1
+    assert campaign.done("--stop", "star_photometry")["star_photometry"] == 4
+    campaign.edit("radius = 100.0", radius)
+    done = campaign.done("--stop", "psf_modeling")
+    assert "psf_modeling" not in done
+    assert campaign.query("select count(*) from combined_footprint where active") == [(1,)]
+
+
 def test_workers_and_names_change_nothing(campaign):
     campaign.edit("workers = 1", "workers = 2")
     campaign.edit('name = "QUAD"', 'name = "renamed"')

@@ -44,6 +44,14 @@ def test_promised_tables_and_columns(engine):
     assert {"coefficient", "coefficient_uncertainty", "scatter"} <= set(columns("normalization_coefficients"))
 
 
+def test_folder_whose_name_means_something_in_a_url(tmp_path):
+    folder = tmp_path / "odd? 100% #1 é"
+    folder.mkdir()
+    open_engine("", folder).dispose()
+    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
+    assert (folder / FILE_NAME).exists()
+
+
 def test_write_ahead_log(engine, tmp_path):
     with sqlite3.connect(tmp_path / FILE_NAME) as connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
