@@ -127,6 +127,10 @@ class Runner:
             self._close(kill=True)
         except LcfError as error:
             report.message = str(error)
+        except sa.exc.OperationalError as error:
+            self._close(kill=True)
+            report.message = f"the database {self.engine.url!r} failed: {error.orig}. What was recorded is kept."
+            return report
         except BaseException:
             self._close(kill=True)
             self._end(run_id, report, "failed")

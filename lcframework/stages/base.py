@@ -6,6 +6,7 @@ and never see the database.
 
 from __future__ import annotations
 
+import errno
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ from lcframework.database import Product, Record, Update
 from lcframework.provenance import Components, digest
 from lcframework.tools import Setup
 from lcframework.types import NeedMissing, UnusableInput
+
+#: No other unit would fare better: the run stops.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 @attrs.frozen
@@ -223,5 +227,8 @@ def _failed(unit: Unit, error: Exception) -> UnitResult:
         return UnitResult(unit, "unusable", str(error))
     if isinstance(error, NeedMissing):
         return UnitResult(unit, "missing", str(error))
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        where = f" ({error.filename})" if error.filename else ""
+        return UnitResult(unit, "missing", f"{error.strerror}{where}: give the workdir room, or leave to write in it")
     text = "".join(traceback.format_exception(error))
     return UnitResult(unit, "bug", f"{type(error).__name__}: {error}\n{text}")

@@ -187,7 +187,9 @@ def parse_header(parsers: tuple[Tool, ...], header: fits.Header, path: Path) -> 
     if not claims:
         names = ", ".join(p.name for p in parsers)
         raise UnusableInput(f"no header parser knows {path.name} (asked: {names}); `lcf plugins` lists those installed")
-    return header_info(claims[0][1], claims[0][0])
+    info = header_info(claims[0][1], claims[0][0])
+    # Keys of products join instrument and band by colons.
+    return attrs.evolve(info, instrument=info.instrument.replace(":", "-"), band=info.band.replace(":", "-"))
 
 
 def header_info(answer: Any, parser: str) -> HeaderInfo:
