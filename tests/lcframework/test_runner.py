@@ -6,6 +6,7 @@ import json
 import os
 
 import pytest
+import sqlalchemy as sa
 
 from lcframework.chain import between
 from lcframework.config import ConfigError
@@ -57,6 +58,8 @@ class Toy(Stage):
             raise UnusableInput(f"{unit.label} is broken")
         if action == "missing":
             raise NeedMissing("a tool is missing: apt install tool")
+        if action == "full":
+            raise OSError(28, "No space left on device", "/work/frames/a.fits")
         if action == "bug":
             raise ZeroDivisionError("two lines\\nof text")
         return unit.payload
@@ -229,6 +232,27 @@ def test_missing_need_stops_the_run_with_its_advice(toys):
     assert toys.made() == {"u1": 1}
     toys.plan()
     assert toys.done() == {"toy": 2, "toy_sum": 1}
+
+
+def test_full_disk_stops_the_run_with_a_message(toys):
+    toys.plan(u1="full")
+    report = toys.run()
+    assert report.exit_code == 1
+    assert report.message.startswith("No space left on device (/work/frames/a.fits): give the workdir room")
+    assert report.bugs == []
+    toys.plan()
+    assert toys.done() == {"toy": 1, "toy_sum": 1}
+
+
+def test_database_that_fails_stops_the_run_with_a_message(toys):
+    def fail(event):
+        if event.kind == "unit_done" and event.unit == "unit 1":
+            raise sa.exc.OperationalError("insert", {}, Exception("database or disk is full"))
+
+    report = toys.run(listeners=[fail])
+    assert report.exit_code == 1
+    assert "database or disk is full" in report.message
+    assert toys.done() == {"toy": 1, "toy_sum": 1}
 
 
 def test_rows_that_the_database_refuses_are_a_bug_of_that_unit(toys):
