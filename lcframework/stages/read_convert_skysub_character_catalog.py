@@ -189,7 +189,8 @@ def parse_header(parsers: tuple[Tool, ...], header: fits.Header, path: Path) -> 
         raise UnusableInput(f"no header parser knows {path.name} (asked: {names}); `lcf plugins` lists those installed")
     info = header_info(claims[0][1], claims[0][0])
     # Keys of products join instrument and band by colons.
-    return attrs.evolve(info, instrument=info.instrument.replace(":", "-"), band=info.band.replace(":", "-"))
+    instrument, band = (str(text or "").replace(":", "-") for text in (info.instrument, info.band))
+    return attrs.evolve(info, instrument=instrument, band=band)
 
 
 def header_info(answer: Any, parser: str) -> HeaderInfo:
