@@ -88,8 +88,21 @@ def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
 def _merged_header(hdus: fits.HDUList, number: int, settings: Frames) -> fits.Header:
     header = fits.Header()
     for index in dict.fromkeys([*settings.hdu_headers, number]):
-        header.update(hdus[index].header.copy(strip=True))
+        header.update(_readable(hdus[index].header))
     return header
+
+
+def _readable(header: fits.Header) -> fits.Header:
+    """Return a header without the cards that can't be read: only who needs one of them shall miss it."""
+    out = header.copy(strip=True)
+    for i in reversed(range(len(out))):
+        card = out.cards[i]
+        try:
+            card.verify("silentfix")
+            str(card.value)
+        except (fits.VerifyError, ValueError, UnicodeError):
+            del out[i]
+    return out
 
 
 def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[int, int]]:
