@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 import numpy as np
+import scipy  # its subpackages load when they are first used
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from scipy.ndimage import median_filter
 
 from lcframework.sections import Frames
 from lcframework.types import Bools, DataUnit, Floats, HeaderInfo, PixelFlag, UnusableInput
@@ -184,7 +184,7 @@ def bad_lines(image: Floats, axis: int) -> Bools:
     n = sample.shape[axis]
     ranks = [n // 10, n // 2, 9 * n // 10]
     low, level, high = np.moveaxis(np.take(np.partition(sample, ranks, axis), ranks, axis), axis, 0)
-    deviation = level - median_filter(level, _NEIGHBOURS, mode="nearest")
+    deviation = level - scipy.ndimage.median_filter(level, _NEIGHBOURS, mode="nearest")
     spread = 1.4826 * np.median(np.abs(deviation))
     pixel_noise = np.median(high - low) / 2.563
     return np.asarray((np.abs(deviation) > max(BAD_LINE_SIGMA * spread, pixel_noise)) | (high == low))

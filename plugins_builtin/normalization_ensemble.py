@@ -6,8 +6,6 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, Ints, NormalizationSolution, UnusableInput
@@ -220,6 +218,9 @@ def _frame_scatter(fit: EnsembleFit) -> Floats:
 
 def _components(links: Bools) -> tuple[Ints, Ints]:
     """Return labels of frames and stars: equal where a chain of links joins them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n_frames, n_stars = links.shape
     row, column = np.nonzero(links)
     size = n_frames + n_stars

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
@@ -11,8 +11,10 @@ from lcframework.hookspecs import hookimpl
 from lcframework.types import Bools, FitState, FitStatus, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
 from plugins_builtin.engine.faint_source import average_over_positions
 from plugins_builtin.engine.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
-from plugins_builtin.engine.shared_background import SharedBackground, fit_background
 from plugins_builtin.engine.stamp_outliers import first_outliers, remaining_outliers
+
+if TYPE_CHECKING:
+    from plugins_builtin.engine.shared_background import SharedBackground
 
 # Stamps at a time: bounds the memory, and keeps the work in the processor's cache.
 _CHUNK = 64
@@ -85,6 +87,8 @@ class StarredPhotometry:
 
     def _measure_jointly(self, stamps: PointSourceStamps) -> PhotometryResult:
         """Alternate between the shared background at given positions and the star on what it leaves."""
+        from plugins_builtin.engine.shared_background import fit_background
+
         outliers = _transient(first_outliers(stamps, self.sigma_clip))
         fit = fit_point_sources(_masked(stamps, outliers))
         background = None

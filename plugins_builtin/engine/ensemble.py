@@ -17,8 +17,8 @@ from typing import Any
 
 import attrs
 import numpy as np
+import scipy  # its subpackages load when they are first used
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
 from plugins_builtin.engine.robust import clipped_variance, masked_median, masked_scale
 
@@ -310,7 +310,7 @@ def _scatters(
     frame = state.frame_variance
     if with_frames:
         freedom = free.sum(axis=1)
-        significant = deviation.sum(axis=1) > chdtri(np.maximum(freedom, 1e-3), _FRAME_SIGNIFICANCE)
+        significant = deviation.sum(axis=1) > scipy.special.chdtri(np.maximum(freedom, 1e-3), _FRAME_SIGNIFICANCE)
         active = (significant | (frame > 0)) & (freedom > 0.5)
         frame = np.where(active, _scoring_step(frame, excess, curvature, 1, damping)[0], 0.0)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy  # its subpackages load when they are first used
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from plugins_builtin.engine.point_source_fit import PointSourceFit, PointSourceStamps, solve_linear
 
@@ -39,13 +39,13 @@ def find_outliers(residual: Floats, weight: Floats, tolerance: Floats, limit: fl
     for sign in (1.0, -1.0):
         core = sign * deviation > limit
         if core.any():
-            found |= core | (maximum_filter(core, _AROUND) & (sign * deviation > NEIGHBOUR))
+            found |= core | (scipy.ndimage.maximum_filter(core, _AROUND) & (sign * deviation > NEIGHBOUR))
     return found
 
 
 def psf_tolerance(model: Floats) -> Floats:
     """Return what point sources (n, ny, nx) may be wrong by because their PSF is."""
-    return PSF_TOLERANCE * maximum_filter(np.abs(model), _AROUND)
+    return PSF_TOLERANCE * scipy.ndimage.maximum_filter(np.abs(model), _AROUND)
 
 
 def first_outliers(stamps: PointSourceStamps, limit: float) -> Bools:
