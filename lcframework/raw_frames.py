@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from lcframework.types import Bools, DataUnit, Floats, HeaderInfo, PixelFlag, Un
 #: and by more than a single pixel's noise: less does no harm that masking it would not exceed.
 BAD_LINE_SIGMA = 8.0
 _NEIGHBOURS = 15
+#: Keywords as the standard has them, the HIERARCH convention's and record-valued ones included.
+_KEYWORD = re.compile(r"[A-Z0-9_ .-]*")
 #: As many pixels of a line tell its median well enough.
 _SAMPLES = 400
 
@@ -100,7 +103,10 @@ def _readable(header: fits.Header) -> fits.Header:
         try:
             card.verify("silentfix")
             str(card.value)
+            readable = _KEYWORD.fullmatch(card.keyword) is not None
         except (fits.VerifyError, ValueError, UnicodeError):
+            readable = False
+        if not readable:
             del out[i]
     return out
 
