@@ -11,7 +11,7 @@ version = release = lcframework.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "tutorial.ipynb"]  # offered for download
 nitpicky = False
 
 myst_heading_anchors = 3
