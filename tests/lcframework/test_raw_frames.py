@@ -11,6 +11,7 @@ from astropy.wcs import WCS
 
 from lcframework.raw_frames import bad_lines, pixel_flags, read_raw, to_rate
 from lcframework.sections import Frames
+from lcframework.store import read_frame, write_frame
 from lcframework.types import DataUnit, HeaderInfo, PixelFlag, UnusableInput
 
 SHAPE = (40, 60)
@@ -192,3 +193,29 @@ def test_blank_borders_are_bad_lines_alone():
     rows = bad_lines(image, 1)
     assert not rows[5:].any()
     assert not bad_lines(image, 0).any()
+
+
+def test_cards_that_cannot_be_read_are_left_out(tmp_path):
+    """A frame is not lost for a card that nobody needs."""
+    header = wcs_cards()
+    for name in ("OBJECT", "OBSERVER", "COOLER", "COMMENT1", "GAIN"):
+        header[name] = "x" if name != "GAIN" else 2.5
+    header["HIERARCH ESO DET OUT1 CONAD"] = 1.5
+    header["HISTORY"] = "flat-fielded"
+    fits.PrimaryHDU(counts().astype(np.int16), header).writeto(tmp_path / "a.fits")
+    content = (tmp_path / "a.fits").read_bytes()
+    odd = {
+        b"OBJECT  =": b"OBJECT  = 'never closed", b"OBSERVER=": b"OBSERVER= 'Andr\xe9 '",
+        b"COOLER  =": b"COOLER  = NaN", b"COMMENT1=": b"bad key! = 12",
+    }  # fmt: skip
+    for old, new in odd.items():
+        start = content.index(old)
+        content = content[:start] + new.ljust(80) + content[start + 80 :]
+    (tmp_path / "a.fits").write_bytes(content)
+    read = read_raw(tmp_path / "a.fits", Frames()).header
+    assert read["GAIN"] == 2.5
+    assert read["ESO DET OUT1 CONAD"] == 1.5
+    assert read["HISTORY"][0] == "flat-fielded"
+    assert not any("bad key" in str(c).lower() for c in read.cards)
+    write_frame(tmp_path / "b.fits", np.zeros((4, 4), np.float32), np.zeros((4, 4), np.uint8), read)
+    assert read_frame(tmp_path / "b.fits")[2]["GAIN"] == 2.5

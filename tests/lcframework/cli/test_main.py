@@ -87,12 +87,13 @@ def test_failures_end_with_1_and_without_a_traceback(lcf, tmp_path):
         assert "lcf init" in ended.err
 
 
-def test_exit_codes_of_the_program_itself(project):
-    """As the shell sees them; 3 and the rest are told by the campaign's tests."""
-    assert shell("status", project).returncode == 0
-    ended = shell("run", project)
-    assert ended.returncode == 1
-    assert "no file matches [frames] pattern" in ended.stderr
+def test_exit_codes_as_the_shell_sees_them(project, lcf):
+    assert lcf("status", project).code == 0
+    assert shell("--version").returncode == 0
+    ended = lcf("run", project)
+    assert ended.code == 1
+    assert "no file matches [frames] pattern" in ended.err
+    assert shell("run", project.parent / "nothing.toml").returncode == 1
     assert shell("run").returncode == 2
     (project.parent / "raw" / "a.fits").write_text("text")
     ended = shell("run", project, "--json")

@@ -48,7 +48,8 @@ def test_nobody_knows_the_frame():
 
 
 def test_documented_dictionary():
-    assert parse_header(tools(mine={"exptime": 10, "gain": 2.0, "mjd": 60000, "read_noise": 5}), fits.Header(), PATH) == GOOD
+    answer = {"exptime": 10, "gain": 2.0, "mjd": 60000, "read_noise": 5}
+    assert parse_header(tools(mine=answer), fits.Header(), PATH) == GOOD
 
 
 @pytest.mark.parametrize(
