@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -111,16 +112,21 @@ def run_peer(truth: CampaignTruth, python: Path, name: str) -> dict:
     # Neither our modules nor our compiled programs; no display.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "JAX_COMPILATION_CACHE_DIR")}
     environment |= {"MPLBACKEND": "Agg", "JAX_PLATFORMS": "cpu"}
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), cpu_of_children()
     with (workdir / "output.log").open("w") as log:
         command = [str(python), str(HERE / "peer_driver.py"), str(settings)]
         done = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    elapsed = time.perf_counter() - started
+    elapsed, cpu = time.perf_counter() - started, cpu_of_children() - spent
     curves = sorted(workdir.rglob("*_photometry_per_epoch.csv"))
     if done.returncode or not curves:
         raise SystemExit(f"lightcurver failed ({done.returncode}); its output is in {workdir / 'output.log'}")
     seconds = json.loads((workdir / "seconds.json").read_text())
-    return {"seconds": seconds, "process": elapsed, "light_curve": str(curves[0])}
+    return {"seconds": seconds, "process": elapsed, "cpu": cpu, "light_curve": str(curves[0])}
+
+
+def cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def peer_curve(path: str) -> Table:
@@ -132,6 +138,12 @@ def peer_curve(path: str) -> Table:
     for name in names:
         converted[name] = np.asarray(table[name], float)
     return converted
+
+
+def tell(name: str, run: dict) -> None:
+    """Print what a run took, and how busy the machine was: about 2 is this run's own."""
+    busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    print(f"{name}: {run['process']:.1f} s, {run['cpu']:.1f} s of CPU{busy}", flush=True)
 
 
 def fastest(runs: list[dict], tasks: tuple[str, ...]) -> float:
@@ -158,8 +170,8 @@ def print_times(peer: list[dict], cold: list[dict], warm: list[dict], models: li
 
     stages = tuple(t for tasks in STAGES.values() for t in tasks)
     line(f"all stages, ROI by {models[0]}", fastest(theirs, stages), whole(cold), whole(warm))
-    processes = [min(r["process"] for r in runs) for runs in (peer, cold, warm)]
-    line(f"the process ({', '.join(models)})", *processes)
+    for label, key in (("the process", "process"), ("CPU of the process", "cpu")):
+        line(f"{label} ({', '.join(models)})", *(min(r[key] for r in runs) for runs in (peer, cold, warm)))
 
 
 def print_accuracy(truth: CampaignTruth, curves: dict[str, Table]) -> None:
@@ -205,11 +217,11 @@ def main() -> None:
     for turn in range(options.repeats):
         cache = Path(tempfile.mkdtemp(prefix="jax_"))
         cold.append(run_ours(truth, f"cold{turn}", cache, options.models))
-        print(f"ours, cold: {cold[-1]['process']:.1f} s", flush=True)
+        tell("ours, cold", cold[-1])
         peer.append(run_peer(truth, python, f"lightcurver{turn}"))
-        print(f"lightcurver: {peer[-1]['process']:.1f} s", flush=True)
+        tell("lightcurver", peer[-1])
         warm.append(run_ours(truth, f"warm{turn}", cache, options.models))
-        print(f"ours, warm: {warm[-1]['process']:.1f} s", flush=True)
+        tell("ours, warm", warm[-1])
     print_times(peer, cold, warm, options.models)
     curves = {"lightcurver": peer_curve(peer[-1]["light_curve"])}
     for model in options.models:
