@@ -11,6 +11,7 @@ import click
 from lcframework.cli.progress import progress
 from lcframework.project import Project
 from lcframework.runner import RunReport
+from lcframework.structuring import nearest_key
 
 #: So many unusable inputs are listed; `lcf status` has them all.
 _LISTED = 20
@@ -30,9 +31,12 @@ def command(
 ) -> None:
     """Run PROJECT's chain; what is up to date is left alone.
 
-    Exit codes: 0 success; 1 failure; 3 finished, but some inputs were unusable.
+    Exit codes: 0 success; 1 failure; 2 usage; 3 finished, but some inputs were unusable.
     """
     opened = Project.open(project)
+    for name in (start, stop, *force):
+        if name and name not in opened.stage_names:
+            raise click.UsageError(f'"{name}" is not a stage{nearest_key(name, opened.stage_names)}')
     if dry_run:
         _plan(opened, start, stop, force, as_json)
         return
