@@ -86,7 +86,9 @@ class LocalExecutor:
         if self._pool is None:
             return
         if kill:
-            for process in self._workers_started:
+            # The pool starts workers when work is handed in, also after those that the start saw.
+            later = (getattr(self._pool, "_processes", None) or {}).values()
+            for process in {*self._workers_started, *later}:
                 process.kill()
         with contextlib.suppress(BrokenProcessPool):
             self._pool.shutdown(wait=not kill, cancel_futures=True)
