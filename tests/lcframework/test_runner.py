@@ -401,6 +401,7 @@ def test_interruption_among_workers(toys):
 
     assert toys.run(listeners=[interrupt]).interrupted
     import multiprocessing
+    import time
 
     # The pool's own thread reaps its workers too: while it does, a dead one counts as active for a moment.
     deadline = time.monotonic() + 10
