@@ -22,9 +22,9 @@ from sqlmodel import Session, col, select
 from lcframework.chain import between, position, resolve, stage_names
 from lcframework.config import Config, load
 from lcframework.cutout_files import FOLDER
-from lcframework.database import FILE_NAME, Frame, Product, Star, open_engine
+from lcframework.database import FILE_NAME, Frame, NormalizationCoefficient, Product, PsfRow, Star, open_engine
 from lcframework.frame_list import EXCLUDED_BY_COMMAND, take_back
-from lcframework.left_out import reasons
+from lcframework.frame_status import FrameStatus, frame_status, left_out
 from lcframework.plugins import Plugins
 from lcframework.provenance import changes
 from lcframework.runner import Listener, Runner, RunReport
@@ -58,15 +58,6 @@ class StageStatus:
     unusable: int
     pending: tuple[PendingUnit, ...]
     waiting: bool
-
-
-@attrs.frozen
-class FrameStatus:
-    """What became of a raw file."""
-
-    file: str
-    state: str
-    comment: str
 
 
 @attrs.frozen
@@ -223,9 +214,10 @@ class Project:
                 status = self._stage_status(stage, session, ledger, open_before)
                 open_before = open_before or bool(status.pending)
                 stages.append(status)
-            left_out = self._left_out(session, ledger, stages)
+            reasons = self._left_out(session, ledger, stages)
             frames = tuple(
-                self._frame_status(f, ledger, left_out) for f in session.exec(select(Frame).order_by(col(Frame.id)))
+                frame_status(f, ledger, reasons.get(f.id or 0, ""))
+                for f in session.exec(select(Frame).order_by(col(Frame.id)))
             )
             unusable = tuple(
                 (s.name, p.unit, p.reason)
@@ -278,22 +270,10 @@ class Project:
         at = names.index(PrepareCalibratedCutouts.name)
         if any(s.pending for s in stages[: at + 1]):
             return {}
-        return reasons(session, self.setup, self.stages[at].units(session, ledger))
-
-    @staticmethod
-    def _frame_status(frame: Frame, ledger: Ledger, left_out: dict[int, str] | None = None) -> FrameStatus:
-        name = Path(frame.original_image_path).name
-        if frame.eliminated:
-            return FrameStatus(name, "eliminated", frame.comment)
-        if ledger.product("read_convert_skysub_character_catalog", f"frame:{frame.id}") is None:
-            return FrameStatus(name, "found", "not imported yet")
-        if not frame.plate_solved:
-            state = "not solved" if frame.attempted_plate_solve else "imported"
-            return FrameStatus(name, state, frame.comment.removeprefix(f"{state}: "))
-        if not frame.roi_in_footprint:
-            return FrameStatus(name, "set aside", frame.comment or "contains no region of interest")
-        comment = frame.comment or (left_out or {}).get(frame.id or 0, "")
-        return FrameStatus(name, "left out later" if comment else "used", comment)
+        measured = {epoch.frame["id"] for u in self.stages[at].units(session, ledger) for epoch in u.payload.epochs}
+        frames, psfs = session.exec(select(Frame)), session.exec(select(PsfRow))
+        coefficients = session.exec(select(NormalizationCoefficient))
+        return left_out(frames, coefficients, psfs, measured, self.setup.config_for)
 
     def exclude(self, names: Sequence[str], why: str, undo: bool = False) -> int:
         """Take frames out of all stages, or back in.

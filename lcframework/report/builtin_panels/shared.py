@@ -6,17 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
-import numpy as np
 from astropy.time import Time
 
 from lcframework.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
 from lcframework.database import Frame
+from lcframework.frame_status import frame_status, left_out
 from lcframework.project import Project
 from lcframework.report.html import number
 from lcframework.report.plots.jobs import fits
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
-from lcframework.selection import keep
 from lcframework.types import EpochFlag, FrameFlag
 
 __all__ = ["group_name", "number"]
@@ -74,47 +73,14 @@ class Fate:
 def fates(project: Project, results: Results) -> list[Fate]:
     """Return what became of every file that was found, in the order of time; those without a time last."""
     in_curve = {int(i) for curve in results.light_curves.values() for i in curve["frame_id"]}
-    left_out = _left_out(project, results)
+    reasons = left_out(results.frames.values(), results.coefficients, results.psfs, in_curve, project.setup.config_for)
     out = []
     for frame in results.frames.values():
-        status = Project._frame_status(frame, results.ledger)
+        status = frame_status(frame, results.ledger)
         if frame.id in in_curve and status.state in ("used", "left out later"):
             out.append(Fate(frame, "measured", status.comment))
         elif status.state == "used":
-            out.append(Fate(frame, "not in the light curve", left_out.get(frame.id or 0, "")))
+            out.append(Fate(frame, "not in the light curve", reasons.get(frame.id or 0, "")))
         else:
             out.append(Fate(frame, status.state, status.comment))
     return sorted(out, key=lambda f: (f.frame.mjd is None, f.frame.mjd or 0.0, f.frame.id or 0))
-
-
-def _left_out(project: Project, results: Results) -> dict[int, str]:
-    """Return why frames that are used have no epoch, where a selection says so."""
-    coefficients = {c.frame_id: c for c in results.coefficients}
-    psfs = {p.frame_id: p for p in results.psfs}
-    reasons: dict[int, str] = {}
-    groups: dict[tuple[str, str], list[int]] = {}
-    for frame in results.used():
-        groups.setdefault((frame.instrument, frame.band), []).append(frame.id or 0)
-    for (instrument, _), ids in groups.items():
-        config = project.setup.config_for(instrument)
-        chi2 = np.array([psfs[i].chi2 if i in psfs else np.nan for i in ids])
-        good = keep(chi2, config.photometry.psf_chi2)
-        for i, passes in zip(ids, good, strict=True):
-            if i not in psfs:
-                reasons[i] = "it has no PSF"
-            elif not passes:
-                reasons[i] = f"its PSF's χ² of {psfs[i].chi2:.2f} is outside [photometry] psf_chi2"
-            elif i not in coefficients:
-                reasons[i] = "it has no normalization coefficient"
-            else:
-                cuts = (
-                    (results.frames[i], config.roi_cutouts.frames),
-                    (coefficients[i], config.roi_cutouts.normalization),
-                )
-                for row, limits in cuts:
-                    for column, (low, high) in limits.items():
-                        value = getattr(row, column)
-                        if value is None or not low <= value <= high:
-                            shown = "unknown" if value is None else f"{value:.4g}"
-                            reasons[i] = f"its {column}, {shown}, is outside [roi_cutouts] {low:g} to {high:g}"
-    return reasons

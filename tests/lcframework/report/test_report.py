@@ -121,7 +121,7 @@ def test_every_file_is_accounted_for(page):
     assert len(rows) == 12
     assert rows["frame_01.fits"][1] == "measured"
     assert rows["frame_06.fits"][1] == "not in the light curve"
-    assert rows["frame_06.fits"][-1] == "its seeing_arcseconds, 3.4, is outside [roi_cutouts] 0 to 3"
+    assert rows["frame_06.fits"][-1] == "seeing_arcseconds = 3.4 lies outside [roi_cutouts] frames: [0, 3]"
     assert rows["broken.fits"][1:] == ["eliminated", *["–"] * 7, "the FITS file ends early <here>"]
     assert rows["away.fits"][1] == "set aside"
     assert rows["new.fits"][1] == "found"
