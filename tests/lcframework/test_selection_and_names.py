@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import islice
 
 import numpy as np
+import pytest
 
 from lcframework.sections import Selection
-from lcframework.selection import keep
+from lcframework.selection import clipping_limit, keep
 from lcframework.star_names import choose, give_names, letters
 
 
@@ -34,6 +35,29 @@ def test_clipping_of_equal_few_and_no_values():
     assert keep(np.array([7.0]), Selection(sigma_clip=3.0)).all()
     assert keep(np.zeros(0), Selection(sigma_clip=3.0)).shape == (0,)
     assert not keep(np.array([np.nan, np.nan]), Selection(sigma_clip=3.0)).any()
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 7, 9, 12, 20, 60])
+def test_few_values_of_pure_noise_are_not_clipped_more_often_than_many(count):
+    rng = np.random.default_rng(count)
+    trials = 60_000 // count
+    rejected = sum(int((~keep(v, Selection(sigma_clip=3.0))).sum()) for v in rng.normal(1.0, 0.1, (trials, count)))
+    expected = 0.00135 * trials * count  # 81: the tail of the normal law beyond 3 sigma
+    # 1.6 is the calibration's accuracy, and three times the counting error comes on top
+    assert rejected < 1.6 * expected + 3.0 * np.sqrt(expected)
+    # five and more values also lose no fewer than they should; four are spared, as their scale is the least certain
+    assert count < 5 or rejected > 0.6 * expected - 3.0 * np.sqrt(expected)
+
+
+def test_gross_outliers_among_few_values_are_clipped_all_the_same():
+    assert keep(np.array([1.0, 1.1, 0.95, 50.0]), Selection(sigma_clip=4.0)).tolist() == [True, True, True, False]
+    values = np.array([0.98, 1.02, 1.0, 1.05, 0.96, 1.01, 0.99, 1.03, 2.0])
+    assert keep(values, Selection(sigma_clip=4.0)).tolist() == [True] * 8 + [False]
+
+
+def test_the_limit_of_many_values_is_that_of_the_normal_law():
+    assert clipping_limit(3.0, 100_000) == pytest.approx(3.0, abs=1e-3)
+    assert clipping_limit(3.0, 1) == np.inf
 
 
 def test_letters():
