@@ -336,9 +336,10 @@ def active_stars(session: Session) -> dict[tuple[str, str], Star]:
     return {(s.combined_footprint_hash, s.gaia_id): s for s in session.exec(stars)}
 
 
-def columns(table: str) -> list[str]:
-    """Return a table's columns."""
-    return [c.name for c in SQLModel.metadata.tables[table].columns]
+def numeric_columns(table: str) -> list[str]:
+    """Return a table's columns that hold numbers."""
+    found = SQLModel.metadata.tables[table].columns
+    return [c.name for c in found if isinstance(c.type, sa.Integer | sa.Float)]
 
 
 def open_engine(url: str, workdir: Path) -> Engine:

@@ -66,7 +66,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
             out.append(f"{name} is new")
         elif key not in new:
             out.append(f"{name} is gone")
-        elif old[key] != new[key]:
+        elif canonical(old[key]) != canonical(new[key]):  # stored components have lists for tuples
             if isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
                 out += changes(old[key], new[key], f"{name}.")
             else:

@@ -231,7 +231,7 @@ def _constraints(target: str, columns_of: str) -> Key:
     table, _, name = target.rpartition(".")
 
     def write(draft: Draft, value: Any) -> None:
-        known = database.columns(columns_of)
+        known = database.numeric_columns(columns_of)
         limits = {}
         for column, given in (value or {}).items():
             if column in known:

@@ -118,6 +118,11 @@ class PrepareCalibratedCutouts(Stage):
         cuts = describe(self.setup.config_for(instrument).roi_cutouts)
         return {**cuts, "psf_chi2": self.setup.identity("photometry", instrument)["psf_chi2"]}
 
+    def _limits(self, instrument: str) -> str:
+        cuts = self.selection(instrument)
+        found = [f"[roi_cutouts] {k} = {v}" for k, v in cuts.items() if k != "psf_chi2"]
+        return "; ".join([*found, f"[photometry] psf_chi2 = {cuts['psf_chi2']}"])
+
     @staticmethod
     def _zeropoint(session: Session, field: str, instrument: str, band: str, token: str) -> tuple[float, float, str]:
         row = session.get(AbsoluteZeropoint, (field, instrument, band)) if token else None
@@ -158,7 +163,7 @@ class PrepareCalibratedCutouts(Stage):
         workdir = self.setup.workdir
         if not group.epochs:
             raise UnusableInput(
-                f"no frame of {group.instrument} {group.band} passes [roi_cutouts] {self.selection(group.instrument)}"
+                f"no frame of {group.instrument} {group.band} passes the selection: " + self._limits(group.instrument)
             )
         region = self.setup.config.roi[group.roi]
         stamps = [read_stamps(workdir / e.stamps, [group.roi])[group.roi] for e in group.epochs]
@@ -257,7 +262,7 @@ def selected(
 
 
 def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -> None:
-    """Refuse limits on columns that do not exist.
+    """Refuse limits on columns that do not exist, or hold no numbers.
 
     Raises
     ------
@@ -265,11 +270,12 @@ def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -
         Naming the column and those there are.
     """
     for table, limits in (("frames", frames), ("normalization_coefficients", normalization)):
-        unknown = [name for name in limits if name not in database.columns(table)]
+        known = database.numeric_columns(table)
+        unknown = [name for name in limits if name not in known]
         if unknown:
             raise LcfError(
-                f"[roi_cutouts] {'frames' if table == 'frames' else 'normalization'}: the table {table} has no column "
-                f"{', '.join(unknown)}; it has {', '.join(database.columns(table))}"
+                f"[roi_cutouts] {'frames' if table == 'frames' else 'normalization'}: table {table} has no column of "
+                f"numbers called {', '.join(unknown)}; it has {', '.join(known)}"
             )
 
 

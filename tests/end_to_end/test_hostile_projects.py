@@ -208,7 +208,7 @@ def test_limits_that_no_frame_fulfils(campaign):
     campaign.edit("seeing_arcseconds", "seeing_arcsecond")
     ended = campaign.run()
     assert ended.code == 1
-    assert "no column seeing_arcsecond" in ended.err
+    assert "called seeing_arcsecond;" in ended.err
 
 
 def test_star_letter_that_no_star_has(campaign):

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
-from lcframework.database import FILE_NAME, Frame, Replace, Update, apply, columns, open_engine
+from lcframework.database import FILE_NAME, Frame, Replace, Update, apply, numeric_columns, open_engine
 from lcframework.types import NeedMissing
 
 TABLES = {
@@ -25,6 +25,10 @@ def engine(tmp_path):
     made = open_engine("", tmp_path)
     yield made
     made.dispose()
+
+
+def columns(table):
+    return [c.name for c in SQLModel.metadata.tables[table].columns]
 
 
 def test_promised_tables_and_columns(engine):
@@ -42,6 +46,12 @@ def test_promised_tables_and_columns(engine):
         columns("rois_in_frames")
     )
     assert {"coefficient", "coefficient_uncertainty", "scatter"} <= set(columns("normalization_coefficients"))
+
+
+def test_columns_of_numbers():
+    numbers = numeric_columns("frames")
+    assert {"mjd", "seeing_arcseconds", "flags", "exptime"} <= set(numbers)
+    assert not {"band", "comment", "eliminated", "original_image_path"} & set(numbers)
 
 
 def test_folder_whose_name_means_something_in_a_url(tmp_path):

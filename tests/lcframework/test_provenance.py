@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +94,8 @@ def test_changes():
     long = changes({"a": "x" * 100}, {"a": "y"})[0]
     assert len(long) < 80
     assert long.endswith('... -> "y"')
+
+
+def test_stored_components_are_compared_as_they_are_stored():
+    before = json.loads(canonical({"places": [("A", [1.0, 2.0])], "size": 24}))
+    assert changes(before, {"places": [("A", [1.0, 2.0])], "size": 32}) == ["size: 24 -> 32"]
