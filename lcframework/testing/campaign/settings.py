@@ -77,7 +77,11 @@ class CampaignSettings:
     saturated_stars: int = _count(3)
     faint_stars: int = _count(60)
     field_galaxies: int = _count(12)
-    variable_stars: int = _count(0)  # how many of `stars` vary by 0.1 mag
+    variable_stars: int = _count(0)  # how many of `stars` vary
+    variable_amplitude: float = _amount(0.1)  # mag, of their sine
+    double_stars: int = _count(0)  # with a companion 0.9 arcsec off, a third as bright, that no catalogue knows
+    mimic_galaxies: int = _count(0)  # compact galaxies that the catalogue takes for stars
+    edge_stars: int = _count(0)  # 1.5 arcsec from the frame's edge, as far as it is not dithered or rotated
     proper_motions: bool = True
 
     cadence: float = _positive(4.0)  # days from one pair of frames to the next

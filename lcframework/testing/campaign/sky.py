@@ -43,8 +43,9 @@ class TrueSky:
     """What there is to see.
 
     `objects` has one row an object: ``name, kind`` (target, galaxy or star), ``role`` (target, lens, reference,
-    saturated, faint or field), ``ra, dec`` (degrees at J2016.0), ``pmra, pmdec`` (mas / yr), ``mag`` (AB, mean),
-    ``colour`` (BP - RP), and for galaxies ``sersic_n, radius`` (arcsec), ``axis_ratio, angle`` (degrees from x).
+    saturated, faint or field; of those that mean trouble: double, companion, mimic and edge), ``ra, dec`` (degrees at
+    J2016.0), ``pmra, pmdec`` (mas / yr), ``mag`` (AB, mean), ``colour`` (BP - RP), ``variable``, and for galaxies
+    ``sersic_n, radius`` (arcsec), ``axis_ratio, angle`` (degrees from x).
     """
 
     settings: CampaignSettings
@@ -71,7 +72,7 @@ class TrueSky:
             magnitude[i] += self.settings.variation * self._quasar(mjd - delay) + self._microlensing(i, mjd)
         for star in np.flatnonzero(self.objects["variable"]).tolist():
             phase = self.settings.random("variable star", star).uniform(0, 2 * np.pi)
-            magnitude[star] += 0.1 * np.sin(2 * np.pi * mjd / 3.7 + phase)
+            magnitude[star] += self.settings.variable_amplitude * np.sin(2 * np.pi * mjd / 3.7 + phase)
         return magnitude
 
     def _quasar(self, mjd: float) -> float:
@@ -86,7 +87,7 @@ class TrueSky:
 
 def make_sky(settings: CampaignSettings) -> TrueSky:
     """Return the sky of these settings."""
-    rows = [*_target_rows(settings), *_star_rows(settings), *_field_galaxy_rows(settings)]
+    rows = [*_target_rows(settings), *_star_rows(settings), *_field_galaxy_rows(settings), *_trouble_rows(settings)]
     table = Table(rows=rows)
     ra, dec = offset_to_sky(settings.ra, settings.dec, table["xi"], table["eta"])
     table["ra"], table["dec"] = ra, dec
@@ -173,6 +174,34 @@ def _field_galaxy_rows(settings: CampaignSettings) -> list[Any]:
     return rows
 
 
+def _trouble_rows(settings: CampaignSettings) -> list[Any]:
+    """Return what a catalogue offers as reference stars and is none: doubles, galaxies, stars at the edge."""
+    half = 0.5 * settings.size * settings.pixel_scale
+    rng = settings.random("trouble")
+    others = [(r["xi"], r["eta"]) for r in (*_star_rows(settings), *_field_galaxy_rows(settings)) if r["mag"] < 20.5]
+    taken = [(0.0, 0.0), *others]
+    rows = []
+    for role, number in (("double", settings.double_stars), ("mimic", settings.mimic_galaxies),
+                         ("edge", settings.edge_stars)):  # fmt: skip
+        for i in range(number):
+            xi, eta = _free_place(rng, 0.7 * half, taken, 7.0)
+            if role == "edge":
+                xi = (half - 1.5) * (-1) ** i
+            taken.append((xi, eta))
+            mag, colour = rng.uniform(17.2, 18.2), float(rng.uniform(0.8, 1.8))
+            name = str(5_462_000_000_000_000_000 + int(rng.integers(10**15)))
+            if role == "mimic":
+                shape = dict(sersic_n=1.5, radius=0.5, axis_ratio=0.8, angle=float(rng.uniform(0.0, 180.0)))
+                rows.append(_row(name, "galaxy", role, xi, eta, mag, colour, **shape))
+            else:
+                rows.append(_row(name, "star", role, xi, eta, mag, colour))
+            if role == "double":
+                angle = rng.uniform(0.0, 2.0 * np.pi)
+                place = xi + 0.9 * np.cos(angle), eta + 0.9 * np.sin(angle)
+                rows.append(_row(f"companion{i + 1}", "star", "companion", *place, mag + 1.2, colour))
+    return rows
+
+
 def make_catalog(sky: TrueSky) -> Table:
     """Return a Gaia-like table of the sky, with measured (noisy) magnitudes, positions and proper motions.
 
@@ -191,7 +220,8 @@ def make_catalog(sky: TrueSky) -> Table:
     colour_error = 0.01 * faintness
     bp = g + 0.62 * objects["colour"] - 0.15 + colour_error * noise[1]
     rp = bp - objects["colour"] + colour_error * noise[2]
-    excess = np.where(extended, 9.0 + 6.0 * np.abs(noise[3]), 0.25 * np.abs(noise[3]))
+    mimic = objects["role"] == "mimic"
+    excess = np.where(extended & ~mimic, 9.0 + 6.0 * np.abs(noise[3]), 0.25 * np.abs(noise[3]))
     excess[objects["kind"] == "target"] = 2.0 + np.abs(noise[3][objects["kind"] == "target"])
     table = Table()
     table["source_id"] = [_identity(str(n), i) for i, n in enumerate(objects["name"])]
@@ -211,8 +241,8 @@ def make_catalog(sky: TrueSky) -> Table:
         table[name].unit = unit
     for name in ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "r_mag", "r_mag_err"):
         table[name].unit = "mag"
-    compact = ~extended | ((objects["role"] == "field") & (objects["radius"] < 0.7))
-    return table[compact & (g < 20.7)]
+    compact = ~extended | ((objects["role"] == "field") & (objects["radius"] < 0.7)) | mimic
+    return table[compact & (objects["role"] != "companion") & (g < 20.7)]
 
 
 def _identity(name: str, index: int) -> str:
