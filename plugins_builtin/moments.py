@@ -102,7 +102,8 @@ def width_factor(image: Floats, noise: Floats, bad: Bools, moments: Moments, num
 def _binned(radius: Floats, value: Floats, sigma: Floats) -> tuple[Floats, Floats, Floats]:
     """Return medians in bins of radius, which neighbours and cosmic rays do not move."""
     bins = np.floor(radius * 10.0).astype(int)
-    rows = [np.flatnonzero(bins == k) for k in range(40)]
+    order = np.argsort(bins, kind="stable")
+    rows = np.split(order, np.searchsorted(bins[order], np.arange(41)))[1:-1]  # those of bins 0 to 39
     rows = [r for r in rows if len(r) >= 5]
     columns = (
         [np.median(radius[r]) for r in rows],
@@ -170,16 +171,21 @@ def _measure(padded: Floats, x: Floats, y: Floats, sigma: Floats, half: int) -> 
 def _step(stamps: Floats, grid_x: Floats, grid_y: Floats, centre: Floats, shape: Floats) -> tuple[Floats, Floats]:
     """Return the centres and covariances that the weights of the present ones lead to."""
     weight, floored = _weight(shape)
-    xx, yy, xy = (weight[:, i, j][:, None, None] for i, j in ((0, 0), (1, 1), (0, 1)))
-    dx, dy = grid_x - centre[:, 0, None, None], grid_y - centre[:, 1, None, None]
-    weighted = stamps * np.exp(-0.5 * (yy * dx**2 + xx * dy**2 - 2.0 * xy * dx * dy) / (xx * yy - xy**2))
-    total = weighted.sum(axis=(1, 2))
+    dx, dy = grid_x[:, 0] - centre[:, :1], grid_y[:, :, 0] - centre[:, 1:]
+    # The exponent is a sum of terms of x, of y and of x y: only the last is needed for every pixel.
+    scale = (-0.5 / (weight[:, 0, 0] * weight[:, 1, 1] - weight[:, 0, 1] ** 2))[:, None]
+    exponent = np.einsum("ny,nx->nyx", (-2.0 * weight[:, 0, 1, None] * scale) * dy, dx)
+    exponent += (weight[:, 1, 1, None] * scale * dx**2)[:, None, :]
+    exponent += (weight[:, 0, 0, None] * scale * dy**2)[:, :, None]
+    weighted = np.exp(exponent, out=exponent)
+    weighted *= stamps
+    columns, rows = weighted.sum(axis=1), weighted.sum(axis=2)
+    total = columns.sum(axis=1)
     total = np.where(total > 0, total, np.nan)
-    sum_of = lambda term: (weighted * term).sum(axis=(1, 2)) / total  # noqa: E731
-    mx, my = sum_of(dx), sum_of(dy)
-    second = [
-        sum_of(t) - m for t, m in ((dx * dx, mx * mx), (dx * dy, mx * my), (dx * dy, mx * my), (dy * dy, my * my))
-    ]
+    mx, my = (columns * dx).sum(axis=1) / total, (rows * dy).sum(axis=1) / total
+    xx, yy = (columns * dx**2).sum(axis=1) / total, (rows * dy**2).sum(axis=1) / total
+    xy = (np.matmul(weighted, dx[:, :, None])[:, :, 0] * dy).sum(axis=1) / total - mx * my
+    second = [xx - mx**2, xy, xy, yy - my**2]
     measured = np.stack(second, axis=1).reshape(-1, 2, 2)
     new = 2.0 * measured
     if floored.any():

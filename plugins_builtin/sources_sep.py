@@ -9,7 +9,8 @@ import numpy as np
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import SOURCES, Bools, Floats, SourceTable, UnusableInput
+from lcframework.types import SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
+from plugins_builtin.background_sep import filled
 from plugins_builtin.moments import FWHM_PER_SIGMA, Moments, adaptive_moments, width_factor
 
 #: Bits of ``flags`` beyond sep's own (1 merged, 2 truncated by the edge, 4 deblending overflow, 8 singular).
@@ -17,6 +18,11 @@ MASKED_CORE = 32  # a masked pixel within the core
 UNMEASURED = 64  # the moments did not converge: position and shape are those of the detection isophote
 TOO_SHARP = 128  # narrower than any star of the frame: a hot pixel or a cosmic ray
 EMPTY_APERTURE = 256  # flux not positive
+
+#: Bridging masked pixels: the Gaussian's sigma and where it ends, pixels.
+_WIDTH, _REACH = 1.5, 5
+_FEW = 0.02  # of a frame's pixels; up to that many are bridged one by one
+_CHUNK = 4096  # pixels a pass, which bounds the memory
 
 
 def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -74,7 +80,7 @@ class SepSources:
                 "no pixel of the frame can be searched for sources: every one is masked or not a number"
             )
         pixels, unreachable = _bridge(image, bad)
-        noise = np.ascontiguousarray(np.sqrt(np.where(bad, np.median(variance[~bad]), variance)))
+        noise = np.ascontiguousarray(np.sqrt(filled(variance, bad)))
         found = self._detect(pixels, noise, unreachable)
         if len(found) == 0:
             return _table({c.name: np.zeros(0) for c in SOURCES.columns})
@@ -117,16 +123,41 @@ class SepSources:
 
 
 def _bridge(image: Floats, bad: Bools) -> tuple[Floats, Bools]:
-    """Fill small masked areas from their surroundings; say which pixels stay unknown."""
+    """Fill small masked areas from their surroundings by a Gaussian mean; say which pixels stay unknown."""
+    pixels = np.ascontiguousarray(np.where(bad, 0.0, image), dtype=np.float64)
+    y, x = np.nonzero(bad)
+    if len(y) == 0:
+        return pixels, bad
+    total, weight = (_means if len(y) < _FEW * bad.size else _smoothed)(pixels, bad, y, x)
+    near = weight > 0.05
+    pixels[y[near], x[near]] = total[near] / weight[near]
+    left = np.zeros(bad.shape, bool)
+    left[y[~near], x[~near]] = True
+    return pixels, left
+
+
+def _means(pixels: Floats, bad: Bools, y: Ints, x: Ints) -> tuple[Floats, Floats]:
+    """Return the Gaussian-weighted sums of the good pixels around each position, and of their weights."""
+    steps = np.arange(-_REACH, _REACH + 1)
+    profile = np.exp(-0.5 * (steps / _WIDTH) ** 2)
+    profile /= profile.sum()
+    kernel = np.outer(profile, profile)
+    values, good = np.pad(pixels, _REACH), np.pad(~bad, _REACH)
+    total, weight = np.empty(len(y)), np.empty(len(y))
+    for i in range(0, len(y), _CHUNK):
+        rows = (y[i : i + _CHUNK, None] + steps + _REACH)[:, :, None]
+        columns = (x[i : i + _CHUNK, None] + steps + _REACH)[:, None, :]
+        total[i : i + _CHUNK] = np.tensordot(values[rows, columns], kernel)  # bad pixels are 0
+        weight[i : i + _CHUNK] = np.tensordot(good[rows, columns], kernel)
+    return total, weight
+
+
+def _smoothed(pixels: Floats, bad: Bools, y: Ints, x: Ints) -> tuple[Floats, Floats]:
+    """Return what :func:`_means` does; quicker where many pixels are bad."""
     from scipy.ndimage import gaussian_filter
 
-    pixels = np.ascontiguousarray(np.where(bad, 0.0, image), dtype=np.float64)
-    if not bad.any():
-        return pixels, bad
-    weight = gaussian_filter((~bad).astype(np.float64), 1.5, mode="constant", truncate=3.0)
-    near = bad & (weight > 0.05)
-    pixels[near] = (gaussian_filter(pixels, 1.5, mode="constant", truncate=3.0)[near]) / weight[near]
-    return pixels, np.ascontiguousarray(bad & ~near)
+    options: dict[str, Any] = {"sigma": _WIDTH, "mode": "constant", "radius": _REACH}
+    return gaussian_filter(pixels, **options)[y, x], gaussian_filter((~bad).astype(np.float64), **options)[y, x]
 
 
 def _measure(pixels: Floats, found: Any) -> Moments:
@@ -140,15 +171,15 @@ def _measure(pixels: Floats, found: Any) -> Moments:
 
 
 def _touches(bad: Bools, x: Floats, y: Floats, radius: float) -> Bools:
-    """Whether a masked pixel lies within `radius` of each position."""
-    from scipy.ndimage import distance_transform_edt
-
-    if not bad.any():
-        return np.zeros(len(x), bool)
-    distance = distance_transform_edt(~bad)
+    """Whether a masked pixel lies within `radius` of each position, rounded to a pixel."""
+    reach = int(radius)
+    steps = np.arange(-reach, reach + 1)
+    disk = np.hypot(steps[:, None], steps) <= radius
+    padded = np.pad(bad, reach)
     ix = np.clip(np.rint(x).astype(int), 0, bad.shape[1] - 1)
     iy = np.clip(np.rint(y).astype(int), 0, bad.shape[0] - 1)
-    return distance[iy, ix] <= radius
+    around = padded[(iy[:, None] + reach + steps)[:, :, None], (ix[:, None] + reach + steps)[:, None, :]]
+    return np.asarray((around & disk).any(axis=(1, 2)))
 
 
 def _sharpest_star(fwhm: Floats, flux: Floats) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_body
 from astropy.time import Time
 from astropy.utils import iers
 
@@ -82,6 +82,22 @@ def test_sun():
     noon, midnight = Time("2024-03-20T16:48").mjd, Time("2024-03-21T04:48").mjd
     assert sky_state(noon, PARANAL).sun_altitude == pytest.approx(90 - 24.63, abs=0.5)  # an equinox
     assert sky_state(midnight, PARANAL).sun_altitude < -60
+
+
+@pytest.mark.parametrize("site", [PARANAL, Site(28.76, -17.88, 2396.0), None])
+def test_sun_and_moon_as_astropy_places_them(site):
+    where = site.location if site else None
+    for mjd in np.linspace(56000.3, 61200.8, 40):
+        time = Time(mjd, format="mjd", scale="utc")
+        sun, moon = get_body("sun", time, where), get_body("moon", time, where)
+        state = sky_state(float(mjd), site)
+        if site is not None:
+            expected = sun.transform_to(AltAz(obstime=time, location=where)).alt.deg
+            assert state.sun_altitude == pytest.approx(expected, abs=0.012)
+        elongation = sun.separation(moon, origin_mismatch="ignore")
+        sine, cosine = np.sin(elongation), np.cos(elongation)
+        angle = np.arctan2(sun.distance * sine, moon.distance - sun.distance * cosine)
+        assert state.moon_phase == pytest.approx(float((1 + np.cos(angle)) / 2), abs=2e-4)
 
 
 def test_far_dates_do_not_fail():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lcframework.types import SOURCES
+from plugins_builtin import sources_sep
 from plugins_builtin.moments import FWHM_PER_SIGMA, adaptive_moments
 from plugins_builtin.sources_sep import MASKED_CORE, TOO_SHARP, SepSources
 
@@ -166,3 +167,30 @@ def test_moments_of_noiseless_gaussians_are_exact(sigma):
     assert np.median(a) == pytest.approx(np.hypot(sigma, PIXEL), rel=0.04)
     distance = np.hypot([r.x[0] for r in results] - x, [r.y[0] for r in results] - y)
     assert distance.max() < (0.006 if sigma >= 1 else 0.08)
+
+
+def test_few_masked_pixels_are_bridged_as_many_are():
+    rng = np.random.default_rng(8)
+    image = rng.normal(5.0, 1.0, (90, 80))
+    bad = rng.random(image.shape) < 0.01
+    bad[40:60, 30:50] = True  # its middle is out of reach
+    pixels = np.where(bad, 0.0, image)
+    y, x = np.nonzero(bad)
+    for few, many in zip(sources_sep._means(pixels, bad, y, x), sources_sep._smoothed(pixels, bad, y, x), strict=True):
+        np.testing.assert_allclose(few, many, rtol=1e-10, atol=1e-12)
+    bridged, unknown = sources_sep._bridge(image, bad)
+    assert unknown[50, 40]
+    assert not unknown[~bad].any()
+    np.testing.assert_array_equal(bridged[~bad], image[~bad])
+    assert np.abs(bridged[bad & ~unknown] - 5.0).max() < 3.0
+
+
+def test_masked_pixels_near_a_source():
+    from scipy.ndimage import distance_transform_edt
+
+    rng = np.random.default_rng(9)
+    bad = rng.random((60, 70)) < 0.02
+    x, y = rng.uniform(-0.4, 69.4, 300), rng.uniform(-0.4, 59.4, 300)
+    distance = distance_transform_edt(~bad)[np.rint(y).astype(int), np.rint(x).astype(int)]
+    for radius in (1.0, 2.4, 3.7):
+        np.testing.assert_array_equal(sources_sep._touches(bad, x, y, radius), distance <= radius)
