@@ -143,6 +143,7 @@ class PlateSolving:
     max_anisotropy: float = attrs.field(default=0.02, validator=above(0))
     min_success_fraction: float = attrs.field(default=0.85, validator=within(0, 1))
     search_radius: float = attrs.field(default=1.0, validator=above(0))  # degrees
+    verify: bool = True  # compare every solution with the catalogue
 
     @property
     def solvers(self) -> list[str]:

@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.table import Table
 from sqlmodel import Session, col, select
 
-from lcframework import geometry
+from lcframework import geometry, wcs_check
 from lcframework.database import Frame, Record, Update
 from lcframework.sections import PlateSolving as Settings
 from lcframework.stages.base import Entry, Ledger, Outcome, Stage, Unit
@@ -30,7 +30,7 @@ from lcframework.types import (
     UnusableInput,
 )
 
-FIELD = "field"
+FIELD = "catalogue stars of the field"
 FIELD_STARS = "frames/field_stars.fits"
 
 
@@ -67,6 +67,7 @@ class Solved:
     solution: PlateSolution
     solver: str
     scale: geometry.Scale
+    check: wcs_check.Check | None = None  # None where there was no catalogue to compare with
 
 
 @attrs.define
@@ -78,9 +79,10 @@ class PlateSolving(Stage):
     needs: ClassVar[tuple[str, ...]] = (Import.name,)
     makes: ClassVar[tuple[str, ...]] = ("frames", "frames/<name>.wcs")
     unit: ClassVar[str] = "frame"
+    results_version: ClassVar[int] = 2
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return the catalogue query that some solvers need first; then one unit an imported frame."""
+        """Return the query for the stars that solvers and the verification need; then one unit an imported frame."""
         imported = ledger.tokens(Import.name)
         frames = [
             f
@@ -88,7 +90,7 @@ class PlateSolving(Stage):
             if f"frame:{f.id}" in imported and not f.eliminated
         ]
         stars = ""
-        if frames and self._wants_stars():
+        if frames and self._asks_catalogue():
             query = self._query_unit()
             product = ledger.product(self.name, query.key)
             if product is None or product.fingerprint != query.fingerprint:
@@ -131,25 +133,31 @@ class PlateSolving(Stage):
         best = max(named if name else solved, key=lambda o: (o.wcs_matched or 0, -(o.id or 0)), default=None)
         return (best.sources_relpath or "", best.wcs_relpath or "") if best is not None else None
 
-    def _wants_stars(self) -> bool:
+    def _solvers_need_stars(self) -> bool:
         names = ("", *self.setup.configs)
         solvers = [t for name in names for t in self.setup.all("plate_solving", name)]
         return any(getattr(t.instance, "needs_stars", False) for t in solvers)
 
+    def _asks_catalogue(self) -> bool:
+        verifies = self.setup.config.plate_solving.verify and self.setup.tool("stars") is not None
+        return verifies or self._solvers_need_stars()
+
     def field_region(self) -> Region | None:
-        """Return the region whose catalogue stars solvers match with; None where no selected solver does."""
-        region: Region | None = self._query_unit().payload if self._wants_stars() else None
+        """Return the region whose stars solvers and the verification match with; None where neither does."""
+        region: Region | None = self._query_unit().payload if self._asks_catalogue() else None
         return region
 
     def _query_unit(self) -> Unit:
         roi = next(iter(self.setup.config.roi.values()))
         radius = self.setup.config.plate_solving.search_radius
+        if not self._solvers_need_stars():  # frames that hold the region show what is near it
+            radius = min(radius, self.setup.config.stars.radius / 3600.0)
         parts = {
             "region": [roi.ra, roi.dec, radius],
             "faintest": self.setup.config.stars.magnitude[1],
             "catalogue": {t.name: t.identity() for t in self.setup.all("stars")},
         }
-        return Unit(FIELD, "catalogue stars of the field", self.components(**parts), Region(roi.ra, roi.dec, radius))
+        return Unit(FIELD, FIELD, self.components(**parts), Region(roi.ra, roi.dec, radius))
 
     def retry(self, product: Entry) -> bool:
         """Try failed frames again where the user asks for it."""
@@ -183,7 +191,15 @@ class PlateSolving(Stage):
                 raise NeedMissing('a plate solver needs catalogue stars, but [stars] plugin = "none"')
             # Brighter stars than those for the PSF serve here; fainter ones would only be many.
             limits = CatalogLimits(magnitude=(-np.inf, self.setup.config.stars.magnitude[1]))
-            return STARS.check(catalogue.instance.query(values, limits), f"[stars] {catalogue.name}")
+            try:
+                return STARS.check(catalogue.instance.query(values, limits), f"[stars] {catalogue.name}")
+            except NeedMissing as error:
+                if self._solvers_need_stars():
+                    raise
+                raise NeedMissing(
+                    f"{error} (solutions are to be compared with the catalogue; [plate_solving] verify = false "
+                    "believes them without)"
+                ) from error
         hint = values.hint
         if hint.stars is not None:
             stars = hint.stars.copy()
@@ -199,8 +215,12 @@ class PlateSolving(Stage):
                 reasons.append(f"{tool.name}: {answer.reason}")
                 continue
             scale, wrong = judge(answer, values.shape, settings)
+            check = None
+            if not wrong and settings.verify and hint.stars is not None:
+                check = wcs_check.check(make_wcs(answer.header), values.shape, values.sources, hint.stars)
+                wrong = check.wrong
             if not wrong:
-                return Solved(answer, tool.name, scale)
+                return Solved(answer, tool.name, scale, check)
             reasons.append(f"{tool.name}: {wrong}")
         raise UnusableInput("not solved: " + ("; ".join(reasons) or "no solver is selected"))
 
@@ -217,13 +237,18 @@ class PlateSolving(Stage):
             pixels, mask, header = read_frame(workdir / p.image)
             write_frame(workdir / p.image, pixels, mask, with_wcs(header, result.solution.header))
         flags = p.flags & ~FrameFlag.WCS_REFINED | (FrameFlag.WCS_REFINED if result.solution.refined else 0)
+        matched, rms, doubt = result.solution.matched, result.solution.rms, ""
+        if result.check is not None:
+            doubt = f"; not verified: {result.check.unsure}" if result.check.unsure else ""
+            if not matched:
+                matched, rms = result.check.matched, result.check.rms
         row = {
             "plate_solved": True, "attempted_plate_solve": True, "solver": result.solver, "wcs_relpath": path,
             "pixel_scale": result.scale.pixel_scale, "angle_to_north": result.scale.angle_to_north,
-            "wcs_matched": result.solution.matched or None, "comment": "", "flags": int(flags),
-            "wcs_rms_pixels": float(result.solution.rms) if np.isfinite(result.solution.rms) else None,
+            "wcs_matched": matched or None, "comment": "", "flags": int(flags),
+            "wcs_rms_pixels": float(rms) if np.isfinite(rms) else None,
         }  # fmt: skip
-        return Outcome((Update("frames", {"id": p.frame_id}, row),), path, summary=f"by {result.solver}")
+        return Outcome((Update("frames", {"id": p.frame_id}, row),), path, summary=f"by {result.solver}{doubt}")
 
     def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
         """Record the failed attempt."""
@@ -265,7 +290,8 @@ def judge(solution: PlateSolution, shape: tuple[int, int], settings: Settings) -
 
 
 _WCS_PREFIXES = ("CRVAL", "CRPIX", "CDELT", "CROTA", "CTYPE", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PV1_", "PV2_",
-                 "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "WCSAXES")  # fmt: skip
+                 "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "WCSAXES", "CPDIS", "CQDIS", "DP1", "DP2", "DQ1",
+                 "DQ2", "D2IMDIS")  # fmt: skip
 
 
 def with_wcs(header: fits.Header, wcs: fits.Header) -> fits.Header:

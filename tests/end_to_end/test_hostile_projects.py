@@ -107,7 +107,7 @@ def test_file_in_the_place_of_a_product_folder(fresh):
     assert ended.code == 1
     assert "frames" in ended.err
     (fresh.folder / "frames").unlink()
-    assert fresh.done("--stop", "plate_solving")["plate_solving"] == 4
+    assert fresh.done("--stop", "plate_solving")["plate_solving"] == 5  # with the catalogue's query
 
 
 def test_database_that_is_none(fresh):

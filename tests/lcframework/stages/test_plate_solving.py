@@ -1,0 +1,240 @@
+"""The stage: what each of its settings does, that wrong solutions are refused with a reason, and who solved is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from lcframework.project import Project
+from lcframework.stages.plate_solving import PlateSolving, with_wcs
+from lcframework.store import read_wcs
+from lcframework.types import UnusableInput
+from plugins_builtin.catalog_file import TableOfStars
+
+RA, DEC, SCALE, SIZE = 150.1, -20.3, 0.5, 240
+
+
+def header(angle=12.0, parity=1, scale=SCALE, shift=0.0, stretch=1.0, **more):
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    h = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": RA, "CRVAL2": DEC})
+    h["CRPIX1"], h["CRPIX2"] = 0.5 * SIZE + shift, 0.5 * SIZE
+    matrix = scale / 3600 * np.array([[-parity * c, s], [parity * s, c]]) * [stretch, 1.0]
+    for (i, j), value in np.ndenumerate(matrix):
+        h[f"CD{i + 1}_{j + 1}"] = value
+    h.update(more)
+    return h
+
+
+def sky():
+    """A catalogue that reaches beyond a frame."""
+    rng = np.random.default_rng(4)
+    stars = Table({"source_id": 100 + np.arange(120)})
+    stars["ra"] = RA + rng.uniform(-0.04, 0.04, 120) / np.cos(np.radians(DEC))
+    stars["dec"] = DEC + rng.uniform(-0.04, 0.04, 120)
+    stars["magnitude"] = rng.uniform(14.0, 18.0, 120)
+    return stars
+
+
+def expose(path: Path, stated: fits.Header | None, truth: fits.Header, mjd: float = 60000.0) -> None:
+    """Write a frame of the sky as a WCS has it, with another in the header or none."""
+    stars = sky()
+    rng = np.random.default_rng(int(mjd))
+    x, y = WCS(truth).all_world2pix(stars["ra"], stars["dec"], 0)
+    grid = np.arange(SIZE)
+    gx, gy = (np.exp(-0.5 * ((grid[None, :] - v[:, None]) / 1.4) ** 2) for v in (x, y))
+    flux = 10 ** (-0.4 * (stars["magnitude"] - 19.5)) * 300.0
+    image = rng.normal(200.0, 4.0, (SIZE, SIZE)) + np.einsum("s,sj,si->ji", flux, gy, gx)
+    h = fits.Header({"MJD-OBS": mjd, "EXPTIME": 60.0, "GAIN": 2.0, "RDNOISE": 5.0, "FILTER": "r", "INSTRUME": "cam"})
+    h.update(stated or {})
+    fits.PrimaryHDU(image.astype(np.float32), h).writeto(path)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Path]:
+    def write(frames: list[tuple[Any, Any]], settings: str = "", stars: str = "") -> Path:
+        (tmp_path / "raw").mkdir()
+        for i, (stated, truth) in enumerate(frames):
+            expose(tmp_path / "raw" / f"f{i}.fits", stated, truth, 60000.0 + i)
+        sky().write(tmp_path / "stars.ecsv")
+        path = tmp_path / "project.toml"
+        path.write_text(
+            f'[project]\nworkdir = "."\n[frames]\nraw_dirs = ["raw"]\n[roi.T]\nra = {RA}\ndec = {DEC}\n'
+            f"[plate_solving]\n{settings}\n"
+            f'[stars]\nplugin = "file"\nmagnitude = [14.0, 18.0]\n{stars}\n'
+            '[stars.file]\npath = "stars.ecsv"\ncolumns = { magnitude = "magnitude" }\n'
+            '[sources.sep]\nmin_area = 5\nthreshold = 3.0\n[calibration]\nplugin = "none"\n'
+            "[run]\noffline = true\nworkers = 1\n"
+        )
+        return path
+
+    return write
+
+
+def solve(path: Path, **options: Any) -> tuple[Any, Table]:
+    project = Project.open(path)
+    report = project.run(stop="plate_solving", **options)
+    return report, project.frames()
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+GOOD = (header(), header())
+
+
+def test_a_solved_frame_has_solver_matches_and_rms(make):
+    report, frames = solve(make([GOOD]))
+    assert report.exit_code == 0
+    row = frames[0]
+    assert (row["solver"], row["plate_solved"]) == ("existing", True)
+    assert row["wcs_matched"] > 20
+    assert row["wcs_rms_pixels"] < 0.3
+    assert row["pixel_scale"] == pytest.approx(SCALE, rel=1e-6)
+
+
+WRONG = {
+    "off by 40 arcsec": {"shift": 80.0},
+    "mirrored": {"parity": -1},
+    "half a turn": {"angle": 192.0},
+    "wrong scale": {"scale": 0.55},
+}
+
+
+@pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
+def test_a_wrong_wcs_is_refused_and_the_next_solver_asked(make, changes):
+    wrong = (header(**changes), header())
+    path = make([wrong], 'plugin = ["existing", "catalog"]\npixel_scale = [0.45, 0.56]')
+    report, frames = solve(path)
+    assert report.exit_code == 0, report
+    assert frames[0]["solver"] == "catalog"
+    x, y = np.array([10.0, 120.0, 230.0]), np.array([20.0, 120.0, 200.0])
+    back = header_of(path).all_world2pix(*WCS(header()).all_pix2world(x, y, 0), 0)
+    assert np.hypot(back[0] - x, back[1] - y).max() < 0.2
+
+
+def header_of(path):
+    return read_wcs(path.parent / "frames" / "f0.wcs")
+
+
+def test_a_wrong_wcs_alone_is_refused_with_its_reason(make):
+    report, frames = solve(make([(header(shift=60.0), header()), GOOD], "min_success_fraction = 0.5"))
+    assert not report.message
+    assert list(frames["plate_solved"]) == [False, True]
+    assert "existing: of " in frames["comment"][0]
+    assert "catalogue stars that it puts in the frame" in frames["comment"][0]
+
+
+def test_verify_can_be_switched_off(make):
+    path = make([(header(shift=60.0), header())], "verify = false")
+    report, frames = solve(path)
+    assert (report.exit_code, frames[0]["solver"]) == (0, "existing")
+    assert not (path.parent / "frames" / "field_stars.fits").exists()
+
+
+def test_too_few_stars_are_said_and_no_reason_to_refuse(make):
+    path = make([(header(shift=60.0), header())])
+    few = Table.read(path.parent / "stars.ecsv")
+    near = np.argsort(np.hypot(few["ra"] - RA, few["dec"] - DEC))[:3]
+    few[near].write(path.parent / "stars.ecsv", overwrite=True)
+    report, frames = solve(path)
+    assert frames[0]["plate_solved"]
+    said = [text for stage in report.stages for text in stage.summaries]
+    assert any("not verified: 3 catalogue stars" in text for text in said), said
+
+
+def test_a_query_without_an_answer_is_named_in_words(make, lcf, monkeypatch):
+    def refuse(self, region, limits):
+        raise UnusableInput("the archive holds no star here")
+
+    path = make([GOOD])
+    monkeypatch.setattr(TableOfStars, "query", refuse)
+    _, frames = solve(path)
+    assert frames[0]["plate_solved"]
+    said = lcf("status", path).out
+    assert "  catalogue stars of the field (plate_solving): the archive holds no star here" in said
+
+
+def test_pixel_scale_is_a_condition(make):
+    path = make([GOOD], "pixel_scale = [0.2, 0.4]\nmin_success_fraction = 0.0")
+    _, frames = solve(path)
+    assert not frames[0]["plate_solved"]
+    assert "in [plate_solving] pixel_scale" in frames["comment"][0]
+    change(path, "[0.2, 0.4]", "[0.4, 0.6]")
+    assert solve(path)[1][0]["plate_solved"]
+
+
+def test_max_anisotropy(make):
+    stretched = header(stretch=1.04)
+    path = make([(stretched, stretched)], "min_success_fraction = 0.0")
+    _, frames = solve(path)
+    assert not frames[0]["plate_solved"]
+    assert "anisotropy of 0.04" in frames["comment"][0]
+    assert "max_anisotropy = 0.02" in frames["comment"][0]
+    change(path, "[plate_solving]", "[plate_solving]\nmax_anisotropy = 0.05")
+    assert solve(path)[1][0]["plate_solved"]
+
+
+def test_min_success_fraction(make):
+    path = make([(None, header()), GOOD, GOOD], "min_success_fraction = 0.7")
+    report, _ = solve(path)
+    assert report.exit_code == 1
+    assert "2 of 3 frames are solved" in report.message
+    assert "f0.fits: not solved: existing" in report.message
+    change(path, "0.7", "0.6")
+    report, frames = solve(path)
+    # Lowering it makes no frame out of date.
+    assert (report.message, report.units_done) == ("", 0)
+    assert list(frames["plate_solved"]) == [False, True, True]
+
+
+def test_retry_failed(make):
+    path = make([(None, header()), GOOD], "min_success_fraction = 0.0")
+    tried = next(s for s in solve(path)[0].stages if s.name == "plate_solving")
+    assert len(tried.unusable) == 1
+    again = next(s for s in solve(path)[0].stages if s.name == "plate_solving")
+    assert (again.done, len(again.unusable)) == (0, 0)
+    change(path, "[plate_solving]", "[plate_solving]\nretry_failed = true")
+    third = next(s for s in solve(path)[0].stages if s.name == "plate_solving")
+    # The failed frame alone: the solved one is not made again.
+    assert (third.done, len(third.unusable)) == (0, 1)
+
+
+def test_search_radius_limits_the_stars_and_the_hint(make):
+    path = make([GOOD], 'plugin = "catalog"\npixel_scale = [0.45, 0.55]\nsearch_radius = 0.02')
+    assert solve(path)[0].exit_code == 0
+    stars = Table.read(path.parent / "frames" / "field_stars.fits")
+    distance = np.hypot((stars["ra"] - RA) * np.cos(np.radians(DEC)), stars["dec"] - DEC)
+    assert 5 < len(stars) < 60
+    assert distance.max() < 0.02
+    stage = PlateSolving()
+    stage.setup = Project.open(path).setup
+    assert stage.field_region().radius == 0.02
+    change(path, "search_radius = 0.02", "search_radius = 0.01")
+    report, _ = solve(path)
+    assert len(Table.read(path.parent / "frames" / "field_stars.fits")) < len(stars)
+    assert report.exit_code in (0, 1)
+
+
+def test_the_verification_asks_for_no_more_than_the_stars_radius(make):
+    path = make([GOOD], stars="radius = 60.0")
+    stage = PlateSolving()
+    stage.setup = Project.open(path).setup
+    assert stage.field_region().radius == pytest.approx(60 / 3600)
+
+
+def test_a_new_wcs_leaves_nothing_of_the_old_one():
+    old = header(PV1_1=1.0, LONPOLE=180.0, CDELT1=1.0, CROTA2=4.0, A_ORDER=2, A_2_0=1e-5, CPDIS1="LOOKUP", OBJECT="T")
+    new = with_wcs(old, header(angle=40.0))
+    assert new["OBJECT"] == "T"
+    assert {k for k in new if k.startswith(("PV", "LONPOLE", "CDELT", "CROTA", "A_", "CPDIS"))} == set()
+    assert new["CD1_1"] == header(angle=40.0)["CD1_1"]
