@@ -26,6 +26,7 @@ from lcframework.sections import (
     PlateSolving,
     Project,
     Psf,
+    Reduction,
     Roi,
     RoiCutouts,
     RoiModel,
@@ -72,6 +73,7 @@ class Config:
     header: Header
     telescope: Telescope | None
     roi: Mapping[str, Roi]
+    reduction: Reduction
     background: Background
     sources: Sources
     plate_solving: PlateSolving

@@ -67,6 +67,30 @@ class Frame(SQLModel, table=True):
     eliminated: bool = False
     comment: str = ""
     flags: int = 0
+    calibration: str = ""
+
+
+class RawExposure(SQLModel, table=True):
+    """What a reduction reads off the header of a raw file: a calibration frame, or a frame that is to be reduced."""
+
+    __tablename__ = "exposures"
+
+    role: str = Field(primary_key=True)
+    instrument: str = Field(primary_key=True)
+    path: str = Field(primary_key=True)
+    name: str
+    size: int = Field(default=0, sa_type=sa.BigInteger)
+    mtime_ns: int = Field(default=0, sa_type=sa.BigInteger)
+    digest: str = ""
+    reader: str = ""
+    kind: str = ""
+    setup: list[list[str]] = Field(default_factory=list, sa_type=sa.JSON)
+    band: str = ""
+    exptime: float | None = None
+    temperature: float | None = None
+    height: int = 0
+    width: int = 0
+    comment: str = ""
 
 
 class RoiInFrame(SQLModel, table=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +17,10 @@ from lcframework.types import LcfError
 
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
 EXCLUDED_BY_COMMAND = "excluded: "
+SET_ASIDE = "a calibration frame by its header: "
 IMPORT, PLATE_SOLVING = "read_convert_skysub_character_catalog", "plate_solving"
 #: Keys that would name other products in ``frames/``.
-_RESERVED = re.compile(r"_sources$|^field_stars$|^hot_pixels_")
+_RESERVED = re.compile(r"_sources$|^field_stars$|^hot_pixels_|^master_")
 _SUFFIXES = re.compile(r"\.(fits?|fts|fz|gz|bz2)$", re.IGNORECASE)
 
 
@@ -38,6 +40,22 @@ def find_files(config: Config) -> list[Path]:
             raise LcfError(f'[frames] raw_dirs: "{name}" is not a folder; looked for {folder}{unset}')
         found.update(p for p in folder.glob(config.frames.pattern) if p.is_file())
     return sorted(found)
+
+
+def idle_exclusions(config: Config) -> list[str]:
+    """Return a sentence on each name of ``[frames] exclude`` that no file has, with the nearest that one has."""
+    if not config.frames.exclude:
+        return []
+    try:
+        names = {p.name for p in find_files(config)}
+    except LcfError:
+        return []  # a folder is missing: that is told elsewhere
+    out = []
+    for name in sorted(set(config.frames.exclude) - names):
+        near = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.6)
+        hint = f"; the nearest: {', '.join(near)}" if near else ""
+        out.append(f'[frames] exclude names "{name}", and no file is called so{hint}')
+    return out
 
 
 def update_frames(session: Session, config: Config) -> list[Frame]:
@@ -103,6 +121,14 @@ def take_back(session: Session, frame: Frame) -> None:
     reasons = {p.stage: p.reason for p in session.exec(unusable)}
     frame.eliminated = IMPORT in reasons
     frame.comment = reasons.get(IMPORT) or reasons.get(PLATE_SOLVING) or ""
+
+
+def set_aside(session: Session, frame: Frame, why: str) -> None:
+    """Take a frame out that is none of the sky; or back in, where `why` is empty and that was the reason."""
+    if why:
+        frame.eliminated, frame.comment = True, why
+    elif frame.comment.startswith(SET_ASIDE):
+        take_back(session, frame)
 
 
 def excluded(frame: Frame) -> bool:

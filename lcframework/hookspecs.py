@@ -36,6 +36,16 @@ def lcf_header_parsers() -> Classes:
 
 
 @hookspec
+def lcf_reductions() -> Classes:
+    """Return ways to calibrate raw images by frames of the detector (:class:`~lcframework.protocols.Reduction`).
+
+    At import: `describe` and `plan` see headers alone, in the driver; `combine` makes each master once, and `reduce`
+    calibrates each frame, before it is converted to electrons and its sky is subtracted.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def lcf_background_estimators() -> Classes:
     """Return sky models (:class:`~lcframework.protocols.BackgroundEstimator`), used once a frame at import."""
     raise NotImplementedError

@@ -37,6 +37,7 @@ class Seam:
 
 SEAMS: tuple[Seam, ...] = (
     Seam("header", "lcf_header_parsers", protocols.HeaderParser),
+    Seam("reduction", "lcf_reductions", protocols.Reduction),
     Seam("background", "lcf_background_estimators", protocols.BackgroundEstimator),
     Seam("sources", "lcf_source_extractors", protocols.SourceExtractor),
     Seam("plate_solving", "lcf_plate_solvers", protocols.PlateSolver),

@@ -6,7 +6,7 @@ loaded, and mypy checks the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,11 +18,15 @@ from lcframework.types import (
     Bools,
     CatalogLimits,
     Cutouts,
+    Exposure,
     Floats,
     FluxMatrix,
     HeaderInfo,
+    Ints,
     Kernels,
     MagnitudeTable,
+    Master,
+    MasterPlan,
     NormalizationSolution,
     NotSolved,
     PhotometryResult,
@@ -43,6 +47,24 @@ class HeaderParser(Protocol):
 
     def parse(self, header: fits.Header, path: Path) -> HeaderInfo | Mapping[str, Any] | None:
         """Return what the merged header says, or None where it is not this parser's."""
+
+
+class Reduction(Protocol):
+    """Calibrates raw images by frames of the detector, such as bias, dark and flat."""
+
+    def describe(self, header: fits.Header, path: Path, shape: tuple[int, int]) -> Exposure:
+        """Return what a raw file is and how it was taken."""
+
+    def plan(self, frame: Exposure, calibrations: Sequence[Exposure]) -> tuple[MasterPlan, ...]:
+        """Return the masters that a frame of the sky is to be calibrated by."""
+
+    def combine(
+        self, plan: MasterPlan, members: Sequence[Exposure], images: Floats, masters: Mapping[str, Master]
+    ) -> Master:
+        """Return a master; `images` is (n, ny, nx), `masters` holds what the plan needs, by kind."""
+
+    def reduce(self, image: Floats, frame: Exposure, masters: Mapping[str, Master]) -> tuple[Floats, Ints]:
+        """Return the calibrated image, in its own unit, and the pixel flags (ny, nx) that the masters add."""
 
 
 class BackgroundEstimator(Protocol):

@@ -160,7 +160,7 @@ def to_rate(image: Floats, info: HeaderInfo) -> Floats:
     return image * np.float32(factor)
 
 
-def pixel_flags(image: Floats, saturation: float) -> np.ndarray:
+def pixel_flags(image: Floats, saturation: float, reduced: Floats | None = None) -> np.ndarray:
     """Return the flags (ny, nx), uint8, that only the raw image can tell: saturated, blank, bad lines.
 
     Parameters
@@ -169,12 +169,15 @@ def pixel_flags(image: Floats, saturation: float) -> np.ndarray:
         In the raw unit; nan where blank.
     saturation : float
         The level in that unit from which a pixel is saturated; inf where unknown.
+    reduced : (ny, nx) array, optional
+        The image less what the detector adds, where that is known: bad lines are those that are left in it.
     """
     blank = ~np.isfinite(image)
     flags = np.where(blank, PixelFlag.BLANK.value, 0).astype(np.uint8)
     with np.errstate(invalid="ignore"):
         flags[image >= saturation] |= PixelFlag.SATURATED.value
-    rows, columns = bad_lines(image, 1), bad_lines(image, 0)
+    lines_in = image if reduced is None else reduced
+    rows, columns = bad_lines(lines_in, 1), bad_lines(lines_in, 0)
     flags[rows, :] |= PixelFlag.BAD_LINE.value
     flags[:, columns] |= PixelFlag.BAD_LINE.value
     return flags

@@ -156,14 +156,15 @@ class Runner:
                 self._tell(RunEvent("stage_started", stage.name, message=stage.title, total=len(pending)))
                 announced = True
             total = len(tried) + len(pending)
-            for results in self._get_executor().run(stage, stage.batches(pending)):
+            batches = stage.batches(pending)
+            for results in self._get_executor().run(stage, batches):
                 for result in results:
                     tried.add((result.unit.key, result.unit.fingerprint))
                 self._record(stage, results, force, run_id, report)
                 for result in results:
                     text = result.outcome.summary or result.reason.split("\n")[0]
                     self._tell(RunEvent("unit_done", stage.name, result.unit.label, text, len(tried), total))
-            tried.update((u.key, u.fingerprint) for u in pending)
+            tried.update((u.key, u.fingerprint) for batch in batches for u in batch)  # the others wait for these
         self._finish(stage)
         report.seconds = (dt.datetime.now() - started).total_seconds()
         if announced:

@@ -119,6 +119,15 @@ class Roi:
 
 
 @attrs.frozen
+class Reduction:
+    """``[reduction]``."""
+
+    plugin: str = "none"
+    dirs: list[str] = attrs.field(factory=lambda: ["calibration"])
+    pattern: str = "**/*.fits"
+
+
+@attrs.frozen
 class Background:
     """``[background]``."""
 
@@ -273,6 +282,7 @@ SECTIONS: dict[str, type[Any]] = {
     "frames": Frames,
     "header": Header,
     "telescope": Telescope,
+    "reduction": Reduction,
     "background": Background,
     "sources": Sources,
     "plate_solving": PlateSolving,

@@ -88,6 +88,11 @@ def read_frame(path: Path) -> tuple[Floats, Ints, fits.Header]:
         ) from None
 
 
+def ascii_text(text: str) -> str:
+    """Return a text as a FITS header takes it."""
+    return text.encode("ascii", "replace").decode()
+
+
 def write_table(path: Path, table: Table) -> None:
     """Write a table's columns and their units as FITS."""
     hdu = fits.BinTableHDU(table.filled().as_array())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -189,7 +189,10 @@ class Stage:
         return out
 
     def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
-        """Group units for execution; what belongs together may depend on their sizes."""
+        """Group units for execution; what belongs together may depend on their sizes.
+
+        Units left out wait for those that are returned: the stage is asked again once these are done.
+        """
         return [list(units[i : i + self.batch_size]) for i in range(0, len(units), self.batch_size)]
 
 

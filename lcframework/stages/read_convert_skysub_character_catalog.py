@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,14 +15,36 @@ from sqlmodel import Session, select
 from lcframework import ephemerides
 from lcframework.config import Config
 from lcframework.database import Frame, Record, Update
-from lcframework.frame_list import excluded, update_frames
+from lcframework.frame_list import update_frames
 from lcframework.provenance import describe
 from lcframework.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
+from lcframework.reduction import MasterPayload
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.store import write_frame, write_table
+from lcframework.stages.master_frames import (
+    MasterValues,
+    load_master,
+    make_master,
+    plan_reductions,
+    read_masters,
+    ready_masters,
+    remove_old_masters,
+    save_master,
+)
+from lcframework.store import ascii_text, write_frame, write_table
 from lcframework.structuring import place
 from lcframework.tools import GENERIC_PARSER, Tool
-from lcframework.types import SOURCES, Floats, FrameFlag, HeaderInfo, Ints, LcfError, UnusableInput
+from lcframework.types import (
+    SOURCES,
+    DataUnit,
+    Exposure,
+    Floats,
+    FrameFlag,
+    HeaderInfo,
+    Ints,
+    LcfError,
+    Master,
+    UnusableInput,
+)
 
 #: Below this many clean detections the seeing and a plate solution rest on little.
 FEW_SOURCES = 5
@@ -44,12 +66,14 @@ class Imported:
 
 @attrs.define
 class ReadConvertSkysubCharacterCatalog(Stage):
-    """Imports frames."""
+    """One unit a frame; before them, where frames are to be reduced, one a master frame."""
 
     name: ClassVar[str] = "read_convert_skysub_character_catalog"
     title: ClassVar[str] = "Import"
     needs: ClassVar[tuple[str, ...]] = ("initialize_database",)
-    makes: ClassVar[tuple[str, ...]] = ("frames", "frames/<name>.fits", "frames/<name>_sources.fits")
+    makes: ClassVar[tuple[str, ...]] = (
+        "frames", "frames/<name>.fits", "frames/<name>_sources.fits", "exposures", "frames/master_<digest>.fits"
+    )  # fmt: skip
     unit: ClassVar[str] = "frame"
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
@@ -61,11 +85,17 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             "telescope": self.telescope(config),
             "by_instrument": {name: self._identity(name) for name in ("", *self.setup.configs)},
         }
-        return [
-            Unit(f"frame:{f.id}", Path(f.original_image_path).name, self.components(raw=f.raw_digest, **parts),
-                 (f.id, f.key, f.original_image_path), f.id)
-            for f in update_frames(session, config)
-            if not excluded(f)
+        frames = update_frames(session, config)
+        parsers = self.setup.all("header")
+        plans, masters = plan_reductions(
+            self, session, frames, ledger, lambda header, path: parse_header(parsers, header, path).instrument
+        )
+        return masters + [
+            Unit(f"frame:{f.id}", Path(f.original_image_path).name,
+                 self.components(raw=f.raw_digest, **parts, **plans[f.id].parts),
+                 (f.id, f.key, f.original_image_path, plans[f.id]), f.id)
+            for f in frames
+            if f.id in plans
         ]  # fmt: skip
 
     def _identity(self, instrument: str) -> dict[str, Any]:
@@ -83,18 +113,24 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         t = config.telescope
         return {"at": [t.latitude, t.longitude, t.elevation]} if t else None
 
-    def load(self, unit: Unit) -> tuple[Path, RawFrame]:
-        """Read the raw file."""
-        path = Path(unit.payload[2])
-        return path, read_raw(path, self.setup.config.frames)
+    def load(self, unit: Unit) -> Any:
+        """Read the raw file and the master frames that it is reduced with; or a master's files."""
+        if isinstance(unit.payload, MasterPayload):
+            return load_master(self.setup, unit.payload)
+        path, plan = Path(unit.payload[2]), unit.payload[3]
+        masters = read_masters(self.setup.workdir, plan)
+        return path, read_raw(path, self.setup.config.frames), plan.exposure, masters
 
-    def compute(self, values: tuple[Path, RawFrame]) -> Imported:
-        """Convert, subtract the sky, find sources."""
-        path, raw = values
+    def compute(self, values: Any) -> Imported | Master:
+        """Reduce, convert, subtract the sky, find sources; or combine a master frame."""
+        if isinstance(values, MasterValues):
+            return make_master(self.setup, values)
+        path, raw, exposure, masters = values
         info = parse_header(self.setup.all("header"), raw.header, path)
         config = self.setup.config_for(info.instrument)
-        mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation)
-        image = to_rate(raw.image, info)
+        reduced, defects = self._reduced(raw, exposure, masters, info)
+        mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation, reduced) | defects
+        image = to_rate(reduced, info)
         bad = mask > 0
         if bad.all():
             raise UnusableInput(f"{path.name}: every pixel is blank, saturated or on a bad line")
@@ -114,6 +150,21 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         if tool is None:
             good = image[~bad]
             return np.zeros_like(image), float(1.4826 * np.median(np.abs(good - np.median(good))))
+    def _reduced(
+        self, raw: RawFrame, exposure: Exposure | None, masters: Mapping[str, Master], info: HeaderInfo
+    ) -> tuple[Floats, Any]:
+        """Return the image less what the detector adds, in the raw unit, and the flags of its defects."""
+        tool = self.setup.tool("reduction", info.instrument)
+        if exposure is None or tool is None or not masters:
+            return raw.image, np.uint8(0)
+        if info.data_unit in (DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON_PER_SECOND):
+            raise UnusableInput(
+                f"its unit is {info.data_unit.value}, so it has been reduced before: counts are needed to subtract a "
+                f'bias or a dark. Set plugin = "none" in [instrument.{info.instrument or "NAME"}.reduction]'
+            )
+        image, flags = tool.instance.reduce(raw.image, exposure, masters)
+        return np.asarray(image, np.float32), np.asarray(flags, np.uint8)
+
         sky, rms = tool.instance.estimate(image, bad)
         if not (np.isfinite(rms) and rms > 0):
             raise UnusableInput(
@@ -128,9 +179,11 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         variance = np.float32(rms**2) + np.maximum(image, 0) / np.float32(info.exptime)
         return SOURCES.check(tool.instance.extract(image, variance, bad), f"[sources] {tool.name}")
 
-    def save(self, unit: Unit, result: Imported) -> Outcome:
-        """Write the frame and its sources."""
-        frame_id, key, _ = unit.payload
+    def save(self, unit: Unit, result: Any) -> Outcome:
+        """Write the frame and its sources; or a master frame."""
+        if isinstance(unit.payload, MasterPayload):
+            return save_master(self.setup.workdir, unit.payload, result)
+        frame_id, key, _, plan = unit.payload
         image_path, sources_path = f"frames/{key}.fits", f"frames/{key}_sources.fits"
         header = result.header.copy()
         header["BUNIT"] = "electron/s"
@@ -139,6 +192,8 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         seeing, ellipticity = shape_of_stars(result.sources)
         info = result.info
         flags = info.flags
+        for master in plan.masters:
+            header["HISTORY"] = ascii_text(f"reduced with {master.text}")
         flags |= FrameFlag.FEW_SOURCES if len(result.sources) < FEW_SOURCES else 0
         flags |= FrameFlag.SUN_UP if (result.sky.sun_altitude or -90) > 0 else 0
         row = {
@@ -156,14 +211,22 @@ class ReadConvertSkysubCharacterCatalog(Stage):
 
     def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
         """Record that the frame is out, and why."""
+            "calibration": plan.text,
         row = {"eliminated": True, "comment": reason, "plate_solved": False, "roi_in_footprint": False}
         return (Update("frames", {"id": unit.frame_id}, row),)
 
     def finish(self, session: Session, workdir: Path) -> None:
-        """Stop where there is nothing to work on."""
+        """Delete master frames that nothing needs any more; stop where there is nothing to work on."""
+        remove_old_masters(session, workdir)
+        if unit.frame_id is None:
+            return ()
         if session.exec(select(Frame)).first() is None:
             frames = self.setup.config.frames
             folders = ", ".join(str(place(d, self.setup.config.directory)) for d in frames.raw_dirs)
+    def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
+        """Master frames come first: frames wait until those that they need are there."""
+        return super().batches(ready_masters(units) or units)
+
             raise LcfError(f'no file matches [frames] pattern = "{frames.pattern}" in {folders}')
 
 

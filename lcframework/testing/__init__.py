@@ -28,6 +28,7 @@ _CONFORMANCE = (
     "check_plate_solver",
     "check_plugin_class",
     "check_psf_model",
+    "check_reduction",
     "check_roi_model",
     "check_source_extractor",
     "check_star_catalog",

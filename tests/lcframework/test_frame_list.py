@@ -10,7 +10,15 @@ from sqlmodel import Session, select
 
 from lcframework.config import load
 from lcframework.database import Frame, Product, open_engine
-from lcframework.frame_list import EXCLUDED_BY_COMMAND, EXCLUDED_IN_FILE, excluded, find_files, take_back, update_frames
+from lcframework.frame_list import (
+    EXCLUDED_BY_COMMAND,
+    EXCLUDED_IN_FILE,
+    excluded,
+    find_files,
+    idle_exclusions,
+    take_back,
+    update_frames,
+)
 from lcframework.types import LcfError
 
 
@@ -150,3 +158,16 @@ def test_frame_that_is_taken_back_stands_as_the_stages_left_it(files, stage, eli
         take_back(session, frame)
         assert (frame.eliminated, frame.comment) == (eliminated, "has its reason")
         assert not excluded(frame)
+
+
+def test_excluded_names_that_no_file_has(files):
+    files.write("raw/frame_0012.fits", "a")
+    files.write("raw/frame_0013.fits", "b")
+    files.configure('raw_dirs = ["raw"]\nexclude = ["frame_0013.fits", "frame_012.fits", "other"]')
+    assert idle_exclusions(files.config) == [
+        '[frames] exclude names "frame_012.fits", and no file is called so; the nearest: frame_0012.fits, '
+        "frame_0013.fits",
+        '[frames] exclude names "other", and no file is called so',
+    ]
+    files.configure('raw_dirs = ["nowhere"]\nexclude = ["other"]')
+    assert idle_exclusions(files.config) == []

@@ -16,6 +16,7 @@ from lcframework.testing.conformance.imports import (
     check_header_parser,
     check_source_extractor,
 )
+from lcframework.testing.conformance.reductions import check_reduction
 from lcframework.testing.conformance.stars import check_photometry, check_psf_model
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "check_plate_solver",
     "check_plugin_class",
     "check_psf_model",
+    "check_reduction",
     "check_roi_model",
     "check_source_extractor",
     "check_star_catalog",

@@ -65,6 +65,12 @@ def test_header_parser(kind: type[Any], tmp_path: Path) -> None:
     suite.check_header_parser(plugin, example_header(), expected=expected)
 
 
+@pytest.mark.parametrize("kind", builtins("lcf_reductions"))
+def test_reduction(kind: type[Any]) -> None:
+    pytest.importorskip("ccdproc")
+    suite.check_reduction(kind())
+
+
 @pytest.mark.parametrize("kind", builtins("lcf_background_estimators"))
 def test_background_estimator(kind: type[Any]) -> None:
     suite.check_background_estimator(kind())
