@@ -76,6 +76,11 @@ class ReadConvertSkysubCharacterCatalog(Stage):
     )  # fmt: skip
     unit: ClassVar[str] = "frame"
 
+    @property
+    def filtered(self) -> bool:
+        """Not where the sky from which stars are taken follows from all frames."""
+        return self.setup.config.stars.strategy == "roi_disk"
+
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return one unit a raw file that is not excluded."""
         config = self.setup.config
@@ -145,11 +150,6 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         state = ephemerides.sky_state(info.mjd_mid, site)
         return Imported(image, mask, raw.header, info, sources, level, rms, state)
 
-    def _sky(self, image: Floats, bad: Any, instrument: str) -> tuple[Floats, float]:
-        tool = self.setup.tool("background", instrument)
-        if tool is None:
-            good = image[~bad]
-            return np.zeros_like(image), float(1.4826 * np.median(np.abs(good - np.median(good))))
     def _reduced(
         self, raw: RawFrame, exposure: Exposure | None, masters: Mapping[str, Master], info: HeaderInfo
     ) -> tuple[Floats, Any]:
@@ -165,6 +165,11 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         image, flags = tool.instance.reduce(raw.image, exposure, masters)
         return np.asarray(image, np.float32), np.asarray(flags, np.uint8)
 
+    def _sky(self, image: Floats, bad: Any, instrument: str) -> tuple[Floats, float]:
+        tool = self.setup.tool("background", instrument)
+        if tool is None:
+            good = image[~bad]
+            return np.zeros_like(image), float(1.4826 * np.median(np.abs(good - np.median(good))))
         sky, rms = tool.instance.estimate(image, bad)
         if not (np.isfinite(rms) and rms > 0):
             raise UnusableInput(
@@ -187,13 +192,13 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         image_path, sources_path = f"frames/{key}.fits", f"frames/{key}_sources.fits"
         header = result.header.copy()
         header["BUNIT"] = "electron/s"
+        for master in plan.masters:
+            header["HISTORY"] = ascii_text(f"reduced with {master.text}")
         write_frame(self.setup.workdir / image_path, result.image, result.mask, header)
         write_table(self.setup.workdir / sources_path, result.sources)
         seeing, ellipticity = shape_of_stars(result.sources)
         info = result.info
         flags = info.flags
-        for master in plan.masters:
-            header["HISTORY"] = ascii_text(f"reduced with {master.text}")
         flags |= FrameFlag.FEW_SOURCES if len(result.sources) < FEW_SOURCES else 0
         flags |= FrameFlag.SUN_UP if (result.sky.sun_altitude or -90) > 0 else 0
         row = {
@@ -206,27 +211,27 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             "sky_level_electron_per_second": result.sky_level, "background_rms_electron_per_second": result.rms,
             "sun_altitude": result.sky.sun_altitude, "moon_phase": result.sky.moon_phase,
             "eliminated": False, "comment": "", "flags": int(flags), "plate_solved": False, "roi_in_footprint": False,
+            "calibration": plan.text,
         }  # fmt: skip
         return Outcome((Update("frames", {"id": frame_id}, row),), image_path, summary=f"{len(result.sources)} sources")
 
     def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
         """Record that the frame is out, and why."""
-            "calibration": plan.text,
+        if unit.frame_id is None:
+            return ()
         row = {"eliminated": True, "comment": reason, "plate_solved": False, "roi_in_footprint": False}
         return (Update("frames", {"id": unit.frame_id}, row),)
 
-    def finish(self, session: Session, workdir: Path) -> None:
-        """Delete master frames that nothing needs any more; stop where there is nothing to work on."""
-        remove_old_masters(session, workdir)
-        if unit.frame_id is None:
-            return ()
-        if session.exec(select(Frame)).first() is None:
-            frames = self.setup.config.frames
-            folders = ", ".join(str(place(d, self.setup.config.directory)) for d in frames.raw_dirs)
     def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Master frames come first: frames wait until those that they need are there."""
         return super().batches(ready_masters(units) or units)
 
+    def finish(self, session: Session, workdir: Path) -> None:
+        """Delete master frames that nothing needs any more; stop where there is nothing to work on."""
+        remove_old_masters(session, workdir)
+        if session.exec(select(Frame)).first() is None:
+            frames = self.setup.config.frames
+            folders = ", ".join(str(place(d, self.setup.config.directory)) for d in frames.raw_dirs)
             raise LcfError(f'no file matches [frames] pattern = "{frames.pattern}" in {folders}')
 
 
