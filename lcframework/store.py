@@ -27,16 +27,21 @@ _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success its file is fsynced and renamed to `path`."""
+def atomic(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success its file is fsynced and renamed to `path`.
+
+    What is not `durable` is not fsynced: it can be made again should the machine, and not just the run, go down.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if durable:
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

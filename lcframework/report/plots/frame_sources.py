@@ -7,9 +7,8 @@ from pathlib import Path
 
 import attrs
 import numpy as np
-from matplotlib.figure import Figure
 
-from lcframework.report.plots import style
+from lcframework.report.plots.canvas import COLOURS, Canvas, nice_ticks
 from lcframework.store import read_frame, read_table
 from lcframework.types import Floats
 
@@ -28,9 +27,8 @@ class Payload:
     roi_size: int
 
 
-@style.styled
-def draw(image: Floats, rms: float, sources: tuple[Floats, Floats, Floats], rois: Payload | None, title: str) -> Figure:
-    """Return the figure.
+def draw(image: Floats, rms: float, sources: tuple[Floats, Floats, Floats], rois: Payload | None, title: str) -> Canvas:
+    """Return the picture.
 
     Parameters
     ----------
@@ -46,37 +44,46 @@ def draw(image: Floats, rms: float, sources: tuple[Floats, Floats, Floats], rois
         Above the image.
     """
     x, y, flags = sources
-    ny, nx = image.shape
-    factor = max(1, -(-max(nx, ny) // _LARGEST))
-    small = image[: ny // factor * factor, : nx // factor * factor]
-    small = small.reshape(ny // factor, factor, nx // factor, factor).mean(axis=(1, 3))
-    shown = np.arcsinh(small / (2.0 * rms))
+    factor = max(1, -(-max(image.shape) // _LARGEST))
+    small = _binned(image, factor)
+    shown = np.arcsinh(small / np.float32(2.0 * rms))
+    grey = np.clip(255.0 - 42.5 * (shown + 1.5), 0, 255).astype(np.uint8)[::-1]
     width = 6.4
-    height = width * ny / nx
-    made = style.figure(width + 0.9, height + 0.85, title)
-    ax = style.axes(made, 0.55, 0.4, width, height)
-    extent = (-0.5, factor * small.shape[1] - 0.5, -0.5, factor * small.shape[0] - 0.5)
-    ax.imshow(shown, cmap="Greys", origin="lower", extent=extent, vmin=-1.5, vmax=4.5, interpolation="nearest")
+    height = width * small.shape[0] / small.shape[1]
+    made = Canvas(width + 0.9, height + 0.85, title)
+    place = (0.55, 0.4, width, height)
+    made.picture(np.repeat(grey[:, :, None], 3, axis=2), *place)
+    limits = [(-0.5, factor * n - 0.5) for n in small.shape]
+    axes = made.axes(place, limits[1], limits[0])
     clean = flags == 0
-    for which, colour, label in (
-        (clean, style.COLOURS[0], f"{clean.sum()} clean"),
-        (~clean, style.COLOURS[1], f"{(~clean).sum()} flagged"),
-    ):
-        ax.scatter(x[which], y[which], s=26, facecolors="none", edgecolors=colour, linewidths=0.7, label=label)
+    made.rings(*axes.at(x[clean], y[clean]), 2.6, COLOURS[0])
+    made.rings(*axes.at(x[~clean], y[~clean]), 2.6, COLOURS[1])
+    keys = [(f"{clean.sum()} clean", COLOURS[0]), (f"{(~clean).sum()} flagged", COLOURS[1])]
     for name, rx, ry in rois.rois if rois else ():
         half = rois.roi_size / 2 if rois else 0
         box = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * half
-        ax.plot(rx + box[:, 0], ry + box[:, 1], color=style.COLOURS[2], lw=1.4, label=name)
-        ax.annotate(name, (rx + half, ry + half), xytext=(3, 3), textcoords="offset points", color=style.COLOURS[2])
-    ax.set_xlim(extent[0], extent[1])
-    ax.set_ylim(extent[2], extent[3])
-    ax.set_xlabel("x (pixels)")
-    ax.set_ylabel("y (pixels)")
-    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, handletextpad=0.3, columnspacing=1.2)
+        made.line(list(zip(*axes.at(rx + box[:, 0], ry + box[:, 1]), strict=True)), COLOURS[2], 1.4)
+        u, v = axes.at(rx + half, ry + half)
+        made.text(float(u) + 0.04, float(v) + 0.04, name, "ls", colour=COLOURS[2])
+        keys.append((name, COLOURS[2]))
+    for k, (label, colour) in enumerate(reversed(keys)):
+        made.text(0.55 + width - 1.0 * k, 0.46 + height, label, "rs", 7.5, colour)
+    for low_high, upright in ((limits[1], False), (limits[0], True)):
+        ticks = nice_ticks(*low_high)
+        axes.ticks(ticks, [f"{t:.0f}" for t in ticks], upright)
+    made.text(0.55 + width / 2, 0.04, "x (pixels)", "md")
+    made.text_upright(0.1, 0.4 + height / 2, "y (pixels)")
     return made
 
 
-def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
+def _binned(image: Floats, factor: int) -> Floats:
+    """Return the means of blocks of pixels."""
+    ny, nx = (n // factor * factor for n in image.shape)
+    total = sum(image[j:ny:factor, i:nx:factor] for j in range(factor) for i in range(factor))
+    return np.asarray(total, np.float32) / np.float32(factor**2)
+
+
+def figures(workdir: Path, payload: Payload) -> Iterator[Canvas]:
     """Read a frame and its sources, and draw them."""
     image, _, _ = read_frame(workdir / payload.image)
     table = read_table(workdir / payload.sources)

@@ -28,7 +28,7 @@ from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
 
 #: Raised when plots change their looks, so that those there are drawn again.
-PLOTS_VERSION = 1
+PLOTS_VERSION = 2
 _IMPORT = "read_convert_skysub_character_catalog"
 
 

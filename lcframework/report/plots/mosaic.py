@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -16,11 +17,18 @@ _GAP = 2
 Painter = Callable[[Floats], Floats]
 
 
+@functools.cache
+def _colours(name: str) -> Floats:
+    """Return a map's 256 colours, (256, 3) uint8."""
+    return np.asarray(matplotlib.colormaps[name](np.arange(256), bytes=True))[:, :3]
+
+
 def paint(values: Floats, low: float, high: float, colours: str, masked: Bools | None = None) -> Floats:
     """Return an image's (ny, nx, 3) colours; what is masked or nan is grey."""
     span = high - low if high > low else 1.0
-    scaled = np.clip((np.nan_to_num(values) - low) / span, 0, 1)
-    rgb = np.asarray(matplotlib.colormaps[colours](scaled, bytes=True))[..., :3].copy()
+    table = _colours(colours)
+    scaled = np.clip((np.nan_to_num(values) - low) * (len(table) / span), 0, len(table) - 1)
+    rgb = table[scaled.astype(np.uint8)]
     hidden = ~np.isfinite(values) if masked is None else masked | ~np.isfinite(values)
     rgb[hidden] = MASKED
     return rgb

@@ -8,9 +8,8 @@ from pathlib import Path
 import attrs
 import h5py
 import numpy as np
-from matplotlib.figure import Figure
 
-from lcframework.report.plots import style
+from lcframework.report.plots.canvas import COLOURS, Canvas, nice_ticks, phases_of, powers_of_ten
 from lcframework.report.plots.mosaic import diverging, intensity, linear, mosaic
 from lcframework.store import read_stamps
 from lcframework.types import Bools, Floats
@@ -44,9 +43,8 @@ class Fitted:
     subsampling: int
 
 
-@style.styled
-def draw(fitted: Fitted, title: str) -> Figure:
-    """Return the figure: three rows a block of stars, and the loss and the PSF beside them."""
+def draw(fitted: Fitted, title: str) -> Canvas:
+    """Return the picture: three rows a block of stars, and the loss and the PSF beside them."""
     n = len(fitted.data)
     columns = min(n, _PER_BLOCK)
     blocks = -(-n // _PER_BLOCK)
@@ -54,21 +52,36 @@ def draw(fitted: Fitted, title: str) -> Figure:
     width, height = cell * columns, 3 * cell * blocks + 0.24 * (blocks - 1)
     side = 1.45
     tall = max(height, 2.55)
-    made = style.figure(width + side + 1.75, tall + 0.62, title)
+    made = Canvas(width + side + 1.75, tall + 0.62, title)
     for block in range(blocks):
         bottom = 0.12 + tall - 3 * cell * (block + 1) - 0.24 * block
         which = range(block * _PER_BLOCK, min(n, (block + 1) * _PER_BLOCK))
         _stars(made, fitted, which, (0.75, bottom, width, 3 * cell), columns)
     left = 0.75 + width + 0.55
-    style.convergence(style.axes(made, left, 0.12 + tall - 0.72, side, 0.72), fitted.loss)
+    _convergence(made, (left, 0.12 + tall - 0.72, side, 0.72), fitted.loss)
     image = intensity(fitted.full, float(fitted.full.max()) * 1e-3)[::-1]
-    style.place_image(made, image, left, 0.12, 1.25, 1.25)
-    label = f"PSF, {fitted.subsampling} × {fitted.subsampling} per pixel"
-    style.place_text(made, left, 1.41, label, ha="left", va="bottom", size=8.5)
+    made.picture(image, left, 0.12, 1.25, 1.25)
+    made.text(left, 1.41, f"PSF, {fitted.subsampling} × {fitted.subsampling} per pixel", size=8.5)
     return made
 
 
-def _stars(made: Figure, fitted: Fitted, which: range, place: tuple[float, float, float, float], columns: int) -> None:
+def _convergence(made: Canvas, place: tuple[float, float, float, float], loss: Floats) -> None:
+    """Draw how the fit converged, its phases in turns of two colours."""
+    phases = list(phases_of(loss))
+    shown = np.concatenate([e[np.isfinite(e)] for _, e in phases]) if phases else np.zeros(0)
+    low, high = (float(np.log10(f(shown))) for f in (np.min, np.max)) if shown.size else (0.0, 1.0)
+    y = (low - 0.05 * (high - low) - 1e-3, high + 0.05 * (high - low) + 1e-3)
+    axes = made.axes(place, (-0.5, max(len(loss), 2) - 0.5), y)
+    for k, (steps, excess) in enumerate(phases):
+        made.curve(axes, steps, np.log10(excess), COLOURS[k % 2])
+    axes.ticks(*powers_of_ten(*y), upright=True)
+    ticks = nice_ticks(0, max(len(loss), 2) - 1, 4)
+    axes.ticks(ticks, [f"{t:.0f}" for t in ticks], upright=False)
+    made.text(place[0], place[1] + place[3] + 0.05, "loss above its phase's end", size=8.5)
+    made.text(place[0] + place[2] / 2, place[1] - 0.2, "iteration", "ma")
+
+
+def _stars(made: Canvas, fitted: Fitted, which: range, place: tuple[float, float, float, float], columns: int) -> None:
     rows: list[list[Floats]] = [[], [], []]
     for i in which:
         hidden = fitted.mask[i]
@@ -81,16 +94,16 @@ def _stars(made: Figure, fitted: Fitted, which: range, place: tuple[float, float
     for row in rows:
         row += [blank] * (columns - len(row))
     tiles = mosaic(rows)
-    style.place_image(made, tiles.image, *place)
+    made.picture(tiles.image, *place)
     left, bottom, width, height = place
     x_scale, y_scale = width / tiles.image.shape[1], height / tiles.image.shape[0]
     for j, i in enumerate(which):
         x = left + (tiles.column(j) + 0.5) * x_scale
         label = f"{fitted.names[i]}  {fitted.star_chi2[i]:.2f}"
-        style.place_text(made, x, bottom + height + 0.04, label, ha="center", va="bottom", size=7.5)
+        made.text(x, bottom + height + 0.04, label, "ms", 7.5)
     for i, label in enumerate(("data", "noise", f"residual\n± {_LIMIT:.0f} σ")):
         y = bottom + height - (tiles.row(i) + 0.5) * y_scale
-        style.place_text(made, left - 0.07, y, label, ha="right", va="center", size=7.5)
+        made.text(left - 0.07, y, label, "rm", 7.5)
 
 
 def read_fitted(workdir: Path, payload: Payload) -> Fitted:
@@ -119,6 +132,6 @@ def read_fitted(workdir: Path, payload: Payload) -> Fitted:
     )
 
 
-def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
+def figures(workdir: Path, payload: Payload) -> Iterator[Canvas]:
     """Read a PSF and draw it."""
     yield draw(read_fitted(workdir, payload), payload.title)

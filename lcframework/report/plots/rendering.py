@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 from matplotlib.figure import Figure
 
+from lcframework.report.plots.canvas import Canvas
 from lcframework.report.plots.style import save
 
 FOLDER = "plots"
 
-Figures = Callable[[Path, Any], Iterator[Figure]]
+Figures = Callable[[Path, Any], Iterator[Figure | Canvas]]
 Drawn = tuple[list[str], str]  # plots, and what went wrong with the rest
 
 

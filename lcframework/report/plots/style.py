@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ParamSpec, cast
 
@@ -16,16 +15,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from lcframework.report.plots import canvas
+from lcframework.report.plots.canvas import Canvas, phases_of
 from lcframework.store import atomic
 from lcframework.types import Floats
 
 P = ParamSpec("P")
 
-#: Told apart also by colour-blind readers (after Okabe and Ito), in the order of use.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a51a3", "#000000")
+COLOURS, DPI = canvas.COLOURS, canvas.DPI
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 GREY = "#8a8f98"
-DPI = 110
 
 _RC = {
     "font.size": 8.0,
@@ -99,36 +98,28 @@ def place_text(made: Figure, x: float, y: float, text: str, **options: Any) -> N
     made.text(x / width, y / height, text, **options)
 
 
-def save(made: Figure, path: Path) -> None:
+def save(made: Figure | Canvas, path: Path) -> None:
     """Write a figure, atomically; the suffix says how."""
     kind = path.suffix.lstrip(".")
+    if isinstance(made, Canvas):
+        with atomic(path, durable=False) as temporary:
+            made.save(temporary, kind)
+        return
     options: dict[str, Any] = {"pil_kwargs": {"quality": 88}} if kind in ("jpg", "jpeg") else {}
-    with atomic(path) as temporary, looks():
+    with atomic(path, durable=False) as temporary, looks():
         made.savefig(temporary, format=kind, **options)
 
 
 def convergence(ax: Axes, loss: Floats) -> None:
-    """Draw how a fit converged: the loss above where each of its phases ended.
-
-    A loss that rises begins a new phase: its weights or its free parameters changed, and values before and after do
-    not compare.
-    """
+    """Draw how a fit converged: the loss above where each of its phases ended."""
     ax.set_title("loss above its phase's end", pad=3)
     ax.set_xlabel("iteration", labelpad=1)
     ax.tick_params(length=2, pad=2)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    finite = np.isfinite(loss)
-    if finite.sum() < 2:
-        return
-    loss = np.where(finite, loss, np.nanmax(loss[finite]))
-    starts = [0, *(np.flatnonzero(np.diff(loss) > 1e-9 * np.abs(loss[1:])) + 1).tolist(), len(loss)]
-    ax.set_yscale("log")
-    ax.yaxis.set_minor_locator(NullLocator())
-    for k, (a, b) in enumerate(pairwise(starts)):
-        excess = loss[a:b] - loss[b - 1]
-        if (excess > 0).any():
-            shown = np.where(excess > 0, excess, np.nan)
-            ax.plot(np.arange(a, b), shown, color=COLOURS[k % 2], lw=1.2)
+    for k, (steps, excess) in enumerate(phases_of(loss)):
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.plot(steps, excess, color=COLOURS[k % 2], lw=1.2)
 
 
 def group_name(instrument: str, band: str) -> str:
