@@ -172,6 +172,7 @@ class StarInFrame(SQLModel, table=True):
     saturated: bool = False
     signal_to_noise: float | None = None
     comment: str = ""
+    psf_comment: str = ""
 
 
 class CatalogStarPhotometry(SQLModel, table=True):
@@ -274,6 +275,7 @@ class AbsoluteZeropoint(SQLModel, table=True):
     zeropoint_uncertainty: float
     scatter: float
     stars: int
+    note: str = ""
     colour: str = ""
     colour_term: float = 0.0
     colour_term_uncertainty: float = 0.0

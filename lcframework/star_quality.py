@@ -103,26 +103,33 @@ def _detected_neighbour(stamp: Stamp, around: Surroundings) -> str:
     if len(near) < 2:
         return ""
     own = near[np.argmin(distance[near])]
-    n = stamp.data.shape[0]
-    light = _aperture(stamp, np.zeros(2) + xy[own] - stamp.centre, around.seeing)[0]
+    centre = xy[own] - stamp.centre
+    light = _light(stamp, centre, around.seeing, stamp.data)[0]
+    unexplained = stamp.data - _reflected(stamp.data, centre)
     for other in near[near != own]:
-        offset, centre = xy[other] - stamp.centre, xy[own] - stamp.centre
-        if np.abs(offset).max() > (n - 1) / 2:
-            continue
-        here, error = _aperture(stamp, offset, around.seeing)
-        opposite, opposite_error = _aperture(stamp, 2.0 * centre - offset, around.seeing)
-        excess, sigma = here - opposite, np.hypot(error, opposite_error)
-        if light > 0 and excess > max(FAINTEST_NEIGHBOUR * light, SIGMA * sigma):
-            apart = float(np.hypot(*(xy[other] - xy[own])))
+        offset = xy[other] - stamp.centre
+        excess, error = _light(stamp, offset, around.seeing, unexplained)
+        # The reflection is as noisy as what is reflected.
+        if light > 0 and excess > max(FAINTEST_NEIGHBOUR * light, SIGMA * np.sqrt(2.0) * error):
+            apart = float(np.hypot(*(offset - centre)))
             return f"blended: a source {apart:.1f} px away has {excess / light:.0%} of its light"
     return ""
 
 
-def _aperture(stamp: Stamp, offset: Floats, seeing: float) -> tuple[float, float]:
-    """Return the flux and its error within half a FWHM of a point; masked pixels and those outside count as empty."""
+def _light(stamp: Stamp, offset: Floats, seeing: float, image: Floats) -> tuple[float, float]:
+    """Return the sum of an image, and its error, within half a FWHM of a point, masked pixels left out."""
     inside = np.hypot(*_grid(stamp.data.shape[0], (float(offset[0]), float(offset[1])))) < max(1.0, 0.5 * seeing)
     use = inside & (stamp.mask == 0)
-    return float(stamp.data[use].sum()), float(np.sqrt((stamp.noise[use] ** 2).sum()))
+    return float(image[use].sum()), float(np.sqrt((stamp.noise[use] ** 2).sum()))
+
+
+def _reflected(image: Floats, centre: Floats) -> Floats:
+    """Return an image reflected through a point between its pixels; 0 where it does not reach."""
+    from scipy.ndimage import map_coordinates
+
+    n = len(image)
+    columns, rows = (2.0 * (float(c) + (n - 1) / 2) - np.arange(n) for c in centre)
+    return np.asarray(map_coordinates(image, np.meshgrid(rows, columns, indexing="ij"), order=3, cval=0.0))
 
 
 def _catalogued_neighbour(stamp: Stamp, around: Surroundings) -> str:

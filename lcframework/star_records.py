@@ -73,8 +73,7 @@ def no_point_source(rows: Iterable[StarInFrame]) -> str:
     against = {kind: found[kind] for kind in (*OF_THE_STAR, UNLIKE) if kind in found}
     if telling < FEWEST_FRAMES or sum(against.values()) <= MOST * telling:
         return ""
-    words = {UNLIKE: "unlike the PSF's other stars"}
-    return ", ".join(f"{words.get(kind, kind)} in {count} of {telling} frames" for kind, count in against.items())
+    return f"no single star in {sum(against.values())} of {telling} frames: {', '.join(against)}"
 
 
 def star_records(session: Session, frames: Set[int] | None = None) -> dict[StarKey, StarRecord]:

@@ -29,6 +29,7 @@ from lcframework.project import Project
 from lcframework.report.comparison import ComparisonStars, comparison_stars
 from lcframework.stages.base import Ledger
 from lcframework.stages.calculate_normalization_coefficient import groups
+from lcframework.star_records import StarRecord, star_records
 from lcframework.types import LcfError
 
 StarKey = tuple[str, str]  # field, gaia_id
@@ -54,6 +55,7 @@ class Results:
     ledger: Ledger
     comparison: list[ComparisonStars]
     light_curves: dict[str, TimeSeries]  # by region, of those that have one
+    records: dict[StarKey, StarRecord] = attrs.field(factory=dict)  # of the stars in use
 
     def used(self) -> list[Frame]:
         """Return the frames that hold a region and are not eliminated, by time."""
@@ -103,6 +105,7 @@ def read_results(project: Project) -> Results:
             ledger=Ledger(session),
             comparison=curves,
             light_curves=_light_curves(project),
+            records=star_records(session, {i for i, f in frames.items() if not f.eliminated}),
         )
         session.expunge_all()
     return results

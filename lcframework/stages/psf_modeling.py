@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, Replace, Star, StarInFrame, active_stars
+from lcframework.database import Frame, Record, Replace, Star, StarInFrame, Update, active_stars
 from lcframework.provenance import digest
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.stamp_extraction import StampExtraction, join_regions
@@ -62,6 +62,19 @@ def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, Sta
 
 
 def check_names(session: Session, where: str, wanted: int | list[str], exclude: list[str]) -> None:
+def chosen_stars(rows: list[tuple[Star, StarInFrame]], wanted: int | list[str], exclude: list[str]) -> list[Star]:
+    """Return the stars of a frame to use, of its usable ones, nearest the region first.
+
+    A number means the nearest that have a signal-to-noise of `MIN_SIGNAL_TO_NOISE` in this frame; where fewer than
+    `FEWEST` have, the nearest of all. A list of letters is taken as it is.
+    """
+    if isinstance(wanted, int):
+        bright = [r for r in rows if (r[1].signal_to_noise or 0) >= MIN_SIGNAL_TO_NOISE and r[0].name not in exclude]
+        rows = bright if len(bright) >= FEWEST else rows
+    by_name = {s.name: s for s, _ in rows}
+    return [by_name[n] for n in choose(list(by_name), wanted, exclude)]
+
+
     """Refuse letters that no star has.
 
     Raises
@@ -102,7 +115,7 @@ class PsfModeling(Stage):
             if product is None or product.state != "made" or f is None:
                 continue
             settings = self.setup.config_for(f.instrument).psf
-            chosen = self._choose(rows, settings.stars, settings.exclude)
+            chosen = chosen_stars(rows, settings.stars, settings.exclude)
             ids, names = tuple(s.gaia_id for s in chosen), tuple(s.name for s in chosen)
             identity = self.setup.identity("psf", f.instrument)
             components = self.components(stamps=product.token, psf=identity, stars=list(ids))
@@ -110,16 +123,6 @@ class PsfModeling(Stage):
                                  f.seeing_pixels or 3.0, ids, names)  # fmt: skip
             units.append(Unit(f"frame:{frame_id}:{field}", f.key, components, payload, frame_id))
         return units
-
-    @staticmethod
-    def _choose(rows: list[tuple[Star, StarInFrame]], wanted: int | list[str], exclude: list[str]) -> list[Star]:
-        if isinstance(wanted, int):
-            bright = [
-                r for r in rows if (r[1].signal_to_noise or 0) >= MIN_SIGNAL_TO_NOISE and r[0].name not in exclude
-            ]
-            rows = bright if len(bright) >= FEWEST else rows
-        by_name = {s.name: s for s, _ in rows}
-        return [by_name[n] for n in choose(list(by_name), wanted, exclude)]
 
     def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Group frames of one instrument and shape."""
@@ -169,7 +172,12 @@ class PsfModeling(Stage):
             "evaluations": result.status.evaluations, "comment": left_out,
         }  # fmt: skip
         where = {"combined_footprint_hash": p.field, "frame_id": p.frame_id}
-        return Outcome((Replace("PSFs", where, [row]),), path, summary=f"chi2 {result.reduced_chi2:.2f}")
+        records: list[Record] = [Replace("PSFs", where, [row]), Update("stars_in_frames", where, {"psf_comment": ""})]
+        records += [
+            Update("stars_in_frames", {**where, "gaia_id": p.ids[i]}, {"psf_comment": why})
+            for i, why in result.rejected.items() if i < len(p.ids)
+        ]  # fmt: skip
+        return Outcome(tuple(records), path, summary=f"chi2 {result.reduced_chi2:.2f}")
 
     def finish(self, session: Session, workdir: Path) -> None:
         """Join the new files in ``regions.h5``."""

@@ -23,6 +23,8 @@ from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, Unusabl
 #: Stars nearer to a frame's edge than this are not in it, pixels.
 EDGE = 3.0
 
+#: Said of stars of which their own light curves have not said anything yet.
+VARIABLE = "variable by the catalogue"
 
 @attrs.frozen(eq=False)
 class FieldQuery:
@@ -158,7 +160,8 @@ class QueryGaiaForStars(Stage):
         inside = np.isfinite(x) & (x > EDGE) & (y > EDGE) & (x < nx - 1 - EDGE) & (y < ny - 1 - EDGE)
         return [
             {"frame_id": query.frame_id, "combined_footprint_hash": query.hash, "gaia_id": query.stars[i]["gaia_id"],
-             "x": float(x[i]), "y": float(y[i]), "usable": True, "saturated": False, "comment": ""}
+             "x": float(x[i]), "y": float(y[i]), "usable": True, "saturated": False, "comment": "",
+             "psf_comment": ""}
             for i in np.flatnonzero(inside)
         ]  # fmt: skip
 
@@ -174,7 +177,9 @@ class QueryGaiaForStars(Stage):
         for row in rows:
             where = {"combined_footprint_hash": query.hash, "gaia_id": row["gaia_id"]}
             records.append(Replace("stars", where, [row]))
-        token = digest([[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch")] for r in rows])
+        token = digest(
+            [[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch", "magnitude")] for r in rows]
+        )
         return Outcome(tuple(records), token=token, summary=f"{len(ids)} stars")
 
 
@@ -207,7 +212,7 @@ def star_rows(table: Table, query: FieldQuery) -> list[dict[str, Any]]:
             "combined_footprint_hash": query.hash, "gaia_id": ids[i], "name": names[ids[i]],
             "magnitude": float(star["magnitude"]), "distance_to_roi_arcsec": float(star["distance"]),
             "ra": float(star["ra"]), "dec": float(star["dec"]), "ref_epoch": float(star["ref_epoch"]),
-            "active": True, "comment": "",
+            "active": True, "comment": VARIABLE if "variable" in table.colnames and star["variable"] else "",
         }  # fmt: skip
         for column in ("pmra", "pmdec"):
             row[column] = float(np.nan_to_num(_number(star, column)))

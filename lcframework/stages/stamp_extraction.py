@@ -22,6 +22,7 @@ from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.stamping import HotPixels, corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
 from lcframework.store import (
+from lcframework.star_quality import Surroundings, is_saturated, judge, masked_fraction, signal_to_noise
     REGIONS,
     Stamp,
     atomic,
@@ -34,8 +35,6 @@ from lcframework.store import (
 from lcframework.structuring import place
 from lcframework.types import Floats, Ints, PixelFlag, UnusableInput
 
-#: A star whose stamp has more than this masked is left out.
-MAX_MASKED = 0.4
 #: As many frames as tell hot pixels apart, spread over the night.
 HOT_PIXEL_FRAMES = 60
 FEWEST_FOR_HOT_PIXELS = 5
@@ -52,6 +51,7 @@ class Target:
     y: float
     field: str = ""  # the star's field; empty for a region
 
+    magnitude: float = float("nan")
 
 @attrs.frozen
 class FramePayload:
@@ -104,6 +104,7 @@ class StampExtraction(Stage):
     makes: ClassVar[tuple[str, ...]] = ("regions.h5", "regions/<name>/stamps_<fingerprint>.h5", "stars_in_frames")
     unit: ClassVar[str] = "frame"
 
+    results_version: ClassVar[int] = 2
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the hot-pixel maps that are missing; then the frames that hold a region."""
         frames = session.exec(
@@ -176,7 +177,9 @@ class StampExtraction(Stage):
         out: dict[int, list[Target]] = {}
         for s in session.exec(select(StarInFrame).order_by(col(StarInFrame.gaia_id))):
             if (s.combined_footprint_hash, s.gaia_id) in active:
-                out.setdefault(s.frame_id, []).append(Target(s.gaia_id, s.x, s.y, s.combined_footprint_hash))
+                star = active[s.combined_footprint_hash, s.gaia_id]
+                target = Target(s.gaia_id, s.x, s.y, s.combined_footprint_hash, star.magnitude)
+                out.setdefault(s.frame_id, []).append(target)
         return out
 
     @staticmethod
@@ -234,10 +237,7 @@ class StampExtraction(Stage):
             radius = self.reach(target.name) / v.payload.pixel_scale
             rois[target.name] = self._stamp(v, flags, target, settings.roi_size, radius)
         stamps = self._with_cosmics({**stars, **rois}, v.payload.instrument)
-        worth = {name: self._worth(stamps[name], v.payload) for name in stars}
-        for row in worth.values():
-            if row["comment"]:
-                row["usable"] = False
+        worth = self._worth({name: stamps[name] for name in stars}, list(unique.values()), v)
         rows = {(t.field, t.name): worth[t.name] for t in v.payload.stars}
         return FrameStamps(stamps, rows, v.image.shape)
 
@@ -257,7 +257,7 @@ class StampExtraction(Stage):
         data = counted - cut(v.hot.excess, corner, size, 0.0) if v.hot is not None else counted
         mask = cut(flags, corner, size, PixelFlag.BLANK.value)
         p = v.payload
-        near = max(3.0, 1.5 * p.seeing, radius)
+        near = max(own_radius(p.seeing), radius)
         neighbours = neighbour_mask(v.sources, corner, size, (target.x, target.y), near, p.rms)
         mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR.value), np.uint8(0))
         half = (size - 1) / 2
@@ -282,25 +282,19 @@ class StampExtraction(Stage):
         return out
 
     @staticmethod
-    def _worth(stamp: Stamp, payload: FramePayload) -> dict[str, Any]:
-        """Return the row of ``stars_in_frames`` that judges a star's stamp."""
-        size = stamp.data.shape[0]
-        yy, xx = np.mgrid[:size, :size] - (size - 1) / 2
-        core = np.hypot(xx - stamp.offset[0], yy - stamp.offset[1]) < max(1.5, payload.seeing)
-        bad = stamp.mask > 0
-        fraction = float(bad.mean())
-        saturated = bool((core & ((stamp.mask & PixelFlag.SATURATED.value) > 0)).any())
-        use = core & ~bad
-        signal = float(stamp.data[use].sum() / np.sqrt((stamp.noise[use] ** 2).sum())) if use.any() else 0.0
-        comment = ""
-        if saturated:
-            comment = "saturated"
-        elif fraction > MAX_MASKED:
-            comment = f"{fraction:.0%} of its stamp is masked"
-        elif not use.any():
-            comment = "its core is masked"
-        return {"usable": True, "masked_fraction": fraction, "saturated": saturated, "signal_to_noise": signal,
-                "comment": comment}  # fmt: skip
+    def _worth(stamps: dict[str, Stamp], targets: list[Target], v: FrameValues) -> dict[str, dict[str, Any]]:
+        """Return the columns of ``stars_in_frames`` that judge the stars' stamps."""
+        seeing = v.payload.seeing
+        around = Surroundings(
+            v.sources, seeing, own_radius(seeing), np.array([(t.x, t.y) for t in targets]).reshape(-1, 2),
+            10 ** (-0.4 * np.array([t.magnitude for t in targets])),
+        )  # fmt: skip
+        return {
+            name: {"usable": not comment, "masked_fraction": masked_fraction(stamps[name]),
+                   "saturated": is_saturated(stamps[name], seeing),
+                   "signal_to_noise": signal_to_noise(stamps[name], seeing), "comment": comment}
+            for name, comment in judge(stamps, around).items()
+        }  # fmt: skip
 
     def save(self, unit: Unit, result: Any) -> Outcome:
         """Write the stamps' file."""
@@ -362,6 +356,11 @@ def header_text(wcs: Any) -> str:
     for axis in (0, 1):  # astropy leaves out a CRPIX of 0
         header[f"CRPIX{axis + 1}"] = float(wcs.wcs.crpix[axis])
     return str(header.tostring(sep="\n", padding=False))
+
+def own_radius(seeing: float) -> float:
+    """Return how near to a star, in pixels, a source is taken to be the star itself."""
+    return max(3.0, 1.5 * seeing)
+
 
 
 def moved(text: str, reference: Floats, corner: tuple[int, int]) -> str:

@@ -16,9 +16,8 @@ from lcframework.database import Frame, PsfRow, Record, Replace
 from lcframework.provenance import Components
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.stages.psf_modeling import PsfModeling, check_names, usable_stars
+from lcframework.stages.psf_modeling import PsfModeling, check_names, chosen_stars, usable_stars
 from lcframework.stages.stamp_extraction import StampExtraction
-from lcframework.star_names import choose
 from lcframework.store import Stamp, read_psf, read_stamps
 from lcframework.types import PSF, Kernels, PhotometryResult, Stamps, UnusableInput
 
@@ -81,8 +80,7 @@ class StarPhotometry(Stage):
             if f is None or psf is None or token is None or product is None or product.state != "made":
                 continue
             settings = self.setup.config_for(f.instrument).photometry
-            by_name = {s.name: s.gaia_id for s, _ in rows}
-            ids = tuple(by_name[n] for n in choose(list(by_name), settings.stars, settings.exclude))
+            ids = tuple(s.gaia_id for s in chosen_stars(rows, settings.stars, settings.exclude))
             stars = FrameStars(frame_id, field, f.instrument, product.path, psf.path, psf.psf_ref, ids)
             found.append((stars, {"stamps": product.token, "psf": token}, f, psf.chi2))
         units = [self._frame_unit(*item[:3]) for item in found if not self._joint(item[0].instrument)]

@@ -148,13 +148,15 @@ class ComparisonScatter:
         for curves in groups:
             measured, expected, count = curves.scatter()
             for j in sorted(range(len(curves.names)), key=lambda j: (len(curves.names[j]), curves.names[j])):
+                record = self.results.records.get((curves.field, curves.star_ids[j]))
                 rows.append((
                     curves.names[j], group_name(curves.instrument, curves.band), number(curves.magnitude[j], 2),
                     number(curves.level[j], 2), str(count[j]), number(1e3 * measured[j], 2),
-                    number(1e3 * expected[j], 2), number(1e3 * curves.intrinsic[j], 2), curves.comment[j],
+                    number(1e3 * expected[j], 2), number(1e3 * curves.intrinsic[j], 2),
+                    record.trouble if record else curves.comment[j],
                 ))  # fmt: skip
         columns = ("star", "instrument, band", "magnitude", "level e⁻/s", "frames", "scatter ppt", "noise ppt",
-                   "intrinsic ppt", "left out because")  # fmt: skip
+                   "intrinsic ppt", "what speaks against it")  # fmt: skip
         return html.table(columns, rows, "Comparison stars", numeric=range(2, 8), sortable=True)
 
     def _where(self, project: Project) -> Markup:

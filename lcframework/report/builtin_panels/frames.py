@@ -9,6 +9,7 @@ from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import fates, file_name, frame_flags, group_name, number
 from lcframework.report.results import Results
+from lcframework.star_quality import KINDS
 
 
 @attrs.frozen
@@ -69,12 +70,11 @@ class Unusable:
         return html.table(("input", "stage", "reason"), rows, "Unusable inputs and their reasons")
 
     def _stamps(self) -> list[tuple[str, str, str]]:
-        """Return the stars whose stamps were set aside, with the number of frames."""
-        counts: dict[tuple[str, str], int] = {}
-        for row in self.results.stars_in_frames:
-            star = self.results.stars.get((row.combined_footprint_hash, row.gaia_id))
-            if star is not None and not row.usable:
-                why = "too much of its stamp is masked" if row.comment.endswith("is masked") else row.comment
-                counts[star.name, why] = counts.get((star.name, why), 0) + 1
-        order = sorted(counts.items(), key=lambda item: (len(item[0][0]), item[0]))
-        return [(f"star {name}", "Stamps", f"{why or 'not usable'}, in {n} frames") for (name, why), n in order]
+        """Return the stars that were set aside in some frames, with the reason and the number of frames."""
+        rows = []
+        for record in self.results.records.values():
+            for kind, count in record.verdicts.items():
+                stage = "Stamps" if kind in KINDS else "PSF models"
+                why = KINDS.get(kind, "it does not look like the PSF's other stars")
+                rows.append((f"star {record.name}", stage, f"{kind}: {why}, in {count} of {record.frames} frames"))
+        return rows
