@@ -20,6 +20,7 @@ from lcframework.database import (
     Replace,
     RoiInFrame,
     StarFlux,
+    StarInFrame,
     StarLevel,
     active_stars,
 )
@@ -27,7 +28,9 @@ from lcframework.provenance import digest
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.star_photometry import StarPhotometry
-from lcframework.types import Floats, FluxMatrix, NormalizationSolution, UnusableInput
+from lcframework.star_curves import poor_fits, variability
+from lcframework.star_records import judged, no_point_source
+from lcframework.types import Bools, Floats, FluxMatrix, NormalizationSolution, UnusableInput
 
 
 @attrs.frozen(eq=False)
@@ -43,6 +46,7 @@ class Group:
     flux_chi2: Floats  # (f, n)
     psf_chi2: Floats  # (f,)
     gauge: Floats  # (n,) levels that fix the scale; nan for stars without one
+    no_stars: dict[int, str] = attrs.field(factory=dict)  # indices of stars that their stamps show to be none: why
 
     @property
     def key(self) -> str:
@@ -60,6 +64,7 @@ class CalculateNormalizationCoefficient(Stage):
     makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels")
     unit: ClassVar[str] = "field, instrument and band"
     light: ClassVar[bool] = True
+    results_version: ClassVar[int] = 2
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have fluxes."""
@@ -73,6 +78,7 @@ class CalculateNormalizationCoefficient(Stage):
                 "fluxes": digest(sorted(tokens.items())),
                 "frames": digest(group.frame_ids),
                 "stars": sorted(group.star_ids),
+                "left_out": sorted(group.star_ids[j] for j in group.no_stars),
                 "normalization": self.setup.identity("normalization", group.instrument),
                 "psf_chi2": self.setup.identity("photometry", group.instrument)["psf_chi2"],
             }
@@ -99,17 +105,27 @@ class CalculateNormalizationCoefficient(Stage):
         good = np.isfinite(values.fluxes.flux) & good_frames[:, None]
         for j in range(good.shape[1]):
             good[:, j] &= keep(np.where(good[:, j], values.flux_chi2[:, j], np.nan), config.normalization.flux_chi2)
+        unlike = self._unlike(values, good)
         if not good.any():
             raise UnusableInput("no star flux is left after [photometry] psf_chi2 and [normalization] flux_chi2")
-        fluxes = attrs.evolve(values.fluxes, flux=np.where(good, values.fluxes.flux, np.nan))
+        used = good & ~np.isin(np.arange(good.shape[1]), list(unlike))
+        fluxes = attrs.evolve(values.fluxes, flux=np.where(used, values.fluxes.flux, np.nan))
         solution = tool.instance.solve(fluxes)
         if not solution.status.usable:
             raise UnusableInput(f"the normalization failed: {solution.status.reason}")
-        return values, in_gauge(solution, values.gauge)
+        return values, in_gauge(with_left_out(solution, values.fluxes, good, unlike), values.gauge)
+
+    def _unlike(self, values: Group, good: Bools) -> dict[int, str]:
+        """Return the stars that are none, at least half of the stars being kept: the rest is a matter for the eye."""
+        size = self.setup.config_for(values.instrument).stamps.star_size
+        chi2 = np.where(good, values.flux_chi2, np.nan)
+        found = values.no_stars | poor_fits(values.fluxes.flux, values.fluxes.error, chi2, size**2)
+        return found if 2 * len(found) <= good.any(axis=0).sum() else {}
 
     def save(self, unit: Unit, result: tuple[Group, NormalizationSolution]) -> Outcome:
         """Return the rows."""
         group, solution = result
+        notes = variability(solution, group.fluxes)
         where = {"combined_footprint_hash": group.field, "instrument": group.instrument, "band": group.band}
         coefficients = [
             {**where, "frame_id": frame, "coefficient": float(solution.coefficient[i]),
@@ -119,9 +135,9 @@ class CalculateNormalizationCoefficient(Stage):
         ]  # fmt: skip
         levels = [
             {**where, "gaia_id": star, "level": float(solution.level[j]), "level_error": float(solution.level_error[j]),
-             "intrinsic_scatter": float(solution.intrinsic_scatter[j]),
+             "intrinsic_scatter": float(np.nan_to_num(solution.intrinsic_scatter[j])),
              "gauge_level": float(group.gauge[j]) if np.isfinite(group.gauge[j]) else float(solution.level[j]),
-             "comment": solution.rejected.get(j, "")}
+             "comment": solution.rejected.get(j, ""), "note": notes.get(j, "")}
             for j, star in enumerate(group.star_ids) if np.isfinite(solution.level[j])
         ]  # fmt: skip
         records = (Replace("normalization_coefficients", where, coefficients), Replace("star_levels", where, levels))
@@ -132,9 +148,29 @@ class CalculateNormalizationCoefficient(Stage):
         return Outcome(records, token=token, summary=f"{len(levels)} stars, scatter {1000 * scatter:.1f} ppt")
 
 
+def with_left_out(
+    solution: NormalizationSolution, fluxes: FluxMatrix, good: Bools, unlike: dict[int, str]
+) -> NormalizationSolution:
+    """Return the solution with the levels that its coefficients give the stars which were kept from it."""
+    if not unlike:
+        return solution
+    level, error, scatter = solution.level.copy(), solution.level_error.copy(), solution.intrinsic_scatter.copy()
+    for j in unlike:
+        use = good[:, j] & np.isfinite(solution.coefficient) & (solution.coefficient > 0)
+        if use.any():
+            ratio = fluxes.flux[use, j] / solution.coefficient[use]
+            noise = float(np.median(fluxes.error[use, j] / solution.coefficient[use]))
+            level[j], scatter[j] = np.median(ratio), np.std(ratio) / abs(np.median(ratio))
+            error[j] = 1.2533 * np.hypot(np.std(ratio), noise) / np.sqrt(use.sum())  # of a median
+    rejected = {**solution.rejected, **unlike}
+    return attrs.evolve(solution, level=level, level_error=error, intrinsic_scatter=scatter, rejected=rejected)
+
+
 def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSolution:
     """Return the solution scaled so that stars keep their anchored levels; the first, to a median coefficient of 1."""
     anchored = np.isfinite(gauge) & (gauge > 0) & np.isfinite(solution.level) & (solution.level > 0)
+    constant = anchored & ~np.isin(np.arange(len(gauge)), list(solution.rejected))
+    anchored = constant if constant.any() else anchored
     if anchored.any():
         # 1 mmag keeps the brightest star from fixing the scale alone.
         weight = 1.0 / ((solution.level_error / solution.level)[anchored] ** 2 + 1e-6)
@@ -165,6 +201,7 @@ def groups(session: Session) -> list[Group]:
         if frame is not None and (row.combined_footprint_hash, row.gaia_id) in active:
             found.setdefault((row.combined_footprint_hash, frame.instrument, frame.band), []).append(row)
     places = _places(session)
+    seen = list(session.exec(select(StarInFrame)))
     out = []
     for (field, instrument, band), rows in sorted(found.items()):
         ids = sorted({r.frame_id for r in rows}, key=lambda i: (frames[i].mjd or 0.0, i))
@@ -176,7 +213,11 @@ def groups(session: Session) -> list[Group]:
         reference = np.array([places.get((field, i), (np.nan, np.nan)) for i in ids])
         if np.isfinite(reference).all():
             matrix = attrs.evolve(matrix, reference_xy=reference)
-        out.append(Group(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge))
+        # Of the frames that were measured only: frames that wait for their turn must not change an answer.
+        told = judged(seen, set(ids))
+        said = {j: no_point_source(told.get((field, star), [])) for j, star in enumerate(stars)}
+        no_stars = {j: why for j, why in said.items() if why}
+        out.append(Group(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge, no_stars))
     return out
 
 
