@@ -47,6 +47,11 @@ class PreparedEpochs:
     zeropoint: float  # mag; nan where there is none
     zeropoint_uncertainty: float
     system: str
+    extra_scatter: Floats = attrs.field()  # (e,) relative, of fluxes beyond their errors
+
+    @extra_scatter.default
+    def _none(self) -> Floats:
+        return np.zeros(len(self.cutouts))
 
 
 def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
@@ -63,7 +68,7 @@ def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
             "angle_to_north": epochs.angle_to_north, "background_rms": epochs.background_rms,
             "normalization_coefficient": epochs.coefficient, "bjd_tdb": epochs.bjd_tdb,
             "global_zeropoint": epochs.zeropoint, "global_zeropoint_uncertainty": epochs.zeropoint_uncertainty,
-            "magnitude_system": epochs.system,
+            "magnitude_system": epochs.system, "relative_extra_scatter": epochs.extra_scatter,
         }  # fmt: skip
         for name, value in values.items():
             file[name] = value
@@ -83,6 +88,7 @@ def read_cutouts(path: Path) -> PreparedEpochs:
         cutouts, v["frame_id"], v["exptime"], v["pixel_scale"], v["angle_to_north"], v["background_rms"],
         v["normalization_coefficient"], v["registration"], v["bjd_tdb"], [w.decode() for w in v["wcs"]],
         float(v["global_zeropoint"]), float(v["global_zeropoint_uncertainty"]), v["magnitude_system"].decode(),
+        v["relative_extra_scatter"],
     )  # fmt: skip
 
 
@@ -102,11 +108,16 @@ class FitFile:
     zeropoint: float
     zeropoint_uncertainty: float
     system: str
+    extra_scatter: Floats = attrs.field()
+
+    @extra_scatter.default
+    def _none(self) -> Floats:
+        return np.zeros(len(self.mjd))
 
 
 _FIT_ARRAYS = ("flux", "covariance", "common_covariance", "offset", "offset_covariance", "translation", "model",
                "outliers", "reduced_chi2", "loss_history")  # fmt: skip
-_EPOCH_ARRAYS = ("frame_id", "mjd", "bjd_tdb", "seeing", "normalization_error")
+_EPOCH_ARRAYS = ("frame_id", "mjd", "bjd_tdb", "seeing", "normalization_error", "extra_scatter")
 
 
 def write_fit(path: Path, content: FitFile) -> None:

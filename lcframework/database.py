@@ -242,6 +242,23 @@ class NormalizationCoefficient(SQLModel, table=True):
     coefficient_uncertainty: float
     scatter: float
     stars: int
+    extra_scatter: float = 0.0
+
+
+class StarResidual(SQLModel, table=True):
+    """What the normalization made of a star's flux in a frame: by how much it is off, and whether it was used."""
+
+    __tablename__ = "star_residuals"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    frame_id: int = Field(primary_key=True)
+    gaia_id: str = Field(primary_key=True)
+    instrument: str
+    band: str
+    residual: float
+    residual_error: float
+    used: bool
+    comment: str = ""
 
 
 class StarLevel(SQLModel, table=True):

@@ -39,13 +39,14 @@ def epochs_table(content: FitFile) -> Table:
     for k, name in enumerate(content.names):
         flux = fit.flux[:, k]
         fitted = np.sqrt(np.clip(fit.covariance[:, k, k], 0, None))
-        error = np.hypot(fitted, flux * content.normalization_error)
+        error = np.hypot(fitted, flux * np.hypot(content.normalization_error, content.extra_scatter))
         table[f"{name}_flux"], table[f"{name}_d_flux"], table[f"{name}_d_flux_fit"] = flux, error, fitted
         table[f"{name}_d_flux_common"] = np.sqrt(np.clip(common[:, k, k], 0, None))
         for column, value in magnitudes(flux, error, content.zeropoint).items():
             table[f"{name}_{column}"] = value
         low |= ~(flux >= LOW_SIGNAL * error)
     table["relative_normalization_error"] = content.normalization_error
+    table["relative_extra_scatter"] = content.extra_scatter
     table["zeropoint_error"] = np.full(n, content.zeropoint_uncertainty)
     flags = np.where(fit.status.state is FitState.CONVERGED, 0, EpochFlag.FIT_NOT_CONVERGED) + np.zeros(n, int)
     flags |= np.where(fit.reduced_chi2 > HIGH_CHI2, EpochFlag.HIGH_CHI2, 0)

@@ -173,10 +173,11 @@ _MEANINGS = {
     "seeing": ("instr.obsty.seeing", "full width at half maximum of the stars"),
     "flags": ("meta.code.qual", "sum of flags; 0: nothing odd"),
     "relative_normalization_error": ("stat.error;phot.flux;arith.ratio", "relative error of the frame's coefficient"),
+    "relative_extra_scatter": ("stat.error;phot.flux;arith.ratio", "relative scatter beyond the errors, as stars show"),
 }
 _SOURCE_MEANINGS = {
     "_flux": ("phot.flux", "flux of {}, normalised"),
-    "_d_flux": ("stat.error;phot.flux", "random error of the flux of {}: fit and normalization"),
+    "_d_flux": ("stat.error;phot.flux", "random error of the flux of {}: fit, normalization, scatter"),
     "_d_flux_fit": ("stat.error;phot.flux", "the fit's part of the random error of the flux of {}"),
     "_d_flux_common": ("stat.error.sys;phot.flux", "error that moves the whole light curve of {}"),
     "_mag": ("phot.mag", "{}magnitude of {{}}"),

@@ -9,7 +9,13 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, Ints, NormalizationSolution, UnusableInput
+from plugins_builtin.engine.detector_terms import detector_places, monomials, shared_response
 from plugins_builtin.engine.ensemble import EnsembleFit, EnsembleState, FluxTable, robust_start, solve_ensemble
+from plugins_builtin.engine.extra_scatter import extra_scatter
+
+# The shared response is linear beside coefficients and levels: a few rounds settle it, relative to the fluxes.
+_RESPONSE_ROUNDS = 6
+_RESPONSE_SETTLED = 1e-4
 
 
 def _above(bound: float, inclusive: bool = False) -> Any:
@@ -30,11 +36,12 @@ class Ensemble:
     scatter too; both enter the standard errors. Single fluxes that do not fit are left out.
     """
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     sigma_clip: float = attrs.field(default=4.0, validator=_above(2.0, inclusive=True))  # sigma; single fluxes
     max_intrinsic_scatter: float = attrs.field(default=0.1, validator=_above(0.0))  # relative; stars above are left out
     spatial_order: int = attrs.field(default=0)  # of a polynomial a frame in detector position; 0: none
+    response_order: int = attrs.field(default=0)  # of a polynomial in detector position, one for all frames; 0: none
     spatial_amplitude: float = attrs.field(default=0.1, validator=_above(0.0))  # relative, half a frame off; prior sd
     max_iterations: int = attrs.field(default=120, validator=_above(5, inclusive=True))
 
@@ -43,13 +50,18 @@ class Ensemble:
         if value not in (0, 1, 2, 3):
             raise ValueError(f"spatial_order must be 0 (no spatial term), 1, 2 or 3, got {value!r}")
 
+    @response_order.validator
+    def _check_response(self, attribute: Any, value: int) -> None:
+        if value not in (0, 1, 2, 3, 4):
+            raise ValueError(f"response_order must be 0 (no shared response), 1, 2, 3 or 4, got {value!r}")
+
     def solve(self, fluxes: FluxMatrix) -> NormalizationSolution:
         """Return coefficients of frames and levels of stars.
 
         The median coefficient is 1. `coefficient_uncertainty` holds for the ensemble's information-weighted mean
         level kept fixed, `level_error` for the mean coefficient kept fixed: so coefficients are as good as independent
-        of each other. With a spatial term, a coefficient is that at ``fluxes.reference_xy`` (the stars' median
-        position where that is not given).
+        of each other. With a spatial term or a shared response, a coefficient is that at ``fluxes.reference_xy`` (the
+        stars' median position where that is not given).
 
         Raises
         ------
@@ -64,14 +76,18 @@ class Ensemble:
                 f"no star flux with a positive error in {flux.shape[0]} frames and {flux.shape[1]} stars: "
                 "nothing to normalise with; see the star photometry's status, and [photometry] stars and psf_chi2"
             )
+        reference = _reference(fluxes, valid)
         table = FluxTable(
             flux=np.where(valid, flux, 0.0),
             variance=np.where(valid, error, 1.0) ** 2,
             valid=valid,
-            basis=_basis(fluxes, valid, self.spatial_order),
+            basis=_basis(fluxes, reference, self.spatial_order),
             prior=self.spatial_amplitude,
         )
-        return _Solution(self, table).solve()
+        terms, at_reference = (
+            monomials(detector_places(xy, fluxes.frame_shape), self.response_order) for xy in (fluxes.xy, reference)
+        )
+        return _Solution(self, table, terms, at_reference).solve()
 
 
 @attrs.define(eq=False)
@@ -80,9 +96,16 @@ class _Solution:
 
     options: Ensemble
     table: FluxTable
+    terms: Floats  # (f, n, k) of the shared response, at the stars
+    at_reference: Floats  # (f, k)
+    response: Floats = attrs.field(init=False)  # (k,)
     rejected: dict[int, str] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
     scatter_of_rejected: dict[int, float] = attrs.field(factory=dict)
+
+    @response.default
+    def _flat(self) -> Floats:
+        return np.zeros(self.terms.shape[-1])
 
     def solve(self) -> NormalizationSolution:
         valid = self.table.valid
@@ -122,7 +145,28 @@ class _Solution:
         return np.flatnonzero(label_frame == main), stars[label_star == main]
 
     def _fit(self, frames: Ints, stars: Ints) -> EnsembleFit:
-        table = _part(self.table, frames, stars)
+        """Solve for coefficients and levels, and in turns with them for the response that all frames share."""
+        terms = self.terms[np.ix_(frames, stars)]
+        fit = self._fit_flat(frames, stars)
+        for _ in range(_RESPONSE_ROUNDS if len(self.response) else 0):
+            step = shared_response(fit, self._corrected(frames, stars), terms, self.options.spatial_amplitude)
+            self.response = self.response + step
+            fit = self._fit_flat(frames, stars)
+            if np.max(np.abs(terms @ step), initial=0.0) < _RESPONSE_SETTLED:
+                break
+        return fit
+
+    def _corrected(self, frames: Ints, stars: Ints) -> FluxTable:
+        """Return the fluxes as a detector of even response would have measured them."""
+        table, response = _part(self.table, frames, stars), self._response(frames, stars)
+        return attrs.evolve(table, flux=table.flux / response, variance=table.variance / response**2)
+
+    def _response(self, frames: Ints, stars: Ints) -> Floats:
+        """Return the detector's relative response at each flux; bounds keep a wild polynomial from dividing by zero."""
+        return np.asarray(np.clip(1.0 + self.terms[np.ix_(frames, stars)] @ self.response, 0.1, 10.0))
+
+    def _fit_flat(self, frames: Ints, stars: Ints) -> EnsembleFit:
+        table = self._corrected(frames, stars)
         start = robust_start(table)
         options = self.options
         try:
@@ -152,24 +196,28 @@ class _Solution:
         n_frames, n_stars = self.table.flux.shape
         state, normal = fit.state, fit.linearised
         measured = state.used.any(axis=1)
-        gauge = float(np.median(state.terms[measured, 0]))
+        here = 1.0 + self.at_reference @ self.response
+        own = state.terms[:, 0] * here[frames]
+        gauge = float(np.median(own[measured]))
         if not gauge > 0:
-            gauge = float(np.max(np.abs(state.terms[measured, 0])))
-        coefficient = np.full(n_frames, np.nan)
-        uncertainty = np.full(n_frames, np.nan)
-        scatter = np.full(n_frames, np.nan)
-        coefficient[frames] = np.where(measured, state.terms[:, 0] / gauge, np.nan)
-        variance = normal.coefficient_variance * fit.inflation
-        uncertainty[frames] = np.where(measured, np.sqrt(variance) / gauge, np.nan)
-        scatter[frames] = _frame_scatter(fit)
+            gauge = float(np.max(np.abs(own[measured])))
+        error = np.sqrt(normal.coefficient_variance * fit.inflation) * here[frames]
+        extra = extra_scatter(fit, self._corrected(frames, stars), self.options.sigma_clip)
 
-        level, level_error, intrinsic = self._rejected_levels(coefficient)
+        def of_frames(values: Floats) -> Floats:
+            whole = np.full(n_frames, np.nan)
+            whole[frames] = np.where(measured, values, np.nan)
+            return whole
+
+        coefficient = of_frames(own / gauge)
+        level, level_error, intrinsic = self._rejected_levels(coefficient / here)
         level[stars] = state.level * gauge
         total = normal.information.sum()
         level_error[stars] = level[stars] * np.sqrt(np.diag(normal.level_covariance) + 1.0 / total)
         intrinsic[stars] = np.sqrt(state.star_variance)
-        used = np.zeros((n_frames, n_stars), bool)
-        used[np.ix_(frames, stars)] = state.used
+        at = np.ix_(frames, stars)
+        used, model = np.zeros((n_frames, n_stars), bool), np.full((n_frames, n_stars), np.nan)
+        used[at], model[at] = state.used, normal.model * self._response(frames, stars)
         if len(stars) == 1:
             self.notes.append("one star only: its own variability can't be told from the frames' transparency")
         if not fit.converged:
@@ -177,19 +225,21 @@ class _Solution:
         kind = FitState.CONVERGED if fit.converged else FitState.BOUND
         return NormalizationSolution(
             coefficient=coefficient,
-            coefficient_uncertainty=uncertainty,
-            scatter=scatter,
+            coefficient_uncertainty=of_frames(error / gauge),
+            scatter=of_frames(_frame_scatter(fit)),
             level=level,
             level_error=level_error,
             intrinsic_scatter=intrinsic,
             used=used,
             status=FitStatus(kind, fit.iterations, "; ".join(dict.fromkeys(self.notes))),
             rejected=dict(sorted(self.rejected.items())),
+            model=model,
+            extra_scatter=of_frames(extra),
         )
 
     def _rejected_levels(self, coefficient: Floats) -> tuple[Floats, Floats, Floats]:
         """Return every star's level, its error and scatter as the finished coefficients give them."""
-        table = self.table
+        table = self._corrected(*(np.arange(n) for n in self.table.flux.shape))
         weight = np.where(table.valid & np.isfinite(coefficient)[:, None], 1.0 / table.variance, 0.0)
         known = np.nan_to_num(coefficient)[:, None]
         information = np.sum(weight * known**2, axis=0)
@@ -236,24 +286,24 @@ def _part(table: FluxTable, frames: Ints, stars: Ints) -> FluxTable:
     )
 
 
-def _basis(fluxes: FluxMatrix, valid: Bools, order: int) -> Floats:
-    """Return 1 and the monomials up to `order` of the position from the reference, in half frame widths, (f, n, k)."""
-    ones = np.ones((*valid.shape, 1))
-    if order == 0:
-        return ones
+def _reference(fluxes: FluxMatrix, valid: Bools) -> Floats:
+    """Return where the coefficients are to hold (f, 2): as asked for, or at the stars' median position."""
+    if fluxes.reference_xy is not None:
+        return np.asarray(fluxes.reference_xy, float)
     xy = np.asarray(fluxes.xy, float)
-    if fluxes.reference_xy is None:
-        reference = np.zeros((len(xy), 2))
-        for f in range(len(xy)):
-            known = xy[f][valid[f] & np.isfinite(xy[f]).all(axis=-1)]
-            if len(known):
-                reference[f] = np.median(known, axis=0)
-    else:
-        reference = np.asarray(fluxes.reference_xy, float)
+    reference = np.zeros((len(xy), 2))
+    for f in range(len(xy)):
+        known = xy[f][valid[f] & np.isfinite(xy[f]).all(axis=-1)]
+        if len(known):
+            reference[f] = np.median(known, axis=0)
+    return reference
+
+
+def _basis(fluxes: FluxMatrix, reference: Floats, order: int) -> Floats:
+    """Return 1 and the monomials up to `order` of the position from the reference, in half frame widths, (f, n, k)."""
+    xy = np.asarray(fluxes.xy, float)
     place = np.nan_to_num((xy - reference[:, None, :]) / (0.5 * max(fluxes.frame_shape)))
-    x, y = place[..., 0], place[..., 1]
-    terms = [x ** (total - j) * y**j for total in range(1, order + 1) for j in range(total + 1)]
-    return np.concatenate([ones, np.stack(terms, axis=-1)], axis=-1)
+    return np.concatenate([np.ones((*place.shape[:2], 1)), monomials(place, order)], axis=-1)
 
 
 @hookimpl

@@ -32,8 +32,12 @@ from lcframework.star_curves import poor_fits, variability
 from lcframework.star_records import judged, no_point_source
 from lcframework.types import Bools, Floats, FluxMatrix, NormalizationSolution, UnusableInput
 
+from lcframework.star_residuals import extra_scatter, residual_rows
 
 @attrs.frozen(eq=False)
+#: What light curves depend on, and to how many digits.
+_TOLD = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter", 6))
+
 class Group:
     """All star fluxes of one field, instrument and band."""
 
@@ -61,10 +65,10 @@ class CalculateNormalizationCoefficient(Stage):
     name: ClassVar[str] = "calculate_normalization_coefficient"
     title: ClassVar[str] = "Normalization"
     needs: ClassVar[tuple[str, ...]] = (StarPhotometry.name,)
-    makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels")
+    makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels", "star_residuals")
     unit: ClassVar[str] = "field, instrument and band"
     light: ClassVar[bool] = True
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have fluxes."""
@@ -100,11 +104,7 @@ class CalculateNormalizationCoefficient(Stage):
         tool = self.setup.tool("normalization", values.instrument)
         if tool is None:
             raise UnusableInput('[normalization] plugin = "none": light curves need coefficients')
-        config = self.setup.config_for(values.instrument)
-        good_frames = keep(values.psf_chi2, config.photometry.psf_chi2)
-        good = np.isfinite(values.fluxes.flux) & good_frames[:, None]
-        for j in range(good.shape[1]):
-            good[:, j] &= keep(np.where(good[:, j], values.flux_chi2[:, j], np.nan), config.normalization.flux_chi2)
+        _, good = self._selection(values)
         unlike = self._unlike(values, good)
         if not good.any():
             raise UnusableInput("no star flux is left after [photometry] psf_chi2 and [normalization] flux_chi2")
@@ -121,6 +121,15 @@ class CalculateNormalizationCoefficient(Stage):
         chi2 = np.where(good, values.flux_chi2, np.nan)
         found = values.no_stars | poor_fits(values.fluxes.flux, values.fluxes.error, chi2, size**2)
         return found if 2 * len(found) <= good.any(axis=0).sum() else {}
+    def _selection(self, values: Group) -> tuple[Bools, Bools]:
+        """Return which frames (f,) and fluxes (f, n) pass `[photometry] psf_chi2` and `[normalization] flux_chi2`."""
+        config = self.setup.config_for(values.instrument)
+        frames = keep(values.psf_chi2, config.photometry.psf_chi2)
+        good = np.isfinite(values.fluxes.flux) & frames[:, None]
+        for j in range(good.shape[1]):
+            good[:, j] &= keep(np.where(good[:, j], values.flux_chi2[:, j], np.nan), config.normalization.flux_chi2)
+        return frames, good
+
 
     def save(self, unit: Unit, result: tuple[Group, NormalizationSolution]) -> Outcome:
         """Return the rows."""
@@ -130,8 +139,9 @@ class CalculateNormalizationCoefficient(Stage):
         coefficients = [
             {**where, "frame_id": frame, "coefficient": float(solution.coefficient[i]),
              "coefficient_uncertainty": float(solution.coefficient_uncertainty[i]),
-             "scatter": float(solution.scatter[i]), "stars": int(solution.used[i].sum())}
+             "scatter": float(solution.scatter[i]), "stars": int(solution.used[i].sum()), "extra_scatter": extra[i]}
             for i, frame in enumerate(group.frame_ids) if np.isfinite(solution.coefficient[i])
+        extra = extra_scatter(solution)
         ]  # fmt: skip
         levels = [
             {**where, "gaia_id": star, "level": float(solution.level[j]), "level_error": float(solution.level_error[j]),
@@ -140,9 +150,11 @@ class CalculateNormalizationCoefficient(Stage):
              "comment": solution.rejected.get(j, ""), "note": notes.get(j, "")}
             for j, star in enumerate(group.star_ids) if np.isfinite(solution.level[j])
         ]  # fmt: skip
-        records = (Replace("normalization_coefficients", where, coefficients), Replace("star_levels", where, levels))
-        token = digest(
-            [[c["frame_id"], f"{c['coefficient']:.9g}", f"{c['coefficient_uncertainty']:.6g}"] for c in coefficients]
+        residuals = residual_rows(solution, group.fluxes, group.star_ids, *self._selection(group))
+        records = (
+            Replace("normalization_coefficients", where, coefficients),
+            Replace("star_levels", where, levels),
+            Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in residuals]),
         )
         scatter = float(np.nanmedian(solution.scatter))
         return Outcome(records, token=token, summary=f"{len(levels)} stars, scatter {1000 * scatter:.1f} ppt")
@@ -150,6 +162,7 @@ class CalculateNormalizationCoefficient(Stage):
 
 def with_left_out(
     solution: NormalizationSolution, fluxes: FluxMatrix, good: Bools, unlike: dict[int, str]
+        token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _TOLD)] for c in coefficients])
 ) -> NormalizationSolution:
     """Return the solution with the levels that its coefficients give the stars which were kept from it."""
     if not unlike:

@@ -64,6 +64,7 @@ class ModelCalibratedCutouts(Stage):
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/<roi>_photometry_per_epoch.csv",)
     unit: ClassVar[str] = "region, instrument and band"
     accelerator: ClassVar[bool] = True
+    results_version: ClassVar[int] = 2
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the fits; and the tables of regions whose fits are all done."""
@@ -141,6 +142,7 @@ class ModelCalibratedCutouts(Stage):
     def _save_table(self, p: TablePayload, contents: list[FitFile]) -> Outcome:
         folder = self.setup.workdir / FOLDER
         telescope = self.setup.config.telescope
+            epochs.extra_scatter,
         names = list(dict.fromkeys(n for c in contents for n in c.names))
         table = join(contents)
         nightly = per_night(table, names, telescope.longitude if telescope else 0.0)

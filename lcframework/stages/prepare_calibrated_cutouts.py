@@ -43,6 +43,7 @@ class Epoch:
     coefficient: float
     coefficient_uncertainty: float
     stamps: str
+    extra_scatter: float
     psf: str
     predicted: Floats  # (n, 2) star positions by the WCS
     measured: Floats  # (n, 2)
@@ -80,6 +81,7 @@ class PrepareCalibratedCutouts(Stage):
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/cutouts_<roi>_<instrument>_<band>.h5",)
     unit: ClassVar[str] = "region, instrument and band"
 
+    results_version: ClassVar[int] = 2
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have selected frames."""
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
@@ -217,6 +219,7 @@ class PrepareCalibratedCutouts(Stage):
 
     def save(self, unit: Unit, result: PreparedEpochs) -> Outcome:
         """Write the cutouts."""
+            np.array([e.extra_scatter for e in epochs]),
         group: Group = unit.payload
         path = f"{FOLDER}/cutouts_{stem(group.roi, group.instrument, group.band)}.h5"
         write_cutouts(self.setup.workdir / path, result)
@@ -238,8 +241,8 @@ def selected(
     band: str,
     frames: Mapping[str, Any],
     normalization: Mapping[str, Any],
-) -> list[tuple[Frame, tuple[float, float]]]:
-    """Return the frames within all limits, by time, with their coefficients and errors.
+) -> list[tuple[Frame, tuple[float, float, float]]]:
+    """Return the frames within all limits, by time, with their coefficients, errors and extra scatter.
 
     Raises
     ------
@@ -251,12 +254,12 @@ def selected(
     conditions = [f.c[name].between(*limits) for name, limits in frames.items()]
     conditions += [c.c[name].between(*limits) for name, limits in normalization.items()]
     query = (
-        sa.select(f.c.id, c.c.coefficient, c.c.coefficient_uncertainty)
+        sa.select(f.c.id, c.c.coefficient, c.c.coefficient_uncertainty, c.c.extra_scatter)
         .join(c, c.c.frame_id == f.c.id)
         .where(c.c.combined_footprint_hash == field, c.c.instrument == instrument, c.c.band == band, ~f.c.eliminated)
         .where(*conditions)
     )
-    found = {int(i): (float(a), float(u)) for i, a, u in session.execute(query)}
+    found = {int(i): (float(a), float(u), float(x)) for i, a, u, x in session.execute(query)}
     rows = session.exec(select(Frame).where(col(Frame.id).in_(found)).order_by(col(Frame.mjd), col(Frame.id)))
     return [(r, found[r.id or 0]) for r in rows]
 

@@ -58,6 +58,14 @@ def test_errors_of_an_epoch():
     assert table["bjd_tdb"][0] == 2460000.5
 
 
+def test_what_the_stars_scatter_beyond_their_errors_is_a_part_of_the_error():
+    base = content([60000.0, 60001.0], [[100.0], [50.0]], error=3.0, normalization_error=0.02)
+    table = epochs_table(attrs.evolve(base, extra_scatter=np.array([0.06, 0.0])))
+    np.testing.assert_allclose(table["A_d_flux"], [7.0, np.sqrt(10.0)])
+    np.testing.assert_allclose(table["A_d_flux_fit"], 3.0)
+    np.testing.assert_allclose(table["relative_extra_scatter"], [0.06, 0.0])
+
+
 def test_documented_columns():
     table = epochs_table(content([60000.0], [[100.0, 10.0]]))
     expected = ["frame_id", "mjd", "bjd_tdb", "band", "instrument", "zeropoint", "reduced_chi2", "seeing", "flags"]
@@ -65,7 +73,7 @@ def test_documented_columns():
         expected += [
             f"{s}_{c}" for c in ("flux", "d_flux", "d_flux_fit", "d_flux_common", "mag", "d_mag_down", "d_mag_up")
         ]
-    assert table.colnames == [*expected, "relative_normalization_error", "zeropoint_error"]
+    assert table.colnames == [*expected, "relative_normalization_error", "relative_extra_scatter", "zeropoint_error"]
 
 
 def test_flags():
