@@ -18,7 +18,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 
-from lcframework.types import PSF, Floats, Ints, UnusableInput
+from lcframework.types import PSF, Floats, Ints, PixelFlag, UnusableInput
 
 REGIONS = "regions.h5"
 #: The folders of products in the workdir, which may hold folders of the user's besides.
@@ -164,34 +164,69 @@ def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int
     """Write one frame's stamps in the layout of a frame's group of ``regions.h5``."""
     with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         file["frame_shape"] = np.asarray(frame_shape)
+        groups = {kind: file.create_group(kind) for kind in (*_KINDS, "corner")}
         for name, stamp in stamps.items():
-            file[f"data/{name}"] = np.asarray(stamp.data, np.float32)
-            file[f"noisemap/{name}"] = np.asarray(stamp.noise, np.float32)
-            file[f"mask/{name}"] = stamp.mask
-            file[f"cosmicsmask/{name}"] = (stamp.mask & 16) > 0
-            file[f"wcs/{name}"] = stamp.wcs
-            file[f"image_pixel_coordinates/{name}"] = np.add(stamp.centre, stamp.offset)
-            file[f"corner/{name}"] = np.asarray(stamp.corner)
+            values = {
+                "data": np.asarray(stamp.data, np.float32),
+                "noisemap": np.asarray(stamp.noise, np.float32),
+                "mask": stamp.mask,
+                "cosmicsmask": (stamp.mask & PixelFlag.COSMIC.value) > 0,
+                "image_pixel_coordinates": np.add(stamp.centre, stamp.offset),
+                "corner": np.asarray(stamp.corner),
+            }
+            for kind, array in values.items():
+                _put(groups[kind], name, array)
+            groups["wcs"][name] = stamp.wcs
 
 
-def read_stamps(path: Path, names: list[str] | None = None) -> dict[str, Stamp]:
-    """Read stamps that :func:`write_stamps` wrote; all of them, or those named that are there."""
+#: What a frame's group in ``regions.h5`` holds of each stamp.
+_KINDS = ("data", "noisemap", "mask", "wcs", "cosmicsmask", "image_pixel_coordinates")
+#: Bytes; HDF5 allows 64 KiB in all.
+_LARGEST_COMPACT = 60_000
+
+
+def _put(group: Any, name: str, array: Any) -> None:
+    """Make a dataset by HDF5's own calls: h5py's are slower, and a frame has hundreds of small ones."""
+    array = np.asarray(array, order="C")
+    kind = h5py.h5t.py_create(array.dtype, logical=True)
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if array.nbytes < _LARGEST_COMPACT:
+        options.set_layout(h5py.h5d.COMPACT)
+    made = h5py.h5d.create(group.id, name.encode(), kind, h5py.h5s.create_simple(array.shape), options)
+    made.write(h5py.h5s.ALL, h5py.h5s.ALL, array)
+
+
+def _get(group: Any, name: str) -> Any:
+    """Return what :func:`_put` put."""
+    there = h5py.h5d.open(group.id, name.encode())
+    array = np.empty(there.shape, there.dtype)
+    there.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+    return array
+
+
+def read_stamps(path: Path, names: list[str] | None = None, wcs: bool = True) -> dict[str, Stamp]:
+    """Read stamps that :func:`write_stamps` wrote; all of them, or those named that are there.
+
+    Without `wcs` their headers stay empty, which takes half the time.
+    """
     out = {}
     with h5py.File(path, "r") as file:
-        for name in names if names is not None else list(file["data"]):
-            if name not in file["data"]:
+        groups = {kind: file[kind] for kind in (*_KINDS, "corner")}
+        there = set(groups["data"])
+        for name in names if names is not None else groups["data"]:
+            if name not in there:
                 continue
-            data = file[f"data/{name}"][()]
-            corner = tuple(int(c) for c in file[f"corner/{name}"][()])
-            xy = file[f"image_pixel_coordinates/{name}"][()]
+            data = _get(groups["data"], name)
+            corner = tuple(int(c) for c in _get(groups["corner"], name))
+            xy = _get(groups["image_pixel_coordinates"], name)
             centre = np.add(corner, (np.array(data.shape)[::-1] - 1) / 2)
             out[name] = Stamp(
                 data,
-                file[f"noisemap/{name}"][()],
-                file[f"mask/{name}"][()],
+                _get(groups["noisemap"], name),
+                _get(groups["mask"], name),
                 (corner[0], corner[1]),
                 (float(xy[0] - centre[0]), float(xy[1] - centre[1])),
-                file[f"wcs/{name}"][()].decode(),
+                groups["wcs"][name][()].decode() if wcs else "",
             )
     return out
 
@@ -262,7 +297,7 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[str, Mapping[str, st
 def _link_stamps(group: Any, workdir: Path, stamps: str, first_roi: str) -> None:
     with h5py.File(workdir / stamps, "r") as source:
         group["frame_shape"] = h5py.ExternalLink(stamps, "/frame_shape")
-        for kind in ("data", "noisemap", "mask", "wcs", "cosmicsmask", "image_pixel_coordinates"):
+        for kind in _KINDS:
             links = group.create_group(kind)
             for name in source[kind]:
                 links[name] = h5py.ExternalLink(stamps, f"/{kind}/{name}")

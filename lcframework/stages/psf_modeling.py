@@ -136,7 +136,7 @@ class PsfModeling(Stage):
         p: PsfPayload = unit.payload
         if not p.ids:
             raise UnusableInput("no usable star for the PSF: see stars_in_frames.comment, [psf] stars and exclude")
-        stamps = read_stamps(self.setup.workdir / p.stamps, list(p.ids))
+        stamps = read_stamps(self.setup.workdir / p.stamps, list(p.ids), wcs=False)
         return PsfValues(p, [stamps[i] for i in p.ids])
 
     def compute(self, values: PsfValues) -> PSF:

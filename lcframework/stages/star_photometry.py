@@ -137,7 +137,7 @@ class StarPhotometry(Stage):
             if not frame.ids:
                 raise UnusableInput("no usable star to measure: see [photometry] stars and exclude")
             psfs.append(read_psf(self.setup.workdir / frame.psf))
-            there = read_stamps(self.setup.workdir / frame.stamps, list(frame.ids))
+            there = read_stamps(self.setup.workdir / frame.stamps, list(frame.ids), wcs=False)
             stamps += [there[star] for star in frame.ids]
             rows += [(i, star) for star in frame.ids]
         return PhotometryValues(payload, stamps, psfs, rows)
@@ -195,7 +195,7 @@ class StarPhotometry(Stage):
     def _rows(self, payload: PhotometryPayload, result: PhotometryResult) -> list[dict[str, Any]]:
         rows, i = [], 0
         for frame in payload.frames:
-            stamps = read_stamps(self.setup.workdir / frame.stamps, list(frame.ids))
+            stamps = read_stamps(self.setup.workdir / frame.stamps, list(frame.ids), wcs=False)
             for star in frame.ids:
                 error = np.sqrt(np.diag(result.covariance[i]))
                 centre = stamps[star].centre

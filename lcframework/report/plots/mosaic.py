@@ -20,7 +20,8 @@ Painter = Callable[[Floats], Floats]
 @functools.cache
 def _colours(name: str) -> Floats:
     """Return a map's 256 colours, (256, 3) uint8."""
-    return np.asarray(matplotlib.colormaps[name](np.arange(256), bytes=True))[:, :3]
+    colours: Floats = np.asarray(matplotlib.colormaps[name](np.arange(256), bytes=True))
+    return colours[:, :3]
 
 
 def paint(values: Floats, low: float, high: float, colours: str, masked: Bools | None = None) -> Floats:

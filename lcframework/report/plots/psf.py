@@ -113,7 +113,7 @@ def read_fitted(workdir: Path, payload: Payload) -> Fitted:
         residuals, outliers = file["fit/residuals"][()], file["fit/outliers"][()]
         star_chi2, loss = file["fit/star_chi2"][()], file["fit/loss_history"][()]
         full, factor = file["full_psf"][()], int(file["subsampling_factor"][()])
-    found = read_stamps(workdir / payload.stamps, ids)
+    found = read_stamps(workdir / payload.stamps, ids, wcs=False)
     n = len(ids)
     stamps = [found[i] for i in ids]
     mask = np.stack([s.mask > 0 for s in stamps])

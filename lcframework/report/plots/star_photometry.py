@@ -148,7 +148,7 @@ def stacks(workdir: Path, payload: Payload) -> dict[str, Stack]:
     """Return every star's sums; each frame's files are opened once."""
     out: dict[str, Stack] = {}
     for frame in payload.frames:
-        found = read_stamps(workdir / frame.stamps, list(frame.stars))
+        found = read_stamps(workdir / frame.stamps, list(frame.stars), wcs=False)
         psf = read_psf(workdir / frame.psf)
         ids = [i for i in frame.stars if i in found]
         if not ids:
