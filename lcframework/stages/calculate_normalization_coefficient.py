@@ -30,14 +30,14 @@ from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.star_photometry import StarPhotometry
 from lcframework.star_curves import poor_fits, variability
 from lcframework.star_records import judged, no_point_source
+from lcframework.star_residuals import extra_scatter, residual_rows
 from lcframework.types import Bools, Floats, FluxMatrix, NormalizationSolution, UnusableInput
 
-from lcframework.star_residuals import extra_scatter, residual_rows
-
-@attrs.frozen(eq=False)
 #: What light curves depend on, and to how many digits.
 _TOLD = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter", 6))
 
+
+@attrs.frozen(eq=False)
 class Group:
     """All star fluxes of one field, instrument and band."""
 
@@ -115,12 +115,6 @@ class CalculateNormalizationCoefficient(Stage):
             raise UnusableInput(f"the normalization failed: {solution.status.reason}")
         return values, in_gauge(with_left_out(solution, values.fluxes, good, unlike), values.gauge)
 
-    def _unlike(self, values: Group, good: Bools) -> dict[int, str]:
-        """Return the stars that are none, at least half of the stars being kept: the rest is a matter for the eye."""
-        size = self.setup.config_for(values.instrument).stamps.star_size
-        chi2 = np.where(good, values.flux_chi2, np.nan)
-        found = values.no_stars | poor_fits(values.fluxes.flux, values.fluxes.error, chi2, size**2)
-        return found if 2 * len(found) <= good.any(axis=0).sum() else {}
     def _selection(self, values: Group) -> tuple[Bools, Bools]:
         """Return which frames (f,) and fluxes (f, n) pass `[photometry] psf_chi2` and `[normalization] flux_chi2`."""
         config = self.setup.config_for(values.instrument)
@@ -130,18 +124,24 @@ class CalculateNormalizationCoefficient(Stage):
             good[:, j] &= keep(np.where(good[:, j], values.flux_chi2[:, j], np.nan), config.normalization.flux_chi2)
         return frames, good
 
+    def _unlike(self, values: Group, good: Bools) -> dict[int, str]:
+        """Return the stars that are none, at least half of the stars being kept: the rest is a matter for the eye."""
+        size = self.setup.config_for(values.instrument).stamps.star_size
+        chi2 = np.where(good, values.flux_chi2, np.nan)
+        found = values.no_stars | poor_fits(values.fluxes.flux, values.fluxes.error, chi2, size**2)
+        return found if 2 * len(found) <= good.any(axis=0).sum() else {}
 
     def save(self, unit: Unit, result: tuple[Group, NormalizationSolution]) -> Outcome:
         """Return the rows."""
         group, solution = result
         notes = variability(solution, group.fluxes)
+        extra = extra_scatter(solution)
         where = {"combined_footprint_hash": group.field, "instrument": group.instrument, "band": group.band}
         coefficients = [
             {**where, "frame_id": frame, "coefficient": float(solution.coefficient[i]),
              "coefficient_uncertainty": float(solution.coefficient_uncertainty[i]),
              "scatter": float(solution.scatter[i]), "stars": int(solution.used[i].sum()), "extra_scatter": extra[i]}
             for i, frame in enumerate(group.frame_ids) if np.isfinite(solution.coefficient[i])
-        extra = extra_scatter(solution)
         ]  # fmt: skip
         levels = [
             {**where, "gaia_id": star, "level": float(solution.level[j]), "level_error": float(solution.level_error[j]),
@@ -156,13 +156,13 @@ class CalculateNormalizationCoefficient(Stage):
             Replace("star_levels", where, levels),
             Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in residuals]),
         )
+        token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _TOLD)] for c in coefficients])
         scatter = float(np.nanmedian(solution.scatter))
         return Outcome(records, token=token, summary=f"{len(levels)} stars, scatter {1000 * scatter:.1f} ppt")
 
 
 def with_left_out(
     solution: NormalizationSolution, fluxes: FluxMatrix, good: Bools, unlike: dict[int, str]
-        token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _TOLD)] for c in coefficients])
 ) -> NormalizationSolution:
     """Return the solution with the levels that its coefficients give the stars which were kept from it."""
     if not unlike:

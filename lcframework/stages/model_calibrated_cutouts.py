@@ -63,8 +63,8 @@ class ModelCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (PrepareCalibratedCutouts.name,)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/<roi>_photometry_per_epoch.csv",)
     unit: ClassVar[str] = "region, instrument and band"
-    accelerator: ClassVar[bool] = True
     results_version: ClassVar[int] = 2
+    accelerator: ClassVar[bool] = True
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the fits; and the tables of regions whose fits are all done."""
@@ -133,6 +133,7 @@ class ModelCalibratedCutouts(Stage):
         write_fit(folder / f"{name}_fit.h5", FitFile(
             p.instrument, p.band, names, result.fit, epochs.frame_id, c.mjd, epochs.bjd_tdb, c.seeing,
             c.normalization_error, epochs.zeropoint, epochs.zeropoint_uncertainty, epochs.system,
+            epochs.extra_scatter,
         ))  # fmt: skip
         write_images(folder, name, result.fit, region.ra, region.dec)
         write_astrometry(folder / f"{name}_astrometry.json", names, result.fit, region.ra, region.dec)
@@ -142,7 +143,6 @@ class ModelCalibratedCutouts(Stage):
     def _save_table(self, p: TablePayload, contents: list[FitFile]) -> Outcome:
         folder = self.setup.workdir / FOLDER
         telescope = self.setup.config.telescope
-            epochs.extra_scatter,
         names = list(dict.fromkeys(n for c in contents for n in c.names))
         table = join(contents)
         nightly = per_night(table, names, telescope.longitude if telescope else 0.0)

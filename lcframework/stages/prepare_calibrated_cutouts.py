@@ -42,8 +42,8 @@ class Epoch:
     roi: dict[str, Any]
     coefficient: float
     coefficient_uncertainty: float
-    stamps: str
     extra_scatter: float
+    stamps: str
     psf: str
     predicted: Floats  # (n, 2) star positions by the WCS
     measured: Floats  # (n, 2)
@@ -80,8 +80,8 @@ class PrepareCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (Normalization.name, Zeropoints.name)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/cutouts_<roi>_<instrument>_<band>.h5",)
     unit: ClassVar[str] = "region, instrument and band"
-
     results_version: ClassVar[int] = 2
+
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have selected frames."""
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
@@ -215,11 +215,11 @@ class PrepareCalibratedCutouts(Stage):
             _column(epochs, "pixel_scale"), _column(epochs, "angle_to_north"),
             _column(epochs, "background_rms_electron_per_second"), coefficient, np.array(offsets),
             np.array([_nan(e.roi["bjd_tdb"]) for e in epochs]), [s.wcs for s in stamps], *group.zeropoint,
+            np.array([e.extra_scatter for e in epochs]),
         )  # fmt: skip
 
     def save(self, unit: Unit, result: PreparedEpochs) -> Outcome:
         """Write the cutouts."""
-            np.array([e.extra_scatter for e in epochs]),
         group: Group = unit.payload
         path = f"{FOLDER}/cutouts_{stem(group.roi, group.instrument, group.band)}.h5"
         write_cutouts(self.setup.workdir / path, result)
