@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 from lcframework.config import Config
 from lcframework.plugins import Plugins, nearest
+from lcframework.scopes import Filter
 from lcframework.stages import CHAIN
 from lcframework.stages.base import Stage
 from lcframework.structuring import Problem
@@ -55,6 +57,14 @@ def resolve(setup: Setup, plugins: Plugins) -> list[Stage]:
 def _make(cls: type[Stage], config: Config, problems: list[Problem]) -> Stage | None:
     table: dict[str, Any] = config.stage_tables.get(cls.name, {})
     return options(cls, table, cls.name, config, problems)
+
+
+def limited(stages: Sequence[Stage], only: Filter) -> list[Stage]:
+    """Return the stages as they work under a filter."""
+    out = [copy.copy(stage) for stage in stages]
+    for stage in out:
+        stage.only = only
+    return out
 
 
 def between(stages: Sequence[Stage], start: str | None, stop: str | None) -> list[Stage]:

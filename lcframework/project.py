@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
+import numpy as np
 import sqlalchemy as sa
 from astropy.table import QTable, Table
 from astropy.time import Time
@@ -19,17 +19,20 @@ from astropy.timeseries import TimeSeries
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
-from lcframework.chain import between, position, resolve, stage_names
+from lcframework.chain import between, limited, position, resolve, stage_names
 from lcframework.config import Config, load
 from lcframework.cutout_files import FOLDER
-from lcframework.database import FILE_NAME, Frame, NormalizationCoefficient, Product, PsfRow, Star, open_engine
-from lcframework.frame_list import EXCLUDED_BY_COMMAND, take_back
-from lcframework.frame_status import FrameStatus, frame_status, left_out
+from lcframework.database import FILE_NAME, Frame, Star, open_engine
+from lcframework.frame_list import EXCLUDED_BY_COMMAND, IMPORT, idle_exclusions, take_back
 from lcframework.plugins import Plugins
-from lcframework.provenance import changes
+from lcframework.reduction import unused
 from lcframework.runner import Listener, Runner, RunReport
+from lcframework.scopes import Filter, UnknownName, check_names
 from lcframework.stages.base import Ledger, Stage
-from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts, check_columns
+from lcframework.stages.prepare_calibrated_cutouts import check_columns
+from lcframework.standing import StageStatus, Status, planned, standing
+from lcframework.star_quality import KINDS
+from lcframework.star_records import UNLIKE, star_records
 from lcframework.structuring import Problem
 from lcframework.tools import Setup, options
 from lcframework.tools import select as select_tools
@@ -37,36 +40,6 @@ from lcframework.types import LcfError
 
 LOG_FILE = "lcf.log"
 LOCK_FILE = ".lock"
-
-
-@attrs.frozen
-class PendingUnit:
-    """A unit that a run would work on, and why."""
-
-    unit: str
-    label: str
-    why: tuple[str, ...]
-
-
-@attrs.frozen
-class StageStatus:
-    """How a stage stands; `waiting` is True where its units are not known before an earlier stage has run."""
-
-    name: str
-    title: str
-    made: int
-    unusable: int
-    pending: tuple[PendingUnit, ...]
-    waiting: bool
-
-
-@attrs.frozen
-class Status:
-    """How a project stands: its stages, and every file that was found."""
-
-    stages: tuple[StageStatus, ...]
-    frames: tuple[FrameStatus, ...]
-    unusable: tuple[tuple[str, str, str], ...]  # stage, unit, reason
 
 
 class Project:
@@ -117,6 +90,10 @@ class Project:
         stop: str | None = None,
         force: Sequence[str] = (),
         listeners: Iterable[Listener] = (),
+        *,
+        rois: str | Sequence[str] = (),
+        bands: str | Sequence[str] = (),
+        instruments: str | Sequence[str] = (),
     ) -> RunReport:
         """Run the chain, or a part of it; what is up to date is left alone.
 
@@ -128,17 +105,47 @@ class Project:
             Stages whose products are made again, and with them what rests on them.
         listeners : iterable of callables
             Told of every :class:`~lcframework.types.RunEvent`.
+        rois, bands, instruments : str or sequence of str
+            Work only on what belongs to these regions, bands and instruments; empty: on all. The rest stays as it is.
 
         Raises
         ------
+        UnknownName
+            Where the project has no such region, band or instrument.
         LcfError
-            Where another run holds the workdir, or it can't be written.
+            Where another run holds the workdir, or it can't be written; where `force` names a stage that is not run.
         """
+        stages = self._between(start, stop, force)
+        only = self._only(rois, bands, instruments)
+        with self.hold(), self._logging(), self._connected(self.engine()) as engine:
+            return Runner(self.setup, self.plugins, engine, listeners).run(stages, force, only)
+
+    def _between(self, start: str | None, stop: str | None, force: Sequence[str]) -> list[Stage]:
         stages = between(self.stages, start, stop)
         for name in force:
             position(self.stage_names, name)
-        with self.hold(), self._logging(), self._connected(self.engine()) as engine:
-            return Runner(self.setup, self.plugins, engine, listeners).run(stages, force)
+            if name not in [s.name for s in stages]:
+                raise LcfError(f"{name} is to be forced, but it does not lie between the first and the last stage")
+        return stages
+
+    def _only(self, rois: str | Sequence[str], bands: str | Sequence[str], instruments: str | Sequence[str]) -> Filter:
+        """Return a filter whose names the project has, or may have once the frames that wait are imported."""
+        only = Filter(rois, bands, instruments)
+        if not only:
+            return only
+        with self.session() as session:
+            try:
+                check_names(session, self.config.roi, only)
+            except UnknownName:
+                if set(only.rois) - set(self.config.roi) or not self._import_waits(session):
+                    raise
+        return only
+
+    def _import_waits(self, session: Session) -> bool:
+        if not session.exec(select(Frame.id).where(col(Frame.image_relpath).is_not(None))).first():
+            return True
+        stage, ledger = self.stages[self.stage_names.index(IMPORT)], Ledger(session)
+        return bool(stage.pending(stage.units(session, ledger), ledger))
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -205,75 +212,56 @@ class Project:
 
     # ---------------------------------------------------------------- standing
 
-    def status(self) -> Status:
-        """Return how every stage and every file stands; nothing is written."""
-        with self.session() as session:
-            ledger = Ledger(session)
-            stages, open_before = [], False
-            for stage in self.stages:
-                status = self._stage_status(stage, session, ledger, open_before)
-                open_before = open_before or bool(status.pending)
-                stages.append(status)
-            reasons = self._left_out(session, ledger, stages)
-            frames = tuple(
-                frame_status(f, ledger, reasons.get(f.id or 0, ""))
-                for f in session.exec(select(Frame).order_by(col(Frame.id)))
-            )
-            unusable = tuple(
-                (s.name, p.unit, p.reason)
-                for s in self.stages
-                for p in ledger.of_stage(s.name).values()
-                if p.state == "unusable"
-            )
-            session.rollback()
-        return Status(tuple(stages), frames, unusable)
+    def status(
+        self,
+        *,
+        rois: str | Sequence[str] = (),
+        bands: str | Sequence[str] = (),
+        instruments: str | Sequence[str] = (),
+    ) -> Status:
+        """Return how every stage and every file stands; nothing is written.
 
-    def plan(self, start: str | None = None, stop: str | None = None, force: Sequence[str] = ()) -> list[StageStatus]:
-        """Return what a run would do now; stages after one with work may find more."""
-        chosen = [s.name for s in between(self.stages, start, stop)]
-        for name in force:
-            position(self.stage_names, name)
+        Parameters
+        ----------
+        rois, bands, instruments : str or sequence of str
+            Tell only of what belongs to these; empty: of all.
+
+        Raises
+        ------
+        UnknownName
+            Where the project has no such region, band or instrument.
+        """
+        only = self._only(rois, bands, instruments)
         with self.session() as session:
-            ledger = Ledger(session)
-            plan, waiting = [], False
-            for stage in self.stages:
-                if stage.name in chosen:
-                    seen = ledger.without(stage.name) if stage.name in force else ledger
-                    status = self._stage_status(stage, session, seen, waiting)
-                    waiting = waiting or bool(status.pending)
-                    plan.append(status)
+            status = standing(limited(self.stages, only), session)
+            session.rollback()
+        return status
+
+    def plan(
+        self,
+        start: str | None = None,
+        stop: str | None = None,
+        force: Sequence[str] = (),
+        *,
+        rois: str | Sequence[str] = (),
+        bands: str | Sequence[str] = (),
+        instruments: str | Sequence[str] = (),
+    ) -> list[StageStatus]:
+        """Return what a run would do now; stages after one with work may find more. Arguments as of :meth:`run`."""
+        chosen = self._between(start, stop, force)
+        only = self._only(rois, bands, instruments)
+        with self.session() as session:
+            plan = planned(limited(chosen, only), force, session)
             session.rollback()
         return plan
 
-    @staticmethod
-    def _stage_status(stage: Stage, session: Session, ledger: Ledger, waiting: bool) -> StageStatus:
-        units = stage.units(session, ledger)
-        products = ledger.of_stage(stage.name)
-        pending = []
-        for unit in stage.pending(units, ledger):
-            product = products.get(unit.key)
-            if product is None:
-                why: tuple[str, ...] = ("new",)
-            elif product.fingerprint == unit.fingerprint:
-                why = (f"to be tried again: {product.reason}",)
-            else:
-                before = session.get(Product, (stage.name, unit.key))
-                why = tuple(changes(before.components if before else {}, unit.components))
-            pending.append(PendingUnit(unit.key, unit.label, why))
-        states = [p.state for p in products.values()]
-        made, unusable = states.count("made"), states.count("unusable")
-        return StageStatus(stage.name, stage.title, made, unusable, tuple(pending), waiting)
-
-    def _left_out(self, session: Session, ledger: Ledger, stages: list[StageStatus]) -> dict[int, str]:
-        """Return why frames are in no cutouts, once nothing that leads there is pending."""
-        names = [s.name for s in self.stages]
-        at = names.index(PrepareCalibratedCutouts.name)
-        if any(s.pending for s in stages[: at + 1]):
-            return {}
-        measured = {epoch.frame["id"] for u in self.stages[at].units(session, ledger) for epoch in u.payload.epochs}
-        frames, psfs = session.exec(select(Frame)), session.exec(select(PsfRow))
-        coefficients = session.exec(select(NormalizationCoefficient))
-        return left_out(frames, coefficients, psfs, measured, self.setup.config_for)
+    def remarks(self) -> list[str]:
+        """Return what has no effect: names in ``[frames] exclude`` that no file has, unused calibration files."""
+        idle = idle_exclusions(self.config)
+        if not any(self.setup.tool("reduction", name) for name in ("", *self.setup.configs)):
+            return idle
+        with self.session() as session:
+            return [*idle, *unused(session)]
 
     def exclude(self, names: Sequence[str], why: str, undo: bool = False) -> int:
         """Take frames out of all stages, or back in.
@@ -337,8 +325,23 @@ class Project:
         return self._table(Frame)
 
     def stars(self) -> Table:
-        """Return the table of reference stars."""
-        return self._table(Star)
+        """Return the table of reference stars, with what the frames say of each.
+
+        Beside the columns of ``stars``: ``frames`` that hold it, those in which it is ``usable``, in how many each
+        verdict was given (``saturated``, ``edge``, ``masked``, ``blended``, ``extended``, ``elongated``, and
+        ``unlike`` where the PSF fit dropped it), and ``trouble``, all of that and what the normalization found,
+        in words.
+        """
+        table = self._table(Star)
+        with self.session() as session:
+            records = star_records(session)
+        found = [records.get((str(r["combined_footprint_hash"]), str(r["gaia_id"]))) for r in table]
+        table["frames"] = np.array([r.frames if r else 0 for r in found], int)
+        table["usable"] = np.array([r.usable if r else 0 for r in found], int)
+        for kind in (*KINDS, UNLIKE):
+            table[kind] = np.array([r.verdicts.get(kind, 0) if r else 0 for r in found], int)
+        table["trouble"] = np.array([r.trouble if r else "" for r in found], str)
+        return table
 
     def _table(self, model: type[Frame] | type[Star]) -> Table:
         with self.session() as session:
@@ -379,3 +382,29 @@ class Project:
         table = QTable.read(path, format="ascii.ecsv")
         table.meta["roi"] = name
         return table
+
+    def light_curve_tables(
+        self,
+        *,
+        rois: str | Sequence[str] = (),
+        bands: str | Sequence[str] = (),
+        instruments: str | Sequence[str] = (),
+    ) -> dict[str, QTable]:
+        """Return the light curves of regions by name, with the epochs of these bands and instruments; empty: of all.
+
+        Raises
+        ------
+        UnknownName
+            Where the project has no such region, band or instrument.
+        LcfError
+            Where a region has no light curve yet, or none has such an epoch.
+        """
+        only = self._only(rois, bands, instruments)
+        tables = {name: self.light_curve_table(name) for name in only.rois or self.config.roi}
+        for column, names in (("band", only.bands), ("instrument", only.instruments)):
+            if names:
+                tables = {roi: table[np.isin(table[column], names)] for roi, table in tables.items()}
+        kept = {roi: table for roi, table in tables.items() if len(table) or not only}
+        if not kept:
+            raise LcfError(f"no epoch of {', '.join(tables)} is left by {only}")
+        return kept

@@ -12,13 +12,16 @@ from pathlib import Path
 import attrs
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
+from lcframework.chain import limited
 from lcframework.database import Product, Run, Update, apply
 from lcframework.executors import Executor
+from lcframework.frame_list import IMPORT
 from lcframework.plugins import Plugins
 from lcframework.provenance import digest
-from lcframework.stages.base import Ledger, Stage, Unit, UnitResult
+from lcframework.scopes import Filter, UnknownName, check_names
+from lcframework.stages.base import FORCED, Ledger, Stage, Unit, UnitResult
 from lcframework.store import remove_leftovers
 from lcframework.tools import Setup
 from lcframework.types import LcfError, RunEvent
@@ -46,6 +49,7 @@ class StageReport:
     name: str
     done: int = 0
     up_to_date: int = 0
+    left_out: int = 0  # pending, and outside the run's filter
     unusable: list[Unusable] = attrs.field(factory=list)
     missing: list[str] = attrs.field(factory=list)
     bugs: list[Unusable] = attrs.field(factory=list)
@@ -61,6 +65,7 @@ class RunReport:
     message: str = ""
     interrupted: bool = False
     standing: list[Unusable] = attrs.field(factory=list)  # unusable since earlier runs
+    only: Filter = attrs.field(factory=Filter)  # what the run was limited to
 
     @property
     def units_done(self) -> int:
@@ -106,25 +111,41 @@ class Runner:
         self.setup, self.plugins, self.engine = setup, plugins, engine
         self._listeners = [*listeners, plugins.tell]
         self._executor: Executor | None = None
+        self._forced: dict[tuple[str, str], str] = {}
 
-    def run(self, stages: Sequence[Stage], force: Sequence[str] = ()) -> RunReport:
-        """Run stages in order; whatever ends the run early, what was finished is recorded."""
-        report = RunReport()
-        run_id = self._begin(stages)
+    def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
+        """Run stages in order; whatever ends the run early, what was finished is recorded.
+
+        Raises
+        ------
+        UnknownName
+            Where the filter names what no frame has, once all are imported.
+        """
+        only = only or Filter()
+        stages = limited(stages, only)
+        report = RunReport(only=only)
+        run_id = self._begin(stages, only)
         remove_leftovers(self.setup.workdir)
         prepare_device(self.setup.config.run.device)
         self._tell(RunEvent("run_started"))
         try:
+            self._force([s for s in stages if s.name in force], run_id)
             for stage in stages:
                 entry = StageReport(stage.name)
                 report.stages.append(entry)
-                self._run_stage(stage, stage.name in force, run_id, entry)
+                self._run_stage(stage, run_id, entry)
+                if stage.name == IMPORT and only and not entry.missing:
+                    self._check_names(only)
                 if entry.missing:
                     report.message = entry.missing[0]
                     break
         except KeyboardInterrupt:
             report.interrupted = True
             self._close(kill=True)
+        except UnknownName:
+            self._close(kill=True)
+            self._end(run_id, report, "failed")
+            raise
         except LcfError as error:
             report.message = str(error)
         except sa.exc.OperationalError as error:
@@ -141,14 +162,16 @@ class Runner:
         self._tell(RunEvent("run_finished", message=report.message))
         return report
 
-    def _run_stage(self, stage: Stage, force: bool, run_id: int, report: StageReport) -> None:
+    def _check_names(self, only: Filter) -> None:
+        with Session(self.engine) as session:
+            check_names(session, self.setup.config.roi, only)
+
+    def _run_stage(self, stage: Stage, run_id: int, report: StageReport) -> None:
         started = dt.datetime.now()
         tried: set[tuple[str, str]] = set()
-        if force:
-            self._forget(stage)
         announced = False
         while True:
-            units, pending = self._pending(stage, force, tried)
+            units, pending, report.left_out = self._pending(stage, tried)
             if not pending:
                 report.up_to_date = len({u.key for u in units} - {key for key, _ in tried})
                 break
@@ -160,7 +183,7 @@ class Runner:
             for results in self._get_executor().run(stage, batches):
                 for result in results:
                     tried.add((result.unit.key, result.unit.fingerprint))
-                self._record(stage, results, force, run_id, report)
+                self._record(stage, results, run_id, report)
                 for result in results:
                     text = result.outcome.summary or result.reason.split("\n")[0]
                     self._tell(RunEvent("unit_done", stage.name, result.unit.label, text, len(tried), total))
@@ -170,15 +193,20 @@ class Runner:
         if announced:
             self._tell(RunEvent("stage_finished", stage.name, done=len(tried), total=len(tried)))
 
-    def _pending(self, stage: Stage, force: bool, tried: set[tuple[str, str]]) -> tuple[list[Unit], list[Unit]]:
+    def _pending(self, stage: Stage, tried: set[tuple[str, str]]) -> tuple[list[Unit], list[Unit], int]:
+        """Return the units within the filter, those of them that are pending, and how many pending ones are not."""
         with Session(self.engine) as session:
             ledger = Ledger(session)
-            units = stage.units(session, ledger)
+            every = stage.units(session, ledger)
             session.commit()
+            units = stage.within(session, every)
             pending = [u for u in stage.pending(units, ledger) if (u.key, u.fingerprint) not in tried]
-        return units, pending
+            left_out = 0
+            if len(units) < len(every):
+                left_out = len(stage.pending(every, ledger)) - len(stage.pending(units, ledger))
+        return units, pending, left_out
 
-    def _record(self, stage: Stage, results: list[UnitResult], force: bool, run_id: int, report: StageReport) -> None:
+    def _record(self, stage: Stage, results: list[UnitResult], run_id: int, report: StageReport) -> None:
         """Write a batch's rows and products, one transaction a unit."""
         for result in results:
             unit = result.unit
@@ -193,8 +221,9 @@ class Runner:
                 continue
             made = result.state == "made"
             token = result.outcome.token or unit.fingerprint
-            if force and not result.outcome.token:
-                token = digest([token, run_id])  # made again on request: so is what rests on it
+            forced = self._forced.get((stage.name, unit.key))
+            if forced and not result.outcome.token:
+                token = digest([token, forced])  # made again on request: so is what rests on it
             product = Product(
                 stage=stage.name, unit=unit.key, fingerprint=unit.fingerprint, token=token, components=unit.components,
                 state=result.state, reason=result.reason, path=result.outcome.path, run_id=run_id,
@@ -231,11 +260,21 @@ class Runner:
             apply(session, [attrs.evolve(r, where={**r.where, "comment": r.values["comment"]}, values={"comment": ""})
                             for r in records if isinstance(r, Update) and "comment" in r.values])  # fmt: skip
 
-    def _forget(self, stage: Stage) -> None:
+    def _force(self, stages: Sequence[Stage], run_id: int) -> None:
+        """Mark the products to be made again, all before any is: a run that goes on after a kill finds them."""
         with Session(self.engine) as session:
-            stage.forget(session)
-            session.execute(sa.delete(Product).where(sa.column("stage") == stage.name))
+            ledger = Ledger(session)
+            for stage, units in [(s, s.to_force(session, ledger)) for s in stages]:
+                stage.forget(session, units)
+                for unit in units:
+                    session.execute(
+                        sa.update(Product)
+                        .where(col(Product.stage) == stage.name, col(Product.unit) == unit)
+                        .values(state=FORCED, fingerprint="", token=str(run_id), reason="")
+                    )
             session.commit()
+            marked = session.exec(select(Product.stage, Product.unit, Product.token).where(Product.state == FORCED))
+            self._forced = {(stage, unit): token for stage, unit, token in marked}
 
     def _finish(self, stage: Stage) -> None:
         """Let the stage join its products, where they changed since it last did; also after a kill in between."""
@@ -285,10 +324,10 @@ class Runner:
         for listener in self._listeners:
             listener(event)
 
-    def _begin(self, stages: Sequence[Stage]) -> int:
+    def _begin(self, stages: Sequence[Stage], only: Filter) -> int:
         now = dt.datetime.now(dt.UTC)
         text = self.setup.config.path.read_text(encoding="utf-8")
-        names = f"{stages[0].name} .. {stages[-1].name}" if stages else ""
+        names = " ".join([f"{stages[0].name} .. {stages[-1].name}" if stages else "", str(only)]).strip()
         with Session(self.engine) as session:
             session.execute(
                 sa.update(Run).where(sa.column("outcome") == "running").values(outcome="killed", finished=now)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import tomli
 
+from lcframework.cli.filters import filters, usage_errors
 from lcframework.project import Project
 from lcframework.structuring import nearest_key
 
@@ -15,10 +16,10 @@ from lcframework.structuring import nearest_key
 @click.command("export")
 @click.argument("project", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--format", "name", default="ecsv", show_default=True, help="ecsv, votable, aavso, csv, or a plugin's.")
-@click.option("--roi", help="One region; all of them if left out.")
+@filters("Write epochs")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="A folder; the workdir if left out.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="An option of the exporter.")
-def command(project: Path, name: str, roi: str | None, output: Path | None, pairs: tuple[str, ...]) -> None:
+def command(project: Path, name: str, output: Path | None, pairs: tuple[str, ...], **only: tuple[str, ...]) -> None:
     """Write PROJECT's light curves in another format."""
     opened = Project.open(project)
     known = opened.plugins.names("lcf_exporters")
@@ -26,10 +27,12 @@ def command(project: Path, name: str, roi: str | None, output: Path | None, pair
         raise click.UsageError(f'no exporter is called "{name}"{nearest_key(name, known)}')
     exporter = opened.exporter(name, dict(_pair(p) for p in pairs))
     folder = output or opened.workdir
+    with usage_errors():
+        tables = opened.light_curve_tables(**only)
     folder.mkdir(parents=True, exist_ok=True)
-    for region in [roi] if roi else list(opened.config.roi):
+    for region, table in tables.items():
         path = folder / f"{region}.{getattr(exporter, 'suffix', name)}"
-        exporter.export(opened.light_curve_table(region), path)
+        exporter.export(table, path)
         click.echo(str(path))
 
 

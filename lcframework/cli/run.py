@@ -8,9 +8,12 @@ from pathlib import Path
 
 import click
 
+from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.progress import progress
+from lcframework.cli.remarks import tell_remarks
 from lcframework.project import Project
 from lcframework.runner import RunReport
+from lcframework.standing import StageStatus
 from lcframework.structuring import nearest_key
 
 #: So many unusable inputs are listed; `lcf status` has them all.
@@ -24,12 +27,21 @@ _LISTED = 20
 @click.option(
     "--force", metavar="STAGE", multiple=True, help="Make this stage's products again, and what rests on them."
 )
+@filters("Work on what is")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
-    project: Path, start: str | None, stop: str | None, force: tuple[str, ...], dry_run: bool, as_json: bool
+    project: Path,
+    start: str | None,
+    stop: str | None,
+    force: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    **only: tuple[str, ...],
 ) -> None:
     """Run PROJECT's chain; what is up to date is left alone.
+
+    With --roi, --band or --instrument the rest stays as it is, for a later run.
 
     Exit codes: 0 success; 1 failure; 2 usage; 3 finished, but some inputs were unusable.
     """
@@ -38,10 +50,12 @@ def command(
         if name and name not in opened.stage_names:
             raise click.UsageError(f'"{name}" is not a stage{nearest_key(name, opened.stage_names)}')
     if dry_run:
-        _plan(opened, start, stop, force, as_json)
+        with usage_errors():
+            plan = opened.plan(start, stop, force, **only)
+        _tell_plan(plan, as_json)
         return
-    with progress(as_json) as listener:
-        report = opened.run(start, stop, force, listeners=[listener])
+    with usage_errors(), progress(as_json) as listener:
+        report = opened.run(start, stop, force, listeners=[listener], **only)
     if as_json:
         click.echo(json.dumps(as_dict(report, opened), indent=2))
     else:
@@ -57,7 +71,10 @@ def tell(report: RunReport, project: Project) -> None:
             last = f"  ({stage.summaries[-1]})" if len(stage.summaries) == 1 and stage.summaries[0] else ""
             click.echo(f"{stage.name}: {stage.done} done{ready}, {stage.seconds:.1f} s{last}")
     if not report.units_done and report.exit_code in (0, 3):
-        click.echo("Nothing to do: all products are up to date.")
+        click.echo(f"Nothing to do: all products{f' of {report.only}' if report.only else ''} are up to date.")
+    left_out = [f"{s.name} {s.left_out}" for s in report.stages if s.left_out]
+    if left_out:
+        click.echo(f"Left out by {report.only}: {', '.join(left_out)}, and what rests on them.")
     unusable = report.unusable
     if unusable:
         click.echo(f"\n{len(unusable)} inputs can't be used:", err=True)
@@ -73,6 +90,7 @@ def tell(report: RunReport, project: Project) -> None:
         click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
     if report.message:
         click.echo(f"\nStopped: {report.message}", err=True)
+    tell_remarks(project)
     for path in light_curves(project):
         click.echo(f"Light curve: {path}")
 
@@ -90,23 +108,25 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
         "exit_code": report.exit_code,
         "message": report.message,
         "interrupted": report.interrupted,
+        "only": {"roi": report.only.rois, "band": report.only.bands, "instrument": report.only.instruments},
         "stages": [
-            {"name": s.name, "done": s.done, "up_to_date": s.up_to_date, "unusable": len(s.unusable),
-             "failed": len(s.bugs), "seconds": round(s.seconds, 3), "missing": s.missing}
+            {"name": s.name, "done": s.done, "up_to_date": s.up_to_date, "left_out": s.left_out,
+             "unusable": len(s.unusable), "failed": len(s.bugs), "seconds": round(s.seconds, 3), "missing": s.missing}
             for s in report.stages
         ],
         "unusable": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.unusable],
         "failed": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.bugs],
         "light_curves": [str(p) for p in light_curves(project)],
+        "remarks": project.remarks(),
     }  # fmt: skip
 
 
-def _plan(project: Project, start: str | None, stop: str | None, force: tuple[str, ...], as_json: bool) -> None:
-    plan = project.plan(start, stop, force)
+def _tell_plan(plan: list[StageStatus], as_json: bool) -> None:
     if as_json:
-        rows = [{"name": s.name, "pending": len(s.pending), "waiting": s.waiting} for s in plan]
+        rows = [{"name": s.name, "pending": len(s.pending), "waiting": s.waiting, "left_out": s.left_out} for s in plan]
         click.echo(json.dumps({"stages": rows}, indent=2))
         return
     for stage in plan:
         more = ", and what earlier stages bring" if stage.waiting else ""
-        click.echo(f"{stage.name}: {len(stage.pending)} to do{more}")
+        less = f", {stage.left_out} left out" if stage.left_out else ""
+        click.echo(f"{stage.name}: {len(stage.pending)} to do{less}{more}")

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import click
 
-from lcframework.project import Project, Status
+from lcframework.cli.filters import filters, usage_errors
+from lcframework.cli.remarks import tell_remarks
+from lcframework.project import Project
+from lcframework.standing import Status
 
 #: So many units of a stage are explained one by one; equal reasons are counted.
 _EXPLAINED = 8
@@ -17,13 +20,15 @@ _EXPLAINED = 8
 @click.command("status")
 @click.argument("project", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--why", is_flag=True, help="For each pending unit, what changed.")
+@filters("Tell of what is")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(project: Path, why: bool, as_json: bool) -> None:
+def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) -> None:
     """Show how PROJECT's stages stand, and what became of every file that was found."""
     opened = Project.open(project)
-    status = opened.status()
+    with usage_errors():
+        status = opened.status(**only)
     if as_json:
-        click.echo(json.dumps(as_dict(status), indent=2))
+        click.echo(json.dumps({**as_dict(status), "remarks": opened.remarks()}, indent=2))
         return
     width = max(len(s.name) for s in status.stages)
     click.echo(f"{'stage':<{width}}  made  unusable  pending")
@@ -39,9 +44,26 @@ def command(project: Path, why: bool, as_json: bool) -> None:
     for frame in status.frames:
         if frame.comment and frame.state not in ("used", "found"):
             click.echo(f"  {frame.file}: {frame.state}: {frame.comment}")
+    _stars(status)
     others = [u for u in status.unusable if not u[1].startswith("frame:")]
     for stage, unit, reason in others:
         click.echo(f"  {unit} ({stage}): {reason}")
+    tell_remarks(opened)
+
+
+def _stars(status: Status) -> None:
+    """Say how many reference stars serve, and why the others don't."""
+    seen = [s for s in status.stars if s.frames]
+    if not seen:
+        return
+    whole = sum(s.usable == s.frames and not s.left_out for s in seen)
+    never = sum(not s.usable or bool(s.left_out) for s in seen)
+    partly = len(seen) - whole - never
+    states = f"{whole} usable throughout, {partly} in a part of their frames, {never} not used"
+    click.echo(f"\n{len(seen)} reference stars: {states}")
+    for star in seen:
+        if star.trouble:
+            click.echo(f"  star {star.name}: {star.trouble}")
 
 
 def _why(status: Status) -> None:
@@ -68,4 +90,9 @@ def as_dict(status: Status) -> dict[str, object]:
         ],
         "frames": [{"file": f.file, "state": f.state, "comment": f.comment} for f in status.frames],
         "unusable": [{"stage": s, "unit": u, "reason": r} for s, u, r in status.unusable],
+        "stars": [
+            {"name": s.name, "gaia_id": s.gaia_id, "frames": s.frames, "usable": s.usable, "verdicts": dict(s.verdicts),
+             "left_out": s.left_out, "note": s.note}
+            for s in status.stars
+        ],
     }  # fmt: skip

@@ -19,18 +19,22 @@ from sqlmodel import Session
 
 from lcframework.database import Product, Record, Update
 from lcframework.provenance import Components, digest
+from lcframework.scopes import Filter, Scope, frame_scopes
 from lcframework.tools import Setup
 from lcframework.types import NeedMissing, UnusableInput
 
 #: No other unit would fare better: the run stops.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+#: The state of a product that the user wants made again; its token says which run was asked for it.
+FORCED = "forced"
 
 
 @attrs.frozen
 class Unit:
     """The smallest piece of work that has a fingerprint of its own.
 
-    `payload` holds everything that its work needs, so that any worker can do it.
+    `payload` holds everything that its work needs, so that any worker can do it. `scope` says which regions, band and
+    instrument it belongs to, for runs that are limited to some; left out, its frame says it.
     """
 
     key: str
@@ -38,6 +42,7 @@ class Unit:
     components: Components
     payload: Any = attrs.field(repr=False, eq=False)
     frame_id: int | None = None  # where the unit is one frame
+    scope: Scope | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -92,10 +97,14 @@ class Ledger:
             entry = Entry(*row)
             self._products.setdefault(entry.stage, {})[entry.unit] = entry
 
-    def without(self, stage: str) -> Ledger:
-        """Return the ledger as it would be without a stage's products."""
+    def forcing(self, stage: str, units: Collection[str]) -> Ledger:
+        """Return the ledger as it would be with these products of a stage to be made again."""
         other = Ledger.__new__(Ledger)
-        other._products = {k: v for k, v in self._products.items() if k != stage}
+        mine = {
+            u: attrs.evolve(p, state=FORCED, fingerprint="") if u in units else p
+            for u, p in self.of_stage(stage).items()
+        }
+        other._products = {**self._products, stage: mine}
         return other
 
     def product(self, stage: str, unit: str) -> Entry | None:
@@ -127,6 +136,12 @@ class Stage:
     results_version: ClassVar[int] = 1
 
     setup: Setup = attrs.field(init=False, repr=False, eq=False)
+    only: Filter = attrs.field(init=False, repr=False, eq=False, default=Filter())  # what the run is limited to
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a run's filter applies; not where all regions and bands need all of the stage's products."""
+        return True
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return every unit that can be worked on with what is there now."""
@@ -161,8 +176,8 @@ class Stage:
         """Whether what `finish` makes is gone."""
         return False
 
-    def forget(self, session: Session) -> None:
-        """Drop what is frozen once made, because the user forces the stage."""
+    def forget(self, session: Session, units: Collection[str]) -> None:
+        """Drop what is frozen once made, because the user forces these units."""
 
     def retry(self, product: Entry) -> bool:
         """Whether a unit that was unusable is tried again though nothing changed."""
@@ -187,6 +202,24 @@ class Stage:
             if stale or (product is not None and product.state != "made" and self.retry(product)):
                 out.append(unit)
         return out
+
+    def within(self, session: Session, units: Sequence[Unit]) -> list[Unit]:
+        """Return the units that the run's filter admits."""
+        if not self.only or not self.filtered:
+            return list(units)
+        frames = frame_scopes(session, self.setup.config.roi)
+        return [u for u in units if self.only.admits(u.scope or frames.get(u.frame_id or 0, Scope()))]
+
+    def to_force(self, session: Session, ledger: Ledger) -> set[str]:
+        """Return the units whose products forcing the stage makes again: all, or those that the filter admits.
+
+        None where some are left from a run that was stopped in the midst of it: this one goes on with those.
+        """
+        mine = {u.key for u in self.within(session, self.units(session, ledger))}
+        products = ledger.of_stage(self.name)
+        if any(products[u].state == FORCED for u in mine if u in products):
+            return set()
+        return {u for u in products if u in mine or not self.only}
 
     def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
         """Group units for execution; what belongs together may depend on their sizes.

@@ -11,6 +11,7 @@ from sqlmodel import Session, select
 
 from lcframework.database import Record, Replace, StarLevel, active_stars
 from lcframework.provenance import digest
+from lcframework.scopes import Scope, field_rois
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.tools import Tool
@@ -65,6 +66,7 @@ class CalculateAbsoluteZeropoints(Stage):
             if (row.combined_footprint_hash, row.gaia_id) not in stars:
                 continue
             found.setdefault((row.combined_footprint_hash, row.instrument, row.band), []).append(row)
+        rois = field_rois(session)
         units = []
         for (field, instrument, band), rows in sorted(found.items()):
             token = tokens.get(f"{field}:{instrument}:{band}")
@@ -80,7 +82,12 @@ class CalculateAbsoluteZeropoints(Stage):
                 field, instrument, band, survey_band, mine,
                 [r.level for r in rows], [r.level_error for r in rows], chosen,
             )  # fmt: skip
-            units.append(Unit(f"{field}:{instrument}:{band}", f"{instrument} {band}", self.components(**parts), levels))
+            units.append(
+                Unit(
+                    f"{field}:{instrument}:{band}", f"{instrument} {band}", self.components(**parts), levels,
+                    scope=Scope(rois.get(field), instrument, band),
+                )
+            )  # fmt: skip
         return units
 
     def load(self, unit: Unit) -> Levels:

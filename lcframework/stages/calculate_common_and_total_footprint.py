@@ -53,6 +53,11 @@ class CalculateCommonAndTotalFootprint(Stage):
     light: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
 
+    @property
+    def filtered(self) -> bool:
+        """Never: which regions a frame contains is found here, and the fields rest on all frames."""
+        return False
+
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return one unit a solved frame; the joint one once all of those are done."""
         solved = ledger.tokens(PlateSolving.name)

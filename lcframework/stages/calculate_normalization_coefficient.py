@@ -6,6 +6,7 @@ a new frame does not rescale old fluxes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 import attrs
@@ -25,6 +26,7 @@ from lcframework.database import (
     active_stars,
 )
 from lcframework.provenance import digest
+from lcframework.scopes import Scope, field_rois
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.star_photometry import StarPhotometry
@@ -72,7 +74,7 @@ class CalculateNormalizationCoefficient(Stage):
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have fluxes."""
-        measured = ledger.tokens(StarPhotometry.name)
+        measured, rois = ledger.tokens(StarPhotometry.name), field_rois(session)
         units = []
         for group in groups(session):
             mine = {f"frame:{i}:{group.field}" for i in group.frame_ids}
@@ -87,12 +89,16 @@ class CalculateNormalizationCoefficient(Stage):
                 "psf_chi2": self.setup.identity("photometry", group.instrument)["psf_chi2"],
             }
             label = f"{len(group.frame_ids)} frames of {group.instrument or 'one instrument'} {group.band}".strip()
-            units.append(Unit(group.key, label, self.components(**parts), group))
+            scope = Scope(rois.get(group.field), group.instrument, group.band)
+            units.append(Unit(group.key, label, self.components(**parts), group, scope=scope))
         return units
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: Session, units: Collection[str]) -> None:
         """Drop the gauge: the next solution sets it anew."""
-        session.execute(sa.delete(StarLevel))
+        for unit in units:
+            field, instrument, band = unit.split(":", 2)
+            mine = (col(StarLevel.combined_footprint_hash) == field, col(StarLevel.instrument) == instrument)
+            session.execute(sa.delete(StarLevel).where(*mine, col(StarLevel.band) == band))
 
     def load(self, unit: Unit) -> Group:
         """Everything is in the payload."""

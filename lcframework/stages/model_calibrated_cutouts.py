@@ -22,8 +22,9 @@ from lcframework.cutout_files import (
 from lcframework.geometry import to_plane
 from lcframework.light_curves import join, per_night, write_light_curve
 from lcframework.provenance import digest
+from lcframework.scopes import Scope
 from lcframework.sections import Roi
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.types import PointSources, RoiFit, UnusableInput
 
@@ -69,31 +70,39 @@ class ModelCalibratedCutouts(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the fits; and the tables of regions whose fits are all done."""
         fits: dict[str, list[Unit]] = {}
+        waiting: dict[str, list[str]] = {}
         for key, product in sorted(ledger.of_stage(PrepareCalibratedCutouts.name).items()):
             roi, instrument, band = key.split(":", 2)
             region = self.setup.config.roi.get(roi)
-            if product.state != "made" or region is None or self.setup.tool("roi_model", instrument) is None:
+            if region is None or self.setup.tool("roi_model", instrument) is None:
+                continue
+            if product.state != "made":
+                waiting.setdefault(roi, []).extend([f"fit:{key}"] if product.state == FORCED else [])
                 continue
             parts = {"cutouts": product.token, "point_sources": sorted(region.point_sources.items()),
                      "roi_model": self.setup.identity("roi_model", instrument)}  # fmt: skip
             payload = ModelPayload(roi, instrument, band, product.path)
-            unit = Unit(f"fit:{key}", f"{roi} {instrument} {band}", self.components(**parts), payload)
+            scope = Scope(frozenset([roi]), instrument, band)
+            unit = Unit(f"fit:{key}", f"{roi} {instrument} {band}", self.components(**parts), payload, scope=scope)
             fits.setdefault(roi, []).append(unit)
         units = [u for group in fits.values() for u in group]
         for roi, group in fits.items():
-            units += self._table(ledger, roi, group)
+            units += self._table(ledger, roi, group, waiting.get(roi, []))
         return units
 
-    def _table(self, ledger: Ledger, roi: str, group: list[Unit]) -> list[Unit]:
-        products = [ledger.product(self.name, u.key) for u in group]
-        if any(p is None or p.fingerprint != u.fingerprint for p, u in zip(products, group, strict=True)):
+    def _table(self, ledger: Ledger, roi: str, group: list[Unit], waiting: list[str]) -> list[Unit]:
+        """Return the table's unit once the fits are done; fits that are not to be done now stay in it as they are."""
+        pending = {u.key: u for u in self.pending(group, ledger)}
+        if any(self.only.admits(u.scope or Scope()) for u in pending.values()):
             return []
-        made = [p for p in products if p is not None and p.state == "made"]
+        products = [ledger.product(self.name, key) for key in (*(u.key for u in group), *waiting)]
+        made = [p for p in products if p is not None and p.state in ("made", FORCED)]
         if not made:
             return []
         components = self.components(fits=digest([[p.unit, p.token] for p in made]))
         payload = TablePayload(roi, tuple(p.path for p in made))
-        return [Unit(f"light_curve:{roi}", f"light curve of {roi}", components, payload)]
+        scope = Scope(frozenset([roi]))
+        return [Unit(f"light_curve:{roi}", f"light curve of {roi}", components, payload, scope=scope)]
 
     def load(self, unit: Unit) -> Any:
         """Read the cutouts, or the fits."""

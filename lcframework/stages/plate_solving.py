@@ -81,6 +81,11 @@ class PlateSolving(Stage):
     unit: ClassVar[str] = "frame"
     results_version: ClassVar[int] = 2
 
+    @property
+    def filtered(self) -> bool:
+        """Not where the sky from which stars are taken follows from all frames."""
+        return self.setup.config.stars.strategy == "roi_disk"
+
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the query for the stars that solvers and the verification need; then one unit an imported frame."""
         imported = ledger.tokens(Import.name)

@@ -24,6 +24,7 @@ from lcframework.database import (
 from lcframework.geometry import local_map
 from lcframework.provenance import describe, digest
 from lcframework.registration import register
+from lcframework.scopes import Scope
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
@@ -113,7 +114,10 @@ class PrepareCalibratedCutouts(Stage):
             "roi_cutouts": self.selection(instrument),
         }  # fmt: skip
         group = Group(roi, instrument, band, epochs, self._zeropoint(session, field, instrument, band, zeropoint))
-        return Unit(f"{roi}:{instrument}:{band}", f"{roi} {instrument} {band}", self.components(**parts), group)
+        scope = Scope(frozenset([roi]), instrument, band)
+        return Unit(
+            f"{roi}:{instrument}:{band}", f"{roi} {instrument} {band}", self.components(**parts), group, scope=scope
+        )
 
     def selection(self, instrument: str) -> dict[str, Any]:
         """Return what selects the frames."""

@@ -12,13 +12,14 @@ from sqlmodel import Session, col, select
 
 from lcframework.database import Frame, Record, Replace, Star, StarInFrame, Update, active_stars
 from lcframework.provenance import digest
+from lcframework.scopes import Scope, field_rois
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.stamp_extraction import StampExtraction, join_regions
 from lcframework.star_names import choose
 from lcframework.store import Stamp, read_stamps, write_psf
 from lcframework.types import PSF, LcfError, PsfBatch, UnusableInput
 
-#: Fainter stars only add noise to a PSF; they serve where there are too few others.
+#: Fainter stars add noise to a PSF and next to nothing to a coefficient; they serve where there are too few others.
 MIN_SIGNAL_TO_NOISE = 20.0
 FEWEST = 3
 
@@ -61,7 +62,6 @@ def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, Sta
     return out
 
 
-def check_names(session: Session, where: str, wanted: int | list[str], exclude: list[str]) -> None:
 def chosen_stars(rows: list[tuple[Star, StarInFrame]], wanted: int | list[str], exclude: list[str]) -> list[Star]:
     """Return the stars of a frame to use, of its usable ones, nearest the region first.
 
@@ -75,6 +75,7 @@ def chosen_stars(rows: list[tuple[Star, StarInFrame]], wanted: int | list[str], 
     return [by_name[n] for n in choose(list(by_name), wanted, exclude)]
 
 
+def check_names(session: Session, where: str, wanted: int | list[str], exclude: list[str]) -> None:
     """Refuse letters that no star has.
 
     Raises
@@ -108,7 +109,7 @@ class PsfModeling(Stage):
         frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
         psf = self.setup.config.psf
         check_names(session, "[psf]", psf.stars, psf.exclude)
-        usable = usable_stars(session)
+        usable, rois = usable_stars(session), field_rois(session)
         units = []
         for (frame_id, field), rows in sorted(usable.items()):
             product, f = stamped.get(f"frame:{frame_id}"), frames.get(frame_id)
@@ -121,7 +122,8 @@ class PsfModeling(Stage):
             components = self.components(stamps=product.token, psf=identity, stars=list(ids))
             payload = PsfPayload(frame_id, field, f.key, product.path, f.instrument, (f.height or 0, f.width or 0),
                                  f.seeing_pixels or 3.0, ids, names)  # fmt: skip
-            units.append(Unit(f"frame:{frame_id}:{field}", f.key, components, payload, frame_id))
+            scope = Scope(rois.get(field), f.instrument, f.band)
+            units.append(Unit(f"frame:{frame_id}:{field}", f.key, components, payload, frame_id, scope))
         return units
 
     def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:

@@ -13,6 +13,7 @@ from lcframework import geometry
 from lcframework.database import CombinedFootprint, Frame, Record, Replace, RoiInFrame, Star, Update
 from lcframework.footprints import contains
 from lcframework.provenance import describe, digest
+from lcframework.scopes import Scope, frame_scopes
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
 from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
@@ -22,9 +23,9 @@ from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, Unusabl
 
 #: Stars nearer to a frame's edge than this are not in it, pixels.
 EDGE = 3.0
-
 #: Said of stars of which their own light curves have not said anything yet.
 VARIABLE = "variable by the catalogue"
+
 
 @attrs.frozen(eq=False)
 class FieldQuery:
@@ -65,9 +66,14 @@ class QueryGaiaForStars(Stage):
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
         if Footprints.name not in self._made(ledger):
             return []
+        frames = frame_scopes(session, self.setup.config.roi) if self.only.rois else {}
+        places = [s.rois for s in frames.values() if s.rois is not None]
         units = []
         for field in sorted(fields, key=lambda f: f.hash):
-            query = self._query(session, field)
+            mine = frozenset(field.rois)
+            # A frame's stamps are cut for all its regions at once: they need the stars of each.
+            scope = Scope(mine.union(*(rois for rois in places if rois & mine)))
+            query = attrs.evolve(self._query(session, field), scope=scope)
             units.append(query)
             product = ledger.product(self.name, query.key)
             if product is not None and product.state == "made" and product.fingerprint == query.fingerprint:

@@ -16,13 +16,14 @@ from sqlmodel import Session, col, select
 from lcframework.database import Frame, PsfRow, Record, RoiInFrame, StarInFrame, Update, active_stars
 from lcframework.geometry import separation
 from lcframework.provenance import describe, digest, file_digest
+from lcframework.scopes import Scope
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.stamping import HotPixels, corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
-from lcframework.store import (
 from lcframework.star_quality import Surroundings, is_saturated, judge, masked_fraction, signal_to_noise
+from lcframework.store import (
     REGIONS,
     Stamp,
     atomic,
@@ -50,8 +51,8 @@ class Target:
     x: float
     y: float
     field: str = ""  # the star's field; empty for a region
-
     magnitude: float = float("nan")
+
 
 @attrs.frozen
 class FramePayload:
@@ -103,8 +104,8 @@ class StampExtraction(Stage):
     needs: ClassVar[tuple[str, ...]] = (QueryGaiaForStars.name,)
     makes: ClassVar[tuple[str, ...]] = ("regions.h5", "regions/<name>/stamps_<fingerprint>.h5", "stars_in_frames")
     unit: ClassVar[str] = "frame"
-
     results_version: ClassVar[int] = 2
+
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the hot-pixel maps that are missing; then the frames that hold a region."""
         frames = session.exec(
@@ -112,8 +113,7 @@ class StampExtraction(Stage):
         ).all()
         maps = self._hot_map_units(list(frames))
         done = ledger.of_stage(self.name)
-        if any(u.key not in done or done[u.key].fingerprint != u.fingerprint for u in maps):
-            return maps
+        waiting = {u.payload[0] for u in maps if u.key not in done or done[u.key].fingerprint != u.fingerprint}
         tokens = ledger.tokens(self.name)
         solved, placed = ledger.tokens(PlateSolving.name), ledger.tokens(QueryGaiaForStars.name)
         imported = ledger.tokens(Import.name)
@@ -121,6 +121,8 @@ class StampExtraction(Stage):
         rois = self._rois(session)
         units = list(maps)
         for f in frames:
+            if f.instrument in waiting:
+                continue
             here = tuple(stars.get(f.id or 0, ()))
             fields = sorted({t.field for t in here})
             inputs = [placed.get(f"frame:{f.id}:{field}") for field in fields]
@@ -168,7 +170,12 @@ class StampExtraction(Stage):
             chosen = [(f.image_relpath, f.sources_relpath) for f in mine[::step]]
             # Frozen once made: which frames served is not part of what it depends on.
             components = self.components(hot_pixels="auto", instrument=instrument)
-            units.append(Unit(f"hot:{instrument}", f"hot pixels of {instrument}", components, (instrument, chosen)))
+            units.append(
+                Unit(
+                    f"hot:{instrument}", f"hot pixels of {instrument}", components, (instrument, chosen),
+                    scope=Scope(instrument=instrument),
+                )
+            )  # fmt: skip
         return units
 
     @staticmethod
@@ -350,17 +357,17 @@ def join_regions(session: Session, workdir: Path, first_roi: str) -> None:
             path.unlink()
 
 
+def own_radius(seeing: float) -> float:
+    """Return how near to a star, in pixels, a source is taken to be the star itself."""
+    return max(3.0, 1.5 * seeing)
+
+
 def header_text(wcs: Any) -> str:
     """Return a WCS as header text that always has CRPIX cards."""
     header = wcs.to_header(relax=True)
     for axis in (0, 1):  # astropy leaves out a CRPIX of 0
         header[f"CRPIX{axis + 1}"] = float(wcs.wcs.crpix[axis])
     return str(header.tostring(sep="\n", padding=False))
-
-def own_radius(seeing: float) -> float:
-    """Return how near to a star, in pixels, a source is taken to be the star itself."""
-    return max(3.0, 1.5 * seeing)
-
 
 
 def moved(text: str, reference: Floats, corner: tuple[int, int]) -> str:

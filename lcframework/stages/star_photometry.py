@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.database import Frame, PsfRow, Record, Replace
 from lcframework.provenance import Components
+from lcframework.scopes import Scope, field_rois
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.psf_modeling import PsfModeling, check_names, chosen_stars, usable_stars
@@ -84,7 +85,14 @@ class StarPhotometry(Stage):
             stars = FrameStars(frame_id, field, f.instrument, product.path, psf.path, psf.psf_ref, ids)
             found.append((stars, {"stamps": product.token, "psf": token}, f, psf.chi2))
         units = [self._frame_unit(*item[:3]) for item in found if not self._joint(item[0].instrument)]
-        return units + self._joint_units([item for item in found if self._joint(item[0].instrument)])
+        units += self._joint_units([item for item in found if self._joint(item[0].instrument)])
+        rois = field_rois(session)
+        band_of = {frame.id: frame.band for *_, frame, _ in found}
+        return [attrs.evolve(u, scope=self._scope(u.payload.frames[0], rois, band_of)) for u in units]
+
+    @staticmethod
+    def _scope(stars: FrameStars, rois: dict[str, frozenset[str]], band_of: dict[int | None, str]) -> Scope:
+        return Scope(rois.get(stars.field), stars.instrument, band_of[stars.frame_id])
 
     def _joint(self, instrument: str) -> bool:
         tool = self.setup.tool("photometry", instrument)
