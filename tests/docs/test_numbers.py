@@ -7,7 +7,7 @@ import re
 import pages
 import pytest
 
-from lcframework import light_curves, raw_frames, registration, stamping, zeropoint
+from lcframework import light_curves, raw_frames, registration, stamping, star_curves, star_quality, zeropoint
 from lcframework.stages import psf_modeling, read_convert_skysub_character_catalog, stamp_extraction
 from plugins_builtin import photometry_starred
 
@@ -24,7 +24,16 @@ QUOTED = [
     ("data_at_rest.md", "is above 1.5", light_curves.HIGH_CHI2, 1.5),
     ("data_at_rest.md", "below 3 sigma", light_curves.LOW_SIGNAL, 3.0),
     ("data_at_rest.md", "fewer than 5 sources", read_convert_skysub_character_catalog.FEW_SOURCES, 5),
-    ("pipeline.md", "more than 40 %", stamp_extraction.MAX_MASKED, 0.4),
+    ("pipeline.md", "more than 40 %", star_quality.MAX_MASKED, 0.4),
+    ("pipeline.md", "with more than 10 % of its stamp", star_quality.MAX_OUTSIDE, 0.1),
+    ("pipeline.md", "more than 2 % of its light", star_quality.FAINTEST_NEIGHBOUR, 0.02),
+    ("pipeline.md", "more than 30 % of its core", star_quality.MAX_CORE_COVERED, 0.3),
+    ("pipeline.md", "by 20 % and by 5 standard", (star_quality.WIDER, star_quality.SIGMA), (1.2, 5.0)),
+    ("pipeline.md", "by 0.15 in ellipticity", star_quality.ROUNDNESS, 0.15),
+    ("pipeline.md", "signal-to-noise of 20 or more", psf_modeling.MIN_SIGNAL_TO_NOISE, 20.0),
+    ("numerics.md", "usual scatter, at least 3 %", star_quality._FIELD_VARIATION, 0.03),
+    ("numerics.md", "more than 3 % of their light", star_curves.LEAST_MISFIT, 0.03),
+    ("numerics.md", "twice the other stars' or more", star_curves.TIMES_CHI2, 2.0),
     ("project_file.md", "signal-to-noise 20 and more", psf_modeling.MIN_SIGNAL_TO_NOISE, 20.0),
     ("project_file.md", "at least three", psf_modeling.FEWEST, 3),
 ]
