@@ -275,6 +275,7 @@ class StarLevel(SQLModel, table=True):
     intrinsic_scatter: float
     gauge_level: float | None = None
     comment: str = ""
+    note: str = ""
 
 
 class AbsoluteZeropoint(SQLModel, table=True):
@@ -292,7 +293,6 @@ class AbsoluteZeropoint(SQLModel, table=True):
     zeropoint_uncertainty: float
     scatter: float
     stars: int
-    note: str = ""
     colour: str = ""
     colour_term: float = 0.0
     colour_term_uncertainty: float = 0.0
