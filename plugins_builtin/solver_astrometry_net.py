@@ -19,10 +19,20 @@ from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable, StarTable
-from plugins_builtin.star_match import bright_sources, positions, refine
-from plugins_builtin.wcs_fit import celestial_keywords, open_wcs
+from plugins_builtin.solver_common import (
+    Refining,
+    brightest,
+    cone,
+    fitted,
+    flag,
+    icrs,
+    order_of_sip,
+    positive,
+    star_list,
+)
+from plugins_builtin.star_match import positions
+from plugins_builtin.wcs_fit import open_wcs
 
-_FEWEST_SOURCES = 4  # Astrometry.net's patterns are quadrilaterals
 _INDEX_HELP = (
     "index files hold the stars that it compares with, and those with patterns of a tenth to all of the frame's size "
     "are needed: Debian's package astrometry-data-tycho2 suits frames wider than half a degree, "
@@ -30,48 +40,21 @@ _INDEX_HELP = (
 )
 
 
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
-
-
-def _order(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if value not in range(0, 6):
-        raise ValueError(f"{attribute.name} must be 0 (no distortion) to 5, got {value!r}")
-
-
 @attrs.frozen
-class AstrometryNet:
+class AstrometryNet(Refining):
     """Solves frames with a local Astrometry.net."""
 
     results_version: ClassVar[int] = 1
 
     command: str = "solve-field"
     index_dir: Path | None = None  # a folder of index files; none: the command's own configuration
-    sip_order: int = attrs.field(default=1, validator=_order)
-    timeout: float = attrs.field(default=60.0, validator=_positive)  # seconds a frame
-    max_sources: int = attrs.field(default=200, validator=_positive)  # the brightest are given
-    refine: bool = attrs.field(
-        default=False, validator=attrs.validators.instance_of(bool)
-    )  # fit to [stars]'s catalogue
-
-    @property
-    def needs_stars(self) -> bool:
-        """Whether the catalogue's stars must be in the hint."""
-        return self.refine
+    sip_order: int = attrs.field(default=1, validator=order_of_sip)
+    timeout: float = attrs.field(default=60.0, validator=positive)  # seconds a frame
+    max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are given
+    refine: bool = flag()  # fit to [stars]'s catalogue; else to the stars of the index files, which are fewer
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
-        """Return the frame's WCS, or why none was found.
-
-        Parameters
-        ----------
-        sources : SourceTable
-            The brightest `max_sources` are used.
-        shape : tuple
-            (ny, nx) of the frame.
-        hint : SolveHint
-            Position, radius and scale narrow the search. With `refine`, the WCS is fitted again to those of `stars`
-            that match; without, to those of the index files, which are fewer.
+        """Return the frame's WCS, or why none was found; position, radius and scale in `hint` narrow the search.
 
         Raises
         ------
@@ -84,12 +67,9 @@ class AstrometryNet:
                 f"the command {self.command!r} was not found: install Astrometry.net (Debian, Ubuntu: apt install "
                 "astrometry.net astrometry-data-tycho2), or give its place as command in [plate_solving.astrometry-net]"
             )
-        rows = bright_sources(sources, self.max_sources)
-        if len(rows) < _FEWEST_SOURCES:
-            return NotSolved(
-                f"{len(rows)} sources are too few to solve with ({_FEWEST_SOURCES} are needed); "
-                "a lower threshold or min_area in [sources.sep] finds more"
-            )
+        rows = brightest(sources, self.max_sources)
+        if isinstance(rows, NotSolved):
+            return rows
         with tempfile.TemporaryDirectory(prefix="lcf-solve-") as folder:
             place = Path(folder)
             self._write_sources(place, sources, rows)
@@ -99,9 +79,7 @@ class AstrometryNet:
             if not (place / "out.wcs").exists():
                 return self._failure(output, len(rows))
             solution, index_stars = _read(place)
-        if self.refine and hint.stars is not None and len(hint.stars) > 0:
-            return refine(solution, sources, hint.stars, shape)
-        return refine(solution, sources, index_stars, shape) if index_stars is not None else solution
+        return fitted(solution, sources, shape, hint, self.refine, index_stars)
 
     @staticmethod
     def _write_sources(place: Path, sources: SourceTable, rows: np.ndarray) -> None:
@@ -133,9 +111,9 @@ class AstrometryNet:
         if hint.scale is not None:
             low, high = hint.scale
             arguments += ["--scale-units", "arcsecperpix", "--scale-low", repr(low), "--scale-high", repr(high)]
-        if hint.ra is not None and hint.dec is not None and hint.radius is not None:
-            arguments += ["--ra", repr(float(hint.ra)), f"--dec={float(hint.dec)!r}"]
-            arguments += ["--radius", repr(float(hint.radius) + _half_diagonal(shape, hint))]
+        where = cone(shape, hint)
+        if where is not None:
+            arguments += ["--ra", repr(where[0]), f"--dec={where[1]!r}", "--radius", repr(where[2])]
         if self.index_dir is not None:
             arguments += ["--config", str(self._configuration(place))]
         return arguments
@@ -181,11 +159,6 @@ class AstrometryNet:
         return NotSolved(f"{self.command} failed: {' / '.join(lines[-3:]) or 'it printed nothing'}")
 
 
-def _half_diagonal(shape: tuple[int, int], hint: SolveHint) -> float:
-    """Degrees from a frame's corner to its centre: the target may be in a corner of a frame that is to be solved."""
-    return 0.0 if hint.scale is None else 0.5 * math.hypot(*shape) * hint.scale[1] / 3600.0
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the command and its children, if any are left."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
@@ -198,10 +171,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _read(place: Path) -> tuple[PlateSolution, StarTable | None]:
     """Return the WCS with how well it matches the stars of the index, and these."""
-    header = celestial_keywords(fits.getheader(place / "out.wcs"))
-    # The index files' positions are on the ICRS; an equinox alone would be read as FK5.
-    header.pop("EQUINOX", None)
-    header["RADESYS"] = "ICRS"
+    header = icrs(fits.getheader(place / "out.wcs"))
     matched, rms = 0, np.nan
     if (place / "out.corr").exists():
         with fits.open(place / "out.corr", memmap=False) as file:
@@ -214,9 +184,7 @@ def _read(place: Path) -> tuple[PlateSolution, StarTable | None]:
     stars = None
     if (place / "out.rdls").exists():
         with fits.open(place / "out.rdls", memmap=False) as file:
-            rows = file[1].data
-            stars = Table({"ra": np.array(rows["RA"], float), "dec": np.array(rows["DEC"], float)})
-        stars["magnitude"] = 0.0  # the brightest of the sky at this index's scale, all of them wanted
+            stars = star_list(file[1].data["RA"], file[1].data["DEC"])
     return PlateSolution(header, matched, rms), stars
 
 

@@ -11,15 +11,11 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.pattern_match import find_similarity
+from plugins_builtin.solver_common import positive
 from plugins_builtin.star_match import FEWEST, bright_sources, match_stars, positions, refine
 from plugins_builtin.wcs_fit import celestial_keywords, fit_wcs, open_wcs, separation, to_plane
 
 _ARCSEC = 3600.0
-
-
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
 
 
 @attrs.frozen
@@ -29,23 +25,12 @@ class CatalogMatch:
     results_version: ClassVar[int] = 1
     needs_stars: ClassVar[bool] = True
 
-    radius: float = attrs.field(
-        default=180.0, validator=_positive
-    )  # arcsec around the ROI; at least the frame's extent
-    max_sources: int = attrs.field(default=200, validator=_positive)  # the brightest are compared
+    radius: float = attrs.field(default=180.0, validator=positive)  # arcsec around the ROI; at least the frame's extent
+    max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are compared
     max_order: int = attrs.field(default=3, validator=attrs.validators.in_(range(1, 6)))  # of the SIP distortion
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
-        """Return the frame's WCS, or why none was found.
-
-        Parameters
-        ----------
-        sources : SourceTable
-        shape : tuple
-            (ny, nx) of the frame.
-        hint : SolveHint
-            `ra`, `dec`, `scale` and `stars` are needed.
-        """
+        """Return the frame's WCS, or why none was found; `hint` must hold `ra`, `dec`, `scale` and `stars`."""
         if hint.stars is None or hint.ra is None or hint.dec is None or hint.scale is None:
             return NotSolved("a position, a pixel scale and catalogue stars are needed to match detections to stars")
         rows = bright_sources(sources, self.max_sources)

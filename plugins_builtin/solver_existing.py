@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
-from plugins_builtin.star_match import match_stars, refine
+from plugins_builtin.solver_common import Refining, fitted, flag, matched
 from plugins_builtin.wcs_fit import InvalidWcs, celestial_keywords, open_wcs, pixel_scales
 
 #: arcsec/pixel of instruments that could ever take such frames.
@@ -18,17 +18,12 @@ _SENSIBLE = (1e-3, 1e3)
 
 
 @attrs.frozen
-class ExistingWcs:
+class ExistingWcs(Refining):
     """Takes the WCS of the frame's own header, whatever dialect it is in."""
 
     results_version: ClassVar[int] = 1
 
-    refine: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))  # fit it to the catalogue
-
-    @property
-    def needs_stars(self) -> bool:
-        """Whether the catalogue's stars must be in the hint."""
-        return self.refine
+    refine: bool = flag()  # fit it to the catalogue
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the header's WCS, cleaned, or why it can't be one.
@@ -37,9 +32,9 @@ class ExistingWcs:
         ----------
         sources : SourceTable
             Compared with `hint.stars`, where those are given: the matches and their rms (about the common shift) are
-            reported, but too few of them are no reason to reject.
-        shape : tuple
-            (ny, nx) of the frame.
+            reported, but too few of them are no reason to reject; that is the core's to judge.
+        shape : tuple of int
+            (ny, nx).
         hint : SolveHint
             `header` is needed; `scale` is a condition where given.
         """
@@ -50,14 +45,8 @@ class ExistingWcs:
             self._check(header, shape, hint)
         except InvalidWcs as error:
             return NotSolved(f"the header's WCS is not valid: {error}; choose another [plate_solving] plugin")
-        solution = PlateSolution(header)
-        if hint.stars is None or len(hint.stars) == 0 or len(sources) == 0:
-            return solution
-        match = match_stars(open_wcs(header), sources, hint.stars, shape)
-        if not match.significant:
-            return solution
-        solution = PlateSolution(header, len(match.source), match.rms)
-        return refine(solution, sources, hint.stars, shape) if self.refine else solution
+        solution = matched(header, sources, hint.stars, shape)
+        return fitted(solution, sources, shape, hint, True) if self.refine and solution.matched else solution
 
     @staticmethod
     def _check(header: fits.Header, shape: tuple[int, int], hint: SolveHint) -> None:

@@ -10,13 +10,9 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.pattern_match import find_similarity
+from plugins_builtin.solver_common import positive
 from plugins_builtin.star_match import FEWEST, bright_sources, mutual_nearest, positions, refine
 from plugins_builtin.wcs_fit import InvalidWcs, celestial_keywords, fit_wcs, open_wcs
-
-
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
 
 
 @attrs.frozen
@@ -27,19 +23,13 @@ class ReferenceFrame:
     needs_reference: ClassVar[bool] = True
 
     frame: str = ""  # a file name; empty: the best solved frame
-    max_sources: int = attrs.field(default=200, validator=_positive)  # the brightest are compared
+    max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are compared
     max_order: int = attrs.field(default=3, validator=attrs.validators.in_(range(1, 6)))  # of the SIP distortion
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the frame's WCS, or why none was found.
 
-        Parameters
-        ----------
-        sources : SourceTable
-        shape : tuple
-            (ny, nx) of the frame.
-        hint : SolveHint
-            `reference_sources` and `reference_wcs` are needed; with `stars`, the WCS is fitted again to these.
+        `hint` must hold `reference_sources` and `reference_wcs`; with `stars`, the WCS is fitted again to these.
         """
         if hint.reference_sources is None or hint.reference_wcs is None:
             return NotSolved("no other frame is solved yet: put another solver before it in [plate_solving] plugin")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import threading
+import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,6 +15,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint
+from plugins_builtin import nova_service
 from plugins_builtin.solver_nova import Nova
 from plugins_builtin.wcs_fit import open_wcs
 
@@ -30,7 +34,7 @@ class Service:
     """Speaks enough of the web service's API; `troubles` says what goes wrong."""
 
     def __init__(self, **troubles):
-        self.troubles, self.requests, self.asked = troubles, [], {}
+        self.troubles, self.requests, self.asked, self.times, self.sessions = troubles, [], {}, [], 0
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,24 +56,41 @@ class Service:
         path = handler.path.strip("/")
         self.requests.append((path, request))
         self.asked[path] = self.asked.get(path, 0) + 1
+        self.times.append(time.monotonic())
         code, body = self.reply(path, request, self.asked[path])
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         handler.send_response(code)
-        handler.send_header("Content-Length", str(len(content)))
+        handler.send_header("Content-Length", str(len(content) + self.troubles.get("cut", {}).get(path, 0)))
+        if code == 503 and "retry_after" in self.troubles:
+            handler.send_header("Retry-After", self.troubles["retry_after"])
         handler.end_headers()
-        handler.wfile.write(content)
+        with contextlib.suppress(OSError):  # who asked has left
+            if path in self.troubles.get("trickle", ()):
+                for byte in content * 50:
+                    handler.wfile.write(bytes([byte]))
+                    time.sleep(0.05)
+            handler.wfile.write(content)
 
     def reply(self, path, request, times):
         t = self.troubles
+        if times <= t.get("stall", {}).get(path, 0):
+            time.sleep(t.get("seconds", 3.0))
+        if times <= t.get("garbled", {}).get(path, 0):
+            return 200, b"<html>Bad gateway</html>"
+        if times <= t.get("failing", {}).get(path, 0):
+            return 500, b"internal error"
         if path == "api/login":
             if times <= t.get("busy", 0):
                 return 503, b"busy"
-            good = request["apikey"] == KEY
-            return 200, {"status": "success", "session": "s1"} if good else {
-                "status": "error",
-                "errormessage": "bad apikey",
-            }
+            if request["apikey"] != KEY:
+                return 200, {"status": "error", "errormessage": f"bad apikey {request['apikey']}"}
+            self.sessions += 1
+            return 200, {"status": "success", "session": f"s{self.sessions}"}
         if path == "api/url_upload":
+            if request["session"] != f"s{self.sessions}" or times in t.get("expires", ()):
+                return 200, {"status": "error", "errormessage": f'no session with key "{request["session"]}"'}
+            if "upload" in t:
+                return 200, t["upload"]
             if t.get("refuse"):
                 return 200, {"status": "error", "errormessage": "too many submissions"}
             return 200, {"status": "success", "subid": 77}
@@ -78,7 +99,7 @@ class Service:
         if path == "api/jobs/5":
             return 200, {"status": "solving" if times == 1 or t.get("never") else t.get("end", "success")}
         if path == "wcs_file/5":
-            return 200, header().tostring().encode()
+            return 200, t.get("wcs", header().tostring().encode())
         return 404, b"no such page"
 
 
@@ -86,6 +107,8 @@ class Service:
 def service(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("ASTROMETRY_NET_API_KEY", KEY)
+    monkeypatch.setattr(nova_service, "_SESSIONS", {})
+    monkeypatch.setattr(nova_service, "_ASKED", {})
     started = []
 
     def start(**troubles):
@@ -109,7 +132,7 @@ def field(error=0.1):
 
 
 def solve(s, hint=HINT, **options):
-    return Nova(url=s.url, poll=0.01, **options).solve(field()[0], SHAPE, hint)
+    return Nova(url=s.url, **{"poll": 0.01, **options}).solve(field()[0], SHAPE, hint)
 
 
 def test_sends_positions_and_gets_a_wcs(service):
@@ -163,6 +186,118 @@ def test_asks_ever_more_rarely(service):
     solve(s, timeout=1.0)
     # With a constant pause of 0.01 s there would be a hundred.
     assert s.asked["api/jobs/5"] < 12
+
+
+def test_requests_keep_their_distance(service):
+    s = service()
+    solve(s, poll=0.15)
+    # Without the rule, login, upload and the first question would follow each other at once.
+    assert min(np.diff(s.times)) > 0.045
+
+
+def test_one_session_serves_many_frames(service):
+    s = service()
+    for _ in range(3):
+        assert isinstance(solve(s), PlateSolution)
+    assert (s.asked["api/login"], s.asked["api/url_upload"]) == (1, 3)
+
+
+def test_a_session_that_expired_is_opened_again_once(service):
+    s = service(expires=(2,))
+    assert isinstance(solve(s), PlateSolution)
+    assert isinstance(solve(s), PlateSolution)
+    assert s.asked["api/login"] == 2
+    never = service(expires=range(99))
+    assert "no session" in solve(never).reason
+    assert never.asked["api/login"] == 2
+
+
+def test_waits_as_long_as_a_busy_service_asks(service):
+    s = service(busy=1, retry_after="1")
+    assert isinstance(solve(s), PlateSolution)
+    assert max(np.diff(s.times)) > 0.95
+    # Longer than a frame may take: the run goes on.
+    begun = time.monotonic()
+    assert "within 0.5 s" in solve(service(busy=1, retry_after="3600"), timeout=0.5).reason
+    assert time.monotonic() - begun < 3.0
+
+
+@pytest.mark.parametrize("path", ["api/login", "api/url_upload", "api/submissions/77", "api/jobs/5", "wcs_file/5"])
+@pytest.mark.parametrize("trouble", ["failing", "garbled", "cut"])
+def test_one_bad_answer_is_asked_for_again(service, path, trouble):
+    if (trouble, path) == ("garbled", "wcs_file/5"):
+        assert "no whole FITS header" in solve(service(garbled={path: 1})).reason
+        return
+    if trouble == "cut":  # at each attempt
+        with pytest.raises(NeedMissing, match="can't be used"):
+            solve(service(cut={path: 10}), timeout=20.0)
+        return
+    s = service(**{trouble: {path: 1}})
+    assert isinstance(solve(s), PlateSolution)
+    assert s.asked[path] >= 2
+
+
+@pytest.mark.parametrize("trouble", ["stall", "trickle"])
+def test_a_service_that_stalls_does_not_hold_the_run(service, trouble):
+    troubles = {"stall": {"stall": {"api/login": 9}}, "trickle": {"trickle": ("api/jobs/5",)}}[trouble]
+    begun = time.monotonic()
+    answer = solve(service(**troubles), timeout=0.6)
+    assert time.monotonic() - begun < 2.5
+    assert "within 0.6 s" in answer.reason
+
+
+@pytest.mark.parametrize("answer", [{"status": "success"}, {"status": "success", "subid": "many"}, [1, 2], "yes"])
+def test_answers_that_lack_something(service, answer):
+    assert "refused" in solve(service(upload=answer)).reason
+
+
+def test_garbled_answers_for_ever_are_a_need(service):
+    with pytest.raises(NeedMissing, match="something else than JSON"):
+        solve(service(garbled={"api/login": 9}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>not found</html>", header().tostring().encode()[:400], b"SIMPLE  =  T" + b" " * 68 + b"END"],
+)
+def test_a_wcs_that_is_none(service, content):
+    assert "is not valid" in solve(service(wcs=content)).reason
+
+
+def test_a_submission_is_taken_up_again(service, tmp_path):
+    s = service(never=True)
+    assert "within 0.3 s" in solve(s, timeout=0.3, cache_dir=tmp_path).reason
+    assert len(list((tmp_path / "nova").iterdir())) == 1
+    s.troubles = {}
+    assert isinstance(solve(s, cache_dir=tmp_path), PlateSolution)
+    assert s.asked["api/url_upload"] == 1
+    assert list((tmp_path / "nova").iterdir()) == []
+
+
+@pytest.mark.parametrize("note", ["not json", '{"submission": 12345}', "[]"])
+def test_a_note_that_leads_nowhere_is_passed_over(service, tmp_path, note):
+    s = service(never=True)
+    solve(s, timeout=0.3, cache_dir=tmp_path)
+    next((tmp_path / "nova").iterdir()).write_text(note)
+    s.troubles = {}
+    assert isinstance(solve(s, cache_dir=tmp_path), PlateSolution)
+    assert s.asked["api/url_upload"] == 2
+
+
+def test_the_key_stays_secret(service, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    secret = "k3y-of-an-account"
+    monkeypatch.setenv("ASTROMETRY_NET_API_KEY", secret)
+    with pytest.raises(NeedMissing) as caught:  # the service quotes the key
+        solve(service(), cache_dir=tmp_path)
+    assert "bad apikey (the key)" in str(caught.value)
+    assert secret not in caplog.text
+    monkeypatch.setenv("ASTROMETRY_NET_API_KEY", KEY)
+    s = service(never=True)
+    answer = solve(s, timeout=0.3, cache_dir=tmp_path)
+    notes = "".join(p.read_text() + p.name for p in (tmp_path / "nova").iterdir())
+    assert KEY not in answer.reason + caplog.text + notes + repr(Nova())
+    assert [path for path, request in s.requests if request and KEY in json.dumps(request)] == ["api/login"]
 
 
 def test_needs(service, monkeypatch):

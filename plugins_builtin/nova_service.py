@@ -1,0 +1,190 @@
+"""A client of Astrometry.net's web interface: patient, seldom heard, and silent about the key."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+import attrs
+
+from lcframework.types import NeedMissing
+
+LONGEST_WAIT = 30.0  # seconds between two questions for a result
+_TRIES = 3  # of a request that failed for want of a connection or of a whole answer
+_SPACING = 1.0 / 3.0  # of `poll`, between any two requests of this process
+_STALL = 60.0  # seconds without a byte, after which a connection is given up
+_LARGEST = 2**24  # bytes of an answer
+
+#: Sessions that the service opened for this process, by its address and the key.
+_SESSIONS: dict[tuple[str, str], str] = {}
+#: When this process asked a service last.
+_ASKED: dict[str, float] = {}
+
+
+class Refused(Exception):
+    """The service answered that it won't, in its own words."""
+
+
+class OutOfTime(Exception):
+    """The deadline; no OSError, as TimeoutError is, because those are tried again."""
+
+
+@attrs.frozen
+class NovaService:
+    """One conversation with the service, for one frame.
+
+    Requests that fail for want of a connection, that the service is too busy for (HTTP 429, 5xx), or that are answered
+    with something else than JSON are repeated, each time after twice the wait, and after what `Retry-After` asks for.
+    """
+
+    url: str
+    key: str = attrs.field(repr=False)
+    key_variable: str
+    poll: float  # s
+    deadline: float  # as of time.monotonic()
+
+    def submit(self, job: dict[str, Any]) -> int:
+        """Hand in a job and return the submission's number.
+
+        Raises
+        ------
+        Refused, NeedMissing, OutOfTime
+        """
+        for attempt in range(2):
+            try:
+                answer = self._call("url_upload", {"session": self._session(), **job})
+                break
+            except Refused as refused:
+                # Sessions end; the next one serves this job and the following frames.
+                if attempt or "session" not in str(refused).lower():
+                    raise
+                _SESSIONS.pop((self.url, self.key), None)
+        number = answer.get("subid")
+        if not isinstance(number, int):
+            raise Refused("its answer names no submission")
+        return number
+
+    def result(self, submission: int) -> bytes | None:
+        """Wait for a submission's WCS, asking ever more rarely; None where the service found no match.
+
+        Raises
+        ------
+        Refused, NeedMissing, OutOfTime
+        """
+        job, pause = None, self.poll
+        while True:
+            self._sleep(pause)
+            pause = min(1.5 * pause, LONGEST_WAIT)
+            if job is None:
+                jobs = self._call(f"submissions/{submission}").get("jobs")
+                job = next((j for j in jobs if j is not None), None) if isinstance(jobs, list) else None
+                if job is None:
+                    continue
+            status = self._call(f"jobs/{job}").get("status")
+            if status == "success":
+                return self._fetch(f"wcs_file/{job}")
+            if status == "failure":
+                return None
+
+    def _session(self) -> str:
+        known = _SESSIONS.get((self.url, self.key))
+        if known is not None:
+            return known
+        try:
+            session = self._call("login", {"apikey": self.key}).get("session")
+        except Refused as refused:
+            raise NeedMissing(
+                f"{self.url} refused the API key in {self.key_variable}: {refused}; "
+                "the right one stands on your profile page there"
+            ) from None
+        if not session:
+            raise Refused("it opened no session")
+        return _SESSIONS.setdefault((self.url, self.key), str(session))
+
+    def _call(self, name: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the interface and return its answer."""
+        form = None if request is None else urllib.parse.urlencode({"request-json": json.dumps(request)}).encode()
+        answer = self._ask(f"api/{name}", form, json.loads)
+        if not isinstance(answer, dict):
+            raise Refused(f"an answer that is no object ({type(answer).__name__})")
+        if answer.get("status") == "error":
+            # The service may quote what it was sent.
+            raise Refused(str(answer.get("errormessage", "no reason given")).replace(self.key, "(the key)")[:300])
+        return answer
+
+    def _fetch(self, path: str) -> bytes:
+        content: bytes = self._ask(path, None, bytes)
+        return content
+
+    def _ask(self, path: str, form: bytes | None, read: Any) -> Any:
+        """Send a request until `read` understands the answer; give up after some attempts."""
+        headers = {"User-Agent": "lcframework", "Referer": self.url}
+        request = urllib.request.Request(f"{self.url.rstrip('/')}/{path}", data=form, headers=headers)
+        reason, wait = "", 0.0
+        for attempt in range(_TRIES):
+            if attempt:
+                self._sleep(max(wait, self.poll * 2.0 ** (attempt - 1)))
+            wait = 0.0
+            self._space()
+            try:
+                content = self._read(request)
+            except urllib.error.HTTPError as error:
+                if error.code < 500 and error.code != 429:
+                    raise Refused(f"HTTP {error.code} {error.reason} for {path}") from None
+                reason, wait = f"HTTP {error.code} {error.reason}", _retry_after(error)
+                continue
+            except (OSError, http.client.HTTPException) as error:
+                self._left()
+                reason = str(getattr(error, "reason", None) or error or type(error).__name__)
+                continue
+            try:
+                return read(content)
+            except ValueError:
+                reason = "it answered something else than JSON: is it an Astrometry.net service?"
+        raise NeedMissing(
+            f"{self.url} can't be used ({reason}); is there a network? Solvers that need none: astrometry-net"
+        )
+
+    def _read(self, request: urllib.request.Request) -> bytes:
+        """Return an answer's content; a service that trickles does not hold the run beyond the deadline."""
+        parts, size = [], 0
+        with urllib.request.urlopen(request, timeout=min(self._left(), _STALL)) as answer:
+            while part := answer.read1(2**16):
+                parts.append(part)
+                size += len(part)
+                self._left()
+                if size > _LARGEST:
+                    raise http.client.HTTPException(f"an answer of more than {_LARGEST >> 20} MiB")
+            expected = answer.headers.get("Content-Length", "")
+        if expected.isdigit() and size < int(expected):
+            raise http.client.IncompleteRead(b"", int(expected) - size)
+        return b"".join(parts)
+
+    def _space(self) -> None:
+        """Keep this process's requests apart."""
+        rest = _ASKED.get(self.url, -1e9) + _SPACING * self.poll - time.monotonic()
+        if rest > 0:
+            self._sleep(rest)
+        _ASKED[self.url] = time.monotonic()
+
+    def _left(self) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise OutOfTime
+        return left
+
+    def _sleep(self, seconds: float) -> None:
+        if time.monotonic() + seconds > self.deadline:
+            raise OutOfTime
+        time.sleep(seconds)
+
+
+def _retry_after(error: urllib.error.HTTPError) -> float:
+    """Return the seconds that a busy service asks for; 0 where it says none, or a date."""
+    value = (error.headers.get("Retry-After") or "").strip()
+    return float(value) if value.isdigit() else 0.0
