@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 
 import astropy.units as u
 import attrs
@@ -11,11 +13,55 @@ import numpy as np
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_body
 from astropy.time import Time
 from astropy.utils import iers
+from astropy.utils.exceptions import AstropyWarning
+
+from lcframework.types import UnusableInput
 
 # Earth-orientation data come with astropy's own package; a run never waits for a server.
 iers.conf.auto_download = False
 iers.conf.auto_max_age = None  # old predictions are better than none
 iers.conf.iers_degraded_accuracy = "ignore"
+
+
+#: MJD of 1900 and of 2100: the ephemerides hold between them, and no frame was taken outside.
+EARLIEST, LATEST = 15_020.0, 88_069.0
+#: MJD of 1972, before which there was no UTC as it is now.
+UTC_BEGAN = 41_317.0
+
+
+def check_time(mjd: float) -> None:
+    """Refuse a time that no frame can have.
+
+    Raises
+    ------
+    UnusableInput
+        Saying what the number looks like.
+    """
+    if EARLIEST <= mjd <= LATEST:
+        return
+    looks = ""
+    if EARLIEST <= mjd - 2_400_000.5 <= LATEST:
+        looks = f"; it looks like a Julian date, and would be MJD {mjd - 2_400_000.5:.5f}"
+    elif EARLIEST <= mjd / 86_400.0 + 40_587.0 <= LATEST and mjd > 1e8:
+        looks = f"; it looks like seconds since 1970, and would be MJD {mjd / 86_400.0 + 40_587.0:.5f}"
+    raise UnusableInput(
+        f"its time, MJD {mjd:.10g}, lies outside 1900 to 2100{looks}. Name the right keyword by time_keyword in "
+        "[header.fits], or correct the header parser"
+    )
+
+
+def time_is_odd(mjd: float) -> bool:
+    """Whether a time is possible but strange: before UTC began, or yet to come."""
+    return mjd < UTC_BEGAN or mjd > Time.now().mjd + 1.0
+
+
+@contextlib.contextmanager
+def _of_odd_times() -> Iterator[None]:
+    """Keep quiet of years before UTC or tables of the Earth's rotation: such times are flagged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", erfa.ErfaWarning)
+        warnings.simplefilter("ignore", AstropyWarning)
+        yield
 
 
 @attrs.frozen
@@ -51,6 +97,7 @@ class TargetState:
     degrees_to_moon: float
 
 
+@_of_odd_times()
 def sky_state(mjd: float, site: Site | None) -> SkyState:
     """Return the sun's altitude (None without a site) and the moon's illuminated fraction.
 
@@ -74,6 +121,7 @@ def sky_state(mjd: float, site: Site | None) -> SkyState:
     return SkyState(altitude, float((1 + np.cos(phase_angle)) / 2))
 
 
+@_of_odd_times()
 def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None) -> list[TargetState]:
     """Return a target's barycentric times and, given a site, its places in the sky.
 

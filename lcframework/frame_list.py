@@ -7,18 +7,24 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from lcframework.config import Config
 from lcframework.database import Frame, Product
 from lcframework.provenance import digest, file_digest
 from lcframework.structuring import place
-from lcframework.types import LcfError
+from lcframework.types import FrameFlag, LcfError
 
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
 EXCLUDED_BY_COMMAND = "excluded: "
 SET_ASIDE = "a calibration frame by its header: "
 IMPORT, PLATE_SOLVING = "read_convert_skysub_character_catalog", "plate_solving"
+#: What is so strange about a frame that its header may be misread.
+STRANGE = {
+    FrameFlag.SUN_UP: "the sun was above the horizon; are times and [telescope] right?",
+    FrameFlag.TARGET_DOWN: "a region of interest was below the horizon; are times and [telescope] right?",
+    FrameFlag.ODD_TIME: "the time lies before 1972 or is yet to come; is it read from the right keyword?",
+}
 #: Keys that would name other products in ``frames/``.
 _RESERVED = re.compile(r"_sources$|^field_stars$|^hot_pixels_|^master_")
 _SUFFIXES = re.compile(r"\.(fits?|fts|fz|gz|bz2)$", re.IGNORECASE)
@@ -55,6 +61,18 @@ def idle_exclusions(config: Config) -> list[str]:
         near = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.6)
         hint = f"; the nearest: {', '.join(near)}" if near else ""
         out.append(f'[frames] exclude names "{name}", and no file is called so{hint}')
+    return out
+
+
+def strange_frames(session: Session) -> list[str]:
+    """Return a sentence on each kind of strange circumstance, with the frames that it holds for."""
+    frames = session.exec(select(Frame).where(Frame.flags > 0, ~col(Frame.eliminated)).order_by(col(Frame.id))).all()
+    out = []
+    for flag, text in STRANGE.items():
+        names = [Path(f.original_image_path).name for f in frames if f.flags & flag]
+        if names:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            out.append(f"{text}: {len(names)} frame{'s' if len(names) > 1 else ''} ({shown})")
     return out
 
 

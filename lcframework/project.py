@@ -23,7 +23,7 @@ from lcframework.chain import between, limited, position, resolve, stage_names
 from lcframework.config import Config, load
 from lcframework.cutout_files import FOLDER
 from lcframework.database import FILE_NAME, Frame, Star, open_engine
-from lcframework.frame_list import EXCLUDED_BY_COMMAND, IMPORT, idle_exclusions, take_back
+from lcframework.frame_list import EXCLUDED_BY_COMMAND, IMPORT, idle_exclusions, strange_frames, take_back
 from lcframework.plugins import Plugins
 from lcframework.reduction import unused
 from lcframework.runner import Listener, Runner, RunReport
@@ -256,12 +256,14 @@ class Project:
         return plan
 
     def remarks(self) -> list[str]:
-        """Return what has no effect: names in ``[frames] exclude`` that no file has, unused calibration files."""
-        idle = idle_exclusions(self.config)
-        if not any(self.setup.tool("reduction", name) for name in ("", *self.setup.configs)):
-            return idle
+        """Return what deserves a look: names and files without effect, and frames under a strange sky."""
+        reduced = any(self.setup.tool("reduction", name) for name in ("", *self.setup.configs))
         with self.session() as session:
-            return [*idle, *unused(session)]
+            return [
+                *idle_exclusions(self.config),
+                *(unused(session) if reduced else ()),
+                *strange_frames(session),
+            ]
 
     def exclude(self, names: Sequence[str], why: str, undo: bool = False) -> int:
         """Take frames out of all stages, or back in.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
 from pathlib import Path
@@ -22,6 +23,10 @@ BAD_LINE_SIGMA = 8.0
 _NEIGHBOURS = 15
 #: Keywords as the standard has them, the HIERARCH convention's and record-valued ones included.
 _KEYWORD = re.compile(r"[A-Z0-9_ .-]*")
+#: How integers in the file become values.
+_STORAGE = ("BZERO", "BSCALE", "BLANK")
+#: How one learns that a file can't be mapped into memory.
+_NO_MAPPING = (errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
 #: As many pixels of a line tell its median well enough.
 _SAMPLES = 400
 
@@ -43,32 +48,54 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
         Where the file is not FITS, is truncated, or holds no image where the settings say.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
-                return _from_hdus(hdus, path, settings)
+        try:
+            return _read(path, settings, mapped=True)
+        except OSError as error:
+            if error.errno not in _NO_MAPPING:
+                raise
+            return _read(path, settings, mapped=False)
     except UnusableInput:
         raise
     except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
         raise UnusableInput(f"{path.name} can't be read as FITS: {_first_line(error)}. Is it whole?") from None
 
 
-def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames) -> RawFrame:
+def _read(path: Path, settings: Frames, mapped: bool) -> RawFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        # uint: astropy would take unsigned integers for what they are, and their BLANK for a number.
+        with fits.open(path, memmap=mapped, lazy_load_hdus=False, uint=False) as hdus:
+            return _from_hdus(hdus, path, settings, mapped)
+
+
+def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames, mapped: bool) -> RawFrame:
     number = _number_of_image(hdus, path, settings)
-    image = _image(hdus[number], path)
-    header = _merged_header(hdus, number, settings)
+    ny, nx = hdus[number].shape
     v, h = settings.trim_vertical, settings.trim_horizontal
-    if 2 * v >= image.shape[0] or 2 * h >= image.shape[1]:
-        raise UnusableInput(
-            f"{path.name} is {image.shape[1]} x {image.shape[0]} pixels: nothing is left after trimming"
-        )
-    image = image[v : image.shape[0] - v, h : image.shape[1] - h]
-    for keyword, cut in (("CRPIX1", h), ("CRPIX2", v)):
-        if cut and keyword in header:
-            header[keyword] = float(header[keyword]) - cut
+    if 2 * v >= ny or 2 * h >= nx:
+        raise UnusableInput(f"{path.name} is {nx} x {ny} pixels: nothing is left after trimming")
+    image = _image(hdus[number], (slice(v, ny - v), slice(h, nx - h)), path, mapped)
+    header = _merged_header(hdus, number, settings)
+    _move_reference(header, h, v)
     if not np.isfinite(image).any():
         raise UnusableInput(f"{path.name} holds no finite pixel")
     return RawFrame(image, header)
+
+
+def _move_reference(header: fits.Header, horizontal: int, vertical: int) -> None:
+    """Move the reference pixel of a header's WCS, and of alternate ones, along with trimming.
+
+    Distortions (SIP, TPV) are about the reference pixel, so they move with it.
+    """
+    for axis, cut in (("1", horizontal), ("2", vertical)):
+        kinds = {k[len("CTYPE1") :] for k in header if re.fullmatch(f"CTYPE{axis}[A-Z]?", k)}
+        kinds |= {k[len("CRPIX1") :] for k in header if re.fullmatch(f"CRPIX{axis}[A-Z]?", k)}
+        for kind in kinds if cut else ():
+            keyword = f"CRPIX{axis}{kind}"
+            try:
+                header[keyword] = float(header.get(keyword, 0.0)) - cut  # the standard's default is 0
+            except (TypeError, ValueError):
+                del header[keyword]  # what is no number locates nothing
 
 
 def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
@@ -96,8 +123,13 @@ def _merged_header(hdus: fits.HDUList, number: int, settings: Frames) -> fits.He
 
 
 def _readable(header: fits.Header) -> fits.Header:
-    """Return a header without the cards that can't be read: only who needs one of them shall miss it."""
+    """Return a header without the cards that can't be read: only who needs one of them shall miss it.
+
+    Those that say how numbers are stored are left out too: what is read is what they mean.
+    """
     out = header.copy(strip=True)
+    for keyword in _STORAGE:
+        out.remove(keyword, ignore_missing=True, remove_all=True)
     for i in reversed(range(len(out))):
         card = out.cards[i]
         try:
@@ -135,10 +167,15 @@ def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[in
     return header, (int(ny), int(nx))
 
 
-def _image(hdu: Any, path: Path) -> Floats:
+def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Floats:
+    """Return a part of an image; what is not asked for is not read where the file can be mapped."""
+    if mapped and set(_STORAGE) & set(hdu.header):
+        raise OSError(errno.ENODEV, "scaled integers can't be mapped")
     try:
-        return np.asarray(hdu.data, np.float32)
+        return np.array(hdu.data[part], np.float32)  # a copy, which outlives the file
     except (OSError, TypeError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno in _NO_MAPPING:
+            raise
         ny, nx = hdu.shape
         raise UnusableInput(
             f"{path.name} is truncated: its image of {nx} x {ny} pixels is not all there ({_first_line(error)})"

@@ -71,6 +71,8 @@ class FrameFlag(enum.IntFlag):
     FEW_SOURCES = 1
     SUN_UP = 2
     WCS_REFINED = 4
+    ODD_TIME = 8
+    TARGET_DOWN = 16
 
 
 class EpochFlag(enum.IntFlag):

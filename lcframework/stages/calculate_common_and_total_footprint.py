@@ -18,7 +18,7 @@ from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog
 from lcframework.store import read_wcs
-from lcframework.types import UnusableInput
+from lcframework.types import FrameFlag, UnusableInput
 
 PROJECT = "project"
 OUTSIDE = "contains no region of interest"
@@ -31,6 +31,7 @@ class FrameOnSky:
     polygon: list[list[float]]
     rois: list[dict[str, Any]]
     seeing: float | None
+    flags: int  # of the frame, with what is found here
 
 
 @attrs.frozen
@@ -69,7 +70,9 @@ class CalculateCommonAndTotalFootprint(Stage):
                 continue
             place = ReadConvertSkysubCharacterCatalog.telescope(self.setup.config_for(f.instrument))
             components = self.components(wcs=solved[f"frame:{f.id}"], rois=rois, telescope=place)
-            payload = (f.id, f.wcs_relpath, f.height, f.width, f.mjd, f.instrument, f.pixel_scale, f.seeing_pixels)
+            payload = (
+                f.id, f.wcs_relpath, f.height, f.width, f.mjd, f.instrument, f.pixel_scale, f.seeing_pixels, f.flags,
+            )  # fmt: skip
             units.append(Unit(f"frame:{f.id}", f.key, components, payload, f.id))
         done = ledger.of_stage(self.name)
         if not units or any(u.key not in done or done[u.key].fingerprint != u.fingerprint for u in units):
@@ -127,7 +130,7 @@ class CalculateCommonAndTotalFootprint(Stage):
     def _frame(
         self, wcs: Any, payload: tuple[Any, ...], states: dict[tuple[int, str], ephemerides.TargetState]
     ) -> FrameOnSky:
-        frame_id, _, height, width, _, _, scale, seeing = payload
+        frame_id, _, height, width, _, _, scale, seeing, flags = payload
         rows = []
         for name, roi in self.setup.config.roi.items():
             x, y = (float(v[0]) for v in geometry.sky_to_pixel(wcs, roi.ra, roi.dec))
@@ -137,7 +140,9 @@ class CalculateCommonAndTotalFootprint(Stage):
             inside = bool(near and -0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5)
             rows.append({"frame_id": frame_id, "roi": name, "roi_in_footprint": inside, "x": x if inside else None,
                          "y": y if inside else None, **attrs.asdict(states[frame_id, name])})  # fmt: skip
-        return FrameOnSky(geometry.outline(wcs, (height, width)), rows, seeing * scale if seeing else None)
+        down = any(r["roi_in_footprint"] and r["altitude"] is not None and r["altitude"] <= 0 for r in rows)
+        flags = flags & ~FrameFlag.TARGET_DOWN | (FrameFlag.TARGET_DOWN if down else 0)
+        return FrameOnSky(geometry.outline(wcs, (height, width)), rows, seeing * scale if seeing else None, int(flags))
 
     def _fields(self, outlines: list[list[list[float]]]) -> Fields:
         config = self.setup.config
@@ -164,7 +169,8 @@ class CalculateCommonAndTotalFootprint(Stage):
         if isinstance(result, Fields):
             return self._save_fields(result)
         inside = any(r["roi_in_footprint"] for r in result.rois)
-        frame = {"roi_in_footprint": inside, "seeing_arcseconds": result.seeing, "comment": "" if inside else OUTSIDE}
+        frame = {"roi_in_footprint": inside, "seeing_arcseconds": result.seeing, "flags": result.flags,
+                 "comment": "" if inside else OUTSIDE}  # fmt: skip
         records: list[Record] = [
             Update("frames", {"id": unit.frame_id}, frame),
             Replace(

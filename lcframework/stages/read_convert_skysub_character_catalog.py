@@ -132,6 +132,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             return make_master(self.setup, values)
         path, raw, exposure, masters = values
         info = parse_header(self.setup.all("header"), raw.header, path)
+        ephemerides.check_time(info.mjd_mid)
         config = self.setup.config_for(info.instrument)
         reduced, defects = self._reduced(raw, exposure, masters, info)
         mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation, reduced) | defects
@@ -200,6 +201,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         info = result.info
         flags = info.flags
         flags |= FrameFlag.FEW_SOURCES if len(result.sources) < FEW_SOURCES else 0
+        flags |= FrameFlag.ODD_TIME if ephemerides.time_is_odd(info.mjd_mid) else 0
         flags |= FrameFlag.SUN_UP if (result.sky.sun_altitude or -90) > 0 else 0
         row = {
             "image_relpath": image_path, "sources_relpath": sources_path, "band": info.band,

@@ -53,16 +53,37 @@ def test_scaled_and_blank_pixels(tmp_path):
     assert not {"BZERO", "BSCALE", "BLANK"} & set(raw.header)
 
 
+@pytest.mark.parametrize("scaled", [(1.0, 32768.0), (1.0, 0.0), (0.5, 100.0)])
+def test_blank_pixels_of_unsigned_and_scaled_integers(tmp_path, scaled):
+    """Unsigned 16-bit integers are signed ones with a BZERO: their BLANK must not come out as a number."""
+    scale, zero = scaled
+    data = (counts() - 300).astype(">i2")
+    data[3, 4] = -32768
+    header = fits.PrimaryHDU(data).header
+    header["BSCALE"], header["BZERO"], header["BLANK"] = scale, zero, -32768
+    content = header.tostring().encode() + data.tobytes()
+    (tmp_path / "a.fits").write_bytes(content + bytes(-len(content) % 2880))
+    image = read_raw(tmp_path / "a.fits", Frames()).image
+    assert np.argwhere(np.isnan(image)).tolist() == [[3, 4]]
+    data[3, 4] = 0
+    image[3, 4] = zero
+    np.testing.assert_allclose(image, data * scale + zero, rtol=1e-6)
+
+
 def test_headers_of_several_hdus_are_merged(tmp_path):
     primary = fits.PrimaryHDU(header=fits.Header({"EXPTIME": 10.0, "OBJECT": "primary"}))
     image = fits.ImageHDU(counts().astype(np.int16), fits.Header({"GAIN": 2.0, "OBJECT": "image"}))
     other = fits.ImageHDU(counts(1).astype(np.int16), fits.Header({"GAIN": 3.0, "DATE-OBS": "2024-01-01"}))
     fits.HDUList([primary, image, other]).writeto(tmp_path / "a.fits")
+    extras = [fits.ImageHDU(None, fits.Header({"AIRMASS": a})) for a in (1.2, 1.3)]
+    fits.HDUList([primary, image, *extras]).writeto(tmp_path / "b.fits")
     header = read_raw(tmp_path / "a.fits", Frames(hdu_data=1, hdu_headers=[0, 2])).header
     assert header["EXPTIME"] == 10.0
     assert header["DATE-OBS"] == "2024-01-01"
     assert header["GAIN"] == 2.0  # the image's own header comes last
     assert header["OBJECT"] == "image"
+    for order, airmass in (([0, 2, 3], 1.3), ([0, 3, 2], 1.2)):  # among those named, the later one wins
+        assert read_raw(tmp_path / "b.fits", Frames(hdu_data=1, hdu_headers=order)).header["AIRMASS"] == airmass
     with pytest.raises(UnusableInput, match="hdu_headers asks for 5"):
         read_raw(tmp_path / "a.fits", Frames(hdu_data=1, hdu_headers=[5]))
     with pytest.raises(UnusableInput, match=r"no two-dimensional image in HDU 0; HDUs with one: 1, 2"):
@@ -78,6 +99,66 @@ def test_compressed_images(tmp_path, compression):
     np.testing.assert_array_equal(raw.image, data)
     assert raw.header["GAIN"] == 2.0
     assert "ZIMAGE" not in raw.header
+
+
+@pytest.mark.parametrize("compression", ["RICE_1", "GZIP_1"])
+@pytest.mark.parametrize("kind", ["uint16", "blank", "float"])
+def test_what_compression_keeps(tmp_path, compression, kind):
+    rng = np.random.default_rng(5)
+    data = {"uint16": counts().astype(np.uint16) + 40000, "blank": counts().astype(np.int16),
+            "float": rng.normal(100, 5, SHAPE).astype(np.float32)}[kind]  # fmt: skip
+    expected = data.astype(np.float32)
+    if kind != "uint16":
+        data[5, 6], expected[5, 6] = (-32768 if kind == "blank" else np.nan), np.nan
+    image = fits.CompImageHDU(data, compression_type=compression, quantize_level=16)
+    if kind == "blank":
+        image.header["BLANK"] = -32768
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "a.fits.fz")
+    raw = read_raw(tmp_path / "a.fits.fz", Frames(trim_vertical=2, trim_horizontal=4))
+    # Floats are quantised to a 16th of their noise.
+    np.testing.assert_allclose(raw.image, expected[2:-2, 4:-4], rtol=0, atol=5 / 16 if kind == "float" else 0)
+    assert not {"BZERO", "BSCALE", "BLANK", "ZBLANK"} & set(raw.header)
+
+
+def test_compressed_extensions_keep_their_numbers(tmp_path):
+    """What fpack makes of several extensions: each is compressed where it stood."""
+    chips = [counts(i).astype(np.int16) for i in (1, 2)]
+    hdus = [fits.CompImageHDU(c, fits.Header({"CHIP": i})) for i, c in enumerate(chips, 1)]
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header({"EXPTIME": 3.0})), *hdus]).writeto(tmp_path / "a.fits.fz")
+    raw = read_raw(tmp_path / "a.fits.fz", Frames(hdu_data=2))
+    np.testing.assert_array_equal(raw.image, chips[1])
+    assert (raw.header["CHIP"], raw.header["EXPTIME"]) == (2, 3.0)
+    with pytest.raises(UnusableInput, match="HDUs with one: 1, 2"):
+        read_raw(tmp_path / "a.fits.fz", Frames())
+
+
+def test_only_what_is_kept_is_read(tmp_path):
+    """Images that are stored as they are come by memory mapping: trimming one costs what is left."""
+    import tracemalloc
+
+    fits.PrimaryHDU(np.ones((2000, 2000))).writeto(tmp_path / "a.fits")  # 32 MB
+    tracemalloc.start()
+    image = read_raw(tmp_path / "a.fits", Frames(trim_vertical=900, trim_horizontal=900)).image
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert image.shape == (200, 200)
+    assert peak < 3e6
+
+
+def test_file_system_that_maps_nothing(tmp_path, monkeypatch):
+    import errno
+
+    fits.PrimaryHDU(counts().astype(np.int16)).writeto(tmp_path / "a.fits")
+
+    opened = fits.open
+
+    def refuse(*arguments, memmap, **options):
+        if memmap:
+            raise OSError(errno.ENODEV, "No such device")
+        return opened(*arguments, memmap=memmap, **options)
+
+    monkeypatch.setattr("lcframework.raw_frames.fits.open", refuse)
+    np.testing.assert_array_equal(read_raw(tmp_path / "a.fits", Frames()).image, counts())
 
 
 def test_gzipped_file(tmp_path):
@@ -100,6 +181,54 @@ def test_trimming_moves_the_wcs(tmp_path):
     )
     with pytest.raises(UnusableInput, match="60 x 40 pixels: nothing is left"):
         read_raw(tmp_path / "a.fits", Frames(trim_vertical=20))
+
+
+def distorted(kind):
+    header = wcs_cards()
+    if kind == "SIP":
+        header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+        header["A_ORDER"], header["B_ORDER"], header["A_2_0"], header["A_1_1"] = 2, 3, 3e-4, -1e-4
+        header["B_0_2"], header["B_0_3"], header["AP_ORDER"], header["BP_ORDER"] = 2e-4, 1e-5, 0, 0
+    if kind == "TPV":
+        header["CTYPE1"], header["CTYPE2"] = "RA---TPV", "DEC--TPV"
+        header["PV1_1"], header["PV1_4"], header["PV2_1"], header["PV2_4"] = 1.001, 0.3, 0.999, -0.2
+    if kind == "CD":
+        del header["CDELT1"], header["CDELT2"]
+        header["CD1_1"], header["CD1_2"], header["CD2_1"], header["CD2_2"] = -1e-4, 2e-5, 2e-5, 1e-4
+    if kind == "without CRPIX":  # the standard's default is 0
+        del header["CRPIX1"], header["CRPIX2"]
+    if kind == "texts":
+        header["CRPIX1"], header["CRPIX2"] = "30.5", "20.5"
+    return header
+
+
+@pytest.mark.parametrize("kind", ["SIP", "TPV", "CD", "without CRPIX", "texts"])
+def test_trimming_keeps_every_pixel_where_it_is(tmp_path, kind):
+    fits.PrimaryHDU(counts().astype(np.int16), distorted(kind)).writeto(tmp_path / "a.fits")
+    cut = read_raw(tmp_path / "a.fits", Frames(trim_vertical=3, trim_horizontal=7))
+    whole = distorted(kind)
+    if kind == "texts":
+        whole["CRPIX1"], whole["CRPIX2"] = 30.5, 20.5
+    x, y = np.array([0.0, 12.3, 45.0, 45.0]), np.array([0.0, 30.1, 0.0, 33.0])
+    expected = WCS(whole).all_pix2world(x + 7, y + 3, 0)
+    np.testing.assert_allclose(WCS(cut.header).all_pix2world(x, y, 0), expected, rtol=0, atol=1e-10)
+    flat = WCS(wcs_cards()).all_pix2world(x + 7, y + 3, 0)
+    if kind in ("SIP", "TPV"):  # the distortion is there, and it matters
+        assert np.abs(np.subtract(flat, expected)).max() > 3e-7
+
+
+def test_trimming_moves_alternate_systems_too(tmp_path):
+    header = wcs_cards()
+    for key in ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2"):
+        header[f"{key}A"] = header[key]
+    header["CRPIX1A"] = 11.0
+    fits.PrimaryHDU(counts().astype(np.int16), header).writeto(tmp_path / "a.fits")
+    cut = read_raw(tmp_path / "a.fits", Frames(trim_vertical=3, trim_horizontal=7)).header
+    assert [cut[k] for k in ("CRPIX1", "CRPIX2", "CRPIX1A", "CRPIX2A")] == [23.5, 17.5, 4.0, 17.5]
+    untouched = fits.PrimaryHDU(counts().astype(np.int16))
+    untouched.writeto(tmp_path / "b.fits")
+    cut = read_raw(tmp_path / "b.fits", Frames(trim_vertical=3, trim_horizontal=7)).header
+    assert "CRPIX1" not in cut  # a frame without a WCS gets none
 
 
 def test_truncated_files(tmp_path):
