@@ -86,14 +86,12 @@ class QueryGaiaForStars(Stage):
 
     def _query(self, session: Session, field: CombinedFootprint) -> Unit:
         region = region_of(field)
-        known = session.exec(select(Star).where(Star.combined_footprint_hash == field.hash))
-        given = {s.gaia_id: s.name for s in known}
         rois = {n: [r.ra, r.dec, r.exclusion_radius] for n, r in self.setup.config.roi.items()}
         settings = self.setup.identity("stars")
         for key in ("strategy", "radius"):  # they are in the region already
             settings.pop(key)
         components = self.components(field=describe(region), rois=rois, stars=settings)
-        payload = FieldQuery(field.hash, region, tuple(field.rois), given)
+        payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field))
         return Unit(f"stars:{field.hash}", f"stars around {', '.join(field.rois)}", components, payload)
 
     def _frames(self, session: Session, ledger: Ledger, field: CombinedFootprint, token: str) -> list[Unit]:
@@ -187,6 +185,22 @@ class QueryGaiaForStars(Stage):
             [[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch", "magnitude")] for r in rows]
         )
         return Outcome(tuple(records), token=token, summary=f"{len(ids)} stars")
+
+
+def given_names(session: Session, field: CombinedFootprint) -> dict[str, str]:
+    """Return the letters given so far by identifier: those of the field, and of fields that its regions had before.
+
+    A frame more may change the polygon of the sky that frames share or cover, and with it the field; the stars stay who
+    they are. Where earlier fields of several regions disagree, the field's own letters come first, then those in use.
+    """
+    mine = set(field.rois)
+    related = [f for f in session.exec(select(CombinedFootprint)) if mine & set(f.rois) and f.hash != field.hash]
+    names: dict[str, str] = {}
+    for hash_ in (field.hash, *(f.hash for f in sorted(related, key=lambda f: (not f.active, f.hash)))):
+        taken = set(names.values())
+        stars = session.exec(select(Star).where(Star.combined_footprint_hash == hash_))
+        names |= {s.gaia_id: s.name for s in stars if s.gaia_id not in names and s.name not in taken}
+    return names
 
 
 def region_of(field: CombinedFootprint) -> Region:
