@@ -113,12 +113,14 @@ class Calibrations:
         """Return the files of the folders by the name under which they are recorded."""
         config = self.setup.config_for(instrument)
         found: dict[str, Path] = {}
+        seen: set[Path] = set()
         for name in config.reduction.dirs:
             folder = place(name, config.directory)
             if not folder.is_dir():
                 raise LcfError(f'[reduction] dirs: "{name}" is not a folder; looked for {folder}')
             for path in sorted(p for p in folder.glob(config.reduction.pattern) if p.is_file()):
-                if path not in found.values():
+                if path not in seen:
+                    seen.add(path)
                     found[f"{name}/{path.relative_to(folder).as_posix()}"] = path
         return found
 

@@ -51,6 +51,7 @@ class CalculateCommonAndTotalFootprint(Stage):
     needs: ClassVar[tuple[str, ...]] = (PlateSolving.name,)
     makes: ClassVar[tuple[str, ...]] = ("footprints", "combined_footprint", "rois_in_frames")
     unit: ClassVar[str] = "frame"
+    results_version: ClassVar[int] = 2
     light: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
 
