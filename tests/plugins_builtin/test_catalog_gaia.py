@@ -13,7 +13,7 @@ from astropy.table import Table
 
 from lcframework.testing import check_star_catalog
 from lcframework.types import STARS, CatalogLimits, NeedMissing, Region
-from plugins_builtin.catalog_gaia import ARCHIVE, VIZIER, Gaia
+from plugins_builtin.catalog_gaia import ARCHIVE, VIZIER, Gaia, gaia_query
 from plugins_builtin.services import SYNC_ROWS, number, table_name
 
 QUIET = CatalogLimits()
@@ -91,6 +91,16 @@ def test_cone_and_limits_anywhere_on_the_sky(tap_service, centre):
         stars = STARS.check(catalog.query(region, limits), "gaia")
         assert set(stars["source_id"]) == expected(server, region, limits)
         assert 20 < len(stars) < 400
+
+
+def test_the_limit_is_on_the_excess_noise_in_mas_and_not_on_its_significance():
+    limits = CatalogLimits((16.0, 20.0), 3.0, 100.0)
+    archive = gaia_query("gaiadr3.gaia_source", FIELD, limits)
+    assert "astrometric_excess_noise <= 3.0" in archive
+    assert "astrometric_excess_noise_sig" not in archive
+    vizier = gaia_query("I/355/gaiadr3", FIELD, limits)
+    assert " epsi <= 3.0" in vizier
+    assert "sepsi" not in vizier
 
 
 def test_it_fulfils_the_contract(gaia, archive):
