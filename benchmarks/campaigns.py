@@ -1,4 +1,4 @@
-"""What versus_lightcurver.py and scaling.py share: a campaign's folder for each run, and runs of ours in it."""
+"""What the benchmarks of whole runs share: a campaign's folder for each run, and runs of ours in it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,24 @@ def campaign(folder: Path, frames: int, seed: int, size: int) -> CampaignTruth:
     return simulate_campaign(folder, seed=seed, frames=frames, size=size)
 
 
-def workplace(truth: CampaignTruth, name: str) -> Path:
+def workplace(truth: CampaignTruth, name: str, workers: int = 0) -> Path:
     """Return a fresh folder with the campaign's project file, its raw frames and its catalogue."""
     place = truth.directory / "runs" / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for shared in ("raw", "stars.ecsv"):
         (place / shared).symlink_to((truth.directory / shared).resolve())
-    shutil.copy(truth.project, place / "project.toml")
+    text = truth.project.read_text()
+    if workers:
+        text = text.replace("[run]\n", f"[run]\nworkers = {workers}\n")
+    (place / "project.toml").write_text(text)
     return place
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """Return the variables of a run of ours: where our modules are, and where JAX keeps what it compiled."""
+    roots = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    return {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(roots)}
 
 
 def run_ours(truth: CampaignTruth, name: str, cache: Path, models: list[str], plots: bool = True) -> dict:
@@ -44,11 +53,9 @@ def run_ours(truth: CampaignTruth, name: str, cache: Path, models: list[str], pl
     outcome = place / "outcome.json"
     command = [sys.executable, str(HERE / "our_run.py"), str(place / "project.toml"), str(outcome)]
     command += ["--models", *models, *(["--plots"] if plots else [])]
-    roots = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(roots)}
     started = time.perf_counter()
     with (place / "output.log").open("w") as log:
-        done = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        done = subprocess.run(command, env=os.environ | environment(cache), stdout=log, stderr=subprocess.STDOUT)
     if done.returncode:
         raise SystemExit(f"our run failed ({done.returncode}); its output is in {place / 'output.log'}")
     return json.loads(outcome.read_text()) | {"process": time.perf_counter() - started}

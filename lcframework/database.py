@@ -6,6 +6,7 @@ The schema is part of the interface: names of tables and columns are what users 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -361,15 +362,36 @@ Record = Update | Replace
 
 def apply(session: Session, records: Sequence[Record]) -> None:
     """Carry out records inside the session's transaction."""
-    for record in records:
-        table = SQLModel.metadata.tables[record.table]
-        condition = sa.and_(sa.true(), *(table.c[k] == v for k, v in record.where.items()))
-        if isinstance(record, Update):
-            session.execute(sa.update(table).where(condition).values(**record.values))
-        else:
-            session.execute(sa.delete(table).where(condition))
-            if record.rows:
+    for (kind, name, *_), same in itertools.groupby(records, _form):
+        table = SQLModel.metadata.tables[name]
+        if kind is Update:
+            _update(session, table, [r for r in same if isinstance(r, Update)])
+            continue
+        for record in same:
+            session.execute(sa.delete(table).where(*(table.c[k] == v for k, v in record.where.items())))
+            if isinstance(record, Replace) and record.rows:
                 session.execute(sa.insert(table), record.rows)
+
+
+def _form(record: Record) -> tuple[Any, ...]:
+    """Return what records have in common that one statement can carry out."""
+    nulls = tuple(v is None for v in record.where.values())
+    return type(record), record.table, *record.where, nulls, *(record.values if isinstance(record, Update) else ())
+
+
+def _update(session: Session, table: sa.Table, records: Sequence[Update]) -> None:
+    """Update rows by one statement, for a frame has a row a star; the records name the same columns."""
+    first = records[0]
+    if not first.values:
+        return
+    conditions = [table.c[k].is_(None) if v is None else table.c[k] == sa.bindparam(f"where_{k}")
+                  for k, v in first.where.items()]  # fmt: skip
+    statement = sa.update(table).where(*conditions).values({k: sa.bindparam(f"new_{k}") for k in first.values})
+    rows = [
+        {**{f"where_{k}": v for k, v in r.where.items()}, **{f"new_{k}": v for k, v in r.values.items()}}
+        for r in records
+    ]
+    session.connection().execute(statement, rows)
 
 
 def active_stars(session: Session) -> dict[tuple[str, str], Star]:

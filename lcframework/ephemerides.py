@@ -1,26 +1,34 @@
-"""Where sun, moon and target stood, and barycentric times, by astropy with its bundled tables (no download)."""
+"""Where sun, moon and target stood, and barycentric times.
+
+By the IAU's own routines (ERFA): astropy's frames around them take fifty times longer for a moment, and first read the
+Earth's orientation of sixty years, a second's work in each process.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import astropy.units as u
 import attrs
 import erfa
 import numpy as np
-from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_body
+from astropy.coordinates import EarthLocation
 from astropy.time import Time
 from astropy.utils import iers
 from astropy.utils.exceptions import AstropyWarning
 
 from lcframework.types import UnusableInput
 
-# Earth-orientation data come with astropy's own package; a run never waits for a server.
+# What else asks astropy for the Earth's orientation gets what comes with it; a run never waits for a server.
 iers.conf.auto_download = False
 iers.conf.auto_max_age = None  # old predictions are better than none
 iers.conf.iers_degraded_accuracy = "ignore"
+
+#: Seconds; it is below 0.9, by which the Earth turns 0.004 degrees.
+_UT1_MINUS_UTC = 0.0
 
 
 #: MJD of 1900 and of 2100: the ephemerides hold between them, and no frame was taken outside.
@@ -99,23 +107,12 @@ class TargetState:
 
 @_of_odd_times()
 def sky_state(mjd: float, site: Site | None) -> SkyState:
-    """Return the sun's altitude (None without a site) and the moon's illuminated fraction.
-
-    From the IAU's routines themselves (ERFA): astropy's frames around them take fifty times longer for one moment. The
-    altitude is good to 0.01 degrees: aberration, and UT1 - UTC, are left out.
-    """
+    """Return the sun's altitude (None without a site) and the moon's illuminated fraction; altitude to 0.01 degrees."""
     time = Time(mjd, format="mjd", scale="utc")
-    tt = time.tt.jd1, time.tt.jd2
-    sun = -erfa.epv00(*tt)[0]["p"]  # the sun from the Earth's centre, au
-    moon = erfa.moon98(*tt)["p"]
-    altitude = None
-    if site is not None:
-        to_earth = erfa.c2t06a(*tt, time.jd1, time.jd2, 0.0, 0.0)
-        longitude, latitude = np.radians([site.longitude, site.latitude])
-        here = erfa.gd2gc(1, longitude, latitude, site.elevation) / erfa.DAU
-        sun, moon = to_earth @ sun - here, to_earth @ moon - here
-        up = erfa.s2c(longitude, latitude)
-        altitude = float(np.degrees(np.arcsin(up @ sun / np.linalg.norm(sun))))
+    here, up = _observer(time, site)
+    sun = -erfa.epv00(*_parts(time.tt))[0]["p"] - here
+    moon = erfa.moon98(*_parts(time.tt))["p"] - here
+    altitude = 90.0 - float(np.degrees(erfa.sepp(up, sun))) if site is not None else None
     # At the moon, between the directions to the sun and to us.
     phase_angle = erfa.sepp(sun - moon, -moon)
     return SkyState(altitude, float((1 + np.cos(phase_angle)) / 2))
@@ -125,23 +122,43 @@ def sky_state(mjd: float, site: Site | None) -> SkyState:
 def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None) -> list[TargetState]:
     """Return a target's barycentric times and, given a site, its places in the sky.
 
-    Without a site the light travel time is that to the Earth's centre, within 21 ms. Many moments in one call cost
-    hardly more than one.
+    Without a site the light travel time is that to the Earth's centre, within 21 ms. Altitude and azimuth are without
+    refraction and good to 0.005 degrees.
     """
-    target = SkyCoord(ra * u.deg, dec * u.deg)
-    location = site.location if site else EarthLocation.from_geocentric(0, 0, 0, u.m)
-    time = Time(np.asarray(mjd, float), format="mjd", scale="utc", location=location)
-    bjd = (time.tdb + time.light_travel_time(target)).jd
-    moon = get_body("moon", time, location if site else None)
-    to_moon = moon.separation(target, origin_mismatch="ignore").deg
+    if len(mjd) == 0:
+        return []
+    time = Time(np.asarray(mjd, float), format="mjd", scale="utc", location=site.location if site else None)
+    target = erfa.s2c(*np.radians([ra, dec]))
+    here, _ = _observer(time, site)
+    from_barycentre = erfa.epv00(*_parts(time.tt))[1]["p"] + here
+    bjd = time.tdb.jd + from_barycentre @ target * erfa.AULT / erfa.DAYSEC
+    to_moon = np.degrees(erfa.sepp(erfa.moon98(*_parts(time.tt))["p"] - here, target))
     if site is None:
         return [TargetState(float(b), None, None, None, float(m)) for b, m in zip(bjd, to_moon, strict=True)]
-    horizontal = target.transform_to(AltAz(obstime=time, location=location))
-    altitudes, azimuths = horizontal.alt.deg, horizontal.az.deg
+    place = (*np.radians([site.longitude, site.latitude]), site.elevation)
+    azimuth, from_zenith, *_ = erfa.atco13(
+        *np.radians([ra, dec]), 0, 0, 0, 0, *_parts(time), _UT1_MINUS_UTC, *place, 0, 0, 0, 0, 0, 1
+    )
+    altitudes, azimuths = 90 - np.degrees(from_zenith), np.degrees(azimuth)
     return [
         TargetState(float(b), _airmass(float(a)), float(a), float(z), float(m))
         for b, a, z, m in zip(bjd, altitudes, azimuths, to_moon, strict=True)
     ]
+
+
+def _parts(time: Time) -> tuple[Any, Any]:
+    """Return a time as ERFA takes it."""
+    return time.jd1, time.jd2
+
+
+def _observer(time: Time, site: Site | None) -> tuple[Any, Any]:
+    """Return where the site is (au from the Earth's centre, along the axes of the ICRS), and its zenith's direction."""
+    if site is None:
+        return np.zeros(3), None
+    longitude, latitude = np.radians([site.longitude, site.latitude])
+    to_earth = erfa.c2t06a(*_parts(time.tt), time.jd1, time.jd2 + _UT1_MINUS_UTC / erfa.DAYSEC, 0.0, 0.0)
+    here = erfa.gd2gc(1, longitude, latitude, site.elevation) / erfa.DAU
+    return erfa.trxp(to_earth, here), erfa.trxp(to_earth, erfa.s2c(longitude, latitude))
 
 
 def _airmass(altitude: float) -> float | None:

@@ -132,3 +132,24 @@ def test_password_is_not_shown(tmp_path):
     with pytest.raises(NeedMissing) as error:
         open_engine("postgresql+psycopg://me:secret@127.0.0.1:9/none?connect_timeout=1", tmp_path)
     assert "secret" not in str(error.value)
+
+
+def test_updates_of_many_rows_keep_their_order(engine):
+    with Session(engine) as session:
+        session.add_all([Frame(original_image_path=p, key=p) for p in "abc"])
+        session.add(Frame(original_image_path="d", key="d", instrument="Cam"))
+        session.commit()
+        apply(
+            session,
+            [
+                Update("frames", {}, {"comment": "all"}),
+                *(Update("frames", {"key": k}, {"comment": f"mine {k}", "band": "r"}) for k in "ab"),
+                Update("frames", {"key": "b"}, {"comment": "last", "band": "g"}),
+                Update("frames", {"mjd": None, "instrument": "Cam"}, {"gain": 3.0}),
+                Update("frames", {"key": "a"}, {}),
+            ],
+        )
+        rows = session.execute(sa.text("select key, comment, band, gain from frames order by key")).all()
+    assert [tuple(r) for r in rows] == [
+        ("a", "mine a", "r", None), ("b", "last", "g", None), ("c", "all", "", None), ("d", "all", "", 3.0),
+    ]  # fmt: skip

@@ -1,0 +1,129 @@
+"""What the benchmarks measure of a run, around the stages' own methods: seconds of the wall and of CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import cProfile
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from lcframework.project import Project
+from lcframework.runner import Runner
+
+#: Steps of a stage: methods of the stage, or of the runner, that have no other of them inside.
+OF_STAGE = {"find": "units", "load": "load", "compute": "compute_batch", "save": "save"}
+OF_RUNNER = {"record": "_record", "join": "_finish"}
+STEPS = (*OF_STAGE, *OF_RUNNER, "plot")
+#: Which stage the kinds of plots show.
+PLOTS = {
+    "sources": "read_convert_skysub_character_catalog",
+    "footprints": "calculate_common_and_total_footprint",
+    "psf": "psf_modeling",
+    "star_photometry": "star_photometry",
+    "normalization": "calculate_normalization_coefficient",
+    "roi": "model_calibrated_cutouts",
+    "light_curves": "model_calibrated_cutouts",
+}
+
+
+@attrs.define
+class Costs:
+    """What a stage took; `steps` are seconds of CPU of this process."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    steps: dict[str, float] = attrs.field(factory=dict)
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of its workers; those that live are seen on Linux alone."""
+    own = os.times()
+    return sum(own[:4]) + sum(_of_process(p.pid) for p in multiprocessing.active_children())
+
+
+def _of_process(pid: int | None) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def measured(project: Project, profiles: dict[str, cProfile.Profile] | None = None) -> Iterator[dict[str, Costs]]:
+    """Measure the stages of runs inside; with `profiles`, profile each stage too."""
+    costs: dict[str, Costs] = {}
+    before: list[tuple[Any, str, Any]] = []
+
+    def replace(owner: Any, name: str, new: Callable[..., Any]) -> None:
+        before.append((owner, name, owner.__dict__.get(name)))
+        setattr(owner, name, new)
+
+    def stage_timed(original: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(runner: Runner, stage: Any, *rest: Any) -> Any:
+            entry = costs.setdefault(stage.name, Costs())
+            wall, cpu = time.perf_counter(), cpu_seconds()
+            profile = (
+                profiles.setdefault(stage.name, cProfile.Profile(time.process_time)) if profiles is not None else None
+            )
+            try:
+                with profile or contextlib.nullcontext():
+                    return original(runner, stage, *rest)
+            finally:
+                entry.wall += time.perf_counter() - wall
+                entry.cpu += cpu_seconds() - cpu
+
+        return timed
+
+    def step_timed(
+        original: Callable[..., Any], step: str, name: Callable[[tuple[Any, ...]], str]
+    ) -> Callable[..., Any]:
+        def timed(*args: Any, **options: Any) -> Any:
+            started = time.process_time()
+            try:
+                return original(*args, **options)
+            finally:
+                steps = costs.setdefault(name(args), Costs()).steps
+                steps[step] = steps.get(step, 0.0) + time.process_time() - started
+
+        return timed
+
+    replace(Runner, "_run_stage", stage_timed(Runner._run_stage))
+    for step, method in OF_RUNNER.items():
+        replace(Runner, method, step_timed(getattr(Runner, method), step, lambda args: args[1].name))
+    for stage in project.stages:
+        for step, method in OF_STAGE.items():
+            replace(type(stage), method, step_timed(getattr(type(stage), method), step, lambda args: args[0].name))
+    try:
+        yield costs
+    finally:
+        for owner, name, original in reversed(before):
+            if original is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
+
+
+def draw_plots(project: Project, costs: dict[str, Costs]) -> None:
+    """Draw the plots as ``lcf report`` does, and count them to their stages."""
+    from lcframework.report import draw
+
+    for kind, stage in PLOTS.items():
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        draw(project, workers=project.config.run.workers, kinds=[kind])
+        steps = costs.setdefault(stage, Costs()).steps
+        steps["plot"] = steps.get("plot", 0.0) + cpu_seconds() - cpu
+        steps["plot_wall"] = steps.get("plot_wall", 0.0) + time.perf_counter() - wall
+
+
+def machine() -> str:
+    """Say what is measured on, and how busy it is."""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{os.cpu_count()} cores, Python {sys.version.split()[0]}{load}"
