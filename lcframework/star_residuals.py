@@ -22,8 +22,9 @@ def extra_scatter(solution: NormalizationSolution) -> list[float]:
 def residuals(solution: NormalizationSolution, fluxes: FluxMatrix) -> tuple[Floats, Floats]:
     """Return the fluxes' relative residuals (f, n), and the standard deviations that they should have.
 
-    The variance of a flux is that of its measurement and the star's intrinsic one, V. A residual about a mean that the
-    flux itself took part in has V less the mean's variance; about one that it had no part in, V and that variance.
+    The variance of a flux is that of its measurement and the star's intrinsic one, V. A flux that took part in its
+    frame's coefficient and its star's level, with the weight 1/V, is drawn to them by its share of either's weight. One
+    that had no part in them has their variances on top of its own.
     """
     expected = solution.coefficient[:, None] * solution.level
     if solution.model is not None:
@@ -31,10 +32,15 @@ def residuals(solution: NormalizationSolution, fluxes: FluxMatrix) -> tuple[Floa
     with np.errstate(invalid="ignore", divide="ignore"):
         residual = fluxes.flux / expected - 1.0
         own = (fluxes.error / expected) ** 2 + np.nan_to_num(solution.intrinsic_scatter) ** 2
-        mean = ((solution.coefficient_uncertainty / solution.coefficient) ** 2)[:, None]
-        mean = mean + (solution.level_error / solution.level) ** 2
-        variance = np.where(solution.used, np.maximum(own - mean, _LEAST * own), own + mean)
-    return residual, np.sqrt(variance)
+        means = ((solution.coefficient_uncertainty / solution.coefficient) ** 2)[:, None]
+        means = means + (solution.level_error / solution.level) ** 2
+    used = solution.used & np.isfinite(own) & (own > 0)
+    weight = np.where(used, 1.0 / np.where(used, own, 1.0), 0.0)
+    free = np.ones_like(weight)
+    for axis in (0, 1):
+        total = weight.sum(axis=axis, keepdims=True)
+        free *= 1.0 - weight / np.where(total > 0, total, 1.0)
+    return residual, np.sqrt(np.where(used, own * np.maximum(free, _LEAST), own + means))
 
 
 def residual_rows(

@@ -32,7 +32,8 @@ class Transit(NamedTuple):
     radius_ratio: float
     radius_ratio_error: float
     scatter_out_of_transit: float  # parts per thousand
-    stated_error: float  # median, parts per thousand
+    stated_error: float  # root mean square out of transit, parts per thousand
+    pull_out_of_transit: float  # standard deviation of residuals over their stated errors; 1 where errors are true
     reduced_chi2: float
     measured: int  # epochs
     clipped: int
@@ -61,10 +62,12 @@ def fit_transit(table: Table, source: str = "A") -> Transit:
     chi2 = float(2 * fit.cost / (kept.sum() - len(fit.x)))
     sigma = np.sqrt(np.diag(np.linalg.inv(fit.jac.T @ fit.jac)) * chi2)
     outside = kept & (np.abs(time - PREDICTED - fit.x[0]) > HALF_DURATION)
+    ratio, relative = flux[outside] / model(fit.x)[outside], error[outside] / flux[outside]
     return Transit(
         delay=1440 * fit.x[0], delay_error=1440 * sigma[0], radius_ratio=fit.x[1], radius_ratio_error=sigma[1],
-        scatter_out_of_transit=1000 * float(np.std(flux[outside] / model(fit.x)[outside], ddof=3)),
-        stated_error=1000 * float(np.median(error / flux)), reduced_chi2=chi2,
+        scatter_out_of_transit=1000 * float(np.std(ratio, ddof=3)),
+        stated_error=1000 * float(np.sqrt(np.mean(relative**2))),
+        pull_out_of_transit=float(np.std((ratio - 1) / relative, ddof=3)), reduced_chi2=chi2,
         measured=len(time), clipped=int((~kept).sum()),
     )  # fmt: skip
 
@@ -92,6 +95,7 @@ def main() -> None:
     ratio = f"{transit.radius_ratio:.4f} +- {transit.radius_ratio_error:.4f}"
     print(f"Rp/R*           {ratio} (published {PUBLISHED_RADIUS_RATIO})")
     print(f"out of transit  {transit.scatter_out_of_transit:.2f} ppt scatter, {transit.stated_error:.2f} ppt stated")
+    print(f"pull            {transit.pull_out_of_transit:.2f} out of transit")
     print(f"reduced chi2    {transit.reduced_chi2:.2f}")
 
 

@@ -70,7 +70,7 @@ class CalculateNormalizationCoefficient(Stage):
     makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels", "star_residuals")
     unit: ClassVar[str] = "field, instrument and band"
     light: ClassVar[bool] = True
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have fluxes."""

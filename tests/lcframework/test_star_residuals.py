@@ -39,13 +39,26 @@ def test_pulls_are_those_of_a_unit_normal():
     assert 0.97 < np.std(pull) < 1.03
 
 
+def test_stars_that_outweigh_the_others_have_true_pulls_too():
+    pull = []
+    for seed in range(20):
+        fluxes = sky(seed, stars=3)
+        fluxes.flux[::2, 0] = np.nan
+        fluxes.error[:, 2] *= 10
+        fluxes.flux[:, 2] *= 1 + 0.03 * np.random.default_rng(seed).standard_normal(60)
+        value, error = residuals(Ensemble().solve(fluxes), fluxes)
+        pull.append((value / error)[np.isfinite(value)])
+    assert 0.9 < np.std(np.concatenate(pull)) < 1.1
+
+
 def test_a_flux_that_was_not_used_has_the_means_error_too():
     flux = np.full((2, 3), 110.0)
     used = np.array([[True, True, True], [True, True, False]])
     value, error = residuals(solution(flux, used), FluxMatrix(flux, np.full((2, 3), 4.0), np.zeros((2, 3, 2)), (9, 9)))
     np.testing.assert_allclose(value, 0.1)
-    assert error[0, 0] == pytest.approx(np.sqrt(0.04**2 + 0.03**2 - 2 * 0.01**2))
-    assert error[1, 2] == pytest.approx(np.sqrt(0.04**2 + 0.03**2 + 2 * 0.01**2))
+    own = (4.0 / 100.0) ** 2 + 0.03**2
+    assert error[0, 0] == pytest.approx(np.sqrt(own * (1 - 1 / 3) * (1 - 1 / 2)))
+    assert error[1, 2] == pytest.approx(np.sqrt(own + 2 * 0.01**2))
 
 
 def test_the_plugins_own_model_goes_first():
