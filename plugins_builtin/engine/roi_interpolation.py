@@ -97,17 +97,25 @@ def translation_matrices(size: int, shift: Floats) -> tuple[Floats, Floats]:
     At the border the weights that are left are normalised, and what comes from beyond it by more than half a pixel is
     zero.
     """
-    source = np.arange(size) - shift[..., None]
-    distance = source[..., None] - np.arange(size)
-    weight = np.maximum(1 - np.abs(distance), 0.0)
-    # Output pixel i reads i - shift: its weights fall where the pixel read is on the far side.
-    slope = np.where(np.abs(distance) < 1, np.sign(distance), 0.0)
-    total = weight.sum(axis=-1, keepdims=True)
-    slope_total = slope.sum(axis=-1, keepdims=True)
-    safe = np.maximum(total, 1e-6)
-    inside = ((source >= -0.5) & (source <= size - 0.5))[..., None] & (total > 1e-6)
-    matrix = np.where(inside, weight / safe, 0.0)
-    return matrix, np.where(inside, slope / safe - weight * slope_total / safe**2, 0.0)
+    shift = np.asarray(shift, float)
+    source = np.arange(size) - shift.reshape(-1, 1)
+    first = np.floor(source).astype(int)
+    part = source - first
+    weights = [np.where((j >= 0) & (j < size), w, 0.0) for j, w in ((first, 1 - part), (first + 1, part))]
+    # Output pixel i reads i - shift: its weight falls where the pixel read is on the far side.
+    slopes = [np.where((j >= 0) & (j < size) & (part > 0), w, 0.0) for j, w in ((first, 1.0), (first + 1, -1.0))]
+    total = weights[0] + weights[1]
+    inside = (source >= -0.5) & (source <= size - 0.5) & (total > 1e-6)
+    scale = np.where(inside, 1 / np.maximum(total, 1e-6), 0.0)
+    slope = (slopes[0] + slopes[1]) * scale
+    matrix, derivative = np.zeros((2, *source.shape, size))
+    epoch, row = np.indices(source.shape)
+    for j, w, d in zip((first, first + 1), weights, slopes, strict=True):
+        column = np.clip(j, 0, size - 1)
+        matrix[epoch, row, column] += w * scale
+        derivative[epoch, row, column] += (d - w * slope) * scale
+    shape = (*shift.shape, size, size)
+    return matrix.reshape(shape), derivative.reshape(shape)
 
 
 def background_on_sky(image: Floats, transform: Floats, wanted: Floats, size: tuple[int, int]) -> Floats:

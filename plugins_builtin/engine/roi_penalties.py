@@ -135,6 +135,7 @@ class Penalties:
         self.used, self.subsampling, self.unit = used, subsampling, unit
         self.weights, self.strengths, self.priors = weights, strengths, priors
         self.smoothing = 0.0
+        self.kinks = True  # False leaves the background's penalties out
         scale = np.full(len(weights), strengths.scales)
         scale[0] = strengths.high_frequency
         self.penalty = scale[:, None, None] * weights * len(used) / subsampling**2
@@ -159,14 +160,14 @@ class Penalties:
         """
         s, used = self.subsampling, self.used
         total = 0.0
-        if self.strengths.scales or self.strengths.high_frequency:
+        if self.kinks and (self.strengths.scales or self.strengths.high_frequency):
             # The mean sky, a small pixel's, is regularised with the background.
             level = values.sky[used].mean() / s**2
             value, slope = self._starlet(values.h + level, self.penalty)
             total += value
             gradient.h += slope
             gradient.sky[used] += slope.sum() / (s**2 * len(used))
-        if self.strengths.positivity:
+        if self.kinks and self.strengths.positivity:
             strength = self.strengths.positivity * len(used) / self.unit
             absolute, sign = self._absolute(values.h, np.full(values.h.shape, 0.5 * strength))
             total += strength * 0.5 * float((absolute - values.h).sum())

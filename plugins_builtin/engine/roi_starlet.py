@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import attrs
 import numpy as np
 
 from lcframework.types import Floats, Ints
+from plugins_builtin.engine.roi_blur import Blur, Turns
 from plugins_builtin.engine.roi_geometry import Epochs
 from plugins_builtin.engine.roi_interpolation import (
     Alignment,
@@ -27,6 +29,18 @@ from plugins_builtin.engine.roi_scene import source_images
 from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 _CHUNK = 16  # epochs convolved together
+
+
+@attrs.frozen(eq=False)
+class Moves:
+    """What moved the deconvolved image to some epochs, in single precision."""
+
+    rotated: Floats  # (e, N, N)
+    sideways: Floats  # (e, N, N) rotated, then translated along x
+    x: Floats  # (e, N, N) translations, and their derivatives
+    by_x: Floats
+    y: Floats
+    by_y: Floats
 
 
 class StarletObjective:
@@ -46,16 +60,13 @@ class StarletObjective:
 
         `inverse_variance` (e, n, n) is 0 where a pixel is not used; `weights` (J, N, N) are those of the starlets.
         """
-        from scipy.fft import next_fast_len, rfft2
-
         self.epochs, self.alignment = epochs, alignment
         self.inverse_variance, self.exact = inverse_variance, exact
         self.used = np.flatnonzero((inverse_variance > 0).any(axis=(1, 2)))
-        self.rotations = {e: rotation_operator(alignment.size, alignment.alpha[e]) for e in self.used}
-        n, m = alignment.size, epochs.kernels.shape[1]
-        self.fft = (next_fast_len(n + m - 1, real=True), next_fast_len(n + m - 1, real=True))
-        self.first = (m - 1) // 2
-        self.kernels = rfft2(epochs.kernels[self.used], self.fft)
+        rotations = [rotation_operator(alignment.size, alignment.alpha[e]) for e in self.used]
+        self.rotations = dict(zip(self.used.tolist(), rotations, strict=True))
+        self._turns = [Turns(rotations[rows], alignment.size**2) for rows, _ in self.chunks()]
+        self.blur = Blur(epochs.kernels[self.used], alignment.size, alignment.subsampling)
         self.unit = float(max(epochs.data[epochs.valid].max(initial=0.0), 1e-30))
         self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors)
 
@@ -77,42 +88,11 @@ class StarletObjective:
         (x, by_x), (y, by_y) = axes
         return y[:, :, None] * x[:, None, :], y[:, :, None] * by_x[:, None, :], by_y[:, :, None] * x[:, None, :]
 
-    def _rotated(self, e: int, image: Floats) -> Floats:
-        operator = self.rotations[e]
-        return image if operator is None else (operator @ image.ravel()).reshape(image.shape)
-
-    def _unrotated(self, e: int, image: Floats) -> Floats:
-        operator = self.rotations[e]
-        return image if operator is None else (operator.T @ image.ravel()).reshape(image.shape)
-
-    def _convolved(self, images: Floats, rows: slice) -> Floats:
-        from scipy.fft import irfft2, rfft2
-
-        n = self.alignment.size
-        full = irfft2(rfft2(images, self.fft) * self.kernels[rows], self.fft)
-        return full[..., self.first : self.first + n, self.first : self.first + n]
-
-    def _correlated(self, images: Floats, rows: slice) -> Floats:
-        from scipy.fft import irfft2, rfft2
-
-        n = self.alignment.size
-        padded = np.zeros((*images.shape[:-2], *self.fft))
-        padded[..., self.first : self.first + n, self.first : self.first + n] = images
-        return irfft2(rfft2(padded) * self.kernels[rows].conj(), self.fft)[..., :n, :n]
-
-    def _summed(self, images: Floats) -> Floats:
-        s, n = self.alignment.subsampling, self.epochs.shape[0]
-        return images.reshape(*images.shape[:-2], n, s, n, s).sum(axis=(-3, -1))
-
-    def _spread(self, images: Floats) -> Floats:
-        s = self.alignment.subsampling
-        return np.repeat(np.repeat(images, s, axis=-2), s, axis=-1)
-
     def model(self, values: Values) -> Floats:
         """Return the model (e, n, n); 0 for epochs without data."""
         result = np.zeros(self.epochs.data.shape)
         sources = self.gaussians(values.c)[0]
-        for rows, chosen in self._chunks():
+        for rows, chosen in self.chunks():
             result[chosen] = self._forward(values, sources, rows, chosen)[0]
             if self.exact:
                 for e in chosen:
@@ -131,10 +111,11 @@ class StarletObjective:
         row = int(np.searchsorted(self.used, e))
         shift = self.alignment.subsampling * values.translation[e]
         (x, by_x), (y, by_y) = (translation_matrices(self.alignment.size, a) for a in shift)
-        turned = np.stack([self._rotated(e, g) for g in self.gaussians(values.c)[0]])
+        unit, turn = self.gaussians(values.c)[0], self.rotations[int(e)]
+        turned = unit if turn is None else (turn @ unit.reshape(len(unit), -1).T).T.reshape(unit.shape)
         s = self.alignment.subsampling
         moved = (y @ turned @ x.T, s * (y @ turned @ by_x.T), s * (by_y @ turned @ x.T))
-        return tuple(self._summed(self._convolved(a, slice(row, row + 1))) for a in moved)  # type: ignore[return-value]
+        return tuple(self.blur(a, slice(row, row + 1)) for a in moved)  # type: ignore[return-value]
 
     def exact_sources(self, values: Values, e: int) -> tuple[Floats, Floats, Floats]:
         """Return what `sources_at` does for sources that are not interpolated."""
@@ -144,12 +125,13 @@ class StarletObjective:
         xy = ((s * values.c - pivot) @ turn.T + pivot) / s + values.translation[e]
         return source_images(self.epochs, e, xy + 0.5 * (self.epochs.shape[0] - 1))
 
-    def _chunks(self) -> Iterator[tuple[slice, Ints]]:
+    def chunks(self) -> Iterator[tuple[slice, Ints]]:
+        """Return rows among the used epochs, and the epochs, a few at a time."""
         for start in range(0, len(self.used), _CHUNK):
             rows = slice(start, start + _CHUNK)
             yield rows, self.used[rows]
 
-    def _forward(self, values: Values, sources: Floats, rows: slice, chosen: Ints) -> tuple[Floats, ...]:
+    def _forward(self, values: Values, sources: Floats, rows: slice, chosen: Ints) -> tuple[Floats, Moves]:
         shift = self.alignment.subsampling * values.translation[chosen]
         x, by_x = translation_matrices(self.alignment.size, shift[:, 0])
         y, by_y = translation_matrices(self.alignment.size, shift[:, 1])
@@ -157,10 +139,24 @@ class StarletObjective:
             deconvolved = np.broadcast_to(values.h, (len(chosen), *values.h.shape))
         else:
             deconvolved = np.tensordot(values.flux[chosen], sources, 1) + values.h
-        rotated = np.stack([self._rotated(e, image) for e, image in zip(chosen, deconvolved, strict=True)])
-        moved = y @ rotated @ x.swapaxes(1, 2)
-        image = self._summed(self._convolved(moved, rows)) + values.sky[chosen, None, None]
-        return image, rotated, x, by_x, y, by_y
+        rotated = self._turns[rows.start // _CHUNK].forth(deconvolved)
+        sideways = rotated @ x.swapaxes(1, 2)
+        image = self.blur(y @ sideways, rows) + values.sky[chosen, None, None]
+        # Gradients need no more than single precision, and cost half in it.
+        return image, Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
+
+    def moves(self, values: Values, rows: slice, chosen: Ints) -> Moves:
+        """Return what moves the deconvolved image to some epochs."""
+        return self._forward(values, self.gaussians(values.c)[0], rows, chosen)[1]
+
+    def at_rest(self, images: Floats, moves: Moves, rows: slice) -> tuple[Floats, Floats, Floats]:
+        """Return images on the data's pixels (e, n, n) as the deconvolved image's gradient (e, N, N) sees them.
+
+        The other two are the images before columns are moved back, and before anything is.
+        """
+        back = self.blur.transposed(images.astype(np.float32), rows)
+        half = moves.y.swapaxes(1, 2) @ back
+        return self._turns[rows.start // _CHUNK].back(half @ moves.x), half, back
 
     # ------------------------------------------------------------ value and gradient
 
@@ -177,8 +173,8 @@ class StarletObjective:
         sources = self.gaussians(values.c)
         gradient = values.zeros()
         value = 0.0
-        for rows, chosen in self._chunks():
-            image, *operators = self._forward(values, sources[0], rows, chosen)
+        for rows, chosen in self.chunks():
+            image, moves = self._forward(values, sources[0], rows, chosen)
             exact = [self.exact_sources(values, e) for e in chosen] if self.exact else []
             for i, (unit, _, _) in enumerate(exact):
                 image[i] += np.tensordot(values.flux[chosen[i]], unit, 1)
@@ -187,7 +183,7 @@ class StarletObjective:
             gradient.sky[chosen] = weighted.sum(axis=(1, 2))
             for e, images, w in zip(chosen if exact else [], exact, weighted, strict=bool(exact)):
                 self._exact_gradient(values, gradient, e, images, w)
-            self._pull_back(values, gradient, sources, rows, chosen, weighted, operators)
+            self._pull_back(values, gradient, sources, rows, chosen, weighted, moves)
         return value + self.penalties(values, gradient, sources), gradient
 
     def _pull_back(
@@ -198,16 +194,13 @@ class StarletObjective:
         rows: slice,
         chosen: Ints,
         weighted: Floats,
-        operators: list[Floats],
+        moves: Moves,
     ) -> None:
         """Add the gradient of chi2 by everything that is on the deconvolved image."""
-        rotated, x, by_x, y, by_y = operators
         s = self.alignment.subsampling
-        back = self._correlated(self._spread(weighted), rows)
-        half = y.swapaxes(1, 2) @ back
-        gradient.translation[chosen, 0] += s * ((half @ by_x) * rotated).sum(axis=(1, 2))
-        gradient.translation[chosen, 1] += s * ((by_y.swapaxes(1, 2) @ back @ x) * rotated).sum(axis=(1, 2))
-        at_rest = np.stack([self._unrotated(e, image) for e, image in zip(chosen, half @ x, strict=True)])
+        at_rest, half, back = self.at_rest(weighted, moves, rows)
+        gradient.translation[chosen, 0] += s * ((half @ moves.by_x) * moves.rotated).sum(axis=(1, 2))
+        gradient.translation[chosen, 1] += s * ((moves.by_y.swapaxes(1, 2) @ back) * moves.sideways).sum(axis=(1, 2))
         gradient.h += at_rest.sum(axis=0)
         if self.exact:
             return

@@ -1,4 +1,4 @@
-"""The fit of STARRED's objective: a start from the joint model, two steps of L-BFGS in whitened unknowns, errors."""
+"""The fit of STARRED's objective: a start from the joint model, fluxes and translations, then everything."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from plugins_builtin.engine.roi_geometry import Epochs, to_pixels, to_sky
 from plugins_builtin.engine.roi_interpolation import Alignment, align
 from plugins_builtin.engine.roi_newton import covariances, not_persistent, persistent, relative_model_error, suspects
 from plugins_builtin.engine.roi_penalties import GaussianPriors, Strengths, Values, slit_weights, starlet_weights
+from plugins_builtin.engine.roi_splitting import Descent
 from plugins_builtin.engine.roi_starlet import StarletObjective
 
 _SMOOTHINGS = (1e-2, 1e-3, 1e-4)  # of each |c|'s part of the objective, one after the other
@@ -107,13 +108,21 @@ def fit_starred(epochs: Epochs, offset: Floats, settings: StarredSettings) -> So
     final = run.continued(objective(settings.strengths))
     names = (*names, "h") if free else names
     smoothings = _SMOOTHINGS if free else (0.0,)
-    values = final.minimise(values, names, settings.iterations_all, smoothings)
+    # The scatter of fluxes ties the epochs to each other, which the splitting's normal equations do not know.
+    split = free and settings.strengths.flux_scatter == 0
+    if split:
+        values = final.descend(values, settings.iterations_all, settings.fix_astrometry is not True)
+    else:
+        values = final.minimise(values, names, settings.iterations_all, smoothings)
     outliers = _outliers(final.objective, values, settings.clip)
     if (outliers != joint.weights.outliers).any():
         # The starlets follow what a Sersic can't: clipped again against them, and the fit resumed.
         inverse_variance = _reweighted(epochs, inverse_variance, outliers)
         final = final.continued(objective(settings.strengths, inverse_variance))
-        values = final.minimise(values, names, settings.iterations_all, smoothings[-1:])
+        if split:
+            values = final.descend(values, settings.iterations_all, settings.fix_astrometry is not True)
+        else:
+            values = final.minimise(values, names, settings.iterations_all, smoothings[-1:])
     return Solution(
         epochs, final.objective, alignment, values, joint, outliers, joint.prior.shift_covariance,
         final.history, final.evaluations, final.converged, list(joint.notes),
@@ -227,6 +236,16 @@ class Run:
         other = Run(objective, self.joint)
         other.history, other.evaluations = self.history, self.evaluations
         return other
+
+    def descend(self, start: Values, iterations: int, free_positions: bool) -> Values:
+        """Return the values that minimise the objective over all unknowns, its kinks handled exactly."""
+        descent = Descent(self.objective, start, free_positions)
+        self.history.append(self.objective.value(start))
+        values = descent.run(iterations)
+        self.history += [*descent.history, self.objective.value(values)]
+        self.evaluations += len(descent.history)
+        self.converged = descent.converged or iterations == 0
+        return values
 
     def minimise(self, start: Values, names: tuple[str, ...], iterations: int, smoothings: tuple[float, ...]) -> Values:
         """Return the values that minimise the objective over the fields `names`, at most `iterations` in all."""

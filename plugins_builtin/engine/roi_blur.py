@@ -1,0 +1,85 @@
+"""From the deconvolved image to data pixels: rotations of many epochs at once, convolutions that end on data pixels.
+
+A convolution followed by sums over blocks of small pixels needs the result at every s-th place alone, whose spectrum is
+that of all places, folded: the inverse transform is s^2 times smaller.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lcframework.types import Floats
+
+
+class Turns:
+    """Rotations of some epochs' images, as one sparse operator."""
+
+    def __init__(self, operators: list[Any], size: int) -> None:
+        """Take what `rotation_operator` returned for each epoch; `size` is the number of pixels of an image."""
+        self.operator: Any = None
+        if any(o is not None for o in operators):
+            from scipy.sparse import block_diag, identity
+
+            self.operator = block_diag([identity(size) if o is None else o for o in operators], format="csr")
+            self.transpose = self.operator.T.tocsr().astype(np.float32)
+
+    def forth(self, images: Floats) -> Floats:
+        """Return the images (e, N, N) rotated."""
+        return images if self.operator is None else (self.operator @ images.ravel()).reshape(images.shape)
+
+    def back(self, images: Floats) -> Floats:
+        """Return the transpose of `forth` applied to images."""
+        return images if self.operator is None else (self.transpose @ images.ravel()).reshape(images.shape)
+
+
+class Blur:
+    """Convolution of images (e, N, N) with each epoch's kernel (``mode="same"``), then sums over data pixels."""
+
+    def __init__(self, kernels: Floats, size: int, subsampling: int) -> None:
+        """Transform the kernels (e, m, m)."""
+        from scipy.fft import next_fast_len, rfft2
+
+        s, m = subsampling, kernels.shape[-1]
+        self.size, self.subsampling, first = size, s, (m - 1) // 2
+        length = -(-(size + m // 2) // s) * s  # what wraps around stays off the part that is kept
+        while next_fast_len(length, real=True) != length:
+            length += s
+        self.length, self.coarse = length, length // s
+        phases = [np.exp(2j * np.pi * f(length) * first) for f in (np.fft.fftfreq, np.fft.rfftfreq)]
+        boxes = [sum(np.exp(2j * np.pi * f(length) * u) for u in range(s)) for f in (np.fft.fftfreq, np.fft.rfftfreq)]
+        self.spectra = rfft2(kernels, (length, length)) * np.outer(phases[0] * boxes[0], phases[1] * boxes[1])
+        self.conjugates = self.spectra.conj().astype(np.complex64)
+        self.mirrored = -np.arange(self.coarse) % self.coarse  # rows of the negative frequencies
+
+    def __call__(self, images: Floats, rows: slice) -> Floats:
+        """Return images (e, N, N) on data pixels (e, n, n), convolved with the kernels `rows`."""
+        from scipy.fft import irfft2, rfft2
+
+        s, coarse, n = self.subsampling, self.coarse, self.size // self.subsampling
+        spectra = rfft2(images, (self.length, self.length)) * self.spectra[rows]
+        spectra = spectra.reshape(len(spectra), s, coarse, -1).sum(axis=1)
+        kept = np.arange(coarse // 2 + 1)
+        folded = spectra[..., kept]
+        for q in range(1, s):
+            column = kept + q * coarse
+            near = column <= self.length // 2
+            folded[..., near] += spectra[..., column[near]]
+            far = self.length - column[~near]
+            folded[..., ~near] += spectra[:, self.mirrored][..., far].conj()
+        return irfft2(folded, (coarse, coarse))[..., :n, :n] / s**2
+
+    def transposed(self, images: Floats, rows: slice) -> Floats:
+        """Return the transpose of the call applied to images (e, n, n) of single precision."""
+        from scipy.fft import irfft2, rfft2
+
+        s, coarse = self.subsampling, self.coarse
+        spectra = rfft2(images, (coarse, coarse))
+        column = np.arange(self.length // 2 + 1) % coarse
+        near = column <= coarse // 2
+        tiled = np.empty((len(spectra), coarse, len(column)), spectra.dtype)
+        tiled[..., near] = spectra[..., column[near]]
+        tiled[..., ~near] = spectra[:, self.mirrored][..., coarse - column[~near]].conj()
+        tiled = np.tile(tiled, (1, s, 1)) * self.conjugates[rows]
+        return irfft2(tiled, (self.length, self.length))[..., : self.size, : self.size]
