@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 from astropy.io import fits
@@ -165,7 +166,7 @@ class Calibrations:
         assert tool is not None
         try:
             header, shape = read_raw_header(path, self._settings(row.instrument))
-            found, comment = tool.instance.describe(header, path, shape), ""
+            found, comment = _asked(tool, "describe", header, path, shape), ""
         except UnusableInput as error:
             found, comment = Exposure(row.name), str(error)
             log.warning("%s takes no part in the reduction: %s", row.name, error)
@@ -238,7 +239,7 @@ class Calibrations:
         if key not in self._plans:
             available = [e for _, e in self._exposures[instrument].values()]
             try:
-                self._plans[key] = tool.instance.plan(exposure, available)
+                self._plans[key] = _asked(tool, "plan", exposure, available)
             except UnusableInput as error:
                 self._plans[key] = str(error)
         return self._plans[key]
@@ -259,6 +260,9 @@ class Calibrations:
         path = f"frames/master_{digest(key, 12)}.fits"
         n = len(plan.members)
         made = MasterFile(key, plan.kind, path, f"{plan.name} ({n} file{'s' if n > 1 else ''})")
+        unknown = set(plan.members) - set(self._exposures[instrument])
+        if unknown or not plan.members:
+            raise PluginError(f"[reduction]: {plan.name} is to be made of what is not there: {sorted(unknown)}")
         if key not in self.masters:
             needs = tuple(self._master(instrument, need) for need in plan.needs)
             pairs = [self._exposures[instrument][name] for name in plan.members]
@@ -273,6 +277,17 @@ class Calibrations:
 def _exposure(row: RawExposure) -> Exposure:
     setup = tuple((key, value) for key, value in row.setup)
     return Exposure(row.name, row.kind, setup, row.band, row.exptime, row.temperature, (row.height, row.width))
+
+
+def _asked(tool: Tool, method: str, *arguments: Any) -> Any:
+    """Return what a plugin answers; its bugs stop the run with its name, not with a traceback."""
+    try:
+        return getattr(tool.instance, method)(*arguments)
+    except LcfError:
+        raise
+    except Exception as error:
+        log.exception("[reduction] %s: %s failed", tool.name, method)
+        raise PluginError(f"[reduction] {tool.name}: {method} failed: {type(error).__name__}: {error}") from error
 
 
 def unused(session: Session) -> list[str]:

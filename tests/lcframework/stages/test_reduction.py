@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -318,3 +319,40 @@ def test_folder_that_is_not_there(folder):
     report = folder.run()
     assert report.exit_code == 1
     assert '[reduction] dirs: "nowhere" is not a folder' in report.message
+
+
+PLUGIN = """
+import attrs
+from lcframework.hookspecs import hookimpl
+from lcframework.types import Exposure, MasterPlan
+
+@attrs.frozen
+class Odd:
+    mode: str = "bug"
+    def describe(self, header, path, shape):
+        return Exposure(path.name, str(header["IMAGETYP"]).split()[0].lower(), shape=shape)
+    def plan(self, frame, calibrations):
+        if self.mode == "bug":
+            return 1 / 0
+        return (MasterPlan("none", "bias", ("nowhere.fits",)),)
+    def combine(self, plan, members, images, masters):
+        raise ValueError("never called")
+    def reduce(self, image, frame, masters):
+        return image, image * 0
+
+@hookimpl
+def lcf_reductions():
+    return {"odd": Odd}
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("bug", r"\[reduction\] odd: plan failed: ZeroDivisionError"), ("nowhere", r"not there: \['nowhere\.fits'\]")],
+)
+def test_plugin_with_a_bug_is_named(folder, install, mode, words):
+    install("odd-reduction", PLUGIN, {"reduction-odd": "odd_reduction"})
+    folder.configure(f'[reduction]\nplugin = "odd"\n[reduction.odd]\nmode = "{mode}"\n')
+    report = folder.run()
+    assert report.exit_code == 1
+    assert re.search(words, report.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,10 +21,13 @@ from lcframework.testing.conformance.imports import example_header
 from lcframework.types import (
     PSF,
     CatalogLimits,
+    Exposure,
     FitState,
     FitStatus,
     HeaderInfo,
     Kernels,
+    Master,
+    MasterPlan,
     NormalizationSolution,
     NotSolved,
     PhotometryResult,
@@ -117,6 +121,65 @@ def test_header_parser() -> None:
     suite.check_header_parser(Headers(), example_header(), expected=expected)
     assert "mjd_start" in fails(suite.check_header_parser, Headers(shift=0.1), example_header(), expected=expected)
     assert "KeyError" in fails(suite.check_header_parser, Headers(careless=True))
+
+
+@attrs.frozen
+class Medians:
+    """Medians of bias and flats, each less its bias; darks are of one exposure time here."""
+
+    flaw: str = ""
+
+    def describe(self, header: fits.Header, path: Path, shape: tuple[int, int]) -> Exposure:
+        kind = str(header["IMAGETYP"]).split()[0].lower()
+        if self.flaw == "changes the header":
+            header["IMAGETYP"] = kind
+        band = "" if self.flaw == "any filter" else str(header.get("FILTER", ""))
+        return Exposure(path.name, kind, (), band, float(header["EXPTIME"]), None, shape)
+
+    def plan(self, frame: Exposure, calibrations: Sequence[Exposure]) -> tuple[MasterPlan, ...]:
+        of = {kind: tuple(e.name for e in calibrations if e.kind == kind and (kind != "flat" or e.band == frame.band))
+              for kind in ("bias", "dark", "flat")}  # fmt: skip
+        bias = MasterPlan("bias", "bias", of["bias"])
+        dark = MasterPlan("dark", "dark", of["dark"], (bias,))
+        flat = MasterPlan(f"flat {frame.band}", "flat", of["flat"], (bias,))
+        return (bias, dark, flat) if of["flat"] and self.flaw != "no flat" else (bias, dark)
+
+    def combine(
+        self, plan: MasterPlan, members: Sequence[Exposure], images: np.ndarray, masters: Mapping[str, Master]
+    ) -> Master:
+        stack = images - masters["bias"].image if masters and self.flaw != "pedestal" else images
+        if plan.kind == "flat":
+            stack = stack / np.median(stack, axis=(1, 2), keepdims=True)
+        image = np.median(stack, axis=0)
+        dead = (image < 0.1) & (plan.kind == "flat")
+        return Master(plan.kind, np.where(dead, 1, image), dead & (self.flaw != "no flags"), members[0].exptime)
+
+    def reduce(
+        self, image: np.ndarray, frame: Exposure, masters: Mapping[str, Master]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        flags = np.zeros(image.shape, np.uint8)
+        if self.flaw == "changes the image":
+            image -= 1
+        level = masters["bias"].image
+        out = image - (np.median(level) if self.flaw == "columns" else level)
+        out = out - masters["dark"].image * (frame.exptime or 0.0) / (masters["dark"].exptime or 1.0)
+        if "flat" in masters:
+            out = out / masters["flat"].image
+            flags[masters["flat"].bad] = 64
+        return out, flags
+
+
+@pytest.mark.parametrize(
+    ("flaw", "words"),
+    [
+        ("no flat", "does not flag pixels that see no light"), ("any filter", "deviates from the truth"),
+        ("changes the header", "changed the header"), ("changes the image", "changed its input 'image'"),
+        ("columns", "deviates from the truth"), ("no flags", "does not flag"), ("pedestal", "the sky is"),
+    ],
+)  # fmt: skip
+def test_reduction(flaw: str, words: str) -> None:
+    suite.check_reduction(Medians())
+    assert words in fails(suite.check_reduction, Medians(flaw))
 
 
 @attrs.frozen
