@@ -32,6 +32,8 @@ MAX_MASKED = 0.4
 FAINTEST_NEIGHBOUR = 0.02
 #: A star is blended where neighbours' masks cover more of its core than this.
 MAX_CORE_COVERED = 0.3
+#: With fewer stars than this, blended ones are better than none.
+FEWEST_STARS = 3
 #: Shapes are compared where so many stars of a frame have one.
 FEWEST_SHAPES = 5
 #: A star is unlike the others beyond these and beyond `SIGMA`: the PSF changes over a field by a part of them.
@@ -133,15 +135,14 @@ def _reflected(image: Floats, centre: Floats) -> Floats:
 
 
 def _catalogued_neighbour(stamp: Stamp, around: Surroundings) -> str:
-    """Judge catalogue stars within the stamp that the frame does not show as sources of their own."""
+    """Judge catalogue stars around that the frame does not show as sources of their own."""
     place = np.add(stamp.centre, stamp.offset)
     distance = np.hypot(*(around.stars - place).T)
     if not len(distance):
         return ""
     own = int(np.argmin(distance))
-    half = 0.5 * stamp.data.shape[0]
-    reach = np.abs(around.stars - place).max(axis=1)
-    for other in np.flatnonzero((reach < half) & (np.arange(len(distance)) != own)):
+    near = (distance < 2.0 * around.own_radius) & (np.arange(len(distance)) != own)
+    for other in np.flatnonzero(near):
         share = float(around.light[other] / around.light[own])
         if share > FAINTEST_NEIGHBOUR and not _is_masked(stamp, around.stars[other]):
             return f"blended: a catalogue star {distance[other]:.1f} px away has {share:.0%} of its light"
@@ -233,6 +234,12 @@ def judge(stamps: Mapping[str, Stamp], around: Surroundings) -> dict[str, str]:
     out = {name: verdict(stamp, around) for name, stamp in stamps.items()}
     shapes = {name: shape_of(stamps[name], around.seeing) for name, said in out.items() if not said}
     return {**out, **unlike_others(shapes)}
+
+
+def serve(said: Mapping[str, str]) -> dict[str, bool]:
+    """Return which stars serve. In a crowded frame blended ones do, where fewer than `FEWEST_STARS` are left."""
+    crowded = sum(not comment for comment in said.values()) < FEWEST_STARS
+    return {name: not comment or (crowded and kind_of(comment) == "blended") for name, comment in said.items()}
 
 
 def kind_of(comment: str) -> str:

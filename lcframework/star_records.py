@@ -69,7 +69,7 @@ def no_point_source(rows: Iterable[StarInFrame]) -> str:
     """
     rows = list(rows)
     found = verdicts(rows)
-    telling = sum(row.usable for row in rows) + sum(found.get(kind, 0) for kind in OF_THE_STAR)
+    telling = sum(row.usable or kind_of(row.comment) in OF_THE_STAR for row in rows)
     against = {kind: found[kind] for kind in (*OF_THE_STAR, UNLIKE) if kind in found}
     if telling < FEWEST_FRAMES or sum(against.values()) <= MOST * telling:
         return ""

@@ -22,7 +22,7 @@ from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.stamping import HotPixels, corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
-from lcframework.star_quality import Surroundings, is_saturated, judge, masked_fraction, signal_to_noise
+from lcframework.star_quality import Surroundings, is_saturated, judge, masked_fraction, serve, signal_to_noise
 from lcframework.store import (
     REGIONS,
     Stamp,
@@ -296,11 +296,13 @@ class StampExtraction(Stage):
             v.sources, seeing, own_radius(seeing), np.array([(t.x, t.y) for t in targets]).reshape(-1, 2),
             10 ** (-0.4 * np.array([t.magnitude for t in targets])),
         )  # fmt: skip
+        said = judge(stamps, around)
+        usable = serve(said)
         return {
-            name: {"usable": not comment, "masked_fraction": masked_fraction(stamps[name]),
+            name: {"usable": usable[name], "masked_fraction": masked_fraction(stamps[name]),
                    "saturated": is_saturated(stamps[name], seeing),
                    "signal_to_noise": signal_to_noise(stamps[name], seeing), "comment": comment}
-            for name, comment in judge(stamps, around).items()
+            for name, comment in said.items()
         }  # fmt: skip
 
     def save(self, unit: Unit, result: Any) -> Outcome:

@@ -28,6 +28,7 @@ QUOTED = [
     ("pipeline.md", "with more than 10 % of its stamp", star_quality.MAX_OUTSIDE, 0.1),
     ("pipeline.md", "more than 2 % of its light", star_quality.FAINTEST_NEIGHBOUR, 0.02),
     ("pipeline.md", "more than 30 % of its core", star_quality.MAX_CORE_COVERED, 0.3),
+    ("pipeline.md", "fewer than three other stars are left", star_quality.FEWEST_STARS, 3),
     ("pipeline.md", "by 20 % and by 5 standard", (star_quality.WIDER, star_quality.SIGMA), (1.2, 5.0)),
     ("pipeline.md", "by 0.15 in ellipticity", star_quality.ROUNDNESS, 0.15),
     ("pipeline.md", "signal-to-noise of 20 or more", psf_modeling.MIN_SIGNAL_TO_NOISE, 20.0),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from lcframework.star_quality import Surroundings, judge, kind_of, shape_of, signal_to_noise, verdict
+from lcframework.star_quality import Surroundings, judge, kind_of, serve, shape_of, signal_to_noise, verdict
 from lcframework.store import Stamp
 from lcframework.types import PixelFlag
 
@@ -150,6 +150,12 @@ def test_how_many_good_stars_are_called_unlike():
 def test_too_few_stars_are_not_compared():
     stars = {f"s{i}": stamp(i, 1e4, SIGMA * (1 + 0.4 * i), SIGMA) for i in range(4)}
     assert not any(judge(stars, around()).values())
+
+
+def test_blended_stars_serve_where_there_are_no_others():
+    crowded = {"a": "blended: x", "b": "saturated: x", "c": "", "d": "", "e": "elongated: x"}
+    assert serve(crowded) == {"a": True, "b": False, "c": True, "d": True, "e": False}
+    assert not serve(crowded | {"f": ""})["a"]
 
 
 def test_nothing_there():
