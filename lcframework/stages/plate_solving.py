@@ -294,9 +294,9 @@ def judge(solution: PlateSolution, shape: tuple[int, int], settings: Settings) -
     return scale, ""
 
 
-_WCS_PREFIXES = ("CRVAL", "CRPIX", "CDELT", "CROTA", "CTYPE", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PV1_", "PV2_",
-                 "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "WCSAXES", "CPDIS", "CQDIS", "DP1", "DP2", "DQ1",
-                 "DQ2", "D2IMDIS")  # fmt: skip
+_WCS_PREFIXES = ("CRVAL", "CRPIX", "CDELT", "CROTA", "CTYPE", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PC001", "PC002",
+                 "PV1_", "PV2_", "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "WCSAXES", "CPDIS", "CQDIS", "DP1",
+                 "DP2", "DQ1", "DQ2", "D2IMDIS")  # fmt: skip
 
 
 def with_wcs(header: fits.Header, wcs: fits.Header) -> fits.Header:
