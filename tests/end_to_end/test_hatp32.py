@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlmodel import select
 
+from lcframework.database import StarResidual
 from lcframework.plugins import Plugins
 from lcframework.project import Project
 
@@ -41,8 +43,15 @@ def test_the_transit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     transit = fit_transit(table)
     assert abs(transit.delay) < 2 * transit.delay_error
     assert abs(transit.radius_ratio - PUBLISHED_RADIUS_RATIO) < 2 * transit.radius_ratio_error
-    assert transit.scatter_out_of_transit < 5.5
-    assert transit.delay_error < 2.0
-    assert np.isfinite(transit.stated_error)
+    assert transit.scatter_out_of_transit < 5.3
+    assert transit.delay_error < 1.5
+    # Errors are true: of the target, and of the comparison stars.
+    assert 0.85 < transit.stated_error / transit.scatter_out_of_transit < 1.15
+    assert 0.85 < transit.pull_out_of_transit < 1.15
+    with project.session() as session:
+        stars = session.exec(select(StarResidual).where(StarResidual.used)).all()
+    pull = np.array([s.residual / s.residual_error for s in stars])
+    assert len(pull) > 1500
+    assert 0.9 < pull.std() < 1.15
     again = Project.open(tmp_path / "project.toml").run()
     assert again.units_done == 0
