@@ -106,6 +106,8 @@ class Calibrations:
         self._reading = {k: v for k, v in describe(setup.config.frames).items() if k.startswith(("hdu", "trim"))}
         self._plans: dict[tuple[str, Exposure], tuple[MasterPlan, ...] | str] = {}
         self.tools = {name: setup.tool("reduction", name) for name in ("", *setup.configs)}
+        self._identities = {name: _identity(tool) for name, tool in self.tools.items()}
+        self._frame_reader = digest([self._reading, setup.identity("header"), *self._identities.values()], 16)
         self._files = {name: self._find(name) for name, tool in self.tools.items() if tool is not None}
         self._exposures = {name: self._calibrations(name) for name in self._files}
         self.masters: dict[str, tuple[MasterPayload, Components]] = {}
@@ -128,7 +130,7 @@ class Calibrations:
     def _calibrations(self, instrument: str) -> dict[str, tuple[RawExposure, Exposure]]:
         """Return the calibration frames of one instrument's settings by name."""
         out = {}
-        reader = self._reader(instrument)
+        reader = digest([self._reading, self._identities[instrument]], 16)
         for name, path in self._files[instrument].items():
             row = self._rows.get((_CALIBRATION, instrument, str(path)))
             stat = path.stat()
@@ -144,14 +146,6 @@ class Calibrations:
         mine = [r for r in self._rows.values() if (r.role, r.instrument) == (_CALIBRATION, instrument)]
         self._drop(mine, {row.path for row, _ in out.values()})
         return {name: pair for name, pair in out.items() if pair[1].kind not in ("", SKY)}
-
-    def _reader(self, instrument: str) -> str:
-        """Return a digest of all that a description depends on beside the file."""
-        return digest([self._reading, self._identity(instrument)], 16)
-
-    def _identity(self, instrument: str) -> Components:
-        tool = self.tools[instrument]
-        return {} if tool is None else {"plugin": tool.name, tool.name: tool.identity()}
 
     def _drop(self, rows: Iterable[RawExposure], kept: set[str]) -> None:
         """Delete the rows of files that are not there any more."""
@@ -200,16 +194,15 @@ class Calibrations:
             return FramePlan(exposure)
         plans = self._plan(tool, row.instrument, exposure)
         if isinstance(plans, str):
-            return FramePlan(exposure, (), {**self._identity(row.instrument), "missing": plans}, plans)
+            return FramePlan(exposure, (), {**self._identities[row.instrument], "missing": plans}, plans)
         files = tuple(self._master(row.instrument, plan) for plan in plans)
         parts = {name: found for plan in plans for name, found in self._contents(row.instrument, plan).items()}
-        return FramePlan(exposure, files, {**self._identity(row.instrument), "masters": parts})
+        return FramePlan(exposure, files, {**self._identities[row.instrument], "masters": parts})
 
     def _frame_row(self, frame: Frame) -> RawExposure:
         """Return what the reduction knows of a frame; its header is read where that is not recorded."""
-        reader = digest([self._reading, self.setup.identity("header"), *map(self._identity, self.tools)], 16)
         row = self._frames_of.get(frame.original_image_path)
-        if row is not None and (row.digest, row.reader) == (frame.raw_digest, reader):
+        if row is not None and (row.digest, row.reader) == (frame.raw_digest, self._frame_reader):
             return row
         if row is not None:
             self._session.delete(row)
@@ -217,7 +210,7 @@ class Calibrations:
         path = Path(frame.original_image_path)
         instrument = self._instrument(path)
         new = RawExposure(role=_FRAME, instrument=instrument, path=str(path), name=path.name)
-        new.digest, new.reader = frame.raw_digest, reader
+        new.digest, new.reader = frame.raw_digest, self._frame_reader
         self._frames_of[str(path)] = new
         if self.tools[instrument] is None:
             self._session.add(new)
@@ -267,11 +260,15 @@ class Calibrations:
             needs = tuple(self._master(instrument, need) for need in plan.needs)
             pairs = [self._exposures[instrument][name] for name in plan.members]
             payload = MasterPayload(instrument, plan, tuple((e, r.path) for r, e in pairs), path, needs)
-            parts = {**self._identity(instrument), **self._reading, "files": self._contents(instrument, plan)}
+            parts = {**self._identities[instrument], **self._reading, "files": self._contents(instrument, plan)}
             self.masters[key] = (payload, parts)
         elif self.masters[key][0].plan != plan:
             raise PluginError(f'[reduction]: two different master frames are called "{plan.name}"')
         return made
+
+
+def _identity(tool: Tool | None) -> Components:
+    return {} if tool is None else {"plugin": tool.name, tool.name: tool.identity()}
 
 
 def _exposure(row: RawExposure) -> Exposure:
