@@ -148,3 +148,12 @@ def test_status_tells_of_them(troubled: Any) -> None:
     assert "saturated in " in told
     stars = {s["name"]: s for s in troubled.status()["stars"]}
     assert sum("edge" in s["verdicts"] for s in stars.values()) == 1
+
+
+def test_the_report_tells_of_them(troubled: Any) -> None:
+    ended = troubled.lcf("report", troubled.project)
+    assert ended.code == 0, ended.err
+    page = (troubled.folder / "report" / "index.html").read_text()
+    assert "what speaks against it" in page
+    assert "extended: it is wider than the frame&#39;s other stars, in" in page
+    assert "variable: scatters by" in page
