@@ -95,6 +95,14 @@ class Canvas:
         """Return axes at (left, bottom, width, height) with these limits."""
         return Axes(self, place, x, y)
 
+    def bars(self, axes: Axes, edges: Floats, heights: Floats | Ints, colour: str) -> None:
+        """Draw a histogram."""
+        for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
+            if height > 0:
+                (u, v), (w, x) = ((float(c) for c in axes.at(*p)) for p in ((left, axes.y[0]), (right, height)))
+                (first, low), (last, high) = self.pixel(u, v), self.pixel(w, x)
+                self._pen.rectangle([round(first), round(high), max(round(first), round(last) - 1), round(low)], colour)
+
     def curve(self, axes: Axes, x: Floats | Ints, y: Floats, colour: str, width: float = 1.2) -> None:
         """Draw a smooth line within axes; it is broken where a value is nan."""
         left, bottom, wide, high = axes.place

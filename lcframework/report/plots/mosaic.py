@@ -21,7 +21,7 @@ Painter = Callable[[Floats], Floats]
 def _colours(name: str) -> Floats:
     """Return a map's 256 colours, (256, 3) uint8."""
     colours: Floats = np.asarray(matplotlib.colormaps[name](np.arange(256), bytes=True))
-    return colours[:, :3]
+    return np.asarray(colours[:, :3])
 
 
 def paint(values: Floats, low: float, high: float, colours: str, masked: Bools | None = None) -> Floats:
@@ -29,7 +29,7 @@ def paint(values: Floats, low: float, high: float, colours: str, masked: Bools |
     span = high - low if high > low else 1.0
     table = _colours(colours)
     scaled = np.clip((np.nan_to_num(values) - low) * (len(table) / span), 0, len(table) - 1)
-    rgb = table[scaled.astype(np.uint8)]
+    rgb: Floats = table[scaled.astype(np.uint8)]
     hidden = ~np.isfinite(values) if masked is None else masked | ~np.isfinite(values)
     rgb[hidden] = MASKED
     return rgb

@@ -12,10 +12,8 @@ from typing import Any
 
 import attrs
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from lcframework.report.plots import style
+from lcframework.report.plots.canvas import COLOURS, Canvas, nice_ticks
 from lcframework.report.plots.mosaic import diverging, intensity
 from lcframework.store import Stamp, read_psf, read_stamps
 from lcframework.types import Floats
@@ -78,11 +76,10 @@ class Stack:
         self.chi2.append(chi2)
 
 
-@style.styled
-def draw(stack: Stack, title: str) -> Figure:
-    """Return the figure."""
+def draw(stack: Stack, title: str) -> Canvas:
+    """Return the picture."""
     side = 1.65
-    made = style.figure(4 * side + 1.95, side + 0.72, title)
+    made = Canvas(4 * side + 1.95, side + 0.72, title)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean, residual = stack.data / stack.count, stack.residual / stack.count
         sigma, noise = stack.residual / np.sqrt(stack.variance), np.sqrt(stack.variance) / stack.count
@@ -98,18 +95,29 @@ def draw(stack: Stack, title: str) -> Figure:
     )
     for i, (image, label) in enumerate(images):
         left = 0.1 + i * (side + 0.12)
-        style.place_image(made, image[::-1], left, 0.15, side, side)
-        style.place_text(made, left, 0.19 + side, label, ha="left", va="bottom", size=8.5)
-    ax = style.axes(made, 3 * (side + 0.12) + 0.65, 0.48, side + 0.7, side - 0.33)
-    chi2 = np.array(stack.chi2)[np.isfinite(stack.chi2)]
-    if chi2.size:
-        top = max(2.0, float(np.quantile(chi2, 0.98)) * 1.15)
-        ax.hist(np.minimum(chi2, top), bins=30, range=(0, top), color=style.COLOURS[0])
-        ax.axvline(1.0, color=style.COLOURS[1], lw=1.0)
-        ax.set_title(f"reduced χ², {chi2.size} frames, median {np.median(chi2):.2f}", pad=3)
-    ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    ax.set_ylabel("frames", labelpad=2)
+        made.picture(image[::-1], left, 0.15, side, side)
+        made.text(left, 0.2 + side, label, size=8.5)
+    _histogram(made, (3 * (side + 0.12) + 0.65, 0.48, side + 0.7, side - 0.33), np.array(stack.chi2))
     return made
+
+
+def _histogram(made: Canvas, place: tuple[float, float, float, float], chi2: Floats) -> None:
+    """Draw how often each reduced chi2 occurs; the greatest ones in the last bin."""
+    chi2 = chi2[np.isfinite(chi2)]
+    if not chi2.size:
+        return
+    left, bottom, _, height = place
+    top = max(2.0, float(np.quantile(chi2, 0.98)) * 1.15)
+    counts, edges = np.histogram(np.minimum(chi2, top), bins=30, range=(0, top))
+    axes = made.axes(place, (0, top), (0, 1.05 * counts.max()))
+    made.bars(axes, edges, counts, COLOURS[0])
+    made.line([(float(u), float(v)) for u, v in (axes.at(1.0, 0.0), axes.at(1.0, axes.y[1]))], COLOURS[1], 1.0)
+    ticks = nice_ticks(0, top, 5)
+    axes.ticks(ticks, [f"{t:g}" for t in ticks], upright=False)
+    ticks = nice_ticks(0, float(counts.max()), 4)
+    axes.ticks(ticks, [f"{t:.0f}" for t in ticks], upright=True)
+    made.text(left, bottom + height + 0.07, f"reduced χ², {chi2.size} frames, median {np.median(chi2):.2f}", size=8.5)
+    made.text_upright(left - 0.38, bottom + height / 2, "frames")
 
 
 def render(kernel: Floats, xy: Floats, shape: tuple[int, ...], subsampling: int, target_fwhm: float) -> Floats:
@@ -164,7 +172,7 @@ def stacks(workdir: Path, payload: Payload) -> dict[str, Stack]:
     return out
 
 
-def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
+def figures(workdir: Path, payload: Payload) -> Iterator[Canvas]:
     """Read all frames once, and draw a figure a star."""
     done = stacks(workdir, payload)
     for star, title in payload.stars:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ParamSpec, cast
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -83,19 +82,6 @@ def image_axes(made: Figure, left: float, bottom: float, width: float, height: f
     made_axes = axes(made, left, bottom, width, height)
     made_axes.set_axis_off()
     return made_axes
-
-
-def place_image(made: Figure, image: Floats, left: float, bottom: float, width: float, height: float) -> None:
-    """Put a coloured image, first row uppermost, at a place given in inches; without the cost of axes."""
-    ny, nx = round(height * DPI), round(width * DPI)
-    rows, columns = np.arange(ny) * image.shape[0] // ny, np.arange(nx) * image.shape[1] // nx
-    made.figimage(image[rows[:, None], columns], xo=round(left * DPI), yo=round(bottom * DPI), origin="upper")
-
-
-def place_text(made: Figure, x: float, y: float, text: str, **options: Any) -> None:
-    """Write at a place given in inches."""
-    width, height = made.get_size_inches()
-    made.text(x / width, y / height, text, **options)
 
 
 def save(made: Figure | Canvas, path: Path) -> None:
