@@ -30,8 +30,8 @@ class InvalidWcs(ValueError):
 def celestial_keywords(header: fits.Header) -> fits.Header:
     """Return the keywords of a header's two-dimensional WCS, cleaned.
 
-    Numbers that were written as strings become numbers, SIP coefficients get the suffix in CTYPE without which they are
-    ignored by some programs, and everything else is left behind.
+    Numbers that were written as strings become numbers; SIP coefficients get the suffix in CTYPE without which they are
+    ignored by some programs, and TPV coefficients that name; everything else is left behind.
 
     Raises
     ------
@@ -46,6 +46,11 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
         if not _KEYWORDS.match(keyword) or isinstance(card.value, fits.card.Undefined) or card.value is None:
             continue
         clean[keyword] = card.value if _TEXTS.match(keyword) else _number(keyword, card.value)
+    if any(re.match(r"PV[12]_([5-9]|\d\d)$", keyword) for keyword in clean):
+        # No other use of PV has such terms: SCAMP wrote TPV under the name of TAN before that had a name.
+        for axis in (1, 2):
+            kind = str(clean.get(f"CTYPE{axis}", ""))
+            clean[f"CTYPE{axis}"] = re.sub(r"-TAN(-SIP)?$", "-TPV", kind)
     if clean.get("A_ORDER", 0) > 1 and "B_ORDER" in clean:
         for axis in (1, 2):
             kind = str(clean.get(f"CTYPE{axis}", ""))

@@ -14,7 +14,13 @@ from plugins_builtin.wcs_fit import from_plane, open_wcs
 
 SHAPE = (900, 1100)
 SCALE = 0.21
-PLACES = {"plain": (42.2, 19.2), "over RA 0": (0.005, -30.0), "near the pole": (200.0, 89.5)}
+PLACES = {
+    "plain": (42.2, 19.2),
+    "over RA 0": (0.005, -30.0),
+    "dec +89.5": (200.0, 89.5),
+    "dec -89.5": (33.0, -89.5),
+    "over the pole": (77.0, 89.99),
+}
 
 
 def header(place, angle=0.0, parity=1, offset=(0.0, 0.0), distorted=False):
@@ -72,8 +78,8 @@ def test_catalog_solves_any_rotation_and_parity(place, angle, parity):
     assert solution.matched > 25
 
 
-def test_catalog_fits_the_distortion():
-    place = PLACES["plain"]
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_catalog_fits_the_distortion(place):
     stars = sky(place, number=600)
     truth = header(place, 30.0, distorted=True)
     solution = CatalogMatch().solve(detect(stars, truth, error=0.05), SHAPE, hint(place, stars))
@@ -112,6 +118,43 @@ def test_reference_frame_carries_the_wcs_over(place, angle):
         assert isinstance(solution, PlateSolution)
         # Without the catalogue the reference's own errors come in, and nothing holds the corner that it does not cover.
         assert worst(solution, second) < 0.6
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_reference_frame_of_the_other_parity(place):
+    stars = sky(place)
+    first, second = header(place), header(place, 100.0, parity=-1, offset=(90.0, 60.0))
+    reference = {"reference_sources": detect(stars, first), "reference_wcs": first}
+    solution = ReferenceFrame().solve(detect(stars, second, seed=5), SHAPE, SolveHint(*place, stars=stars, **reference))
+    assert isinstance(solution, PlateSolution)
+    assert worst(solution, second) < 0.4
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("dialect", ["SIP", "TPV", "CROTA", "strings"])
+def test_the_reference_frame_may_have_a_wcs_in_any_dialect(place, dialect):
+    stars = sky(place, number=400)
+    first = header(place, distorted=dialect == "SIP")
+    if dialect == "TPV":
+        first["CTYPE1"], first["CTYPE2"] = "RA---TPV", "DEC--TPV"
+        first["PV1_1"], first["PV1_4"], first["PV2_1"], first["PV2_6"] = 1.0, 0.06, 1.0, -0.05
+    if dialect == "CROTA":
+        first["CDELT1"], first["CDELT2"], first["CROTA2"] = -SCALE / 3600, SCALE / 3600, 5.0
+        for key in ("CD1_1", "CD1_2", "CD2_1", "CD2_2"):
+            del first[key]
+    reference = {"reference_sources": detect(stars, first, error=0.05), "reference_wcs": first}
+    if dialect == "strings":
+        written = first.copy()
+        for key in ("CRVAL1", "CRPIX1", "CRPIX2", "CD1_1", "CD2_2"):
+            written[key] = repr(float(first[key]))
+        reference["reference_wcs"] = written
+    # The same camera, moved by 50 and 30 pixels: its distortion stays in the middle of the frame.
+    moved = first.copy()
+    moved["CRVAL1"], moved["CRVAL2"] = (float(v) for v in WCS(first).all_pix2world(600.0, 480.0, 1))
+    sources = detect(stars, moved, seed=5, error=0.05)
+    solution = ReferenceFrame().solve(sources, SHAPE, SolveHint(*place, **reference))
+    assert isinstance(solution, PlateSolution)
+    assert worst(solution, moved) < 0.5
 
 
 def test_reference_frame_says_what_it_lacks():
