@@ -15,6 +15,8 @@ from lcframework.standing import Status
 
 #: So many units of a stage are explained one by one; equal reasons are counted.
 _EXPLAINED = 8
+#: So many stars are listed, the nearest to the region by their letters.
+_STARS_TOLD = 25
 
 
 @click.command("status")
@@ -61,9 +63,11 @@ def _stars(status: Status) -> None:
     partly = len(seen) - whole - never
     states = f"{whole} usable throughout, {partly} in a part of their frames, {never} not used"
     click.echo(f"\n{len(seen)} reference stars: {states}")
-    for star in seen:
-        if star.trouble:
-            click.echo(f"  star {star.name}: {star.trouble}")
+    told = [s for s in seen if s.trouble]
+    for star in told[:_STARS_TOLD]:
+        click.echo(f"  star {star.name}: {star.trouble}")
+    if len(told) > _STARS_TOLD:
+        click.echo(f"  ... and {len(told) - _STARS_TOLD} other stars; --json and the report have them all")
 
 
 def _why(status: Status) -> None:
