@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import h5py
@@ -14,20 +16,40 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from lcframework.geometry import from_plane
+from lcframework.provenance import digest
 from lcframework.store import atomic
 from lcframework.types import Cutouts, FitState, FitStatus, Floats, HighResolution, Kernels, RoiFit
 
 FOLDER = "prepared_roi_cutouts"
+PREFIX = "cutouts_"
+K = TypeVar("K")
 
 
 def slug(text: str) -> str:
-    """Return a text as a part of a file name."""
-    return re.sub(r"[^\w.+]+", "-", text).strip("-") or "none"
+    """Return a text as a part of a file name; with a digest where it does not say what the text was."""
+    plain = re.sub(r"[^\w.+-]+", "-", text).strip("-")
+    if text == plain:
+        return text or "none"
+    return f"{plain or 'name'}-{digest(text, 6)}"
 
 
 def stem(roi: str, instrument: str, band: str) -> str:
-    """Return the common part of a group's file names."""
+    """Return the common part of a group's file names, as far as it needs no other to tell it from."""
     return f"{roi}_{slug(instrument)}_{slug(band)}"
+
+
+def stem_of(cutouts: str | Path) -> str:
+    """Return the common part of a group's file names from the path of its cutouts."""
+    return Path(cutouts).stem.removeprefix(PREFIX)
+
+
+def distinct(names: Mapping[K, str]) -> dict[K, str]:
+    """Return names that files can bear side by side, on any file system.
+
+    Names that differ by case alone, or not at all, get a digest of what they stand for.
+    """
+    count = Counter(name.casefold() for name in names.values())
+    return {k: n if count[n.casefold()] == 1 else f"{n}-{digest(k, 6)}" for k, n in names.items()}
 
 
 @attrs.frozen(eq=False)

@@ -27,7 +27,7 @@ from lcframework.frame_list import EXCLUDED_BY_COMMAND, IMPORT, idle_exclusions,
 from lcframework.plugins import Plugins
 from lcframework.reduction import unused
 from lcframework.runner import Listener, Runner, RunReport
-from lcframework.scopes import Filter, UnknownName, check_names
+from lcframework.scopes import Filter, UnknownName, check_names, idle_overrides
 from lcframework.stages.base import Ledger, Stage
 from lcframework.stages.prepare_calibrated_cutouts import check_columns
 from lcframework.standing import StageStatus, Status, planned, standing
@@ -261,6 +261,7 @@ class Project:
         with self.session() as session:
             return [
                 *idle_exclusions(self.config),
+                *idle_overrides(session, self.config.instruments()),
                 *(unused(session) if reduced else ()),
                 *strange_frames(session),
             ]

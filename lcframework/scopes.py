@@ -94,6 +94,17 @@ def field_rois(session: Session) -> dict[str, frozenset[str]]:
     return {f.hash: frozenset(f.rois) for f in session.exec(select(CombinedFootprint))}
 
 
+def idle_overrides(session: Session, instruments: Collection[str]) -> list[str]:
+    """Return a sentence on each of these instruments, which have settings of their own, that no imported frame has."""
+    there = session.exec(select(Frame.instrument).where(col(Frame.image_relpath).is_not(None)).distinct()).all()
+    known = sorted(name for name in there if name)
+    return [
+        f'[instrument."{name}"] has no effect: no frame is of that instrument{nearest_key(name, known)}'
+        for name in instruments
+        if there and name not in there
+    ]
+
+
 def check_names(session: Session, rois: Collection[str], only: Filter) -> None:
     """Refuse names that the project does not have.
 

@@ -26,15 +26,15 @@ class FileHeader:
     """Runs ``parse_header(header)``, which returns a dictionary with `exptime` (s), `gain` (e-/ADU) and `mjd`.
 
     The dictionary may hold any other field of :class:`~lcframework.types.HeaderInfo` too; `mjd` is the start of the
-    exposure unless `time_reference` says otherwise.
+    exposure unless `time_reference` says otherwise. None instead of a dictionary leaves the file to other parsers.
     """
 
     results_version: ClassVar[int] = 1
 
     path: Path = attrs.field(default=Path("header_parser/parse_header.py"), converter=Path)
 
-    def parse(self, header: fits.Header, path: Path) -> HeaderInfo:
-        """Return what the user's function says of the merged header.
+    def parse(self, header: fits.Header, path: Path) -> HeaderInfo | None:
+        """Return what the user's function says of the merged header; None where it says that it is not its own.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class FileHeader:
             answer = parse_header(header.copy())
         except Exception as error:
             raise UnusableInput(f"{FUNCTION}() failed {_where(error, self.path)}: {_say(error)}") from error
-        return self._check(answer)
+        return None if answer is None else self._check(answer)
 
     def _function(self) -> Callable[[fits.Header], Any]:
         try:

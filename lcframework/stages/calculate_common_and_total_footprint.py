@@ -196,8 +196,13 @@ class CalculateCommonAndTotalFootprint(Stage):
 
 
 def disks(config: Config) -> tuple[StarField, ...]:
-    """Return the fields of ``strategy = "roi_disk"``, one a region of interest; no frame is needed to know them."""
-    return tuple(disk(n, r.ra, r.dec, config.stars.radius) for n, r in config.roi.items())
+    """Return the fields of ``strategy = "roi_disk"``, one a place of regions; no frame is needed to know them."""
+    found: dict[str, StarField] = {}
+    for name, roi in config.roi.items():
+        field = disk(name, roi.ra, roi.dec, config.stars.radius)
+        there = found.get(field.hash)
+        found[field.hash] = attrs.evolve(there, rois=(*there.rois, name)) if there else field
+    return tuple(found.values())
 
 
 def frames_of_field(frames: list[Frame], inside: dict[tuple[int, str], bool], rois: list[str]) -> list[Frame]:

@@ -14,7 +14,7 @@ from lcframework.cutout_files import (
     PreparedEpochs,
     read_cutouts,
     read_fit,
-    stem,
+    stem_of,
     write_astrometry,
     write_fit,
     write_images,
@@ -135,7 +135,7 @@ class ModelCalibratedCutouts(Stage):
         )
 
     def _save_fit(self, p: ModelPayload, result: Modelled) -> Outcome:
-        folder, name = self.setup.workdir / FOLDER, stem(p.roi, p.instrument, p.band)
+        folder, name = self.setup.workdir / FOLDER, stem_of(p.cutouts)
         region = self.setup.config.roi[p.roi]
         epochs, names = result.epochs, list(region.point_sources)
         c = epochs.cutouts

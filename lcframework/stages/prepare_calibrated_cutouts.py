@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -11,15 +12,17 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
 from lcframework import database
-from lcframework.cutout_files import FOLDER, PreparedEpochs, stem, write_cutouts
+from lcframework.cutout_files import FOLDER, PREFIX, PreparedEpochs, distinct, stem, write_cutouts
 from lcframework.database import (
     AbsoluteZeropoint,
     CombinedFootprint,
     Frame,
     PsfRow,
+    Record,
     RoiInFrame,
     StarFlux,
     StarInFrame,
+    Update,
 )
 from lcframework.geometry import local_map
 from lcframework.provenance import describe, digest
@@ -60,6 +63,7 @@ class Group:
     band: str
     epochs: list[Epoch]
     zeropoint: tuple[float, float, str]
+    stem: str = ""  # of the files' names
 
 
 @attrs.frozen(eq=False)
@@ -70,6 +74,14 @@ class GroupValues:
     stamps: list[Stamp]
     psfs: list[PSF]
     transforms: list[Floats]  # of the frames' WCS around the region, to frame pixels
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """The epochs, and why frames are none of them, by the frames' ids."""
+
+    epochs: PreparedEpochs
+    left_out: dict[int, str]
 
 
 @attrs.define
@@ -86,23 +98,38 @@ class PrepareCalibratedCutouts(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have selected frames."""
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
+        stems = self._stems(session)
         units = []
         for roi in self.setup.config.roi:
             field = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), None)
             if field is not None:
-                for instrument, band in self._groups(session, field):
-                    unit = self._unit(session, ledger, roi, field, instrument, band)
+                for instrument, band in self._groups(session, field, roi):
+                    name = stems[roi, instrument, band]
+                    unit = self._unit(session, ledger, roi, field, instrument, band, name)
                     if unit is not None:
                         units.append(unit)
         return units
 
     @staticmethod
-    def _groups(session: Session, field: str) -> list[tuple[str, str]]:
-        table = SQLModel.metadata.tables["normalization_coefficients"]
-        query = sa.select(table.c.instrument, table.c.band).where(table.c.combined_footprint_hash == field).distinct()
-        return sorted((str(i), str(b)) for i, b in session.execute(query))
+    def _groups(session: Session, field: str, roi: str) -> list[tuple[str, str]]:
+        """Return the instruments and bands that have normalised frames with the region in them."""
+        c, r = (SQLModel.metadata.tables[t] for t in ("normalization_coefficients", "rois_in_frames"))
+        query = (
+            sa.select(c.c.instrument, c.c.band)
+            .join(r, r.c.frame_id == c.c.frame_id)
+            .where(c.c.combined_footprint_hash == field, r.c.roi == roi, r.c.roi_in_footprint)
+        )
+        return sorted((str(i), str(b)) for i, b in session.execute(query.distinct()))
 
-    def _unit(self, session: Session, ledger: Ledger, roi: str, field: str, instrument: str, band: str) -> Unit | None:
+    def _stems(self, session: Session) -> dict[tuple[str, str, str], str]:
+        """Return the files' names of every group that there may be: bands may differ by what no file name can tell."""
+        found = session.exec(select(Frame.instrument, Frame.band).distinct()).all()
+        groups = [(roi, i, b) for roi in self.setup.config.roi for i, b in found]
+        return distinct({group: stem(*group) for group in groups})
+
+    def _unit(
+        self, session: Session, ledger: Ledger, roi: str, field: str, instrument: str, band: str, name: str
+    ) -> Unit | None:
         token = ledger.tokens(Normalization.name).get(f"{field}:{instrument}:{band}")
         if token is None:
             return None
@@ -113,7 +140,10 @@ class PrepareCalibratedCutouts(Stage):
             "normalization": token, "zeropoint": zeropoint, "epochs": digest(inputs), "roi": [region.ra, region.dec],
             "roi_cutouts": self.selection(instrument),
         }  # fmt: skip
-        group = Group(roi, instrument, band, epochs, self._zeropoint(session, field, instrument, band, zeropoint))
+        if name != stem(roi, instrument, band):  # since another group came that would have the same name
+            parts["file"] = name
+        zero = self._zeropoint(session, field, instrument, band, zeropoint)
+        group = Group(roi, instrument, band, epochs, zero, name)
         scope = Scope(frozenset([roi]), instrument, band)
         return Unit(
             f"{roi}:{instrument}:{band}", f"{roi} {instrument} {band}", self.components(**parts), group, scope=scope
@@ -177,17 +207,15 @@ class PrepareCalibratedCutouts(Stage):
         wcs = [read_wcs(workdir / str(e.frame["wcs_relpath"])) for e in group.epochs]
         return GroupValues(group, stamps, psfs, [local_map(w, region.ra, region.dec) for w in wcs])
 
-    def compute(self, values: GroupValues) -> PreparedEpochs:
+    def compute(self, values: GroupValues) -> Prepared:
         """Register, normalise and stack."""
         group = values.group
         model = self.setup.tool("psf", group.instrument)
         if model is None:
             raise UnusableInput('[psf] plugin = "none": cutouts need PSFs')
-        first = values.psfs[0]
-        usable = [
-            i for i, p in enumerate(values.psfs)
-            if p.narrow.shape == first.narrow.shape and p.subsampling_factor == first.subsampling_factor
-        ]  # fmt: skip
+        odd = unlike_the_others(values.psfs)
+        usable = [i for i in range(len(values.psfs)) if i not in odd]
+        first = values.psfs[usable[0]]
         transforms, covariances, offsets, kernels = [], [], [], []
         for i in usable:
             epoch, stamp = group.epochs[i], values.stamps[i]
@@ -206,7 +234,7 @@ class PrepareCalibratedCutouts(Stage):
             data=np.stack([s.data for s in stamps]) / scale,
             noise=np.stack([s.noise for s in stamps]) / scale,
             mask=np.stack([s.mask for s in stamps]) > 0,
-            kernels=Kernels(np.stack(kernels), first.subsampling_factor, first.target_fwhm),
+            kernels=Kernels(stacked(kernels), first.subsampling_factor, first.target_fwhm),
             transform=np.stack(transforms),
             registration_covariance=np.stack(covariances),
             mjd=_column(epochs, "mjd"),
@@ -214,20 +242,53 @@ class PrepareCalibratedCutouts(Stage):
             airmass=np.array([_nan(e.roi["airmass"]) for e in epochs]),
             normalization_error=np.array([e.coefficient_uncertainty for e in epochs]) / coefficient,
         )
-        return PreparedEpochs(
+        prepared = PreparedEpochs(
             cutouts, np.array([e.frame["id"] for e in epochs]), _column(epochs, "exptime"),
             _column(epochs, "pixel_scale"), _column(epochs, "angle_to_north"),
             _column(epochs, "background_rms_electron_per_second"), coefficient, np.array(offsets),
             np.array([_nan(e.roi["bjd_tdb"]) for e in epochs]), [s.wcs for s in stamps], *group.zeropoint,
             np.array([e.extra_scatter for e in epochs]),
         )  # fmt: skip
+        return Prepared(prepared, {group.epochs[i].frame["id"]: why for i, why in odd.items()})
 
-    def save(self, unit: Unit, result: PreparedEpochs) -> Outcome:
+    def save(self, unit: Unit, result: Prepared) -> Outcome:
         """Write the cutouts."""
         group: Group = unit.payload
-        path = f"{FOLDER}/cutouts_{stem(group.roi, group.instrument, group.band)}.h5"
-        write_cutouts(self.setup.workdir / path, result)
-        return Outcome(path=path, summary=f"{len(result.cutouts)} epochs")
+        path = f"{FOLDER}/{PREFIX}{group.stem}.h5"
+        write_cutouts(self.setup.workdir / path, result.epochs)
+        said = f"{self.name}: {group.roi}: "
+        records: list[Record] = []
+        for frame in (e.frame for e in group.epochs):
+            reason = result.left_out.get(frame["id"], "")
+            if reason or frame["comment"].startswith(said):
+                comment = said + reason if reason else ""
+                records.append(Update("frames", {"id": frame["id"]}, {"comment": comment}))
+        return Outcome(tuple(records), path, summary=f"{len(result.epochs.cutouts)} epochs")
+
+
+def unlike_the_others(psfs: Sequence[PSF]) -> dict[int, str]:
+    """Return which PSFs can't stand in one stack with most of the others, and why.
+
+    Sizes may differ: small kernels are padded, as long as all centres fall on a pixel's centre, or all between two.
+    """
+    kinds = [(p.subsampling_factor, p.target_fwhm, p.narrow.shape[-1] % 2) for p in psfs]
+    usual = Counter(kinds).most_common(1)[0][0]
+    names = ("subsampling factor", "target FWHM", "size's remainder by 2")
+    return {
+        i: "; ".join(
+            f"its PSF's {name} is {mine:g}, that of most frames {most:g}"
+            for name, mine, most in zip(names, kind, usual, strict=True)
+            if mine != most
+        )
+        for i, kind in enumerate(kinds)
+        if kind != usual
+    }
+
+
+def stacked(kernels: Sequence[Floats]) -> Floats:
+    """Return square kernels of one parity as one array (e, m, m), the smaller ones amid zeros."""
+    largest = max(k.shape[-1] for k in kernels)
+    return np.stack([np.pad(k, (largest - k.shape[-1]) // 2) for k in kernels])
 
 
 def _nan(value: float | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 from astropy.table import Table
 
 from lcframework.testing.campaign import CampaignTruth, read_truth, simulate_campaign
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 FRAMES = 4
 SPARE = 2
@@ -108,6 +111,12 @@ def copy_of(campaign: Campaign, folder: Path) -> Campaign:
 @pytest.fixture(scope="session")
 def campaign_in(lcf: Callable[..., Any]) -> Callable[[Path], Campaign]:
     """Return a function that takes a simulated campaign's folder."""
+    return lambda folder: Campaign(folder, lcf)
+
+
+@pytest.fixture(scope="session")
+def campaign_at(lcf: Callable[..., Any]) -> Callable[[Path], Campaign]:
+    """Return a function that gives the campaign of a folder."""
     return lambda folder: Campaign(folder, lcf)
 
 

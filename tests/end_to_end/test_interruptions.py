@@ -123,6 +123,27 @@ def test_json_of_an_interrupted_run(fresh):
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
+def test_forced_run_that_is_killed_is_finished_by_the_next(campaign):
+    """Whenever the kill comes: every stamp is cut again, and all that rests on any of them is made again."""
+    query = "select unit, token from products where stage in ('stamp_extraction', 'psf_modeling', 'star_photometry')"
+    before = dict(campaign.query(query.replace("unit,", "stage || unit,")))
+    assert len(before) == 12
+    process = start(campaign, "--force", "stamp_extraction")
+    wait_for(campaign, process, "Stamps: 4 to do")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    no_half_written_file(campaign)
+    left = campaign.query("select count(*) from products where state = 'forced'")[0][0]
+    why = campaign.pending()
+    assert not left or why["stamp_extraction"] == ["to be made again: --force"]
+    done = campaign.done()
+    assert done.get("stamp_extraction", 0) == left
+    after = dict(campaign.query(query.replace("unit,", "stage || unit,")))
+    assert all(after[unit] != token for unit, token in before.items())
+    assert campaign.pending() == {}
+    assert campaign.query("select count(*) from products where state = 'forced'") == [(0,)]
+
+
 def test_lost_products_are_named_and_made_again(campaign):
     """A product that was deleted by hand: the message names the way out, which works."""
     frame = campaign.raw[0].stem

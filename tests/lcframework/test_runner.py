@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 
 import pytest
 import sqlalchemy as sa
@@ -296,6 +297,60 @@ def test_force_makes_again_what_rests_on_it(toys):
         toys.run(force=["toys"])
 
 
+def tokens(toys):
+    with sqlite3.connect(toys.folder / "database.sqlite3") as connection:
+        return dict(connection.execute("select unit, token from products where stage = 'toy'").fetchall())
+
+
+def test_forced_run_that_was_stopped_is_finished_by_the_next(toys):
+    toys.run()
+    before = tokens(toys)
+
+    def interrupt(event):
+        if event.kind == "unit_done" and event.unit == "unit 1":
+            raise KeyboardInterrupt
+
+    assert toys.run(force=["toy", "toy_sum"], listeners=[interrupt]).interrupted
+    assert [p.why for p in toys.status()["toy"].pending] == [("to be made again: --force",)]
+    assert toys.status()["toy"].made == 2
+    assert toys.done() == {"toy": 1, "toy_sum": 1}
+    assert toys.made() == {"u0": 2, "u1": 2, "u2": 2}
+    after = tokens(toys)
+    assert all(after[unit] != before[unit] for unit in before)  # what rests on any of them is out of date
+    assert toys.done() == {}
+
+
+def test_forcing_again_after_a_stop_goes_on_with_what_is_left(toys):
+    toys.run()
+
+    def interrupt(event):
+        if event.kind == "unit_done" and event.unit == "unit 0":
+            raise KeyboardInterrupt
+
+    toys.run(force=["toy"], listeners=[interrupt])
+    plan = Project.open(toys.path).plan(stop="toy_sum", force=["toy"])
+    assert [len(s.pending) for s in plan if s.name == "toy"] == [2]
+    assert toys.done(force=["toy"]) == {"toy": 2, "toy_sum": 1}
+    assert toys.made() == {"u0": 2, "u1": 2, "u2": 2}
+    assert toys.done(force=["toy"]) == {"toy": 3, "toy_sum": 1}
+
+
+def test_forced_unit_that_fails_stays_forced(toys):
+    toys.run()
+    before = tokens(toys)
+    toys.plan(u1="bug")
+    assert toys.run(force=["toy"]).bugs
+    toys.plan()
+    assert toys.done()["toy"] == 1
+    assert tokens(toys)["u1"] != before["u1"]
+
+
+def test_forced_stage_must_be_one_that_runs(toys):
+    toys.run()
+    with pytest.raises(LcfError, match="toy_sum is to be forced, but it does not lie between"):
+        toys.run(stop="toy", force=["toy_sum"])
+
+
 def test_what_a_stage_joins_is_made_again_where_it_is_gone(toys):
     toys.run()
     (toys.folder / "finished").unlink()
@@ -318,8 +373,6 @@ def test_events(toys):
 
 
 def test_runs_are_recorded(toys):
-    import sqlite3
-
     toys.plan(u1="unusable")
     toys.run()
     with sqlite3.connect(toys.folder / "database.sqlite3") as connection:

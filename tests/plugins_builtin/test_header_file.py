@@ -59,7 +59,6 @@ def test_notices_an_edited_file(parser):
             r"line 3 of .*parse_header.py.*EGAIN.*KeyError",
         ),
         ("def parse_header(h): return 3.0", "returned 3.0 where a dictionary"),
-        ("def parse_header(h): return None", "returned None where a dictionary"),
         ("def parse_header(h): return {'exptime': 1.0, 'gain': None}", "returned no gain, mjd"),
         ("def parse_header(h): return dict(exptime=0, gain=1, mjd=58849)", "exptime must be a positive number"),
         ("def parse_header(h): return dict(exptime=1, gain=1, mjd='now')", "makes no sense.*now"),
@@ -69,6 +68,10 @@ def test_notices_an_edited_file(parser):
 def test_says_what_is_wrong_with_an_answer(parser, text, words):
     with pytest.raises(UnusableInput, match=words):
         parser(text).parse(HEADER, Path("a.fits"))
+
+
+def test_none_leaves_the_header_to_others(parser):
+    assert parser("def parse_header(h): return None").parse(HEADER, Path("a.fits")) is None
 
 
 @pytest.mark.parametrize(

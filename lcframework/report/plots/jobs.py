@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from lcframework.cutout_files import FOLDER, slug, stem
+from lcframework.cutout_files import FOLDER, distinct, slug, stem_of
 from lcframework.database import Frame
 from lcframework.geometry import to_plane
 from lcframework.project import Project
@@ -156,7 +156,8 @@ def _by_letter(curves: ComparisonStars) -> list[int]:
 
 def group_stem(results: Results, curves: ComparisonStars) -> str:
     """Return what a group's files are called; the field is named where there are several."""
-    name = f"{slug(curves.instrument)}_{slug(curves.band)}"
+    groups = {(c.instrument, c.band): f"{slug(c.instrument)}_{slug(c.band)}" for c in results.comparison}
+    name = distinct(groups)[curves.instrument, curves.band]
     return name if len(results.fields) == 1 else f"{name}_{curves.field[:8]}"
 
 
@@ -194,7 +195,7 @@ def roi_jobs(project: Project, results: Results) -> Iterator[Job]:
     for roi, instrument, band, cutouts, fit, token in fits(project, results):
         title = f"{roi}   {group_name(instrument, band)}"
         payload = roi_model.Payload(title, cutouts, fit)
-        yield Job("roi", (f"ROI/{stem(roi, instrument, band)}.jpg",), _fingerprint(token), roi_model.figures, payload)
+        yield Job("roi", (f"ROI/{stem_of(cutouts)}.jpg",), _fingerprint(token), roi_model.figures, payload)
 
 
 def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
