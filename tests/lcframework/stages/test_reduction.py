@@ -225,7 +225,8 @@ def test_moved_project_has_nothing_to_do(folder, tmp_path):
     assert moved.pending() == {}
 
 
-def test_workers_make_the_same(folder, tmp_path):
+@pytest.mark.slow
+def test_workers_make_the_same(folder):
     before = read_frame(folder.path / "frames/r1.fits")[0]
     shutil.rmtree(folder.path / "frames")
     (folder.path / "database.sqlite3").unlink()
