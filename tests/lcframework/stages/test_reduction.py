@@ -189,13 +189,45 @@ def test_masters_are_made_once_and_headers_read_once(folder, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in masters} == masters
 
 
-def test_another_flat_makes_its_filters_frames_pending(folder):
+def test_stacks_too_large_for_memory(folder, monkeypatch):
+    """They lie in a file without a name while a master is made; the master is the same."""
+    from lcframework.stages import master_frames
+
+    masters = sorted((folder.path / "frames").glob("master_*.fits"))
+    before = [fits.getdata(m) for m in masters]
+    shapes = []
+    mapped = np.memmap
+
+    def noted(*arguments, **options):
+        shapes.append(options["shape"])
+        return mapped(*arguments, **options)
+
+    monkeypatch.setattr(master_frames, "MAX_IN_MEMORY", 1)
+    monkeypatch.setattr(master_frames.np, "memmap", noted)
+    assert Project.open(folder.toml).run(stop=IMPORT, force=[IMPORT]).exit_code == 0
+    assert shapes == [(7, *CAMERA.shape)] * 4
+    for path, image in zip(masters, before, strict=True):
+        np.testing.assert_array_equal(fits.getdata(path), image)
+    assert {p.suffix for p in folder.path.iterdir()} <= {
+        "",
+        ".toml",
+        ".log",
+        ".sqlite3",
+        ".sqlite3-wal",
+        ".sqlite3-shm",
+    }
+
+
+def test_another_flat_makes_its_filters_frames_pending(folder, lcf):
     rng = np.random.default_rng(20)
     flat = CAMERA.read(rng, 5.0, 7000.0, "r")
     write(folder.path / "calibration/flat/r7.fits", flat, CAMERA.header("Flat Field", 5.0, "r"))
     why = folder.pending()
     assert set(why) == {"flat r, SimCam 1 1, 220 x 200", "r0.fits", "r1.fits"}
     assert why["r0.fits"] == ("reduction.masters.flat r, SimCam 1 1, 220 x 200.calibration/flat/r7.fits is new",)
+    told = lcf("status", folder.toml, "--why").out
+    assert "2 units (r0.fits, ...): reduction.masters.flat r" in told
+    assert "calibration/flat/r7.fits is new" in told
     assert folder.run().stages[-1].done == 3
     assert folder.pending() == {}
 
