@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def join(contents: Sequence[FitFile]) -> Table:
     return table
 
 
-def per_night(table: Table, names: Sequence[str], longitude: float) -> Table:
+def per_night(table: Table, names: Sequence[str], longitude: float | Mapping[str, float]) -> Table:
     """Return weighted means of each night, instrument and band.
 
     Parameters
@@ -89,11 +89,12 @@ def per_night(table: Table, names: Sequence[str], longitude: float) -> Table:
         Of :func:`join`.
     names : sequence of str
         The sources.
-    longitude : float
-        Degrees east: nights are counted from local noon to noon.
+    longitude : float or mapping
+        Degrees east, or those of each instrument: nights are counted from local noon to noon.
     """
     # An MJD begins at midnight UTC; local noon is half a day and the longitude away.
-    night = np.floor(np.asarray(table["mjd"]) - 0.5 + longitude / 360.0).astype(int)
+    east = [longitude[i] if isinstance(longitude, Mapping) else longitude for i in table["instrument"]]
+    night = np.floor(np.asarray(table["mjd"]) - 0.5 + np.array(east) / 360.0).astype(int)
     rows = []
     keys = sorted({*zip(night.tolist(), table["instrument"], table["band"], strict=True)})
     for when, instrument, band in keys:

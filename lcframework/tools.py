@@ -51,6 +51,10 @@ class Setup:
         """Return the configuration for an instrument's frames."""
         return self.configs.get(instrument, self.config)
 
+    def by_instrument(self) -> dict[str, Config]:
+        """Return every configuration by what its sections' names begin with: nothing, or ``instrument.NAME.``."""
+        return {"": self.config, **{f"instrument.{name}.": config for name, config in self.configs.items()}}
+
     def all(self, section: str, instrument: str = "") -> tuple[Tool, ...]:
         """Return the tools of a section in their order; empty where it is ``"none"``."""
         return self.tools.get(instrument, self.tools[""])[section]

@@ -151,10 +151,11 @@ class ModelCalibratedCutouts(Stage):
 
     def _save_table(self, p: TablePayload, contents: list[FitFile]) -> Outcome:
         folder = self.setup.workdir / FOLDER
-        telescope = self.setup.config.telescope
+        telescopes = {c.instrument: self.setup.config_for(c.instrument).telescope for c in contents}
+        longitudes = {name: t.longitude if t else 0.0 for name, t in telescopes.items()}
         names = list(dict.fromkeys(n for c in contents for n in c.names))
         table = join(contents)
-        nightly = per_night(table, names, telescope.longitude if telescope else 0.0)
+        nightly = per_night(table, names, longitudes)
         paths = write_light_curve(folder, p.roi, table, nightly, [c.system for c in contents])
         return Outcome(path=f"{FOLDER}/{paths[0].name}", summary=f"{len(table)} epochs")
 

@@ -107,8 +107,8 @@ class PsfModeling(Stage):
         """Return one unit a frame and field."""
         stamped = ledger.of_stage(StampExtraction.name)
         frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
-        psf = self.setup.config.psf
-        check_names(session, "[psf]", psf.stars, psf.exclude)
+        for where, config in self.setup.by_instrument().items():
+            check_names(session, f"[{where}psf]", config.psf.stars, config.psf.exclude)
         usable, rois = usable_stars(session), field_rois(session)
         units = []
         for (frame_id, field), rows in sorted(usable.items()):

@@ -68,8 +68,8 @@ class StarPhotometry(Stage):
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return one unit a frame and field; or a star, field and instrument where the plugin is joint."""
-        photometry = self.setup.config.photometry
-        check_names(session, "[photometry]", photometry.stars, photometry.exclude)
+        for where, config in self.setup.by_instrument().items():
+            check_names(session, f"[{where}photometry]", config.photometry.stars, config.photometry.exclude)
         frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
         psfs = {(p.frame_id, p.combined_footprint_hash): p for p in session.exec(select(PsfRow))}
         stamped, modelled = ledger.of_stage(StampExtraction.name), ledger.tokens(PsfModeling.name)

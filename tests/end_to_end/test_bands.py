@@ -15,6 +15,8 @@ from astropy.table import Table
 from lcframework import store
 
 EPOCHS = 2
+#: What runs leave in the folder.
+MADE = ("frames", "regions*", "prepared_roi_cutouts", "database*", "cache", "lcf.log", ".lock")
 FRAME_STAGES = ("psf_modeling", "star_photometry")
 #: Groups of (region, instrument, band): what each run of `in_parts` has to do.
 RUNS = {"--band r": 3, "--roi WEST": 2, "": 1}
@@ -275,6 +277,23 @@ def test_status_and_export_of_a_part(campaign, tmp_path):
     assert "no epoch of EAST is left by --roi EAST --band i" in ended.err
 
 
+def test_letters_of_one_instrument_are_checked(campaign):
+    campaign.append('[instrument."Tiny Cam/2".psf]\nexclude = ["zz"]')
+    ended = campaign.run("--start", "psf_modeling", "--stop", "psf_modeling")
+    assert ended.code == 1
+    assert "[instrument.Tiny Cam/2.psf] names zz; the reference stars are a, b, " in ended.err
+
+
+def test_fields_that_follow_from_all_frames_need_all_of_them(simulated, tmp_path, campaign_at):
+    """With another strategy than `roi_disk` a filter does not keep frames from being imported and solved."""
+    shutil.copytree(simulated[0].folder, tmp_path / "two", ignore=shutil.ignore_patterns(*MADE))
+    campaign = campaign_at(tmp_path / "two")
+    campaign.edit('plugin = "file"\nradius', 'plugin = "file"\nstrategy = "common_footprint"\nradius')
+    done = campaign.done("--band", "r", "--stop", "calculate_common_and_total_footprint")
+    assert done["read_convert_skysub_character_catalog"] == 4 * EPOCHS
+    assert done["calculate_common_and_total_footprint"] == 4 * EPOCHS + 1
+
+
 def test_settings_of_an_instrument_that_no_frame_has_are_named(campaign):
     said = '[instrument."Tiny Cam"] has no effect: no frame is of that instrument; did you mean "Tiny Cam/2"?'
     assert campaign.status()["remarks"] == []
@@ -297,10 +316,7 @@ def test_unknown_names_are_usage_errors(campaign, command):
 
 def test_unknown_band_of_frames_that_nobody_imported(simulated, tmp_path, campaign_at, lcf):
     """Which bands there are is known once the frames are imported: then the run stops."""
-    shutil.copytree(simulated[0].folder / "raw", tmp_path / "new" / "raw")
-    for name in ("project.toml", "stars.ecsv", "header_parser"):
-        source = simulated[0].folder / name
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, tmp_path / "new" / name)
+    shutil.copytree(simulated[0].folder, tmp_path / "new", ignore=shutil.ignore_patterns(*MADE))
     new = campaign_at(tmp_path / "new")
     ended = new.run("--band", "z")
     assert ended.code == 2

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-from lcframework.cutout_files import FitFile, high_resolution_header, read_fit, slug, stem, write_fit
+from lcframework.cutout_files import FitFile, high_resolution_header, read_fit, write_fit
 from lcframework.geometry import from_plane
 from lcframework.light_curves import epochs_table, join, magnitudes, per_night, write_light_curve
 from lcframework.types import EpochFlag, FitState, FitStatus, HighResolution, RoiFit
@@ -122,6 +122,16 @@ def test_nights():
     assert per_night(join([content(mjd, flux, error)]), ["A"], 150.0)["epochs"].tolist() == [1, 2, 1]
 
 
+def test_nights_of_two_telescopes():
+    """Each instrument's nights part at its own noon."""
+    mjd, flux = [60000.95, 60001.15], [[10.0], [20.0]]
+    chile, australia = (attrs.evolve(content(mjd, flux), instrument=name) for name in ("chile", "australia"))
+    nightly = per_night(join([chile, australia]), ["A"], {"chile": -70.4, "australia": 150.0})
+    assert sorted(zip(nightly["instrument"], nightly["epochs"], strict=True)) == [
+        ("australia", 1), ("australia", 1), ("chile", 2),
+    ]  # fmt: skip
+
+
 def test_nightly_pull():
     rng = np.random.default_rng(5)
     pulls = []
@@ -165,12 +175,6 @@ def test_fit_is_read_back(tmp_path):
     assert (back.instrument, back.band, back.names, back.system) == ("cam", "r", ["A", "B"], "AB")
     np.testing.assert_array_equal(back.fit.covariance, written.fit.covariance)
     assert back.fit.status == written.fit.status
-
-
-def test_names_of_files():
-    assert slug("VST/Omega CAM") == "VST-Omega-CAM"
-    assert slug("") == "none"
-    assert stem("J0248", "VST OmegaCAM", "r") == "J0248_VST-OmegaCAM_r"
 
 
 def test_high_resolution_wcs():
