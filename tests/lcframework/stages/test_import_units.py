@@ -94,6 +94,53 @@ def test_frames_without_their_sky(tmp_path, unit, plugin):
     check_noise(image, rms)
 
 
+def stored(folder: Path, form: str) -> str:
+    """Write the counts as integers in one of the forms in which files come; return the settings that read them."""
+    counts = np.round(electrons() / GAIN + 500).astype(np.uint16)
+    cards = fits.Header({"EXPTIME": EXPTIME, "DATE-OBS": "2024-02-20T05:46:18", "GAIN": GAIN})
+    raw = folder / "raw"
+    raw.mkdir()
+    if form in ("unsigned", "gz"):
+        fits.PrimaryHDU(counts, cards).writeto(raw / ("a.fits.gz" if form == "gz" else "a.fits"))
+    elif form == "big-endian floats":
+        fits.PrimaryHDU(counts.astype(">f8"), cards).writeto(raw / "a.fits")
+    elif form in ("RICE_1", "GZIP_2", "HCOMPRESS_1"):
+        image = fits.CompImageHDU(counts.astype(np.int16), cards, compression_type=form)
+        fits.HDUList([fits.PrimaryHDU(), image]).writeto(raw / "a.fits.fz")
+    elif form == "headers of three HDUs":
+        wrong, right = fits.Header({"EXPTIME": 1.0, "GAIN": 9.0}), fits.Header({"EXPTIME": EXPTIME})
+        image = fits.ImageHDU(counts, fits.Header({"GAIN": GAIN}))
+        right["DATE-OBS"] = cards["DATE-OBS"]
+        fits.HDUList([fits.PrimaryHDU(header=wrong), fits.ImageHDU(header=right), image]).writeto(raw / "a.fits")
+        return "hdu_data = 2\nhdu_headers = [0, 1]"
+    elif form == "trimmed":
+        framed = np.full((SHAPE[0] + 12, SHAPE[1] + 20), 65000, np.uint16)
+        framed[6:-6, 10:-10] = counts
+        fits.PrimaryHDU(framed, cards).writeto(raw / "a.fits")
+        return "trim_vertical = 6\ntrim_horizontal = 10"
+    return ""
+
+
+FORMS = ["unsigned", "gz", "RICE_1", "GZIP_2", "HCOMPRESS_1", "big-endian floats", "headers of three HDUs", "trimmed"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_file_comes_out_the_same(tmp_path, form):
+    settings = stored(tmp_path, form)
+    (tmp_path / "project.toml").write_text(
+        f'[roi.X]\nra = 10.0\ndec = 20.0\n[run]\nworkers = 1\n[frames]\npattern = "*.fits*"\n{settings}\n'
+    )
+    assert Project.open(tmp_path / "project.toml").run(stop=IMPORT).exit_code == 0
+    image, mask, _ = read_frame(tmp_path / "frames/a.fits")
+    (row,) = Project.open(tmp_path / "project.toml").frames()
+    # Rounding to whole counts adds gain^2 / 12 to the variance.
+    sky_noise = np.sqrt(SKY * EXPTIME + READ_NOISE**2 + GAIN**2 / 12) / EXPTIME
+    assert row["background_rms_electron_per_second"] == pytest.approx(sky_noise, rel=0.04)
+    assert (row["exptime"], row["gain"]) == (EXPTIME, GAIN)
+    np.testing.assert_allclose(image, electrons() / EXPTIME - SKY, atol=0.1 + GAIN / EXPTIME)
+    assert not mask.any()
+
+
 SITE = "[telescope]\nlatitude = -24.6\nlongitude = -70.4\n"
 
 
