@@ -1,10 +1,16 @@
 """How well the ROI models measure simulated quads: scatter against the Cramer-Rao bound, offsets, pulls.
 
     python benchmarks/roi_accuracy.py --epochs 12 40 --seeds 4
+    python benchmarks/roi_accuracy.py --epochs 12 40 --seeds 4 --psf fitted
+    python benchmarks/roi_accuracy.py --epochs 12 40 --seeds 4 --psf varying
 
 The bound is for a perfect model (PSF, galaxy and positions known): each epoch's fluxes, sky and registration free. It
 is computed from the noiseless images and numerical derivatives, independently of the models. "perfect" is that model
 fitted to the very same noise.
+
+With `--psf fitted` the models get PSFs that `psf_starred` fits to ten stars an epoch, and cutouts divided by a
+coefficient from the fitted fluxes of these stars, as a run does. With `--psf varying` the true PSF stretches and shears
+over the field, by 4 % at its edges, and the fit has `field_distortion`.
 """
 
 from __future__ import annotations
@@ -13,10 +19,11 @@ import argparse
 import time
 from types import SimpleNamespace
 
+import attrs
 import numpy as np
 
 from lcframework.testing.regions import Sky, Truth, quad, render_point, simulate
-from lcframework.types import Cutouts, RoiFit
+from lcframework.types import Cutouts, Kernels, PsfBatch, RoiFit
 from plugins_builtin.roi_joint import Joint
 from plugins_builtin.roi_starred import Starred
 
@@ -26,6 +33,45 @@ MODELS = {
     "starred, exact point sources": Starred(point_sources="exact"),
 }
 MILLIMAG = 2500 / np.log(10)
+_STARS = 10
+_STRETCH = 0.08  # relative, from one edge of the field to the other
+
+
+def with_fitted_psfs(sky: Sky, cutouts: Cutouts, seed: int, varying: bool) -> Cutouts:
+    """Return the cutouts with PSFs fitted to simulated stars, divided by a coefficient from the stars' fluxes."""
+    from plugins_builtin.engine.distortion import distort
+    from plugins_builtin.psf_starred import Starred as StarredPsf
+
+    rng = np.random.default_rng(seed + 5000)
+    e, n = len(cutouts), _STARS
+    field = rng.uniform(0, 1000, (n, 2))
+    roi = np.array([640.0, 420.0])
+    flux = np.geomspace(1500.0, 12000.0, n)
+    stars = attrs.evolve(sky, stamp=sky.kernel // sky.subsampling)
+    places = rng.uniform(-0.5, 0.5, (e, n, 2))
+    model = np.zeros((e, n, stars.stamp, stars.stamp))
+    for i, kernel in enumerate(cutouts.kernels.values):
+        stretch = rng.normal(0.0, _STRETCH, 6) * varying
+        for j in range(n):
+            # The kernel is the one at the region: what the field adds is counted from there.
+            own = distort(kernel, stretch, (field[j] - roi) / 1000.0) if varying else kernel
+            model[i, j] = flux[j] * render_point(stars, (stars.stamp - 1) / 2 + places[i, j], own)
+    noise = np.sqrt(sky.sky_rms**2 + model / sky.exptime)
+    data = model + noise * rng.standard_normal(model.shape)
+    noise = np.sqrt(sky.sky_rms**2 + np.maximum(data, 0) / sky.exptime)
+    batch = PsfBatch(
+        data, noise, np.zeros(data.shape, bool), np.tile(field, (e, 1, 1)), np.zeros((e, n, 2)),
+        cutouts.seeing / sky.scale, (1000, 1000),
+    )  # fmt: skip
+    plugin = StarredPsf(field_distortion=varying)
+    psfs = plugin.fit(batch)
+    kernels = np.array([plugin.at(psf, roi[None])[0] for psf in psfs])
+    coefficient = np.array([np.nanmedian(psf.amplitude / flux) for psf in psfs])
+    scale = coefficient[:, None, None]
+    return attrs.evolve(
+        cutouts, data=cutouts.data / scale, noise=cutouts.noise / scale,
+        kernels=Kernels(kernels, psfs[0].subsampling_factor, psfs[0].target_fwhm),
+    )  # fmt: skip
 
 
 def perfect(sky: Sky, cutouts: Cutouts, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +129,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--floor", type=float, default=0.0, help="hidden registration error, pixels")
+    parser.add_argument("--psf", choices=("true", "fitted", "varying"), default="true")
     arguments = parser.parse_args()
     print(
         "| model | epochs | rms scatter, mmag | bound | ratio | median offset | largest | offset / stated | pull | s |"
@@ -96,6 +143,8 @@ def main() -> None:
             flux, covariance = perfect(sky, scene[0], scene[2])
             nothing = np.full_like(covariance, np.nan)
             best = SimpleNamespace(flux=flux, covariance=covariance, common_covariance=nothing, reduced_chi2=1.0)
+            if arguments.psf != "true":
+                scene = (with_fitted_psfs(sky, scene[0], seed, arguments.psf == "varying"), *scene[1:])
             scenes.append((*scene, best))
         for name in ["perfect", *arguments.models]:
             rows, seconds = [], []

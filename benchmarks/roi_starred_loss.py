@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -24,7 +25,7 @@ from plugins_builtin.engine.roi_starlet import StarletObjective
 from plugins_builtin.engine.roi_starred_fit import Run, Solution, StarredSettings, fit_starred
 
 _RATE = 1e-3  # of adabelief
-_TRIAL = 50  # iterations that compile an optimiser and time it
+_TRIAL = 50  # iterations; three times as many tell what one costs beside compilation
 
 
 @attrs.frozen
@@ -96,9 +97,9 @@ class Theirs:
 
     def optimise(self, method: str, seconds: float) -> Reached:
         """Return what STARRED's optimiser reaches in about so much CPU time; the start where it only gets worse."""
-        self._minimise(method, _TRIAL)  # compiles
-        rate = self._minimise(method, _TRIAL) / _TRIAL
-        iterations = max(int(seconds / rate), _TRIAL)
+        self._minimise(method, _TRIAL)
+        short, long = (self._minimise(method, n * _TRIAL) for n in (1, 3))
+        iterations = max(int(seconds * 2 * _TRIAL / max(long - short, 1e-3)), _TRIAL)
         spent = self._minimise(method, iterations)
         reached = self.value(self.parameters.best_fit_values(as_kwargs=False))
         return Reached(min(reached, self.value()), spent, iterations)
@@ -134,8 +135,8 @@ def two_steps(solution: Solution, nothing: Values) -> Values:
     return Run(bare, solution.joint).minimise(nothing, ("flux", "translation"), 300, (0.0,))
 
 
-def compare(seed: int, epochs: int) -> list[tuple[str, str, float, float, int]]:
-    """Return rows of (start, optimiser, loss above ours, CPU seconds, iterations); ours first, with its loss."""
+def compare(seed: int, epochs: int) -> Iterator[tuple[str, str, float, float, int]]:
+    """Yield (start, optimiser, loss above ours, CPU seconds, iterations); ours first, with its loss."""
     cutouts, sources, _ = simulate(quad(epochs, seed), seed)
     data = prepare(cutouts, sources)
     began = time.process_time()
@@ -144,12 +145,11 @@ def compare(seed: int, epochs: int) -> list[tuple[str, str, float, float, int]]:
     sersic = fit_starred(data, sources.offset, StarredSettings(iterations_all=0)).values
     strengths = Strengths()
     ours = Theirs(solution.objective, solution.values, strengths).value()
-    rows = [("joint fit", "ours", ours, seconds, solution.evaluations)]
+    yield "joint fit", "ours", ours, seconds, solution.evaluations
     for name, start in starts(solution, sersic).items():
         for method in ("adabelief", "l-bfgs-b"):
             theirs = Theirs(solution.objective, start, strengths).optimise(method, 10 * seconds)
-            rows.append((name, method, theirs.loss - ours, theirs.seconds, theirs.iterations))
-    return rows
+            yield name, method, theirs.loss - ours, theirs.seconds, theirs.iterations
 
 
 def main() -> None:

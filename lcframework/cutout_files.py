@@ -84,7 +84,7 @@ def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
             "data": c.data.astype(np.float32), "noisemap": c.noise.astype(np.float32), "mask": c.mask,
             "psf": c.kernels.values.astype(np.float32), "subsampling_factor": c.kernels.subsampling_factor,
             "psf_target_fwhm": c.kernels.target_fwhm, "mjd": c.mjd, "seeing": c.seeing, "airmass": c.airmass,
-            "transform": c.transform, "relative_normalization_error": c.normalization_error,
+            "zenith": c.zenith, "transform": c.transform, "relative_normalization_error": c.normalization_error,
             "registration": epochs.registration, "registration_covariance": c.registration_covariance,
             "frame_id": epochs.frame_id, "exptime": epochs.exptime, "pixel_scale": epochs.pixel_scale,
             "angle_to_north": epochs.angle_to_north, "background_rms": epochs.background_rms,
@@ -104,7 +104,7 @@ def read_cutouts(path: Path) -> PreparedEpochs:
     kernels = Kernels(v["psf"].astype(float), int(v["subsampling_factor"]), float(v["psf_target_fwhm"]))
     cutouts = Cutouts(
         v["data"], v["noisemap"], v["mask"], kernels, v["transform"], v["registration_covariance"], v["mjd"],
-        v["seeing"], v["airmass"], v["relative_normalization_error"],
+        v["seeing"], v["airmass"], v["relative_normalization_error"], v["zenith"],
     )  # fmt: skip
     return PreparedEpochs(
         cutouts, v["frame_id"], v["exptime"], v["pixel_scale"], v["angle_to_north"], v["background_rms"],

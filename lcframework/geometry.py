@@ -113,3 +113,27 @@ def outline(wcs: WCS, shape: tuple[int, int], per_side: int = 4) -> list[list[fl
     y = np.concatenate([np.zeros(per_side), t, np.ones(per_side), 1 - t]) * ny - 0.5
     ra, dec = wcs.all_pix2world(x, y, 0)
     return [[float(a), float(d)] for a, d in zip(ra, dec, strict=True)]
+
+
+def zenith_on_plane(altitude: Floats, azimuth: Floats, dec: float, latitude: float) -> Floats:
+    """Return tan z times the direction to the zenith (xi, eta) on a target's tangent plane, which refraction follows.
+
+    Parameters
+    ----------
+    altitude, azimuth : (n,)
+        Of the target, degrees; azimuth from north through east.
+    dec, latitude : float
+        Of the target and of the telescope, degrees.
+
+    Returns
+    -------
+    (n, 2)
+        nan where the target is below the horizon or something is unknown. The direction's position angle is the
+        parallactic angle q, with ``sin q = -sin A cos(lat) / cos(dec)`` and
+        ``cos q = (sin(lat) - sin(dec) sin h) / (cos(dec) cos h)``.
+    """
+    h, a, d, p = np.radians(altitude), np.radians(azimuth), np.radians(dec), np.radians(latitude)
+    sine = -np.sin(a) * np.cos(p) / np.cos(d)
+    cosine = (np.sin(p) - np.sin(d) * np.sin(h)) / (np.cos(d) * np.cos(h))
+    length = np.where(np.asarray(altitude) > 0, 1 / np.tan(h), np.nan) / np.hypot(sine, cosine)
+    return np.stack([length * sine, length * cosine], axis=-1)

@@ -499,6 +499,11 @@ class Cutouts:
     seeing: Floats  # (e,) arcsec
     airmass: Floats  # (e,) nan where unknown
     normalization_error: Floats  # (e,) relative
+    zenith: Floats = attrs.field()  # (e, 2) tan z times the zenith's direction (xi, eta); nan where unknown
+
+    @zenith.default
+    def _unknown(self) -> Floats:
+        return np.full((len(self.data), 2), np.nan)
 
     def __len__(self) -> int:
         """Return the number of epochs."""

@@ -29,6 +29,7 @@ class Joint:
     )  # arcsec east, north of the ROI
     galaxy_deviations: float = attrs.field(default=0.2, validator=number_at_least(0.0))  # relative; 0: Sersic alone
     fix_astrometry: bool | float = attrs.field(default=False, validator=astrometry)  # true, false, or sigma in pixels
+    differential_refraction: bool = False  # let each source's colour move it along the zenith's direction
     clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
     noise_from_model: bool = True  # photon noise of the modelled signal, not of the data's
     iterations: int = attrs.field(default=20, validator=number_at_least(1))  # an upper bound
@@ -57,7 +58,7 @@ class Joint:
         from plugins_builtin.engine.roi_geometry import prepare
         from plugins_builtin.engine.roi_result import joint_result
 
-        epochs = prepare(cutouts, point_sources)
+        epochs = prepare(cutouts, point_sources, self.differential_refraction)
         settings = Settings(
             galaxies=max(self.galaxies, len(self.galaxy_positions)) if self.background else 0,
             galaxy_positions=np.array(self.galaxy_positions if self.background else [], float).reshape(-1, 2),
@@ -66,6 +67,7 @@ class Joint:
             clip=self.clip or None,
             noise_from_model=self.noise_from_model,
             iterations=self.iterations,
+            refraction=self.differential_refraction,
         )
         return joint_result(epochs, fit_jointly(epochs, np.asarray(point_sources.offset, float), settings))
 

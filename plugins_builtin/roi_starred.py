@@ -44,6 +44,7 @@ class Starred:
     noise_propagation: str = attrs.field(default="slit", validator=one_of("slit", "exact"))  # of the starlets' weights
     # interpolated with the background, as STARRED does; exact; auto: exact where there is no background
     point_sources: str = attrs.field(default="auto", validator=one_of("auto", "interpolated", "exact"))
+    differential_refraction: bool = False  # let each source's colour move it along the zenith's direction
     clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
 
     def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
@@ -72,7 +73,7 @@ class Starred:
         from plugins_builtin.engine.roi_result import starred_result
         from plugins_builtin.engine.roi_starred_fit import StarredSettings, fit_starred
 
-        epochs = squared(prepare(cutouts, point_sources))
+        epochs = squared(prepare(cutouts, point_sources, self.differential_refraction))
         size = epochs.shape[0] * epochs.subsampling
         settings = StarredSettings(
             background=self.background,
@@ -91,6 +92,7 @@ class Starred:
             flux_scatter_first=self.regularization_flux_scatter_first,
             clip=self.clip or None,
             exact=self._exact(epochs.fwhm),
+            refraction=self.differential_refraction,
             slit=self.noise_propagation == "slit",
         )
         solution = fit_starred(epochs, np.asarray(point_sources.offset, float), settings)

@@ -24,7 +24,7 @@ from lcframework.database import (
     StarInFrame,
     Update,
 )
-from lcframework.geometry import local_map
+from lcframework.geometry import local_map, zenith_on_plane
 from lcframework.provenance import describe, digest
 from lcframework.registration import register
 from lcframework.scopes import Scope
@@ -93,7 +93,7 @@ class PrepareCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (Normalization.name, Zeropoints.name)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/cutouts_<roi>_<instrument>_<band>.h5",)
     unit: ClassVar[str] = "region, instrument and band"
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have selected frames."""
@@ -241,6 +241,7 @@ class PrepareCalibratedCutouts(Stage):
             seeing=_column(epochs, "seeing_arcseconds"),
             airmass=np.array([_nan(e.roi["airmass"]) for e in epochs]),
             normalization_error=np.array([e.coefficient_uncertainty for e in epochs]) / coefficient,
+            zenith=self._zenith(group, epochs),
         )
         prepared = PreparedEpochs(
             cutouts, np.array([e.frame["id"] for e in epochs]), _column(epochs, "exptime"),
@@ -250,6 +251,13 @@ class PrepareCalibratedCutouts(Stage):
             np.array([e.extra_scatter for e in epochs]),
         )  # fmt: skip
         return Prepared(prepared, {group.epochs[i].frame["id"]: why for i, why in odd.items()})
+
+    def _zenith(self, group: Group, epochs: list[Epoch]) -> Floats:
+        """Return where the zenith lies as the region sees it, (e, 2); nan without a telescope's place."""
+        telescope = self.setup.config_for(group.instrument).telescope
+        altitude, azimuth = (np.array([_nan(e.roi[name]) for e in epochs]) for name in ("altitude", "azimuth"))
+        latitude = telescope.latitude if telescope else float("nan")
+        return zenith_on_plane(altitude, azimuth, self.setup.config.roi[group.roi].dec, latitude)
 
     def save(self, unit: Unit, result: Prepared) -> Outcome:
         """Write the cutouts."""

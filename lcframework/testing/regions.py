@@ -47,6 +47,8 @@ class Sky:
     registration_error: float = 0.002  # pixels, stated
     hidden_shift: float = 0.0  # pixels, standard deviation that no covariance states
     registration_floor: float = 0.0  # pixels, stated in addition
+    zenith: Floats | None = None  # (e, 2) as in `Cutouts`
+    refraction: Floats | None = None  # (k,) arcsec by which tan z = 1 moves a source to the zenith, beyond the stars
 
 
 @attrs.frozen(eq=False)
@@ -83,9 +85,12 @@ def simulate(sky: Sky, seed: int, *, noise: bool = True) -> tuple[Cutouts, Point
         true = transform.copy()
         true[:, 2] += shift
         galaxy = render_galaxies(sky, true, kernel)
+        places = sky.sources
+        if sky.zenith is not None and sky.refraction is not None:
+            places = places + np.outer(sky.refraction, sky.zenith[i])
         points = sum(
             f * render_point(sky, true[:, :2] @ c + true[:, 2], kernel)
-            for f, c in zip(sky.flux[i], sky.sources, strict=True)
+            for f, c in zip(sky.flux[i], places, strict=True)
         )
         kernels.append(kernel)
         transforms.append(transform)
@@ -108,6 +113,7 @@ def simulate(sky: Sky, seed: int, *, noise: bool = True) -> tuple[Cutouts, Point
         seeing=np.array(seeing, float),
         airmass=np.full(e, np.nan),
         normalization_error=np.full(e, 1e-3),
+        zenith=np.full((e, 2), np.nan) if sky.zenith is None else sky.zenith,
     )
     names = tuple(chr(ord("A") + j) for j in range(k))
     truth = Truth(sky.flux.copy(), sky.sources.copy(), np.array(shifts), noiseless, variance, np.array(galaxy_images))

@@ -31,6 +31,7 @@ _BUMP_SIGMA = 3.0  # small pixels
 _BUMP_SPACING = 4.0  # small pixels
 _MAX_BUMPS = 600
 _CONVERGED = 0.02  # of the objective: a step that promises less moves no parameter by a fifth of its error
+_REFRACTION = 0.05  # arcsec per tan z: prior sd of what a source's colour adds; 0.7 mag of g - r in the g band
 _STEP_LIMIT = np.array([1.5, np.inf, np.inf, 0.7, 0.5, 0.15, 0.15])  # of a galaxy's parameters, a step
 
 
@@ -45,6 +46,7 @@ class Settings:
     clip: float | None = 5.0
     noise_from_model: bool = True
     iterations: int = 20
+    refraction: bool = False
 
 
 @attrs.define(eq=False)
@@ -76,7 +78,7 @@ def fit_jointly(epochs: Epochs, offset: Floats, settings: Settings) -> State:
         What to fit.
     """
     galaxies, notes = start_galaxies(epochs, offset, settings.galaxies, settings.galaxy_positions)
-    scene = Scene(offset.copy(), galaxies, NO_BUMPS, np.zeros(0))
+    scene = Scene(offset.copy(), galaxies, NO_BUMPS, np.zeros(0), np.zeros(len(offset) * settings.refraction))
     state = _begin(epochs, scene, settings, notes)
     _iterate(epochs, state, settings, settings.iterations, goal=1.0)
     for _ in range(3):
@@ -128,8 +130,9 @@ def _prior(epochs: Epochs, scene: Scene, settings: Settings, flux_guess: Floats)
     mean, sd = galaxy_prior(epochs, scene.galaxies)
     precision = np.zeros((scene.size, scene.size))
     precision[: 2 * k, : 2 * k] = np.linalg.inv(offset_prior(epochs, k, settings.fix_astrometry))
-    precision[2 * k :, 2 * k :] = np.diag(np.concatenate([1 / sd**2, np.ones(len(scene.z))]))
-    start = np.concatenate([scene.offset.ravel(), mean, np.zeros(len(scene.z))])
+    refraction = np.full(len(scene.refraction), 1 / _REFRACTION**2)
+    precision[2 * k :, 2 * k :] = np.diag(np.concatenate([refraction, 1 / sd**2, np.ones(len(scene.z))]))
+    start = np.concatenate([scene.offset.ravel(), 0 * refraction, mean, np.zeros(len(scene.z))])
     shift = epochs.registration + 0.01**2 * np.eye(2)
     return Prior(start, precision, shift, flux_guess)
 
@@ -140,6 +143,7 @@ def _limited(scene: Scene, step: Floats, scale: float) -> Scene:
     g = scene.galaxies.size
     move = step.copy()
     move[:k] = np.clip(move[:k], -0.5 * scale, 0.5 * scale)
+    k += len(scene.refraction)
     limit = np.tile(_STEP_LIMIT, len(scene.galaxies))
     limit[1::N_PARAMETERS] = limit[2::N_PARAMETERS] = scale
     move[k : k + g] = np.clip(move[k : k + g], -limit, limit)

@@ -29,6 +29,7 @@ class Epochs:
     transparency_error: Floats  # (e,) relative, 0 where unknown
     seeing: Floats  # (e,) pixels
     photon_slope: Floats  # (e,) variance per e-/s of signal; 0 where the noise maps do not show one
+    zenith: Floats  # (e, 2) tan z times the zenith's direction (xi, eta), less the mean; 0 where refraction is left out
 
     def __len__(self) -> int:
         """Return the number of epochs."""
@@ -72,13 +73,16 @@ def small_pixel_transform(transform: Floats, subsampling: int) -> Floats:
     return result
 
 
-def prepare(cutouts: Cutouts, point_sources: PointSources) -> Epochs:
+def prepare(cutouts: Cutouts, point_sources: PointSources, refraction: bool = False) -> Epochs:
     """Check cutouts and give their unusable pixels no weight.
+
+    With `refraction` the zenith's directions are kept.
 
     Raises
     ------
     UnusableInput
-        Where no epoch can be fitted, or naming each point source that lies outside every stamp.
+        Where no epoch can be fitted, naming each point source that lies outside every stamp, or where refraction is
+        wanted and the zenith of an epoch is not known.
     """
     data = np.asarray(cutouts.data, float)
     noise = np.asarray(cutouts.noise, float)
@@ -112,7 +116,21 @@ def prepare(cutouts: Cutouts, point_sources: PointSources) -> Epochs:
         transparency_error=error,
         seeing=np.where(np.isfinite(seeing), seeing, np.nanmedian(seeing) if np.isfinite(seeing).any() else 4.0),
         photon_slope=np.array([photon_slope(d, v, m) for d, v, m in zip(data, variance, valid, strict=True)]),
+        zenith=_zenith(cutouts, valid) if refraction else np.zeros((len(data), 2)),
     )
+
+
+def _zenith(cutouts: Cutouts, valid: Bools) -> Floats:
+    """Return the zenith's directions less their mean, which is in the sources' positions."""
+    zenith = np.asarray(cutouts.zenith, float)
+    used = valid.any(axis=(1, 2))
+    unknown = used & ~np.isfinite(zenith).all(axis=1)
+    if unknown.any():
+        raise UnusableInput(
+            f"differential_refraction needs the direction to the zenith, which is unknown in {unknown.sum()} of "
+            f"{used.sum()} epochs; give [telescope] with latitude and longitude, or set differential_refraction = false"
+        )
+    return np.where(used[:, None], zenith - zenith[used].mean(axis=0), 0.0)
 
 
 def squared(epochs: Epochs) -> Epochs:

@@ -148,7 +148,8 @@ def _linearised(epochs: Epochs, i: int, scene: Scene, sky: SkyImages, local: Loc
     by_xi = flux[:, None, None] * (linear[0, 0] * r.by_x + linear[1, 0] * r.by_y)
     by_eta = flux[:, None, None] * (linear[0, 1] * r.by_x + linear[1, 1] * r.by_y)
     by_offset = np.stack([by_xi, by_eta], axis=1).reshape(2 * k, *image.shape)
-    shared = np.concatenate([by_offset, transparency * r.by_galaxies, transparency * r.by_bumps])
+    by_refraction = (epochs.zenith[i, 0] * by_xi + epochs.zenith[i, 1] * by_eta)[: len(scene.refraction)]
+    shared = np.concatenate([by_offset, by_refraction, transparency * r.by_galaxies, transparency * r.by_bumps])
     squares = r.sources.reshape(k, -1) ** 2
 
     def seen(iv: Floats) -> Bools:

@@ -44,23 +44,30 @@ class Scene:
     galaxies: Floats  # (g, 7), see `roi_sersic.PARAMETERS`
     bumps: Bumps
     z: Floats  # (b,)
+    refraction: Floats = attrs.field(factory=lambda: np.zeros(0))  # (k,) arcsec per tan z, or none
 
     @property
     def size(self) -> int:
-        """Number of parameters: 2 k + 7 g + b, in the order of `vector`."""
-        return self.offset.size + self.galaxies.size + len(self.z)
+        """Number of parameters: 2 k (+ k) + 7 g + b, in the order of `vector`."""
+        return self.offset.size + len(self.refraction) + self.galaxies.size + len(self.z)
+
+    def at(self, zenith: Floats) -> Floats:
+        """Return the point sources' offsets (k, 2) at an epoch with the zenith in a direction (2,)."""
+        return self.offset + np.outer(self.refraction, zenith) if len(self.refraction) else self.offset
 
     @property
     def vector(self) -> Floats:
-        """Positions source by source, then galaxies, then bumps."""
-        return np.concatenate([self.offset.ravel(), self.galaxies.ravel(), self.z])
+        """Positions source by source, then refraction, galaxies, bumps."""
+        return np.concatenate([self.offset.ravel(), self.refraction, self.galaxies.ravel(), self.z])
 
     def with_vector(self, vector: Floats) -> Scene:
         """Return the scene with other parameters."""
-        a, b = self.offset.size, self.offset.size + self.galaxies.size
+        r = self.offset.size
+        a, b = r + len(self.refraction), r + len(self.refraction) + self.galaxies.size
         return attrs.evolve(
             self,
-            offset=vector[:a].reshape(-1, 2),
+            offset=vector[:r].reshape(-1, 2),
+            refraction=vector[r:a],
             galaxies=vector[a:b].reshape(-1, N_PARAMETERS),
             z=vector[b:],
         )
@@ -175,7 +182,7 @@ def bump_images(epochs: Epochs, e: int, bumps: Bumps, shift: Floats) -> Floats:
 
 def render(epochs: Epochs, e: int, scene: Scene, sky: SkyImages, shift: Floats) -> Rendered:
     """Return epoch `e`'s images of `scene`, translated by `shift` pixels."""
-    xy = to_pixels(epochs.transform[e], scene.offset) + shift
+    xy = to_pixels(epochs.transform[e], scene.at(epochs.zenith[e])) + shift
     sources, by_x, by_y = source_images(epochs, e, xy)
     galaxies = sky.at(epochs, e, shift)
     by_bumps = bump_images(epochs, e, scene.bumps, shift)

@@ -55,11 +55,14 @@ class StarletObjective:
         strengths: Strengths,
         priors: GaussianPriors,
         exact: bool = False,
+        displacement: Floats | None = None,
     ) -> None:
         """Prepare the operators.
 
-        `inverse_variance` (e, n, n) is 0 where a pixel is not used; `weights` (J, N, N) are those of the starlets.
+        `inverse_variance` (e, n, n) is 0 where a pixel is not used; `weights` (J, N, N) are those of the starlets;
+        `displacement` (e, k, 2), data pixels of the first epoch, moves each epoch's point sources.
         """
+        self.displacement = displacement
         self.epochs, self.alignment = epochs, alignment
         self.inverse_variance, self.exact = inverse_variance, exact
         self.used = np.flatnonzero((inverse_variance > 0).any(axis=(1, 2)))
@@ -91,9 +94,9 @@ class StarletObjective:
     def model(self, values: Values) -> Floats:
         """Return the model (e, n, n); 0 for epochs without data."""
         result = np.zeros(self.epochs.data.shape)
-        sources = self.gaussians(values.c)[0]
+        sources = self.gaussians(values.c)
         for rows, chosen in self.chunks():
-            result[chosen] = self._forward(values, sources, rows, chosen)[0]
+            result[chosen] = self._forward(values, self._placed(values, sources, chosen)[0], rows, chosen)[0]
             if self.exact:
                 for e in chosen:
                     result[e] += np.tensordot(values.flux[e], self.exact_sources(values, e)[0], 1)
@@ -111,7 +114,7 @@ class StarletObjective:
         row = int(np.searchsorted(self.used, e))
         shift = self.alignment.subsampling * values.translation[e]
         (x, by_x), (y, by_y) = (translation_matrices(self.alignment.size, a) for a in shift)
-        unit, turn = self.gaussians(values.c)[0], self.rotations[int(e)]
+        unit, turn = self.gaussians(self._places(values, e))[0], self.rotations[int(e)]
         turned = unit if turn is None else (turn @ unit.reshape(len(unit), -1).T).T.reshape(unit.shape)
         s = self.alignment.subsampling
         moved = (y @ turned @ x.T, s * (y @ turned @ by_x.T), s * (by_y @ turned @ x.T))
@@ -122,7 +125,7 @@ class StarletObjective:
         a, s = self.alignment, self.alignment.subsampling
         pivot = a.size // 2 + a.offset - 0.5 * (a.size - 1)
         turn = rotation_matrix(np.radians(a.alpha[e]))
-        xy = ((s * values.c - pivot) @ turn.T + pivot) / s + values.translation[e]
+        xy = ((s * self._places(values, e) - pivot) @ turn.T + pivot) / s + values.translation[e]
         return source_images(self.epochs, e, xy + 0.5 * (self.epochs.shape[0] - 1))
 
     def chunks(self) -> Iterator[tuple[slice, Ints]]:
@@ -138,16 +141,32 @@ class StarletObjective:
         if self.exact:
             deconvolved = np.broadcast_to(values.h, (len(chosen), *values.h.shape))
         else:
-            deconvolved = np.tensordot(values.flux[chosen], sources, 1) + values.h
+            deconvolved = np.einsum(
+                "ek,kyx->eyx" if sources.ndim == 3 else "ek,ekyx->eyx", values.flux[chosen], sources
+            )
+            deconvolved += values.h
         rotated = self._turns[rows.start // _CHUNK].forth(deconvolved)
         sideways = rotated @ x.swapaxes(1, 2)
         image = self.blur(y @ sideways, rows) + values.sky[chosen, None, None]
         # Gradients need no more than single precision, and cost half in it.
         return image, Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
 
+    def _places(self, values: Values, e: int) -> Floats:
+        """Return the point sources' positions (k, 2) at epoch `e`."""
+        return values.c if self.displacement is None else values.c + self.displacement[e]
+
+    def _placed(self, values: Values, sources: tuple[Floats, ...], chosen: Ints) -> tuple[Floats, ...]:
+        """Return unit sources and their derivatives as some epochs have them: `sources`, or (e, k, N, N) each."""
+        if self.displacement is None or self.exact:
+            return sources
+        places = values.c + self.displacement[chosen]
+        shape = (*places.shape[:2], *values.h.shape)
+        return tuple(a.reshape(shape) for a in self.gaussians(places.reshape(-1, 2)))
+
     def moves(self, values: Values, rows: slice, chosen: Ints) -> Moves:
         """Return what moves the deconvolved image to some epochs."""
-        return self._forward(values, self.gaussians(values.c)[0], rows, chosen)[1]
+        sources = self._placed(values, self.gaussians(values.c), chosen)[0]
+        return self._forward(values, sources, rows, chosen)[1]
 
     def at_rest(self, images: Floats, moves: Moves, rows: slice) -> tuple[Floats, Floats, Floats]:
         """Return images on the data's pixels (e, n, n) as the deconvolved image's gradient (e, N, N) sees them.
@@ -174,7 +193,8 @@ class StarletObjective:
         gradient = values.zeros()
         value = 0.0
         for rows, chosen in self.chunks():
-            image, moves = self._forward(values, sources[0], rows, chosen)
+            placed = self._placed(values, sources, chosen)
+            image, moves = self._forward(values, placed[0], rows, chosen)
             exact = [self.exact_sources(values, e) for e in chosen] if self.exact else []
             for i, (unit, _, _) in enumerate(exact):
                 image[i] += np.tensordot(values.flux[chosen[i]], unit, 1)
@@ -183,7 +203,7 @@ class StarletObjective:
             gradient.sky[chosen] = weighted.sum(axis=(1, 2))
             for e, images, w in zip(chosen if exact else [], exact, weighted, strict=bool(exact)):
                 self._exact_gradient(values, gradient, e, images, w)
-            self._pull_back(values, gradient, sources, rows, chosen, weighted, moves)
+            self._pull_back(values, gradient, placed, rows, chosen, weighted, moves)
         return value + self.penalties(values, gradient, sources), gradient
 
     def _pull_back(
@@ -204,11 +224,12 @@ class StarletObjective:
         gradient.h += at_rest.sum(axis=0)
         if self.exact:
             return
-        at_rest = at_rest.reshape(len(chosen), -1)
-        flat = [a.reshape(len(a), values.h.size) for a in sources]
-        gradient.flux[chosen] = at_rest @ flat[0].T
+        at_rest = at_rest.reshape(len(chosen), -1, 1)
+        # One set of sources for all epochs, or one an epoch.
+        flat = [a.reshape(*a.shape[:-2], values.h.size) for a in sources]
+        gradient.flux[chosen] = (flat[0] @ at_rest)[..., 0]
         for axis in (0, 1):
-            gradient.c[:, axis] += (values.flux[chosen] * (at_rest @ flat[1 + axis].T)).sum(axis=0)
+            gradient.c[:, axis] += (values.flux[chosen] * (flat[1 + axis] @ at_rest)[..., 0]).sum(axis=0)
 
     def _exact_gradient(
         self, values: Values, gradient: Values, e: int, images: tuple[Floats, Floats, Floats], weighted: Floats

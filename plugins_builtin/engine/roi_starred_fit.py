@@ -35,6 +35,7 @@ class StarredSettings:
     clip: float | None = 5.0
     exact: bool = False
     slit: bool = True
+    refraction: bool = False
 
 
 @attrs.define(eq=False)
@@ -98,8 +99,12 @@ def fit_starred(epochs: Epochs, offset: Floats, settings: StarredSettings) -> So
     if settings.fix_astrometry is True:
         values.c = c.copy()
 
+    displacement = None
+    if settings.refraction:
+        displacement = (joint.scene.refraction[:, None] * epochs.zenith[:, None]) @ epochs.transform[0][:, :2].T
+
     def objective(strengths: Strengths, iv: Floats = inverse_variance) -> StarletObjective:
-        return StarletObjective(epochs, alignment, iv, weights, strengths, priors, settings.exact)
+        return StarletObjective(epochs, alignment, iv, weights, strengths, priors, settings.exact, displacement)
 
     first = attrs.evolve(settings.strengths, scales=0.0, high_frequency=0.0, positivity=0.0, point_sources=0.0)
     run = Run(objective(attrs.evolve(first, flux_scatter=settings.flux_scatter_first)), joint)
@@ -158,8 +163,9 @@ def _reweighted(epochs: Epochs, inverse_variance: Floats, outliers: Bools) -> Fl
 def _joint_start(epochs: Epochs, alignment: Alignment, offset: Floats, settings: StarredSettings, free: bool) -> State:
     """Return a joint fit, which gives positions, clipped pixels, noise, the registration's floor and a background."""
     joint = Settings(
-        galaxies=1 if free else 0, fix_astrometry=settings.fix_astrometry, clip=settings.clip, noise_from_model=True
-    )
+        galaxies=1 if free else 0, fix_astrometry=settings.fix_astrometry, clip=settings.clip,
+        refraction=settings.refraction,
+    )  # fmt: skip
     if free or settings.starting_background is None or not settings.background:
         return fit_jointly(epochs, offset, joint)
     # A background that is given and held: the joint model sees what it leaves.

@@ -130,3 +130,20 @@ def test_outline_of_a_frame():
     x, y = wcs.all_world2pix(vertices[:, 0], vertices[:, 1], 0)
     assert (x.min(), x.max(), y.min(), y.max()) == pytest.approx((-0.5, 399.5, -0.5, 499.5), abs=1e-6)
     assert len(vertices) == 16
+
+
+def test_the_zenith_s_direction_is_astropy_s():
+    """The position angle from the target to the zenith, and tan z, by astropy's transformation to the horizon."""
+    from astropy.coordinates import AltAz, EarthLocation
+
+    place = EarthLocation(lat=-24.6272 * u.deg, lon=-70.4042 * u.deg, height=2635 * u.m)
+    target = SkyCoord(150.1137, -28.3052, unit="deg")
+    time = Time("2026-02-10T02:00:00") + np.array([0.0, 2.0, 4.0, 6.0]) * u.hour
+    horizon = target.transform_to(AltAz(obstime=time, location=place))
+    zenith = AltAz(az=np.zeros(4) * u.deg, alt=90 * np.ones(4) * u.deg, obstime=time, location=place)
+    angle = np.array([target.position_angle(z).rad for z in zenith.transform_to(target)])
+    found = geometry.zenith_on_plane(horizon.alt.deg, horizon.az.deg, -28.3052, -24.6272)
+    expected = np.tan(np.pi / 2 - horizon.alt.rad)[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    np.testing.assert_allclose(found, expected, atol=0.01)  # declination of date: precession turns the pole by 0.1 deg
+    assert np.isnan(geometry.zenith_on_plane(np.array([-3.0]), np.array([10.0]), 0.0, 0.0)).all()
+    assert np.isnan(geometry.zenith_on_plane(np.array([30.0]), np.array([10.0]), 0.0, np.nan)).all()
