@@ -1,13 +1,17 @@
 """How long PSFs take: the built-in solver, cold and warm, against STARRED's own routine.
 
     python benchmarks/psf_engine.py --reference 2
+    python benchmarks/psf_engine.py --device gpu --frames 1000
 
-Run it on a quiet machine. Losses of both are compared in tests/plugins_builtin/test_psf_against_starred.py.
+Seconds include the preparation of frames and the transfers to the device and back. `--cache FOLDER` keeps compiled
+programs there: the second call shows a start with a full cache. Run it on a quiet machine. Losses of both are compared
+in tests/plugins_builtin/test_psf_against_starred.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 
 import attrs
@@ -29,7 +33,8 @@ def report(name, psfs, clock, processor):
     count = len(psfs)
     print(f"{name:28} {1e3 * clock / count:9.1f} ms/frame {1e3 * processor / count:9.1f} ms/frame CPU", end="")
     evaluations = np.mean([psf.status.evaluations for psf in psfs])
-    print(f" {evaluations:7.0f} evaluations   chi2 {np.mean([psf.reduced_chi2 for psf in psfs]):.3f}")
+    chi2 = np.mean([psf.reduced_chi2 for psf in psfs])
+    print(f" {count / clock:7.1f} frames/s {evaluations:7.0f} evaluations   chi2 {chi2:.3f}")
 
 
 def main() -> None:
@@ -40,7 +45,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="warm repetitions, of which the fastest counts")
     parser.add_argument("--distortion", action="store_true")
     parser.add_argument("--reference", type=int, default=0, help="frames to give to STARRED (12 s each)")
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument("--cache", default="", help="folder for compiled programs")
     options = parser.parse_args()
+    # Before anything imports JAX.
+    if options.device != "auto":
+        os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[options.device]
+    if options.cache:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = options.cache
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     batch = simulate_stars(options.frames, options.stars, options.size, seed=1).batch
 
     import jax
@@ -48,6 +61,7 @@ def main() -> None:
     _, clock, _ = timed(lambda: jax.jit(lambda x: x + 1)(1.0).block_until_ready())
     print(f"{jax.default_backend()}; JAX itself started in {clock:.2f} s")
     starred = Starred(field_distortion=options.distortion)
+    print(starred.frames_at_once(options.stars, options.size)[1])
     _, clock, processor = timed(starred.fit, batch)
     print(f"cold, with compilation: {clock:.2f} s, {processor:.2f} s of CPU for {options.frames} frames")
     report("warm", *min((timed(starred.fit, batch) for _ in range(options.repeats)), key=lambda run: run[1]))

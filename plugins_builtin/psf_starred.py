@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import PSF, FitState, FitStatus, Floats, PsfBatch
+from lcframework.types import PSF, FitState, FitStatus, Floats, NeedMissing, PsfBatch
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.psf_fit import Fit
@@ -37,7 +37,7 @@ class Starred:
     rays) are masked and stars that don't look like the others (doubles, galaxies) dropped on the way.
     """
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     subsampling_factor: int = attrs.field(
         default=2, validator=_from_to(1, 4, "small pixels of the PSF across a pixel of the data")
@@ -89,6 +89,25 @@ class Starred:
         fits = begin_frames(batch.data, batch.noise, batch.mask, batch.offset, batch.seeing, position, setting, limits)
         run_fits(fits, setting, limits)
         return [self._psf(fit, setting, batch.frame_shape) for fit in fits]
+
+    def frames_at_once(self, stars: int, size: int) -> tuple[int, str]:
+        """Return how many frames of `stars` stamps of `size` pixels to hand over together, and the forecast in words.
+
+        Raises
+        ------
+        NeedMissing
+            Where JAX finds no device of the kind asked for.
+        """
+        from plugins_builtin.engine.device import forecast
+
+        try:
+            found = forecast(stars, size, self.subsampling_factor)
+        except RuntimeError as error:
+            raise NeedMissing(
+                f"the PSF fit finds no device: {error}. Set [run] device to auto or cpu, or mend the driver "
+                "(lcf doctor shows what JAX sees)"
+            ) from error
+        return found.frames, str(found)
 
     def at(self, psf: PSF, xy: Floats) -> Floats:
         """Return the narrow PSFs (n, m, m), each with sum 1, at positions (n, 2) of the frame, pixels."""

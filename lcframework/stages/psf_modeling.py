@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from lcframework.stages.stamp_extraction import StampExtraction, join_regions
 from lcframework.star_names import choose
 from lcframework.store import Stamp, read_stamps, write_psf
 from lcframework.types import PSF, LcfError, PsfBatch, UnusableInput
+
+log = logging.getLogger(__name__)
 
 #: Fainter stars add noise to a PSF and next to nothing to a coefficient; they serve where there are too few others.
 MIN_SIGNAL_TO_NOISE = 20.0
@@ -131,7 +134,23 @@ class PsfModeling(Stage):
         groups: dict[Any, list[Unit]] = {}
         for unit in units:
             groups.setdefault((unit.payload.instrument, unit.payload.shape), []).append(unit)
-        return [batch for group in groups.values() for batch in Stage.batches(self, group)]
+        out = []
+        for group in groups.values():
+            n = self._at_once(group)
+            out += [group[i : i + n] for i in range(0, len(group), n)]
+        return out
+
+    def _at_once(self, units: list[Unit]) -> int:
+        """Return how many frames to fit together: what the model forecasts from the device's free memory."""
+        tool = self.setup.tool("psf", units[0].payload.instrument)
+        forecast = getattr(tool.instance, "frames_at_once", None) if tool is not None else None
+        if forecast is None:
+            return self.batch_size
+        stars = max(1, max(len(u.payload.ids) for u in units))
+        frames, words = forecast(stars, self.setup.config_for(units[0].payload.instrument).stamps.star_size)
+        batches = -(-len(units) // frames)
+        log.info("PSFs of %d frames with up to %d stars in %d batches. %s", len(units), stars, batches, words)
+        return int(frames)
 
     def load(self, unit: Unit) -> PsfValues:
         """Read the stars' stamps."""

@@ -19,6 +19,7 @@ class Minimum(NamedTuple):
     value: Any
     evaluations: Any  # int
     converged: Any  # bool
+    stage: Any  # int, the last that was worked on
     history: Any  # (HISTORY,) values after each evaluation, nan where there was none
 
 
@@ -35,36 +36,45 @@ class _State(NamedTuple):
     evaluations: Any
     checkpoint: Any  # value at the last convergence test
     next_test: Any
+    stage: Any
     converged: Any
     history: Any
 
 
 def minimize(
-    function: Callable[[Any], tuple[Any, Any]],
+    function: Callable[..., tuple[Any, Any]],
     start: Any,
     *,
     max_evaluations: Any,
     tolerance: Any,
+    course: Any = None,
+    stage: Any = 0,
     memory: int = 8,
     patience: int = 10,
     slack: float = 1e-7,
 ) -> Minimum:
-    """Minimise `function`, which returns value and gradient, from `start`.
+    """Minimise `function`, which returns value and gradient, from `start`; or several functions, one after the other.
 
     A trial point that decreases the value enough (Armijo, with a slack relative to the value for rounding) is accepted
     and gives a new direction; else the step along the same direction is shortened by a parabola. There is no inner
     loop. Converged means that the last `patience` evaluations together gained less than `tolerance`, or that no step
-    along the gradient itself helps.
+    along the gradient itself helps. With a `course` the next stage then begins where this one ended, with the curvature
+    learnt so far.
 
     Parameters
     ----------
     function : callable
-        From (d,) to (value, gradient). Scale its argument so that its curvature is about one.
+        From (d,), and an element of `course` where there is one, to (value, gradient). Scale its argument so that its
+        curvature is about one.
     start : array (d,)
     max_evaluations : int
         May be traced.
-    tolerance : float
+    tolerance : float or array (stages,)
         In the value's unit; may be traced.
+    course : array (stages,), optional
+        What distinguishes the functions: a homotopy from an easy one to the one that counts.
+    stage : int
+        Where on the course to begin; may be traced.
     memory : int
         Pairs that the Hessian is made from.
     patience : int
@@ -76,9 +86,17 @@ def minimize(
     import jax.numpy as jnp
 
     # The first trial is the start itself, and any value is lower than infinity: so `function` is compiled only once.
+    course = None if course is None else jnp.asarray(course)
+    tolerance = jnp.atleast_1d(jnp.asarray(tolerance))
+    last = len(tolerance) - 1
+
+    def evaluate(position: Any, stage: Any) -> tuple[Any, Any]:
+        return function(position) if course is None else function(position, course[stage])
+
     empty = jnp.zeros((memory, start.size), start.dtype)
     nothing = jnp.zeros_like(start)
-    unknown = jnp.asarray(jnp.inf, jax.eval_shape(function, start)[0].dtype)
+    first = jnp.asarray(stage, jnp.int32)
+    unknown = jnp.asarray(jnp.inf, jax.eval_shape(evaluate, start, first)[0].dtype)
     state = _State(
         position=start,
         value=unknown,
@@ -91,14 +109,16 @@ def minimize(
         scale=jnp.ones((), start.dtype),
         evaluations=jnp.asarray(0, jnp.int32),
         checkpoint=unknown,
-        next_test=jnp.asarray(1, jnp.int32),
+        # The first steps, without any curvature learnt, gain too little to tell convergence by.
+        next_test=jnp.asarray(patience, jnp.int32),
+        stage=first,
         converged=jnp.asarray(False),
         history=jnp.full(HISTORY, jnp.nan, unknown.dtype),
     )
 
     def descend(state: _State) -> _State:
         trial = state.position + state.step * state.direction
-        value, gradient = function(trial)
+        value, gradient = evaluate(trial, state.stage)
         slope = jnp.vdot(state.gradient, state.direction)
         allowed = state.value + _ARMIJO * state.step * slope + slack * jnp.abs(state.value)
         accepted = (value <= allowed) & jnp.isfinite(value)
@@ -130,21 +150,25 @@ def minimize(
 
         evaluations = state.evaluations + 1
         test = evaluations >= state.next_test
-        settled = test & (state.checkpoint - value < tolerance)
+        settled = (test & (state.checkpoint - value < tolerance[state.stage])) | hopeless
+        onward = settled & (state.stage < last) & (evaluations < max_evaluations)
+        # A new stage begins like the first: with a step of length zero from a value that any is lower than.
+        step = jnp.where(onward, 0.0, jnp.where(renew, 1.0, shorter))
         return _State(
             position=here,
-            value=value,
+            value=jnp.where(onward, jnp.inf, value),
             gradient=gradient,
             direction=jnp.where(renew, new, state.direction),
-            step=jnp.where(renew, 1.0, shorter).astype(start.dtype),
+            step=step.astype(start.dtype),
             steps=steps,
             changes=changes,
             inverse_products=inverses,
             scale=scale,
             evaluations=evaluations,
-            checkpoint=jnp.where(test, value, state.checkpoint),
-            next_test=jnp.where(test, state.next_test + patience, state.next_test),
-            converged=settled | hopeless,
+            checkpoint=jnp.where(onward, jnp.inf, jnp.where(test, value, state.checkpoint)),
+            next_test=jnp.where(onward, evaluations + 1, jnp.where(test, state.next_test + patience, state.next_test)),
+            stage=state.stage + onward,
+            converged=settled & (state.stage == last),
             history=state.history.at[jnp.minimum(evaluations - 1, HISTORY - 1)].set(value),
         )
 
@@ -152,7 +176,8 @@ def minimize(
         return ~state.converged & (state.evaluations < max_evaluations)
 
     end = jax.lax.while_loop(going, descend, state)
-    return Minimum(end.position, end.value, end.evaluations, end.converged & jnp.isfinite(end.value), end.history)
+    converged = end.converged & jnp.isfinite(end.value)
+    return Minimum(end.position, end.value, end.evaluations, converged, end.stage, end.history)
 
 
 def _direction(gradient: Any, steps: Any, changes: Any, inverses: Any, scale: Any) -> Any:

@@ -6,43 +6,36 @@ Either way a frame knows nothing of the others. The fit works in single precisio
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from plugins_builtin.engine import psf_model
 from plugins_builtin.engine.distortion import distort
 from plugins_builtin.engine.moffat import moffat
-from plugins_builtin.engine.precision import double_precision
 from plugins_builtin.engine.psf_model import Frame, Model, Setting
 from plugins_builtin.engine.psf_outliers import MODEL_ERROR, Residuals, outlying_pixels, unlike_stars
 from plugins_builtin.engine.psf_prepare import Prepared, prepare, usable_stars
+from plugins_builtin.engine.psf_run import DTYPE, lanes, run_step
 from plugins_builtin.engine.starlet import details
 from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
 
 Array = NDArray[np.float64]
 
-#: The penalty's softness and the gain in ten evaluations below which each stage ends. STARRED's objective has no
+#: The penalty's softness and the gain in a few evaluations below which each stage ends. STARRED's objective has no
 #: softness; the last stage ends some tenths of a unit above its minimum.
-STAGES = ((3e-2, 3.0), (5e-3, 0.2), (7e-4, 0.03), (1.5e-4, 0.03))
+STAGES = ((1e-2, 3.0), (2e-3, 0.1), (3e-4, 0.015))
 
 #: Evaluations before outliers are looked for, at most.
-FIRST_LOOK = 40
+FIRST_LOOK = 30
 
 #: Fewer stars than this can't tell distortion from their own misfits.
 MIN_STARS_DISTORTION = 6
 
-#: Numbers of stars that code is compiled for.
-_STAR_BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
-
-#: Frames in a batch on an accelerator.
-BATCH = 32
-
-_DTYPE = np.float32
+#: Evaluations after which a batch on an accelerator is let go: those of its frames that have not converged gather in
+#: new batches, so that the others don't wait for them.
+ROUND = 120
 
 # The threshold by which stars are judged where no pixels are to be masked.
 _ALWAYS = 5.0
@@ -79,6 +72,7 @@ class Fit:
     suspects: NDArray[np.bool_]  # what `outliers` would be were any masked
     history: list[Array]
     evaluations: int = 0
+    stage: int = 0  # of the pixels' fit
     spent: int = 0  # evaluations of the pixels' fit that count against its bound
     value: float = np.nan
     converged: bool = False
@@ -127,27 +121,23 @@ def begin_frames(
 def run_fits(fits: list[Fit], setting: Setting, limits: Limits) -> None:
     """Carry the fits through to their ends, in place."""
     _analytic(_live(fits), setting, limits)
-    first, tolerance = STAGES[0]
     look = min(FIRST_LOOK, limits.pixels)
-    _pixels(_live(fits), first, tolerance, look, setting)
+    _pixels(_live(fits), look, setting, only_first=True)
     # An outlier spoils the PSF that it is judged by: it is masked, and judged again by a PSF that has not seen it.
     suspect = [fit for fit in _live(fits) if _look(fit, setting, limits)]
     for fit in suspect:
         fit.model = _first_model(fit.prepared, setting)._replace(
             amplitude=fit.model.amplitude, x=fit.model.x, y=fit.model.y
         )
-        fit.history, fit.spent = [], 0
+        fit.history, fit.spent, fit.stage = [], 0, 0
     _analytic(_live(suspect), setting, limits)
-    _pixels(_live(suspect), first, tolerance, look, setting)
+    _pixels(_live(suspect), look, setting, only_first=True)
     again = [fit for fit in _live(suspect) if _look(fit, setting, limits) and _drop(fit, setting, limits)]
     _analytic(_live(again), setting, limits)
-    _pixels(_live(again), first, tolerance, look, setting)
+    _pixels(_live(again), look, setting, only_first=True)
     for fit in _live(again):
         _look(fit, setting, limits)
-    for softness, tolerance in STAGES:
-        # Distorted kernels are interpolated linearly; the kinks make for small gains that do go on.
-        patient = 0.2 * tolerance if setting.distorted else tolerance
-        _pixels(_live(fits), softness, patient, limits.pixels, setting)
+    _pixels(_live(fits), limits.pixels, setting)
 
 
 def _live(fits: list[Fit]) -> list[Fit]:
@@ -231,7 +221,7 @@ def _drop(fit: Fit, setting: Setting, limits: Limits) -> bool:
     fit.rejected.update(unlike)
     start = _begin(fit.data, fit.noise, fit.good, fit.rejected, fit.offset, fit.seeing, fit.position, setting)
     fit.prepared, fit.model, fit.position, fit.failure = start.prepared, start.model, start.position, start.failure
-    fit.history, fit.spent = [], 0
+    fit.history, fit.spent, fit.stage = [], 0, 0
     return True
 
 
@@ -310,6 +300,15 @@ def unit_images(fit: Fit, setting: Setting) -> Array:
 # ---------------------------------------------------------------- on the device
 
 
+def _run(fits: list[Fit], setting: Setting, step: int, arguments: list[tuple[Any, ...]]) -> list[Any]:
+    weights = [np.where(fit.outliers, 0.0, fit.prepared.inverse_variance) for fit in fits]
+    frames = [
+        (fit.model, Frame(fit.prepared.data, weight, fit.position, fit.prepared.penalty))
+        for fit, weight in zip(fits, weights, strict=True)
+    ]
+    return run_step(frames, setting, step, arguments)
+
+
 def _analytic(fits: list[Fit], setting: Setting, limits: Limits) -> None:
     arguments = (np.int32(limits.analytic), np.float64(_ANALYTIC_TOLERANCE))
     for fit, result in zip(fits, _run(fits, setting, 0, [arguments] * len(fits)), strict=True):
@@ -317,24 +316,52 @@ def _analytic(fits: list[Fit], setting: Setting, limits: Limits) -> None:
         _take(fit, result, "the fit of the Moffat met a value that is not finite")
 
 
-def _pixels(fits: list[Fit], softness: float, tolerance: float, limit: int, setting: Setting) -> None:
-    """Run one stage; `limit` counts the evaluations of all stages."""
+def _pixels(fits: list[Fit], limit: int, setting: Setting, only_first: bool = False) -> None:
+    """Run the first stage or all that remain; `limit` counts the evaluations of all stages."""
     for fit in fits:
         fit.converged = False
     fits = [fit for fit in fits if fit.spent < limit]
-    arguments = [(_DTYPE(softness), np.int32(limit - fit.spent), np.float64(tolerance * _excess(fit))) for fit in fits]
-    for fit, result in zip(fits, _run(fits, setting, 1, arguments), strict=True):
-        spent = int(result.evaluations)
-        fit.spent += spent
-        fit.evaluations += spent
-        history = np.asarray(result.history, float)
-        fit.history.append(history[: min(spent, len(history))])
-        _take(fit, result, "the fit of the pixels met a value that is not finite")
+    softness, tolerance = np.array(STAGES).T
+    if only_first:
+        softness = np.repeat(softness[:1], len(STAGES))
+    if setting.distorted:
+        # Distorted kernels are interpolated linearly; the kinks make for small gains that do go on.
+        tolerance = 0.5 * tolerance
+    first = len(STAGES) - 1 if only_first else 0
+    bound = ROUND if fits and lanes(*fits[0].data.shape[:2], setting) else limit
+    while fits:
+        arguments = [
+            (
+                DTYPE(softness),
+                tolerance * _excess(fit),
+                np.int32(max(first, fit.stage)),
+                np.int32(min(bound, limit - fit.spent)),
+            )
+            for fit in fits
+        ]
+        for fit, result in zip(fits, _run(fits, setting, 1, arguments), strict=True):
+            _take_pixels(fit, result)
+            fit.stage = int(fit.converged) if only_first else int(result.stage)
+        fits = [fit for fit in _live(fits) if not fit.converged and fit.spent < limit]
+
+
+def _take_pixels(fit: Fit, result: Any) -> None:
+    spent = int(result.evaluations)
+    fit.spent += spent
+    fit.evaluations += spent
+    history = np.asarray(result.history, float)
+    fit.history.append(history[: min(spent, len(history))])
+    _take(fit, result, "the fit of the pixels met a value that is not finite")
 
 
 def _excess(fit: Fit) -> float:
-    """Return how much larger than noise the residuals are, at least 1: the unit in which gains matter."""
-    return max(1.0, 2.0 * fit.value / max(float(np.count_nonzero(fit.prepared.inverse_variance)), 1.0))
+    """Return by how much gains matter less than in a frame whose residuals are noise, at least 1.
+
+    True errors exceed the formal ones by the root of the reduced chi2, which is the least that a gain has to be
+    measured in; and where a model can't fit, the valleys along which it still gains are long.
+    """
+    chi2 = 2.0 * fit.value / max(float(np.count_nonzero(fit.prepared.inverse_variance)), 1.0)
+    return max(1.0, chi2) ** 1.5
 
 
 def _take(fit: Fit, result: Any, failure: str) -> None:
@@ -345,47 +372,3 @@ def _take(fit: Fit, result: Any, failure: str) -> None:
     finite = np.isfinite(fit.value) and all(np.isfinite(part).all() for part in fit.model)
     if not finite:
         fit.failure = failure
-
-
-def _run(fits: list[Fit], setting: Setting, step: int, arguments: list[tuple[Any, ...]]) -> list[Any]:
-    """Run a compiled step over frames, each with its arguments, and return their results as NumPy."""
-    if not fits:
-        return []
-    values = [(*_device_values(fit), *own) for fit, own in zip(fits, arguments, strict=True)]
-    with double_precision():
-        if jax.default_backend() == "cpu":
-            function = psf_model.compiled(setting, False)[step]
-            return [jax.tree.map(np.asarray, function(*one)) for one in values]
-        return _run_batched(values, psf_model.compiled(setting, True)[step])
-
-
-def _run_batched(values: list[tuple[Any, ...]], function: Callable[..., Any]) -> list[Any]:
-    results: list[Any] = []
-    for first in range(0, len(values), BATCH):
-        batch = values[first : first + BATCH]
-        stacked = jax.tree.map(lambda *parts: np.stack(parts), *batch, *[batch[0]] * (BATCH - len(batch)))
-        answer = jax.tree.map(np.asarray, function(*stacked))
-        results += [jax.tree.map(lambda part, i=i: part[i], answer) for i in range(len(batch))]
-    return results
-
-
-def _device_values(fit: Fit) -> tuple[Model, Frame]:
-    """Return model and frame in single precision, stars padded to a bucket."""
-    stars = len(fit.good)
-    bucket = next((size for size in _STAR_BUCKETS if size >= stars), stars)
-
-    def padded(values: Any) -> Any:
-        values = np.asarray(values, _DTYPE)
-        return np.concatenate([values, np.zeros((bucket - stars, *values.shape[1:]), _DTYPE)])
-
-    prepared, model = fit.prepared, fit.model
-    weight = np.where(fit.outliers, 0.0, prepared.inverse_variance)
-    frame = Frame(padded(prepared.data), padded(weight), padded(fit.position), np.asarray(prepared.penalty, _DTYPE))
-    return Model(
-        np.asarray(model.shape, _DTYPE),
-        np.asarray(model.correction, _DTYPE),
-        padded(model.amplitude),
-        padded(model.x),
-        padded(model.y),
-        np.asarray(model.distortion, _DTYPE),
-    ), frame

@@ -66,9 +66,7 @@ def penalty(correction: Any, weight: Any, softness: Any, sum_type: Any) -> tuple
     """
     m = correction.shape[-1]
     smooth = jnp.asarray(smoothing_matrices(m), correction.dtype)
-    stacked = smooth.reshape(-1, m)
-    coarse = (stacked @ correction).reshape(smooth.shape) @ jnp.swapaxes(smooth, -1, -2)
-    detail = jnp.concatenate([correction[None], coarse[:-1]]) - coarse
+    detail = starlet_details(correction)
     scaled = weight * detail
     # Written without a difference of large numbers; the floor keeps the gradient of a softness of 0 finite.
     root = jnp.sqrt(scaled**2 + softness**2 + 1e-30)
@@ -76,4 +74,12 @@ def penalty(correction: Any, weight: Any, softness: Any, sum_type: Any) -> tuple
     slope = weight * scaled / root
     # Detail j is smoothing j - 1 minus smoothing j, so each smoothing meets the slopes on both of its sides.
     sides = jnp.concatenate([slope[1:], jnp.zeros_like(slope[:1])]) - slope
-    return value, slope[0] + stacked.T @ (sides @ smooth).reshape(-1, m)
+    return value, slope[0] + smooth.reshape(-1, m).T @ (sides @ smooth).reshape(-1, m)
+
+
+def starlet_details(image: Any) -> Any:
+    """Return the starlet details (scales, m, m) of an image (m, m), in its own precision."""
+    smooth = jnp.asarray(smoothing_matrices(image.shape[-1]), image.dtype)
+    # Scales side by side make one large product of many small ones.
+    coarse = (smooth.reshape(-1, image.shape[-1]) @ image).reshape(smooth.shape) @ jnp.swapaxes(smooth, -1, -2)
+    return jnp.concatenate([image[None], coarse[:-1]]) - coarse

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from plugins_builtin.engine.distortion import distort
 from plugins_builtin.engine.lbfgs import minimize
 from plugins_builtin.engine.moffat import moffat
-from plugins_builtin.engine.psf_gradient import half_chi2, penalty
+from plugins_builtin.engine.psf_gradient import half_chi2, penalty, starlet_details
 from plugins_builtin.engine.psf_scaling import pixel_scaling
 from plugins_builtin.engine.target import target_matrix, target_matrix_pair
 
@@ -60,6 +60,7 @@ class Result(NamedTuple):
     value: Any  # of the objective, with the softness that it was minimised with
     evaluations: Any
     converged: Any
+    stage: Any
     history: Any
 
 
@@ -70,6 +71,11 @@ class Setting(NamedTuple):
     fwhm: float  # of the target Gaussian, small pixels
     distorted: bool
 
+
+# Steps that the pixels' optimiser remembers (distortion and a free Moffat make for long valleys), and evaluations
+# between its tests of convergence.
+_MEMORY, _MEMORY_DISTORTED = 8, 16
+_PATIENCE = 5
 
 # Bounds of the Moffat's shape: wider than any that a stamp can tell apart, so that a step can't overflow.
 _LOG_BETA = (math.log(0.7), math.log(50.0))
@@ -148,7 +154,7 @@ def fit_moffat(model: Model, frame: Frame, max_iterations: Any, tolerance: Any, 
     nothing, value = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), jax.eval_shape(linearize, model))
     start = State(model, nothing, value + jnp.inf, jnp.asarray(5e-2, frame.data.dtype), 0, jnp.asarray(False))
     end = jax.lax.while_loop(lambda s: ~s.converged & (s.iterations < max_iterations), step, start)
-    return Result(end.model, end.value, end.iterations, end.converged & jnp.isfinite(end.value), jnp.zeros(0))
+    return Result(end.model, end.value, end.iterations, end.converged & jnp.isfinite(end.value), 0, jnp.zeros(0))
 
 
 def _normal_equations(model: Model, frame: Frame, setting: Setting) -> tuple[Any, Any]:
@@ -247,13 +253,17 @@ def _bounded(model: Model, frame: Frame) -> Model:
 
 
 def fit_pixels(
-    model: Model, frame: Frame, softness: Any, max_evaluations: Any, tolerance: Any, setting: Setting
+    model: Model, frame: Frame, softness: Any, tolerance: Any, stage: Any, max_evaluations: Any, setting: Setting
 ) -> Result:
-    """Fit the correction with amplitudes, positions (and distortion), the Moffat's shape held."""
+    """Fit the correction with amplitudes and positions, the Moffat held; with distortion, both of them too.
+
+    The penalty gets harder in stages: `softness` and `tolerance` (stages,) are theirs, beginning with `stage`.
+    """
     m = model.correction.shape[-1]
     stars = len(model.amplitude)
     data_weight = jnp.sum(frame.inverse_variance * (model.amplitude**2)[:, None, None], axis=0)
-    pixels = pixel_scaling(frame.penalty, data_weight, setting.subsampling, setting.fwhm)
+    detail = starlet_details(model.correction)
+    pixels = pixel_scaling(frame.penalty, detail, data_weight, setting.subsampling, setting.fwhm)
     scale = _scales(model, frame, setting)
     analytic = moffat(model.shape, m, setting.subsampling, xp=jnp)
 
@@ -261,10 +271,12 @@ def fit_pixels(
         correction = pixels.pixels(vector[: m * m].reshape(m, m))
         others = vector[m * m :] * scale
         a, x, y = others[: 3 * stars].reshape(3, stars)
-        distortion = others[3 * stars :] if setting.distorted else model.distortion
-        return model._replace(correction=correction, amplitude=a, x=x, y=y, distortion=distortion)
+        free = model._replace(correction=correction, amplitude=a, x=x, y=y)
+        if not setting.distorted:
+            return free
+        return free._replace(distortion=others[3 * stars : -4], shape=others[-4:])
 
-    def written_out(vector: Any) -> tuple[Any, Any]:
+    def written_out(vector: Any, softness: Any) -> tuple[Any, Any]:
         here = unpack(vector)
         places = (here.amplitude, here.x, here.y, frame.data, frame.inverse_variance)
         value, slope = half_chi2(analytic + here.correction, *places, setting.subsampling, setting.fwhm, _sum_type())
@@ -272,13 +284,22 @@ def fit_pixels(
         others = jnp.concatenate([slope.amplitude, slope.x, slope.y]) * scale
         return value + prior, jnp.concatenate([pixels.gradient(slope.kernel + prior_slope).ravel(), others])
 
-    derived = jax.value_and_grad(lambda vector: objective(unpack(vector), frame, softness, setting))
+    derived = jax.value_and_grad(lambda vector, softness: objective(unpack(vector), frame, softness, setting))
     function = derived if setting.distorted else written_out
     parts = [model.amplitude, model.x, model.y]
-    others = jnp.concatenate([*parts, model.distortion] if setting.distorted else parts) / scale
+    others = jnp.concatenate([*parts, model.distortion, model.shape] if setting.distorted else parts) / scale
     start = jnp.concatenate([pixels.coordinates(model.correction).ravel(), others])
-    end = minimize(function, start, max_evaluations=max_evaluations, tolerance=tolerance)
-    return Result(unpack(end.position), end.value, end.evaluations, end.converged, end.history)
+    end = minimize(
+        function,
+        start,
+        max_evaluations=max_evaluations,
+        tolerance=tolerance,
+        course=softness,
+        stage=stage,
+        memory=_MEMORY_DISTORTED if setting.distorted else _MEMORY,
+        patience=_PATIENCE,
+    )
+    return Result(unpack(end.position), end.value, end.evaluations, end.converged, end.stage, end.history)
 
 
 def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
@@ -297,6 +318,7 @@ def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
     parts = [inverse_root(for_amplitude), inverse_root(for_position), inverse_root(for_position)]
     if setting.distorted:
         parts.append(jnp.full(6, inverse_root(jnp.sum(for_position))))
+        parts.append(jnp.full(4, inverse_root(jnp.sum(model.amplitude**2 * for_amplitude))))
     return jnp.concatenate(parts).astype(model.correction.dtype)
 
 

@@ -21,8 +21,8 @@ from plugins_builtin.engine.target import FWHM_PER_SIGMA
 Array = NDArray[np.float64]
 
 # The penalty is curved only around zero, within its softness. Most details are there, but the directions that matter
-# most are not; so its curvature counts as if the softness were this.
-_SOFTNESS = 0.2
+# most are not; so its curvature counts as if the softness were this: before the details are known, and once they are.
+_SOFTNESS_UNKNOWN, _SOFTNESS = 0.2, 0.04
 
 
 class PixelScaling(NamedTuple):
@@ -45,18 +45,21 @@ class PixelScaling(NamedTuple):
         return self.filter * (self.cosines.T @ (by_pixels / self.weight) @ self.cosines)
 
 
-def pixel_scaling(penalty: Any, data_weight: Any, subsampling: int, fwhm: float) -> PixelScaling:
+def pixel_scaling(penalty: Any, detail: Any, data_weight: Any, subsampling: int, fwhm: float) -> PixelScaling:
     """Return coordinates for pixels with the penalty's weights (scales, m, m).
 
-    `data_weight` (n, n) is the sum over stars of inverse variance times squared amplitude.
+    `detail` (scales, m, m) is the starlet details of the pixels as far as they are known, where the penalty is less
+    curved the larger they are. `data_weight` (n, n) is the sum over stars of inverse variance times squared amplitude.
     """
     m = penalty.shape[-1]
     cosines, detail_power, data_power = (part.astype(penalty.dtype) for part in _powers(m, subsampling, fwhm))
-    mean = jnp.mean(penalty**2, axis=(-1, -2), keepdims=True)
-    weight = jnp.sqrt(jnp.mean(penalty**2 / jnp.maximum(mean, 1e-30), axis=0) + 1e-3)
-    strength = jnp.mean((penalty / weight) ** 2, axis=(-1, -2))
+    softness = jnp.where(jnp.any(detail != 0), _SOFTNESS, _SOFTNESS_UNKNOWN).astype(penalty.dtype)
+    curved = penalty * (1.0 + (penalty * detail / softness) ** 2) ** -0.25
+    mean = jnp.mean(curved**2, axis=(-1, -2), keepdims=True)
+    weight = jnp.sqrt(jnp.mean(curved**2 / jnp.maximum(mean, 1e-30), axis=0) + 1e-3)
+    strength = jnp.mean((curved / weight) ** 2, axis=(-1, -2))
     upsampled = jnp.repeat(jnp.repeat(data_weight, subsampling, 0), subsampling, 1)
-    curvature = jnp.tensordot(strength / _SOFTNESS, detail_power, 1) + jnp.mean(upsampled / weight**2) * data_power
+    curvature = jnp.tensordot(strength / softness, detail_power, 1) + jnp.mean(upsampled / weight**2) * data_power
     return PixelScaling(cosines, 1.0 / jnp.sqrt(jnp.maximum(curvature, 1e-12 * jnp.max(curvature))), weight)
 
 

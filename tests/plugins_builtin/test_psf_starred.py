@@ -6,7 +6,7 @@ import pytest
 
 from lcframework.testing.psf_scenes import simulate_stars
 from lcframework.types import FitState, PsfBatch
-from plugins_builtin.engine import psf_fit
+from plugins_builtin.engine import psf_fit, psf_run
 from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
 from plugins_builtin.psf_starred import Starred, lcf_psf_models
 
@@ -158,11 +158,15 @@ def test_frames_do_not_know_of_each_other(scene, psfs):
 
 
 @pytest.mark.slow
-def test_batches_on_a_device_give_the_same(scene, psfs, monkeypatch):
-    monkeypatch.setattr(psf_fit, "BATCH", 2)
-    monkeypatch.setattr(psf_fit.jax, "default_backend", lambda: "gpu")
+@pytest.mark.parametrize("together", [1, 4])
+def test_batches_on_a_device_give_the_same(scene, psfs, monkeypatch, together):
+    """Whatever the batch, and though frames that need long go on in batches of their own."""
+    for module in (psf_run, psf_fit):
+        monkeypatch.setattr(module, "lanes", lambda *shape: together)
+    monkeypatch.setattr(psf_fit, "ROUND", 60)
     for one, other in zip(Starred().fit(scene.batch), psfs, strict=True):
-        np.testing.assert_allclose(one.loss_history[-1], other.loss_history[-1], atol=0.3)
+        assert one.status.state is FitState.CONVERGED
+        np.testing.assert_allclose(one.loss_history[-1], other.loss_history[-1], atol=0.5)
         np.testing.assert_allclose(one.amplitude, other.amplitude, rtol=1e-3)
 
 

@@ -49,3 +49,41 @@ def test_value_that_is_not_finite_is_no_convergence():
     end = minimize(lambda x: (x[0] * jnp.nan, x * jnp.nan), jnp.ones(3), max_evaluations=50, tolerance=0.0)
     assert not bool(end.converged)
     assert int(end.evaluations) == 1
+
+
+@pytest.fixture
+def rounded():
+    """Least squares with a penalty on the absolute value, rounded: its minimum is at max(b - 1, 0) without rounding."""
+    import jax
+    import jax.numpy as jnp
+
+    aim = jnp.asarray([3.0, 2.0, 0.5, -0.2, 1.5])
+    return jax.value_and_grad(
+        lambda x, softness: jnp.sum(0.5 * (x - aim) ** 2 + jnp.sqrt(x**2 + softness**2) - softness), argnums=0
+    )
+
+
+def test_a_course_ends_at_the_minimum_of_its_last_function(rounded):
+    """Also where it is interrupted and taken up again, as batches of frames are."""
+    import jax
+    import jax.numpy as jnp
+
+    with double_precision():
+        course, tolerance = jnp.asarray([1.0, 1e-2, 1e-4]), jnp.asarray([1e-3, 1e-6, 1e-12])
+
+        @jax.jit
+        def run(position, stage, bound):
+            return minimize(
+                rounded, position, max_evaluations=bound, tolerance=tolerance, course=course, stage=stage, patience=5
+            )
+
+        for bound, accuracy in ((500, 1e-3), (12, 1e-2)):
+            position, stage, spent, converged = jnp.zeros(5), 0, 0, False
+            while not converged and spent < 500:
+                end = run(position, stage, bound)
+                assert np.isfinite(float(end.value))
+                position, stage, converged = end.position, end.stage, bool(end.converged)
+                spent += int(end.evaluations)
+            np.testing.assert_allclose(np.asarray(position), [2.0, 1.0, 0.0, 0.0, 0.5], atol=accuracy)
+            assert converged
+            assert int(stage) == 2

@@ -64,13 +64,15 @@ def test_penalty_of_nothing_has_a_finite_gradient():
     assert np.isfinite(np.asarray(slope)).all()
 
 
-def test_scaled_coordinates_go_both_ways():
+@pytest.mark.parametrize("known", [0.0, 1.0])
+def test_scaled_coordinates_go_both_ways(known):
     import jax.numpy as jnp
 
     rng = np.random.default_rng(3)
     with double_precision():
         weights = jnp.asarray(rng.uniform(0.5, 2, size=(4, 16, 16)))
-        scaling = pixel_scaling(weights, jnp.asarray(rng.uniform(1, 2, size=(8, 8))), 2, 2.0)
+        detail = jnp.asarray(known * rng.normal(size=weights.shape))
+        scaling = pixel_scaling(weights, detail, jnp.asarray(rng.uniform(1, 2, size=(8, 8))), 2, 2.0)
         pixels, other = jnp.asarray(rng.normal(size=(2, 16, 16)))
         back = scaling.pixels(scaling.coordinates(pixels))
         np.testing.assert_allclose(np.asarray(back), np.asarray(pixels), atol=1e-10)
