@@ -407,6 +407,7 @@ def test_photometry() -> None:
 @attrs.frozen
 class MedianRatios:
     inverted: bool = False
+    per_star: bool = False
 
     def solve(self, fluxes: Any) -> NormalizationSolution:
         flux = fluxes.flux
@@ -424,12 +425,16 @@ class MedianRatios:
         error = 1.25 * scatter / np.sqrt(number) * coefficient
         if self.inverted:
             coefficient = 1 / coefficient
-        return NormalizationSolution(coefficient, error, scatter, level, 0.01 * level, per_star, used, CONVERGED)
+        return NormalizationSolution(
+            coefficient, error, scatter, level, 0.01 * level, per_star, used, CONVERGED,
+            extra_scatter=per_star if self.per_star else None,
+        )  # fmt: skip
 
 
 def test_normalization() -> None:
     suite.check_normalization(MedianRatios())
     assert "coefficient" in fails(suite.check_normalization, MedianRatios(inverted=True))
+    assert "extra_scatter has the shape" in fails(suite.check_normalization, MedianRatios(per_star=True))
 
 
 # ---------------------------------------------------------------- exporters
