@@ -326,15 +326,17 @@ def test_gauss_newton_reaches_the_least_chi2():
 
 
 @pytest.mark.slow
-def test_equals_starreds_joint_fit():
+@pytest.mark.parametrize(("seed", "signal"), [(19, 100), (21, 60), (22, 300), (23, 1000)])
+def test_equals_starreds_joint_fit(seed, signal):
+    """Within a tenth of the error, over stars of different brightness with a PSF of its own in each of six epochs."""
     from starred.deconvolution.deconvolution import setup_model
     from starred.deconvolution.loss import Loss
     from starred.deconvolution.parameters import ParametersDeconv
     from starred.optim.optimization import Optimizer
 
     n, size = 6, 16
-    sky = simulate(19, n, 100, size=size)
-    rng = np.random.default_rng(20)
+    sky = simulate(seed, n, signal, size=size)
+    rng = np.random.default_rng(seed + 1)
     # One place in all epochs: STARRED would resample a shifted point source, which widens it.
     x, y = np.full(n, 0.13), np.full(n, -0.22)
     scene = sky.flux[:, None, None] * point_sources(sky.kernels.values, x, y, size, 2, 2.0)
@@ -363,7 +365,9 @@ def test_equals_starreds_joint_fit():
             max_iterations=1000, init_learning_rate=1e-3, schedule_learning_rate=True, progress_bar=False
         )
         theirs = scale * np.array(parameters.best_fit_values(as_kwargs=True)["kwargs_analytic"]["a"])
-    assert np.abs((ours.flux - theirs) / flux_error(ours)).max() < 0.1
+    difference = (ours.flux - theirs) / flux_error(ours)
+    print(f"signal-to-noise {signal}: differences in errors {np.array2string(difference, precision=3)}")
+    assert np.abs(difference).max() < 0.1
 
 
 def test_plugin():
