@@ -63,8 +63,8 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
 def _read(path: Path, settings: Frames, mapped: bool) -> RawFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        # uint: astropy would take unsigned integers for what they are, and their BLANK for a number.
-        with fits.open(path, memmap=mapped, lazy_load_hdus=False, uint=False) as hdus:
+        # astropy maps no integers that are to be scaled, and takes the BLANK of unsigned ones for a number.
+        with fits.open(path, memmap=mapped, lazy_load_hdus=False, uint=False, do_not_scale_image_data=mapped) as hdus:
             return _from_hdus(hdus, path, settings, mapped)
 
 
@@ -169,10 +169,11 @@ def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[in
 
 def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Floats:
     """Return a part of an image; what is not asked for is not read where the file can be mapped."""
-    if mapped and set(_STORAGE) & set(hdu.header):
-        raise OSError(errno.ENODEV, "scaled integers can't be mapped")
+    if mapped and isinstance(hdu, fits.CompImageHDU):
+        raise OSError(errno.ENODEV, "compressed images can't be mapped")
     try:
-        return np.array(hdu.data[part], np.float32)  # a copy, which outlives the file
+        stored = hdu.data[part]
+        return _values(stored, hdu.header) if mapped else np.array(stored, np.float32)  # copies: they outlive the file
     except (OSError, TypeError, ValueError, EOFError) as error:
         if isinstance(error, OSError) and error.errno in _NO_MAPPING:
             raise
@@ -180,6 +181,20 @@ def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Flo
         raise UnusableInput(
             f"{path.name} is truncated: its image of {nx} x {ny} pixels is not all there ({_first_line(error)})"
         ) from None
+
+
+def _values(stored: Any, header: fits.Header) -> Floats:
+    """Return what stored numbers stand for: ``BZERO + BSCALE * stored``, nan for ``BLANK``."""
+    scale, zero = (float(header.get(k, default)) for k, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
+    wide = stored.dtype.itemsize > 2 and (scale, zero) != (1.0, 0.0)
+    out = stored.astype(np.float64 if wide else np.float32)
+    if scale != 1.0:
+        out *= scale
+    if zero != 0.0:
+        out += zero
+    if stored.dtype.kind in "iu" and "BLANK" in header:
+        out[stored == int(header["BLANK"])] = np.nan
+    return np.asarray(out, np.float32)
 
 
 def _first_line(error: Exception) -> str:

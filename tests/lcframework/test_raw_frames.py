@@ -28,9 +28,11 @@ def wcs_cards():
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["int16", "uint16", "int32", "float32", "float64", ">f4", "<f8", "uint8"])
+@pytest.mark.parametrize(
+    "kind", ["int16", "uint16", "int32", "uint32", "float32", "float64", ">f4", "<f8", "uint8", "int8"]
+)
 def test_number_formats(tmp_path, kind):
-    data = (counts() % 200).astype(kind)
+    data = (counts() % 100).astype(kind)
     fits.PrimaryHDU(data).writeto(tmp_path / "a.fits")
     raw = read_raw(tmp_path / "a.fits", Frames())
     assert raw.image.dtype == np.float32
@@ -132,17 +134,19 @@ def test_compressed_extensions_keep_their_numbers(tmp_path):
         read_raw(tmp_path / "a.fits.fz", Frames())
 
 
-def test_only_what_is_kept_is_read(tmp_path):
+@pytest.mark.parametrize("kind", ["uint16", "int32", "float64"])
+def test_only_what_is_kept_is_read(tmp_path, kind):
     """Images that are stored as they are come by memory mapping: trimming one costs what is left."""
     import tracemalloc
 
-    fits.PrimaryHDU(np.ones((2000, 2000))).writeto(tmp_path / "a.fits")  # 32 MB
+    image = np.ones((2000, 2000), kind)
+    fits.PrimaryHDU(image).writeto(tmp_path / "a.fits")  # 8 to 32 MB
     tracemalloc.start()
     image = read_raw(tmp_path / "a.fits", Frames(trim_vertical=900, trim_horizontal=900)).image
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert image.shape == (200, 200)
-    assert peak < 3e6
+    assert peak < 2e6
 
 
 def test_file_system_that_maps_nothing(tmp_path, monkeypatch):
