@@ -18,7 +18,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from lcframework.testing.regions import quad, simulate
+from lcframework.testing.regions import Truth, quad, simulate
+from lcframework.types import Cutouts, PointSources
 from plugins_builtin.engine.roi_geometry import prepare
 from plugins_builtin.engine.roi_penalties import Strengths, Values
 from plugins_builtin.engine.roi_starlet import StarletObjective
@@ -135,9 +136,9 @@ def two_steps(solution: Solution, nothing: Values) -> Values:
     return Run(bare, solution.joint).minimise(nothing, ("flux", "translation"), 300, (0.0,))
 
 
-def compare(seed: int, epochs: int) -> Iterator[tuple[str, str, float, float, int]]:
+def compare(scene: tuple[Cutouts, PointSources, Truth]) -> Iterator[tuple[str, str, float, float, int]]:
     """Yield (start, optimiser, loss above ours, CPU seconds, iterations); ours first, with its loss."""
-    cutouts, sources, _ = simulate(quad(epochs, seed), seed)
+    cutouts, sources, _ = scene
     data = prepare(cutouts, sources)
     began = time.process_time()
     solution = fit_starred(data, sources.offset, StarredSettings())
@@ -162,7 +163,8 @@ def main() -> None:
     print("| sky | start | optimiser | loss above ours | CPU s | iterations |")
     print("|---|---|---|---|---|---|")
     for seed in range(arguments.seeds):
-        for row, (start, method, value, seconds, iterations) in enumerate(compare(seed, arguments.epochs)):
+        rows = compare(simulate(quad(arguments.epochs, seed), seed))
+        for row, (start, method, value, seconds, iterations) in enumerate(rows):
             shown = f"({value:.2f})" if row == 0 else f"{value:+.2f}"
             print(f"| {seed} | {start} | {method} | {shown} | {seconds:.1f} | {iterations} |", flush=True)
 

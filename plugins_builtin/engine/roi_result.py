@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lcframework.types import HighResolution, RoiFit
+from lcframework.types import Floats, HighResolution, RoiFit
 from plugins_builtin.engine.roi_fit import State, background_image, high_resolution, status_of
 from plugins_builtin.engine.roi_geometry import Epochs
 from plugins_builtin.engine.roi_newton import covariances
@@ -44,8 +44,9 @@ def joint_result(epochs: Epochs, state: State) -> RoiFit:
 def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
     """Return the light curves of a fit of STARRED's objective, on stamps of `shape` (e, ny, nx).
 
-    The part of the errors that is common to all epochs is the joint fit's: it comes from what may lie under the point
-    sources, for which the Gaussian process is an estimate and the starlets' penalty is none.
+    The part of the errors that is common to all epochs comes from what may lie under the point sources, for which the
+    joint fit's Gaussian process is an estimate and the starlets' penalty is none. What the two models differ by is
+    added: neither background is known better than that.
     """
     epochs, values = solution.epochs, solution.values
     k = values.flux.shape[1]
@@ -54,6 +55,8 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
     random = random_covariance(solution, seen)
     _, common, shared = covariances(solution.joint.found, k)
     flux = np.where(seen, values.flux, np.nan)
+    moved = flux * _relative_difference(flux, solution.joint.local.flux, random)
+    common = common + moved[:, :, None] * moved[:, None, :]
     pixels = (iv > 0).sum(axis=(1, 2))
     chi2 = (iv * (epochs.data - model) ** 2).sum(axis=(1, 2)) / np.maximum(pixels - seen.sum(axis=1) - 1, 1)
     mean = np.array([np.nanmean(f) if np.isfinite(f).any() else 0.0 for f in flux.T])
@@ -73,3 +76,11 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
         status=solution.status(),
         loss_history=np.array(solution.history),
     )
+
+
+def _relative_difference(flux: Floats, other: Floats, covariance: Floats) -> Floats:
+    """Return by how much two light curves (e, k) of each source differ as a whole, (k,) relative."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = np.nan_to_num(1 / np.einsum("ekk->ek", covariance))
+    total = (weight * np.nan_to_num(flux) ** 2).sum(axis=0)
+    return (weight * np.nan_to_num(flux * (flux - other))).sum(axis=0) / np.maximum(total, 1e-30)
