@@ -1,4 +1,4 @@
-"""Run a project in a process of its own, and write down seconds a stage, peak memory and light curves.
+"""Run a project in a process of its own; write down seconds and CPU a stage, peak memory and light curves.
 
 Started by versus_lightcurver.py and scaling.py; a second ROI model runs on the products of the first run.
 """
@@ -23,23 +23,27 @@ def set_model(project: Path, model: str) -> None:
 
 def run_once(path: Path, model: str, draw: bool) -> dict:
     """Return what one run of a project did, with the light curve's path."""
+    from measuring import cpu_seconds, measured
+
     from lcframework.project import Project
 
     set_model(path, model)
     project = Project.open(path)
-    report = project.run()
+    with measured(project) as costs:
+        report = project.run()
     if report.exit_code not in (0, 3):
         sys.exit(f"{path}: {report.message or report.bugs}")
     seconds = {stage.name: stage.seconds for stage in report.stages}
+    cpu = {name: c.cpu for name, c in costs.items()}
     if draw:
         from lcframework.report import draw as draw_plots
 
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), cpu_seconds()
         draw_plots(project, workers=project.config.run.workers)
-        seconds["plots"] = time.perf_counter() - started
+        seconds["plots"], cpu["plots"] = time.perf_counter() - started, cpu_seconds() - spent
     curve = path.with_name(f"light_curve_{model}.ecsv")
     project.light_curve_table(next(iter(project.config.roi))).write(curve, overwrite=True)
-    return {"seconds": seconds, "light_curve": str(curve), "unusable": [str(u) for u in report.unusable]}
+    return {"seconds": seconds, "cpu": cpu, "light_curve": str(curve), "unusable": [str(u) for u in report.unusable]}
 
 
 def peak_mib() -> tuple[float, float]:

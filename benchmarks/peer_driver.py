@@ -5,7 +5,8 @@ Started by versus_lightcurver.py in the interpreter of lightcurver's own environ
     python peer_driver.py settings.json
 
 where the settings hold `config` (what differs from the configuration that lightcurver ships), `catalog` (the table
-of stars, ECSV), `header_parser` (the text of its header parser) and `seconds` (the file to write).
+of stars, ECSV), `header_parser` (the text of its header parser) and `seconds` (the file to write). Its PSF fits are
+written down beside, `psf_<number>.npz`: a few milliseconds each.
 """
 
 from __future__ import annotations
@@ -42,6 +43,42 @@ def local_query(path: str):
     return find
 
 
+def keep_psfs(folder: Path) -> None:
+    """Have each of STARRED's PSF fits write down what it was given, the wavelet weights it drew, and its answer."""
+    import numpy as np
+    from lightcurver.processes import psf_modelling
+    from starred.procedures import psf_routines
+
+    drawn = []
+    draw, build = psf_routines.propagate_noise, psf_modelling.build_psf
+
+    def propagate_noise(*arguments, **options):
+        drawn.append(draw(*arguments, **options))
+        return drawn[-1]
+
+    def build_psf(image, noisemap, masks=None, **options):
+        given = {"image": image.copy(), "noisemap": noisemap.copy(), "masks": masks.copy()}  # it divides in place
+        result = build(image=image, noisemap=noisemap, masks=masks, **options)
+        fitted = {
+            f"{group}/{name}": np.asarray(value)
+            for group, values in result["kwargs_psf"].items()
+            for name, value in values.items()
+        }
+        number = len(list(folder.glob("psf_*.npz")))
+        np.savez(
+            folder / f"psf_{number:04d}.npz",
+            **given,
+            **fitted,
+            weights=np.asarray(drawn[-1][0]),
+            subsampling=options["subsampling_factor"],
+            seeing=options["guess_fwhm_pixels"],
+        )
+        return result
+
+    psf_routines.propagate_noise = propagate_noise
+    psf_modelling.build_psf = build_psf
+
+
 def main() -> None:
     begun = time.perf_counter()
     settings = json.loads(Path(sys.argv[1]).read_text())
@@ -60,6 +97,7 @@ def main() -> None:
     from lightcurver.processes import star_querying
 
     star_querying.find_gaia_stars = local_query(settings["catalog"])
+    keep_psfs(workdir)
     seconds = {"imports": time.perf_counter() - begun}
     manager = WorkflowManager()
     for task in manager.topological_sort():

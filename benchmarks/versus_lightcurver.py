@@ -8,8 +8,13 @@ the campaign's own table, and the headers' WCS is taken as solved. "Cold" is a f
 runs in a new folder and a new process, with what the cold run compiled. Plots are drawn in all runs: lightcurver draws
 them within its stages, we after them. Run it on a quiet machine.
 
+What is measured is kept in the folder, and tables are printed after every run: started again with the same --folder, it
+goes on where it was stopped. With --repeats the programs run in turns, and medians are printed. `--losses` compares the
+PSFs by STARRED's own Loss: lightcurver's stamps, masks, noise and wavelet weights are given to our solver too.
+
 How long it takes on two cores: lightcurver needs about 33 s a frame and half a minute to a minute besides, so 7 minutes
-for 12 frames and 4 for 6; simulating 12 frames takes half a minute, and our two runs take a minute or two.
+for 12 frames and 4 for 6; simulating 12 frames takes half a minute, our two runs take a minute or two, and the losses
+two seconds a frame.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +108,7 @@ def peer_settings(truth: CampaignTruth, workdir: Path) -> dict:
     }
 
 
-def run_peer(truth: CampaignTruth, python: Path, name: str) -> dict:
+def run_peer(truth: CampaignTruth, python: Path, name: str, patience: float) -> dict:
     """Run lightcurver in a fresh folder: its seconds, and the path of its light curve."""
     runs = truth.directory.resolve() / "runs"
     runs.mkdir(exist_ok=True)
@@ -115,13 +121,17 @@ def run_peer(truth: CampaignTruth, python: Path, name: str) -> dict:
     started, spent = time.perf_counter(), cpu_of_children()
     with (workdir / "output.log").open("w") as log:
         command = [str(python), str(HERE / "peer_driver.py"), str(settings)]
-        done = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            done = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=patience)
+        except subprocess.TimeoutExpired:
+            raise SystemExit(f"lightcurver took longer than --patience; its output is in {log.name}") from None
     elapsed, cpu = time.perf_counter() - started, cpu_of_children() - spent
     curves = sorted(workdir.rglob("*_photometry_per_epoch.csv"))
     if done.returncode or not curves:
         raise SystemExit(f"lightcurver failed ({done.returncode}); its output is in {workdir / 'output.log'}")
     seconds = json.loads((workdir / "seconds.json").read_text())
-    return {"seconds": seconds, "process": elapsed, "cpu": cpu, "light_curve": str(curves[0])}
+    psfs = sorted(str(p) for p in workdir.glob("psf_*.npz"))
+    return {"seconds": seconds, "process": elapsed, "cpu": cpu, "light_curve": str(curves[0]), "psfs": psfs}
 
 
 def cpu_of_children() -> float:
@@ -146,12 +156,13 @@ def tell(name: str, run: dict) -> None:
     print(f"{name}: {run['process']:.1f} s, {run['cpu']:.1f} s of CPU{busy}", flush=True)
 
 
-def fastest(runs: list[dict], tasks: tuple[str, ...]) -> float:
-    return min(sum(r.get(t, 0.0) for t in tasks) for r in runs)
+def median(runs: list[dict], tasks: tuple[str, ...]) -> float:
+    return float(np.median([sum(r.get(t, 0.0) for t in tasks) for r in runs])) if runs else np.nan
 
 
 def print_times(peer: list[dict], cold: list[dict], warm: list[dict], models: list[str]) -> None:
-    """Print the fastest of each: seconds, and how many times faster we are."""
+    """Print the medians: seconds, and how many times faster we are."""
+    print(f"\nmedians of {len(cold)} cold, {len(peer)} lightcurver, {len(warm)} warm runs")
     print(f"\n{'stage':42}{'lightcurver':>12}{'cold':>9}{'ratio':>8}{'warm':>9}{'ratio':>8}")
 
     def line(label: str, theirs: float, colds: float, warms: float) -> None:
@@ -163,15 +174,16 @@ def print_times(peer: list[dict], cold: list[dict], warm: list[dict], models: li
         for model in models if tasks == ("model_calibrated_cutouts",) else models[:1]:
             mine = [[r["runs"][model]["seconds"] for r in runs] for runs in (cold, warm)]
             name = label.replace("model", model) if tasks == ("model_calibrated_cutouts",) else label
-            line(name, fastest(theirs, tasks), fastest(mine[0], tasks), fastest(mine[1], tasks))
+            line(name, median(theirs, tasks), median(mine[0], tasks), median(mine[1], tasks))
 
     def whole(runs: list[dict]) -> float:
-        return min(sum(r["runs"][models[0]]["seconds"].values()) for r in runs)
+        return float(np.median([sum(r["runs"][models[0]]["seconds"].values()) for r in runs])) if runs else np.nan
 
     stages = tuple(t for tasks in STAGES.values() for t in tasks)
-    line(f"all stages, ROI by {models[0]}", fastest(theirs, stages), whole(cold), whole(warm))
+    line(f"all stages, ROI by {models[0]}", median(theirs, stages), whole(cold), whole(warm))
     for label, key in (("the process", "process"), ("CPU of the process", "cpu")):
-        line(f"{label} ({', '.join(models)})", *(min(r[key] for r in runs) for runs in (peer, cold, warm)))
+        middle = (float(np.median([r[key] for r in runs])) if runs else np.nan for runs in (peer, cold, warm))
+        line(f"{label} ({', '.join(models)})", *middle)
 
 
 def print_accuracy(truth: CampaignTruth, curves: dict[str, Table]) -> None:
@@ -196,6 +208,32 @@ def print_accuracy(truth: CampaignTruth, curves: dict[str, Table]) -> None:
     print("Cramer-Rao bound, all epochs: " + ", ".join(f"{r['name']} {r['bound']:.1f} mmag" for r in targets))
 
 
+def remembered(path: Path, name: str, run: Callable[[str], dict]) -> dict:
+    """Return what a run measured, from the file of an earlier start where it is there."""
+    if not path.exists():
+        outcome = run(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(outcome, indent=1))
+    return json.loads(path.read_text())
+
+
+def print_losses(paths: list[str]) -> None:
+    """Print STARRED's Loss of both programs' PSFs, on lightcurver's stamps."""
+    from psf_losses import compare
+
+    print(f"\n{'STARRED loss of the PSF':34}{'lightcurver':>13}{'ours':>11}{'difference':>12}")
+    rows = []
+    for path in paths:
+        rows.append(compare(Path(path)))
+        theirs, ours = rows[-1]
+        print(f"{Path(path).stem:34}{theirs:13.2f}{ours:11.2f}{ours - theirs:+12.2f}", flush=True)
+    difference = np.array([ours - theirs for theirs, ours in rows])
+    if len(rows):
+        print(
+            f"ours is no higher in {(difference <= 0).sum()} of {len(rows)} frames; median {np.median(difference):+.2f}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", type=Path, help="interpreter of an environment with lightcurver 1.2.4")
@@ -204,7 +242,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--size", type=int, default=1200, help="pixels a side of a frame")
     parser.add_argument("--models", nargs="+", default=["starred", "joint"], help="our ROI models")
-    parser.add_argument("--repeats", type=int, default=1, help="how often all run, in turns; the fastest counts")
+    parser.add_argument("--repeats", type=int, default=1, help="how often all run, in turns; medians are printed")
+    parser.add_argument("--losses", action="store_true", help="compare the PSFs by STARRED's Loss too")
+    parser.add_argument("--patience", type=float, default=3600.0, help="seconds that one run of lightcurver may take")
     parser.add_argument("--folder", type=Path, help="where the campaign is or goes; default: a temporary folder")
     options = parser.parse_args()
     python = make_peer(options.make_peer) if options.make_peer else options.peer_python
@@ -213,20 +253,26 @@ def main() -> None:
     python = python.absolute()  # not resolved: the link tells Python its environment
     folder = options.folder or Path(tempfile.mkdtemp(prefix="versus_"))
     truth = campaign(folder, options.frames, options.seed, options.size)
-    peer, cold, warm = [], [], []
+    runs: dict[str, list[dict]] = {"cold": [], "lightcurver": [], "warm": []}
     for turn in range(options.repeats):
-        cache = Path(tempfile.mkdtemp(prefix="jax_"))
-        cold.append(run_ours(truth, f"cold{turn}", cache, options.models))
-        tell("ours, cold", cold[-1])
-        peer.append(run_peer(truth, python, f"lightcurver{turn}"))
-        tell("lightcurver", peer[-1])
-        warm.append(run_ours(truth, f"warm{turn}", cache, options.models))
-        tell("ours, warm", warm[-1])
-    print_times(peer, cold, warm, options.models)
+        cache = folder / f"jax_{turn}"
+        programs = {
+            "cold": lambda name, cache=cache: run_ours(truth, name, cache, options.models),
+            "lightcurver": lambda name: run_peer(truth, python, name, options.patience),
+            "warm": lambda name, cache=cache: run_ours(truth, name, cache, options.models),
+        }
+        for program, run in programs.items():
+            runs[program].append(remembered(folder / "outcomes" / f"{program}_{turn}.json", f"{program}{turn}", run))
+            tell(program, runs[program][-1])
+            if runs["cold"] and (program != "cold" or turn):
+                print_times(runs["lightcurver"], runs["cold"], runs["warm"], options.models)
+    peer, warm = runs["lightcurver"], runs["warm"]
     curves = {"lightcurver": peer_curve(peer[-1]["light_curve"])}
     for model in options.models:
         curves[model] = Table.read(warm[-1]["runs"][model]["light_curve"])
     print_accuracy(truth, curves)
+    if options.losses:
+        print_losses(peer[-1]["psfs"])
     print(f"\nEverything is in {folder}")
 
 
