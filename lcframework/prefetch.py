@@ -23,7 +23,7 @@ from lcframework.stages.calculate_common_and_total_footprint import CalculateCom
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import FieldQuery, QueryGaiaForStars, region_of, star_rows
 from lcframework.tools import Setup, Tool
-from lcframework.types import LcfError
+from lcframework.types import LcfError, Region
 
 S = TypeVar("S", bound=Stage)
 
@@ -108,11 +108,16 @@ def _solving(asker: _Asker) -> Iterator[Answer]:
                 reason="its service is sent each frame's sources: run with --stop plate_solving where there is a "
                 "network, or choose another solver",
             )  # fmt: skip
-    region = stage.field_region()
     catalogue = setup.tool("stars")
-    if region is not None and catalogue is not None:
+    if catalogue is None:
+        return
+    for region in stage.field_regions():
         what = f"stars for the solvers within {region.radius:g} deg of {region.ra:.5f} {region.dec:+.5f}"
-        yield asker.ask(stage.name, what, catalogue, lambda s: _stage(PlateSolving, s).compute(region))[0]
+        yield asker.ask(stage.name, what, catalogue, functools.partial(_solver_stars, region=region))[0]
+
+
+def _solver_stars(setup: Setup, region: Region) -> Table:
+    return _stage(PlateSolving, setup).field_stars(region)
 
 
 def _stars_and_magnitudes(asker: _Asker, project: Project) -> Iterator[Answer]:

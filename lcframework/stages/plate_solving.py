@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Table, vstack
 from sqlmodel import Session, col, select
 
 from lcframework import geometry, wcs_check
@@ -58,6 +58,7 @@ class Field:
     hint: SolveHint
     instrument: str
     mjd: float
+    elsewhere: tuple[tuple[float, float], ...] = ()  # where else it may lie, (ra, dec) degrees
 
 
 @attrs.frozen(eq=False)
@@ -147,64 +148,88 @@ class PlateSolving(Stage):
         verifies = self.setup.config.plate_solving.verify and self.setup.tool("stars") is not None
         return verifies or self._solvers_need_stars()
 
-    def field_region(self) -> Region | None:
-        """Return the region whose stars solvers and the verification match with; None where neither does."""
-        region: Region | None = self._query_unit().payload if self._asks_catalogue() else None
-        return region
+    def field_regions(self) -> tuple[Region, ...]:
+        """Return the regions whose stars solvers and the verification match with; none where neither does."""
+        return self._regions() if self._asks_catalogue() else ()
 
-    def _query_unit(self) -> Unit:
-        roi = next(iter(self.setup.config.roi.values()))
+    def _regions(self) -> tuple[Region, ...]:
+        """Return the sky around the first region of interest, and around others that it does not hold well."""
         radius = self.setup.config.plate_solving.search_radius
         if not self._solvers_need_stars():  # frames that hold the region show what is near it
             radius = min(radius, self.setup.config.stars.radius / 3600.0)
+        found: list[Region] = []
+        for roi in self.setup.config.roi.values():
+            away = [float(geometry.separation(roi.ra, roi.dec, r.ra, r.dec)) / 3600.0 for r in found]
+            if all(distance > 0.5 * radius for distance in away):
+                found.append(Region(roi.ra, roi.dec, radius))
+        return tuple(found)
+
+    def _query_unit(self) -> Unit:
+        regions = self._regions()
+        places = [[r.ra, r.dec, r.radius] for r in regions]
         parts = {
-            "region": [roi.ra, roi.dec, radius],
+            "region": places[0] if len(places) == 1 else places,
             "faintest": self.setup.config.stars.magnitude[1],
             "catalogue": {t.name: t.identity() for t in self.setup.all("stars")},
         }
-        return Unit(FIELD, FIELD, self.components(**parts), Region(roi.ra, roi.dec, radius))
+        return Unit(FIELD, FIELD, self.components(**parts), regions)
 
     def retry(self, product: Entry) -> bool:
         """Try failed frames again where the user asks for it."""
         return self.setup.config.plate_solving.retry_failed
 
-    def load(self, unit: Unit) -> Field | Region:
+    def load(self, unit: Unit) -> Field | tuple[Region, ...]:
         """Read the frame's header and sources."""
         if unit.key == FIELD:
-            region: Region = unit.payload
-            return region
+            regions: tuple[Region, ...] = unit.payload
+            return regions
         p: FramePayload = unit.payload
         workdir = self.setup.workdir
         header = fits.getheader(workdir / p.image)
-        roi = next(iter(self.setup.config.roi.values()))
+        first, *others = self._regions()
         settings = self.setup.config_for(p.instrument).plate_solving
         bounded = settings.pixel_scale[0] > 0 and np.isfinite(settings.pixel_scale[1])
         hint = SolveHint(
-            roi.ra, roi.dec, settings.search_radius, settings.pixel_scale if bounded else None, header,
+            first.ra, first.dec, settings.search_radius, settings.pixel_scale if bounded else None, header,
             stars=read_table(workdir / p.stars) if p.stars else None,
             reference_sources=read_table(workdir / p.reference[0]) if p.reference else None,
             reference_wcs=read_wcs_header(workdir / p.reference[1]) if p.reference else None,
         )  # fmt: skip
         shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
-        return Field(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd)
+        places = tuple((r.ra, r.dec) for r in others)
+        return Field(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd, places)
 
-    def compute(self, values: Field | Region) -> Solved | Table:
-        """Solve and check."""
-        if isinstance(values, Region):
-            catalogue = self.setup.tool("stars")
-            if catalogue is None:
-                raise NeedMissing('a plate solver needs catalogue stars, but [stars] plugin = "none"')
-            # Brighter stars than those for the PSF serve here; fainter ones would only be many.
-            limits = CatalogLimits(magnitude=(-np.inf, self.setup.config.stars.magnitude[1]))
-            try:
-                return STARS.check(catalogue.instance.query(values, limits), f"[stars] {catalogue.name}")
-            except NeedMissing as error:
-                if self._solvers_need_stars():
-                    raise
-                raise NeedMissing(
-                    f"{error} (solutions are to be compared with the catalogue; [plate_solving] verify = false "
-                    "believes them without)"
-                ) from error
+    def field_stars(self, region: Region) -> Table:
+        """Ask the catalogue for the stars to match with.
+
+        Raises
+        ------
+        NeedMissing
+            Where there is no catalogue, or it does not answer.
+        """
+        catalogue = self.setup.tool("stars")
+        if catalogue is None:
+            raise NeedMissing('a plate solver needs catalogue stars, but [stars] plugin = "none"')
+        # Brighter stars than those for the PSF serve here; fainter ones would only be many.
+        limits = CatalogLimits(magnitude=(-np.inf, self.setup.config.stars.magnitude[1]))
+        try:
+            return STARS.check(catalogue.instance.query(region, limits), f"[stars] {catalogue.name}")
+        except NeedMissing as error:
+            if self._solvers_need_stars():
+                raise
+            raise NeedMissing(
+                f"{error} (solutions are to be compared with the catalogue; [plate_solving] verify = false "
+                "believes them without)"
+            ) from error
+
+    def compute(self, values: Field | tuple[Region, ...]) -> Solved | Table:
+        """Solve and check; or ask for the stars."""
+        if isinstance(values, tuple):
+            tables = [self.field_stars(region) for region in values]
+            if len(tables) == 1:
+                return tables[0]
+            joined = vstack(tables, metadata_conflicts="silent")
+            return joined[np.sort(np.unique(np.asarray(joined["source_id"]).astype(str), return_index=True)[1])]
         hint = values.hint
         if hint.stars is not None:
             stars = hint.stars.copy()
@@ -213,9 +238,11 @@ class PlateSolving(Stage):
             )
             hint = attrs.evolve(hint, stars=stars)
         settings = self.setup.config_for(values.instrument).plate_solving
-        reasons = []
-        for tool in self.setup.all("plate_solving", values.instrument):
-            answer = tool.instance.solve(values.sources, values.shape, hint)
+        reasons: list[str] = []
+        hints = [hint, *(attrs.evolve(hint, ra=ra, dec=dec) for ra, dec in values.elsewhere)]
+        tools = self.setup.all("plate_solving", values.instrument)
+        for tool, guess in ((tool, guess) for tool in tools for guess in hints):
+            answer = tool.instance.solve(values.sources, values.shape, guess)
             if isinstance(answer, NotSolved):
                 reasons.append(f"{tool.name}: {answer.reason}")
                 continue
@@ -227,7 +254,7 @@ class PlateSolving(Stage):
             if not wrong:
                 return Solved(answer, tool.name, scale, check)
             reasons.append(f"{tool.name}: {wrong}")
-        raise UnusableInput("not solved: " + ("; ".join(reasons) or "no solver is selected"))
+        raise UnusableInput("not solved: " + ("; ".join(dict.fromkeys(reasons)) or "no solver is selected"))
 
     def save(self, unit: Unit, result: Solved | Table) -> Outcome:
         """Write the WCS, and the frame again with it."""

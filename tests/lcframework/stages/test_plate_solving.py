@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
 from lcframework.project import Project
@@ -218,7 +218,7 @@ def test_search_radius_limits_the_stars_and_the_hint(make):
     assert distance.max() < 0.02
     stage = PlateSolving()
     stage.setup = Project.open(path).setup
-    assert stage.field_region().radius == 0.02
+    assert stage.field_regions()[0].radius == 0.02
     change(path, "search_radius = 0.02", "search_radius = 0.01")
     report, _ = solve(path)
     assert len(Table.read(path.parent / "frames" / "field_stars.fits")) < len(stars)
@@ -229,7 +229,7 @@ def test_the_verification_asks_for_no_more_than_the_stars_radius(make):
     path = make([GOOD], stars="radius = 60.0")
     stage = PlateSolving()
     stage.setup = Project.open(path).setup
-    assert stage.field_region().radius == pytest.approx(60 / 3600)
+    assert stage.field_regions()[0].radius == pytest.approx(60 / 3600)
 
 
 def test_a_new_wcs_leaves_nothing_of_the_old_one():
@@ -238,3 +238,27 @@ def test_a_new_wcs_leaves_nothing_of_the_old_one():
     assert new["OBJECT"] == "T"
     assert {k for k in new if k.startswith(("PV", "LONPOLE", "CDELT", "CROTA", "A_", "CPDIS"))} == set()
     assert new["CD1_1"] == header(angle=40.0)["CD1_1"]
+
+
+def test_regions_far_from_each_other(make, monkeypatch):
+    """Frames without a WCS are looked for around every region; stars around all of them are asked for."""
+    path = make([(None, header())], 'plugin = "catalog"\npixel_scale = [0.49, 0.51]\nsearch_radius = 0.06')
+    near, far = sky(), sky()
+    rng = np.random.default_rng(9)
+    far["source_id"] += 1000
+    far["ra"] = RA + rng.uniform(-0.04, 0.04, 120) / np.cos(np.radians(DEC))
+    far["dec"] = DEC + rng.uniform(-0.04, 0.04, 120)
+    monkeypatch.setitem(globals(), "sky", lambda: far)
+    expose(path.parent / "raw" / "f1.fits", None, header(), 60001.0)
+    far["ra"] += 3.0  # a turn about the pole leaves the picture as it is
+    vstack([near, far]).write(path.parent / "stars.ecsv", overwrite=True)
+    text = path.read_text()
+    path.write_text(text.replace("[plate_solving]", f"[roi.FAR]\nra = {RA + 3.0}\ndec = {DEC}\n[plate_solving]", 1))
+    report, frames = solve(path)
+    assert report.exit_code == 0
+    found = {Path(r["original_image_path"]).name: read_wcs(path.parent / r["wcs_relpath"]) for r in frames}
+    for name, ra in (("f0.fits", RA), ("f1.fits", RA + 3.0)):
+        truth = WCS(header(CRVAL1=ra))
+        there = truth.all_pix2world([[20, 30], [200, 150]], 0)
+        np.testing.assert_allclose(found[name].all_world2pix(there, 0), [[20, 30], [200, 150]], atol=0.3)
+    assert all(frames["wcs_matched"] > 10)
