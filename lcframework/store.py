@@ -295,11 +295,15 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[str, Mapping[str, st
 
 
 def _link_stamps(group: Any, workdir: Path, stamps: str, first_roi: str) -> None:
+    """Link a frame's stamps, by HDF5's own call: there are hundreds of links a frame, and each run makes them all."""
     with h5py.File(workdir / stamps, "r") as source:
-        group["frame_shape"] = h5py.ExternalLink(stamps, "/frame_shape")
-        for kind in _KINDS:
-            links = group.create_group(kind)
-            for name in source[kind]:
-                links[name] = h5py.ExternalLink(stamps, f"/{kind}/{name}")
-            if first_roi in source[kind] and first_roi != "ROI":
-                links["ROI"] = h5py.ExternalLink(stamps, f"/{kind}/{first_roi}")
+        names = list(source["data"])  # every kind has the same
+    group["frame_shape"] = h5py.ExternalLink(stamps, "/frame_shape")
+    path = stamps.encode()
+    for kind in _KINDS:
+        made = group.create_group(kind)
+        links = made.id.links
+        for name in names:
+            links.create_external(name.encode(), path, f"/{kind}/{name}".encode())
+        if first_roi in names and first_roi != "ROI":
+            links.create_external(b"ROI", path, f"/{kind}/{first_roi}".encode())
