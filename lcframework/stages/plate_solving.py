@@ -238,8 +238,10 @@ class PlateSolving(Stage):
             )
             hint = attrs.evolve(hint, stars=stars)
         settings = self.setup.config_for(values.instrument).plate_solving
+        # Stars asked for to verify alone may cover a part of the frame: a fit to them would run away elsewhere.
+        given = hint if self._solvers_need_stars() else attrs.evolve(hint, stars=None)
         reasons: list[str] = []
-        hints = [hint, *(attrs.evolve(hint, ra=ra, dec=dec) for ra, dec in values.elsewhere)]
+        hints = [given, *(attrs.evolve(given, ra=ra, dec=dec) for ra, dec in values.elsewhere)]
         tools = self.setup.all("plate_solving", values.instrument)
         for tool, guess in ((tool, guess) for tool in tools for guess in hints):
             answer = tool.instance.solve(values.sources, values.shape, guess)

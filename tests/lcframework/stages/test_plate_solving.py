@@ -232,6 +232,24 @@ def test_the_verification_asks_for_no_more_than_the_stars_radius(make):
     assert stage.field_regions()[0].radius == pytest.approx(60 / 3600)
 
 
+@pytest.mark.parametrize(("plugin", "given"), [("existing", False), ("catalog", True)])
+def test_only_who_needs_stars_gets_them(make, monkeypatch, plugin, given):
+    """Those of the verification may cover a part of the frame, and a fit to them would run away elsewhere."""
+    path = make([GOOD], f'plugin = "{plugin}"\npixel_scale = [0.45, 0.55]')
+    project = Project.open(path)
+    kind = type(project.setup.all("plate_solving")[0].instance)
+    seen, real = [], kind.solve
+
+    def solve_and_note(self, sources, shape, hint):
+        seen.append(hint.stars is not None)
+        return real(self, sources, shape, hint)
+
+    monkeypatch.setattr(kind, "solve", solve_and_note)
+    assert project.run(stop="plate_solving").exit_code == 0
+    assert seen == [given]
+    assert project.frames()["wcs_matched"][0] > 15
+
+
 def test_a_new_wcs_leaves_nothing_of_the_old_one():
     old = header(PV1_1=1.0, LONPOLE=180.0, CDELT1=1.0, CROTA2=4.0, A_ORDER=2, A_2_0=1e-5, CPDIS1="LOOKUP", OBJECT="T")
     new = with_wcs(old, header(angle=40.0))
