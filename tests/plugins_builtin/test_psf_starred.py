@@ -163,11 +163,12 @@ def test_batches_on_a_device_give_the_same(scene, psfs, monkeypatch, together):
     """Whatever the batch, and though frames that need long go on in batches of their own."""
     for module in (psf_run, psf_fit):
         monkeypatch.setattr(module, "lanes", lambda *shape: together)
-    monkeypatch.setattr(psf_fit, "ROUND", 60)
+    monkeypatch.setattr(psf_fit, "ROUND", 80)
     for one, other in zip(Starred().fit(scene.batch), psfs, strict=True):
         assert one.status.state is FitState.CONVERGED
-        np.testing.assert_allclose(one.loss_history[-1], other.loss_history[-1], atol=0.5)
-        np.testing.assert_allclose(one.amplitude, other.amplitude, rtol=1e-3)
+        # Half a unit of chi2 among 2800: a frame that goes on elsewhere has to learn the curvature again.
+        np.testing.assert_allclose(one.loss_history[-1], other.loss_history[-1], atol=1.0)
+        np.testing.assert_allclose(one.amplitude, other.amplitude, rtol=2e-4)
 
 
 def test_bad_frames_fail_alone_and_say_why(scene, psfs):
