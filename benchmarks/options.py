@@ -2,8 +2,8 @@
 
     python benchmarks/options.py --frames 12 --size 800
 
-The first row is the project as `lcf demo` writes it. Each other row changes what its first column says, in a copy of the
-finished project, so that only what the option reaches is computed again. It takes five to ten minutes on two cores.
+The first row is the project as `lcf demo` writes it. Each other row changes what its first column says, in a copy of
+the finished project, so that only what the option reaches is computed again. It takes five to ten minutes on two cores.
 """
 
 from __future__ import annotations
