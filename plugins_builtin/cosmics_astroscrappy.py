@@ -15,6 +15,7 @@ from lcframework.types import Bools, Floats
 # The method's median filters leave the outermost pixels alone: stamps are widened so that these are not the data's.
 _MARGIN = 4
 _WAITING = "OMP_WAIT_POLICY"
+_LOOKS = 4  # each at what the one before has cleaned
 
 _REACH = 3.0  # pixels from a stamp's centre to where its star may be
 _CORE = 2.5  # pixels, radius of what is called a star's core
@@ -58,22 +59,32 @@ class Astroscrappy:
         usual = np.median(noise[~unknown]) if not unknown.all() else 1.0
         sigma = np.where(unknown, usual, noise)
         spared, sharpness = _star_cores(data, sigma)
+        first = self._detect(data / usual, sigma / usual, unknown, sharpness, iterations=1)
+        # Where a first look finds nothing, further ones would not: they cost three times as much.
+        again = first.any(axis=(1, 2))
+        found = first.copy()
+        if again.any():
+            found[again] = self._detect(data[again] / usual, sigma[again] / usual, unknown[again], sharpness, _LOOKS)
+        return found & ~unknown & ~spared
+
+    def _detect(self, data: Floats, sigma: Floats, unknown: Bools, sharpness: float, iterations: int) -> Bools:
         found, _ = _astroscrappy().detect_cosmics(
-            _sheet(data / usual),
+            _sheet(data),
             inmask=_sheet(unknown),
-            invar=_sheet((sigma / usual) ** 2),
+            invar=_sheet(sigma**2),
             sigclip=self.sigclip,
             sigfrac=self.sigfrac,
             objlim=self.objlim,
             gain=1.0,
             readnoise=0.0,
             satlevel=np.inf,
+            niter=iterations,
             sepmed=sharpness < _WELL_SAMPLED,
             cleantype="medmask",
         )
-        n, ny, nx = stamps.shape
-        tiles = found.reshape(n, ny + 2 * _MARGIN, nx + 2 * _MARGIN)[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-        return tiles & ~unknown & ~spared
+        n, ny, nx = data.shape
+        tiles = found.reshape(n, ny + 2 * _MARGIN, nx + 2 * _MARGIN)
+        return np.asarray(tiles[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
 
 
 def _astroscrappy() -> Any:
