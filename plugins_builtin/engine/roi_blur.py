@@ -19,11 +19,17 @@ class Turns:
     def __init__(self, operators: list[Any], size: int) -> None:
         """Take what `rotation_operator` returned for each epoch; `size` is the number of pixels of an image."""
         self.operator: Any = None
+        self.size = size
         if any(o is not None for o in operators):
             from scipy.sparse import block_diag, identity
 
             self.operator = block_diag([identity(size) if o is None else o for o in operators], format="csr")
             self.transpose = self.operator.T.tocsr().astype(np.float32)
+
+    def one(self, i: int) -> Any:
+        """Return the operator (N^2, N^2) of one epoch, None where nothing turns."""
+        block = slice(i * self.size, (i + 1) * self.size)
+        return None if self.operator is None else self.operator[block, block]
 
     def forth(self, images: Floats) -> Floats:
         """Return the images (e, N, N) rotated."""

@@ -105,8 +105,8 @@ class SkyImages:
 
     def at(self, epochs: Epochs, e: int, shift: Floats) -> list[Floats]:
         """Return each galaxy's images (8, ny, nx) at epoch `e` translated by `shift` pixels."""
+        from scipy.fft import irfft2, next_fast_len, rfft2
         from scipy.ndimage import map_coordinates
-        from scipy.signal import fftconvolve
 
         kernel = epochs.kernels[e]
         sub = epochs.subsampling
@@ -119,13 +119,30 @@ class SkyImages:
         xy = np.stack(np.meshgrid(x, y), axis=-1) - shift
         index = self.grid.index(to_sky(epochs.transform[e], xy))
         area = (pixel_scales(epochs.transform[e]) / sub) ** 2
+        # What wraps around falls outside the 'valid' part.
+        size = [next_fast_len(n, real=True) for n in xy.shape[:2]]
+        spectrum = rfft2(kernel, size)
+        valid = tuple(slice(m - 1, m - 1 + n * sub) for n, m in zip((ny, nx), kernel.shape, strict=True))
         results = []
         for coefficients, derivatives in zip(self.coefficients, self.derivatives, strict=True):
             own = map_coordinates(coefficients, index, order=3, mode="nearest", prefilter=False)
-            fine = np.stack([own, *(map_coordinates(d, index, order=1, mode="nearest") for d in derivatives)])
-            image = fftconvolve(fine, kernel[None], mode="valid", axes=(1, 2))
+            fine = np.concatenate([own[None], _bilinear(derivatives, index)])
+            image = irfft2(rfft2(fine, size) * spectrum, size)[(slice(None), *valid)]
             results.append(area * image.reshape(len(image), ny, sub, nx, sub).sum(axis=(2, 4)))
         return results
+
+
+def _bilinear(images: Floats, index: Floats) -> Floats:
+    """Return images (n, rows, columns) at fractional indices (2, ...), by the same weights; the border continues."""
+    shape = images.shape[1:]
+    low = [np.clip(np.floor(i).astype(int), 0, length - 2) for i, length in zip(index, shape, strict=True)]
+    row, column = (np.clip(i - j, 0.0, 1.0) for i, j in zip(index, low, strict=True))
+    flat = images.reshape(len(images), -1)
+    first = low[0] * shape[1] + low[1]
+    above = np.take(flat, first, axis=1) * (1 - column) + np.take(flat, first + 1, axis=1) * column
+    first = first + shape[1]
+    below = np.take(flat, first, axis=1) * (1 - column) + np.take(flat, first + 1, axis=1) * column
+    return above * (1 - row) + below * row
 
 
 def _sky_grid(epochs: Epochs) -> SkyGrid:

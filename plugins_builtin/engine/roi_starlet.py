@@ -56,20 +56,26 @@ class StarletObjective:
         priors: GaussianPriors,
         exact: bool = False,
         displacement: Floats | None = None,
+        like: StarletObjective | None = None,
     ) -> None:
         """Prepare the operators.
 
         `inverse_variance` (e, n, n) is 0 where a pixel is not used; `weights` (J, N, N) are those of the starlets;
-        `displacement` (e, k, 2), data pixels of the first epoch, moves each epoch's point sources.
+        `displacement` (e, k, 2), data pixels of the first epoch, moves each epoch's point sources; `like` is an
+        objective for the same epochs, whose operators are used again.
         """
         self.displacement = displacement
         self.epochs, self.alignment = epochs, alignment
         self.inverse_variance, self.exact = inverse_variance, exact
         self.used = np.flatnonzero((inverse_variance > 0).any(axis=(1, 2)))
-        rotations = [rotation_operator(alignment.size, alignment.alpha[e]) for e in self.used]
-        self.rotations = dict(zip(self.used.tolist(), rotations, strict=True))
-        self._turns = [Turns(rotations[rows], alignment.size**2) for rows, _ in self.chunks()]
-        self.blur = Blur(epochs.kernels[self.used], alignment.size, alignment.subsampling)
+        if like is not None and np.array_equal(like.used, self.used):
+            self.turns, self.blur = like.turns, like.blur
+        else:
+            self.turns = [
+                Turns([rotation_operator(alignment.size, alignment.alpha[e]) for e in chosen], alignment.size**2)
+                for _, chosen in self.chunks()
+            ]
+            self.blur = Blur(epochs.kernels[self.used], alignment.size, alignment.subsampling)
         self.unit = float(max(epochs.data[epochs.valid].max(initial=0.0), 1e-30))
         self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors)
 
@@ -114,7 +120,7 @@ class StarletObjective:
         row = int(np.searchsorted(self.used, e))
         shift = self.alignment.subsampling * values.translation[e]
         (x, by_x), (y, by_y) = (translation_matrices(self.alignment.size, a) for a in shift)
-        unit, turn = self.gaussians(self._places(values, e))[0], self.rotations[int(e)]
+        unit, turn = self.gaussians(self._places(values, e))[0], self.turns[row // _CHUNK].one(row % _CHUNK)
         turned = unit if turn is None else (turn @ unit.reshape(len(unit), -1).T).T.reshape(unit.shape)
         s = self.alignment.subsampling
         moved = (y @ turned @ x.T, s * (y @ turned @ by_x.T), s * (by_y @ turned @ x.T))
@@ -145,7 +151,7 @@ class StarletObjective:
                 "ek,kyx->eyx" if sources.ndim == 3 else "ek,ekyx->eyx", values.flux[chosen], sources
             )
             deconvolved += values.h
-        rotated = self._turns[rows.start // _CHUNK].forth(deconvolved)
+        rotated = self.turns[rows.start // _CHUNK].forth(deconvolved)
         sideways = rotated @ x.swapaxes(1, 2)
         image = self.blur(y @ sideways, rows) + values.sky[chosen, None, None]
         # Gradients need no more than single precision, and cost half in it.
@@ -175,7 +181,7 @@ class StarletObjective:
         """
         back = self.blur.transposed(images.astype(np.float32), rows)
         half = moves.y.swapaxes(1, 2) @ back
-        return self._turns[rows.start // _CHUNK].back(half @ moves.x), half, back
+        return self.turns[rows.start // _CHUNK].back(half @ moves.x), half, back
 
     # ------------------------------------------------------------ value and gradient
 

@@ -103,14 +103,16 @@ def fit_starred(epochs: Epochs, offset: Floats, settings: StarredSettings) -> So
     if settings.refraction:
         displacement = (joint.scene.refraction[:, None] * epochs.zenith[:, None]) @ epochs.transform[0][:, :2].T
 
-    def objective(strengths: Strengths, iv: Floats = inverse_variance) -> StarletObjective:
-        return StarletObjective(epochs, alignment, iv, weights, strengths, priors, settings.exact, displacement)
+    def objective(
+        strengths: Strengths, iv: Floats = inverse_variance, like: StarletObjective | None = None
+    ) -> StarletObjective:
+        return StarletObjective(epochs, alignment, iv, weights, strengths, priors, settings.exact, displacement, like)
 
     first = attrs.evolve(settings.strengths, scales=0.0, high_frequency=0.0, positivity=0.0, point_sources=0.0)
     run = Run(objective(attrs.evolve(first, flux_scatter=settings.flux_scatter_first)), joint)
     values = run.minimise(values, ("flux", "translation"), settings.iterations_translations, (0.0,))
     names = ("flux", "translation", "sky", *(() if settings.fix_astrometry is True else ("c",)))
-    final = run.continued(objective(settings.strengths))
+    final = run.continued(objective(settings.strengths, like=run.objective))
     names = (*names, "h") if free else names
     smoothings = _SMOOTHINGS if free else (0.0,)
     # The scatter of fluxes ties the epochs to each other, which the splitting's normal equations do not know.
@@ -123,7 +125,7 @@ def fit_starred(epochs: Epochs, offset: Floats, settings: StarredSettings) -> So
     if (outliers != joint.weights.outliers).any():
         # The starlets follow what a Sersic can't: clipped again against them, and the fit resumed.
         inverse_variance = _reweighted(epochs, inverse_variance, outliers)
-        final = final.continued(objective(settings.strengths, inverse_variance))
+        final = final.continued(objective(settings.strengths, inverse_variance, final.objective))
         if split:
             values = final.descend(values, settings.iterations_all, settings.fix_astrometry is not True)
         else:
