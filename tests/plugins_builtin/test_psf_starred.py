@@ -113,6 +113,27 @@ def test_cosmic_ray_is_masked_and_nothing_else(scene, psfs):
     np.testing.assert_allclose(dirty[1].amplitude[unhit], psfs[1].amplitude[unhit], rtol=3e-3)
     # Six masked pixels cost the star itself little.
     np.testing.assert_allclose(dirty[1].amplitude[3], psfs[1].amplitude[3], rtol=2e-2)
+    (spoilt,) = Starred(outlier_sigma=0.0, star_sigma=0.0, iterations_pixels=100).fit(one_frame(batch, 1))
+    assert spoilt.reduced_chi2 > 2.0 > 1.05 > dirty[1].reduced_chi2
+
+
+def test_saturated_core_is_bridged_by_the_other_stars(scene, psfs):
+    """Twelve masked pixels in a star's core: the PSF there is the other stars', the amplitude that of its wings."""
+
+    def saturate(fill):
+        def change(array):
+            array[0, 2, 8:12, 9:12] = fill
+            return array
+
+        return change
+
+    batch = changed(one_frame(scene.batch, 0), data=saturate(1e5), mask=saturate(True))
+    (psf,) = Starred().fit(batch)
+    assert not psf.rejected
+    assert psf.outliers.sum() == 0
+    others = np.arange(STARS) != 2
+    np.testing.assert_allclose(psf.amplitude[others], psfs[0].amplitude[others], rtol=1e-2)
+    np.testing.assert_allclose(psf.amplitude[2], psfs[0].amplitude[2], rtol=4e-2)
 
 
 def test_outliers_can_be_left_in(scene):
