@@ -134,10 +134,10 @@ def alive(pid):
 def test_a_timeout_ends_the_children_too(tmp_path):
     script = command(tmp_path / "slow", f"sleep 60 & echo $! > {tmp_path}/pid\nwait")
     begun = time.monotonic()
-    answer = AstrometryNet(command=script, timeout=1.0).solve(field(header()), SHAPE, SolveHint())
-    assert time.monotonic() - begun < 15
+    answer = AstrometryNet(command=script, timeout=4.0).solve(field(header()), SHAPE, SolveHint())
+    assert time.monotonic() - begun < 30
     assert isinstance(answer, NotSolved)
-    assert "within 1 s" in answer.reason
+    assert "within 4 s" in answer.reason
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
@@ -148,7 +148,7 @@ def test_an_interrupt_ends_the_children_too(tmp_path):
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    signal.setitimer(signal.ITIMER_REAL, 4.0)
     try:
         with pytest.raises(KeyboardInterrupt):
             AstrometryNet(command=script, timeout=30.0).solve(field(header()), SHAPE, SolveHint())

@@ -172,11 +172,11 @@ def test_a_busy_service_is_asked_again(service):
     [
         ({"end": "failure"}, "found no match"),
         ({"refuse": True}, "too many submissions"),
-        ({"never": True}, "within 0.5 s"),
+        ({"never": True}, "within 1 s"),
     ],
 )
 def test_says_why_a_frame_is_not_solved(service, troubles, words):
-    answer = solve(service(**troubles), timeout=0.5)
+    answer = solve(service(**troubles), timeout=1.0)
     assert isinstance(answer, NotSolved)
     assert words in answer.reason
 
@@ -188,11 +188,18 @@ def test_asks_ever_more_rarely(service):
     assert s.asked["api/jobs/5"] < 12
 
 
-def test_requests_keep_their_distance(service):
-    s = service()
-    solve(s, poll=0.15)
+def test_requests_keep_their_distance(service, monkeypatch):
+    sent, read = [], nova_service.NovaService._read
+
+    def note(self, request):
+        sent.append(time.monotonic())
+        return read(self, request)
+
+    monkeypatch.setattr(nova_service.NovaService, "_read", note)
+    solve(service(), poll=0.15)
     # Without the rule, login, upload and the first question would follow each other at once.
-    assert min(np.diff(s.times)) > 0.045
+    assert len(sent) > 4
+    assert min(np.diff(sent)) > 0.045
 
 
 def test_one_session_serves_many_frames(service):
@@ -266,7 +273,7 @@ def test_a_wcs_that_is_none(service, content):
 
 def test_a_submission_is_taken_up_again(service, tmp_path):
     s = service(never=True)
-    assert "within 0.3 s" in solve(s, timeout=0.3, cache_dir=tmp_path).reason
+    assert "within 1 s" in solve(s, timeout=1.0, cache_dir=tmp_path).reason
     assert len(list((tmp_path / "nova").iterdir())) == 1
     s.troubles = {}
     assert isinstance(solve(s, cache_dir=tmp_path), PlateSolution)
@@ -277,7 +284,7 @@ def test_a_submission_is_taken_up_again(service, tmp_path):
 @pytest.mark.parametrize("note", ["not json", '{"submission": 12345}', "[]"])
 def test_a_note_that_leads_nowhere_is_passed_over(service, tmp_path, note):
     s = service(never=True)
-    solve(s, timeout=0.3, cache_dir=tmp_path)
+    solve(s, timeout=1.0, cache_dir=tmp_path)
     next((tmp_path / "nova").iterdir()).write_text(note)
     s.troubles = {}
     assert isinstance(solve(s, cache_dir=tmp_path), PlateSolution)
@@ -294,7 +301,7 @@ def test_the_key_stays_secret(service, tmp_path, monkeypatch, caplog):
     assert secret not in caplog.text
     monkeypatch.setenv("ASTROMETRY_NET_API_KEY", KEY)
     s = service(never=True)
-    answer = solve(s, timeout=0.3, cache_dir=tmp_path)
+    answer = solve(s, timeout=1.0, cache_dir=tmp_path)
     notes = "".join(p.read_text() + p.name for p in (tmp_path / "nova").iterdir())
     assert KEY not in answer.reason + caplog.text + notes + repr(Nova())
     assert [path for path, request in s.requests if request and KEY in json.dumps(request)] == ["api/login"]
