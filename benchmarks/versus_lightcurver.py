@@ -167,7 +167,8 @@ def print_times(peer: list[dict], cold: list[dict], warm: list[dict], models: li
 
     def line(label: str, theirs: float, colds: float, warms: float) -> None:
         ratios = [f"{theirs / t:8.1f}" if t > 0 and theirs > 0 else f"{'-':>8}" for t in (colds, warms)]
-        print(f"{label:42}{theirs:10.1f} s{colds:7.2f} s{ratios[0]}{warms:7.2f} s{ratios[1]}")
+        texts = [f"{t:.{digits}f} s" if np.isfinite(t) else "-" for t, digits in ((theirs, 1), (colds, 2), (warms, 2))]
+        print(f"{label:42}{texts[0]:>12}{texts[1]:>9}{ratios[0]}{texts[2]:>9}{ratios[1]}")
 
     theirs = [r["seconds"] for r in peer]
     for label, tasks in STAGES.items():
