@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    print("| sky | start | optimiser | loss above ours | CPU s | iterations |")
+    print("| sky | start | optimiser | loss above ours | CPU s | iterations allowed |")
     print("|---|---|---|---|---|---|")
     for seed in range(arguments.seeds):
         rows = compare(simulate(quad(arguments.epochs, seed), seed))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import Cutouts, PointSources, RoiFit
-from plugins_builtin.engine.roi_options import astrometry, clip_threshold, number_at_least, positions
+from lcframework.types import Floats, RoiFit
+from plugins_builtin.engine.roi_options import RoiModel, astrometry, clip_threshold, number_at_least, positions
+
+if TYPE_CHECKING:
+    from plugins_builtin.engine.roi_geometry import Epochs
 
 
 @attrs.frozen
-class Joint:
+class Joint(RoiModel):
     """Light curves at the photon limit: every epoch is a sum of point sources, galaxies and a flat sky.
 
     A galaxy is a Sersic profile plus smooth deviations from it whose size follows its brightness. All epochs are
@@ -34,31 +37,10 @@ class Joint:
     noise_from_model: bool = True  # photon noise of the modelled signal, not of the data's
     iterations: int = attrs.field(default=20, validator=number_at_least(1))  # an upper bound
 
-    def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
-        """Fit all epochs.
-
-        Parameters
-        ----------
-        cutouts : Cutouts
-            The epochs, divided by their normalisation coefficients.
-        point_sources : PointSources
-            Names and positions to start from.
-
-        Returns
-        -------
-        RoiFit
-            A source that an epoch does not see has flux nan there.
-
-        Raises
-        ------
-        UnusableInput
-            No pixel can be used, or naming a point source outside all stamps.
-        """
+    def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
         from plugins_builtin.engine.roi_fit import Settings, fit_jointly
-        from plugins_builtin.engine.roi_geometry import prepare
         from plugins_builtin.engine.roi_result import joint_result
 
-        epochs = prepare(cutouts, point_sources, self.differential_refraction)
         settings = Settings(
             galaxies=max(self.galaxies, len(self.galaxy_positions)) if self.background else 0,
             galaxy_positions=np.array(self.galaxy_positions if self.background else [], float).reshape(-1, 2),
@@ -69,7 +51,7 @@ class Joint:
             iterations=self.iterations,
             refraction=self.differential_refraction,
         )
-        return joint_result(epochs, fit_jointly(epochs, np.asarray(point_sources.offset, float), settings))
+        return joint_result(epochs, fit_jointly(epochs, offset, settings))
 
 
 @hookimpl

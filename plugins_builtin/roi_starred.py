@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import Cutouts, Floats, PointSources, RoiFit, UnusableInput
-from plugins_builtin.engine.roi_options import astrometry, clip_threshold, number_at_least, one_of
+from lcframework.types import Floats, RoiFit, UnusableInput
+from plugins_builtin.engine.roi_options import RoiModel, astrometry, clip_threshold, number_at_least, one_of
+
+if TYPE_CHECKING:
+    from plugins_builtin.engine.roi_geometry import Epochs
 
 _strength = number_at_least(0.0)
 
@@ -20,7 +23,7 @@ def _path(value: Any) -> Path | None:
 
 
 @attrs.frozen
-class Starred:
+class Starred(RoiModel):
     """STARRED's model of a region, started from a joint fit with a Sersic galaxy and driven to convergence.
 
     A first step fits fluxes and translations alone, a second everything. Translations are tied to the stars'
@@ -47,33 +50,13 @@ class Starred:
     differential_refraction: bool = False  # let each source's colour move it along the zenith's direction
     clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
 
-    def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
-        """Fit all epochs.
-
-        Parameters
-        ----------
-        cutouts : Cutouts
-            The epochs, divided by their normalisation coefficients.
-        point_sources : PointSources
-            Names and positions to start from.
-
-        Returns
-        -------
-        RoiFit
-            A source that an epoch does not see has flux nan there.
-
-        Raises
-        ------
-        UnusableInput
-            No pixel can be used; a point source lies outside all stamps (named); or the starting background can't be
-            read or has another size.
-        """
-        from plugins_builtin.engine.roi_geometry import prepare, squared
+    def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
+        from plugins_builtin.engine.roi_geometry import squared
         from plugins_builtin.engine.roi_penalties import Strengths
         from plugins_builtin.engine.roi_result import starred_result
         from plugins_builtin.engine.roi_starred_fit import StarredSettings, fit_starred
 
-        epochs = squared(prepare(cutouts, point_sources, self.differential_refraction))
+        shape, epochs = epochs.data.shape, squared(epochs)
         size = epochs.shape[0] * epochs.subsampling
         settings = StarredSettings(
             background=self.background,
@@ -95,8 +78,8 @@ class Starred:
             refraction=self.differential_refraction,
             slit=self.noise_propagation == "slit",
         )
-        solution = fit_starred(epochs, np.asarray(point_sources.offset, float), settings)
-        return starred_result(solution, np.asarray(cutouts.data).shape)
+        solution = fit_starred(epochs, offset, settings)
+        return starred_result(solution, shape)
 
     def _exact(self, fwhm: float) -> bool:
         """Return whether point sources are placed without interpolation."""

@@ -1,9 +1,51 @@
-"""Checks of the options that both ROI models have."""
+"""What both ROI models have: how they are called, and checks of their options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lcframework.types import Cutouts, Floats, PointSources, RoiFit
+
+if TYPE_CHECKING:
+    from plugins_builtin.engine.roi_geometry import Epochs
+
+
+class RoiModel:
+    """A model of all epochs of a region together."""
+
+    differential_refraction: bool
+
+    def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
+        """Fit all epochs.
+
+        Parameters
+        ----------
+        cutouts : Cutouts
+            The epochs, divided by their normalisation coefficients.
+        point_sources : PointSources
+            Names and positions to start from.
+
+        Returns
+        -------
+        RoiFit
+            A source that an epoch does not see has flux nan there.
+
+        Raises
+        ------
+        UnusableInput
+            No pixel can be used; a point source lies outside all stamps (named); differential refraction is wanted and
+            an epoch's zenith is not known; or a file that an option names does not fit.
+        """
+        from plugins_builtin.engine.roi_geometry import prepare
+
+        epochs = prepare(cutouts, point_sources, self.differential_refraction)
+        return self._fit(epochs, np.asarray(point_sources.offset, float))
+
+    def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
+        raise NotImplementedError
 
 
 def number_at_least(least: float) -> Callable[[Any, Any, Any], None]:

@@ -235,6 +235,22 @@ def test_without_background_one_star_in_one_epoch():
     np.testing.assert_allclose(fit.high_resolution.background, 0.0)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"galaxies": ()},
+        {"galaxies": (Galaxy(700.0, xi=0.9, eta=0.8, radius=0.5, index=2.0),)},
+        {"galaxies": tuple(Galaxy(500.0, xi=s, eta=0.8 * s, radius=0.4, index=1.5) for s in (1.0, -0.9))},
+        {"hidden_shift": 0.15},
+    ],
+    ids=["no galaxy", "host off centre", "two galaxies", "inexact WCS"],
+)
+def test_skies_that_are_not_one_galaxy_in_the_middle(changes):
+    cutouts, sources, truth = simulate(small_sky(**changes), 6)
+    fit = Starred(point_sources="exact", **QUICK).fit(cutouts, sources)
+    assert np.all(np.abs(fit.flux - truth.flux) < 4.5 * np.hypot(errors(fit), common(fit)))
+
+
 def test_stamps_that_are_not_square(scene, fitted):
     cutouts, sources, _ = scene
     cut = attrs.evolve(cutouts, data=cutouts.data[:, :16], noise=cutouts.noise[:, :16], mask=cutouts.mask[:, :16])
