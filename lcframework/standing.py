@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, NormalizationCoefficient, Product, PsfRow
+from lcframework.database import Frame, NormalizationCoefficient, Product, PsfRow, RoiInFrame
 from lcframework.frame_status import FrameStatus, frame_status, left_out
 from lcframework.provenance import changes
 from lcframework.scopes import Filter, Scope, frame_scopes
@@ -60,7 +60,9 @@ def standing(stages: Sequence[Stage], session: Session) -> Status:
     rows = [
         f for f in session.exec(select(Frame).order_by(col(Frame.id))) if only.admits(scopes.get(f.id or 0, Scope()))
     ]
-    frames = tuple(frame_status(f, ledger, reasons.get(f.id or 0, "")) for f in rows)
+    partly = _partly_used(stages, told, session, ledger)
+    states = [(frame_status(f, ledger, reasons.get(f.id or 0, "")), partly.get(f.id or 0, "")) for f in rows]
+    frames = tuple(attrs.evolve(s, comment=why) if s.state == "used" and why else s for s, why in states)
     stars = star_records(session, {f.id or 0 for f in rows if not f.eliminated})
     unusable = tuple(
         (s.name, p.unit, p.reason) for s in stages for p in _products(s, session, ledger) if p.state == "unusable"
@@ -124,3 +126,22 @@ def _why(stage: Stage, unit: Unit, product: Entry | None, session: Session) -> t
         return (f"to be tried again: {product.reason}",)
     before = session.get(Product, (stage.name, unit.key))
     return tuple(changes(before.components if before else {}, unit.components))
+
+
+def _partly_used(
+    stages: Sequence[Stage], told: Sequence[StageStatus], session: Session, ledger: Ledger
+) -> dict[int, str]:
+    """Return which of the regions that a frame contains have it in no cutouts, where others have it."""
+    at = [s.name for s in stages].index(PrepareCalibratedCutouts.name)
+    if any(s.pending for s in told[: at + 1]):
+        return {}
+    having: dict[int, set[str]] = {}
+    for unit in stages[at].units(session, ledger):
+        for epoch in unit.payload.epochs:
+            having.setdefault(epoch.frame["id"], set()).add(unit.payload.roi)
+    lacking: dict[int, list[str]] = {}
+    for row in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint).order_by(col(RoiInFrame.roi))):
+        known = row.roi in stages[at].setup.config.roi
+        if known and row.frame_id in having and row.roi not in having[row.frame_id]:
+            lacking.setdefault(row.frame_id, []).append(row.roi)
+    return {frame: f"but not for {', '.join(rois)}: a selection leaves it out" for frame, rois in lacking.items()}

@@ -44,7 +44,7 @@ def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) ->
         f"\n{len(status.frames)} files: " + (", ".join(f"{n} {k}" for k, n in counts.most_common()) or "none found")
     )
     for frame in status.frames:
-        if frame.comment and frame.state not in ("used", "found"):
+        if frame.comment and frame.state != "found":
             click.echo(f"  {frame.file}: {frame.state}: {frame.comment}")
     _stars(status)
     others = [u for u in status.unusable if not u[1].startswith("frame:")]

@@ -146,7 +146,8 @@ class CalculateNormalizationCoefficient(Stage):
         coefficients = [
             {**where, "frame_id": frame, "coefficient": float(solution.coefficient[i]),
              "coefficient_uncertainty": float(solution.coefficient_uncertainty[i]),
-             "scatter": float(solution.scatter[i]), "stars": int(solution.used[i].sum()), "extra_scatter": extra[i]}
+             "scatter": float(np.nan_to_num(solution.scatter[i])),
+             "stars": int(solution.used[i].sum()), "extra_scatter": extra[i]}
             for i, frame in enumerate(group.frame_ids) if np.isfinite(solution.coefficient[i])
         ]  # fmt: skip
         levels = [
@@ -163,8 +164,9 @@ class CalculateNormalizationCoefficient(Stage):
             Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in residuals]),
         )
         token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _TOLD)] for c in coefficients])
-        scatter = float(np.nanmedian(solution.scatter))
-        return Outcome(records, token=token, summary=f"{len(levels)} stars, scatter {1000 * scatter:.1f} ppt")
+        known = solution.scatter[np.isfinite(solution.scatter)]  # none of a single frame
+        scatter = f", scatter {1000 * float(np.median(known)):.1f} ppt" if known.size else ""
+        return Outcome(records, token=token, summary=f"{len(levels)} stars{scatter}")
 
 
 def with_left_out(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 
 import attrs
 import h5py
@@ -259,6 +260,20 @@ def test_psfs_of_other_kinds_are_accounted_for(campaign):
         store.write_psf(file, psf, [])
     assert campaign.run(*force).code == 0
     assert campaign.frames()[f"{key}.fits"] == ("used", "")
+
+
+def test_frame_that_serves_one_region_and_not_the_other(campaign):
+    """A PSF that fits badly in one field keeps the frame from that field's region, and status says so."""
+    ((frame, key),) = campaign.query("select id, key from frames where key = 'wide_g_0001'")
+    field = "(select hash from combined_footprint where rois like '%EAST%')"
+    with sqlite3.connect(campaign.folder / "database.sqlite3") as database:
+        database.execute(f"update PSFs set chi2 = 50 where frame_id = {frame} and combined_footprint_hash = {field}")
+    campaign.append("[photometry]\npsf_chi2 = { between = [0.0, 5.0] }")
+    assert campaign.run().code == 0
+    assert len(curve(campaign, "EAST")) == 2 * EPOCHS - 1
+    assert len(curve(campaign, "WEST")) == 4 * EPOCHS
+    assert campaign.frames()[f"{key}.fits"] == ("used", "but not for EAST: a selection leaves it out")
+    assert f"{key}.fits: used: but not for EAST" in campaign.lcf("status", campaign.project).out
 
 
 def test_status_and_export_of_a_part(campaign, tmp_path):
