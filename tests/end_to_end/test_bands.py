@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -266,7 +267,7 @@ def test_frame_that_serves_one_region_and_not_the_other(campaign):
     """A PSF that fits badly in one field keeps the frame from that field's region, and status says so."""
     ((frame, key),) = campaign.query("select id, key from frames where key = 'wide_g_0001'")
     field = "(select hash from combined_footprint where rois like '%EAST%')"
-    with sqlite3.connect(campaign.folder / "database.sqlite3") as database:
+    with contextlib.closing(sqlite3.connect(campaign.folder / "database.sqlite3")) as database, database:
         database.execute(f"update PSFs set chi2 = 50 where frame_id = {frame} and combined_footprint_hash = {field}")
     campaign.append("[photometry]\npsf_chi2 = { between = [0.0, 5.0] }")
     assert campaign.run().code == 0

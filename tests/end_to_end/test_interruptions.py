@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -119,7 +120,7 @@ def test_json_of_an_interrupted_run(fresh):
 
     assert project.run(listeners=[interrupt]).units_done == 0
     assert json.loads(fresh.run("--json", "--stop", "initialize_database").out)["stages"][0]["done"] == 1
-    with sqlite3.connect(fresh.folder / "database.sqlite3") as connection:
+    with contextlib.closing(sqlite3.connect(fresh.folder / "database.sqlite3")) as connection, connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
 
 

@@ -69,7 +69,7 @@ def test_nights_are_means_of_their_epochs(finished):
 
 
 @pytest.mark.parametrize("suffix", [".fits", ".npy"])
-def test_starting_background_is_held_or_refined(campaign, suffix):
+def test_starting_background_is_held(campaign, suffix):
     campaign.edit(MODEL, STARRED)
     assert campaign.done() == {"model_calibrated_cutouts": 2}
     image = np.asarray(fits.getdata(product(campaign, "*_background.fits")), float)

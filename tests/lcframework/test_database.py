@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def test_folder_whose_name_means_something_in_a_url(tmp_path):
 
 
 def test_write_ahead_log(engine, tmp_path):
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
@@ -107,7 +108,7 @@ def test_file_that_is_no_database(tmp_path):
 
 def test_other_schema(engine, tmp_path):
     engine.dispose()
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
         connection.execute("drop table runs")  # made again: it is only missing
         connection.execute("alter table stars drop column magnitude")
     with pytest.raises(NeedMissing, match=r"another version of lcframework: it lacks stars\.magnitude"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -298,7 +299,7 @@ def test_force_makes_again_what_rests_on_it(toys):
 
 
 def tokens(toys):
-    with sqlite3.connect(toys.folder / "database.sqlite3") as connection:
+    with contextlib.closing(sqlite3.connect(toys.folder / "database.sqlite3")) as connection, connection:
         return dict(connection.execute("select unit, token from products where stage = 'toy'").fetchall())
 
 
@@ -375,7 +376,7 @@ def test_events(toys):
 def test_runs_are_recorded(toys):
     toys.plan(u1="unusable")
     toys.run()
-    with sqlite3.connect(toys.folder / "database.sqlite3") as connection:
+    with contextlib.closing(sqlite3.connect(toys.folder / "database.sqlite3")) as connection, connection:
         rows = connection.execute("select outcome, units_done, units_unusable, stages, settings from runs").fetchall()
     assert rows[0][:3] == ("finished with unusable inputs", 4, 1)
     assert rows[0][3] == "initialize_database .. toy_sum"
