@@ -4,8 +4,9 @@
 
 Each campaign is run in a new process with nothing but the compiled programs of a first run kept, plots included. Peak
 memory is that of the process and of its largest worker (the kernel's maximum resident set). What is measured is kept in
-`--folder`: started again, it goes on where it was stopped. On two quiet cores a frame of 1200 x 1200 pixels takes
-about half a second to simulate, and half a second in each of the two runs: about 6 minutes for the command above.
+`--folder`: started again, it goes on where it was stopped; after a change of the code name another. On two quiet cores
+a frame of 1200 x 1200 pixels takes about half a second to simulate, and half a second in each of the two runs: about 6
+minutes for the command above.
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ def print_stages(counts: list[int], runs: list[dict], model: str) -> None:
         print(f"  {stage:40}{figures}", flush=True)
 
 
+def outcome_name(count: int, options: argparse.Namespace) -> str:
+    """Return the file of what was measured, by everything that changes it but the code."""
+    varied = "_no_plots" * options.no_plots + "_no_compiling" * options.no_compiling
+    return f"outcome_{count}_{options.size}_seed{options.seed}_{options.model}{varied}.json"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="+", default=[12, 48])
@@ -69,9 +76,10 @@ def main() -> None:
     counts = sorted(set(options.frames))
     runs = []
     for count in counts:
-        kept = folder / f"outcome_{count}_{options.size}_{options.model}{'_no_plots' * options.no_plots}.json"
+        kept = folder / outcome_name(count, options)
         if not kept.exists():
-            truth = campaign(folder / f"frames_{count}_{options.size}", count, options.seed, options.size)
+            place = folder / f"frames_{count}_{options.size}_seed{options.seed}"
+            truth = campaign(place, count, options.seed, options.size)
             if not options.no_compiling:
                 run_ours(truth, "compiling", cache, [options.model], plots=False)
             timed = run_ours(truth, "timed", cache, [options.model], plots=not options.no_plots)

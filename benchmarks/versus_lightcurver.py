@@ -9,8 +9,9 @@ runs in a new folder and a new process, with what the cold run compiled. Plots a
 them within its stages, we after them. Run it on a quiet machine.
 
 What is measured is kept in the folder, and tables are printed after every run: started again with the same --folder, it
-goes on where it was stopped. With --repeats the programs run in turns, and medians are printed. `--losses` compares the
-PSFs by STARRED's own Loss: lightcurver's stamps, masks, noise and wavelet weights are given to our solver too.
+goes on where it was stopped; after a change of the code remove `outcomes` there, or name another folder. With
+--repeats the programs run in turns, and medians are printed. `--losses` compares the PSFs by STARRED's own Loss:
+lightcurver's stamps, masks, noise and wavelet weights are given to our solver too.
 
 How long it takes on two cores: lightcurver needs about 33 s a frame and half a minute to a minute besides, so 7 minutes
 for 12 frames and 4 for 6; simulating 12 frames takes half a minute, our two runs take a minute or two, and the losses
@@ -23,6 +24,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -132,6 +134,12 @@ def run_peer(truth: CampaignTruth, python: Path, name: str, patience: float) -> 
     seconds = json.loads((workdir / "seconds.json").read_text())
     psfs = sorted(str(p) for p in workdir.glob("psf_*.npz"))
     return {"seconds": seconds, "process": elapsed, "cpu": cpu, "light_curve": str(curves[0]), "psfs": psfs}
+
+
+def run_cold(truth: CampaignTruth, name: str, cache: Path, models: list[str]) -> dict:
+    """Run ours with nothing compiled, not even by a cold run that was interrupted."""
+    shutil.rmtree(cache, ignore_errors=True)
+    return run_ours(truth, name, cache, models)
 
 
 def cpu_of_children() -> float:
@@ -255,15 +263,17 @@ def main() -> None:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="versus_"))
     truth = campaign(folder, options.frames, options.seed, options.size)
     runs: dict[str, list[dict]] = {"cold": [], "lightcurver": [], "warm": []}
+    ours = "+".join(options.models)
     for turn in range(options.repeats):
-        cache = folder / f"jax_{turn}"
+        cache = folder / f"jax_{ours}_{turn}"
         programs = {
-            "cold": lambda name, cache=cache: run_ours(truth, name, cache, options.models),
+            "cold": lambda name, cache=cache: run_cold(truth, name, cache, options.models),
             "lightcurver": lambda name: run_peer(truth, python, name, options.patience),
             "warm": lambda name, cache=cache: run_ours(truth, name, cache, options.models),
         }
         for program, run in programs.items():
-            runs[program].append(remembered(folder / "outcomes" / f"{program}_{turn}.json", f"{program}{turn}", run))
+            label = f"{program}_{turn}" if program == "lightcurver" else f"{program}_{ours}_{turn}"
+            runs[program].append(remembered(folder / "outcomes" / f"{label}.json", label, run))
             tell(program, runs[program][-1])
             if runs["cold"] and (program != "cold" or turn):
                 print_times(runs["lightcurver"], runs["cold"], runs["warm"], options.models)
