@@ -37,7 +37,7 @@ class Starred:
     rays) are masked and stars that don't look like the others (doubles, galaxies) dropped on the way.
     """
 
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     subsampling_factor: int = attrs.field(
         default=2, validator=_from_to(1, 4, "small pixels of the PSF across a pixel of the data")

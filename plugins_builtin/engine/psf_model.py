@@ -74,7 +74,7 @@ class Setting(NamedTuple):
 
 # Steps that the pixels' optimiser remembers (distortion and a free Moffat make for long valleys), and evaluations
 # between its tests of convergence.
-_MEMORY, _MEMORY_DISTORTED = 8, 16
+_MEMORY, _MEMORY_FREE = 8, 16
 _PATIENCE = 5
 
 # Bounds of the Moffat's shape: wider than any that a stamp can tell apart, so that a step can't overflow.
@@ -255,7 +255,7 @@ def _bounded(model: Model, frame: Frame) -> Model:
 def fit_pixels(
     model: Model, frame: Frame, softness: Any, tolerance: Any, stage: Any, max_evaluations: Any, setting: Setting
 ) -> Result:
-    """Fit the correction with amplitudes and positions, the Moffat held; with distortion, both of them too.
+    """Fit the correction with amplitudes and positions, the Moffat held; or free, with distortion.
 
     The penalty gets harder in stages: `softness` and `tolerance` (stages,) are theirs, beginning with `stage`.
     """
@@ -272,9 +272,10 @@ def fit_pixels(
         others = vector[m * m :] * scale
         a, x, y = others[: 3 * stars].reshape(3, stars)
         free = model._replace(correction=correction, amplitude=a, x=x, y=y)
-        if not setting.distorted:
+        if not _frees_moffat(setting):
             return free
-        return free._replace(distortion=others[3 * stars : -4], shape=others[-4:])
+        distortion = others[3 * stars : -4] if setting.distorted else model.distortion
+        return free._replace(distortion=distortion, shape=others[-4:])
 
     def written_out(vector: Any, softness: Any) -> tuple[Any, Any]:
         here = unpack(vector)
@@ -285,9 +286,13 @@ def fit_pixels(
         return value + prior, jnp.concatenate([pixels.gradient(slope.kernel + prior_slope).ravel(), others])
 
     derived = jax.value_and_grad(lambda vector, softness: objective(unpack(vector), frame, softness, setting))
-    function = derived if setting.distorted else written_out
+    function = derived if _frees_moffat(setting) else written_out
     parts = [model.amplitude, model.x, model.y]
-    others = jnp.concatenate([*parts, model.distortion, model.shape] if setting.distorted else parts) / scale
+    if setting.distorted:
+        parts.append(model.distortion)
+    if _frees_moffat(setting):
+        parts.append(model.shape)
+    others = jnp.concatenate(parts) / scale
     start = jnp.concatenate([pixels.coordinates(model.correction).ravel(), others])
     end = minimize(
         function,
@@ -296,10 +301,15 @@ def fit_pixels(
         tolerance=tolerance,
         course=softness,
         stage=stage,
-        memory=_MEMORY_DISTORTED if setting.distorted else _MEMORY,
+        memory=_MEMORY_FREE if _frees_moffat(setting) else _MEMORY,
         patience=_PATIENCE,
     )
     return Result(unpack(end.position), end.value, end.evaluations, end.converged, end.stage, end.history)
+
+
+def _frees_moffat(setting: Setting) -> bool:
+    """Whether the pixels' step fits the Moffat too, which STARRED holds: where its minimum is hard to reach else."""
+    return setting.distorted or setting.subsampling > 2
 
 
 def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
@@ -318,6 +328,7 @@ def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
     parts = [inverse_root(for_amplitude), inverse_root(for_position), inverse_root(for_position)]
     if setting.distorted:
         parts.append(jnp.full(6, inverse_root(jnp.sum(for_position))))
+    if _frees_moffat(setting):
         parts.append(jnp.full(4, inverse_root(jnp.sum(model.amplitude**2 * for_amplitude))))
     return jnp.concatenate(parts).astype(model.correction.dtype)
 
