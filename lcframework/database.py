@@ -1,4 +1,4 @@
-"""Tables, engine and sessions. The driver alone writes here; workers hand it records.
+"""Tables, and the records that change them. The driver alone writes here; workers hand it records.
 
 The schema is part of the interface: names of tables and columns are what users query.
 """
@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
-from sqlmodel import Field, Session, SQLModel, col, create_engine, select
-
-from lcframework.types import NeedMissing
-
-log = logging.getLogger(__name__)
-
-FILE_NAME = "database.sqlite3"
+from sqlmodel import Field, Session, SQLModel, col, select
 
 
 class Frame(SQLModel, table=True):
@@ -405,71 +396,3 @@ def numeric_columns(table: str) -> list[str]:
     """Return a table's columns that hold numbers."""
     found = SQLModel.metadata.tables[table].columns
     return [c.name for c in found if isinstance(c.type, sa.Integer | sa.Float)]
-
-
-def open_engine(url: str, workdir: Path) -> Engine:
-    """Connect to the project's database and make its tables where they are missing.
-
-    Parameters
-    ----------
-    url : str
-        An SQLAlchemy URL; empty for ``database.sqlite3`` in the workdir.
-    workdir : Path
-        The project's folder of products.
-
-    Raises
-    ------
-    NeedMissing
-        Where the server can't be reached, or its driver is not installed.
-    """
-    if url:
-        engine = _open_server(url)
-    else:
-        place = sa.URL.create("sqlite", database=str(workdir / FILE_NAME))
-        engine = create_engine(place, connect_args={"timeout": 30})
-        sa.event.listen(engine, "connect", _sqlite_pragmas)
-    try:
-        SQLModel.metadata.create_all(engine)
-    except sa.exc.DBAPIError as error:
-        raise NeedMissing(f"the database {engine.url!r} can't be opened: {error.orig}") from None
-    _check_schema(engine)
-    return engine
-
-
-def _check_schema(engine: Engine) -> None:
-    """Refuse a database whose tables lack columns: another version made it."""
-    there = sa.inspect(engine).get_multi_columns()
-    have = {table: {c["name"] for c in found} for (_, table), found in there.items()}
-    lacking = [
-        f"{name}.{column.name}"
-        for name, table in SQLModel.metadata.tables.items()
-        for column in table.columns
-        if column.name not in have.get(name, set())
-    ]
-    if lacking:
-        raise NeedMissing(
-            f"the database {engine.url!r} was made by another version of lcframework: it lacks {', '.join(lacking)}. "
-            "Use that version, or move the database away and run again"
-        )
-
-
-def _open_server(url: str) -> Engine:
-    try:
-        return create_engine(url, pool_pre_ping=True)
-    except sa.exc.ArgumentError:
-        raise NeedMissing(
-            f'[project] database = "{url}" is not a database URL; e.g. "postgresql+psycopg://user@host/name"'
-        ) from None
-    except ModuleNotFoundError as error:
-        raise NeedMissing(
-            f'[project] database = "{url}" needs the module {error.name}: pip install "lcframework[postgres]"'
-        ) from None
-
-
-def _sqlite_pragmas(connection: Any, _: Any) -> None:
-    cursor = connection.cursor()
-    mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-    if mode != "wal":
-        log.warning("the database's file system does not take a write-ahead log; journal mode %s is used", mode)
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()

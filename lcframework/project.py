@@ -21,8 +21,9 @@ from sqlmodel import Session, col, select
 
 from lcframework.chain import between, limited, position, resolve, stage_names
 from lcframework.config import Config, load
+from lcframework.connection import FILE_NAME, open_engine
 from lcframework.cutout_files import FOLDER
-from lcframework.database import FILE_NAME, Frame, Star, open_engine
+from lcframework.database import Frame, Star
 from lcframework.frame_list import EXCLUDED_BY_COMMAND, IMPORT, idle_exclusions, strange_frames, take_back
 from lcframework.plugins import Plugins
 from lcframework.reduction import unused

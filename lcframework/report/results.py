@@ -9,8 +9,8 @@ import attrs
 from astropy.timeseries import TimeSeries
 from sqlmodel import Session, SQLModel, col, select
 
+from lcframework.connection import FILE_NAME
 from lcframework.database import (
-    FILE_NAME,
     AbsoluteZeropoint,
     CatalogStarPhotometry,
     CombinedFootprint,

@@ -12,7 +12,7 @@ from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 
 @attrs.define
 class InitializeDatabase(Stage):
-    """Records the schema's version; the tables themselves are made when the database is opened."""
+    """The tables are made, and their columns checked, when the database is opened: this says that it was."""
 
     name: ClassVar[str] = "initialize_database"
     title: ClassVar[str] = "Database"

@@ -1,9 +1,7 @@
-"""Tables, records, and databases that can't be used."""
+"""Tables and records."""
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import subprocess
 import sys
 
@@ -11,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
-from lcframework.database import FILE_NAME, Frame, Replace, Update, apply, numeric_columns, open_engine
-from lcframework.types import NeedMissing
+from lcframework.connection import FILE_NAME, open_engine
+from lcframework.database import Frame, Replace, Update, apply, numeric_columns
 
 TABLES = {
     "frames", "rois_in_frames", "footprints", "combined_footprint", "stars", "stars_in_frames",
@@ -55,19 +53,6 @@ def test_columns_of_numbers():
     assert not {"band", "comment", "eliminated", "original_image_path"} & set(numbers)
 
 
-def test_folder_whose_name_means_something_in_a_url(tmp_path):
-    folder = tmp_path / "odd? 100% #1 é"
-    folder.mkdir()
-    open_engine("", folder).dispose()
-    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
-    assert (folder / FILE_NAME).exists()
-
-
-def test_write_ahead_log(engine, tmp_path):
-    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
-        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
-
-
 def test_records(engine):
     with Session(engine) as session:
         session.add(Frame(original_image_path="/a.fits", key="a"))
@@ -98,41 +83,6 @@ def test_large_files_have_their_size(engine):
         session.commit()
         assert session.execute(sa.text("select raw_size from frames")).scalar() == 5 * 2**30
     assert isinstance(SQLModel.metadata.tables["frames"].c.raw_size.type, sa.BigInteger)  # PostgreSQL's are bounded
-
-
-def test_file_that_is_no_database(tmp_path):
-    (tmp_path / FILE_NAME).write_bytes(b"hello, this is a text and not a database" * 100)
-    with pytest.raises(NeedMissing, match="can't be opened"):
-        open_engine("", tmp_path)
-
-
-def test_other_schema(engine, tmp_path):
-    engine.dispose()
-    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
-        connection.execute("drop table runs")  # made again: it is only missing
-        connection.execute("alter table stars drop column magnitude")
-    with pytest.raises(NeedMissing, match=r"another version of lcframework: it lacks stars\.magnitude"):
-        open_engine("", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("not a url", "is not a database URL"),
-        ("oracle+nothing://x", r"needs|is not"),
-        ("mysql+aiomysql://x/y", "needs"),
-    ],
-)
-def test_other_servers(tmp_path, url, words):
-    with pytest.raises(NeedMissing, match=words):
-        open_engine(url, tmp_path)
-
-
-def test_password_is_not_shown(tmp_path):
-    pytest.importorskip("psycopg")
-    with pytest.raises(NeedMissing) as error:
-        open_engine("postgresql+psycopg://me:secret@127.0.0.1:9/none?connect_timeout=1", tmp_path)
-    assert "secret" not in str(error.value)
 
 
 def test_updates_of_many_rows_keep_their_order(engine):

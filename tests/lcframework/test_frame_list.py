@@ -9,7 +9,8 @@ import pytest
 from sqlmodel import Session, select
 
 from lcframework.config import load
-from lcframework.database import Frame, Product, open_engine
+from lcframework.connection import open_engine
+from lcframework.database import Frame, Product
 from lcframework.frame_list import (
     EXCLUDED_BY_COMMAND,
     EXCLUDED_IN_FILE,

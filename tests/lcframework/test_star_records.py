@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sqlmodel import Session
 
-from lcframework.database import CombinedFootprint, Star, StarInFrame, StarLevel, open_engine
+from lcframework.connection import open_engine
+from lcframework.database import CombinedFootprint, Star, StarInFrame, StarLevel
 from lcframework.stages.calculate_normalization_coefficient import with_left_out
 from lcframework.stages.psf_modeling import chosen_stars
 from lcframework.star_curves import poor_fits, variability

@@ -8,7 +8,8 @@ import numpy as np
 from astropy.table import MaskedColumn, Table
 from sqlmodel import Session
 
-from lcframework.database import CombinedFootprint, Star, open_engine
+from lcframework.connection import open_engine
+from lcframework.database import CombinedFootprint, Star
 from lcframework.stages.query_gaia_for_stars import VARIABLE, FieldQuery, given_names, star_rows, within_limits
 from lcframework.types import CatalogLimits, Region
 
