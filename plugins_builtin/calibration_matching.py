@@ -99,7 +99,24 @@ def best_dark(groups: Sequence[Group], exptime: float, temperature: float | None
     longer = [g for g in near if g.exptime > exptime]
     times = [g.exptime for g in longer or near]
     wanted = min(times, default=0.0) if longer else max(times, default=0.0)
-    return min((g for g in near if g.exptime == wanted), key=colder, default=None)
+    # Headers give the time that was measured: 300.02 s in one night's darks, 300.00 s in another's.
+    return min((g for g in near if abs(g.exptime - wanted) <= SAME_EXPTIME * wanted), key=colder, default=None)
+
+
+def served_by_one_dark(flats: Sequence[Exposure], available: Sequence[Exposure], tolerance: float) -> list[Exposure]:
+    """Return the flats that a dark serves which can't be scaled.
+
+    They are those of one exposure time: of the times that have darks, the one with most flats. Where no time has
+    darks, all flats are returned.
+    """
+    groups = darks(available, tolerance)
+    timed = [e for e in flats if e.exptime is not None and e.exptime > 0]
+    served = []
+    for same in _runs(timed, [float(e.exptime or 0) for e in timed], lambda first: first * SAME_EXPTIME):
+        typical = same[len(same) // 2]
+        if best_dark(groups, float(typical.exptime or 0), typical.temperature, tolerance, scaled=False):
+            served.append(same)
+    return max(served, key=len, default=list(flats))
 
 
 def what_there_is(frame: Exposure, kind: str, available: Iterable[Exposure]) -> str:

@@ -30,6 +30,7 @@ from plugins_builtin.calibration_matching import (
     alike,
     best_dark,
     darks,
+    served_by_one_dark,
     what_it_is,
     what_there_is,
 )
@@ -75,7 +76,7 @@ def _ordered(instance: object, attribute: attrs.Attribute[tuple[float, float]], 
 class Ccdproc:
     """Subtracts bias and dark, and divides by the flat."""
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     use: list[str] = attrs.field(factory=lambda: list(KINDS), validator=_kinds)
     missing: str = attrs.field(default="refuse", validator=_one_of("refuse", "skip"))  # frames without a match
@@ -124,6 +125,8 @@ class Ccdproc:
         """
         bias, dark = self._pedestal(frame, calibrations)
         flat = self._flat(frame, calibrations) if FLAT in self.use else None
+        if bias is None and dark is None and {BIAS, DARK} & set(self.use):
+            flat = None  # divided by a flat, a frame's pedestal would take on its shape
         return tuple(plan for plan in (bias, dark, flat) if plan is not None)
 
     def _pedestal(
@@ -151,6 +154,8 @@ class Ccdproc:
         if not flats:
             self._lack(frame, FLAT, calibrations)
             return None
+        if DARK in self.use and not (BIAS in self.use and alike(frame, BIAS, calibrations)):
+            flats = served_by_one_dark(flats, alike(frame, DARK, calibrations), self.temperature_tolerance)
         typical = sorted(flats, key=lambda e: (e.exptime or 0.0, e.name))[len(flats) // 2]
         try:
             bias, dark = self._pedestal(typical, calibrations)
@@ -238,7 +243,8 @@ class Ccdproc:
             flags[master.bad] |= PixelFlag.DEFECT.value
         dark = masters.get(DARK)
         if dark is not None and dark.exptime and np.isfinite(self.greatest_dark):
-            flags[dark.image > self.greatest_dark * dark.exptime] |= PixelFlag.HOT.value
+            usual = 0.0 if BIAS in masters else _median(dark.image)  # else the bias is in it still
+            flags[dark.image - usual > self.greatest_dark * dark.exptime] |= PixelFlag.HOT.value
         out = _less_pedestal(np.asarray(image, np.float32), frame, masters, slice(0, image.shape[0]))
         if FLAT in masters:
             ccdproc, data = _library(), _ccd_data()

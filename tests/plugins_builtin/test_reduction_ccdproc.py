@@ -104,6 +104,14 @@ def test_darks_of_another_temperature():
     assert len(members(Ccdproc().plan(exposure("a"), [*BIASES, *FLATS, *drifting]), "dark")) == 5
 
 
+def test_the_nearest_temperature_wins_among_darks_of_one_time():
+    near = [exposure(f"n{i}", "dark", exptime=300.02, temperature=-10.0) for i in range(2)]
+    far = [exposure(f"f{i}", "dark", exptime=300.0, temperature=-12.5) for i in range(2)]
+    reduction = Ccdproc(use=["bias", "dark"], temperature_tolerance=2.4)
+    plans = reduction.plan(exposure("a", exptime=100.0, temperature=-10.3), [*BIASES, *near, *far])
+    assert members(plans, "dark") == ("n0", "n1")
+
+
 @pytest.mark.parametrize("difference", [{"setup": (("INSTRUME", "Other"),)}, {"shape": (10, 15)}])
 def test_other_setups_never_match(difference):
     with pytest.raises(UnusableInput, match="no bias matches"):
@@ -125,6 +133,28 @@ def test_flats_with_their_pedestal_are_skipped():
     reduction = Ccdproc(use=["bias", "flat"], missing="skip")
     assert reduction.plan(exposure("a"), FLATS) == ()
     assert [p.kind for p in Ccdproc(use=["flat"]).plan(exposure("a"), FLATS)] == ["flat"]
+
+
+def test_frames_with_their_pedestal_are_not_divided():
+    flat_darks = [exposure(f"fd{i}", "dark", exptime=4.0) for i in range(2)]
+    reduction = Ccdproc(use=["dark", "flat"], missing="skip")
+    assert reduction.plan(exposure("a"), [*FLATS, *flat_darks]) == ()
+    plans = reduction.plan(exposure("a", exptime=4.0), [*FLATS, *flat_darks])
+    assert [p.kind for p in plans] == ["dark", "flat"]
+
+
+def test_without_a_bias_flats_are_those_that_have_a_dark():
+    times = (2.0, 4.0, 10.0, 10.05, 20.0, 20.0, 20.0)
+    twilight = [exposure(f"t{i}", "flat", exptime=t) for i, t in enumerate(times)]
+    some = [exposure(f"d{t}", "dark", exptime=float(t)) for t in (4, 10, 60)]
+    reduction = Ccdproc(use=["dark", "flat"])
+    flat = reduction.plan(exposure("a"), [*twilight, *some])[1]
+    assert flat.members == ("t2", "t3")
+    assert [need.members for need in flat.needs] == [("d10",)]
+    skipped = Ccdproc(missing="skip").plan(exposure("a"), [*twilight, *some])[1]
+    assert skipped.members == flat.members
+    scaled = Ccdproc().plan(exposure("a"), [*BIASES, *twilight, *some])[2]
+    assert scaled.members == tuple(f"t{i}" for i in range(len(times)))
 
 
 def test_names_of_masters_are_unique():
@@ -206,6 +236,16 @@ def test_dark_is_scaled_and_hot_pixels_flagged():
     assert (flags == PixelFlag.HOT).sum() == 1 == (flags > 0).sum()
     alone, _ = Ccdproc().reduce(raw, exposure("a", exptime=60.0), {"dark": masters["dark"]})
     np.testing.assert_allclose(alone[0, 0], raw[0, 0] - 100)  # with its bias in it, a dark is taken as it is
+
+
+def test_hot_pixels_of_a_dark_with_its_bias_in_it():
+    rng = np.random.default_rng(7)
+    dark = rng.normal(1000 + 0.02 * 300, 3.0, SHAPE).astype(np.float32)  # ADU, in 300 s
+    dark[4, 5] += 2.0 * 300
+    masters = {"dark": Master("dark", dark, np.zeros(SHAPE, bool), 300.0)}
+    raw = rng.normal(1200, 10, SHAPE).astype(np.float32)
+    _, flags = Ccdproc(use=["dark"], greatest_dark=1.0).reduce(raw, exposure("a", exptime=300.0), masters)
+    assert np.argwhere(flags == PixelFlag.HOT).tolist() == [[4, 5]] == np.argwhere(flags > 0).tolist()
 
 
 def test_flat_divides_and_flags():
