@@ -1,26 +1,24 @@
 """Comparison stars: how much their normalised fluxes scatter, and how much they should.
 
-A star's residual in a frame is ``flux / (coefficient * level) - 1``. The star itself entered the coefficient and the
-level, which makes residuals smaller than the errors: a weighted two-way solution leaves a variance of ``v (1 - h)``
-with the leverage ``h = w / W_frame + w / W_star - w / W`` (``w = 1 / v``; ``W``: sums of weights over the frame's
-stars, the star's frames, and all). Pulls and expected scatters account for that.
+Residuals and the errors that they should have are those of the table ``star_residuals``, as the normalization left them
+(:mod:`lcframework.star_residuals`). A star that entered the coefficient and its level is drawn to them, and its
+residuals vary by less than its errors; one that did not varies by more. The variance that a residual should have over
+that of the flux itself is its *freedom* here; pulls and expected scatters account for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 import numpy as np
 
-from lcframework.database import Frame, NormalizationCoefficient, Star, StarLevel
-from lcframework.sections import Selection
-from lcframework.selection import keep
+from lcframework.database import Frame, NormalizationCoefficient, Star, StarLevel, StarResidual
 from lcframework.stages.calculate_normalization_coefficient import Group
 from lcframework.types import Bools, Floats
 
 #: A measurement that decided its own expectation says nothing about its error.
-_MOST_LEVERAGE = 0.8
+_LEAST_FREEDOM = 0.2
 
 
 @attrs.frozen(eq=False)
@@ -41,14 +39,20 @@ class ComparisonStars:
     intrinsic: Floats  # (n,) relative
     comment: list[str]  # why a star was left out; empty for those in use
     residual: Floats  # relative
-    error: Floats  # relative, from the photometry alone
-    leverage: Floats
-    selected: Bools  # passed the project's chi2 selections
+    residual_error: Floats  # standard deviation that `residual` should have
+    error: Floats  # of the flux, relative, from the photometry alone
+    selected: Bools  # was used; of a star that was left out, all that was measured
 
     @property
     def normalised(self) -> Floats:
-        """Flux over coefficient and level: 1 for a constant star."""
+        """Flux over what the normalization expects: 1 for a constant star."""
         return 1.0 + self.residual
+
+    @property
+    def freedom(self) -> Floats:
+        """Variance that residuals should have over the fluxes' own: below 1 where a flux decides its expectation."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.residual_error**2 / (self.error**2 + self.intrinsic**2))
 
     def pulls(self, intrinsic: bool) -> Floats:
         """Return residuals over their errors; nan where a star was left out or decides its own expectation.
@@ -60,8 +64,8 @@ class ComparisonStars:
         """
         variance = self.error**2 + (self.intrinsic**2 if intrinsic else 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            pull = self.residual / np.sqrt(variance * (1.0 - self.leverage))
-        good = self.selected & (self.leverage < _MOST_LEVERAGE) & np.array([not c for c in self.comment], bool)
+            pull = self.residual / np.sqrt(variance * self.freedom)
+            good = self.selected & (self.freedom > _LEAST_FREEDOM) & np.array([not c for c in self.comment], bool)
         return np.where(good, pull, np.nan)
 
     def scatter(self) -> tuple[Floats, Floats, Floats]:
@@ -69,9 +73,10 @@ class ComparisonStars:
         good = self.selected & np.isfinite(self.residual) & np.isfinite(self.error)
         count = good.sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            freedom = np.where(good, 1.0 - self.leverage, 0.0).sum(axis=0)
+            free = np.where(good, self.freedom, 0.0)
+            freedom = free.sum(axis=0)
             measured = np.sqrt(np.where(good, self.residual**2, 0.0).sum(axis=0) / freedom)
-            expected = np.sqrt(np.where(good, self.error**2 * (1 - self.leverage), 0.0).sum(axis=0) / freedom)
+            expected = np.sqrt(np.where(good, self.error**2 * free, 0.0).sum(axis=0) / freedom)
         few = (count < 2) | (freedom < 0.5)
         return np.where(few, np.nan, measured), np.where(few, np.nan, expected), count
 
@@ -82,7 +87,7 @@ def comparison_stars(
     stars: Mapping[tuple[str, str], Star],
     coefficients: Sequence[NormalizationCoefficient],
     levels: Sequence[StarLevel],
-    cuts: tuple[Selection, Selection],
+    residuals: Sequence[StarResidual],
 ) -> ComparisonStars:
     """Return the curves of one group's stars.
 
@@ -90,10 +95,8 @@ def comparison_stars(
     ----------
     group : Group
         The fluxes that the normalization is made from.
-    frames, stars, coefficients, levels
+    frames, stars, coefficients, levels, residuals
         Rows of the tables.
-    cuts : pair of Selection
-        On the PSF's reduced chi2, and on the flux's: as the normalization applies them.
     """
     where = (group.field, group.instrument, group.band)
     by_frame = {c.frame_id: c for c in coefficients if (c.combined_footprint_hash, c.instrument, c.band) == where}
@@ -103,17 +106,15 @@ def comparison_stars(
     coefficient = np.array([by_frame[i].coefficient if i in by_frame else np.nan for i in group.frame_ids])
     uncertainty = np.array([by_frame[i].coefficient_uncertainty if i in by_frame else np.nan for i in group.frame_ids])
     level = np.array([by_star[s].level for s in ids])
-    intrinsic = np.array([by_star[s].intrinsic_scatter for s in ids])
-    expected = coefficient[:, None] * level[None, :]
-    residual = group.fluxes.flux[:, known] / expected - 1.0
-    error = group.fluxes.error[:, known] / expected
-    selected = np.isfinite(residual) & keep(group.psf_chi2, cuts[0])[:, None]
-    for column, j in enumerate(known):
-        chi2 = np.where(selected[:, column], group.flux_chi2[:, j], np.nan)
-        selected[:, column] &= keep(chi2, cuts[1])
-    rows = [stars.get((group.field, s)) for s in ids]
     comment = [by_star[s].comment for s in ids]
-    in_use = selected & np.array([not c for c in comment], bool)
+    mine = (r for r in residuals if (r.combined_footprint_hash, r.instrument, r.band) == where)
+    residual, residual_error, used = _stored(mine, group.frame_ids, ids)
+    flux = group.fluxes.flux[:, known]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # A model may expect more than a product of two: only the residual tells what it was.
+        expected = np.where(1.0 + residual != 0.0, flux / (1.0 + residual), coefficient[:, None] * level)
+        error = np.abs(group.fluxes.error[:, known] / expected)
+    rows = [stars.get((group.field, s)) for s in ids]
     return ComparisonStars(
         *where,
         frame_ids=list(group.frame_ids),
@@ -124,19 +125,22 @@ def comparison_stars(
         names=[s.name if s else i for s, i in zip(rows, ids, strict=True)],
         magnitude=np.array([s.magnitude if s else np.nan for s in rows]),
         level=level,
-        intrinsic=intrinsic,
+        intrinsic=np.array([by_star[s].intrinsic_scatter for s in ids]),
         comment=comment,
         residual=residual,
+        residual_error=residual_error,
         error=error,
-        leverage=leverage(error**2 + intrinsic**2, in_use),
-        selected=selected,
+        selected=np.isfinite(residual) & (used | np.array([bool(c) for c in comment], bool)),
     )
 
 
-def leverage(variance: Floats, used: Bools) -> Floats:
-    """Return how much each measurement decides its own expectation, 0 to 1; 0 where it was not used."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        weight = np.where(used & np.isfinite(variance) & (variance > 0), 1.0 / variance, 0.0)
-        of_frame, of_star, total = weight.sum(1, keepdims=True), weight.sum(0, keepdims=True), weight.sum()
-        value = weight / of_frame + weight / of_star - weight / total
-    return np.asarray(np.clip(np.nan_to_num(value), 0.0, 1.0))
+def _stored(rows: Iterable[StarResidual], frames: Sequence[int], stars: Sequence[str]) -> tuple[Floats, Floats, Bools]:
+    """Return residuals, their due errors, and which were used, (frame, star); nan where there is none."""
+    row_of, column_of = {f: i for i, f in enumerate(frames)}, {s: j for j, s in enumerate(stars)}
+    size = (len(frames), len(stars))
+    residual, error, used = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)
+    for r in rows:
+        if r.frame_id in row_of and r.gaia_id in column_of:
+            at = row_of[r.frame_id], column_of[r.gaia_id]
+            residual[at], error[at], used[at] = r.residual, r.residual_error, r.used
+    return residual, error, used

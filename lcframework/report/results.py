@@ -24,6 +24,7 @@ from lcframework.database import (
     StarFlux,
     StarInFrame,
     StarLevel,
+    StarResidual,
 )
 from lcframework.project import Project
 from lcframework.report.comparison import ComparisonStars, comparison_stars
@@ -82,12 +83,12 @@ def read_results(project: Project) -> Results:
         coefficients = [r for r in _rows(session, NormalizationCoefficient) if r.combined_footprint_hash in hashes]
         stars = {(s.combined_footprint_hash, s.gaia_id): s for s in _rows(session, Star) if s.active}
         frames = {f.id: f for f in session.exec(select(Frame).order_by(col(Frame.id))) if f.id is not None}
-        curves = []
-        for group in groups(session):
-            if group.field in hashes:
-                config = project.setup.config_for(group.instrument)
-                cuts = config.photometry.psf_chi2, config.normalization.flux_chi2
-                curves.append(comparison_stars(group, frames, stars, coefficients, levels, cuts))
+        residuals = _rows(session, StarResidual)
+        curves = [
+            comparison_stars(group, frames, stars, coefficients, levels, residuals)
+            for group in groups(session)
+            if group.field in hashes
+        ]
         results = Results(
             frames=frames,
             rois=_rows(session, RoiInFrame),

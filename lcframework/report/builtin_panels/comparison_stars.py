@@ -119,7 +119,7 @@ class ComparisonScatter:
         """Return the pulls as colours: a bad frame is a column, a bad star a row."""
         order = sorted(range(len(curves.names)), key=lambda j: (len(curves.names[j]), curves.names[j]), reverse=True)
         with np.errstate(invalid="ignore", divide="ignore"):
-            pulls = curves.residual / np.sqrt(curves.error**2 * (1.0 - np.minimum(curves.leverage, 0.95)))
+            pulls = curves.residual / (curves.error * np.sqrt(np.maximum(curves.freedom, 0.05)))
         frames = [self.results.frames[i] for i in curves.frame_ids]
         names = [curves.names[j] for j in order]
         text = [

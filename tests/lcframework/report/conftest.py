@@ -28,6 +28,7 @@ from lcframework.database import (
     StarFlux,
     StarInFrame,
     StarLevel,
+    StarResidual,
 )
 from lcframework.light_curves import join, per_night, write_light_curve
 from lcframework.plugins import Plugins
@@ -143,7 +144,7 @@ def frame_rows(folder, i, instrument, band, rng, truth):
                      "b": [1.6, 1.6], "theta": [0.0, 0.0], "flags": [0, 1]})  # fmt: skip
     write_table(folder / f"frames/{key}_sources.fits", sources)
     kernel = moffat_kernel(STAR_SKY, seeing, rng)
-    stamps, fluxes, residuals = {}, [], []
+    stamps, fluxes, residuals, measured = {}, [], [], []
     for k, star in enumerate(IDS):
         place = rng.uniform(-0.5, 0.5, 2)
         unit = render_point(STAR_SKY, place + (SIZE - 1) / 2, kernel)
@@ -160,6 +161,10 @@ def frame_rows(folder, i, instrument, band, rng, truth):
             combined_footprint_hash=FIELD, frame_id=i, gaia_id=star, psf_ref="ref", flux=fitted, flux_uncertainty=error,
             x=centre[0] + place[0], y=centre[1] + place[1], x_offset=0.0, y_offset=0.0, x_uncertainty=0.01,
             y_uncertainty=0.01, background=0.0, chi2=float((residuals[-1] ** 2 / noise**2).mean()), status="converged",
+        ))  # fmt: skip
+        measured.append(StarResidual(
+            combined_footprint_hash=FIELD, frame_id=i, gaia_id=star, instrument=instrument, band=band, used=True,
+            residual=fitted / flux - 1, residual_error=error / flux,
         ))  # fmt: skip
     stamps_path, psf_path = f"regions/{key}/stamps.h5", f"regions/{key}/psf.h5"
     write_stamps(folder / stamps_path, stamps, shape)
@@ -184,7 +189,7 @@ def frame_rows(folder, i, instrument, band, rng, truth):
                status="converged", evaluations=50),
         NormalizationCoefficient(**where, instrument=instrument, band=band, coefficient=coefficient,
                                  coefficient_uncertainty=1e-3 * coefficient, scatter=2e-3, stars=5),
-        *fluxes, *(StarInFrame(**where, gaia_id=s, x=10.0, y=10.0, signal_to_noise=100.0) for s in IDS),
+        *fluxes, *measured, *(StarInFrame(**where, gaia_id=s, x=10.0, y=10.0, signal_to_noise=100.0) for s in IDS),
         product("read_convert_skysub_character_catalog", f"frame:{i}", f"frames/{key}.fits"),
         product("stamp_extraction", f"frame:{i}", stamps_path),
         product("psf_modeling", f"frame:{i}:{FIELD}", psf_path), product("star_photometry", f"frame:{i}:{FIELD}"),

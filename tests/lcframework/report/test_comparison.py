@@ -2,28 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sqlmodel import Session, select
 
-from lcframework.report.comparison import ComparisonStars, leverage
+from lcframework.database import StarResidual
+from lcframework.report.comparison import ComparisonStars
 from lcframework.report.results import read_results
-
-
-def test_leverage_is_that_of_the_weighted_two_way_fit():
-    rng = np.random.default_rng(2)
-    frames, stars = 7, 4
-    variance = np.ones((frames, stars)) * rng.uniform(0.5, 2.0, stars)  # exact where weights factor
-    used = np.ones((frames, stars), bool)
-    design = np.zeros((frames * stars, frames + stars))
-    for i in range(frames):
-        for j in range(stars):
-            design[i * stars + j, [i, frames + j]] = 1.0
-    weight = 1 / variance.ravel()
-    hat = design @ np.linalg.pinv(design.T @ (weight[:, None] * design)) @ (design.T * weight)
-    np.testing.assert_allclose(leverage(variance, used).ravel(), np.diag(hat), rtol=1e-9)
-
-
-def test_leverage_of_what_was_not_used_is_zero():
-    used = np.array([[True, False], [True, True]])
-    assert leverage(np.ones((2, 2)), used)[0, 1] == 0.0
+from lcframework.star_residuals import residuals
+from lcframework.types import FitState, FitStatus, FluxMatrix, NormalizationSolution
 
 
 def solved(rng, frames=25, stars=6):
@@ -36,11 +21,16 @@ def solved(rng, frames=25, stars=6):
             design[i, j, [i, frames + j]] = 1.0
     flat, weight = design.reshape(frames * stars, -1), 1 / error.ravel()
     fitted = np.linalg.lstsq(flat * weight[:, None], noise.ravel() * weight, rcond=None)[0]
-    used = np.ones((frames, stars), bool)
+    used, zero = np.ones((frames, stars), bool), np.zeros(stars)
+    solution = NormalizationSolution(
+        1 + fitted[:frames], np.full(frames, 1e-3), np.full(frames, 1e-3), 1 + fitted[frames:], zero, zero, used,
+        FitStatus(FitState.CONVERGED),
+    )  # fmt: skip
+    residual, due = residuals(solution, FluxMatrix(1 + noise, error, np.zeros((frames, stars, 2)), (9, 9)))
     return ComparisonStars(
         "field", "Cam", "r", list(range(frames)), np.arange(frames), np.ones(frames), np.full(frames, 1e-3),
-        [str(j) for j in range(stars)], list("abcdef"), np.arange(stars), np.ones(stars), np.zeros(stars), [""] * stars,
-        noise - (flat @ fitted).reshape(noise.shape), error, leverage(error**2, used), used,
+        [str(j) for j in range(stars)], list("abcdef"), np.arange(stars), np.ones(stars), zero, [""] * stars,
+        residual, due, error, used,
     )  # fmt: skip
 
 
@@ -77,3 +67,34 @@ def test_a_star_that_was_left_out_has_no_pull(tiny):
     curves.comment[1] = "varies"
     assert np.isnan(curves.pulls(intrinsic=True)[:, 1]).all()
     assert np.isfinite(curves.pulls(intrinsic=True)[:, 0]).any()
+
+
+def test_residuals_are_those_that_the_normalization_stored(fresh):
+    """A model that expects more than coefficient times level, as with a response, is not seen in their product."""
+    with Session(fresh.project.engine()) as session:
+        rows = list(session.exec(select(StarResidual).where(StarResidual.instrument == "CamA")))
+        for k, row in enumerate(rows):
+            row.residual, row.residual_error, row.used = 0.5 + 0.001 * k, 0.02, k != 4
+        stored = {(r.frame_id, r.gaia_id): r.residual for r in rows}
+        left_out = (rows[4].frame_id, rows[4].gaia_id)
+        session.add_all(rows)
+        session.commit()
+    curves = read_results(fresh.project).comparison[0]
+    pulls = curves.pulls(intrinsic=True)
+    for i, frame in enumerate(curves.frame_ids):
+        for j, star in enumerate(curves.star_ids):
+            assert curves.residual[i, j] == stored[frame, star]
+            assert curves.selected[i, j] == ((frame, star) != left_out)
+            if curves.selected[i, j] and curves.freedom[i, j] > 0.2:
+                assert pulls[i, j] == pytest.approx(stored[frame, star] / 0.02)
+            else:
+                assert np.isnan(pulls[i, j])
+    assert np.isfinite(pulls).sum() > 5
+
+
+def test_a_flux_without_a_residual_is_no_part_of_the_curves(fresh):
+    with Session(fresh.project.engine()) as session:
+        session.delete(session.exec(select(StarResidual).where(StarResidual.instrument == "CamA")).first())
+        session.commit()
+    curves = read_results(fresh.project).comparison[0]
+    assert np.isnan(curves.residual).sum() == np.isnan(curves.error).sum() == (~curves.selected).sum() == 1
