@@ -9,10 +9,12 @@ from typing import Any
 import astropy.units as u
 import numpy as np
 from astropy.table import QTable, Table, vstack
+from astropy.time import Time
+from astropy.timeseries import TimeSeries
 
 from lcframework.cutout_files import FitFile
 from lcframework.store import atomic
-from lcframework.types import EpochFlag, FitState, Floats
+from lcframework.types import EpochFlag, FitState, Floats, LcfError
 
 #: Above this the noise map does not describe an epoch.
 HIGH_CHI2 = 1.5
@@ -138,6 +140,38 @@ def write_light_curve(folder: Path, roi: str, table: Table, nightly: Table, syst
             with_units(content, systems).write(temporary, format="ascii.ecsv")
         paths.append(csv.with_suffix(".ecsv"))
     return paths
+
+
+def read_light_curve(folder: Path, roi: str) -> QTable:
+    """Return a region's table of epochs with units.
+
+    Parameters
+    ----------
+    folder : Path
+        Where :func:`write_light_curve` wrote it.
+    roi : str
+        The region, which ``meta["roi"]`` names.
+
+    Raises
+    ------
+    LcfError
+        Where there is none yet.
+    """
+    path = folder / f"{roi}_photometry_per_epoch.ecsv"
+    if not path.exists():
+        raise LcfError(f"{roi} has no light curve yet: run the project to its end")
+    table = QTable.read(path, format="ascii.ecsv")
+    table.meta["roi"] = roi
+    return table
+
+
+def time_series(table: QTable) -> TimeSeries:
+    """Return a table of epochs as a time series, its times in UTC."""
+    series = TimeSeries(time=Time(table["mjd"].value, format="mjd", scale="utc"))
+    series.meta.update(table.meta)
+    for column in table.colnames:
+        series[column] = table[column]
+    return series
 
 
 def with_units(table: Table, systems: Sequence[str]) -> Table:

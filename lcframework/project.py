@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import fcntl
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,6 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from astropy.table import QTable, Table
-from astropy.time import Time
 from astropy.timeseries import TimeSeries
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
@@ -25,6 +21,8 @@ from lcframework.connection import FILE_NAME, open_engine
 from lcframework.cutout_files import FOLDER
 from lcframework.database import Frame, Star
 from lcframework.frame_list import EXCLUDED_BY_COMMAND, IMPORT, idle_exclusions, strange_frames, take_back
+from lcframework.light_curves import read_light_curve, time_series
+from lcframework.lock import hold
 from lcframework.plugins import Plugins
 from lcframework.reduction import unused
 from lcframework.runner import Listener, Runner, RunReport
@@ -40,7 +38,6 @@ from lcframework.tools import select as select_tools
 from lcframework.types import LcfError
 
 LOG_FILE = "lcf.log"
-LOCK_FILE = ".lock"
 
 
 class Project:
@@ -148,29 +145,9 @@ class Project:
         stage, ledger = self.stages[self.stage_names.index(IMPORT)], Ledger(session)
         return bool(stage.pending(stage.units(session, ledger), ledger))
 
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> contextlib.AbstractContextManager[None]:
         """Hold the workdir, so that no other run writes in it."""
-        workdir = self.workdir
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            stream = (workdir / LOCK_FILE).open("a+", encoding="utf-8")
-        except OSError as error:
-            raise LcfError(
-                f"the workdir {workdir} can't be written: {error.strerror}. Set [project] workdir to a folder of yours."
-            ) from None
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                stream.seek(0)
-                raise LcfError(
-                    f"another run holds {workdir}: {stream.read().strip() or 'unknown'}. Wait for its end."
-                ) from None
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()}, since {dt.datetime.now():%Y-%m-%d %H:%M:%S}")
-            stream.flush()
-            yield
+        return hold(self.workdir)
 
     @contextlib.contextmanager
     def _logging(self) -> Iterator[None]:
@@ -313,6 +290,13 @@ class Project:
     def exporter(self, name: str, table: Mapping[str, Any]) -> Any:
         """Return an exporter with its options.
 
+        Parameters
+        ----------
+        name : str
+            As its plugin calls it; `lcf plugins` lists them.
+        table : mapping
+            Options by name.
+
         Raises
         ------
         LcfError
@@ -362,12 +346,7 @@ class Project:
         LcfError
             Where the region has none yet.
         """
-        table = self.light_curve_table(roi)
-        series = TimeSeries(time=Time(table["mjd"].value, format="mjd", scale="utc"))
-        series.meta.update(table.meta)
-        for column in table.colnames:
-            series[column] = table[column]
-        return series
+        return time_series(self.light_curve_table(roi))
 
     def light_curve_table(self, roi: str | None = None) -> QTable:
         """Return a region's light curve as a table with units.
@@ -380,12 +359,7 @@ class Project:
         name = roi or next(iter(self.config.roi))
         if name not in self.config.roi:
             raise LcfError(f'there is no region "{name}"; regions: {", ".join(self.config.roi)}')
-        path = self.workdir / FOLDER / f"{name}_photometry_per_epoch.ecsv"
-        if not path.exists():
-            raise LcfError(f"{name} has no light curve yet: run the project to its end")
-        table = QTable.read(path, format="ascii.ecsv")
-        table.meta["roi"] = name
-        return table
+        return read_light_curve(self.workdir / FOLDER, name)
 
     def light_curve_tables(
         self,

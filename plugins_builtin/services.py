@@ -362,6 +362,14 @@ def ask(
             f"{purpose}: offline = true and no stored answer {where}. Run `lcf prefetch` on the project file once "
             f"where there is a network, or set [run] offline = false."
         )
+    table, origin = _first_answer(questions, patience, purpose)
+    if cache is not None and len(table):
+        _keep(cache, key, table, origin)
+    return table
+
+
+def _first_answer(questions: Sequence[TapQuestion], patience: Patience, purpose: str) -> tuple[Table, str]:
+    """Return the first answer with rows, else one without, and the address that gave it."""
     reasons, empty = [], None
     for question in questions:
         try:
@@ -371,10 +379,8 @@ def ask(
             log.warning("%s: %s", purpose, reasons[-1])
             continue
         if len(table):
-            if cache is not None:
-                _keep(cache, key, table, question.url)
-            return table
-        empty = table
+            return table, question.url
+        empty = table, question.url
         log.warning("%s: %s answered without a row", purpose, question.service)
     if empty is not None:
         return empty

@@ -12,8 +12,16 @@ from astropy.wcs import WCS
 
 from lcframework.cutout_files import FitFile, high_resolution_header, read_fit, write_fit
 from lcframework.geometry import from_plane
-from lcframework.light_curves import epochs_table, join, magnitudes, per_night, write_light_curve
-from lcframework.types import EpochFlag, FitState, FitStatus, HighResolution, RoiFit
+from lcframework.light_curves import (
+    epochs_table,
+    join,
+    magnitudes,
+    per_night,
+    read_light_curve,
+    time_series,
+    write_light_curve,
+)
+from lcframework.types import EpochFlag, FitState, FitStatus, HighResolution, LcfError, RoiFit
 
 
 def content(mjd, flux, error=1.0, normalization_error=0.0, band="r", instrument="cam", **changes):
@@ -166,6 +174,17 @@ def test_files(tmp_path):
     assert united["zeropoint_error"].unit == u.mag
     assert united.meta["magnitude_system"] == "AB"
     assert united.meta["times"]["mjd"] == "UTC, mid-exposure"
+
+
+def test_light_curve_is_read_back_as_a_series(tmp_path):
+    table = join([content([60000.0, 60001.0], [[100.0, -3.0], [90.0, 4.0]])])
+    with pytest.raises(LcfError, match="J0248 has no light curve yet"):
+        read_light_curve(tmp_path, "J0248")
+    write_light_curve(tmp_path, "J0248", table, per_night(table, ["A", "B"], 0.0), ["AB"])
+    series = time_series(read_light_curve(tmp_path, "J0248"))
+    assert series.meta["roi"] == "J0248"
+    assert list(series.time.utc.mjd) == [60000.0, 60001.0]
+    assert list(series["B_flux"].value) == [-3.0, 4.0]
 
 
 def test_fit_is_read_back(tmp_path):

@@ -112,13 +112,7 @@ def simulate_campaign(
         raise ValueError(f"frames must be at least 1 and first at least 0, got {frames} and {first}")
     need_galsim()
     directory = Path(directory)
-    _refuse_other_settings(directory, settings)
-    (directory / "raw").mkdir(parents=True, exist_ok=True)
-    (directory / "truth").mkdir(exist_ok=True)
-    sky = make_sky(settings)
-    make_catalog(sky).write(directory / "stars.ecsv", overwrite=True)
-    if not (directory / "project.toml").exists():
-        (directory / "project.toml").write_text(project_toml(sky))
+    sky = _prepare(directory, settings)
     rows, conditions = [], []
     for done, (flux_rows, frame_row) in enumerate(_frames(directory, settings, first, frames, workers), start=1):
         rows += flux_rows
@@ -127,6 +121,18 @@ def simulate_campaign(
             progress(done, frames)
     _write_truth(directory, sky, _flux_table(rows), Table(rows=conditions))
     return read_truth(directory)
+
+
+def _prepare(directory: Path, settings: CampaignSettings) -> TrueSky:
+    """Write what all frames share: folders, the catalogue, and the project file where there is none."""
+    _refuse_other_settings(directory, settings)
+    (directory / "raw").mkdir(parents=True, exist_ok=True)
+    (directory / "truth").mkdir(exist_ok=True)
+    sky = make_sky(settings)
+    make_catalog(sky).write(directory / "stars.ecsv", overwrite=True)
+    if not (directory / "project.toml").exists():
+        (directory / "project.toml").write_text(project_toml(sky))
+    return sky
 
 
 def extend_campaign(directory: Path | str, frames: int = 1, *, workers: int = 1) -> CampaignTruth:

@@ -1,0 +1,44 @@
+"""Lets one run at a time work in a workdir."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lcframework.types import LcfError
+
+LOCK_FILE = ".lock"
+
+
+@contextlib.contextmanager
+def hold(workdir: Path) -> Iterator[None]:
+    """Hold a workdir, which is made where it is missing, so that no other run writes in it.
+
+    Raises
+    ------
+    LcfError
+        Where another process holds it, or it can't be written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        stream = (workdir / LOCK_FILE).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise LcfError(
+            f"the workdir {workdir} can't be written: {error.strerror}. Set [project] workdir to a folder of yours."
+        ) from None
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            raise LcfError(
+                f"another run holds {workdir}: {stream.read().strip() or 'unknown'}. Wait for its end."
+            ) from None
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()}, since {dt.datetime.now():%Y-%m-%d %H:%M:%S}")
+        stream.flush()
+        yield
