@@ -13,8 +13,9 @@ from plugins_builtin.engine.detector_terms import detector_places, monomials, sh
 from plugins_builtin.engine.ensemble import EnsembleFit, EnsembleState, FluxTable, robust_start, solve_ensemble
 from plugins_builtin.engine.extra_scatter import extra_scatter
 
-# The shared response is linear beside coefficients and levels: a few rounds settle it, relative to the fluxes.
-_RESPONSE_ROUNDS = 6
+# The shared response is linear beside coefficients and levels: a few rounds settle it, relative to the fluxes; more
+# where stars are so few that their scatter and it compete.
+_RESPONSE_ROUNDS = 20
 _RESPONSE_SETTLED = 1e-4
 
 
@@ -36,7 +37,7 @@ class Ensemble:
     scatter too; both enter the standard errors. Single fluxes that do not fit are left out.
     """
 
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     sigma_clip: float = attrs.field(default=4.0, validator=_above(2.0, inclusive=True))  # sigma; single fluxes
     max_intrinsic_scatter: float = attrs.field(default=0.1, validator=_above(0.0))  # relative; stars above are left out
@@ -149,7 +150,8 @@ class _Solution:
         terms = self.terms[np.ix_(frames, stars)]
         fit = self._fit_flat(frames, stars)
         for _ in range(_RESPONSE_ROUNDS if len(self.response) else 0):
-            step = shared_response(fit, self._corrected(frames, stars), terms, self.options.spatial_amplitude)
+            table = self._corrected(frames, stars)
+            step = shared_response(fit, table, terms, self.response, self.options.spatial_amplitude)
             self.response = self.response + step
             fit = self._fit_flat(frames, stars)
             if np.max(np.abs(terms @ step), initial=0.0) < _RESPONSE_SETTLED:

@@ -32,7 +32,7 @@ def detector_places(xy: Floats, shape: tuple[int, int]) -> Floats:
     return np.asarray(np.nan_to_num((np.asarray(xy, float) - centre) / (0.5 * max(shape))))
 
 
-def shared_response(fit: EnsembleFit, table: FluxTable, terms: Floats, prior: float) -> Floats:
+def shared_response(fit: EnsembleFit, table: FluxTable, terms: Floats, present: Floats, prior: float) -> Floats:
     """Return by how much the coefficients q (k,) of a response shared by all frames are to change.
 
     Parameters
@@ -43,8 +43,10 @@ def shared_response(fit: EnsembleFit, table: FluxTable, terms: Floats, prior: fl
         Those fluxes.
     terms : array (f, n, k)
         The shared terms at the stars' places.
+    present : array (k,)
+        The coefficients so far.
     prior : float
-        Standard deviation of a Gaussian prior about 0 on the change.
+        Standard deviation of a Gaussian prior about 0 on the coefficients.
     """
     normal, used = fit.linearised, fit.state.used
     model = np.where(used, normal.model, 1.0)
@@ -68,4 +70,4 @@ def shared_response(fit: EnsembleFit, table: FluxTable, terms: Floats, prior: fl
     of_stars = between @ cross
     system = np.einsum("fnk,fn,fnl->kl", terms, weight, cleaned, optimize=True) - cross.T @ of_stars
     right = np.einsum("fnk,fn,fn->k", terms, weight, rest, optimize=True) - of_stars.T @ (weight * rest).sum(axis=0)
-    return np.linalg.solve(system + np.eye(len(right)) / prior**2, right)
+    return np.linalg.solve(system + np.eye(len(right)) / prior**2, right - present / prior**2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 
 from lcframework.types import FluxMatrix
 from plugins_builtin.normalization_ensemble import Ensemble
@@ -51,6 +52,50 @@ def test_a_response_of_the_detector_is_found_and_taken_off():
     assert 0.85 < pull.std() < 1.2
     model_residual = (sky.flux / flat.model - 1)[flat.used]
     assert model_residual.std() == pytest.approx(np.hypot(0.002, 1 / 800), rel=0.05)
+
+
+def most_probable(sky, prior):
+    """Return the response at each flux of the maximum a posteriori, by a general minimiser."""
+    x, y = np.moveaxis((sky.xy - [319.5, 249.5]) / 320.0, -1, 0)
+    terms = np.stack([x, y, x * x, x * y, y * y], axis=-1)
+    frames, stars = sky.flux.shape
+    level = np.median(sky.flux, axis=0)
+    coefficient = np.median(sky.flux / level, axis=1)
+
+    def residuals(p):
+        c, s, q = np.split(p, [frames, frames + stars])
+        model = np.exp(c[:, None] + s) * coefficient[:, None] * level * (1 + terms @ q)
+        return np.concatenate([((sky.flux - model) / sky.error).ravel(), q / prior, [1e3 * c[0]]])
+
+    return 1 + terms @ least_squares(residuals, np.zeros(frames + stars + 5)).x[-5:]
+
+
+def test_the_prior_is_that_of_the_response():
+    """Four stars say little: the answer is in the middle between a flat response and the data's own."""
+    sky, _ = fluxes(1, frames=40, stars=4, response=bowl, signal=200.0)
+    solution = Ensemble(response_order=2, spatial_amplitude=0.01).solve(sky)
+    share = np.log(solution.model / (solution.coefficient[:, None] * solution.level))
+
+    def within_stars(values):  # a frame's and a star's own factors are not the response
+        return values - values.mean(axis=0) - values.mean(axis=1)[:, None] + values.mean()
+
+    expected, free = (within_stars(np.log(most_probable(sky, prior))) for prior in (0.01, 1.0))
+    assert np.abs(free - expected).max() > 4e-3
+    np.testing.assert_allclose(within_stars(share), expected, atol=3e-4)  # of errors of 5e-3
+
+
+def test_variable_stars_that_are_left_out_leave_no_trace():
+    sky, _ = fluxes(1, frames=40, stars=4, response=bowl, signal=200.0)
+    rng = np.random.default_rng(9)
+    beside, _ = fluxes(2, frames=40, stars=3, response=bowl, signal=200.0)
+    wild = beside.flux * np.exp(0.8 * rng.standard_normal(beside.flux.shape))
+    both = FluxMatrix(*(np.concatenate(pair, axis=1) for pair in
+                        ((sky.flux, wild), (sky.error, beside.error), (sky.xy, beside.xy))),
+                      SHAPE, sky.reference_xy)  # fmt: skip
+    options = Ensemble(response_order=2, spatial_amplitude=0.01)
+    without, with_them = options.solve(sky), options.solve(both)
+    assert sorted(with_them.rejected) == [4, 5, 6]
+    np.testing.assert_allclose(with_them.coefficient, without.coefficient, rtol=1e-4)
 
 
 def test_without_a_drift_a_response_changes_nothing():
