@@ -67,6 +67,11 @@ def limited(stages: Sequence[Stage], only: Filter) -> list[Stage]:
     return out
 
 
+def described(stages: Sequence[Stage], only: Filter) -> str:
+    """Return what a run is asked for: its first and last stage, and the filter."""
+    return " ".join([f"{stages[0].name} .. {stages[-1].name}" if stages else "", str(only)]).strip()
+
+
 def between(stages: Sequence[Stage], start: str | None, stop: str | None) -> list[Stage]:
     """Return the stages from `start` to `stop`, both included.
 

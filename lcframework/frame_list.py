@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlmodel import Session, col, select
 
 from lcframework.config import Config
-from lcframework.database import Frame, Product
+from lcframework.database import CombinedFootprint, Frame, Product
 from lcframework.provenance import digest, file_digest
 from lcframework.structuring import place
 from lcframework.types import FrameFlag, LcfError
@@ -135,10 +135,18 @@ def _apply_exclusion(session: Session, frame: Frame, listed: bool) -> None:
 
 def take_back(session: Session, frame: Frame) -> None:
     """Undo an exclusion: the frame stands as the stages left it."""
-    unusable = select(Product).where(Product.unit == f"frame:{frame.id}", Product.state == "unusable")
-    reasons = {p.stage: p.reason for p in session.exec(unusable)}
+    own = f"frame:{frame.id}"
+    # Later stages work on a frame once for each field of reference stars.
+    fields = session.exec(select(CombinedFootprint.hash).where(CombinedFootprint.active))
+    mine = col(Product.unit).in_([own, *(f"{own}:{field}" for field in fields)])
+    unusable = select(Product).where(mine, Product.state == "unusable")
+    last_first = (col(Product.run_id).desc(), col(Product.stage), col(Product.unit))
+    reasons: dict[str, str] = {}
+    for product in session.exec(unusable.order_by(*last_first)):
+        reasons.setdefault(product.stage, product.reason)
+    later = next((f"{stage}: {why}" for stage, why in reasons.items() if stage not in (IMPORT, PLATE_SOLVING)), "")
     frame.eliminated = IMPORT in reasons
-    frame.comment = reasons.get(IMPORT) or reasons.get(PLATE_SOLVING) or ""
+    frame.comment = reasons.get(IMPORT) or reasons.get(PLATE_SOLVING) or later
 
 
 def set_aside(session: Session, frame: Frame, why: str) -> None:

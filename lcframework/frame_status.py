@@ -9,6 +9,7 @@ import attrs
 
 from lcframework.config import Config
 from lcframework.database import Frame, NormalizationCoefficient, PsfRow
+from lcframework.frame_list import IMPORT
 from lcframework.stages.base import Ledger
 
 
@@ -36,7 +37,7 @@ def frame_status(frame: Frame, ledger: Ledger, left_out: str = "") -> FrameStatu
     name = Path(frame.original_image_path).name
     if frame.eliminated:
         return FrameStatus(name, "eliminated", frame.comment)
-    if ledger.product("read_convert_skysub_character_catalog", f"frame:{frame.id}") is None:
+    if ledger.product(IMPORT, f"frame:{frame.id}") is None:
         return FrameStatus(name, "found", "not imported yet")
     if not frame.plate_solved:
         state = "not solved" if frame.attempted_plate_solve else "imported"

@@ -114,7 +114,7 @@ class Project:
             Where another run holds the workdir, or it can't be written; where `force` names a stage that is not run.
         """
         stages = self._between(start, stop, force)
-        only = self._only(rois, bands, instruments)
+        only = self._only(rois, bands, instruments, [s.name for s in stages])
         with self.hold(), self._logging(), self._connected(self.engine()) as engine:
             return Runner(self.setup, self.plugins, engine, listeners).run(stages, force, only)
 
@@ -126,17 +126,25 @@ class Project:
                 raise LcfError(f"{name} is to be forced, but it does not lie between the first and the last stage")
         return stages
 
-    def _only(self, rois: str | Sequence[str], bands: str | Sequence[str], instruments: str | Sequence[str]) -> Filter:
-        """Return a filter whose names the project has, or may have once the frames that wait are imported."""
+    def _only(
+        self,
+        rois: str | Sequence[str],
+        bands: str | Sequence[str],
+        instruments: str | Sequence[str],
+        stages: Sequence[str] = (),
+    ) -> Filter:
+        """Return a filter whose names the project has, or may have once `stages` import the frames that wait."""
         only = Filter(rois, bands, instruments)
         if not only:
             return only
         with self.session() as session:
             try:
                 check_names(session, self.config.roi, only)
-            except UnknownName:
+            except UnknownName as error:
                 if set(only.rois) - set(self.config.roi) or not self._import_waits(session):
                     raise
+                if IMPORT not in stages:
+                    raise UnknownName(f"{error} (a run that imports the files that wait may bring it)") from None
         return only
 
     def _import_waits(self, session: Session) -> bool:
@@ -227,7 +235,7 @@ class Project:
     ) -> list[StageStatus]:
         """Return what a run would do now; stages after one with work may find more. Arguments as of :meth:`run`."""
         chosen = self._between(start, stop, force)
-        only = self._only(rois, bands, instruments)
+        only = self._only(rois, bands, instruments, [s.name for s in chosen])
         with self.session() as session:
             plan = planned(limited(chosen, only), force, session)
             session.rollback()

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
-from lcframework.chain import limited
+from lcframework.chain import described, limited
 from lcframework.database import Product, Run, Update, apply
 from lcframework.executors import Executor
 from lcframework.frame_list import IMPORT
@@ -113,6 +113,7 @@ class Runner:
         self._listeners = [*listeners, plugins.tell]
         self._executor: Executor | None = None
         self._forced: dict[tuple[str, str], str] = {}
+        self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
 
     def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
         """Run stages in order; whatever ends the run early, what was finished is recorded.
@@ -130,7 +131,7 @@ class Runner:
         prepare_device(self.setup.config.run.device)
         self._tell(RunEvent("run_started"))
         try:
-            self._force([s for s in stages if s.name in force], run_id)
+            self._force([s for s in stages if s.name in force], run_id, described(stages, only))
             for stage in stages:
                 entry = StageReport(stage.name)
                 report.stages.append(entry)
@@ -158,7 +159,7 @@ class Runner:
             self._end(run_id, report, "failed")
             raise
         self._close(kill=report.interrupted)
-        report.standing = self._standing({s.name for s in stages})
+        report.standing = self._standing(stages)
         self._end(run_id, report, _outcome(report))
         self._tell(RunEvent("run_finished", message=report.message))
         return report
@@ -173,6 +174,7 @@ class Runner:
         announced = False
         while True:
             units, pending, report.left_out = self._pending(stage, tried)
+            self._admitted[stage.name] = {u.key for u in units}
             if not pending:
                 report.up_to_date = len({u.key for u in units} - {key for key, _ in tried})
                 break
@@ -261,11 +263,11 @@ class Runner:
             apply(session, [attrs.evolve(r, where={**r.where, "comment": r.values["comment"]}, values={"comment": ""})
                             for r in records if isinstance(r, Update) and "comment" in r.values])  # fmt: skip
 
-    def _force(self, stages: Sequence[Stage], run_id: int) -> None:
+    def _force(self, stages: Sequence[Stage], run_id: int, asked: str) -> None:
         """Mark the products to be made again, all before any is: a run that goes on after a kill finds them."""
         with Session(self.engine) as session:
             ledger = Ledger(session)
-            for stage, units in [(s, s.to_force(session, ledger)) for s in stages]:
+            for stage, units in [(s, s.to_force(session, ledger, asked)) for s in stages]:
                 stage.forget(session, units)
                 for unit in units:
                     session.execute(
@@ -291,15 +293,17 @@ class Runner:
             )
             session.commit()
 
-    def _standing(self, stages: set[str]) -> list[Unusable]:
+    def _standing(self, stages: Sequence[Stage]) -> list[Unusable]:
+        """Return what is unusable; under a filter, of what it admits in the stages that the run came to."""
         with Session(self.engine) as session:
             ledger = Ledger(session)
             found = []
             for stage in stages:
-                for product in ledger.of_stage(stage).values():
-                    if product.state == "unusable":
+                for product in ledger.of_stage(stage.name).values():
+                    admitted = not stage.only or product.unit in self._admitted.get(stage.name, ())
+                    if product.state == "unusable" and admitted:
                         label = self._label(session, product.unit)
-                        found.append(Unusable(stage, label, product.reason, product.unit))
+                        found.append(Unusable(stage.name, label, product.reason, product.unit))
             return found
 
     @staticmethod
@@ -328,12 +332,12 @@ class Runner:
     def _begin(self, stages: Sequence[Stage], only: Filter) -> int:
         now = dt.datetime.now(dt.UTC)
         text = self.setup.config.path.read_text(encoding="utf-8")
-        names = " ".join([f"{stages[0].name} .. {stages[-1].name}" if stages else "", str(only)]).strip()
         with Session(self.engine) as session:
             session.execute(
                 sa.update(Run).where(sa.column("outcome") == "running").values(outcome="killed", finished=now)
             )
-            run = Run(started=now, version=metadata.version("lcframework"), stages=names, settings=text)
+            version, asked = metadata.version("lcframework"), described(stages, only)
+            run = Run(started=now, version=version, stages=asked, settings=text)
             session.add(run)
             session.commit()
             return run.id or 0

@@ -43,8 +43,8 @@ class Filter:
 
     def __str__(self) -> str:
         """Return it as it is written on the command line."""
-        named = [*zip_names("--roi", self.rois), *zip_names("--band", self.bands)]
-        return " ".join([*named, *zip_names("--instrument", self.instruments)])
+        named = [*_as_options("--roi", self.rois), *_as_options("--band", self.bands)]
+        return " ".join([*named, *_as_options("--instrument", self.instruments)])
 
     def admits(self, scope: Scope) -> bool:
         """Whether a unit of this scope is worked on."""
@@ -55,7 +55,7 @@ class Filter:
         )
 
 
-def zip_names(option: str, names: Sequence[str]) -> list[str]:
+def _as_options(option: str, names: Sequence[str]) -> list[str]:
     """Return an option before each of its names."""
     return [f"{option} {name}" for name in names]
 
@@ -95,11 +95,14 @@ def field_rois(session: Session) -> dict[str, frozenset[str]]:
 
 
 def idle_overrides(session: Session, instruments: Collection[str]) -> list[str]:
-    """Return a sentence on each of these instruments, which have settings of their own, that no imported frame has."""
+    """Return a sentence on each of these instruments, which have settings of their own, that no imported frame has.
+
+    Frames that wait to be imported may have it, and a frame's instrument is known only then.
+    """
     there = session.exec(select(Frame.instrument).where(col(Frame.image_relpath).is_not(None)).distinct()).all()
     known = sorted(name for name in there if name)
     return [
-        f'[instrument."{name}"] has no effect: no frame is of that instrument{nearest_key(name, known)}'
+        f'[instrument."{name}"] has no effect so far: no imported frame is of that instrument{nearest_key(name, known)}'
         for name in instruments
         if there and name not in there
     ]

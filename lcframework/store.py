@@ -181,6 +181,8 @@ def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int
 
 #: What a frame's group in ``regions.h5`` holds of each stamp.
 _KINDS = ("data", "noisemap", "mask", "wcs", "cosmicsmask", "image_pixel_coordinates")
+#: What the first region is called besides.
+_ALIAS = "ROI"
 #: Bytes; HDF5 allows 64 KiB in all.
 _LARGEST_COMPACT = 60_000
 
@@ -283,27 +285,36 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[str, Mapping[str, st
     frames : mapping
         For each frame's key: its stamps file, and its PSF files by reference; paths relative to `workdir`.
     first_roi : str
-        The region for which ``ROI`` is an alias.
+        The region for which ``ROI`` is an alias, unless a region is called so.
     """
     with atomic(workdir / REGIONS) as temporary, h5py.File(temporary, "w") as file:
         root = file.create_group("frames")
+        names = {}
         for key, (stamps, psfs) in frames.items():
             group = root.create_group(key)
-            _link_stamps(group, workdir, stamps, first_roi)
+            names[key] = _link_stamps(group, workdir, stamps)
             for ref, path in psfs.items():
                 group[f"psf_{ref}"] = h5py.ExternalLink(path, "/")
+        if any(_ALIAS in there for there in names.values()):
+            return  # a region is called so: the name means it in every frame, also where the frame lacks it
+        for key, (stamps, _) in frames.items():
+            if first_roi in names[key]:
+                for kind in _KINDS:
+                    _link(root[key][kind], _ALIAS, stamps, f"/{kind}/{first_roi}")
 
 
-def _link_stamps(group: Any, workdir: Path, stamps: str, first_roi: str) -> None:
-    """Link a frame's stamps, by HDF5's own call: there are hundreds of links a frame, and each run makes them all."""
+def _link_stamps(group: Any, workdir: Path, stamps: str) -> list[str]:
+    """Link a frame's stamps, and return their names."""
     with h5py.File(workdir / stamps, "r") as source:
         names = list(source["data"])  # every kind has the same
     group["frame_shape"] = h5py.ExternalLink(stamps, "/frame_shape")
-    path = stamps.encode()
     for kind in _KINDS:
         made = group.create_group(kind)
-        links = made.id.links
         for name in names:
-            links.create_external(name.encode(), path, f"/{kind}/{name}".encode())
-        if first_roi in names and first_roi != "ROI":
-            links.create_external(b"ROI", path, f"/{kind}/{first_roi}".encode())
+            _link(made, name, stamps, f"/{kind}/{name}")
+    return names
+
+
+def _link(group: Any, name: str, path: str, target: str) -> None:
+    """Link by HDF5's own call: there are hundreds of links a frame, and each run makes them all."""
+    group.id.links.create_external(name.encode(), path.encode(), target.encode())

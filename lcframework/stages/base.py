@@ -17,7 +17,7 @@ import attrs
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from lcframework.database import Product, Record, Update
+from lcframework.database import Product, Record, Run, Update
 from lcframework.provenance import Components, digest
 from lcframework.scopes import Filter, Scope, frame_scopes
 from lcframework.tools import Setup
@@ -27,6 +27,8 @@ from lcframework.types import NeedMissing, UnusableInput
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 #: The state of a product that the user wants made again; its token says which run was asked for it.
 FORCED = "forced"
+#: How runs end that had more to do; one that is running while nobody holds the workdir was killed.
+_STOPPED = ("interrupted", "killed", "running")
 
 
 @attrs.frozen
@@ -210,15 +212,26 @@ class Stage:
         frames = frame_scopes(session, self.setup.config.roi)
         return [u for u in units if self.only.admits(u.scope or frames.get(u.frame_id or 0, Scope()))]
 
-    def to_force(self, session: Session, ledger: Ledger) -> set[str]:
+    def to_force(self, session: Session, ledger: Ledger, asked: str) -> set[str]:
         """Return the units whose products forcing the stage makes again: all, or those that the filter admits.
 
-        None where some are left from a run that was stopped in the midst of it: this one goes on with those.
+        Where a run that was asked for the same was stopped in the midst of it, those that it left: this one goes on.
+
+        Parameters
+        ----------
+        session : Session
+            On the project's database.
+        ledger : Ledger
+            The products that are there.
+        asked : str
+            Stages and filter of the run, as ``runs.stages`` has them.
         """
         mine = {u.key for u in self.within(session, self.units(session, ledger))}
         products = ledger.of_stage(self.name)
-        if any(products[u].state == FORCED for u in mine if u in products):
-            return set()
+        left = {u for u in mine if u in products and products[u].state == FORCED}
+        before = [session.get(Run, int(token)) for token in {products[u].token for u in left}]
+        if left and all(run is not None and run.outcome in _STOPPED and run.stages == asked for run in before):
+            return left
         return {u for u in products if u in mine or not self.only}
 
     def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:

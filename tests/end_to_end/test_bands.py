@@ -311,7 +311,10 @@ def test_fields_that_follow_from_all_frames_need_all_of_them(simulated, tmp_path
 
 
 def test_settings_of_an_instrument_that_no_frame_has_are_named(campaign):
-    said = '[instrument."Tiny Cam"] has no effect: no frame is of that instrument; did you mean "Tiny Cam/2"?'
+    said = (
+        '[instrument."Tiny Cam"] has no effect so far: no imported frame is of that instrument; '
+        'did you mean "Tiny Cam/2"?'
+    )
     assert campaign.status()["remarks"] == []
     campaign.append('[instrument."Tiny Cam".stamps]\nstar_size = 22')
     assert said in campaign.status()["remarks"]

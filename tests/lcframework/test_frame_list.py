@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 
 from lcframework.config import load
 from lcframework.connection import open_engine
-from lcframework.database import Frame, Product
+from lcframework.database import CombinedFootprint, Frame, Product
 from lcframework.frame_list import (
     EXCLUDED_BY_COMMAND,
     EXCLUDED_IN_FILE,
@@ -159,6 +159,28 @@ def test_frame_that_is_taken_back_stands_as_the_stages_left_it(files, stage, eli
         take_back(session, frame)
         assert (frame.eliminated, frame.comment) == (eliminated, "has its reason")
         assert not excluded(frame)
+
+
+@pytest.mark.parametrize(
+    ("unit", "comment"),
+    [("{}", "psf_modeling: no star"), ("{}:now", "psf_modeling: no star"), ("{}:before", ""), ("{}0:now", "")],
+)
+def test_remark_of_a_later_stage_comes_back_with_the_frame(files, unit, comment):
+    """That of its field in use; not that of a field given up, nor of another frame."""
+    files.write("raw/a.fits", "a")
+    frame_id = files.update()["raw/a.fits"].id
+    with Session(files.engine) as session:
+        for name in ("now", "before"):
+            field = {"strategy": "roi_disk", "rois": ["X"], "ra": 1.0, "dec": 2.0, "radius": 0.1}
+            session.add(CombinedFootprint(hash=name, active=name == "now", **field))
+        session.add(
+            Product(stage="psf_modeling", unit=unit.format(f"frame:{frame_id}"), fingerprint="", token="",
+                    components={}, state="unusable", reason="no star", run_id=1)
+        )  # fmt: skip
+        frame = session.get(Frame, frame_id)
+        frame.eliminated, frame.comment = True, EXCLUDED_BY_COMMAND + "clouds"
+        take_back(session, frame)
+        assert (frame.eliminated, frame.comment) == (False, comment)
 
 
 def test_excluded_names_that_no_file_has(files):

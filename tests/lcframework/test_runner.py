@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from lcframework.chain import between
 from lcframework.config import ConfigError
 from lcframework.project import Project
+from lcframework.scopes import UnknownName
 from lcframework.types import LcfError, PluginError
 
 TOY = '''
@@ -26,6 +27,7 @@ import attrs
 
 from lcframework.database import Replace
 from lcframework.hookspecs import hookimpl
+from lcframework.scopes import Scope
 from lcframework.stages.base import Outcome, Stage, Unit
 from lcframework.types import NeedMissing, UnusableInput
 
@@ -42,7 +44,8 @@ class Toy(Stage):
 
     def units(self, session, ledger):
         return [
-            Unit(f"u{i}", f"unit {i}", self.components(factor=self.factor, inner={"number": i}), i)
+            Unit(f"u{i}", f"unit {i}", self.components(factor=self.factor, inner={"number": i}), i,
+                 scope=Scope(frozenset("XY"[i % 2])))
             for i in range(self.size)
         ]
 
@@ -62,7 +65,7 @@ class Toy(Stage):
         if action == "missing":
             raise NeedMissing("a tool is missing: apt install tool")
         if action == "full":
-            raise OSError(28, "No space left on device", "/work/frames/a.fits")
+            raise OSError(28, "No space left on device", "/data/frames/a.fits")
         if action == "bug":
             raise ZeroDivisionError("two lines\\nof text")
         return unit.payload
@@ -131,13 +134,15 @@ class Toys:
         self.write()
 
     def write(self, toy="", run="workers = 1"):
-        self.path.write_text(f"[roi.X]\nra = 1.0\ndec = 2.0\n[run]\n{run}\n[toy]\n{toy}\n")
+        self.path.write_text(
+            f"[roi.X]\nra = 1.0\ndec = 2.0\n[roi.Y]\nra = 1.0\ndec = 2.1\n[run]\n{run}\n[toy]\n{toy}\n"
+        )
 
     def plan(self, **actions):
         (self.folder / "plan.json").write_text(json.dumps(actions))
 
-    def run(self, stop="toy_sum", force=(), listeners=()):
-        return Project.open(self.path).run(stop=stop, force=force, listeners=listeners)
+    def run(self, stop="toy_sum", force=(), listeners=(), **only):
+        return Project.open(self.path).run(stop=stop, force=force, listeners=listeners, **only)
 
     def done(self, *arguments, **named):
         return {s.name: s.done for s in self.run(*arguments, **named).stages if s.done}
@@ -241,7 +246,7 @@ def test_full_disk_stops_the_run_with_a_message(toys):
     toys.plan(u1="full")
     report = toys.run()
     assert report.exit_code == 1
-    assert report.message.startswith("No space left on device (/work/frames/a.fits): give the workdir room")
+    assert report.message.startswith("No space left on device (/data/frames/a.fits): give the workdir room")
     assert report.bugs == []
     toys.plan()
     assert toys.done() == {"toy": 1, "toy_sum": 1}
@@ -346,6 +351,45 @@ def test_forced_unit_that_fails_stays_forced(toys):
     assert tokens(toys)["u1"] != before["u1"]
 
 
+def test_forcing_again_after_a_failure_makes_all_again(toys):
+    """A unit that failed is left from a run that came to its end: there is nothing to go on with."""
+    toys.run()
+    toys.plan(u1="bug")
+    assert toys.run(force=["toy"]).bugs
+    toys.plan()
+    plan = Project.open(toys.path).plan(stop="toy_sum", force=["toy"])
+    assert [len(s.pending) for s in plan if s.name == "toy"] == [3]
+    assert toys.done(force=["toy"])["toy"] == 3
+
+
+def stop_after(label):
+    def interrupt(event):
+        if event.kind == "unit_done" and event.unit == label:
+            raise KeyboardInterrupt
+
+    return [interrupt]
+
+
+def test_failure_of_a_run_that_went_on_with_another_is_no_stop(toys):
+    toys.run()
+    toys.run(force=["toy"], listeners=stop_after("unit 0"))
+    toys.plan(u2="bug")
+    assert toys.run(force=["toy"]).bugs
+    assert toys.made() == {"u0": 2, "u1": 2, "u2": 1}
+    toys.plan()
+    assert toys.done(force=["toy"])["toy"] == 3
+
+
+@pytest.mark.parametrize(("first", "then", "count"), [({"rois": "X"}, {}, 3), ({}, {"rois": "X"}, 2)])
+def test_forcing_another_part_after_a_stop_makes_all_of_it(toys, first, then, count):
+    """What a stopped run was not asked for is not done; what it made is made again, as asked now."""
+    toys.run()
+    assert toys.run(force=["toy"], listeners=stop_after("unit 0"), **first).interrupted
+    plan = Project.open(toys.path).plan(stop="toy_sum", force=["toy"], **then)
+    assert [len(s.pending) for s in plan if s.name == "toy"] == [count]
+    assert toys.done(force=["toy"], **then)["toy"] == count
+
+
 def test_forced_stage_must_be_one_that_runs(toys):
     toys.run()
     with pytest.raises(LcfError, match="toy_sum is to be forced, but it does not lie between"):
@@ -381,6 +425,30 @@ def test_runs_are_recorded(toys):
     assert rows[0][:3] == ("finished with unusable inputs", 4, 1)
     assert rows[0][3] == "initialize_database .. toy_sum"
     assert rows[0][4] == toys.path.read_text()
+
+
+def test_run_of_a_part_tells_of_its_own_unusable_inputs_alone(toys):
+    toys.plan(u1="unusable")
+    assert toys.run().exit_code == 3
+    report = toys.run(rois="X")
+    assert report.unusable == []
+    assert report.exit_code == 0
+    report = toys.run(rois="Y")
+    assert [u.unit for u in report.unusable] == ["u1"]
+    assert report.exit_code == 3
+
+
+def test_names_are_checked_where_the_run_imports_nothing(toys):
+    """Files that wait may bring the band; a run that does not import them can't."""
+    project = Project.open(toys.path)
+    told = r'the project has no band "typo"; .* \(a run that imports the files that wait may bring it\)'
+    with pytest.raises(UnknownName, match=told):
+        project.run(start="toy", stop="toy_sum", bands="typo")
+    with pytest.raises(UnknownName, match=told):
+        project.plan(start="psf_modeling", bands="typo")
+    with pytest.raises(UnknownName, match=told):
+        project.status(bands="typo")
+    assert project.plan(bands="typo")  # what is imported first may have it
 
 
 # ---------------------------------------------------------------- the chain

@@ -212,6 +212,17 @@ def test_regions_file_reads_as_documented(regions, monkeypatch):
         assert isinstance(f.get("frames", getlink=True), h5py.HardLink)
 
 
+@pytest.mark.parametrize("first", ["J0248", "ROI"])
+def test_region_that_is_called_as_the_alias(tmp_path, first):
+    """The name means that region in every frame, also in those that do not show it."""
+    write_stamps(tmp_path / "s1.h5", {"J0248": stamp(2.0)}, (10, 12))
+    write_stamps(tmp_path / "s2.h5", {"J0248": stamp(2.0), "ROI": stamp(4.0)}, (10, 12))
+    write_regions(tmp_path, {"night1": ("s1.h5", {}), "night2": ("s2.h5", {})}, first)
+    with h5py.File(tmp_path / REGIONS) as file:
+        found = {key: {name: d[0, 0] for name, d in frame["data"].items()} for key, frame in file["frames"].items()}
+    assert found == {"night1": {"J0248": 2.0}, "night2": {"J0248": 2.0, "ROI": 4.0}}
+
+
 def test_regions_file_is_read_from_anywhere_and_may_move(regions, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("moved") / "work"
     regions.rename(elsewhere)

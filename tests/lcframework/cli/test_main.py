@@ -135,7 +135,7 @@ def test_plan_of_a_project_that_never_ran(lcf, project):
     ended = lcf("run", project, "--dry-run", "--json")
     assert ended.code == 0
     stages = json.loads(ended.out)["stages"]
-    assert stages[0] == {"name": "initialize_database", "pending": 1, "waiting": False}
+    assert stages[0] == {"name": "initialize_database", "pending": 1, "waiting": False, "left_out": 0}
     assert sorted(os.listdir(project.parent)) == ["project.toml", "raw"]
 
 
