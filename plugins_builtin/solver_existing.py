@@ -21,7 +21,8 @@ _SENSIBLE = (1e-3, 1e3)
 class ExistingWcs(Refining):
     """Takes the WCS of the frame's own header, whatever dialect it is in."""
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
+    needs_position: ClassVar[bool] = False
 
     refine: bool = flag()  # fit it to the catalogue
 

@@ -20,6 +20,9 @@ _KEYWORDS = re.compile(
     r"|PV[12]_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|[AB]P?_ORDER|[AB]P?_\d+_\d+)$"
 )
 _TEXTS = re.compile(r"^(CTYPE[12]|CUNIT[12]|RADESYS|RADECSYS)$")
+_SIP = re.compile(r"^[AB]P?_(ORDER|\d+_\d+)$")
+_PV = re.compile(r"^PV[12]_\d+$")
+_TPV = re.compile(r"^PV[12]_([5-9]|\d\d)$")  # terms that no other use of PV has
 _COUNTS = re.compile(r"^(WCSAXES|[AB]P?_ORDER)$")
 
 
@@ -31,7 +34,8 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
     """Return the keywords of a header's two-dimensional WCS, cleaned.
 
     Numbers that were written as strings become numbers; SIP coefficients get the suffix in CTYPE without which they are
-    ignored by some programs, and TPV coefficients that name; everything else is left behind.
+    ignored by some programs, and TPV coefficients that name; where one distortion is written in both ways, SIP stays
+    where CTYPE names it, else TPV; everything else is left behind.
 
     Raises
     ------
@@ -46,18 +50,29 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
         if not _KEYWORDS.match(keyword) or isinstance(card.value, fits.card.Undefined) or card.value is None:
             continue
         clean[keyword] = card.value if _TEXTS.match(keyword) else _number(keyword, card.value)
-    if any(re.match(r"PV[12]_([5-9]|\d\d)$", keyword) for keyword in clean):
-        # No other use of PV has such terms: SCAMP wrote TPV under the name of TAN before that had a name.
-        for axis in (1, 2):
-            kind = str(clean.get(f"CTYPE{axis}", ""))
-            clean[f"CTYPE{axis}"] = re.sub(r"-TAN(-SIP)?$", "-TPV", kind)
-    if clean.get("A_ORDER", 0) > 1 and "B_ORDER" in clean:
-        for axis in (1, 2):
-            kind = str(clean.get(f"CTYPE{axis}", ""))
-            if kind.endswith("-TAN"):
-                clean[f"CTYPE{axis}"] = f"{kind}-SIP"
+    kind = str(clean.get("CTYPE1", ""))
+    has_tpv = any(_TPV.match(keyword) for keyword in clean)
+    has_sip = clean.get("A_ORDER", 0) > 1 and "B_ORDER" in clean
+    if has_tpv and not (has_sip and kind.endswith("-SIP")):
+        # SCAMP wrote TPV under the name of TAN before it had a name.
+        _name_projection(clean, r"-TAN(-SIP)?$", "-TPV")
+        _leave_out(clean, _SIP)
+    elif has_sip and not kind.endswith("-TPV"):
+        _name_projection(clean, r"-TAN$", "-TAN-SIP")
+        if has_tpv:
+            _leave_out(clean, _PV)
     clean["WCSAXES"] = 2
     return clean
+
+
+def _name_projection(header: fits.Header, written: str, meant: str) -> None:
+    for axis in (1, 2):
+        header[f"CTYPE{axis}"] = re.sub(written, meant, str(header.get(f"CTYPE{axis}", "")))
+
+
+def _leave_out(header: fits.Header, keywords: re.Pattern[str]) -> None:
+    for keyword in [k for k in header if keywords.match(k)]:
+        del header[keyword]
 
 
 def _number(keyword: str, value: Any) -> float | int:

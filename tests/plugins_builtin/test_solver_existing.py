@@ -36,6 +36,9 @@ def positions(h):
     return np.array(open_wcs(h).all_pix2world([0.0, 649.0, 300.0], [0.0, 10.0, 499.0], 0))
 
 
+SIP_TERMS = {"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-5, "B_1_1": -2e-5}
+# Of the Palomar Transient Factory: SCAMP's polynomial of a distortion, and SIP fitted to it.
+PV_TERMS = {"PV1_1": 1.0, "PV2_1": 1.0, "PV1_4": 1e-3, "PV1_7": 3.0, "PV2_4": 0.02}
 NO_CD = {"CD1_1": None, "CD1_2": None, "CD2_1": None, "CD2_2": None}
 DIALECTS = {
     "CD": {},
@@ -50,6 +53,7 @@ DIALECTS = {
         "B_1_1": -2e-5,
     },
     "TPV": {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_1": 1.0, "PV2_1": 1.0, "PV1_7": 3.0, "PV2_4": 0.02},
+    "SIP beside PV": {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", **SIP_TERMS, **PV_TERMS},
     "flipped": {"CD1_1": 6e-5},
     "over RA 0": {"CRVAL1": 359.999},
     "TAN with PV, as SCAMP wrote before TPV": {"PV1_1": 1.0, "PV2_1": 1.0, "PV1_7": 3.0, "PV2_4": 0.02},
@@ -72,6 +76,17 @@ def test_keeps_every_dialect_of_a_wcs(changes):
     assert positions(solution.header) == pytest.approx(expected, abs=1e-10)
     assert "EXPTIME" not in solution.header
     assert (solution.matched, solution.refined) == (0, False)
+
+
+def test_one_distortion_written_twice_is_kept_once():
+    tan, tpv = ({"CTYPE1": f"RA---{kind}", "CTYPE2": f"DEC--{kind}"} for kind in ("TAN-SIP", "TPV"))
+    both = solve(header(**tan, **SIP_TERMS, **PV_TERMS)).header
+    assert not any(k.startswith("PV") for k in both)
+    assert positions(both) == pytest.approx(positions(solve(header(**tan, **SIP_TERMS)).header), abs=1e-12)
+    for names in (tpv, {}):  # by SCAMP, with an earlier solution's SIP left in the header
+        one = solve(header(**names, **SIP_TERMS, **PV_TERMS)).header
+        assert not any(k.startswith(("A_", "B_")) for k in one)
+        assert positions(one) == pytest.approx(positions(header(**tpv, **PV_TERMS)), abs=1e-12)
 
 
 def test_numbers_written_as_strings():
