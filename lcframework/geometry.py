@@ -71,6 +71,15 @@ def sky_to_pixel(wcs: WCS, ra: Any, dec: Any) -> tuple[Floats, Floats]:
     return np.asarray(x), np.asarray(y)
 
 
+def pixel_inside(wcs: WCS, shape: tuple[int, int], ra: float, dec: float) -> tuple[float, float] | None:
+    """Return the 0-based pixel of a position in degrees, or None where it is not in the frame of `shape` (ny, nx)."""
+    x, y = (float(v[0]) for v in sky_to_pixel(wcs, ra, dec))
+    # The projection's far side maps into frames too: only what comes back to the same place counts.
+    back = np.array(wcs.all_pix2world(x, y, 0)) if np.isfinite([x, y]).all() else np.full(2, np.nan)
+    near = separation(back[0], back[1], ra, dec) < 1.0
+    return (x, y) if near and -0.5 <= x < shape[1] - 0.5 and -0.5 <= y < shape[0] - 0.5 else None
+
+
 @attrs.frozen
 class Scale:
     """A WCS's local scale and orientation."""

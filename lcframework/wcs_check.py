@@ -1,4 +1,4 @@
-"""Compares a WCS with the catalogue: whether stars lie where it says they do, more often than chance has it."""
+"""Judges a WCS: whether a camera can have it, and whether stars lie where it says, more often than chance has it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import scipy  # its subpackages load when they are first used
 from astropy.wcs import WCS
 
-from lcframework.geometry import sky_to_pixel
-from lcframework.types import Floats, Ints, SourceTable, StarTable
+from lcframework.geometry import Scale, scale_at, sky_to_pixel
+from lcframework.sections import PlateSolving
+from lcframework.store import make_wcs
+from lcframework.types import Floats, Ints, PlateSolution, SourceTable, StarTable
 
 #: Sources and stars below which a lack of pairs says nothing.
 FEWEST = 8
@@ -71,6 +73,26 @@ class Check:
         if self.significant or self.possible:
             return ""
         return f"{self.stars} catalogue stars and {self.sources} sources are too few to verify it"
+
+
+def judge(solution: PlateSolution, shape: tuple[int, int], settings: PlateSolving) -> tuple[Scale, str]:
+    """Return a solution's scale, and what is wrong with it or an empty string."""
+    none = Scale(np.nan, np.nan, np.nan)
+    try:
+        wcs = make_wcs(solution.header)
+        if not wcs.has_celestial:
+            return none, "the WCS has no celestial axes"
+        scale = scale_at(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    except Exception as error:  # wcslib raises a dozen kinds of error on headers that make no sense
+        return none, f"the WCS is invalid ({str(error).strip().splitlines()[0]})"
+    low, high = settings.pixel_scale
+    if not np.isfinite(scale.pixel_scale):
+        return scale, "the WCS gives no finite pixel scale"
+    if not low <= scale.pixel_scale <= high:
+        return scale, f"its pixel scale of {scale.pixel_scale:.4f} arcsec lies outside pixel_scale = [{low}, {high}]"
+    if scale.anisotropy > settings.max_anisotropy:
+        return scale, f"its anisotropy of {scale.anisotropy:.4f} exceeds max_anisotropy = {settings.max_anisotropy}"
+    return scale, ""
 
 
 def check(wcs: WCS, shape: tuple[int, int], sources: SourceTable, stars: StarTable) -> Check:

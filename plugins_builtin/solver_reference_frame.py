@@ -21,6 +21,7 @@ class ReferenceFrame:
 
     results_version: ClassVar[int] = 1
     needs_reference: ClassVar[bool] = True
+    needs_position: ClassVar[bool] = False
 
     frame: str = ""  # a file name; empty: the best solved frame
     max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are compared

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import attrs
-import numpy as np
 from sqlmodel import Session, col, select
 
 from lcframework import ephemerides, geometry
@@ -134,13 +133,10 @@ class CalculateCommonAndTotalFootprint(Stage):
         frame_id, _, height, width, _, _, scale, seeing, flags = payload
         rows = []
         for name, roi in self.setup.config.roi.items():
-            x, y = (float(v[0]) for v in geometry.sky_to_pixel(wcs, roi.ra, roi.dec))
-            # The projection's far side maps into frames too: only what comes back to the same place counts.
-            back = np.array(wcs.all_pix2world(x, y, 0)) if np.isfinite([x, y]).all() else np.full(2, np.nan)
-            near = geometry.separation(back[0], back[1], roi.ra, roi.dec) < 1.0
-            inside = bool(near and -0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5)
-            rows.append({"frame_id": frame_id, "roi": name, "roi_in_footprint": inside, "x": x if inside else None,
-                         "y": y if inside else None, **attrs.asdict(states[frame_id, name])})  # fmt: skip
+            pixel = geometry.pixel_inside(wcs, (height, width), roi.ra, roi.dec)
+            x, y = pixel or (None, None)
+            rows.append({"frame_id": frame_id, "roi": name, "roi_in_footprint": pixel is not None, "x": x, "y": y,
+                         **attrs.asdict(states[frame_id, name])})  # fmt: skip
         down = any(r["roi_in_footprint"] and r["altitude"] is not None and r["altitude"] <= 0 for r in rows)
         flags = flags & ~FrameFlag.TARGET_DOWN | (FrameFlag.TARGET_DOWN if down else 0)
         return FrameOnSky(geometry.outline(wcs, (height, width)), rows, seeing * scale if seeing else None, int(flags))

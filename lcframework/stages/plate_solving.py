@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -11,12 +12,14 @@ from astropy.io import fits
 from astropy.table import Table, vstack
 from sqlmodel import Session, col, select
 
-from lcframework import geometry, wcs_check
-from lcframework.database import Frame, Record, Update
+from lcframework import geometry, solver_hints, wcs_check
+from lcframework.database import Frame, Product, Record, Update
+from lcframework.provenance import Components, canonical
 from lcframework.sections import PlateSolving as Settings
-from lcframework.stages.base import Entry, Ledger, Outcome, Stage, Unit
+from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.store import make_wcs, read_frame, read_table, read_wcs_header, write_frame, write_table, write_wcs
+from lcframework.tools import Tool
 from lcframework.types import (
     STARS,
     CatalogLimits,
@@ -32,11 +35,14 @@ from lcframework.types import (
 
 FIELD = "catalogue stars of the field"
 FIELD_STARS = "frames/field_stars.fits"
+#: The component with what an attempt had beside frame and settings: where it differs now, a failed frame is tried
+#: again; what is solved stays so.
+TRIED_WITH = "tried_with"
 
 
 @attrs.frozen
 class FramePayload:
-    """A frame to solve: its products, and those of the frame that may serve as a reference (sources, WCS)."""
+    """A frame to solve: its products, and those of frames that may serve as references (sources, WCS)."""
 
     frame_id: int
     key: str
@@ -46,19 +52,19 @@ class FramePayload:
     mjd: float
     flags: int
     stars: str
-    reference: tuple[str, str] | None = None
+    references: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.frozen(eq=False)
 class Field:
-    """What is known of a frame before it is solved."""
+    """What is known of a frame before it is solved; the hint lacks the place and the reference."""
 
     sources: Table
     shape: tuple[int, int]
     hint: SolveHint
     instrument: str
     mjd: float
-    elsewhere: tuple[tuple[float, float], ...] = ()  # where else it may lie, (ra, dec) degrees
+    references: tuple[tuple[Table, fits.Header], ...] = ()  # sources and WCS of solved frames
 
 
 @attrs.frozen(eq=False)
@@ -96,56 +102,86 @@ class PlateSolving(Stage):
             if f"frame:{f.id}" in imported and not f.eliminated
         ]
         stars = ""
+        sky: Components = {}
         if frames and self._asks_catalogue():
             query = self._query_unit()
             product = ledger.product(self.name, query.key)
             if product is None or product.fingerprint != query.fingerprint:
                 return [query]
-            stars = FIELD_STARS if product.state == "made" else ""
-        return [self._unit(f, imported[f"frame:{f.id}"], stars, frames, ledger) for f in frames]
+            if product.state == "made":
+                stars, sky = FIELD_STARS, self._query_parts()
+        parts = {instrument: self._parts(instrument, sky) for instrument in {f.instrument for f in frames}}
+        units = [self._unit(f, imported[f"frame:{f.id}"], parts[f.instrument], stars) for f in frames]
+        return self._again(session, ledger, units, frames)
 
-    def _unit(self, f: Frame, token: str, stars: str, frames: list[Frame], ledger: Ledger) -> Unit:
-        """Return a frame's unit; where it did not solve and another frame did, with that one as a reference."""
-        identity = self.setup.identity("plate_solving", f.instrument)
+    def _parts(self, instrument: str, sky: Components) -> Components:
+        """Return what the frames of an instrument are made from, beside themselves, when they are first tried."""
+        identity = self.setup.identity("plate_solving", instrument)
         for key in ("retry_failed", "min_success_fraction"):
             identity.pop(key)
-        components = self.components(frame=token, plate_solving=identity)
+        tools = self.setup.all("plate_solving", instrument)
+        settings = self.setup.config_for(instrument).plate_solving
+        tried_with = {
+            "places": list(dict.fromkeys(place for tool in tools for place in self._places(tool, settings))),
+            "stars": sky if settings.verify or any(_needs_stars(t) for t in tools) else {},
+            "references": [],
+        }
+        return {"plate_solving": identity, TRIED_WITH: tried_with}
+
+    def _unit(self, f: Frame, token: str, parts: Components, stars: str) -> Unit:
+        components = self.components(frame=token, **parts)
         payload = FramePayload(
             f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.instrument, f.mjd or 0.0, f.flags, stars
         )
-        unit = Unit(f"frame:{f.id}", Path(f.original_image_path).name, components, payload, f.id)
-        product = ledger.product(self.name, unit.key)
-        if product is None or (product.fingerprint == unit.fingerprint and product.state == "made"):
-            return unit
-        reference = self._reference(f, frames)
-        if reference is None:
-            return unit
-        # Which frame served is left out: a better reference that comes later does not undo what is solved.
-        again = attrs.evolve(
-            unit, components={**components, "with_reference": True}, payload=attrs.evolve(payload, reference=reference)
-        )
-        return again if product.fingerprint in (unit.fingerprint, again.fingerprint) else unit
+        return Unit(f"frame:{f.id}", Path(f.original_image_path).name, components, payload, f.id)
 
-    def _reference(self, f: Frame, frames: list[Frame]) -> tuple[str, str] | None:
-        """Return the sources and WCS of the solved frame that a solver asks for, by name or else the best matched."""
-        wanting = [
-            t for t in self.setup.all("plate_solving", f.instrument) if getattr(t.instance, "needs_reference", False)
-        ]
-        solved = [o for o in frames if o.plate_solved and o.id != f.id and o.instrument == f.instrument]
-        if not wanting or not solved:
-            return None
-        name = str(getattr(wanting[0].instance, "frame", ""))
-        named = [o for o in solved if name in (o.key, Path(o.original_image_path).name)]
-        best = max(named if name else solved, key=lambda o: (o.wcs_matched or 0, -(o.id or 0)), default=None)
-        return (best.sources_relpath or "", best.wcs_relpath or "") if best is not None else None
+    def _again(self, session: Session, ledger: Ledger, units: list[Unit], frames: list[Frame]) -> list[Unit]:
+        """Return units as they stand after earlier attempts.
+
+        What is solved keeps the components that it was solved with; what failed with these settings gets references.
+        """
+        tried = {u.key: p for u in units if (p := ledger.product(self.name, u.key)) is not None and p.state != FORCED}
+        stored: dict[str, Components] = {}
+        if any(u.key in tried and tried[u.key].fingerprint != u.fingerprint for u in units):
+            rows = session.exec(select(Product.unit, Product.components).where(Product.stage == self.name))
+            stored = {key: dict(components) for key, components in rows if key in tried}
+        references: dict[str, Mapping[str, Frame]] = {}
+        out = []
+        for unit, frame in zip(units, frames, strict=True):
+            before = stored.get(unit.key, unit.components)
+            if unit.key not in tried or _lasting(before) != _lasting(unit.components):
+                out.append(unit)
+            elif tried[unit.key].state == "made":
+                out.append(attrs.evolve(unit, components=before))
+            else:
+                if frame.instrument not in references:
+                    references[frame.instrument] = self._references(frame.instrument, frames, ledger)
+                out.append(_with_references(unit, references[frame.instrument]))
+        return out
+
+    def _references(self, instrument: str, frames: Sequence[Frame], ledger: Ledger) -> Mapping[str, Frame]:
+        """Return the solved frames that a solver asks for: the one it names, or the best matched of each region."""
+        tools = [t for t in self.setup.all("plate_solving", instrument) if _needs_reference(t)]
+        if not tools:
+            return {}
+        tokens, workdir = ledger.tokens(self.name), self.setup.workdir
+        solved = [f for f in frames if f.plate_solved and f.instrument == instrument and f"frame:{f.id}" in tokens]
+        if name := str(getattr(tools[0].instance, "frame", "")):
+            named = [f for f in solved if name in (f.key, Path(f.original_image_path).name)]
+            return {name: named[0]} if named else {}
+        wcs_files = {f.id: (workdir / (f.wcs_relpath or ""), tokens[f"frame:{f.id}"]) for f in solved}
+        return solver_hints.best_of_each(solved, wcs_files, self.setup.config.roi)
+
+    def _settings(self) -> list[Settings]:
+        """Return the section as it is for every instrument."""
+        return [config.plate_solving for config in self.setup.by_instrument().values()]
 
     def _solvers_need_stars(self) -> bool:
         names = ("", *self.setup.configs)
-        solvers = [t for name in names for t in self.setup.all("plate_solving", name)]
-        return any(getattr(t.instance, "needs_stars", False) for t in solvers)
+        return any(_needs_stars(tool) for name in names for tool in self.setup.all("plate_solving", name))
 
     def _asks_catalogue(self) -> bool:
-        verifies = self.setup.config.plate_solving.verify and self.setup.tool("stars") is not None
+        verifies = any(s.verify for s in self._settings()) and self.setup.tool("stars") is not None
         return verifies or self._solvers_need_stars()
 
     def field_regions(self) -> tuple[Region, ...]:
@@ -154,29 +190,38 @@ class PlateSolving(Stage):
 
     def _regions(self) -> tuple[Region, ...]:
         """Return the sky around the first region of interest, and around others that it does not hold well."""
-        radius = self.setup.config.plate_solving.search_radius
+        radius = max(s.search_radius for s in self._settings())
         if not self._solvers_need_stars():  # frames that hold the region show what is near it
             radius = min(radius, self.setup.config.stars.radius / 3600.0)
-        found: list[Region] = []
-        for roi in self.setup.config.roi.values():
-            away = [float(geometry.separation(roi.ra, roi.dec, r.ra, r.dec)) / 3600.0 for r in found]
-            if all(distance > 0.5 * radius for distance in away):
-                found.append(Region(roi.ra, roi.dec, radius))
-        return tuple(found)
+        places = solver_hints.places(self.setup.config.roi.values(), radius)
+        return tuple(Region(ra, dec, radius) for ra, dec in places)
 
-    def _query_unit(self) -> Unit:
-        regions = self._regions()
-        places = [[r.ra, r.dec, r.radius] for r in regions]
-        parts = {
+    def _places(self, tool: Tool, settings: Settings) -> tuple[solver_hints.Place, ...]:
+        """Return where a solver is to look for a frame, in turn."""
+        places = solver_hints.places(self.setup.config.roi.values(), settings.search_radius)
+        return places if getattr(tool.instance, "needs_position", True) else places[:1]
+
+    def _query_parts(self) -> Components:
+        places = [[r.ra, r.dec, r.radius] for r in self._regions()]
+        return {
             "region": places[0] if len(places) == 1 else places,
             "faintest": self.setup.config.stars.magnitude[1],
             "catalogue": {t.name: t.identity() for t in self.setup.all("stars")},
         }
-        return Unit(FIELD, FIELD, self.components(**parts), regions)
 
-    def retry(self, product: Entry) -> bool:
-        """Try failed frames again where the user asks for it."""
-        return self.setup.config.plate_solving.retry_failed
+    def _query_unit(self) -> Unit:
+        return Unit(FIELD, FIELD, self.components(**self._query_parts()), self._regions())
+
+    def pending(self, units: Sequence[Unit], ledger: Ledger) -> list[Unit]:
+        """Return what is out of date, and failed frames where the user asks for these to be tried again."""
+        stale = {u.key for u in super().pending(units, ledger)}
+        return [u for u in units if u.key in stale or self._retried(u, ledger)]
+
+    def _retried(self, unit: Unit, ledger: Ledger) -> bool:
+        product = ledger.product(self.name, unit.key)
+        if unit.key == FIELD or product is None or product.state == "made":
+            return False
+        return self.setup.config_for(unit.payload.instrument).plate_solving.retry_failed
 
     def load(self, unit: Unit) -> Field | tuple[Region, ...]:
         """Read the frame's header and sources."""
@@ -186,18 +231,15 @@ class PlateSolving(Stage):
         p: FramePayload = unit.payload
         workdir = self.setup.workdir
         header = fits.getheader(workdir / p.image)
-        first, *others = self._regions()
         settings = self.setup.config_for(p.instrument).plate_solving
         bounded = settings.pixel_scale[0] > 0 and np.isfinite(settings.pixel_scale[1])
         hint = SolveHint(
-            first.ra, first.dec, settings.search_radius, settings.pixel_scale if bounded else None, header,
+            radius=settings.search_radius, scale=settings.pixel_scale if bounded else None, header=header,
             stars=read_table(workdir / p.stars) if p.stars else None,
-            reference_sources=read_table(workdir / p.reference[0]) if p.reference else None,
-            reference_wcs=read_wcs_header(workdir / p.reference[1]) if p.reference else None,
         )  # fmt: skip
         shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
-        places = tuple((r.ra, r.dec) for r in others)
-        return Field(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd, places)
+        references = tuple((read_table(workdir / s), read_wcs_header(workdir / w)) for s, w in p.references)
+        return Field(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd, references)
 
     def field_stars(self, region: Region) -> Table:
         """Ask the catalogue for the stars to match with.
@@ -241,14 +283,12 @@ class PlateSolving(Stage):
         # Stars asked for to verify alone may cover a part of the frame: a fit to them would run away elsewhere.
         given = hint if self._solvers_need_stars() else attrs.evolve(hint, stars=None)
         reasons: list[str] = []
-        hints = [given, *(attrs.evolve(given, ra=ra, dec=dec) for ra, dec in values.elsewhere)]
-        tools = self.setup.all("plate_solving", values.instrument)
-        for tool, guess in ((tool, guess) for tool in tools for guess in hints):
+        for tool, guess in self._attempts(values, given, settings):
             answer = tool.instance.solve(values.sources, values.shape, guess)
             if isinstance(answer, NotSolved):
                 reasons.append(f"{tool.name}: {answer.reason}")
                 continue
-            scale, wrong = judge(answer, values.shape, settings)
+            scale, wrong = wcs_check.judge(answer, values.shape, settings)
             check = None
             if not wrong and settings.verify and hint.stars is not None:
                 check = wcs_check.check(make_wcs(answer.header), values.shape, values.sources, hint.stars)
@@ -257,6 +297,15 @@ class PlateSolving(Stage):
                 return Solved(answer, tool.name, scale, check)
             reasons.append(f"{tool.name}: {wrong}")
         raise UnusableInput("not solved: " + ("; ".join(dict.fromkeys(reasons)) or "no solver is selected"))
+
+    def _attempts(self, values: Field, hint: SolveHint, settings: Settings) -> Iterator[tuple[Tool, SolveHint]]:
+        """Yield the solvers in turn, each with every place and reference that it needs."""
+        for tool in self.setup.all("plate_solving", values.instrument):
+            references = values.references if _needs_reference(tool) else ()
+            for ra, dec in self._places(tool, settings):
+                here = attrs.evolve(hint, ra=ra, dec=dec)
+                for sources, wcs in references or ((None, None),):
+                    yield tool, attrs.evolve(here, reference_sources=sources, reference_wcs=wcs)
 
     def save(self, unit: Unit, result: Solved | Table) -> Outcome:
         """Write the WCS, and the frame again with it."""
@@ -291,36 +340,44 @@ class PlateSolving(Stage):
 
     def finish(self, session: Session, workdir: Path) -> None:
         """Stop where so few frames solve that something general must be wrong."""
-        tried = [f for f in session.exec(select(Frame)) if f.attempted_plate_solve and not f.eliminated]
-        solved = sum(f.plate_solved for f in tried)
-        wanted = self.setup.config.plate_solving.min_success_fraction
-        if tried and solved < wanted * len(tried):
-            example = next(f for f in tried if not f.plate_solved)
-            raise LcfError(
-                f"{solved} of {len(tried)} frames are solved, fewer than [plate_solving] min_success_fraction = "
-                f"{wanted}. {Path(example.original_image_path).name}: {example.comment}. `lcf status` lists the "
-                "others; mend the settings, or lower min_success_fraction to go on without them."
-            )
+        tried: dict[float, list[Frame]] = {}
+        for f in session.exec(select(Frame).order_by(col(Frame.id))):
+            if f.attempted_plate_solve and not f.eliminated:
+                wanted = self.setup.config_for(f.instrument).plate_solving.min_success_fraction
+                tried.setdefault(wanted, []).append(f)
+        for wanted, frames in tried.items():
+            solved = sum(f.plate_solved for f in frames)
+            if solved < wanted * len(frames):
+                example = next(f for f in frames if not f.plate_solved)
+                raise LcfError(
+                    f"{solved} of {len(frames)} frames are solved, fewer than [plate_solving] min_success_fraction = "
+                    f"{wanted}. {Path(example.original_image_path).name}: {example.comment}. `lcf status` lists the "
+                    "others; mend the settings, or lower min_success_fraction to go on without them."
+                )
 
 
-def judge(solution: PlateSolution, shape: tuple[int, int], settings: Settings) -> tuple[geometry.Scale, str]:
-    """Return a solution's scale, and what is wrong with it or an empty string."""
-    none = geometry.Scale(np.nan, np.nan, np.nan)
-    try:
-        wcs = make_wcs(solution.header)
-        if not wcs.has_celestial:
-            return none, "the WCS has no celestial axes"
-        scale = geometry.scale_at(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
-    except Exception as error:  # wcslib raises a dozen kinds of error on headers that make no sense
-        return none, f"the WCS is invalid ({str(error).strip().splitlines()[0]})"
-    low, high = settings.pixel_scale
-    if not np.isfinite(scale.pixel_scale):
-        return scale, "the WCS gives no finite pixel scale"
-    if not low <= scale.pixel_scale <= high:
-        return scale, f"its pixel scale of {scale.pixel_scale:.4f} arcsec lies outside pixel_scale = [{low}, {high}]"
-    if scale.anisotropy > settings.max_anisotropy:
-        return scale, f"its anisotropy of {scale.anisotropy:.4f} exceeds max_anisotropy = {settings.max_anisotropy}"
-    return scale, ""
+def _needs_stars(tool: Tool) -> bool:
+    return bool(getattr(tool.instance, "needs_stars", False))
+
+
+def _needs_reference(tool: Tool) -> bool:
+    return bool(getattr(tool.instance, "needs_reference", False))
+
+
+def _lasting(components: Mapping[str, Any]) -> str:
+    """Return the components that put a solved frame out of date where they change."""
+    return canonical({k: v for k, v in components.items() if k != TRIED_WITH})
+
+
+def _with_references(unit: Unit, references: Mapping[str, Frame]) -> Unit:
+    """Return a frame's unit with solved frames to compare with."""
+    if not references:
+        return unit
+    # Which frames serve is left out: a better one that comes later is no reason to try again.
+    tried_with = {**unit.components[TRIED_WITH], "references": list(references)}
+    frames = {f.id: (f.sources_relpath or "", f.wcs_relpath or "") for f in references.values()}
+    payload = attrs.evolve(unit.payload, references=tuple(frames.values()))
+    return attrs.evolve(unit, components={**unit.components, TRIED_WITH: tried_with}, payload=payload)
 
 
 _WCS_PREFIXES = ("CRVAL", "CRPIX", "CDELT", "CROTA", "CTYPE", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PC001", "PC002",

@@ -147,3 +147,14 @@ def test_the_zenith_s_direction_is_astropy_s():
     np.testing.assert_allclose(found, expected, atol=0.01)  # declination of date: precession turns the pole by 0.1 deg
     assert np.isnan(geometry.zenith_on_plane(np.array([-3.0]), np.array([10.0]), 0.0, 0.0)).all()
     assert np.isnan(geometry.zenith_on_plane(np.array([30.0]), np.array([10.0]), 0.0, np.nan)).all()
+
+
+def test_a_position_is_in_a_frame_to_its_pixels_edges():
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 0.0, "CRVAL2": 0.0})
+    header.update(CRPIX1=1.0, CRPIX2=1.0, CDELT1=-1 / 3600, CDELT2=1 / 3600)
+    wcs, shape = WCS(header), (50, 100)
+    assert geometry.pixel_inside(wcs, shape, 0.0, 0.0) == pytest.approx((0.0, 0.0), abs=1e-6)
+    assert geometry.pixel_inside(wcs, shape, -99.4 / 3600, 49.4 / 3600) == pytest.approx((99.4, 49.4), abs=1e-4)
+    assert geometry.pixel_inside(wcs, shape, -99.6 / 3600, 49.4 / 3600) is None
+    assert geometry.pixel_inside(wcs, shape, 0.6 / 3600, 0.0) is None
+    assert geometry.pixel_inside(wcs, shape, 180.0, 0.0) is None  # the far side

@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from lcframework.project import Project
 from lcframework.stages.plate_solving import PlateSolving, with_wcs
 from lcframework.store import read_wcs
-from lcframework.types import UnusableInput
+from lcframework.types import NotSolved, UnusableInput
 from plugins_builtin.catalog_file import TableOfStars
 
 RA, DEC, SCALE, SIZE = 150.1, -20.3, 0.5, 240
@@ -42,9 +42,11 @@ def sky():
     return stars
 
 
-def expose(path: Path, stated: fits.Header | None, truth: fits.Header, mjd: float = 60000.0) -> None:
+def expose(
+    path: Path, stated: fits.Header | None, truth: fits.Header, mjd: float = 60000.0, stars: Table | None = None
+) -> None:
     """Write a frame of the sky as a WCS has it, with another in the header or none."""
-    stars = sky()
+    stars = sky() if stars is None else stars
     rng = np.random.default_rng(int(mjd))
     x, y = WCS(truth).all_world2pix(stars["ra"], stars["dec"], 0)
     grid = np.arange(SIZE)
@@ -75,6 +77,19 @@ def make(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def solving(report: Any) -> Any:
+    return next(s for s in report.stages if s.name == "plate_solving")
+
+
+def far_frame(path: Path, name: str, stated: fits.Header | None, mjd: float) -> None:
+    """Add a frame of other stars, 3 degrees east of the others, with its WCS in the header or another."""
+    rng = np.random.default_rng(9)
+    stars = sky()
+    stars["ra"] = RA + 3.0 + rng.uniform(-0.04, 0.04, 120) / np.cos(np.radians(DEC))
+    stars["dec"] = DEC + rng.uniform(-0.04, 0.04, 120)
+    expose(path.parent / "raw" / name, stated, header(CRVAL1=RA + 3.0), mjd, stars)
 
 
 def solve(path: Path, **options: Any) -> tuple[Any, Table]:
@@ -280,3 +295,107 @@ def test_regions_far_from_each_other(make, monkeypatch):
         there = truth.all_pix2world([[20, 30], [200, 150]], 0)
         np.testing.assert_allclose(found[name].all_world2pix(there, 0), [[20, 30], [200, 150]], atol=0.3)
     assert all(frames["wcs_matched"] > 10)
+
+
+CATALOG = 'plugin = "catalog"\npixel_scale = [0.49, 0.51]\nsearch_radius = 0.06'
+
+
+def test_a_corrected_position_has_frames_tried_again(make):
+    path = make([(None, header()), (None, header())], CATALOG)
+    change(path, f"ra = {RA}", f"ra = {RA + 1.0}")
+    report, frames = solve(path)
+    assert not any(frames["plate_solved"])
+    assert "0 of 2 frames are solved" in report.message
+    change(path, f"ra = {RA + 1.0}", f"ra = {RA}")
+    report, frames = solve(path)
+    assert all(frames["plate_solved"]), frames["comment"]
+    assert report.exit_code == 0
+
+
+def test_other_stars_have_failed_frames_alone_tried_again(make):
+    path = make([GOOD, (None, header())], "min_success_fraction = 0.0")
+    assert solving(solve(path)[0]).done == 2  # the query and the first frame
+    change(path, "magnitude = [14.0, 18.0]", "magnitude = [14.0, 17.5]")
+    pending = next(s for s in Project.open(path).plan() if s.name == "plate_solving").pending
+    assert [u.label for u in pending] == ["catalogue stars of the field"]
+    entry = solving(solve(path)[0])
+    assert (entry.done, [u.unit for u in entry.unusable]) == (1, ["f1.fits"])
+    again = solving(solve(path)[0])
+    assert (again.done, again.unusable, again.up_to_date) == (0, [], 2)
+    # A region that the places cover already is no reason.
+    change(path, "[plate_solving]", f"[roi.NEAR]\nra = {RA}\ndec = {DEC + 0.01}\n[plate_solving]")
+    near = solving(solve(path)[0])
+    assert (near.done, near.unusable) == (0, [])
+    # Forced, the solved frame is made with the present stars, and is up to date from then on.
+    forced = solving(solve(path, force=["plate_solving"])[0])
+    assert (forced.done, len(forced.unusable)) == (2, 1)
+    assert solving(solve(path)[0]).up_to_date == 2
+
+
+def test_why_a_failed_frame_is_tried_again_is_told(make):
+    path = make([(None, header())], "verify = false\nmin_success_fraction = 0.0")
+    solve(path)
+    change(path, f"ra = {RA}", f"ra = {RA + 1.0}")
+    pending = next(s for s in Project.open(path).plan() if s.name == "plate_solving").pending
+    assert [u.label for u in pending] == ["f0.fits"]
+    assert pending[0].why == (f"tried_with.places: [[{RA},{DEC}]] -> [[{RA + 1.0},{DEC}]]",)
+
+
+def test_a_reference_for_each_region(make):
+    """A frame whose region no solved frame shows is tried again once one does, with both references."""
+    path = make([GOOD], 'plugin = ["existing", "reference-frame"]\nverify = false\nmin_success_fraction = 0.0')
+    change(path, "[plate_solving]", f"[roi.FAR]\nra = {RA + 3.0}\ndec = {DEC}\n[plate_solving]")
+    far_frame(path, "f1.fits", None, 60001.0)
+    report, frames = solve(path)
+    assert list(frames["plate_solved"]) == [True, False]
+    assert "form none of the patterns" in frames["comment"][1]
+    assert solving(solve(path)[0]).unusable == []  # the same reference does not serve twice
+    far_frame(path, "f2.fits", header(CRVAL1=RA + 3.0), 60002.0)
+    report, frames = solve(path)
+    assert list(frames["solver"]) == ["existing", "reference-frame", "existing"], report
+    found = read_wcs(path.parent / frames["wcs_relpath"][1]).all_pix2world([[20, 200]], 0)
+    np.testing.assert_allclose(found, WCS(header(CRVAL1=RA + 3.0)).all_pix2world([[20, 200]], 0), atol=0.2 / 3600)
+    assert solving(solve(path)[0]).done == 0
+
+
+def test_an_instrument_may_verify_where_others_do_not(make):
+    path = make([(header(shift=60.0), header())], "verify = false\n[instrument.cam.plate_solving]\nverify = true")
+    report, frames = solve(path)
+    assert not frames["plate_solved"][0]
+    assert "catalogue stars that it puts in the frame" in report.message
+
+
+def test_an_instruments_search_radius_widens_the_query(make):
+    path = make([GOOD], CATALOG + "\n[instrument.cam.plate_solving]\nsearch_radius = 0.2")
+    stage = PlateSolving()
+    stage.setup = Project.open(path).setup
+    assert [r.radius for r in stage.field_regions()] == [0.2]
+
+
+def test_an_instruments_failures_are_its_own(make):
+    own = "\n[instrument.cam.plate_solving]\nmin_success_fraction = 0.0\nretry_failed = true"
+    path = make([(None, header())], own)
+    for _ in range(2):
+        report, _ = solve(path)
+        assert (report.message, len(solving(report).unusable)) == ("", 1)
+
+
+@pytest.mark.parametrize(("away", "places"), [(0.05, 1), (3.0, 2)])
+def test_solvers_look_once_where_their_radius_reaches(make, monkeypatch, away, places):
+    """Regions some arcminutes apart are two places for the verification's stars, not for solvers."""
+    path = make([(None, header())], 'plugin = ["existing", "wheel"]\nmin_success_fraction = 0.0', "radius = 60.0")
+    change(path, "[plate_solving]", f"[roi.B]\nra = {RA}\ndec = {DEC + away}\n[plate_solving]")
+    project = Project.open(path)
+    seen: list[tuple[str, float]] = []
+    for tool in project.setup.all("plate_solving"):
+
+        def note(self, sources, shape, hint, name=tool.name):
+            seen.append((name, hint.dec))
+            return NotSolved("no")
+
+        monkeypatch.setattr(type(tool.instance), "solve", note)
+    project.run(stop="plate_solving")
+    stage = PlateSolving()
+    stage.setup = project.setup
+    assert len(stage.field_regions()) == 2
+    assert seen == [("existing", DEC), ("wheel", DEC), ("wheel", DEC + away)][: 1 + places]
