@@ -1,0 +1,87 @@
+"""The values that pass through hooks: frozen attrs classes, table schemas, flags and the kinds of failure.
+
+Conventions, everywhere:
+
+- Pixel coordinates are 0-based ``(x, y)``; the centre of an image's first pixel is ``(0, 0)``.
+- Images are ``(ny, nx)`` arrays, in e-/s once imported; stacks of them put the stack's axis first.
+- A boolean mask is True where a pixel must **not** be used.
+- Sky offsets ``(xi, eta)`` are on the tangent plane: arcsec towards east and north of a reference position.
+- A kernel's centre is the geometric centre of its array, ``(m - 1) / 2`` on each axis.
+
+Import from here. The modules inside are its own arrangement: `arrays`, `failures`, `flags` and `tables` for
+all, then one for each step of the pipeline, in its order: `frames`, `reduction`, `sky`, `wcs`, `fit_status`, `psf`,
+`photometry`, `normalization`, `regions`; and `events`.
+"""
+
+from __future__ import annotations
+
+from lcframework.types.arrays import Bools, Floats, Ints
+from lcframework.types.events import RunEvent
+from lcframework.types.failures import LcfError, NeedMissing, PluginError, UnusableInput
+from lcframework.types.fit_status import FitState, FitStatus
+from lcframework.types.flags import EpochFlag, FrameFlag, PixelFlag
+from lcframework.types.frames import DataUnit, HeaderInfo, TimeReference
+from lcframework.types.normalization import FluxMatrix, NormalizationSolution
+from lcframework.types.photometry import Kernels, PhotometryResult, Stamps
+from lcframework.types.psf import PSF, PsfBatch
+from lcframework.types.reduction import Exposure, Master, MasterPlan
+from lcframework.types.regions import Cutouts, HighResolution, PointSources, RoiFit
+from lcframework.types.sky import CatalogLimits, Region
+from lcframework.types.tables import (
+    MAGNITUDES,
+    SOURCES,
+    STARS,
+    Column,
+    MagnitudeTable,
+    SourceTable,
+    StarTable,
+    TableSchema,
+)
+from lcframework.types.wcs import NotSolved, PlateSolution, SolveHint
+
+# In the order of the pipeline, in which the documentation shows them.
+__all__ = [  # noqa: RUF022
+    "Floats",
+    "Bools",
+    "Ints",
+    "LcfError",
+    "UnusableInput",
+    "NeedMissing",
+    "PluginError",
+    "PixelFlag",
+    "FrameFlag",
+    "EpochFlag",
+    "SourceTable",
+    "StarTable",
+    "MagnitudeTable",
+    "Column",
+    "TableSchema",
+    "SOURCES",
+    "STARS",
+    "MAGNITUDES",
+    "TimeReference",
+    "DataUnit",
+    "HeaderInfo",
+    "Exposure",
+    "MasterPlan",
+    "Master",
+    "Region",
+    "CatalogLimits",
+    "SolveHint",
+    "PlateSolution",
+    "NotSolved",
+    "FitState",
+    "FitStatus",
+    "PsfBatch",
+    "PSF",
+    "Stamps",
+    "Kernels",
+    "PhotometryResult",
+    "FluxMatrix",
+    "NormalizationSolution",
+    "PointSources",
+    "Cutouts",
+    "HighResolution",
+    "RoiFit",
+    "RunEvent",
+]

@@ -1,0 +1,41 @@
+"""Star fluxes of many frames, and what they tell of the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from lcframework.types.arrays import Bools, Floats
+from lcframework.types.fit_status import FitStatus
+
+
+@attrs.frozen(eq=False)
+class FluxMatrix:
+    """Star fluxes of the frames of one instrument and band. nan: not measured, or left out by a selection."""
+
+    flux: Floats  # (f, n) e-/s
+    error: Floats  # (f, n)
+    xy: Floats  # (f, n, 2) pixels in the frame, nan where not measured
+    frame_shape: tuple[int, int]
+    reference_xy: Floats | None = None  # (f, 2) where a coefficient that varies over the frame is wanted: at the ROI
+
+
+@attrs.frozen(eq=False)
+class NormalizationSolution:
+    """Relative transparency of frames and levels of stars: ``flux[f, s] ~ coefficient[f] * level[s]``.
+
+    The gauge (the product is unchanged by a factor moved from one to the other) is fixed by the caller.
+    """
+
+    coefficient: Floats  # (f,) nan where a frame has no star
+    coefficient_uncertainty: Floats  # (f,) standard error
+    scatter: Floats  # (f,) relative scatter of the stars around the solution
+    level: Floats  # (n,) e-/s
+    level_error: Floats  # (n,)
+    intrinsic_scatter: Floats  # (n,) relative, beyond the errors
+    used: Bools  # (f, n) False where clipped or missing
+    status: FitStatus
+    rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of a star left out: why
+    model: Floats | None = None  # (f, n) e-/s, the fluxes that it expects; None: coefficient times level
+    extra_scatter: Floats | None = None  # (f,) relative, of a source's flux beyond its errors, as the stars show

@@ -1,0 +1,46 @@
+"""Stamps with their kernels, and the fluxes of their stars."""
+
+from __future__ import annotations
+
+import attrs
+
+from lcframework.types.arrays import Bools, Floats
+from lcframework.types.fit_status import FitStatus
+
+
+@attrs.frozen(eq=False)
+class Stamps:
+    """Stamps, one a measurement. A joint photometry plugin gets all epochs of one star; else any mixture."""
+
+    data: Floats  # (n, ny, nx) e-/s
+    noise: Floats  # (n, ny, nx) one sigma
+    mask: Bools  # (n, ny, nx)
+    offset: Floats  # (n, 2) expected (x, y) of the star from the stamp's centre, pixels
+
+    def __len__(self) -> int:
+        """Return the number of stamps."""
+        return len(self.data)
+
+
+@attrs.frozen(eq=False)
+class Kernels:
+    """One kernel a stamp, as `PSF` defines them."""
+
+    values: Floats  # (n, m, m), narrow PSFs, sum 1
+    subsampling_factor: int
+    target_fwhm: float  # small pixels; 0: full PSFs
+
+
+@attrs.frozen(eq=False)
+class PhotometryResult:
+    """Fluxes and positions of stamps' stars."""
+
+    flux: Floats  # (n,) e-/s
+    x: Floats  # (n,) from the stamp's centre, pixels
+    y: Floats  # (n,)
+    background: Floats  # (n,) e-/s a pixel; 0 where none is fitted
+    covariance: Floats  # (n, 3, 3) of (flux, x, y), background marginalised
+    reduced_chi2: Floats  # (n,)
+    status: tuple[FitStatus, ...]
+    model: Floats  # (n, ny, nx)
+    outliers: Bools  # (n, ny, nx)

@@ -1,0 +1,40 @@
+"""Plate solving."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from astropy.io import fits
+
+from lcframework.types.tables import SourceTable, StarTable
+
+
+@attrs.frozen(eq=False)
+class SolveHint:
+    """What is known of a frame's pointing before it is solved; None where nothing is known."""
+
+    ra: float | None = None  # degrees, ICRS
+    dec: float | None = None  # degrees
+    radius: float | None = None  # degrees
+    scale: tuple[float, float] | None = None  # arcsec/pixel
+    header: fits.Header | None = None  # the frame's own header, which may hold a WCS
+    stars: StarTable | None = None  # catalogue stars of the field at the frame's epoch
+    reference_sources: SourceTable | None = None  # of a frame that is solved
+    reference_wcs: fits.Header | None = None
+
+
+@attrs.frozen(eq=False)
+class PlateSolution:
+    """A WCS, and how well it matches."""
+
+    header: fits.Header  # a complete celestial WCS, with SIP or TPV where there is distortion
+    matched: int = 0  # stars matched; 0: unknown
+    rms: float = np.nan  # pixels; nan: unknown
+    refined: bool = False
+
+
+@attrs.frozen
+class NotSolved:
+    """No WCS was found."""
+
+    reason: str
