@@ -7,6 +7,7 @@ read, changes. A file's contents are digested where its size or time changed, as
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -248,23 +249,26 @@ class Calibrations:
         return out
 
     def _master(self, instrument: str, plan: MasterPlan) -> MasterFile:
-        """Note that a master is wanted, and return its file."""
+        """Note that a master is wanted, and return its file.
+
+        The path tells what it is made from: where making a new one fails, no frame is reduced with the old one.
+        """
         key = f"master:{instrument}:{plan.name}" if instrument else f"master:{plan.name}"
-        path = f"frames/master_{digest(key, 12)}.fits"
-        n = len(plan.members)
-        made = MasterFile(key, plan.kind, path, f"{plan.name} ({n} file{'s' if n > 1 else ''})")
         unknown = set(plan.members) - set(self._exposures[instrument])
         if unknown or not plan.members:
             raise PluginError(f"[reduction]: {plan.name} is to be made of what is not there: {sorted(unknown)}")
         if key not in self.masters:
             needs = tuple(self._master(instrument, need) for need in plan.needs)
             pairs = [self._exposures[instrument][name] for name in plan.members]
-            payload = MasterPayload(instrument, plan, tuple((e, r.path) for r, e in pairs), path, needs)
             parts = {**self._identities[instrument], **self._reading, "files": self._contents(instrument, plan)}
+            path = f"frames/master_{digest([key, parts], 12)}.fits"
+            payload = MasterPayload(instrument, plan, tuple((e, r.path) for r, e in pairs), path, needs)
             self.masters[key] = (payload, parts)
         elif self.masters[key][0].plan != plan:
             raise PluginError(f'[reduction]: two different master frames are called "{plan.name}"')
-        return made
+        n = len(plan.members)
+        text = f"{plan.name} ({n} file{'s' if n > 1 else ''})"
+        return MasterFile(key, plan.kind, self.masters[key][0].path, text)
 
 
 def _identity(tool: Tool | None) -> Components:
@@ -288,11 +292,26 @@ def _asked(tool: Tool, method: str, *arguments: Any) -> Any:
 
 
 def unused(session: Session) -> list[str]:
-    """Return a sentence on each file of the calibration folders that takes no part, with the reason."""
+    """Return a sentence on the files of the calibration folders that take no part, for each reason."""
     rows = session.exec(select(RawExposure).where(RawExposure.role == _CALIBRATION)).all()
-    out = [f"{r.name} takes no part in the reduction: {r.comment}" for r in rows if r.comment]
+    alike: dict[str, list[RawExposure]] = {}
+    for row in sorted((r for r in rows if r.comment), key=lambda r: r.name):
+        # Reasons name the file, and say how long it is: what is left without names and numbers is shared.
+        reason = row.comment.replace(Path(row.path).name, "")
+        alike.setdefault(re.sub(r"[-+]?\d[\d.]*", "#", reason), []).append(row)
+    out = []
+    for same in alike.values():
+        who = _named([r.name for r in same])
+        if len(same) > 1:
+            out.append(f"{len(same)} files take no part in the reduction ({who}); of the first: {same[0].comment}")
+        else:
+            out.append(f"{who} takes no part in the reduction: {same[0].comment}")
     strange = [r.name for r in rows if not r.comment and r.kind in ("", SKY)]
     if strange:
-        names = ", ".join(sorted(strange)[:3]) + (", ..." if len(strange) > 3 else "")
+        names = _named(strange)
         out.append(f"{len(strange)} files of [reduction] dirs are no calibration frames by their headers: {names}")
     return sorted(out)
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")

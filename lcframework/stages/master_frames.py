@@ -155,6 +155,12 @@ def _read(workdir: Path, files: Sequence[MasterFile]) -> dict[str, Master]:
             with fits.open(workdir / file.path, memmap=False) as hdus:
                 header = hdus[0].header
                 image, bad = np.asarray(hdus[0].data, np.float32), np.asarray(hdus["BAD"].data) != 0
+        except FileNotFoundError:
+            raise NeedMissing(
+                f"{file.text} is needed, and {workdir / file.path} is not there. Where making it failed, see that "
+                "failure, in the log too; where the file was deleted, "
+                "`lcf run --force read_convert_skysub_character_catalog` makes it again"
+            ) from None
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise NeedMissing(
                 f"{file.text} is needed, and {workdir / file.path} can't be read ({error}); make it again with "

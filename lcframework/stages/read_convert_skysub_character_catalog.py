@@ -43,6 +43,7 @@ from lcframework.types import (
     Ints,
     LcfError,
     Master,
+    PixelFlag,
     UnusableInput,
 )
 
@@ -75,7 +76,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         "frames", "frames/<name>.fits", "frames/<name>_sources.fits", "exposures", "frames/master_<digest>.fits"
     )  # fmt: skip
     unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     @property
     def filtered(self) -> bool:
@@ -137,6 +138,8 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         config = self.setup.config_for(info.instrument)
         reduced, defects = self._reduced(raw, exposure, masters, info)
         mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation, reduced) | defects
+        # A reduction may divide by zero where the raw image is sound.
+        mask |= np.where(np.isfinite(reduced), 0, PixelFlag.BLANK.value).astype(np.uint8)
         image = to_rate(reduced, info)
         bad = mask > 0
         if bad.all():
@@ -160,9 +163,10 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         if exposure is None or tool is None or not masters:
             return raw.image, np.uint8(0)
         if info.data_unit in (DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON_PER_SECOND):
+            section = f'[instrument."{info.instrument}".reduction]' if info.instrument else "[reduction]"
             raise UnusableInput(
                 f"its unit is {info.data_unit.value}, so it has been reduced before: counts are needed to subtract a "
-                f'bias or a dark. Set plugin = "none" in [instrument.{info.instrument or "NAME"}.reduction]'
+                f'bias or a dark. Set plugin = "none" in {section}'
             )
         image, flags = tool.instance.reduce(raw.image, exposure, masters)
         return np.asarray(image, np.float32), np.asarray(flags, np.uint8)
