@@ -52,8 +52,8 @@ class Setup:
         return self.configs.get(instrument, self.config)
 
     def by_instrument(self) -> dict[str, Config]:
-        """Return every configuration by what its sections' names begin with: nothing, or ``instrument.NAME.``."""
-        return {"": self.config, **{f"instrument.{name}.": config for name, config in self.configs.items()}}
+        """Return every configuration by what its sections' names begin with: nothing, or ``instrument."NAME".``."""
+        return {"": self.config, **{f'instrument."{name}".': config for name, config in self.configs.items()}}
 
     def all(self, section: str, instrument: str = "") -> tuple[Tool, ...]:
         """Return the tools of a section in their order; empty where it is ``"none"``."""

@@ -68,8 +68,9 @@ class ModelCalibratedCutouts(Stage):
     accelerator: ClassVar[bool] = True
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return the fits; and the tables of regions whose fits are all done."""
+        """Return the fits; and the tables of regions whose fits are all done, or that have none any more."""
         fits: dict[str, list[Unit]] = {}
+        gone: set[str] = set()  # regions with cutouts that can't be used any more
         waiting: dict[str, list[str]] = {}
         for key, product in sorted(ledger.of_stage(PrepareCalibratedCutouts.name).items()):
             roi, instrument, band = key.split(":", 2)
@@ -78,6 +79,7 @@ class ModelCalibratedCutouts(Stage):
                 continue
             if product.state != "made":
                 waiting.setdefault(roi, []).extend([f"fit:{key}"] if product.state == FORCED else [])
+                gone.add(roi)
                 continue
             parts = {"cutouts": product.token, "point_sources": sorted(region.point_sources.items()),
                      "roi_model": self.setup.identity("roi_model", instrument)}  # fmt: skip
@@ -86,8 +88,8 @@ class ModelCalibratedCutouts(Stage):
             unit = Unit(f"fit:{key}", f"{roi} {instrument} {band}", self.components(**parts), payload, scope=scope)
             fits.setdefault(roi, []).append(unit)
         units = [u for group in fits.values() for u in group]
-        for roi, group in fits.items():
-            units += self._table(ledger, roi, group, waiting.get(roi, []))
+        for roi in sorted({*fits, *(r for r in gone if not waiting[r])}):
+            units += self._table(ledger, roi, fits.get(roi, []), waiting.get(roi, []))
         return units
 
     def _table(self, ledger: Ledger, roi: str, group: list[Unit], waiting: list[str]) -> list[Unit]:
@@ -95,9 +97,9 @@ class ModelCalibratedCutouts(Stage):
         pending = {u.key: u for u in self.pending(group, ledger)}
         if any(self.only.admits(u.scope or Scope()) for u in pending.values()):
             return []
-        products = [ledger.product(self.name, key) for key in (*(u.key for u in group), *waiting)]
+        products = [ledger.product(self.name, key) for key in sorted([*(u.key for u in group), *waiting])]
         made = [p for p in products if p is not None and p.state in ("made", FORCED)]
-        if not made:
+        if not made and ledger.product(self.name, f"light_curve:{roi}") is None:
             return []
         components = self.components(fits=digest([[p.unit, p.token] for p in made]))
         payload = TablePayload(roi, tuple(p.path for p in made))
@@ -108,6 +110,10 @@ class ModelCalibratedCutouts(Stage):
         """Read the cutouts, or the fits."""
         payload = unit.payload
         if isinstance(payload, TablePayload):
+            if not payload.fits:
+                raise UnusableInput(
+                    f"no fit of {payload.roi} is left; the files of its light curve are of earlier runs"
+                )
             return [read_fit(self.setup.workdir / path) for path in payload.fits]
         return payload, read_cutouts(self.setup.workdir / payload.cutouts)
 

@@ -29,7 +29,7 @@ from lcframework.provenance import describe, digest
 from lcframework.registration import register
 from lcframework.scopes import Scope
 from lcframework.selection import keep
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.stages.psf_modeling import PsfModeling
@@ -64,6 +64,7 @@ class Group:
     epochs: list[Epoch]
     zeropoint: tuple[float, float, str]
     stem: str = ""  # of the files' names
+    reason: str = ""  # why there are no epochs, where no selection left them out
 
 
 @attrs.frozen(eq=False)
@@ -96,30 +97,31 @@ class PrepareCalibratedCutouts(Stage):
     results_version: ClassVar[int] = 3
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return the groups that have selected frames."""
+        """Return the groups that have normalised frames, or had them: their cutouts are withdrawn then."""
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
         stems = self._stems(session)
         units = []
         for roi in self.setup.config.roi:
             field = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), None)
             if field is not None:
-                for instrument, band in self._groups(session, field, roi):
-                    name = stems[roi, instrument, band]
+                for instrument, band in self._groups(session, ledger, field, roi):
+                    name = stems.get((roi, instrument, band), stem(roi, instrument, band))
                     unit = self._unit(session, ledger, roi, field, instrument, band, name)
                     if unit is not None:
                         units.append(unit)
         return units
 
-    @staticmethod
-    def _groups(session: Session, field: str, roi: str) -> list[tuple[str, str]]:
-        """Return the instruments and bands that have normalised frames with the region in them."""
+    def _groups(self, session: Session, ledger: Ledger, field: str, roi: str) -> list[tuple[str, str]]:
+        """Return the instruments and bands that have normalised frames with the region in them, or cutouts of it."""
         c, r = (SQLModel.metadata.tables[t] for t in ("normalization_coefficients", "rois_in_frames"))
         query = (
             sa.select(c.c.instrument, c.c.band)
             .join(r, r.c.frame_id == c.c.frame_id)
             .where(c.c.combined_footprint_hash == field, r.c.roi == roi, r.c.roi_in_footprint)
         )
-        return sorted((str(i), str(b)) for i, b in session.execute(query.distinct()))
+        found = {(str(i), str(b)) for i, b in session.execute(query.distinct())}
+        mine = [key.split(":", 2) for key in ledger.of_stage(self.name)]
+        return sorted(found | {(instrument, band) for name, instrument, band in mine if name == roi})
 
     def _stems(self, session: Session) -> dict[tuple[str, str, str], str]:
         """Return the files' names of every group that there may be: bands may differ by what no file name can tell."""
@@ -130,10 +132,16 @@ class PrepareCalibratedCutouts(Stage):
     def _unit(
         self, session: Session, ledger: Ledger, roi: str, field: str, instrument: str, band: str, name: str
     ) -> Unit | None:
-        token = ledger.tokens(Normalization.name).get(f"{field}:{instrument}:{band}")
-        if token is None:
-            return None
-        epochs, inputs = self._epochs(session, ledger, roi, field, instrument, band)
+        product = ledger.product(Normalization.name, f"{field}:{instrument}:{band}")
+        reason = ""
+        if not shown(session, roi, instrument, band):
+            reason = f"no frame of {instrument} {band} that takes part shows {roi} any more"
+        elif product is None or product.state == FORCED:
+            return None  # its turn has not come
+        elif product.state != "made":
+            reason = f"its frames can't be normalised: {product.reason}"
+        token = product.token if product is not None and product.state == "made" else ""
+        epochs, inputs = ([], []) if reason else self._epochs(session, ledger, roi, field, instrument, band)
         zeropoint = ledger.tokens(Zeropoints.name).get(f"{field}:{instrument}:{band}", "")
         region = self.setup.config.roi[roi]
         parts = {
@@ -142,8 +150,10 @@ class PrepareCalibratedCutouts(Stage):
         }  # fmt: skip
         if name != stem(roi, instrument, band):  # since another group came that would have the same name
             parts["file"] = name
+        if reason:
+            parts["without"] = reason
         zero = self._zeropoint(session, field, instrument, band, zeropoint)
-        group = Group(roi, instrument, band, epochs, zero, name)
+        group = Group(roi, instrument, band, epochs, zero, name, reason)
         scope = Scope(frozenset([roi]), instrument, band)
         return Unit(
             f"{roi}:{instrument}:{band}", f"{roi} {instrument} {band}", self.components(**parts), group, scope=scope
@@ -197,6 +207,8 @@ class PrepareCalibratedCutouts(Stage):
         """Read the epochs' stamps, PSFs and WCSs."""
         group: Group = unit.payload
         workdir = self.setup.workdir
+        if group.reason:
+            raise UnusableInput(group.reason)
         if not group.epochs:
             raise UnusableInput(
                 f"no frame of {group.instrument} {group.band} passes the selection: " + self._limits(group.instrument)
@@ -272,6 +284,14 @@ class PrepareCalibratedCutouts(Stage):
                 comment = said + reason if reason else ""
                 records.append(Update("frames", {"id": frame["id"]}, {"comment": comment}))
         return Outcome(tuple(records), path, summary=f"{len(result.epochs.cutouts)} epochs")
+
+
+def shown(session: Session, roi: str, instrument: str, band: str) -> bool:
+    """Return whether frames of an instrument and band that take part show a region."""
+    frames = select(Frame.id).join(RoiInFrame, col(RoiInFrame.frame_id) == col(Frame.id))
+    mine = (Frame.instrument == instrument, Frame.band == band, ~col(Frame.eliminated))
+    there = (RoiInFrame.roi == roi, col(RoiInFrame.roi_in_footprint))
+    return session.exec(frames.where(*mine, *there)).first() is not None
 
 
 def unlike_the_others(psfs: Sequence[PSF]) -> dict[int, str]:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 #: Fainter stars add noise to a PSF and next to nothing to a coefficient; they serve where there are too few others.
 MIN_SIGNAL_TO_NOISE = 20.0
 FEWEST = 3
+PHOTOMETRY = "star_photometry"  # the stage that measures with the PSFs, one unit of the same key a frame and field
 
 
 @attrs.frozen
@@ -173,11 +174,15 @@ class PsfModeling(Stage):
         tool = self.setup.tool("psf", first.instrument)
         if tool is None:
             return [UnusableInput('[psf] plugin = "none": photometry needs a PSF')] * len(batch)
-        psfs = tool.instance.fit(psf_batch(batch))
-        return [
-            p if p.status.usable else UnusableInput(f"the PSF fit failed: {p.status.reason or p.status.state}")
-            for p in psfs
-        ]
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for i, values in enumerate(batch):  # a filter may have kept some stamps from being cut anew
+            sizes.setdefault(values.stamps[0].data.shape, []).append(i)
+        results: list[Any] = [None] * len(batch)
+        for places in sizes.values():
+            for i, psf in zip(places, tool.instance.fit(psf_batch([batch[i] for i in places])), strict=True):
+                why = psf.status.reason or psf.status.state
+                results[i] = psf if psf.status.usable else UnusableInput(f"the PSF fit failed: {why}")
+        return results
 
     def save(self, unit: Unit, result: PSF) -> Outcome:
         """Write the PSF."""
@@ -199,6 +204,18 @@ class PsfModeling(Stage):
             for i, why in result.rejected.items() if i < len(p.ids)
         ]  # fmt: skip
         return Outcome(tuple(records), path, summary=f"chi2 {result.reduced_chi2:.2f}")
+
+    def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
+        """Record why; the frame's former PSF goes, and with it what was measured with it."""
+        _, frame, field = unit.key.split(":", 2)
+        where = {"combined_footprint_hash": field, "frame_id": int(frame)}
+        records: list[Record] = [*super().unusable_records(unit, reason), Replace("PSFs", where)]
+        tool = self.setup.tool("photometry", (unit.scope and unit.scope.instrument) or "")
+        if tool is None or not tool.instance.joint:  # stars of many frames are measured again without this one
+            records.append(Replace("star_flux_in_frame", where))
+            # Without it, the same PSF made again would find its photometry done.
+            records.append(Replace("products", {"stage": PHOTOMETRY, "unit": unit.key}))
+        return tuple(records)
 
     def finish(self, session: Session, workdir: Path) -> None:
         """Join the new files in ``regions.h5``."""

@@ -5,7 +5,7 @@ The unit is a frame, except where the plugin measures all epochs of a star joint
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -17,7 +17,7 @@ from lcframework.provenance import Components
 from lcframework.scopes import Scope, field_rois
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.stages.psf_modeling import PsfModeling, check_names, chosen_stars, usable_stars
+from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling, check_names, chosen_stars, usable_stars
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.store import Stamp, read_psf, read_stamps
 from lcframework.types import PSF, Kernels, PhotometryResult, Stamps, UnusableInput
@@ -42,6 +42,7 @@ class PhotometryPayload:
 
     frames: tuple[FrameStars, ...]
     star: str = ""
+    without: tuple[int, ...] = ()  # frames of the same kind in which it is not measured, or not any more
 
 
 @attrs.frozen(eq=False)
@@ -58,7 +59,7 @@ class PhotometryValues:
 class StarPhotometry(Stage):
     """Measures stars."""
 
-    name: ClassVar[str] = "star_photometry"
+    name: ClassVar[str] = PHOTOMETRY
     title: ClassVar[str] = "Star photometry"
     needs: ClassVar[tuple[str, ...]] = (PsfModeling.name,)
     makes: ClassVar[tuple[str, ...]] = ("star_flux_in_frame",)
@@ -74,7 +75,10 @@ class StarPhotometry(Stage):
         psfs = {(p.frame_id, p.combined_footprint_hash): p for p in session.exec(select(PsfRow))}
         stamped, modelled = ledger.of_stage(StampExtraction.name), ledger.tokens(PsfModeling.name)
         found: list[tuple[FrameStars, Components, Frame, float]] = []
+        alike: dict[tuple[str, str, str], list[int]] = {}
         for (frame_id, field), rows in sorted(usable_stars(session).items()):
+            if (frame := frames.get(frame_id)) is not None:
+                alike.setdefault((field, frame.instrument, frame.band), []).append(frame_id)
             f, psf = frames.get(frame_id), psfs.get((frame_id, field))
             token = modelled.get(f"frame:{frame_id}:{field}")
             product = stamped.get(f"frame:{frame_id}")
@@ -85,7 +89,7 @@ class StarPhotometry(Stage):
             stars = FrameStars(frame_id, field, f.instrument, product.path, psf.path, psf.psf_ref, ids)
             found.append((stars, {"stamps": product.token, "psf": token}, f, psf.chi2))
         units = [self._frame_unit(*item[:3]) for item in found if not self._joint(item[0].instrument)]
-        units += self._joint_units([item for item in found if self._joint(item[0].instrument)])
+        units += self._joint_units([item for item in found if self._joint(item[0].instrument)], alike)
         rois = field_rois(session)
         band_of = {frame.id: frame.band for *_, frame, _ in found}
         return [attrs.evolve(u, scope=self._scope(u.payload.frames[0], rois, band_of)) for u in units]
@@ -110,7 +114,9 @@ class StarPhotometry(Stage):
             f"frame:{stars.frame_id}:{stars.field}", frame.key, components, PhotometryPayload((stars,)), frame.id
         )
 
-    def _joint_units(self, found: list[tuple[FrameStars, Components, Frame, float]]) -> list[Unit]:
+    def _joint_units(
+        self, found: list[tuple[FrameStars, Components, Frame, float]], alike: Mapping[tuple[str, str, str], list[int]]
+    ) -> list[Unit]:
         groups: dict[tuple[str, str, str, str], list[tuple[FrameStars, Components, Frame, float]]] = {}
         for item in found:
             for star in item[0].ids:
@@ -125,8 +131,9 @@ class StarPhotometry(Stage):
             inputs = {str(i[0].frame_id): i[1] for i in chosen}
             components = self.components(photometry=self._identity(instrument), frames=inputs, band=band)
             frames = tuple(attrs.evolve(i[0], ids=(star,)) for i in chosen)
+            without = tuple(i for i in alike[field, instrument, band] if str(i) not in inputs)
             key = f"star:{star}:{field}:{instrument}:{band}"
-            units.append(Unit(key, f"star {star}", components, PhotometryPayload(frames, star)))
+            units.append(Unit(key, f"star {star}", components, PhotometryPayload(frames, star, without)))
         return units
 
     def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
@@ -163,20 +170,25 @@ class StarPhotometry(Stage):
         tool, model = self.setup.tool("photometry", instrument), self.setup.tool("psf", instrument)
         if tool is None or model is None:
             return [UnusableInput('[photometry] plugin = "none": the normalization needs star fluxes')] * len(batch)
-        stamps = [s for v in batch for s in v.stamps]
-        kernels = np.concatenate([self._kernels(v, model.instance) for v in batch])
-        first = batch[0].psfs[0]
-        measured = tool.instance.measure(
-            Stamps(
-                np.stack([s.data for s in stamps]),
-                np.stack([s.noise for s in stamps]),
-                np.stack([s.mask > 0 for s in stamps]),
-                np.array([s.offset for s in stamps]),
-            ),
-            Kernels(kernels, first.subsampling_factor, first.target_fwhm),
-        )
-        ends = np.cumsum([len(v.stamps) for v in batch])
-        return [part(measured, end - len(v.stamps), end) for v, end in zip(batch, ends, strict=True)]
+        results: list[Any] = [None] * len(batch)
+        for places in alike_in_sampling(batch).values():
+            mine = [batch[i] for i in places]
+            stamps = [s for v in mine for s in v.stamps]
+            first = mine[0].psfs[0]
+            kernels = np.concatenate([self._kernels(v, model.instance) for v in mine])
+            measured = tool.instance.measure(
+                Stamps(
+                    np.stack([s.data for s in stamps]),
+                    np.stack([s.noise for s in stamps]),
+                    np.stack([s.mask > 0 for s in stamps]),
+                    np.array([s.offset for s in stamps]),
+                ),
+                Kernels(kernels, first.subsampling_factor, first.target_fwhm),
+            )
+            ends = np.cumsum([len(v.stamps) for v in mine])
+            for i, v, end in zip(places, mine, ends, strict=True):
+                results[i] = part(measured, end - len(v.stamps), end)
+        return results
 
     @staticmethod
     def _kernels(values: PhotometryValues, model: Any) -> np.ndarray:
@@ -198,7 +210,17 @@ class StarPhotometry(Stage):
                 where["gaia_id"] = payload.star
             mine = [r for r in rows if (r["frame_id"], r["combined_footprint_hash"]) == (frame.frame_id, frame.field)]
             records.append(Replace("star_flux_in_frame", where, mine))
+        field = payload.frames[0].field
+        records += [_no_flux(field, frame, payload.star) for frame in payload.without]
         return Outcome(tuple(records), summary=f"{len(rows)} fluxes")
+
+    def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
+        """Record why; fluxes from before go."""
+        records = super().unusable_records(unit, reason)
+        if unit.frame_id is not None:
+            return (*records, _no_flux(unit.key.split(":", 2)[2], unit.frame_id))
+        star, field, *_ = unit.key.removeprefix("star:").rsplit(":", 3)
+        return (*records, *(_no_flux(field, int(frame), star) for frame in unit.components["frames"]))
 
     def _rows(self, payload: PhotometryPayload, result: PhotometryResult) -> list[dict[str, Any]]:
         rows, i = [], 0
@@ -221,6 +243,24 @@ class StarPhotometry(Stage):
                     })  # fmt: skip
                 i += 1
         return rows
+
+
+def _no_flux(field: str, frame_id: int, star: str = "") -> Replace:
+    """Return the record that deletes a frame's fluxes, or one star's."""
+    where: dict[str, Any] = {"combined_footprint_hash": field, "frame_id": frame_id}
+    return Replace("star_flux_in_frame", {**where, "gaia_id": star} if star else where)
+
+
+def alike_in_sampling(batch: Sequence[PhotometryValues]) -> dict[Any, list[int]]:
+    """Return the places in a batch of units whose stamps and kernels make one array each.
+
+    Those of other options may stand beside them, where a filter kept some from being made again.
+    """
+    out: dict[Any, list[int]] = {}
+    for i, values in enumerate(batch):
+        kinds = [(p.subsampling_factor, p.target_fwhm, p.narrow.shape) for p in values.psfs]
+        out.setdefault((values.stamps[0].data.shape, *dict.fromkeys(kinds)), []).append(i)
+    return out
 
 
 def part(result: PhotometryResult, start: int, end: int) -> PhotometryResult:

@@ -277,6 +277,36 @@ def test_frame_that_serves_one_region_and_not_the_other(campaign):
     assert f"{key}.fits: used: but not for EAST" in campaign.lcf("status", campaign.project).out
 
 
+TINY_LEFT_OUT = '[instrument."Tiny Cam/2".normalization]\nflux_chi2 = { between = [1e8, 1e9] }\n'
+
+
+def test_group_that_can_not_be_normalised_any_more_leaves_the_light_curve(campaign):
+    before = curve(campaign, "WEST")
+    text = campaign.project.read_text()
+    campaign.append(TINY_LEFT_OUT)
+    report = campaign.run_json()
+    assert report["exit_code"] == 3
+    said = {u["stage"]: u["reason"] for u in report["unusable"]}
+    assert "no star flux is left" in said["calculate_normalization_coefficient"]
+    assert "its frames can't be normalised: no star flux is left" in said["prepare_calibrated_cutouts"]
+    after = curve(campaign, "WEST")
+    assert groups_of(after) == [("Large-WIDE", "g"), ("Large-WIDE", "r")]
+    assert campaign.run().code == 3
+    campaign.project.write_text(text)
+    assert campaign.run().code == 0
+    np.testing.assert_allclose(curve(campaign, "WEST")["A_flux"], before["A_flux"], rtol=1e-3)
+
+
+def test_region_that_an_instrument_does_not_show_any_more(campaign):
+    with sqlite3.connect(campaign.folder / "database.sqlite3") as database:
+        tiny = "(select id from frames where instrument = 'Tiny Cam/2' and band = 'i')"
+        database.execute(f"update rois_in_frames set roi_in_footprint = 0 where roi = 'WEST' and frame_id in {tiny}")
+    report = campaign.run_json("--start", "prepare_calibrated_cutouts")
+    assert [u["reason"] for u in report["unusable"]] == ["no frame of Tiny Cam/2 i that takes part shows WEST any more"]
+    assert ("Tiny Cam/2", "i") not in groups_of(curve(campaign, "WEST"))
+    assert ("Tiny Cam/2", "r") in groups_of(curve(campaign, "WEST"))
+
+
 def test_status_and_export_of_a_part(campaign, tmp_path):
     ended = campaign.lcf("status", campaign.project, "--json", "--instrument", "Tiny Cam/2", "--band", "r")
     status = json.loads(ended.out)
@@ -297,7 +327,7 @@ def test_letters_of_one_instrument_are_checked(campaign):
     campaign.append('[instrument."Tiny Cam/2".psf]\nexclude = ["zz"]')
     ended = campaign.run("--start", "psf_modeling", "--stop", "psf_modeling")
     assert ended.code == 1
-    assert "[instrument.Tiny Cam/2.psf] names zz; the reference stars are a, b, " in ended.err
+    assert '[instrument."Tiny Cam/2".psf] names zz; the reference stars are a, b, ' in ended.err
 
 
 def test_fields_that_follow_from_all_frames_need_all_of_them(simulated, tmp_path, campaign_at):

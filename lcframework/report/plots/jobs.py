@@ -125,7 +125,7 @@ def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 def star_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One job a field, instrument and band, with a plot a star: each file is read once."""
-    stamped = results.ledger.of_stage("stamp_extraction")
+    stamped = {u: p for u, p in results.ledger.of_stage("stamp_extraction").items() if p.state == "made"}
     psfs = {(r.frame_id, r.combined_footprint_hash): r.path for r in results.psfs}
     for curves in results.comparison:
         rows = {i: {} for i in curves.frame_ids}  # type: dict[int, dict[str, star_photometry.Measured]]

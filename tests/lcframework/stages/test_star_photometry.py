@@ -1,0 +1,117 @@
+"""Star photometry: PSFs of different samplings and stamps of different sizes in one batch; records of what is gone."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lcframework.database import Replace, Update
+from lcframework.stages.base import Unit
+from lcframework.stages.psf_modeling import PsfModeling, PsfPayload, PsfValues
+from lcframework.stages.star_photometry import FrameStars, PhotometryPayload, PhotometryValues, StarPhotometry
+from lcframework.store import Stamp
+from lcframework.types import PSF, FitState, FitStatus, PhotometryResult
+
+CONVERGED = FitStatus(FitState.CONVERGED)
+
+
+def stamp(size: int = 12) -> Stamp:
+    zeros = np.zeros((size, size))
+    return Stamp(zeros, zeros + 1, zeros.astype(np.uint8), (40, 40), (0.0, 0.0), "")
+
+
+def values(frame: int, factor: int = 2, size: int = 25, stamps: int = 12, stars: int = 3) -> PhotometryValues:
+    ids = tuple(f"s{j}" for j in range(stars))
+    payload = PhotometryPayload((FrameStars(frame, "field", "camera", "", "", "", ids),))
+    kernel = np.full((size, size), 1.0 / size**2)
+    psf = PSF(kernel, kernel, factor, 2.0, CONVERGED, 1.0)
+    return PhotometryValues(payload, [stamp(stamps)] * stars, [psf], [(0, i) for i in ids])
+
+
+class Measuring:
+    """A photometry plugin that gives as fluxes the sampling and the sizes it was told."""
+
+    joint = False
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def measure(self, stamps, kernels) -> PhotometryResult:
+        n = len(stamps.data)
+        assert kernels.values.shape[0] == n
+        self.batches.append(n)
+        flux = np.full(n, 10000.0 * kernels.subsampling_factor + 100 * kernels.values.shape[1] + stamps.data.shape[1])
+        zeros = np.zeros(n)
+        return PhotometryResult(
+            flux, zeros, zeros, zeros, np.zeros((n, 3, 3)), zeros, (CONVERGED,) * n, stamps.data, stamps.data > 1
+        )
+
+
+def stage(photometry, psf=None, kind=StarPhotometry):
+    made = kind()
+    model = psf or SimpleNamespace(at=lambda psf, xy: np.repeat(psf.narrow[None], len(xy), axis=0))
+    tools = {"photometry": SimpleNamespace(instance=photometry), "psf": SimpleNamespace(instance=model)}
+    made.setup = SimpleNamespace(tool=lambda section, instrument="": tools[section])
+    return made
+
+
+def test_each_frame_is_measured_with_its_own_sampling():
+    measuring = Measuring()
+    batch = [values(1), values(2, factor=3), values(3, size=31), values(4, stars=5), values(5, stamps=16)]
+    results = stage(measuring).compute_batch(batch)
+    assert [r.flux.tolist() for r in results] == [[22512.0] * 3, [32512.0] * 3, [23112.0] * 3, [22512.0] * 5,
+                                                  [22516.0] * 3]  # fmt: skip
+    assert sorted(measuring.batches) == [3, 3, 3, 8]  # those alike are measured together
+
+
+def test_psfs_of_stamps_of_different_sizes():
+    sizes = []
+
+    def fit(batch):
+        sizes.append(batch.data.shape)
+        kernel = np.full((5, 5), 0.04)
+        return [PSF(kernel, kernel, 2, 2.0, CONVERGED, float(batch.data.shape[-1])) for _ in batch.data]
+
+    payload = PsfPayload(0, "field", "key", "", "camera", (100, 100), 3.0, ("a",), ("a",))
+    batch = [PsfValues(payload, [stamp(size)]) for size in (12, 16, 12)]
+    results = stage(Measuring(), SimpleNamespace(fit=fit), PsfModeling).compute_batch(batch)
+    assert [r.reduced_chi2 for r in results] == [12, 16, 12]
+    assert sorted(sizes) == [(1, 1, 16, 16), (2, 1, 12, 12)]
+
+
+def test_what_a_frame_had_goes():
+    unit = Unit("frame:7:f:1", "seven", {}, None, 7)
+    where = {"combined_footprint_hash": "f:1", "frame_id": 7}
+    comment, gone = stage(Measuring()).unusable_records(unit, "why")
+    assert comment == Update("frames", {"id": 7}, {"comment": "star_photometry: why"})
+    assert gone == Replace("star_flux_in_frame", where)
+    records = stage(Measuring(), kind=PsfModeling).unusable_records(unit, "why")
+    assert records[1:] == (
+        Replace("PSFs", where), Replace("star_flux_in_frame", where),
+        Replace("products", {"stage": "star_photometry", "unit": "frame:7:f:1"}),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("star", ["s1", "odd:name"])
+def test_what_a_star_had_in_all_frames_goes(star):
+    measuring = Measuring()
+    measuring.joint = True
+    unit = Unit(f"star:{star}:f:camera:r", "star", {"frames": {"3": {}, "4": {}}}, None)
+    assert stage(measuring).unusable_records(unit, "why") == tuple(
+        Replace("star_flux_in_frame", {"combined_footprint_hash": "f", "frame_id": i, "gaia_id": star}) for i in (3, 4)
+    )
+    # Stars that are measured in many frames are measured again without this one.
+    frame = Unit("frame:7:f", "seven", {}, None, 7)
+    records = stage(measuring, kind=PsfModeling).unusable_records(frame, "why")
+    assert [r.table for r in records] == ["frames", "PSFs"]
+
+
+def test_a_star_that_is_measured_in_fewer_frames(monkeypatch):
+    made = stage(Measuring())
+    frames = tuple(FrameStars(i, "f", "camera", "", "", "", ("s1",)) for i in (3, 4))
+    unit = Unit("star:s1:f:camera:r", "star", {}, PhotometryPayload(frames, "s1", (5,)))
+    monkeypatch.setattr(StarPhotometry, "_rows", lambda self, payload, result: [])
+    wheres = [r.where for r in made.save(unit, None).records]
+    assert wheres == [{"combined_footprint_hash": "f", "frame_id": i, "gaia_id": "s1"} for i in (3, 4, 5)]
