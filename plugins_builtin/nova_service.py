@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import http.client
 import json
+import socket
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,18 +21,26 @@ from lcframework.types import NeedMissing
 
 LONGEST_WAIT = 30.0  # seconds between two questions for a result
 _TRIES = 3  # of a request that failed for want of a connection or of a whole answer
-_SPACING = 1.0 / 3.0  # of `poll`, between any two requests of this process
+_SPACING = 1.0 / 3.0  # of `poll`, between any two requests
+_LONGEST_QUEUE = 600.0  # seconds; a turn noted for later than that is a clock's mistake
 _STALL = 60.0  # seconds without a byte, after which a connection is given up
 _LARGEST = 2**24  # bytes of an answer
 
 #: Sessions that the service opened for this process, by its address and the key.
 _SESSIONS: dict[tuple[str, str], str] = {}
-#: When this process asked a service last.
+#: When this process asked a service last, for those that do not share a folder.
 _ASKED: dict[str, float] = {}
+
+#: Failures before anything was sent.
+_UNSENT = (ConnectionRefusedError, socket.gaierror)
 
 
 class Refused(Exception):
     """The service answered that it won't, in its own words."""
+
+
+class Unconfirmed(Exception):
+    """A job may have been handed in, but the service's answer to that was lost; the message says how."""
 
 
 class OutOfTime(Exception):
@@ -40,6 +53,7 @@ class NovaService:
 
     Requests that fail for want of a connection, that the service is too busy for (HTTP 429, 5xx), or that are answered
     with something else than JSON are repeated, each time after twice the wait, and after what `Retry-After` asks for.
+    A job is handed in again only where it is certain that it did not arrive.
     """
 
     url: str
@@ -47,17 +61,18 @@ class NovaService:
     key_variable: str
     poll: float  # s
     deadline: float  # as of time.monotonic()
+    shared: Path | None = None  # a folder: processes that have it in common keep their requests apart
 
     def submit(self, job: dict[str, Any]) -> int:
         """Hand in a job and return the submission's number.
 
         Raises
         ------
-        Refused, NeedMissing, OutOfTime
+        Refused, Unconfirmed, NeedMissing, OutOfTime
         """
         for attempt in range(2):
             try:
-                answer = self._call("url_upload", {"session": self._session(), **job})
+                answer = self._call("url_upload", {"session": self._session(), **job}, once=True)
                 break
             except Refused as refused:
                 # Sessions end; the next one serves this job and the following frames.
@@ -106,10 +121,10 @@ class NovaService:
             raise Refused("it opened no session")
         return _SESSIONS.setdefault((self.url, self.key), str(session))
 
-    def _call(self, name: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _call(self, name: str, request: dict[str, Any] | None = None, once: bool = False) -> dict[str, Any]:
         """Ask the interface and return its answer."""
         form = None if request is None else urllib.parse.urlencode({"request-json": json.dumps(request)}).encode()
-        answer = self._ask(f"api/{name}", form, json.loads)
+        answer = self._ask(f"api/{name}", form, json.loads, once)
         if not isinstance(answer, dict):
             raise Refused(f"an answer that is no object ({type(answer).__name__})")
         if answer.get("status") == "error":
@@ -121,8 +136,11 @@ class NovaService:
         content: bytes = self._ask(path, None, bytes)
         return content
 
-    def _ask(self, path: str, form: bytes | None, read: Any) -> Any:
-        """Send a request until `read` understands the answer; give up after some attempts."""
+    def _ask(self, path: str, form: bytes | None, read: Any, once: bool = False) -> Any:
+        """Send a request until `read` understands the answer; give up after some attempts.
+
+        With `once`, it is sent again only where the service has not taken it.
+        """
         headers = {"User-Agent": "lcframework", "Referer": self.url}
         request = urllib.request.Request(f"{self.url.rstrip('/')}/{path}", data=form, headers=headers)
         reason, wait = "", 0.0
@@ -137,15 +155,18 @@ class NovaService:
                 if error.code < 500 and error.code != 429:
                     raise Refused(f"HTTP {error.code} {error.reason} for {path}") from None
                 reason, wait = f"HTTP {error.code} {error.reason}", _retry_after(error)
-                continue
+                taken = error.code not in (429, 503)
             except (OSError, http.client.HTTPException) as error:
                 self._left()
-                reason = str(getattr(error, "reason", None) or error or type(error).__name__)
-                continue
-            try:
-                return read(content)
-            except ValueError:
-                reason = "it answered something else than JSON: is it an Astrometry.net service?"
+                cause = getattr(error, "reason", None) or error
+                reason, taken = str(cause) or type(cause).__name__, not isinstance(cause, _UNSENT)
+            else:
+                try:
+                    return read(content)
+                except ValueError:
+                    reason, taken = "it answered something else than JSON: is it an Astrometry.net service?", True
+            if once and taken:
+                raise Unconfirmed(reason)
         raise NeedMissing(
             f"{self.url} can't be used ({reason}); is there a network? Solvers that need none: astrometry-net"
         )
@@ -166,11 +187,31 @@ class NovaService:
         return b"".join(parts)
 
     def _space(self) -> None:
-        """Keep this process's requests apart."""
+        """Keep requests apart: this process's, or those of all that share a folder."""
+        if self.shared is not None:
+            self._sleep(self._turn(self.shared))
+            return
         rest = _ASKED.get(self.url, -1e9) + _SPACING * self.poll - time.monotonic()
         if rest > 0:
             self._sleep(rest)
         _ASKED[self.url] = time.monotonic()
+
+    def _turn(self, folder: Path) -> float:
+        """Return the seconds until the next request may be sent, and note there that it is taken."""
+        folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        with open(folder / f"nova-{name}.turn", "a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+            file.seek(0)
+            now, last = time.time(), 0.0
+            with contextlib.suppress(ValueError):
+                last = float(file.read())
+            turn = max(now, last + _SPACING * self.poll) if last < now + _LONGEST_QUEUE else now
+            if turn - now > self._left():
+                raise OutOfTime
+            file.truncate(0)
+            file.write(repr(turn))
+        return turn - now
 
     def _left(self) -> float:
         left = self.deadline - time.monotonic()

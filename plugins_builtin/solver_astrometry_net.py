@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,6 +34,7 @@ from plugins_builtin.solver_common import (
 from plugins_builtin.star_match import positions
 from plugins_builtin.wcs_fit import open_wcs
 
+_PATIENCE = 2.0  # seconds that processes get to end
 _INDEX_HELP = (
     "index files hold the stars that it compares with, and those with patterns of a tenth to all of the frame's size "
     "are needed: Debian's package astrometry-data-tycho2 suits frames wider than half a degree, "
@@ -160,13 +162,20 @@ class AstrometryNet(Refining):
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the command and its children, if any are left."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=2.0)
-            break
+    """End the command and its children, if any are left: those that do not go when they are asked are killed.
+
+    The command may go first: its children are what is waited for.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # raised where nobody is left
+        os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            process.poll()  # the command itself would be left as a zombie
+            os.killpg(process.pid, 0)
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_PATIENCE)
 
 
 def _read(place: Path) -> tuple[PlateSolution, StarTable | None]:

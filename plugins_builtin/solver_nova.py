@@ -15,7 +15,7 @@ from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Ints, NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable
-from plugins_builtin.nova_service import NovaService, OutOfTime, Refused
+from plugins_builtin.nova_service import NovaService, OutOfTime, Refused, Unconfirmed
 from plugins_builtin.solver_common import Refining, brightest, cone, fitted, flag, icrs, matched, order_of_sip, positive
 from plugins_builtin.star_match import positions
 from plugins_builtin.wcs_fit import InvalidWcs
@@ -37,7 +37,7 @@ class Nova(Refining):
     publicly_visible: bool = flag()
     refine: bool = flag()  # fit to [stars]'s catalogue
     offline: bool = flag()  # as [run] offline says
-    cache_dir: Path | None = None  # where submissions are noted; unset: the core gives workdir/cache
+    cache_dir: Path | None = None  # where submissions and turns are noted; unset: the core gives workdir/cache
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the frame's WCS, or why none was found; position, radius and scale in `hint` narrow the search.
@@ -61,11 +61,17 @@ class Nova(Refining):
         rows = brightest(sources, self.max_sources)
         if isinstance(rows, NotSolved):
             return rows
-        service = NovaService(self.url, key, self.key_variable, self.poll, time.monotonic() + self.timeout)
+        deadline = time.monotonic() + self.timeout
+        service = NovaService(self.url, key, self.key_variable, self.poll, deadline, self.cache_dir)
         try:
             content = self._answer(service, self._job(sources, rows, shape, hint))
         except Refused as refused:
             return NotSolved(f"{self.url} refused the list of sources: {refused}")
+        except Unconfirmed as lost:
+            return NotSolved(
+                f"{self.url} did not confirm that it got the list of sources ({lost}); as it may be at work on it, the "
+                "list is not sent twice: retry_failed = true in [plate_solving] sends it again"
+            )
         except OutOfTime:
             return NotSolved(
                 f"{self.url} did not solve the frame within {self.timeout:g} s; try later (retry_failed = true in "

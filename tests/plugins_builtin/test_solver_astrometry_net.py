@@ -141,6 +141,15 @@ def test_a_timeout_ends_the_children_too(tmp_path):
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
+def test_children_that_outlive_the_command_and_ignore_the_request_are_killed(tmp_path):
+    script = command(tmp_path / "slow", f"(trap '' TERM; exec sleep 60) & echo $! > {tmp_path}/pid\nwait")
+    assert isinstance(AstrometryNet(command=script, timeout=2.0).solve(field(header()), SHAPE, SolveHint()), NotSolved)
+    pid, until = int((tmp_path / "pid").read_text()), time.monotonic() + 5.0
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not alive(pid)
+
+
 def test_an_interrupt_ends_the_children_too(tmp_path):
     script = command(tmp_path / "slow", f"sleep 60 & echo $! > {tmp_path}/pid\nwait")
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import socket
 import threading
 import time
 import urllib.parse
@@ -57,6 +58,9 @@ class Service:
         self.requests.append((path, request))
         self.asked[path] = self.asked.get(path, 0) + 1
         self.times.append(time.monotonic())
+        if path in self.troubles.get("hangs up", ()):
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            return
         code, body = self.reply(path, request, self.asked[path])
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         handler.send_response(code)
@@ -87,6 +91,8 @@ class Service:
             self.sessions += 1
             return 200, {"status": "success", "session": f"s{self.sessions}"}
         if path == "api/url_upload":
+            if times <= t.get("full", 0):
+                return 429, b"too many requests"
             if request["session"] != f"s{self.sessions}" or times in t.get("expires", ()):
                 return 200, {"status": "error", "errormessage": f'no session with key "{request["session"]}"'}
             if "upload" in t:
@@ -229,7 +235,42 @@ def test_waits_as_long_as_a_busy_service_asks(service):
     assert time.monotonic() - begun < 3.0
 
 
-@pytest.mark.parametrize("path", ["api/login", "api/url_upload", "api/submissions/77", "api/jobs/5", "wcs_file/5"])
+def test_processes_that_share_a_folder_keep_their_distance(service, monkeypatch, tmp_path):
+    class Forgetful(dict):  # as if each request came from a process of its own
+        def __setitem__(self, key, value):
+            pass
+
+    monkeypatch.setattr(nova_service, "_ASKED", Forgetful())
+    s = service(never=True)
+    options = {"poll": 0.15, "timeout": 1.5, "cache_dir": tmp_path}
+    threads = [threading.Thread(target=solve, args=(s,), kwargs=options) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # A turn each 0.05 s: as many as fit, where three that do not know of each other would ask three at a time.
+    assert len(s.times) > 4
+    assert len(s.times) <= 1.5 / 0.05 + 1
+    assert np.median(np.diff(s.times)) > 0.03
+
+
+@pytest.mark.parametrize("trouble", ["failing", "garbled", "cut", "hangs up"])
+def test_a_list_that_may_have_arrived_is_not_sent_twice(service, trouble):
+    s = service(**{trouble: {"api/url_upload": 9}})
+    answer = solve(s, timeout=20.0)
+    assert isinstance(answer, NotSolved)
+    assert "did not confirm that it got the list of sources" in answer.reason
+    assert "retry_failed" in answer.reason
+    assert s.asked["api/url_upload"] == 1
+
+
+def test_a_list_that_a_busy_service_did_not_take_is_sent_again(service):
+    s = service(full=2)
+    assert isinstance(solve(s), PlateSolution)
+    assert s.asked["api/url_upload"] == 3
+
+
+@pytest.mark.parametrize("path", ["api/login", "api/submissions/77", "api/jobs/5", "wcs_file/5"])
 @pytest.mark.parametrize("trouble", ["failing", "garbled", "cut"])
 def test_one_bad_answer_is_asked_for_again(service, path, trouble):
     if (trouble, path) == ("garbled", "wcs_file/5"):
