@@ -202,5 +202,15 @@ def disks(config: Config) -> tuple[StarField, ...]:
 
 
 def frames_of_field(frames: list[Frame], inside: dict[tuple[int, str], bool], rois: list[str]) -> list[Frame]:
-    """Return the frames that contain one of a field's regions."""
+    """Return the frames that contain one of a field's regions.
+
+    Parameters
+    ----------
+    frames : list of Frame
+        Those to choose from.
+    inside : dict
+        Whether a frame, by its id, contains a region, by its name; what is left out counts as no.
+    rois : list of str
+        The field's regions.
+    """
     return [f for f in frames if any(inside.get((f.id or 0, roi), False) for roi in rois)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from lcframework.cutout_files import FOLDER, distinct, slug, stem_of
 from lcframework.database import Frame
+from lcframework.frame_list import IMPORT
 from lcframework.geometry import to_plane
 from lcframework.project import Project
 from lcframework.provenance import digest
@@ -26,10 +27,13 @@ from lcframework.report.plots import (
 from lcframework.report.plots.rendering import Job
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
+from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts
+from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
+from lcframework.stages.psf_modeling import PsfModeling
+from lcframework.stages.stamp_extraction import StampExtraction
 
 #: Raised when plots change their looks, so that those there are drawn again.
 PLOTS_VERSION = 2
-_IMPORT = "read_convert_skysub_character_catalog"
 
 
 def _fingerprint(*parts: Any) -> str:
@@ -38,7 +42,7 @@ def _fingerprint(*parts: Any) -> str:
 
 def source_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One plot an imported frame."""
-    tokens = results.ledger.tokens(_IMPORT)
+    tokens = results.ledger.tokens(IMPORT)
     rois: dict[int, list[tuple[str, float, float]]] = {}
     for row in results.rois:
         if row.roi_in_footprint and row.x is not None and row.y is not None:
@@ -108,7 +112,7 @@ def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One plot a PSF."""
-    stamped, modelled = results.ledger.of_stage("stamp_extraction"), results.ledger.tokens("psf_modeling")
+    stamped, modelled = results.ledger.of_stage(StampExtraction.name), results.ledger.tokens(PsfModeling.name)
     for row in results.psfs:
         frame = results.frames.get(row.frame_id)
         stamps = stamped.get(f"frame:{row.frame_id}")
@@ -125,7 +129,7 @@ def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 def star_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One job a field, instrument and band, with a plot a star: each file is read once."""
-    stamped = {u: p for u, p in results.ledger.of_stage("stamp_extraction").items() if p.state == "made"}
+    stamped = {u: p for u, p in results.ledger.of_stage(StampExtraction.name).items() if p.state == "made"}
     psfs = {(r.frame_id, r.combined_footprint_hash): r.path for r in results.psfs}
     for curves in results.comparison:
         rows = {i: {} for i in curves.frame_ids}  # type: dict[int, dict[str, star_photometry.Measured]]
@@ -181,8 +185,8 @@ def normalization_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 def fits(project: Project, results: Results) -> Iterator[tuple[str, str, str, str, str, str]]:
     """Yield each region's fits: roi, instrument, band, the cutouts' and the fit's path, and the fit's token."""
-    prepared = results.ledger.of_stage("prepare_calibrated_cutouts")
-    for key, product in sorted(results.ledger.of_stage("model_calibrated_cutouts").items()):
+    prepared = results.ledger.of_stage(PrepareCalibratedCutouts.name)
+    for key, product in sorted(results.ledger.of_stage(ModelCalibratedCutouts.name).items()):
         if key.startswith("fit:") and product.state == "made":
             roi, instrument, band = key.removeprefix("fit:").split(":", 2)
             cutouts = prepared.get(f"{roi}:{instrument}:{band}")
@@ -201,7 +205,7 @@ def roi_jobs(project: Project, results: Results) -> Iterator[Job]:
 def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One plot a region."""
     for roi in project.config.roi:
-        product = results.ledger.product("model_calibrated_cutouts", f"light_curve:{roi}")
+        product = results.ledger.product(ModelCalibratedCutouts.name, f"light_curve:{roi}")
         if product is not None and product.state == "made":
             payload = light_curve.Payload(roi, f"{FOLDER}/{roi}_photometry_per_epoch.ecsv")
             path = (f"light_curves/{roi}.png",)
