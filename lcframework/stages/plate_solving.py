@@ -142,14 +142,14 @@ class PlateSolving(Stage):
         """
         tried = {u.key: p for u in units if (p := ledger.product(self.name, u.key)) is not None and p.state != FORCED}
         stored: dict[str, Components] = {}
-        if any(u.key in tried and tried[u.key].fingerprint != u.fingerprint for u in units):
+        if stale := {u.key for u in units if u.key in tried and tried[u.key].fingerprint != u.fingerprint}:
             rows = session.exec(select(Product.unit, Product.components).where(Product.stage == self.name))
-            stored = {key: dict(components) for key, components in rows if key in tried}
+            stored = {key: dict(components) for key, components in rows if key in stale}
         references: dict[str, Mapping[str, Frame]] = {}
         out = []
         for unit, frame in zip(units, frames, strict=True):
             before = stored.get(unit.key, unit.components)
-            if unit.key not in tried or _lasting(before) != _lasting(unit.components):
+            if unit.key not in tried or (unit.key in stale and _lasting(before) != _lasting(unit.components)):
                 out.append(unit)
             elif tried[unit.key].state == "made":
                 out.append(attrs.evolve(unit, components=before))
@@ -265,7 +265,23 @@ class PlateSolving(Stage):
             ) from error
 
     def compute(self, values: Field | tuple[Region, ...]) -> Solved | Table:
-        """Solve and check; or ask for the stars."""
+        """Solve and check; or ask for the stars.
+
+        Parameters
+        ----------
+        values : Field or tuple of Region
+            A frame's sources with the hint for solvers; or the disks of sky from which stars are asked for.
+
+        Returns
+        -------
+        Solved or Table
+            The frame's solution; or the stars, each once.
+
+        Raises
+        ------
+        UnusableInput
+            Where no solver finds a solution that stands the checks.
+        """
         if isinstance(values, tuple):
             tables = [self.field_stars(region) for region in values]
             if len(tables) == 1:
@@ -349,9 +365,11 @@ class PlateSolving(Stage):
             solved = sum(f.plate_solved for f in frames)
             if solved < wanted * len(frames):
                 example = next(f for f in frames if not f.plate_solved)
+                names = sorted({f.instrument or "no named instrument" for f in frames})
+                mine = f" of {', '.join(names)}" if len(tried) > 1 else ""
                 raise LcfError(
-                    f"{solved} of {len(frames)} frames are solved, fewer than [plate_solving] min_success_fraction = "
-                    f"{wanted}. {Path(example.original_image_path).name}: {example.comment}. `lcf status` lists the "
+                    f"{solved} of {len(frames)} frames{mine} are solved, fewer than [plate_solving] min_success_fraction "
+                    f"= {wanted}. {Path(example.original_image_path).name}: {example.comment}. `lcf status` lists the "
                     "others; mend the settings, or lower min_success_fraction to go on without them."
                 )
 

@@ -378,6 +378,10 @@ def test_an_instruments_failures_are_its_own(make):
     for _ in range(2):
         report, _ = solve(path)
         assert (report.message, len(solving(report).unusable)) == ("", 1)
+    with fits.open(path.parent / "raw" / "f0.fits") as file:
+        file[0].header["INSTRUME"] = "other"
+        file.writeto(path.parent / "raw" / "f1.fits")
+    assert "0 of 1 frames of other are solved" in solve(path)[0].message
 
 
 @pytest.mark.parametrize(("away", "places"), [(0.05, 1), (3.0, 2)])
