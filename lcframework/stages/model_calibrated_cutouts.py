@@ -70,7 +70,6 @@ class ModelCalibratedCutouts(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the fits; and the tables of regions whose fits are all done, or that have none any more."""
         fits: dict[str, list[Unit]] = {}
-        gone: set[str] = set()  # regions with cutouts that can't be used any more
         waiting: dict[str, list[str]] = {}
         for key, product in sorted(ledger.of_stage(PrepareCalibratedCutouts.name).items()):
             roi, instrument, band = key.split(":", 2)
@@ -79,7 +78,6 @@ class ModelCalibratedCutouts(Stage):
                 continue
             if product.state != "made":
                 waiting.setdefault(roi, []).extend([f"fit:{key}"] if product.state == FORCED else [])
-                gone.add(roi)
                 continue
             parts = {"cutouts": product.token, "point_sources": sorted(region.point_sources.items()),
                      "roi_model": self.setup.identity("roi_model", instrument)}  # fmt: skip
@@ -88,7 +86,10 @@ class ModelCalibratedCutouts(Stage):
             unit = Unit(f"fit:{key}", f"{roi} {instrument} {band}", self.components(**parts), payload, scope=scope)
             fits.setdefault(roi, []).append(unit)
         units = [u for group in fits.values() for u in group]
-        for roi in sorted({*fits, *(r for r in gone if not waiting[r])}):
+        prepared = ledger.of_stage(PrepareCalibratedCutouts.name)
+        left = {key.split(":", 1)[0] for key, p in prepared.items() if p.state in ("made", FORCED)}
+        had = {roi for roi in self.setup.config.roi if ledger.product(self.name, f"light_curve:{roi}") is not None}
+        for roi in sorted({*fits, *(had - left)}):
             units += self._table(ledger, roi, fits.get(roi, []), waiting.get(roi, []))
         return units
 

@@ -17,6 +17,7 @@ from lcframework.database import (
     AbsoluteZeropoint,
     CombinedFootprint,
     Frame,
+    Product,
     PsfRow,
     Record,
     RoiInFrame,
@@ -120,8 +121,16 @@ class PrepareCalibratedCutouts(Stage):
             .where(c.c.combined_footprint_hash == field, r.c.roi == roi, r.c.roi_in_footprint)
         )
         found = {(str(i), str(b)) for i, b in session.execute(query.distinct())}
-        mine = [key.split(":", 2) for key in ledger.of_stage(self.name)]
-        return sorted(found | {(instrument, band) for name, instrument, band in mine if name == roi})
+        for key, product in ledger.of_stage(self.name).items():
+            name, instrument, band = key.split(":", 2)
+            if name != roi or (instrument, band) in found:
+                continue
+            if product.state != "unusable" or shown(session, roi, instrument, band):
+                found.add((instrument, band))
+            else:  # it was told once; that a telescope looks elsewhere is no fault
+                mine = (col(Product.stage) == self.name, col(Product.unit) == key)
+                session.execute(sa.delete(Product).where(*mine))
+        return sorted(found)
 
     def _stems(self, session: Session) -> dict[tuple[str, str, str], str]:
         """Return the files' names of every group that there may be: bands may differ by what no file name can tell."""

@@ -305,6 +305,7 @@ def test_region_that_an_instrument_does_not_show_any_more(campaign):
     assert [u["reason"] for u in report["unusable"]] == ["no frame of Tiny Cam/2 i that takes part shows WEST any more"]
     assert ("Tiny Cam/2", "i") not in groups_of(curve(campaign, "WEST"))
     assert ("Tiny Cam/2", "r") in groups_of(curve(campaign, "WEST"))
+    assert campaign.run("--start", "prepare_calibrated_cutouts").code == 0  # that it looks elsewhere is no fault
 
 
 def test_status_and_export_of_a_part(campaign, tmp_path):
