@@ -368,8 +368,8 @@ class PlateSolving(Stage):
                 names = sorted({f.instrument or "no named instrument" for f in frames})
                 mine = f" of {', '.join(names)}" if len(tried) > 1 else ""
                 raise LcfError(
-                    f"{solved} of {len(frames)} frames{mine} are solved, fewer than [plate_solving] min_success_fraction "
-                    f"= {wanted}. {Path(example.original_image_path).name}: {example.comment}. `lcf status` lists the "
+                    f"{solved} of {len(frames)} frames{mine} are solved, fewer than [plate_solving] "
+                    f"min_success_fraction = {wanted}. {Path(example.original_image_path).name}: {example.comment}. `lcf status` lists the "
                     "others; mend the settings, or lower min_success_fraction to go on without them."
                 )
 
