@@ -34,6 +34,7 @@ from plugins_builtin.calibration_matching import (
     what_it_is,
     what_there_is,
 )
+from plugins_builtin.option_checks import above, not_negative, one_of
 
 KINDS = (BIAS, DARK, FLAT)
 #: Rows are combined so many values at a time.
@@ -44,27 +45,6 @@ def _kinds(instance: object, attribute: attrs.Attribute[list[str]], value: list[
     wrong = [v for v in value if v not in KINDS]
     if wrong or not value:
         raise ValueError(f"{attribute.name} = {value!r}: a list of one or more of {', '.join(KINDS)} is needed")
-
-
-def _one_of(*allowed: str) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
-        if value not in allowed:
-            raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
-
-    return check
-
-
-def _above(low: float) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-        if not value > low:
-            raise ValueError(f"{attribute.name} must be greater than {low:g}, got {value!r}")
-
-    return check
-
-
-def _not_negative(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{attribute.name} must not be negative, got {value!r}")
 
 
 def _ordered(instance: object, attribute: attrs.Attribute[tuple[float, float]], value: tuple[float, float]) -> None:
@@ -79,7 +59,7 @@ class Ccdproc:
     results_version: ClassVar[int] = 2
 
     use: list[str] = attrs.field(factory=lambda: list(KINDS), validator=_kinds)
-    missing: str = attrs.field(default="refuse", validator=_one_of("refuse", "skip"))  # frames without a match
+    missing: str = attrs.field(default="refuse", validator=one_of("refuse", "skip"))  # frames without a match
     kind_keywords: list[str] = attrs.field(
         factory=lambda: ["IMAGETYP", "OBSTYPE", "IMAGETYPE", "EXPTYPE", "ESO DPR TYPE", "FRAME"]
     )
@@ -90,12 +70,12 @@ class Ccdproc:
     band_keywords: list[str] = attrs.field(factory=lambda: ["FILTER"])
     exptime_keywords: list[str] = attrs.field(factory=lambda: ["EXPTIME", "EXPOSURE"])
     temperature_keyword: str = "CCD-TEMP"  # "": not looked at
-    temperature_tolerance: float = attrs.field(default=2.0, validator=_not_negative)  # degrees C
-    combine_by: str = attrs.field(default="clipped", validator=_one_of("clipped", "median"))
-    clip: float = attrs.field(default=5.0, validator=_above(0))  # sigma
+    temperature_tolerance: float = attrs.field(default=2.0, validator=not_negative)  # degrees C
+    combine_by: str = attrs.field(default="clipped", validator=one_of("clipped", "median"))
+    clip: float = attrs.field(default=5.0, validator=above(0))  # sigma
     flat_levels: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=_ordered)  # raw unit
-    least_sensitivity: float = attrs.field(default=0.1, validator=_above(0))  # relative
-    greatest_dark: float = attrs.field(default=np.inf, validator=_above(0))  # raw unit / s
+    least_sensitivity: float = attrs.field(default=0.1, validator=above(0))  # relative
+    greatest_dark: float = attrs.field(default=np.inf, validator=above(0))  # raw unit / s
 
     # ---------------------------------------------------------------- headers
 

@@ -20,6 +20,7 @@ from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable, StarTable
+from plugins_builtin.option_checks import positive
 from plugins_builtin.solver_common import (
     Refining,
     brightest,
@@ -28,7 +29,6 @@ from plugins_builtin.solver_common import (
     flag,
     icrs,
     order_of_sip,
-    positive,
     star_list,
 )
 from plugins_builtin.star_match import positions

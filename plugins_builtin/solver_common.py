@@ -18,12 +18,6 @@ from plugins_builtin.wcs_fit import InvalidWcs, celestial_keywords, open_wcs
 FEWEST_SOURCES = 4
 
 
-def positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """Refuse an option that is zero, negative or not a number."""
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
-
-
 def order_of_sip(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
     """Refuse an order that SIP does not have."""
     if value not in range(0, 6):

@@ -16,7 +16,8 @@ from astropy.io import fits
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Ints, NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.nova_service import NovaService, OutOfTime, Refused, Unconfirmed
-from plugins_builtin.solver_common import Refining, brightest, cone, fitted, flag, icrs, matched, order_of_sip, positive
+from plugins_builtin.option_checks import positive
+from plugins_builtin.solver_common import Refining, brightest, cone, fitted, flag, icrs, matched, order_of_sip
 from plugins_builtin.star_match import positions
 from plugins_builtin.wcs_fit import InvalidWcs
 

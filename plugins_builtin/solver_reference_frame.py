@@ -9,8 +9,8 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
+from plugins_builtin.option_checks import positive
 from plugins_builtin.pattern_match import find_similarity
-from plugins_builtin.solver_common import positive
 from plugins_builtin.star_match import FEWEST, bright_sources, mutual_nearest, positions, refine
 from plugins_builtin.wcs_fit import InvalidWcs, celestial_keywords, fit_wcs, open_wcs
 

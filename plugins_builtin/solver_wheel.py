@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable
+from plugins_builtin.option_checks import positive
 from plugins_builtin.solver_common import (
     Refining,
     brightest,
@@ -20,7 +21,6 @@ from plugins_builtin.solver_common import (
     icrs,
     matched,
     order_of_sip,
-    positive,
     star_list,
 )
 from plugins_builtin.star_match import positions

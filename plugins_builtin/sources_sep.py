@@ -12,6 +12,7 @@ from lcframework.hookspecs import hookimpl
 from lcframework.types import SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
 from plugins_builtin.background_sep import filled
 from plugins_builtin.moments import FWHM_PER_SIGMA, Moments, adaptive_moments, width_factor
+from plugins_builtin.option_checks import positive
 
 #: Bits of ``flags`` beyond sep's own (1 merged, 2 truncated by the edge, 4 deblending overflow, 8 singular).
 MASKED_CORE = 32  # a masked pixel within the core
@@ -23,11 +24,6 @@ EMPTY_APERTURE = 256  # flux not positive
 _WIDTH, _REACH = 1.5, 5
 _FEW = 0.02  # of a frame's pixels; up to that many are bridged one by one
 _CHUNK = 4096  # pixels a pass, which bounds the memory
-
-
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
 
 
 def _fraction(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -43,12 +39,12 @@ class SepSources:
     source; it carries a flag.
     """
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
-    threshold: float = attrs.field(default=2.0, validator=_positive)  # sigma
-    min_area: int = attrs.field(default=20, validator=_positive)  # pixels
+    threshold: float = attrs.field(default=2.0, validator=positive)  # sigma
+    min_area: int = attrs.field(default=20, validator=positive)  # pixels
     deblend_contrast: float = attrs.field(default=0.005, validator=_fraction)  # of the parent's flux
-    aperture: float = attrs.field(default=1.5, validator=_positive)  # radius of the flux aperture, median FWHMs
+    aperture: float = attrs.field(default=1.5, validator=positive)  # radius of the flux aperture, median FWHMs
 
     def extract(self, image: Floats, variance: Floats, mask: Bools) -> SourceTable:
         """Return the sources of a sky-subtracted image, brightest first.
