@@ -149,6 +149,8 @@ class PrepareCalibratedCutouts(Stage):
             return None  # its turn has not come
         elif product.state != "made":
             reason = f"its frames can't be normalised: {product.reason}"
+        elif not measured(session, field, instrument, band):
+            reason = f"no star is measured any more in frames of {instrument} {band}: see star_photometry"
         token = product.token if product is not None and product.state == "made" else ""
         epochs, inputs = ([], []) if reason else self._epochs(session, ledger, roi, field, instrument, band)
         zeropoint = ledger.tokens(Zeropoints.name).get(f"{field}:{instrument}:{band}", "")
@@ -301,6 +303,13 @@ def shown(session: Session, roi: str, instrument: str, band: str) -> bool:
     mine = (Frame.instrument == instrument, Frame.band == band, ~col(Frame.eliminated))
     there = (RoiInFrame.roi == roi, col(RoiInFrame.roi_in_footprint))
     return session.exec(frames.where(*mine, *there)).first() is not None
+
+
+def measured(session: Session, field: str, instrument: str, band: str) -> bool:
+    """Return whether frames of an instrument and band have star fluxes."""
+    fluxes = select(StarFlux.frame_id).join(Frame, col(StarFlux.frame_id) == col(Frame.id))
+    mine = (Frame.instrument == instrument, Frame.band == band, StarFlux.combined_footprint_hash == field)
+    return session.exec(fluxes.where(*mine)).first() is not None
 
 
 def unlike_the_others(psfs: Sequence[PSF]) -> dict[int, str]:

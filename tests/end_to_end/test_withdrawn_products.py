@@ -73,6 +73,20 @@ def test_fluxes_of_a_frame_that_can_not_be_measured_any_more(campaign, monkeypat
         assert frames_in(campaign, table) == everything - {lost}
 
 
+def test_light_curve_without_any_star_flux(campaign, monkeypatch):
+    from lcframework.stages.star_photometry import StarPhotometry
+
+    def refusing(self, unit):
+        raise UnusableInput("refused by the test")
+
+    monkeypatch.setattr(StarPhotometry, "load", refusing)
+    report = campaign.run_json("--force", "star_photometry")
+    assert report["exit_code"] == 3
+    said = {u["stage"]: u["reason"] for u in report["unusable"]}
+    assert "no star is measured any more in frames of" in said["prepare_calibrated_cutouts"]
+    assert said["model_calibrated_cutouts"].startswith("no fit of QUAD is left")
+
+
 def test_light_curve_of_a_campaign_that_can_not_be_normalised_any_more(campaign):
     text = campaign.project.read_text()
     before = campaign.curve()
