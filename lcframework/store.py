@@ -139,6 +139,22 @@ def make_wcs(header: fits.Header) -> WCS:
         return WCS(header, naxis=2)
 
 
+_WCS_PREFIXES = ("CRVAL", "CRPIX", "CDELT", "CROTA", "CTYPE", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PC001", "PC002",
+                 "PV1_", "PV2_", "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "WCSAXES", "CPDIS", "CQDIS", "DP1",
+                 "DP2", "DQ1", "DQ2", "D2IMDIS")  # fmt: skip
+
+
+def with_wcs(header: fits.Header, wcs: fits.Header) -> fits.Header:
+    """Return a header whose WCS keywords are those of another."""
+    out = header.copy()
+    for key in [k for k in out if k.startswith(_WCS_PREFIXES)]:
+        del out[key]
+    for card in wcs.cards:
+        if card.keyword.startswith((*_WCS_PREFIXES, "RADESYS", "EQUINOX")):
+            out[card.keyword] = (card.value, card.comment)
+    return out
+
+
 # ---------------------------------------------------------------- stamps
 
 

@@ -18,7 +18,16 @@ from lcframework.provenance import Components, canonical
 from lcframework.sections import PlateSolving as Settings
 from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
-from lcframework.store import make_wcs, read_frame, read_table, read_wcs_header, write_frame, write_table, write_wcs
+from lcframework.store import (
+    make_wcs,
+    read_frame,
+    read_table,
+    read_wcs_header,
+    with_wcs,
+    write_frame,
+    write_table,
+    write_wcs,
+)
 from lcframework.tools import Tool
 from lcframework.types import (
     STARS,
@@ -281,6 +290,8 @@ class PlateSolving(Stage):
         ------
         UnusableInput
             Where no solver finds a solution that stands the checks.
+        NeedMissing
+            Where the catalogue can't be asked.
         """
         if isinstance(values, tuple):
             tables = [self.field_stars(region) for region in values]
@@ -369,8 +380,9 @@ class PlateSolving(Stage):
                 mine = f" of {', '.join(names)}" if len(tried) > 1 else ""
                 raise LcfError(
                     f"{solved} of {len(frames)} frames{mine} are solved, fewer than [plate_solving] "
-                    f"min_success_fraction = {wanted}. {Path(example.original_image_path).name}: {example.comment}. `lcf status` lists the "
-                    "others; mend the settings, or lower min_success_fraction to go on without them."
+                    f"min_success_fraction = {wanted}. {Path(example.original_image_path).name}: {example.comment}. "
+                    "`lcf status` lists the others; mend the settings, or lower min_success_fraction to go on "
+                    "without them."
                 )
 
 
@@ -396,19 +408,3 @@ def _with_references(unit: Unit, references: Mapping[str, Frame]) -> Unit:
     frames = {f.id: (f.sources_relpath or "", f.wcs_relpath or "") for f in references.values()}
     payload = attrs.evolve(unit.payload, references=tuple(frames.values()))
     return attrs.evolve(unit, components={**unit.components, TRIED_WITH: tried_with}, payload=payload)
-
-
-_WCS_PREFIXES = ("CRVAL", "CRPIX", "CDELT", "CROTA", "CTYPE", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PC001", "PC002",
-                 "PV1_", "PV2_", "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "WCSAXES", "CPDIS", "CQDIS", "DP1",
-                 "DP2", "DQ1", "DQ2", "D2IMDIS")  # fmt: skip
-
-
-def with_wcs(header: fits.Header, wcs: fits.Header) -> fits.Header:
-    """Return a header whose WCS keywords are those of another."""
-    out = header.copy()
-    for key in [k for k in out if k.startswith(_WCS_PREFIXES)]:
-        del out[key]
-    for card in wcs.cards:
-        if card.keyword.startswith((*_WCS_PREFIXES, "RADESYS", "EQUINOX")):
-            out[card.keyword] = (card.value, card.comment)
-    return out

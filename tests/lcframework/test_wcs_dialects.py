@@ -13,9 +13,8 @@ from astropy.table import Table
 
 from lcframework import geometry
 from lcframework.footprints import combine, contains
-from lcframework.stages.plate_solving import with_wcs
 from lcframework.stages.stamp_extraction import header_text, moved
-from lcframework.store import make_wcs, read_wcs, write_wcs
+from lcframework.store import make_wcs, read_wcs, with_wcs, write_wcs
 from lcframework.types import PlateSolution, SolveHint
 from plugins_builtin.solver_existing import ExistingWcs
 from plugins_builtin.star_match import refine

@@ -13,8 +13,8 @@ from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
 from lcframework.project import Project
-from lcframework.stages.plate_solving import PlateSolving, with_wcs
-from lcframework.store import read_wcs
+from lcframework.stages.plate_solving import PlateSolving
+from lcframework.store import read_wcs, with_wcs
 from lcframework.types import NotSolved, UnusableInput
 from plugins_builtin.catalog_file import TableOfStars
 
