@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -34,6 +33,7 @@ from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.stages.psf_modeling import PsfModeling
+from lcframework.stages.psf_stack import stacked, unlike_the_others
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.store import Stamp, read_psf, read_stamps, read_wcs
 from lcframework.types import PSF, Cutouts, Floats, Kernels, LcfError, UnusableInput
@@ -310,31 +310,6 @@ def measured(session: Session, field: str, instrument: str, band: str) -> bool:
     fluxes = select(StarFlux.frame_id).join(Frame, col(StarFlux.frame_id) == col(Frame.id))
     mine = (Frame.instrument == instrument, Frame.band == band, StarFlux.combined_footprint_hash == field)
     return session.exec(fluxes.where(*mine)).first() is not None
-
-
-def unlike_the_others(psfs: Sequence[PSF]) -> dict[int, str]:
-    """Return which PSFs can't stand in one stack with most of the others, and why.
-
-    Sizes may differ: small kernels are padded, as long as all centres fall on a pixel's centre, or all between two.
-    """
-    kinds = [(p.subsampling_factor, p.target_fwhm, p.narrow.shape[-1] % 2) for p in psfs]
-    usual = Counter(kinds).most_common(1)[0][0]
-    names = ("subsampling factor", "target FWHM", "size's remainder by 2")
-    return {
-        i: "; ".join(
-            f"its PSF's {name} is {mine:g}, that of most frames {most:g}"
-            for name, mine, most in zip(names, kind, usual, strict=True)
-            if mine != most
-        )
-        for i, kind in enumerate(kinds)
-        if kind != usual
-    }
-
-
-def stacked(kernels: Sequence[Floats]) -> Floats:
-    """Return square kernels of one parity as one array (e, m, m), the smaller ones amid zeros."""
-    largest = max(k.shape[-1] for k in kernels)
-    return np.stack([np.pad(k, (largest - k.shape[-1]) // 2) for k in kernels])
 
 
 def _nan(value: float | None) -> float:

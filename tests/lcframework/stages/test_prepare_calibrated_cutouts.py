@@ -6,7 +6,7 @@ import numpy as np
 
 from lcframework.config import load
 from lcframework.stages.calculate_common_and_total_footprint import disks
-from lcframework.stages.prepare_calibrated_cutouts import stacked, unlike_the_others
+from lcframework.stages.psf_stack import stacked, unlike_the_others
 from lcframework.types import PSF, FitState, FitStatus
 
 
