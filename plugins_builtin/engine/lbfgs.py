@@ -85,19 +85,34 @@ def minimize(
     import jax
     import jax.numpy as jnp
 
-    # The first trial is the start itself, and any value is lower than infinity: so `function` is compiled only once.
     course = None if course is None else jnp.asarray(course)
     tolerance = jnp.atleast_1d(jnp.asarray(tolerance))
-    last = len(tolerance) - 1
 
     def evaluate(position: Any, stage: Any) -> tuple[Any, Any]:
         return function(position) if course is None else function(position, course[stage])
 
+    def advance(state: _State) -> _State:
+        return _advance(state, _descend(state, *evaluate(_trial(state), state.stage), slack), tolerance, patience,
+                        max_evaluations)  # fmt: skip
+
+    def going(state: _State) -> Any:
+        return ~state.converged & (state.evaluations < max_evaluations)
+
+    first = jnp.asarray(stage, jnp.int32)
+    kind = jax.eval_shape(evaluate, start, first)[0].dtype
+    end = jax.lax.while_loop(going, advance, _beginning(start, first, kind, memory, patience))
+    converged = end.converged & jnp.isfinite(end.value)
+    return Minimum(end.position, end.value, end.evaluations, converged, end.stage, end.history)
+
+
+def _beginning(start: Any, stage: Any, kind: Any, memory: int, patience: int) -> _State:
+    """Return the state whose first trial is the start itself, and any value lower: `function` is compiled only once."""
+    import jax.numpy as jnp
+
     empty = jnp.zeros((memory, start.size), start.dtype)
     nothing = jnp.zeros_like(start)
-    first = jnp.asarray(stage, jnp.int32)
-    unknown = jnp.asarray(jnp.inf, jax.eval_shape(evaluate, start, first)[0].dtype)
-    state = _State(
+    unknown = jnp.asarray(jnp.inf, kind)
+    return _State(
         position=start,
         value=unknown,
         gradient=nothing,
@@ -111,80 +126,93 @@ def minimize(
         checkpoint=unknown,
         # The first steps, without any curvature learnt, gain too little to tell convergence by.
         next_test=jnp.asarray(patience, jnp.int32),
-        stage=first,
+        stage=stage,
         converged=jnp.asarray(False),
-        history=jnp.full(HISTORY, jnp.nan, unknown.dtype),
+        history=jnp.full(HISTORY, jnp.nan, kind),
     )
 
-    def descend(state: _State) -> _State:
-        trial = state.position + state.step * state.direction
-        value, gradient = evaluate(trial, state.stage)
-        slope = jnp.vdot(state.gradient, state.direction)
-        allowed = state.value + _ARMIJO * state.step * slope + slack * jnp.abs(state.value)
-        accepted = (value <= allowed) & jnp.isfinite(value)
 
-        step, change = trial - state.position, gradient - state.gradient
-        product = jnp.vdot(step, change)
-        curved = accepted & (product > 1e-10 * jnp.linalg.norm(step) * jnp.linalg.norm(change))
-        steps = jnp.where(curved, jnp.roll(state.steps, -1, 0).at[-1].set(step), state.steps)
-        changes = jnp.where(curved, jnp.roll(state.changes, -1, 0).at[-1].set(change), state.changes)
-        inverses = jnp.where(
-            curved, jnp.roll(state.inverse_products, -1).at[-1].set(1.0 / product), state.inverse_products
-        )
-        scale = jnp.where(curved, product / jnp.vdot(change, change), state.scale)
-
-        parabola = -0.5 * slope * state.step**2 / (value - state.value - slope * state.step)
-        shorter = jnp.where(
-            jnp.isfinite(parabola), jnp.clip(parabola, 0.1 * state.step, 0.5 * state.step), 0.1 * state.step
-        )
-        # A direction along which nothing helps any more: forget the curvature and follow the gradient once.
-        stuck = ~accepted & (shorter < _SHORTEST)
-        hopeless = stuck & (state.inverse_products[-1] == 0)
-        inverses = jnp.where(stuck, 0.0, inverses)
-
-        here = jnp.where(accepted, trial, state.position)
-        value = jnp.where(accepted, value, state.value)
-        gradient = jnp.where(accepted, gradient, state.gradient)
-        renew = accepted | stuck
-        new = _direction(gradient, steps, changes, inverses, scale)
-
-        evaluations = state.evaluations + 1
-        test = evaluations >= state.next_test
-        settled = (test & (state.checkpoint - value < tolerance[state.stage])) | hopeless
-        onward = settled & (state.stage < last) & (evaluations < max_evaluations)
-        # A new stage begins like the first: with a step of length zero from a value that any is lower than.
-        step = jnp.where(onward, 0.0, jnp.where(renew, 1.0, shorter))
-        return _State(
-            position=here,
-            value=jnp.where(onward, jnp.inf, value),
-            gradient=gradient,
-            direction=jnp.where(renew, new, state.direction),
-            step=step.astype(start.dtype),
-            steps=steps,
-            changes=changes,
-            inverse_products=inverses,
-            scale=scale,
-            evaluations=evaluations,
-            checkpoint=jnp.where(onward, jnp.inf, jnp.where(test, value, state.checkpoint)),
-            next_test=jnp.where(onward, evaluations + 1, jnp.where(test, state.next_test + patience, state.next_test)),
-            stage=state.stage + onward,
-            converged=settled & (state.stage == last),
-            history=state.history.at[jnp.minimum(evaluations - 1, HISTORY - 1)].set(value),
-        )
-
-    def going(state: _State) -> Any:
-        return ~state.converged & (state.evaluations < max_evaluations)
-
-    end = jax.lax.while_loop(going, descend, state)
-    converged = end.converged & jnp.isfinite(end.value)
-    return Minimum(end.position, end.value, end.evaluations, converged, end.stage, end.history)
+def _trial(state: _State) -> Any:
+    return state.position + state.step * state.direction
 
 
-def _direction(gradient: Any, steps: Any, changes: Any, inverses: Any, scale: Any) -> Any:
+def _descend(state: _State, value: Any, gradient: Any, slack: float) -> _State:
+    """Return the state after the trial point's value and gradient: accepted, or with a shorter step.
+
+    `converged` says that no step along the gradient itself helps.
+    """
+    import jax.numpy as jnp
+
+    slope = jnp.vdot(state.gradient, state.direction)
+    allowed = state.value + _ARMIJO * state.step * slope + slack * jnp.abs(state.value)
+    accepted = (value <= allowed) & jnp.isfinite(value)
+    parabola = -0.5 * slope * state.step**2 / (value - state.value - slope * state.step)
+    shorter = jnp.where(
+        jnp.isfinite(parabola), jnp.clip(parabola, 0.1 * state.step, 0.5 * state.step), 0.1 * state.step
+    )
+    # A direction along which nothing helps any more: forget the curvature and follow the gradient once.
+    stuck = ~accepted & (shorter < _SHORTEST)
+    hopeless = stuck & (state.inverse_products[-1] == 0)
+
+    state = _remember(state, _trial(state) - state.position, gradient - state.gradient, accepted)
+    state = state._replace(
+        position=jnp.where(accepted, _trial(state), state.position),
+        value=jnp.where(accepted, value, state.value),
+        gradient=jnp.where(accepted, gradient, state.gradient),
+        inverse_products=jnp.where(stuck, 0.0, state.inverse_products),
+        converged=hopeless,
+    )
+    renew = accepted | stuck
+    direction = jnp.where(renew, _direction(state), state.direction)
+    return state._replace(direction=direction, step=jnp.where(renew, 1.0, shorter).astype(state.position.dtype))
+
+
+def _remember(state: _State, step: Any, change: Any, accepted: Any) -> _State:
+    """Return the state with an accepted step and its change of the gradient in memory, where these show a curvature."""
+    import jax.numpy as jnp
+
+    product = jnp.vdot(step, change)
+    curved = accepted & (product > 1e-10 * jnp.linalg.norm(step) * jnp.linalg.norm(change))
+
+    def latest(kept: Any, new: Any) -> Any:
+        return jnp.where(curved, jnp.roll(kept, -1, 0).at[-1].set(new), kept)
+
+    return state._replace(
+        steps=latest(state.steps, step),
+        changes=latest(state.changes, change),
+        inverse_products=latest(state.inverse_products, 1.0 / product),
+        scale=jnp.where(curved, product / jnp.vdot(change, change), state.scale),
+    )
+
+
+def _advance(before: _State, state: _State, tolerance: Any, patience: int, max_evaluations: Any) -> _State:
+    """Count the evaluation and test for convergence; where a stage ended, return the beginning of the next."""
+    import jax.numpy as jnp
+
+    last = len(tolerance) - 1
+    evaluations = before.evaluations + 1
+    test = evaluations >= before.next_test
+    settled = (test & (before.checkpoint - state.value < tolerance[before.stage])) | state.converged
+    onward = settled & (before.stage < last) & (evaluations < max_evaluations)
+    # A new stage begins like the first: with a step of length zero from a value that any is lower than.
+    return state._replace(
+        value=jnp.where(onward, jnp.inf, state.value),
+        step=jnp.where(onward, 0.0, state.step).astype(state.step.dtype),
+        evaluations=evaluations,
+        checkpoint=jnp.where(onward, jnp.inf, jnp.where(test, state.value, before.checkpoint)),
+        next_test=jnp.where(onward, evaluations + 1, jnp.where(test, before.next_test + patience, before.next_test)),
+        stage=before.stage + onward,
+        converged=settled & (before.stage == last),
+        history=before.history.at[jnp.minimum(evaluations - 1, HISTORY - 1)].set(state.value),
+    )
+
+
+def _direction(state: _State) -> Any:
     """Return minus the inverse Hessian times the gradient (two loops over the remembered pairs)."""
     import jax
     import jax.numpy as jnp
 
+    gradient, steps, changes, inverses = state.gradient, state.steps, state.changes, state.inverse_products
     memory = steps.shape[0]
 
     def backward(k: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -199,5 +227,5 @@ def _direction(gradient: Any, steps: Any, changes: Any, inverses: Any, scale: An
         return q + steps[index] * jnp.where(inverses[index] > 0, alphas[index] - beta, 0.0), alphas
 
     carry = jax.lax.fori_loop(0, memory, backward, (gradient, jnp.zeros(memory, gradient.dtype)))
-    scaled = jnp.where(inverses[-1] > 0, scale, 1.0) * carry[0]
+    scaled = jnp.where(inverses[-1] > 0, state.scale, 1.0) * carry[0]
     return -jax.lax.fori_loop(0, memory, forward, (scaled, carry[1]))[0]
