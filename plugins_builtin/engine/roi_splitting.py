@@ -23,10 +23,12 @@ from plugins_builtin.engine.roi_starlet import StarletObjective
 from plugins_builtin.engine.starlet import details
 
 _ABOVE, _FLOOR = 2.0, 0.005  # the metric over chi2's mean curvature, and its least part of the largest
-_STARLETS, _POSITIVITY = 10.0, 0.075  # rho in units of the squared slopes of the penalties
+# rho in units of the squared slopes of the penalties by epoch: chi2 and slopes both grow with the number of epochs, and
+# rho has to with it, not with its square.
+_STARLETS, _POSITIVITY = 120.0, 0.9
 _RELAXED = 1.6
 _STIFFER = 4.0  # by which the metric's floor grows where steps overshoot
-_WINDOW, _GAIN = 20, 2e-5  # the fit has converged where so many iterations gain less than this part of the objective
+_WINDOW, _GAIN = 20, 2e-5  # the fit has converged where so many values differ by less than this part of the objective
 
 
 @attrs.frozen(eq=False)
@@ -170,8 +172,8 @@ class Descent:
         penalties = objective.penalties
         self.objective, self.values, self.penalty = objective, values, penalties.penalty
         self.slope = penalties.strengths.positivity * len(objective.used) / objective.unit
-        self.rho = _STARLETS * np.median(self.penalty, axis=(1, 2)) ** 2
-        self.flat = _POSITIVITY * self.slope**2
+        self.rho = _STARLETS * np.median(self.penalty, axis=(1, 2)) ** 2 / len(objective.used)
+        self.flat = _POSITIVITY * self.slope**2 / len(objective.used)
         self.others = others(objective, values, free_positions)
         self.sources = objective.gaussians(values.c)[0]
         self.floor = _FLOOR
@@ -200,8 +202,9 @@ class Descent:
                 values, window = best, []
                 d, split = self._begin(values)
                 continue
-            window.append(lowest)
-            if len(window) > _WINDOW and window[-_WINDOW] - lowest < _GAIN * abs(lowest):
+            # Not by what the lowest value gains: before they settle, values rise above it for a while.
+            window = [*window[-_WINDOW:], value]
+            if len(window) > _WINDOW and max(window) - min(window) < _GAIN * abs(lowest):
                 self.converged = True
                 break
             tied = details_transposed(rho * (d - split.z + split.u))
