@@ -27,7 +27,6 @@ BACKGROUND = "background"  # stands for the background that the first run fitted
 
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
-    {"background": {"subtract": False}},
     {"background": {"sep": {"boxes": 5, "mask_sources": True}}},
     {"sources": {"sep": {"threshold": 4.0}}},
     {"stars": {"strategy": "common_footprint"}},
