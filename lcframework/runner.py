@@ -19,7 +19,6 @@ from lcframework.chain import described, limited
 from lcframework.database import Product, Run, Update, apply
 from lcframework.executors import Executor
 from lcframework.frame_list import IMPORT
-from lcframework.interrupts import noted
 from lcframework.plugins import Plugins
 from lcframework.provenance import digest
 from lcframework.scopes import Filter, UnknownName, check_names
@@ -115,7 +114,6 @@ class Runner:
         self._executor: Executor | None = None
         self._forced: dict[tuple[str, str], str] = {}
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
-        self._check_interrupt: Callable[[], None] = lambda: None
 
     def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
         """Run stages in order; whatever ends the run early, what was finished is recorded.
@@ -125,10 +123,6 @@ class Runner:
         UnknownName
             Where the filter names what no frame has, once all are imported.
         """
-        with noted() as self._check_interrupt:
-            return self._run(stages, force, only)
-
-    def _run(self, stages: Sequence[Stage], force: Sequence[str], only: Filter | None) -> RunReport:
         only = only or Filter()
         stages = limited(stages, only)
         report = RunReport(only=only)
@@ -139,7 +133,6 @@ class Runner:
         try:
             self._force([s for s in stages if s.name in force], run_id, described(stages, only))
             for stage in stages:
-                self._check_interrupt()
                 entry = StageReport(stage.name)
                 report.stages.append(entry)
                 self._run_stage(stage, run_id, entry)
@@ -197,7 +190,6 @@ class Runner:
                 for result in results:
                     text = result.outcome.summary or result.reason.split("\n")[0]
                     self._tell(RunEvent("unit_done", stage.name, result.unit.label, text, len(tried), total))
-                self._check_interrupt()
             tried.update((u.key, u.fingerprint) for batch in batches for u in batch)  # the others wait for these
         self._finish(stage)
         report.seconds = (dt.datetime.now() - started).total_seconds()
