@@ -21,8 +21,13 @@ STAGES = [stage.name for stage in CHAIN]
 
 
 def start(campaign, *arguments):
-    """Start ``lcf run`` as a process group of its own, its words in ``said.txt``."""
-    command = [sys.executable, "-c", "from lcframework.cli.main import main; main()", "run", campaign.project]
+    """Start ``lcf run`` as a process group of its own, its words in ``said.txt``.
+
+    Ctrl-C gets its meaning back: what a shell starts in the background ignores it, and so would the run.
+    """
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code += "; from lcframework.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "run", campaign.project]
     with (campaign.folder / "said.txt").open("w") as said:
         return subprocess.Popen([*command, *arguments], stdout=said, stderr=said, start_new_session=True)
 
