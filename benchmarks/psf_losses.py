@@ -1,10 +1,11 @@
 """STARRED's own Loss of two PSFs of a frame: lightcurver's, and ours for the same stamps, masks, noise and weights.
 
-Used by versus_lightcurver.py, on what peer_driver.py wrote down.
+Used by versus_lightcurver.py, on what peer_driver.py wrote down, and by the test that holds our objective to STARRED's.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,24 +54,37 @@ def compare(path: Path) -> tuple[float, float]:
         if group in theirs:
             theirs[group][key] = jnp.asarray(value, float)
     with double_precision():
-        loss = _loss(data / norm, noise / norm, good, weights, setting)
+        loss = starred_loss(given["image"], given["noisemap"], good, weights, norm, setting, nowhere[0])
         theirs = jax.tree.map(lambda v: jnp.asarray(v, float), theirs)
-        values = float(loss.loss(theirs)), float(loss.loss(_arguments(fit.model, scale, setting)))
+        values = float(loss.loss(theirs)), float(loss.loss(starred_arguments(fit.model, scale, setting)))
     jax.clear_caches()  # what many compilations of STARRED leave behind ends in a crash
     return values
 
 
-def _loss(data: np.ndarray, noise: np.ndarray, good: np.ndarray, weights: np.ndarray, setting: Setting) -> Any:
-    """Return STARRED's Loss as its routine makes it."""
-    from starred.psf.loss import Loss
+@lru_cache(maxsize=8)
+def _starred_psf(n: int, stars: int, subsampling: int, distorted: bool) -> Any:
     from starred.psf.psf import PSF
 
-    model = PSF(data.shape[-1], len(data), setting.subsampling, convolution_method="fft", elliptical_moffat=True)
+    return PSF(n, stars, subsampling, convolution_method="fft", elliptical_moffat=True, field_distortion=distorted)
+
+
+def starred_loss(
+    data: np.ndarray,
+    noise: np.ndarray,
+    good: np.ndarray,
+    weights: np.ndarray,
+    norm: float,
+    setting: Setting,
+    position: np.ndarray,
+) -> Any:
+    """Return STARRED's Loss of one frame's stamps, divided by `norm` as its routine does."""
+    from starred.psf.loss import Loss
+
     return Loss(
-        data,
-        model,
+        np.where(good, data, 0.0) / norm,
+        _starred_psf(data.shape[-1], len(data), setting.subsampling, setting.distorted),
         _Direct,
-        noise**2,
+        (np.where(good, noise, np.median(noise[good])) / norm) ** 2,
         len(data),
         regularization_terms="l1_starlet",
         regularization_strength_scales=1.0,
@@ -78,11 +92,11 @@ def _loss(data: np.ndarray, noise: np.ndarray, good: np.ndarray, weights: np.nda
         W=weights,
         regularize_full_psf=False,
         masks=good.astype(float),
-        star_positions=np.zeros((len(data), 2)),
+        star_positions=position,
     )
 
 
-def _arguments(model: Any, scale: float, setting: Setting) -> dict[str, Any]:
+def starred_arguments(model: Any, scale: float, setting: Setting) -> dict[str, Any]:
     """Return our parameters in STARRED's terms; `scale` is its C."""
     import jax.numpy as jnp
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,66 +15,16 @@ import pytest
 from lcframework.testing.psf_scenes import simulate_stars
 from lcframework.types import PsfBatch
 from plugins_builtin.engine.distortion import NAMES, scaled_positions
-from plugins_builtin.engine.moffat import to_starred
 from plugins_builtin.engine.precision import double_precision
 from plugins_builtin.engine.psf_fit import Limits, begin_frames, run_fits
 from plugins_builtin.engine.psf_model import Frame, Model, Setting, objective
 from plugins_builtin.psf_starred_reference import StarredReference
 
 
-class _Direct:
-    """Stands for STARRED's parameters: hands keyword arguments through."""
-
-    args2kwargs = staticmethod(lambda kwargs: kwargs)
-
-
-@lru_cache(maxsize=8)
-def _starred_psf(n, stars, subsampling, distorted):
-    from starred.psf.psf import PSF
-
-    return PSF(n, stars, subsampling, convolution_method="fft", elliptical_moffat=True, field_distortion=distorted)
-
-
-def _starred_loss(data, noise, good, weights, norm, setting, position):
-    """STARRED's Loss on one frame, divided by `norm` as its routine does."""
-    from starred.psf.loss import Loss
-
-    model = _starred_psf(data.shape[-1], len(data), setting.subsampling, setting.distorted)
-    return Loss(
-        np.where(good, data, 0.0) / norm,
-        model,
-        _Direct,
-        (np.where(good, noise, np.median(noise[good])) / norm) ** 2,
-        len(data),
-        regularization_terms="l1_starlet",
-        regularization_strength_scales=1.0,
-        regularization_strength_hf=1.0,
-        W=weights,
-        regularize_full_psf=False,
-        masks=good.astype(float),
-        star_positions=position,
-    )
-
-
-def _starred_arguments(model, unit, norm, setting):
-    """Our parameters in STARRED's terms. `unit` over `norm` is its C."""
-    import jax.numpy as jnp
-
-    scale = unit / norm
-    stars = len(model.amplitude)
-    return {
-        "kwargs_moffat": {**to_starred(model.shape), "C": scale},
-        "kwargs_gaussian": {
-            "a": jnp.asarray(model.amplitude * scale * setting.subsampling**2),
-            "x0": jnp.asarray(model.x),
-            "y0": jnp.asarray(model.y),
-        },
-        "kwargs_background": {
-            "background": jnp.asarray(model.correction.ravel() * scale),
-            "mean": jnp.zeros(stars),
-        },
-        "kwargs_distortion": {name: jnp.asarray(model.distortion[2 * k : 2 * k + 2]) for k, name in enumerate(NAMES)},
-    }
+@pytest.fixture
+def losses(benchmark_module):
+    """STARRED's Loss of a frame, and our parameters in its terms."""
+    return benchmark_module("psf_losses")
 
 
 def _begin(batch, setting, limits):
@@ -84,7 +33,7 @@ def _begin(batch, setting, limits):
 
 
 @pytest.mark.parametrize(("subsampling", "distorted", "double"), [(2, False, True), (2, False, False), (3, True, True)])
-def test_objective_and_gradient_are_those_of_starred(subsampling, distorted, double):
+def test_objective_and_gradient_are_those_of_starred(losses, subsampling, distorted, double):
     import jax
     import jax.numpy as jnp
 
@@ -112,8 +61,8 @@ def test_objective_and_gradient_are_those_of_starred(subsampling, distorted, dou
     with double_precision():
         weights = np.zeros((len(prepared.penalty) + 1, m, m))
         weights[:-1] = prepared.penalty * subsampling**2 / len(prepared.data) * norm / prepared.unit
-        loss = _starred_loss(batch.data[0], batch.noise[0], fit.good, weights, norm, setting, fit.position)
-        arguments = _starred_arguments(model, prepared.unit, norm, setting)
+        loss = losses.starred_loss(batch.data[0], batch.noise[0], fit.good, weights, norm, setting, fit.position)
+        arguments = losses.starred_arguments(model, prepared.unit / norm, setting)
         expected, slopes = jax.jit(jax.value_and_grad(loss.loss))(arguments)
         value, gradient = jax.jit(jax.value_and_grad(ours))(Model(*(jnp.asarray(part, dtype) for part in model)))
         slopes, gradient = jax.tree.map(np.asarray, (slopes, gradient))
@@ -216,7 +165,7 @@ def _starreds_answer(one, setting, monkeypatch):
     return answer
 
 
-def _differences(batch, monkeypatch, setting):
+def _differences(batch, losses, monkeypatch, setting):
     """STARRED's Loss of our solution minus that of STARRED's solution, a frame, with the weights that it drew."""
     import jax
     import jax.numpy as jnp
@@ -236,10 +185,10 @@ def _differences(batch, monkeypatch, setting):
         (fit,) = _begin(one, setting, limits)
         run_fits([fit], setting, limits)
         with double_precision():
-            loss = _starred_loss(fit.data, fit.noise, fit.good, weights, norm, setting, fit.position)
+            loss = losses.starred_loss(fit.data, fit.noise, fit.good, weights, norm, setting, fit.position)
             theirs = float(loss.loss(jax.tree.map(lambda v: jnp.asarray(v, float), parameters)))
             ours, closed = (
-                float(loss.loss(_starred_arguments(model, own.unit, norm, setting)))
+                float(loss.loss(losses.starred_arguments(model, scale, setting)))
                 for model in (with_drawn, fit.model)
             )
         rows.append((theirs, ours - theirs, closed - theirs, evaluations))
@@ -264,9 +213,9 @@ _SCENES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", _SCENES)
-def test_ends_no_higher_than_starred(scene, monkeypatch):
+def test_ends_no_higher_than_starred(scene, losses, monkeypatch):
     make, setting = _SCENES[scene]
-    rows = _differences(make(), monkeypatch, setting)
+    rows = _differences(make(), losses, monkeypatch, setting)
     change = rows[:, 1]
     print(
         f"{scene}: min {change.min():.2f}, median {np.median(change):.2f}, max {change.max():.2f}; "

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import attrs
 import numpy as np
@@ -75,20 +73,12 @@ def problem(kernel: int = 24, **strengths: float) -> tuple[Epochs, Alignment, St
     return epochs, alignment, objective, values
 
 
-def benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "roi_starred_loss.py"
-    spec = importlib.util.spec_from_file_location("roi_starred_loss", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.filterwarnings("ignore:The narrow PSF does not have the same size")
 @pytest.mark.parametrize("kernel", [24, 23])
-def test_the_objective_is_starred_s(kernel):
+def test_the_objective_is_starred_s(benchmark_module, kernel):
     strengths = {"flux_scatter": 3.0, "high_frequency": 2.0, "positivity": 50.0, "point_sources": 0.02}
     _, _, objective, values = problem(kernel, **strengths)
-    theirs = benchmark().Theirs(objective, values, Strengths(**strengths)).value()
+    theirs = benchmark_module("roi_starred_loss").Theirs(objective, values, Strengths(**strengths)).value()
     assert objective.value(values) == pytest.approx(theirs, rel=5e-6)  # STARRED computes in float32
 
 
@@ -374,9 +364,9 @@ def test_options_teach(options, message):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", [1, 2])
-def test_starred_s_own_optimisers_do_not_get_lower(seed, capsys):
+def test_starred_s_own_optimisers_do_not_get_lower(benchmark_module, seed, capsys):
     """From four starts, each with ten times our CPU time; `benchmarks/roi_starred_loss.py` does so on quads."""
-    (_, _, ours, _, _), *rows = benchmark().compare(simulate(small_sky(rotation=0.01), seed))
+    (_, _, ours, _, _), *rows = benchmark_module("roi_starred_loss").compare(simulate(small_sky(rotation=0.01), seed))
     with capsys.disabled():
         print(
             f"\nseed {seed}: {ours:.2f}, STARRED",
