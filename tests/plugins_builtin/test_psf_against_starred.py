@@ -188,8 +188,7 @@ def _differences(batch, losses, monkeypatch, setting):
             loss = losses.starred_loss(fit.data, fit.noise, fit.good, weights, norm, setting, fit.position)
             theirs = float(loss.loss(jax.tree.map(lambda v: jnp.asarray(v, float), parameters)))
             ours, closed = (
-                float(loss.loss(losses.starred_arguments(model, scale, setting)))
-                for model in (with_drawn, fit.model)
+                float(loss.loss(losses.starred_arguments(model, scale, setting))) for model in (with_drawn, fit.model)
             )
         rows.append((theirs, ours - theirs, closed - theirs, evaluations))
         print(
