@@ -1,0 +1,95 @@
+"""Who works: processes with one thread each, or Dask; what comes back from them, and what if one dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+
+import pytest
+
+
+def workers_of(toys):
+    return {line.split()[1] for lines in toys.lines().values() for line in lines}
+
+
+def test_workers_are_processes_with_one_thread(toys):
+    toys.write("size = 8", "workers = 2")
+    assert toys.done()["toy"] == 8
+    used = workers_of(toys)
+    assert str(os.getpid()) not in used
+    assert 1 <= len(used) <= 2
+    assert {line.split()[2] for lines in toys.lines().values() for line in lines} == {"1"}
+
+
+def test_kinds_of_ending_come_back_from_workers(toys):
+    toys.write("size = 6", "workers = 2")
+    toys.plan(u1="unusable", u3="bug")
+    report = toys.run()
+    assert [u.unit for u in report.unusable] == ["unit 1"]
+    assert [b.unit for b in report.bugs] == ["unit 3"]
+    assert report.units_done == 6
+
+
+def test_worker_that_is_killed(toys):
+    toys.write("size = 6", "workers = 2")
+    toys.plan(u2="kill")
+    report = toys.run()
+    assert report.exit_code == 1
+    assert "a worker process was killed during toy" in report.message
+    assert "fewer [run] workers" in report.message
+    report = toys.run()
+    assert report.exit_code == 0
+    assert (toys.folder / "sum").read_text() == "55"
+
+
+def test_interruption_among_workers(toys):
+    toys.write("size = 12", "workers = 2")
+
+    def interrupt(event):
+        if event.kind == "unit_done" and event.stage == "toy" and event.done >= 3:
+            raise KeyboardInterrupt
+
+    assert toys.run(listeners=[interrupt]).interrupted
+    # The pool's own thread reaps its workers too: while it does, a dead one counts as active for a moment.
+    deadline = time.monotonic() + 10
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not multiprocessing.active_children()
+    report = toys.run()
+    assert report.exit_code == 0
+    assert report.stages[1].up_to_date >= 3
+
+
+def test_unknown_executor(toys):
+    toys.write(run='executor = "grid"')
+    report = toys.run()
+    assert report.exit_code == 1
+    assert '[run] executor: no installed plugin offers "grid"' in report.message
+    assert "dask, local" in report.message
+
+
+def test_dask(toys):
+    pytest.importorskip("distributed")
+    toys.write("size = 6", 'executor = "dask"\nworkers = 2')
+    toys.plan(u1="unusable", u3="bug")
+    report = toys.run()
+    assert [u.unit for u in report.unusable] == ["unit 1"]
+    assert [b.unit for b in report.bugs] == ["unit 3"]
+    assert str(os.getpid()) not in workers_of(toys)
+    toys.plan()
+    assert toys.done()["toy"] == 1
+
+
+@pytest.mark.slow
+def test_dask_worker_that_is_killed_again_and_again(toys, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("lcframework.executors.dask.PATIENCE", 5.0)
+    toys.write("size = 3", 'executor = "dask"\nworkers = 1')
+    toys.plan(u1="always-kill")
+    report = toys.run()
+    assert report.exit_code == 1
+    assert "Dask gave up during toy: KilledWorker" in report.message
+    toys.plan()
+    assert toys.run().exit_code == 0
+    assert (toys.folder / "sum").read_text() == "5"
