@@ -8,9 +8,11 @@ The bound is for a perfect model (PSF, galaxy and positions known): each epoch's
 is computed from the noiseless images and numerical derivatives, independently of the models. "perfect" is that model
 fitted to the very same noise.
 
-With `--psf fitted` the models get PSFs that `psf_starred` fits to ten stars an epoch, and cutouts divided by a
-coefficient from the fitted fluxes of these stars, as a run does. With `--psf varying` the true PSF stretches and shears
-over the field, by 4 % at its edges, and the fit has `field_distortion`.
+With `--psf fitted` the models get PSFs that `psf_starred` fits to ten stars an epoch, and the coefficient and the
+registration that fluxes and positions of these stars give with that PSF, as in a run: where a PSF's light lies
+relative to its centre is arbitrary, and cancels only then. With `--psf varying` the true PSF stretches and shears over
+the field, by 4 % at its edges, and the fit has `field_distortion`. `--star-flux` is by how much the stars are brighter
+than those of 1500 to 12000 e-/s; 0.35 is what a simulated campaign has on average, relative to its sky and its quad.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import attrs
 import numpy as np
 
 from lcframework.testing.regions import Sky, Truth, quad, render_point, simulate
-from lcframework.types import Cutouts, Kernels, PsfBatch, RoiFit
+from lcframework.types import Cutouts, Floats, Kernels, PsfBatch, RoiFit, Stamps
 from plugins_builtin.roi_joint import Joint
 from plugins_builtin.roi_starred import Starred
 
@@ -33,20 +35,54 @@ MODELS = {
     "starred, exact point sources": Starred(point_sources="exact"),
 }
 MILLIMAG = 2500 / np.log(10)
-_STARS = 10
+_FLUXES = np.geomspace(1500.0, 12000.0, 10)  # e-/s
+_FIELD = 1000  # pixels
 _STRETCH = 0.08  # relative, from one edge of the field to the other
 
 
-def with_fitted_psfs(sky: Sky, cutouts: Cutouts, seed: int, varying: bool) -> Cutouts:
-    """Return the cutouts with PSFs fitted to simulated stars, divided by a coefficient from the stars' fluxes."""
-    from plugins_builtin.engine.distortion import distort
+def with_fitted_psfs(sky: Sky, cutouts: Cutouts, seed: int, fluxes: Floats, varying: bool) -> Cutouts:
+    """Return the cutouts as a run makes them from simulated stars of `fluxes` (n,) around the region.
+
+    PSFs, fluxes and positions of the stars come from the plugins; the registration from the positions, the
+    coefficients from the fluxes.
+    """
+    from lcframework.registration import register
+    from plugins_builtin.photometry_starred import StarredPhotometry
     from plugins_builtin.psf_starred import Starred as StarredPsf
 
     rng = np.random.default_rng(seed + 5000)
-    e, n = len(cutouts), _STARS
-    field = rng.uniform(0, 1000, (n, 2))
-    roi = np.array([640.0, 420.0])
-    flux = np.geomspace(1500.0, 12000.0, n)
+    field, roi = rng.uniform(0, _FIELD, (len(fluxes), 2)), np.array([640.0, 420.0])
+    batch, places = simulated_stars(sky, cutouts, field - roi, fluxes, rng, varying)
+    plugin = StarredPsf(field_distortion=varying)
+    kernels, transforms, covariances, coefficients = [], [], [], []
+    for i, psf in enumerate(plugin.fit(attrs.evolve(batch, xy=np.tile(field, (len(cutouts), 1, 1))))):
+        stamps = Stamps(batch.data[i], batch.noise[i], batch.mask[i], batch.offset[i])
+        own = Kernels(plugin.at(psf, field), psf.subsampling_factor, psf.target_fwhm)
+        stars = StarredPhotometry().measure(stamps, own)
+        error = np.sqrt(np.einsum("nii->ni", stars.covariance))
+        measured = field + np.stack([stars.x, stars.y], axis=-1)
+        registration = register(field + places[i], measured, error[:, 1:], roi)
+        weight = (fluxes / error[:, 0]) ** 2
+        coefficients.append((np.average(stars.flux / fluxes, weights=weight), weight.sum() ** -0.5))
+        kernels.append(plugin.at(psf, roi[None])[0])
+        transforms.append(registration.apply(cutouts.transform[i]))
+        covariances.append(cutouts.registration_covariance[i] + registration.covariance)
+    coefficient, error = np.array(coefficients).T
+    scale = coefficient[:, None, None]
+    return attrs.evolve(
+        cutouts, data=cutouts.data / scale, noise=cutouts.noise / scale, normalization_error=error / coefficient,
+        kernels=Kernels(np.array(kernels), psf.subsampling_factor, psf.target_fwhm),
+        transform=np.array(transforms), registration_covariance=np.array(covariances),
+    )  # fmt: skip
+
+
+def simulated_stars(
+    sky: Sky, cutouts: Cutouts, away: Floats, fluxes: Floats, rng: np.random.Generator, varying: bool
+) -> tuple[PsfBatch, Floats]:
+    """Return stamps of stars that lie `away` (n, 2) pixels from the region, and their places in them (e, n, 2)."""
+    from plugins_builtin.engine.distortion import distort
+
+    e, n = len(cutouts), len(fluxes)
     stars = attrs.evolve(sky, stamp=sky.kernel // sky.subsampling)
     places = rng.uniform(-0.5, 0.5, (e, n, 2))
     model = np.zeros((e, n, stars.stamp, stars.stamp))
@@ -54,24 +90,14 @@ def with_fitted_psfs(sky: Sky, cutouts: Cutouts, seed: int, varying: bool) -> Cu
         stretch = rng.normal(0.0, _STRETCH, 6) * varying
         for j in range(n):
             # The kernel is the one at the region: what the field adds is counted from there.
-            own = distort(kernel, stretch, (field[j] - roi) / 1000.0) if varying else kernel
-            model[i, j] = flux[j] * render_point(stars, (stars.stamp - 1) / 2 + places[i, j], own)
+            own = distort(kernel, stretch, away[j] / _FIELD) if varying else kernel
+            model[i, j] = fluxes[j] * render_point(stars, (stars.stamp - 1) / 2 + places[i, j], own)
     noise = np.sqrt(sky.sky_rms**2 + model / sky.exptime)
     data = model + noise * rng.standard_normal(model.shape)
     noise = np.sqrt(sky.sky_rms**2 + np.maximum(data, 0) / sky.exptime)
-    batch = PsfBatch(
-        data, noise, np.zeros(data.shape, bool), np.tile(field, (e, 1, 1)), np.zeros((e, n, 2)),
-        cutouts.seeing / sky.scale, (1000, 1000),
-    )  # fmt: skip
-    plugin = StarredPsf(field_distortion=varying)
-    psfs = plugin.fit(batch)
-    kernels = np.array([plugin.at(psf, roi[None])[0] for psf in psfs])
-    coefficient = np.array([np.nanmedian(psf.amplitude / flux) for psf in psfs])
-    scale = coefficient[:, None, None]
-    return attrs.evolve(
-        cutouts, data=cutouts.data / scale, noise=cutouts.noise / scale,
-        kernels=Kernels(kernels, psfs[0].subsampling_factor, psfs[0].target_fwhm),
-    )  # fmt: skip
+    nowhere = np.zeros((e, n, 2))
+    seeing = cutouts.seeing / sky.scale
+    return PsfBatch(data, noise, np.zeros(data.shape, bool), nowhere, nowhere, seeing, (_FIELD, _FIELD)), places
 
 
 def perfect(sky: Sky, cutouts: Cutouts, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +156,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--floor", type=float, default=0.0, help="hidden registration error, pixels")
     parser.add_argument("--psf", choices=("true", "fitted", "varying"), default="true")
+    parser.add_argument("--star-flux", type=float, default=1.0)
     arguments = parser.parse_args()
     print(
         "| model | epochs | rms scatter, mmag | bound | ratio | median offset | largest | offset / stated | pull | s |"
@@ -144,7 +171,8 @@ def main() -> None:
             nothing = np.full_like(covariance, np.nan)
             best = SimpleNamespace(flux=flux, covariance=covariance, common_covariance=nothing, reduced_chi2=1.0)
             if arguments.psf != "true":
-                scene = (with_fitted_psfs(sky, scene[0], seed, arguments.psf == "varying"), *scene[1:])
+                fluxes = arguments.star_flux * _FLUXES
+                scene = (with_fitted_psfs(sky, scene[0], seed, fluxes, arguments.psf == "varying"), *scene[1:])
             scenes.append((*scene, best))
         for name in ["perfect", *arguments.models]:
             rows, seconds = [], []

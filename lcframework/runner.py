@@ -16,11 +16,12 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
 from lcframework.chain import described, limited
-from lcframework.database import Product, Run, Update, apply
+from lcframework.database import Product, Run
 from lcframework.executors import Executor
 from lcframework.frame_list import IMPORT
 from lcframework.plugins import Plugins
 from lcframework.provenance import digest
+from lcframework.records import Update, apply
 from lcframework.scopes import Filter, UnknownName, check_names
 from lcframework.stages.base import FORCED, Ledger, Stage, Unit, UnitResult
 from lcframework.store import remove_leftovers

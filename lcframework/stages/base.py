@@ -17,8 +17,9 @@ import attrs
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from lcframework.database import Product, Record, Run, Update
+from lcframework.database import Product, Run
 from lcframework.provenance import Components, digest
+from lcframework.records import Record, Update
 from lcframework.scopes import Filter, Scope, frame_scopes
 from lcframework.tools import Setup
 from lcframework.types import NeedMissing, UnusableInput

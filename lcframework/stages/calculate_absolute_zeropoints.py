@@ -9,8 +9,9 @@ import numpy as np
 from astropy.table import Table
 from sqlmodel import Session, select
 
-from lcframework.database import Record, Replace, StarLevel, active_stars
+from lcframework.database import StarLevel, active_stars
 from lcframework.provenance import digest
+from lcframework.records import Record, Replace
 from lcframework.scopes import Scope, field_rois
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization

@@ -10,9 +10,10 @@ from sqlmodel import Session, col, select
 
 from lcframework import ephemerides, geometry
 from lcframework.config import Config
-from lcframework.database import Frame, FrameFootprint, Record, Replace, Update
+from lcframework.database import Frame, FrameFootprint
 from lcframework.footprints import Combined, StarField, area, combine, disk
 from lcframework.provenance import describe, digest
+from lcframework.records import Record, Replace, Update
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog

@@ -18,7 +18,6 @@ from lcframework.database import (
     CombinedFootprint,
     Frame,
     PsfRow,
-    Replace,
     RoiInFrame,
     StarFlux,
     StarInFrame,
@@ -26,6 +25,7 @@ from lcframework.database import (
     active_stars,
 )
 from lcframework.provenance import digest
+from lcframework.records import Replace
 from lcframework.scopes import Scope, field_rois
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit

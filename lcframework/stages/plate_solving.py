@@ -13,8 +13,9 @@ from astropy.table import Table, vstack
 from sqlmodel import Session, col, select
 
 from lcframework import geometry, solver_hints, wcs_check
-from lcframework.database import Frame, Product, Record, Update
+from lcframework.database import Frame, Product
 from lcframework.provenance import Components, canonical
+from lcframework.records import Record, Update
 from lcframework.sections import PlateSolving as Settings
 from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import

@@ -18,14 +18,13 @@ from lcframework.database import (
     Frame,
     Product,
     PsfRow,
-    Record,
     RoiInFrame,
     StarFlux,
     StarInFrame,
-    Update,
 )
 from lcframework.geometry import local_map, zenith_on_plane
 from lcframework.provenance import describe, digest
+from lcframework.records import Record, Update
 from lcframework.registration import register
 from lcframework.scopes import Scope
 from lcframework.selection import keep

@@ -11,8 +11,9 @@ import attrs
 import numpy as np
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, Record, Replace, Star, StarInFrame, Update, active_stars
+from lcframework.database import Frame, Star, StarInFrame, active_stars
 from lcframework.provenance import digest
+from lcframework.records import Record, Replace, Update
 from lcframework.scopes import Scope, field_rois
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.stamp_extraction import StampExtraction, join_regions

@@ -10,9 +10,10 @@ from astropy.table import Table
 from sqlmodel import Session, col, select
 
 from lcframework import geometry
-from lcframework.database import CombinedFootprint, Frame, Record, Replace, RoiInFrame, Star, Update
+from lcframework.database import CombinedFootprint, Frame, RoiInFrame, Star
 from lcframework.footprints import contains
 from lcframework.provenance import describe, digest
+from lcframework.records import Record, Replace, Update
 from lcframework.scopes import Scope, frame_scopes
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints

@@ -14,10 +14,11 @@ from sqlmodel import Session, select
 
 from lcframework import ephemerides
 from lcframework.config import Config
-from lcframework.database import Frame, Record, Update
+from lcframework.database import Frame
 from lcframework.frame_list import update_frames
 from lcframework.provenance import describe
 from lcframework.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
+from lcframework.records import Record, Update
 from lcframework.reduction import MasterPayload
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.master_frames import (

@@ -13,9 +13,10 @@ from astropy.io import fits
 from astropy.table import Table
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, PsfRow, Record, RoiInFrame, StarInFrame, Update, active_stars
+from lcframework.database import Frame, PsfRow, RoiInFrame, StarInFrame, active_stars
 from lcframework.geometry import separation
 from lcframework.provenance import describe, digest, file_digest
+from lcframework.records import Record, Update
 from lcframework.scopes import Scope
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving

@@ -12,8 +12,9 @@ import attrs
 import numpy as np
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, PsfRow, Record, Replace
+from lcframework.database import Frame, PsfRow
 from lcframework.provenance import Components
+from lcframework.records import Record, Replace
 from lcframework.scopes import Scope, field_rois
 from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from lcframework.types import Bools, Cutouts, Floats, PointSources, UnusableInput
+from lcframework.types import Bools, Cutouts, Floats, Ints, PointSources, UnusableInput
 
 #: A source further than this from every stamp's edge (pixels, outwards) can't be measured.
 EDGE = 0.5
@@ -34,6 +34,19 @@ class Epochs:
     def __len__(self) -> int:
         """Return the number of epochs."""
         return len(self.data)
+
+    def take(self, rows: Ints) -> Epochs:
+        """Return some of the epochs."""
+        return attrs.evolve(
+            self,
+            **{
+                name: getattr(self, name)[rows]
+                for name in (
+                    "data", "variance", "valid", "kernels", "transform", "registration", "transparency_error",
+                    "seeing", "photon_slope", "zenith",
+                )
+            },
+        )  # fmt: skip
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -130,16 +130,21 @@ class Penalties:
         weights: Floats,
         strengths: Strengths,
         priors: GaussianPriors,
+        counted: int | None = None,
     ) -> None:
-        """Take the epochs with data, the unit of positivity (e-/s) and the starlets' weights (J, N, N)."""
+        """Take the epochs with data, the unit of positivity (e-/s) and the starlets' weights (J, N, N).
+
+        Penalties count as often as there are epochs, `counted` if that is given.
+        """
         self.used, self.subsampling, self.unit = used, subsampling, unit
         self.weights, self.strengths, self.priors = weights, strengths, priors
         self.smoothing = 0.0
         self.kinks = True  # False leaves the background's penalties out
         scale = np.full(len(weights), strengths.scales)
         scale[0] = strengths.high_frequency
-        self.penalty = scale[:, None, None] * weights * len(used) / subsampling**2
-        self.point_penalty = strengths.point_sources * weights * len(used) / subsampling**2
+        self.epochs = len(used) if counted is None else counted
+        self.penalty = scale[:, None, None] * weights * self.epochs / subsampling**2
+        self.point_penalty = strengths.point_sources * weights * self.epochs / subsampling**2
 
     def _absolute(self, a: Floats, slope: Floats) -> tuple[Floats, Floats]:
         """Return |a| and its derivative, smoothed so that the penalty `slope * |a|` is off by `smoothing` at most."""
@@ -168,7 +173,7 @@ class Penalties:
             gradient.h += slope
             gradient.sky[used] += slope.sum() / (s**2 * len(used))
         if self.kinks and self.strengths.positivity:
-            strength = self.strengths.positivity * len(used) / self.unit
+            strength = self.strengths.positivity * self.epochs / self.unit
             absolute, sign = self._absolute(values.h, np.full(values.h.shape, 0.5 * strength))
             total += strength * 0.5 * float((absolute - values.h).sum())
             gradient.h += strength * 0.5 * (sign - 1)
@@ -186,7 +191,7 @@ class Penalties:
     def _flux_scatter(self, values: Values, gradient: Values) -> float:
         """Penalise the standard deviation of the relative steps from one epoch to the next."""
         flux = values.flux[self.used]
-        strength = self.strengths.flux_scatter * len(flux)
+        strength = self.strengths.flux_scatter * self.epochs
         mean = np.abs(flux).mean(axis=0) + 1e-8 * self.unit
         steps = np.diff(flux / mean, axis=0)
         centred = steps - steps.mean(axis=0)

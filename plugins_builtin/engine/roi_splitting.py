@@ -28,6 +28,7 @@ _ABOVE, _FLOOR = 2.0, 0.005  # the metric over chi2's mean curvature, and its le
 _STARLETS, _POSITIVITY = 120.0, 0.9
 _RELAXED = 1.6
 _STIFFER = 4.0  # by which the metric's floor grows where steps overshoot
+_SAMPLED, _EVERY = 10, 20  # epochs that stand for all, and steps by one evaluation of the whole objective
 _WINDOW, _GAIN = 20, 2e-5  # the fit has converged where so many values differ by less than this part of the objective
 
 
@@ -164,67 +165,15 @@ class Split:
         self.y = w - self.q
 
 
-class Descent:
-    """The iteration, from one start."""
+class Eliminated:
+    """An objective whose unknowns but the background follow it, by normal equations made at one point."""
 
     def __init__(self, objective: StarletObjective, values: Values, free_positions: bool) -> None:
-        """Prepare metric and normal equations at `values`."""
-        penalties = objective.penalties
-        self.objective, self.values, self.penalty = objective, values, penalties.penalty
-        self.slope = penalties.strengths.positivity * len(objective.used) / objective.unit
-        self.rho = _STARLETS * np.median(self.penalty, axis=(1, 2)) ** 2 / len(objective.used)
-        self.flat = _POSITIVITY * self.slope**2 / len(objective.used)
+        """Linearise at `values`."""
+        self.objective = objective
         self.others = others(objective, values, free_positions)
-        self.sources = objective.gaussians(values.c)[0]
-        self.floor = _FLOOR
-        self.metric = Metric(objective, self.sources, self.rho, self.flat, self.floor)
-        self.history: list[float] = []
-        self.converged = False
 
-    def _level(self, values: Values) -> float:
-        return float(values.sky[self.objective.used].mean()) / self.objective.alignment.subsampling**2
-
-    def run(self, iterations: int) -> Values:
-        """Return the values of the lowest objective found in at most so many iterations."""
-        values, best, lowest = self.values, self.values, np.inf
-        rho = self.rho[:, None, None]
-        starlets, positivity = self.penalty / np.maximum(rho, 1e-30), self.slope / max(self.flat, 1e-30)
-        d, split = self._begin(values)
-        window: list[float] = []
-        for _ in range(iterations):
-            value, gradient = self._smooth(values)
-            value += float((self.penalty * np.abs(d)).sum() - self.slope * np.minimum(values.h, 0.0).sum())
-            self.history.append(value)
-            if value < lowest:
-                best, lowest = values, value
-            elif not value < lowest + 0.2 * abs(lowest):
-                self._stiffen()
-                values, window = best, []
-                d, split = self._begin(values)
-                continue
-            # Not by what the lowest value gains: before they settle, values rise above it for a while.
-            window = [*window[-_WINDOW:], value]
-            if len(window) > _WINDOW and max(window) - min(window) < _GAIN * abs(lowest):
-                self.converged = True
-                break
-            tied = details_transposed(rho * (d - split.z + split.u))
-            used = self.objective.used
-            gradient.sky[used] += tied.sum() / (self.objective.alignment.subsampling**2 * len(used))
-            gradient.h += tied + self.flat * (values.h - split.y + split.q)
-            values = self._stepped(values, gradient)
-            d = details(values.h + self._level(values))
-            split.update(d, values.h, starlets, positivity)
-        return best
-
-    def _begin(self, values: Values) -> tuple[Floats, Split]:
-        d = details(values.h + self._level(values))
-        return d, Split(d, np.zeros_like(d), values.h, np.zeros_like(values.h))
-
-    def _stiffen(self) -> None:
-        self.floor *= _STIFFER
-        self.metric = Metric(self.objective, self.sources, self.rho, self.flat, self.floor)
-
-    def _smooth(self, values: Values) -> tuple[float, Values]:
+    def smooth(self, values: Values) -> tuple[float, Values]:
         """Return the objective without the background's penalties, and its gradient."""
         penalties = self.objective.penalties
         penalties.kinks = False
@@ -233,15 +182,19 @@ class Descent:
         finally:
             penalties.kinks = True
 
-    def _stepped(self, values: Values, gradient: Values) -> Values:
-        used, k = self.objective.used, values.flux.shape[1]
-        local = np.concatenate([gradient.flux, gradient.translation, gradient.sky[:, None]], axis=1)[used]
-        own, c = self.others.solve(-local, -gradient.c.ravel())
-        h = -self.metric.solve(gradient.h + self.others.onto_h(own, c).reshape(values.h.shape))
+    def reduced(self, gradient: Values) -> tuple[Floats, Floats, Floats]:
+        """Return the others' steps, local (e, p) and positions (2k,), and the background's gradient (N, N) after."""
+        local = np.concatenate([gradient.flux, gradient.translation, gradient.sky[:, None]], axis=1)
+        own, c = self.others.solve(-local[self.objective.used], -gradient.c.ravel())
+        return own, c, gradient.h + self.others.onto_h(own, c).reshape(gradient.h.shape)
+
+    def stepped(self, values: Values, h: Floats, own: Floats | float = 0.0, c: Floats | float = 0.0) -> Values:
+        """Return the values after a step of the background (N, N), to which the others answer, and steps of theirs."""
         pull = self.others.from_h(h.ravel())
         response = self.others.solve(-pull[0], -pull[1])
+        k = values.flux.shape[1]
         move = np.zeros((len(values.flux), k + 3))
-        move[used] = own + response[0]
+        move[self.objective.used] = own + response[0]
         return Values(
             values.flux + move[:, :k],
             values.c + (c + response[1]).reshape(-1, 2),
@@ -249,3 +202,116 @@ class Descent:
             values.sky + move[:, k + 2],
             values.h + h,
         )
+
+    def level(self, values: Values) -> float:
+        """Return the mean sky, a small pixel's, which the starlets see with the background."""
+        return float(values.sky[self.objective.used].mean()) / self.objective.alignment.subsampling**2
+
+
+class Sample:
+    """A few epochs that stand for all between two evaluations of the whole objective.
+
+    Each is the typical one of a group of like seeing and weighs as much as its group. Its gradient is corrected to the
+    whole's where that was evaluated last, so that where the iteration ends does not depend on the choice (as in
+    Johnson & Zhang 2013, NeurIPS 26, 315, with one sample for all steps).
+    """
+
+    def __init__(self, whole: Eliminated, values: Values, free_positions: bool) -> None:
+        """Choose the epochs at `values`."""
+        objective = whole.objective
+        width = objective.epochs.seeing[objective.used]
+        groups = np.array_split(objective.used[np.argsort(width, kind="stable")], _SAMPLED)
+        weight = objective.inverse_variance.sum(axis=(1, 2))
+        self.rows = np.array([group[len(group) // 2] for group in groups])
+        scale = np.array([weight[group].sum() for group in groups]) / weight[self.rows]
+        self.whole = whole
+        self.part = Eliminated(objective.part(self.rows, scale), self._of(values), free_positions)
+        self.correction: Floats | float = 0.0
+
+    def _of(self, values: Values) -> Values:
+        return Values(values.flux[self.rows], values.c, values.translation[self.rows], values.sky[self.rows], values.h)
+
+    def corrected(self, values: Values, slope: Floats) -> None:
+        """Take the background's gradient (N, N) of the whole objective at `values`, the others eliminated."""
+        self.correction = slope - self.part.reduced(self.part.smooth(self._of(values))[1])[2]
+
+
+class Descent:
+    """The iteration, from one start."""
+
+    def __init__(self, objective: StarletObjective, values: Values, free_positions: bool) -> None:
+        """Prepare metric and normal equations at `values`."""
+        penalties = objective.penalties
+        self.values, self.penalty = values, penalties.penalty
+        self.whole = Eliminated(objective, values, free_positions)
+        self.sample = Sample(self.whole, values, free_positions) if len(objective.used) >= 2 * _SAMPLED else None
+        self.slope = penalties.strengths.positivity * len(objective.used) / objective.unit
+        self.rho = _STARLETS * np.median(self.penalty, axis=(1, 2)) ** 2 / len(objective.used)
+        self.flat = _POSITIVITY * self.slope**2 / len(objective.used)
+        self.sources = objective.gaussians(values.c)[0]
+        self.floor = _FLOOR
+        self.metric = Metric(objective, self.sources, self.rho, self.flat, self.floor)
+        self.history: list[float] = []
+        self.converged = False
+
+    def run(self, iterations: int) -> Values:
+        """Return the values of the lowest objective found in at most so many iterations."""
+        values, best, lowest = self.values, self.values, np.inf
+        split = self._begin(values)
+        every = _EVERY if self.sample else 1
+        window: list[float] = []
+        for _ in range(0, iterations, every):
+            value, gradient = self.whole.smooth(values)
+            d = details(values.h + self.whole.level(values))
+            value += float((self.penalty * np.abs(d)).sum() - self.slope * np.minimum(values.h, 0.0).sum())
+            self.history.append(value)
+            if value < lowest:
+                best, lowest = values, value
+            elif not value < lowest + 0.2 * abs(lowest):
+                self._stiffen()
+                values, window = best, []
+                split = self._begin(values)
+                continue
+            # Not by what the lowest value gains: before they settle, values rise above it for a while.
+            window = [*window[-(_WINDOW // every) :], value]
+            if len(window) > _WINDOW // every and max(window) - min(window) < _GAIN * abs(lowest):
+                self.converged = True
+                break
+            values = self._advanced(values, gradient, split, every - 1)
+        return best
+
+    def _begin(self, values: Values) -> Split:
+        d = details(values.h + self.whole.level(values))
+        return Split(d, np.zeros_like(d), values.h, np.zeros_like(values.h))
+
+    def _stiffen(self) -> None:
+        self.floor *= _STIFFER
+        self.metric = Metric(self.whole.objective, self.sources, self.rho, self.flat, self.floor)
+
+    def _advanced(self, values: Values, gradient: Values, split: Split, sampled: int) -> Values:
+        """Return the values after a step by the whole objective's gradient and some by the sample's."""
+        if self.sample and sampled:
+            self.sample.corrected(values, self.whole.reduced(gradient)[2])
+        values = self._step(self.whole, values, gradient, split)
+        if not (self.sample and sampled):
+            return values
+        part, h = self.sample.part, values.h
+        moved = self.sample._of(values)
+        for _ in range(sampled):
+            gradient = part.smooth(moved)[1]
+            gradient.h += self.sample.correction
+            moved = self._step(part, moved, gradient, split)
+        return self.whole.stepped(values, moved.h - h)
+
+    def _step(self, of: Eliminated, values: Values, gradient: Values, split: Split) -> Values:
+        """Return the values after a step; `gradient` gets the ties to the penalties' variables, and they follow."""
+        rho, used = self.rho[:, None, None], of.objective.used
+        d = details(values.h + of.level(values))
+        tied = details_transposed(rho * (d - split.z + split.u))
+        gradient.sky[used] += tied.sum() / (of.objective.alignment.subsampling**2 * len(used))
+        gradient.h += tied + self.flat * (values.h - split.y + split.q)
+        own, c, slope = of.reduced(gradient)
+        values = of.stepped(values, -self.metric.solve(slope), own, c)
+        d = details(values.h + of.level(values))
+        split.update(d, values.h, self.penalty / np.maximum(rho, 1e-30), self.slope / max(self.flat, 1e-30))
+        return values

@@ -57,12 +57,14 @@ class StarletObjective:
         exact: bool = False,
         displacement: Floats | None = None,
         like: StarletObjective | None = None,
+        counted: int | None = None,
     ) -> None:
         """Prepare the operators.
 
         `inverse_variance` (e, n, n) is 0 where a pixel is not used; `weights` (J, N, N) are those of the starlets;
         `displacement` (e, k, 2), data pixels of the first epoch, moves each epoch's point sources; `like` is an
-        objective for the same epochs, whose operators are used again.
+        objective for the same epochs, whose operators are used again; `counted` is the number of epochs that the
+        penalties are for, if not those with data.
         """
         self.displacement = displacement
         self.epochs, self.alignment = epochs, alignment
@@ -77,7 +79,23 @@ class StarletObjective:
             ]
             self.blur = Blur(epochs.kernels[self.used], alignment.size, alignment.subsampling)
         self.unit = float(max(epochs.data[epochs.valid].max(initial=0.0), 1e-30))
-        self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors)
+        self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors, counted)
+
+    def part(self, rows: Ints, scale: Floats) -> StarletObjective:
+        """Return the objective of some epochs that stand for all, each for `scale` of its like."""
+        a, penalties = self.alignment, self.penalties
+        p = penalties.priors
+        return StarletObjective(
+            self.epochs.take(rows),
+            attrs.evolve(a, alpha=a.alpha[rows], translation=a.translation[rows]),
+            self.inverse_variance[rows] * scale[:, None, None],
+            penalties.weights,
+            penalties.strengths,
+            GaussianPriors(p.c, p.c_sigma, p.translation[rows], p.translation_sigma[rows] / np.sqrt(scale)[:, None]),
+            self.exact,
+            None if self.displacement is None else self.displacement[rows],
+            counted=len(self.used),
+        )
 
     # ------------------------------------------------------------ the image
 

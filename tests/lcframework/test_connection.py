@@ -12,13 +12,6 @@ from lcframework.connection import FILE_NAME, open_engine
 from lcframework.types import NeedMissing
 
 
-@pytest.fixture
-def engine(tmp_path):
-    made = open_engine("", tmp_path)
-    yield made
-    made.dispose()
-
-
 def test_folder_whose_name_means_something_in_a_url(tmp_path):
     folder = tmp_path / "odd? 100% #1 é"
     folder.mkdir()

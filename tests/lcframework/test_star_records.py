@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
+from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
-from lcframework.connection import open_engine
 from lcframework.database import CombinedFootprint, Star, StarInFrame, StarLevel
 from lcframework.stages.calculate_normalization_coefficient import with_left_out
 from lcframework.stages.psf_modeling import chosen_stars
@@ -51,8 +50,8 @@ def star(name: str, identity: str, distance: float) -> Star:
                 magnitude=17, distance_to_roi_arcsec=distance)  # fmt: skip
 
 
-def test_records_of_a_database(tmp_path: Path):
-    with Session(open_engine("", tmp_path)) as session:
+def test_records_of_a_database(engine: Engine):
+    with Session(engine) as session:
         session.add(CombinedFootprint(hash="h", strategy="roi_disk", rois=["R"], ra=0, dec=0, radius=1))
         for i, name in enumerate(("b", "a", "c")):
             session.add(star(name, name.upper(), float(i)))

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import attrs
 
-from lcframework.database import Replace
 from lcframework.hookspecs import hookimpl
+from lcframework.records import Replace
 from lcframework.scopes import Scope
 from lcframework.stages.base import Outcome, Stage, Unit
 from lcframework.types import NeedMissing, UnusableInput

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from astropy.table import MaskedColumn, Table
+from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
-from lcframework.connection import open_engine
 from lcframework.database import CombinedFootprint, Star
 from lcframework.stages.query_gaia_for_stars import VARIABLE, FieldQuery, given_names, star_rows, within_limits
 from lcframework.types import CatalogLimits, Region
@@ -59,8 +57,8 @@ def star(hash_: str, identity: str, name: str) -> Star:
                 ref_epoch=2016, magnitude=17)  # fmt: skip
 
 
-def test_letters_of_fields_that_came_before(tmp_path: Path):
-    with Session(open_engine("", tmp_path)) as session:
+def test_letters_of_fields_that_came_before(engine: Engine):
+    with Session(engine) as session:
         fields = [field("old", ["R"], False), field("now", ["R", "S"], True), field("else", ["T"], True)]
         session.add_all([*fields, field("new", ["S", "R"], True)])
         session.add_all([star("old", "1", "a"), star("old", "2", "b"), star("old", "3", "c")])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lcframework.database import Replace, Update
+from lcframework.records import Replace, Update
 from lcframework.stages.base import Unit
 from lcframework.stages.psf_modeling import PsfModeling, PsfPayload, PsfValues
 from lcframework.stages.star_photometry import FrameStars, PhotometryPayload, PhotometryValues, StarPhotometry
