@@ -17,6 +17,7 @@ from sqlmodel import select
 
 from lcframework.database import CombinedFootprint
 from lcframework.project import Project
+from lcframework.solver_stars import SolverStars
 from lcframework.stages.base import Stage
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, survey_magnitudes
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint, disks
@@ -100,7 +101,7 @@ class _Asker:
 
 def _solving(asker: _Asker) -> Iterator[Answer]:
     """Ask for the stars that solvers match with; name the solvers that only the network can ask."""
-    setup, stage = asker.online, _stage(PlateSolving, asker.online)
+    setup = asker.online
     for tool in _distinct(setup, "plate_solving"):
         if _networked(tool):
             yield Answer(
@@ -111,13 +112,13 @@ def _solving(asker: _Asker) -> Iterator[Answer]:
     catalogue = setup.tool("stars")
     if catalogue is None:
         return
-    for region in stage.field_regions():
+    for region in SolverStars(setup).regions():
         what = f"stars for the solvers within {region.radius:g} deg of {region.ra:.5f} {region.dec:+.5f}"
-        yield asker.ask(stage.name, what, catalogue, functools.partial(_solver_stars, region=region))[0]
+        yield asker.ask(PlateSolving.name, what, catalogue, functools.partial(_solver_stars, region=region))[0]
 
 
 def _solver_stars(setup: Setup, region: Region) -> Table:
-    return _stage(PlateSolving, setup).field_stars(region)
+    return SolverStars(setup).query(region)
 
 
 def _stars_and_magnitudes(asker: _Asker, project: Project) -> Iterator[Answer]:

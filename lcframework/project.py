@@ -19,6 +19,7 @@ from lcframework.chain import between, limited, position, resolve, stage_names
 from lcframework.config import Config, load
 from lcframework.connection import FILE_NAME, open_engine
 from lcframework.cutout_files import FOLDER
+from lcframework.cutout_selection import check_columns
 from lcframework.database import Frame, Star
 from lcframework.frame_list import EXCLUDED_BY_COMMAND, IMPORT, idle_exclusions, strange_frames, take_back
 from lcframework.light_curves import read_light_curve, time_series
@@ -28,7 +29,6 @@ from lcframework.reduction import unused
 from lcframework.runner import Listener, Runner, RunReport
 from lcframework.scopes import Filter, UnknownName, check_names, idle_overrides
 from lcframework.stages.base import Ledger, Stage
-from lcframework.stages.prepare_calibrated_cutouts import check_columns
 from lcframework.standing import StageStatus, Status, planned, standing
 from lcframework.star_quality import KINDS
 from lcframework.star_records import UNLIKE, star_records

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table, vstack
+from astropy.table import Table
 from sqlmodel import Session, col, select
 
 from lcframework import geometry, solver_hints, wcs_check
@@ -17,6 +17,7 @@ from lcframework.database import Frame, Product
 from lcframework.provenance import Components, canonical
 from lcframework.records import Record, Update
 from lcframework.sections import PlateSolving as Settings
+from lcframework.solver_stars import SolverStars, needs_stars
 from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.store import (
@@ -31,11 +32,8 @@ from lcframework.store import (
 )
 from lcframework.tools import Tool
 from lcframework.types import (
-    STARS,
-    CatalogLimits,
     FrameFlag,
     LcfError,
-    NeedMissing,
     NotSolved,
     PlateSolution,
     Region,
@@ -103,6 +101,11 @@ class PlateSolving(Stage):
         """Not where the sky from which stars are taken follows from all frames."""
         return self.setup.config.stars.strategy == "roi_disk"
 
+    @property
+    def stars(self) -> SolverStars:
+        """The catalogue stars that solvers and the verification match with."""
+        return SolverStars(self.setup)
+
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the query for the stars that solvers and the verification need; then one unit an imported frame."""
         imported = ledger.tokens(Import.name)
@@ -113,13 +116,13 @@ class PlateSolving(Stage):
         ]
         stars = ""
         sky: Components = {}
-        if frames and self._asks_catalogue():
+        if frames and self.stars.regions():
             query = self._query_unit()
             product = ledger.product(self.name, query.key)
             if product is None or product.fingerprint != query.fingerprint:
                 return [query]
             if product.state == "made":
-                stars, sky = FIELD_STARS, self._query_parts()
+                stars, sky = FIELD_STARS, self.stars.identity()
         parts = {instrument: self._parts(instrument, sky) for instrument in {f.instrument for f in frames}}
         units = [self._unit(f, imported[f"frame:{f.id}"], parts[f.instrument], stars) for f in frames]
         return self._again(session, ledger, units, frames)
@@ -133,7 +136,7 @@ class PlateSolving(Stage):
         settings = self.setup.config_for(instrument).plate_solving
         tried_with = {
             "places": list(dict.fromkeys(place for tool in tools for place in self._places(tool, settings))),
-            "stars": sky if settings.verify or any(_needs_stars(t) for t in tools) else {},
+            "stars": sky if settings.verify or any(needs_stars(t) for t in tools) else {},
             "references": [],
         }
         return {"plate_solving": identity, TRIED_WITH: tried_with}
@@ -182,45 +185,13 @@ class PlateSolving(Stage):
         wcs_files = {f.id: (workdir / (f.wcs_relpath or ""), tokens[f"frame:{f.id}"]) for f in solved}
         return solver_hints.best_of_each(solved, wcs_files, self.setup.config.roi)
 
-    def _settings(self) -> list[Settings]:
-        """Return the section as it is for every instrument."""
-        return [config.plate_solving for config in self.setup.by_instrument().values()]
-
-    def _solvers_need_stars(self) -> bool:
-        names = ("", *self.setup.configs)
-        return any(_needs_stars(tool) for name in names for tool in self.setup.all("plate_solving", name))
-
-    def _asks_catalogue(self) -> bool:
-        verifies = any(s.verify for s in self._settings()) and self.setup.tool("stars") is not None
-        return verifies or self._solvers_need_stars()
-
-    def field_regions(self) -> tuple[Region, ...]:
-        """Return the regions whose stars solvers and the verification match with; none where neither does."""
-        return self._regions() if self._asks_catalogue() else ()
-
-    def _regions(self) -> tuple[Region, ...]:
-        """Return the sky around the first region of interest, and around others that it does not hold well."""
-        radius = max(s.search_radius for s in self._settings())
-        if not self._solvers_need_stars():  # frames that hold the region show what is near it
-            radius = min(radius, self.setup.config.stars.radius / 3600.0)
-        places = solver_hints.places(self.setup.config.roi.values(), radius)
-        return tuple(Region(ra, dec, radius) for ra, dec in places)
-
     def _places(self, tool: Tool, settings: Settings) -> tuple[solver_hints.Place, ...]:
         """Return where a solver is to look for a frame, in turn."""
         places = solver_hints.places(self.setup.config.roi.values(), settings.search_radius)
         return places if getattr(tool.instance, "needs_position", True) else places[:1]
 
-    def _query_parts(self) -> Components:
-        places = [[r.ra, r.dec, r.radius] for r in self._regions()]
-        return {
-            "region": places[0] if len(places) == 1 else places,
-            "faintest": self.setup.config.stars.magnitude[1],
-            "catalogue": {t.name: t.identity() for t in self.setup.all("stars")},
-        }
-
     def _query_unit(self) -> Unit:
-        return Unit(FIELD, FIELD, self.components(**self._query_parts()), self._regions())
+        return Unit(FIELD, FIELD, self.components(**self.stars.identity()), self.stars.regions())
 
     def pending(self, units: Sequence[Unit], ledger: Ledger) -> list[Unit]:
         """Return what is out of date, and failed frames where the user asks for these to be tried again."""
@@ -251,29 +222,6 @@ class PlateSolving(Stage):
         references = tuple((read_table(workdir / s), read_wcs_header(workdir / w)) for s, w in p.references)
         return Field(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd, references)
 
-    def field_stars(self, region: Region) -> Table:
-        """Ask the catalogue for the stars to match with.
-
-        Raises
-        ------
-        NeedMissing
-            Where there is no catalogue, or it does not answer.
-        """
-        catalogue = self.setup.tool("stars")
-        if catalogue is None:
-            raise NeedMissing('a plate solver needs catalogue stars, but [stars] plugin = "none"')
-        # Brighter stars than those for the PSF serve here; fainter ones would only be many.
-        limits = CatalogLimits(magnitude=(-np.inf, self.setup.config.stars.magnitude[1]))
-        try:
-            return STARS.check(catalogue.instance.query(region, limits), f"[stars] {catalogue.name}")
-        except NeedMissing as error:
-            if self._solvers_need_stars():
-                raise
-            raise NeedMissing(
-                f"{error} (solutions are to be compared with the catalogue; [plate_solving] verify = false "
-                "believes them without)"
-            ) from error
-
     def compute(self, values: Field | tuple[Region, ...]) -> Solved | Table:
         """Solve and check; or ask for the stars.
 
@@ -295,11 +243,7 @@ class PlateSolving(Stage):
             Where the catalogue can't be asked.
         """
         if isinstance(values, tuple):
-            tables = [self.field_stars(region) for region in values]
-            if len(tables) == 1:
-                return tables[0]
-            joined = vstack(tables, metadata_conflicts="silent")
-            return joined[np.sort(np.unique(np.asarray(joined["source_id"]).astype(str), return_index=True)[1])]
+            return self.stars.query_all(values)
         hint = values.hint
         if hint.stars is not None:
             stars = hint.stars.copy()
@@ -309,7 +253,7 @@ class PlateSolving(Stage):
             hint = attrs.evolve(hint, stars=stars)
         settings = self.setup.config_for(values.instrument).plate_solving
         # Stars asked for to verify alone may cover a part of the frame: a fit to them would run away elsewhere.
-        given = hint if self._solvers_need_stars() else attrs.evolve(hint, stars=None)
+        given = hint if self.stars.needed else attrs.evolve(hint, stars=None)
         reasons: list[str] = []
         for tool, guess in self._attempts(values, given, settings):
             answer = tool.instance.solve(values.sources, values.shape, guess)
@@ -385,10 +329,6 @@ class PlateSolving(Stage):
                     "`lcf status` lists the others; mend the settings, or lower min_success_fraction to go on "
                     "without them."
                 )
-
-
-def _needs_stars(tool: Tool) -> bool:
-    return bool(getattr(tool.instance, "needs_stars", False))
 
 
 def _needs_reference(tool: Tool) -> bool:

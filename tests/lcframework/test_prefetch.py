@@ -100,7 +100,7 @@ def test_what_a_run_asks_for_is_stored(tmp_path: Path, server: Any, lcf: Callabl
 
     project = Project.open(project_file(tmp_path, server.url, run="offline = true"))
     solving = stage(PlateSolving, project)
-    assert len(solving.compute(solving.field_regions())) == answer["answers"][0]["rows"] > 20
+    assert len(solving.compute(solving.stars.regions())) == answer["answers"][0]["rows"] > 20
     for field, expected in zip(disks(project.config), answer["answers"][1::3], strict=True):
         query = FieldQuery(field.hash, field.region, field.rois, {})
         table = stage(QueryGaiaForStars, project).compute((query, None))
@@ -171,5 +171,5 @@ def test_the_offline_tools_fail_without_prefetch(tmp_path: Path, server: Any) ->
     project = Project.open(project_file(tmp_path, server.url, run="offline = true"))
     solving = stage(PlateSolving, project)
     with pytest.raises(NeedMissing, match="lcf prefetch"):
-        solving.compute(solving.field_regions())
+        solving.compute(solving.stars.regions())
     assert server.log == []
