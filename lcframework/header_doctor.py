@@ -13,12 +13,12 @@ import numpy as np
 from astropy.io import fits
 
 from lcframework.header_cards import as_number, looks_like, moment_said, text_of, time_cards
+from lcframework.header_parsing import read_header
 from lcframework.photon_transfer import MeasuredGain, halves, measure_gain
 from lcframework.plugins import Plugins
 from lcframework.provenance import file_digest
 from lcframework.raw_frames import read_raw, read_raw_header
 from lcframework.sections import Frames
-from lcframework.stages.read_convert_skysub_character_catalog import parse_header
 from lcframework.tools import GENERIC_PARSER, Tool
 from lcframework.types import DataUnit, HeaderInfo, LcfError, NeedMissing, UnusableInput
 
@@ -141,17 +141,12 @@ def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileRe
         return FileReading(path, _UNKNOWN, reason=str(error))
     guess = "-".join(dict.fromkeys(t for k in ("TELESCOP", "INSTRUME") if (t := text_of(header, k)))) or _UNKNOWN
     try:
-        info = parse_header(parsers, header, path)
-        parser = next(p.name for p in _in_order(parsers) if p.instance.parse(header, path) is not None)
+        parser, info = read_header(parsers, header, path)
     except (UnusableInput, NeedMissing) as error:
         return FileReading(path, guess, header, shape, reason=str(error))
     except Exception as error:  # a parser's bug concerns its author; the other files are looked at all the same
         return FileReading(path, guess, header, shape, reason=f"a parser failed: {type(error).__name__}: {error}")
     return FileReading(path, info.instrument or guess, header, shape, parser, info)
-
-
-def _in_order(parsers: tuple[Tool, ...]) -> list[Tool]:
-    return sorted(parsers, key=lambda p: p.name == GENERIC_PARSER)
 
 
 def _group(

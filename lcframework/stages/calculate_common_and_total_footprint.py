@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
+import numpy as np
 from sqlmodel import Session, col, select
 
 from lcframework import ephemerides, geometry
@@ -22,6 +23,20 @@ from lcframework.types import FrameFlag, UnusableInput
 
 PROJECT = "project"
 OUTSIDE = "contains no region of interest"
+
+
+@attrs.frozen
+class FramePayload:
+    """A solved frame."""
+
+    frame_id: int
+    wcs: str
+    shape: tuple[int, int]
+    mjd: float
+    instrument: str
+    pixel_scale: float
+    seeing: float | None  # pixels
+    flags: int
 
 
 @attrs.frozen
@@ -71,9 +86,8 @@ class CalculateCommonAndTotalFootprint(Stage):
                 continue
             place = ReadConvertSkysubCharacterCatalog.telescope(self.setup.config_for(f.instrument))
             components = self.components(wcs=solved[f"frame:{f.id}"], rois=rois, telescope=place)
-            payload = (
-                f.id, f.wcs_relpath, f.height, f.width, f.mjd, f.instrument, f.pixel_scale, f.seeing_pixels, f.flags,
-            )  # fmt: skip
+            payload = FramePayload(f.id or 0, f.wcs_relpath or "", (f.height or 0, f.width or 0), f.mjd or 0.0,
+                                   f.instrument, f.pixel_scale or np.nan, f.seeing_pixels, f.flags)  # fmt: skip
             units.append(Unit(f"frame:{f.id}", f.key, components, payload, f.id))
         done = ledger.of_stage(self.name)
         if not units or any(u.key not in done or done[u.key].fingerprint != u.fingerprint for u in units):
@@ -97,7 +111,7 @@ class CalculateCommonAndTotalFootprint(Stage):
         """Read the WCS."""
         if unit.key == PROJECT:
             return unit.payload
-        return read_wcs(self.setup.workdir / unit.payload[1]), unit.payload
+        return read_wcs(self.setup.workdir / unit.payload.wcs), unit.payload
 
     def compute(self, values: Any) -> FrameOnSky | Fields:
         """Work out what a frame covers, or join all."""
@@ -113,13 +127,13 @@ class CalculateCommonAndTotalFootprint(Stage):
         if any(isinstance(values, list) for values in batch):
             return Stage.compute_batch(self, batch)
         states: dict[tuple[int, str], ephemerides.TargetState] = {}
-        for instrument in {payload[5] for _, payload in batch}:
+        for instrument in {payload.instrument for _, payload in batch}:
             t = self.setup.config_for(instrument).telescope
             site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
-            mine = [payload for _, payload in batch if payload[5] == instrument]
+            mine = [payload for _, payload in batch if payload.instrument == instrument]
             for name, roi in self.setup.config.roi.items():
-                found = ephemerides.target_states([p[4] for p in mine], roi.ra, roi.dec, site)
-                states.update({(p[0], name): state for p, state in zip(mine, found, strict=True)})
+                found = ephemerides.target_states([p.mjd for p in mine], roi.ra, roi.dec, site)
+                states.update({(p.frame_id, name): state for p, state in zip(mine, found, strict=True)})
         results: list[Any] = []
         for wcs, payload in batch:
             try:
@@ -129,18 +143,18 @@ class CalculateCommonAndTotalFootprint(Stage):
         return results
 
     def _frame(
-        self, wcs: Any, payload: tuple[Any, ...], states: dict[tuple[int, str], ephemerides.TargetState]
+        self, wcs: Any, frame: FramePayload, states: Mapping[tuple[int, str], ephemerides.TargetState]
     ) -> FrameOnSky:
-        frame_id, _, height, width, _, _, scale, seeing, flags = payload
         rows = []
         for name, roi in self.setup.config.roi.items():
-            pixel = geometry.pixel_inside(wcs, (height, width), roi.ra, roi.dec)
+            pixel = geometry.pixel_inside(wcs, frame.shape, roi.ra, roi.dec)
             x, y = pixel or (None, None)
-            rows.append({"frame_id": frame_id, "roi": name, "roi_in_footprint": pixel is not None, "x": x, "y": y,
-                         **attrs.asdict(states[frame_id, name])})  # fmt: skip
+            rows.append({"frame_id": frame.frame_id, "roi": name, "roi_in_footprint": pixel is not None,
+                         "x": x, "y": y, **attrs.asdict(states[frame.frame_id, name])})  # fmt: skip
         down = any(r["roi_in_footprint"] and r["altitude"] is not None and r["altitude"] <= 0 for r in rows)
-        flags = flags & ~FrameFlag.TARGET_DOWN | (FrameFlag.TARGET_DOWN if down else 0)
-        return FrameOnSky(geometry.outline(wcs, (height, width)), rows, seeing * scale if seeing else None, int(flags))
+        flags = frame.flags & ~FrameFlag.TARGET_DOWN | (FrameFlag.TARGET_DOWN if down else 0)
+        seeing = frame.seeing * frame.pixel_scale if frame.seeing else None
+        return FrameOnSky(geometry.outline(wcs, frame.shape), rows, seeing, int(flags))
 
     def _fields(self, outlines: list[list[list[float]]]) -> Fields:
         config = self.setup.config

@@ -125,7 +125,9 @@ class ModelCalibratedCutouts(Stage):
         payload, epochs = values
         region = self.setup.config.roi[payload.roi]
         tool = self.setup.tool("roi_model", payload.instrument)
-        if tool is None or not region.point_sources:
+        if tool is None:
+            raise UnusableInput('[roi_model] plugin = "none": light curves need a model of the region')
+        if not region.point_sources:
             raise UnusableInput(
                 f"[roi.{payload.roi}.point_sources] is empty: name at least one point source to measure"
             )

@@ -16,8 +16,8 @@ from lcframework.provenance import describe, digest
 from lcframework.records import Record, Replace, Update
 from lcframework.scopes import Scope, frame_scopes
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.calculate_common_and_total_footprint import PROJECT, frames_of_field
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
-from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
 from lcframework.star_names import give_names
 from lcframework.store import read_wcs
 from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, UnusableInput
@@ -65,8 +65,8 @@ class QueryGaiaForStars(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the fields' queries; and the frames of those fields whose stars are known."""
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
-        if Footprints.name not in self._made(ledger):
-            return []
+        if PROJECT not in ledger.tokens(Footprints.name):
+            return []  # which fields there are is not known yet
         frames = frame_scopes(session, self.setup.config.roi) if self.only.rois else {}
         places = [s.rois for s in frames.values() if s.rois is not None]
         units = []
@@ -80,10 +80,6 @@ class QueryGaiaForStars(Stage):
             if product is not None and product.state == "made" and product.fingerprint == query.fingerprint:
                 units += self._frames(session, ledger, field, product.token)
         return units
-
-    @staticmethod
-    def _made(ledger: Ledger) -> set[str]:
-        return {Footprints.name} if ledger.tokens(Footprints.name).get("project") else set()
 
     def _query(self, session: Session, field: CombinedFootprint) -> Unit:
         region = region_of(field)
@@ -177,7 +173,6 @@ class QueryGaiaForStars(Stage):
             where = {"frame_id": query.frame_id, "combined_footprint_hash": query.hash}
             return Outcome((Replace("stars_in_frames", where, result),))
         rows = star_rows(result, query)
-        ids = [r["gaia_id"] for r in rows]
         records: list[Record] = [Update("stars", {"combined_footprint_hash": query.hash}, {"active": False})]
         for row in rows:
             where = {"combined_footprint_hash": query.hash, "gaia_id": row["gaia_id"]}
@@ -185,7 +180,7 @@ class QueryGaiaForStars(Stage):
         token = digest(
             [[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch", "magnitude")] for r in rows]
         )
-        return Outcome(tuple(records), token=token, summary=f"{len(ids)} stars")
+        return Outcome(tuple(records), token=token, summary=f"{len(rows)} stars")
 
 
 def given_names(session: Session, field: CombinedFootprint) -> dict[str, str]:

@@ -16,10 +16,11 @@ from lcframework import ephemerides
 from lcframework.config import Config
 from lcframework.database import Frame
 from lcframework.frame_list import update_frames
+from lcframework.header_parsing import parse_header
 from lcframework.provenance import describe
 from lcframework.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
 from lcframework.records import Record, Update
-from lcframework.reduction import MasterPayload
+from lcframework.reduction import FramePlan, MasterPayload
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.master_frames import (
     MasterValues,
@@ -33,7 +34,6 @@ from lcframework.stages.master_frames import (
 )
 from lcframework.store import ascii_text, write_frame, write_table
 from lcframework.structuring import place
-from lcframework.tools import GENERIC_PARSER, Tool
 from lcframework.types import (
     SOURCES,
     DataUnit,
@@ -50,6 +50,25 @@ from lcframework.types import (
 
 #: Below this many clean detections the seeing and a plate solution rest on little.
 FEW_SOURCES = 5
+
+
+@attrs.frozen
+class RawPayload:
+    """A raw file to import, and how it is to be reduced."""
+
+    key: str
+    path: str
+    plan: FramePlan
+
+
+@attrs.frozen(eq=False)
+class RawValues:
+    """A raw frame, and the master frames by kind that reduce it."""
+
+    path: Path
+    raw: RawFrame
+    exposure: Exposure | None  # None: it is not reduced
+    masters: Mapping[str, Master]
 
 
 @attrs.frozen(eq=False)
@@ -101,7 +120,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         return masters + [
             Unit(f"frame:{f.id}", Path(f.original_image_path).name,
                  self.components(raw=f.raw_digest, **parts, **plans[f.id].parts),
-                 (f.id, f.key, f.original_image_path, plans[f.id]), f.id)
+                 RawPayload(f.key, f.original_image_path, plans[f.id]), f.id)
             for f in frames
             if f.id in plans
         ]  # fmt: skip
@@ -121,23 +140,24 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         t = config.telescope
         return {"at": [t.latitude, t.longitude, t.elevation]} if t else None
 
-    def load(self, unit: Unit) -> Any:
+    def load(self, unit: Unit) -> RawValues | MasterValues:
         """Read the raw file and the master frames that it is reduced with; or a master's files."""
         if isinstance(unit.payload, MasterPayload):
             return load_master(self.setup, unit.payload)
-        path, plan = Path(unit.payload[2]), unit.payload[3]
-        masters = read_masters(self.setup.workdir, plan)
-        return path, read_raw(path, self.setup.config.frames), plan.exposure, masters
+        p: RawPayload = unit.payload
+        masters = read_masters(self.setup.workdir, p.plan)
+        path = Path(p.path)
+        return RawValues(path, read_raw(path, self.setup.config.frames), p.plan.exposure, masters)
 
-    def compute(self, values: Any) -> Imported | Master:
+    def compute(self, values: RawValues | MasterValues) -> Imported | Master:
         """Reduce, convert, subtract the sky, find sources; or combine a master frame."""
         if isinstance(values, MasterValues):
             return make_master(self.setup, values)
-        path, raw, exposure, masters = values
+        path, raw = values.path, values.raw
         info = parse_header(self.setup.all("header"), raw.header, path)
         ephemerides.check_time(info.mjd_mid)
         config = self.setup.config_for(info.instrument)
-        reduced, defects = self._reduced(raw, exposure, masters, info)
+        reduced, defects = self._reduced(raw, values.exposure, values.masters, info)
         mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation, reduced) | defects
         # A reduction may divide by zero where the raw image is sound.
         mask |= np.where(np.isfinite(reduced), 0, PixelFlag.BLANK.value).astype(np.uint8)
@@ -195,11 +215,11 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         """Write the frame and its sources; or a master frame."""
         if isinstance(unit.payload, MasterPayload):
             return save_master(self.setup.workdir, unit.payload, result)
-        frame_id, key, _, plan = unit.payload
-        image_path, sources_path = f"frames/{key}.fits", f"frames/{key}_sources.fits"
+        p: RawPayload = unit.payload
+        image_path, sources_path = f"frames/{p.key}.fits", f"frames/{p.key}_sources.fits"
         header = result.header.copy()
         header["BUNIT"] = "electron/s"
-        for master in plan.masters:
+        for master in p.plan.masters:
             header["HISTORY"] = ascii_text(f"reduced with {master.text}")
         write_frame(self.setup.workdir / image_path, result.image, result.mask, header)
         write_table(self.setup.workdir / sources_path, result.sources)
@@ -219,9 +239,11 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             "sky_level_electron_per_second": result.sky_level, "background_rms_electron_per_second": result.rms,
             "sun_altitude": result.sky.sun_altitude, "moon_phase": result.sky.moon_phase,
             "eliminated": False, "comment": "", "flags": int(flags), "plate_solved": False, "roi_in_footprint": False,
-            "calibration": plan.text,
+            "calibration": p.plan.text,
         }  # fmt: skip
-        return Outcome((Update("frames", {"id": frame_id}, row),), image_path, summary=f"{len(result.sources)} sources")
+        return Outcome(
+            (Update("frames", {"id": unit.frame_id}, row),), image_path, summary=f"{len(result.sources)} sources"
+        )
 
     def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
         """Record that the frame is out, and why."""
@@ -241,52 +263,6 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             frames = self.setup.config.frames
             folders = ", ".join(str(place(d, self.setup.config.directory)) for d in frames.raw_dirs)
             raise LcfError(f'no file matches [frames] pattern = "{frames.pattern}" in {folders}')
-
-
-def parse_header(parsers: tuple[Tool, ...], header: fits.Header, path: Path) -> HeaderInfo:
-    """Ask the parsers what a header says.
-
-    Raises
-    ------
-    UnusableInput
-        Where none knows the header, its values make no sense, or two specific parsers claim it.
-    """
-    generic = [p for p in parsers if p.name == GENERIC_PARSER]
-    specific = [p for p in parsers if p.name != GENERIC_PARSER]
-    claims = [(p.name, answer) for p in specific if (answer := p.instance.parse(header, path)) is not None]
-    if len(claims) > 1:
-        names = " and ".join(f'"{name}"' for name, _ in claims)
-        raise UnusableInput(f"the header parsers {names} both claim {path.name}; name the right one in [header] plugin")
-    for parser in generic if not claims else ():
-        answer = parser.instance.parse(header, path)
-        claims = [(parser.name, answer)] if answer is not None else []
-    if not claims:
-        names = ", ".join(p.name for p in parsers)
-        raise UnusableInput(f"no header parser knows {path.name} (asked: {names}); `lcf plugins` lists those installed")
-    info = header_info(claims[0][1], claims[0][0])
-    # Keys of products join instrument and band by colons.
-    instrument, band = (str(text or "").replace(":", "-") for text in (info.instrument, info.band))
-    return attrs.evolve(info, instrument=instrument, band=band)
-
-
-def header_info(answer: Any, parser: str) -> HeaderInfo:
-    """Return a parser's answer as a value; the documented dictionary is accepted too."""
-    if isinstance(answer, HeaderInfo):
-        return answer
-    if not isinstance(answer, Mapping):
-        raise LcfError(f"the header parser {parser} returned a {type(answer).__name__}; HeaderInfo or a dict is needed")
-    known = set(attrs.fields_dict(HeaderInfo))
-    missing, unknown = {"exptime", "gain", "mjd"} - set(answer), set(answer) - known
-    if missing or unknown:
-        raise UnusableInput(
-            f"the header parser {parser} returned a dict"
-            + (f" without {', '.join(sorted(missing))}" if missing else "")
-            + (f" with unknown {', '.join(sorted(unknown))} (known: {', '.join(sorted(known))})" if unknown else "")
-        )
-    try:
-        return HeaderInfo(**answer)
-    except (TypeError, ValueError) as error:
-        raise UnusableInput(f"the header parser {parser}: {error}") from None
 
 
 def shape_of_stars(sources: Table) -> tuple[float | None, float | None]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 from lcframework.project import Project
+from lcframework.stages.read_convert_skysub_character_catalog import shape_of_stars
 from lcframework.stamping import noise_map
 from lcframework.store import read_frame
 from lcframework.testing.conformance.scenes import Mixture
@@ -187,3 +189,13 @@ def test_times_that_no_frame_can_have_are_refused(tmp_path):
     report = Project.open(tmp_path / "project.toml").run(stop=IMPORT)
     assert report.exit_code == 3
     assert "it looks like a Julian date, and would be MJD 60310.25" in report.unusable[0].reason
+
+
+def test_shape_of_stars():
+    sources = Table({"flux": [1.0, 5.0, 6.0, 900.0], "fwhm": [9.0, 3.0, 4.0, 50.0], "a": [2.0, 2.0, 2.0, 9.0],
+                     "b": [1.0, 1.8, 1.8, 1.0], "flags": [0, 0, 0, 1]})  # fmt: skip
+    seeing, ellipticity = shape_of_stars(sources)
+    assert seeing == pytest.approx(3.5)  # of the brighter clean ones
+    assert ellipticity == pytest.approx(0.1)
+    assert shape_of_stars(sources[:0]) == (None, None)
+    assert shape_of_stars(sources[3:])[0] == 50.0

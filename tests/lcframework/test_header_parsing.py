@@ -9,7 +9,7 @@ import attrs
 import pytest
 from astropy.io import fits
 
-from lcframework.stages.read_convert_skysub_character_catalog import header_info, parse_header, shape_of_stars
+from lcframework.header_parsing import header_info, parse_header
 from lcframework.tools import Tool
 from lcframework.types import HeaderInfo, LcfError, UnusableInput
 
@@ -77,15 +77,3 @@ def test_names_serve_as_keys():
     odd = attrs.evolve(GOOD, instrument="VST: OmegaCAM", band=None)
     info = parse_header(tools(mine=odd), fits.Header(), PATH)
     assert (info.instrument, info.band) == ("VST- OmegaCAM", "")
-
-
-def test_shape_of_stars():
-    from astropy.table import Table
-
-    sources = Table({"flux": [1.0, 5.0, 6.0, 900.0], "fwhm": [9.0, 3.0, 4.0, 50.0], "a": [2.0, 2.0, 2.0, 9.0],
-                     "b": [1.0, 1.8, 1.8, 1.0], "flags": [0, 0, 0, 1]})  # fmt: skip
-    seeing, ellipticity = shape_of_stars(sources)
-    assert seeing == pytest.approx(3.5)  # of the brighter clean ones
-    assert ellipticity == pytest.approx(0.1)
-    assert shape_of_stars(sources[:0]) == (None, None)
-    assert shape_of_stars(sources[3:])[0] == 50.0
