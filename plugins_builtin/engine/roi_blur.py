@@ -13,6 +13,19 @@ import numpy as np
 from lcframework.types import Floats
 
 
+def convolved(image: Floats, kernel: Floats) -> Floats:
+    """Return an image (N, N) convolved with a kernel (m, m), of the image's size; zeros are beyond its border.
+
+    It is SciPy's ``fftconvolve``, whose import takes longer than the fit of many epochs.
+    """
+    from scipy.fft import irfft2, next_fast_len, rfft2
+
+    lengths = [next_fast_len(n + m - 1, real=True) for n, m in zip(image.shape, kernel.shape, strict=True)]
+    whole = irfft2(rfft2(image, lengths) * rfft2(kernel, lengths), lengths)
+    y, x = ((m - 1) // 2 for m in kernel.shape)
+    return whole[y : y + image.shape[0], x : x + image.shape[1]]
+
+
 class Turns:
     """Rotations of some epochs' images, as one sparse operator."""
 

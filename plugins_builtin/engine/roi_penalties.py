@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 
 from lcframework.types import Floats, Ints
+from plugins_builtin.engine.roi_blur import convolved
 from plugins_builtin.engine.starlet import details, smoothing_matrices
 
 
@@ -99,16 +100,14 @@ def slit_weights(inverse_variance: Floats, kernel: Floats, subsampling: int) -> 
     It takes the noise as uncorrelated after the convolution: a multiple of the exact weight at the finest scale, and a
     small part of it at the coarse ones, which leaves a galaxy's light nearly free.
     """
-    from scipy.signal import fftconvolve
-
     n = len(inverse_variance) * subsampling
     kernel = kernel / kernel.sum()
     noise = np.sqrt((kernel**2).sum() * np.repeat(np.repeat(inverse_variance, subsampling, 0), subsampling, 1))
-    variance = fftconvolve(noise, kernel, mode="same") ** 2
+    variance = convolved(noise, kernel) ** 2
     impulse = np.zeros((n, n))
     impulse[n // 2, n // 2] = 1.0
     wavelets = details(impulse)
-    total = np.stack([fftconvolve(variance, wavelet**2, mode="same") for wavelet in wavelets])
+    total = np.stack([convolved(variance, wavelet**2) for wavelet in wavelets])
     return np.sqrt(np.maximum(total, 0.0))
 
 

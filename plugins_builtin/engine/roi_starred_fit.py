@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 
 from lcframework.types import Bools, FitState, FitStatus, Floats
+from plugins_builtin.engine.roi_blur import convolved
 from plugins_builtin.engine.roi_fit import Settings, State, background_image, chi2_note, fit_jointly, prepare_again
 from plugins_builtin.engine.roi_geometry import Epochs, to_pixels, to_sky
 from plugins_builtin.engine.roi_interpolation import Alignment, align
@@ -251,7 +252,7 @@ class Run:
         self.history.append(self.objective.value(start))
         values = descent.run(iterations)
         self.history += [*descent.history, self.objective.value(values)]
-        self.evaluations += len(descent.history)
+        self.evaluations += descent.steps
         self.converged = descent.converged or iterations == 0
         return values
 
@@ -374,11 +375,9 @@ def _positive(matrices: Floats) -> Floats:
 
 def _background_scale(objective: StarletObjective) -> Floats:
     """Return one over the square root of chi2's curvature by each small pixel, (N, N)."""
-    from scipy.signal import fftconvolve
-
     s = objective.alignment.subsampling
     kernel = objective.epochs.kernels[objective.used].mean(axis=0)
-    response = fftconvolve(kernel, np.ones((s, s)), mode="same") ** 2
+    response = convolved(kernel, np.ones((s, s))) ** 2
     total = np.repeat(np.repeat(objective.inverse_variance.sum(axis=0), s, axis=0), s, axis=1) / s**2
-    curvature = np.maximum(fftconvolve(total, response[::-1, ::-1], mode="same"), 0.0)
+    curvature = np.maximum(convolved(total, response[::-1, ::-1]), 0.0)
     return 1 / np.sqrt(np.maximum(curvature, 0.01 * curvature.max()))
