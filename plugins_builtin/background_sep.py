@@ -1,4 +1,4 @@
-"""The sky of a frame as a smooth surface through a coarse mesh of boxes, by sep."""
+"""The sky of a frame as a smooth surface on a coarse mesh of boxes, by sep and the means of what no source reaches."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def _whole_number_from(smallest: int) -> Callable[[Any, Any, Any], None]:
 
 @attrs.frozen
 class SepBackground:
-    """Sky from clipped modes in a mesh of boxes, interpolated by a bicubic spline.
+    """Sky from a mesh of boxes: sep's clipped modes, moved to the mean of the pixels that no source reaches.
 
-    Box values are not median-filtered unless `filter_size` asks for it: on a mesh as coarse as the default one, a
-    3 x 3 median flattens the centre of a sky that is curved.
+    A mode is not the mean that a star's flux stands on: photon noise is skewed, and stars' wings are too faint to be
+    clipped. Between the boxes' centres the sky is a cubic spline (up to three boxes: a parabola) with the right mean in
+    each box. Box values are not median-filtered unless `filter_size` asks for it: on a mesh as coarse as the default
+    one, a 3 x 3 median flattens the centre of a sky that is curved.
     """
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     boxes: int = attrs.field(default=3, validator=_whole_number_from(1))  # per side
     mask_sources: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
@@ -53,7 +55,7 @@ class SepBackground:
         sky : array (ny, nx)
             In the unit of `image`.
         rms : float
-            One sigma of a sky pixel, the median over the boxes.
+            One sigma of a sky pixel about its neighbours, the median over the boxes.
 
         Raises
         ------
@@ -62,16 +64,19 @@ class SepBackground:
         """
         import sep
 
+        from plugins_builtin.engine.sky_mesh import level_sky
+
         pixels, bad = prepare(image, mask)
         height, width = (max(1, math.ceil(n / self.boxes)) for n in pixels.shape)
-        if self.mask_sources:
-            first = sep.Background(pixels, mask=bad, bw=width, bh=height, fw=self.filter_size, fh=self.filter_size)
-            bad = bad | _sources(pixels - first.back(dtype=pixels.dtype), first.globalrms, bad)
-        mesh = sep.Background(pixels, mask=bad, bw=width, bh=height, fw=self.filter_size, fh=self.filter_size)
+        mesh = sep.Background(pixels, mask=bad, bw=width, bh=height, fw=1, fh=1)
         sky = mesh.back(dtype=pixels.dtype)
+        if self.mask_sources:
+            bad = bad | _sources(pixels - sky, mesh.globalrms, bad)
+            mesh = sep.Background(pixels, mask=bad, bw=width, bh=height, fw=1, fh=1)
+            sky = mesh.back(dtype=pixels.dtype)
         if not np.all(np.isfinite(sky)):
             raise UnusableInput("the sky can't be estimated: too few of the frame's pixels are usable; check its mask")
-        return sky, float(mesh.globalrms)
+        return level_sky(pixels, bad, sky, float(mesh.globalrms), self.boxes, self.filter_size)
 
 
 def prepare(image: Floats, mask: Bools) -> tuple[Floats, Bools]:

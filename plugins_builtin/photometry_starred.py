@@ -42,11 +42,12 @@ class StarredPhotometry:
     """PSF photometry of stars: flux and position of each stamp, with their full covariance.
 
     Where the star is too faint to fix its own position, a Gaussian prior about the expected one does; fluxes are
-    corrected for the bias that fitting the position brings. Pixels that do not fit the star are masked and the fit is
-    repeated.
+    corrected for the bias that fitting the position brings. The star's photon noise is that of its model, where
+    `Stamps.photon_variance` says what the noise map holds of it. Pixels that do not fit the star are masked and the fit
+    is repeated.
     """
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     background_per_epoch: bool = False  # fit a constant a stamp, e-/s a pixel
     starlet_background: bool = False  # fit an image around the star that all its epochs share
@@ -83,12 +84,16 @@ class StarredPhotometry:
 
     def _measure_chunk(self, stamps: PointSourceStamps) -> PhotometryResult:
         fit, outliers = fit_with_clipping(stamps, self.sigma_clip)
+        if stamps.photon_variance.any():
+            stamps = stamps.reweighted(fit.model)
+            fit, outliers = fit_with_clipping(stamps, self.sigma_clip, fit.position, outliers)
         return describe(stamps, fit, outliers)
 
     def _measure_jointly(self, stamps: PointSourceStamps) -> PhotometryResult:
         """Alternate between the shared background at given positions and the star on what it leaves."""
         from plugins_builtin.engine.shared_background import fit_background
 
+        stated = stamps
         outliers = _transient(first_outliers(stamps, self.sigma_clip))
         fit = fit_point_sources(_masked(stamps, outliers))
         background = None
@@ -96,6 +101,7 @@ class StarredPhotometry:
         for _ in range(_JOINT_ROUNDS):
             start = None if background is None else background.image
             background, share = fit_background(_masked(stamps, outliers), fit.position, start)
+            stamps = stated.reweighted(fit.model + share)
             cleaned = attrs.evolve(stamps, data=stamps.data - share)
             new = fit_point_sources(_masked(cleaned, outliers), start=fit.position)
             found = _transient(remaining_outliers(cleaned, stamps.weight, new, self.sigma_clip))
@@ -129,11 +135,16 @@ def _joint_status(status: FitStatus, background: SharedBackground, settled: bool
     return FitStatus(FitState.BOUND, evaluations, "; ".join(filter(None, [what, status.reason])))
 
 
-def fit_with_clipping(stamps: PointSourceStamps, limit: float) -> tuple[PointSourceFit, Bools]:
-    """Fit, mask what is beyond `limit` sigma of the model, and fit again until the mask stays."""
+def fit_with_clipping(
+    stamps: PointSourceStamps, limit: float, start: Floats | None = None, outliers: Bools | None = None
+) -> tuple[PointSourceFit, Bools]:
+    """Fit, mask what is beyond `limit` sigma of the model, and fit again until the mask stays.
+
+    The first positions and mask are those of an earlier fit, where it is given.
+    """
     weight = stamps.weight
-    outliers = first_outliers(stamps, limit)
-    fit = fit_point_sources(_masked(stamps, outliers))
+    outliers = first_outliers(stamps, limit) if outliers is None else outliers.copy()
+    fit = fit_point_sources(_masked(stamps, outliers), start=start)
     for _ in range(_ROUNDS):
         found = remaining_outliers(stamps, weight, fit, limit)
         changed = np.flatnonzero((found != outliers).any(axis=(1, 2)))
@@ -232,6 +243,7 @@ def _prepare(options: StarredPhotometry, stamps: Stamps, kernels: Kernels, which
         expected=np.nan_to_num(expected),
         prior=options.position_prior,
         pedestal=options.background_per_epoch,
+        photon_variance=np.nan_to_num(np.asarray(stamps.photon_variance[which], float)),
     )
 
 

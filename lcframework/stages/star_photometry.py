@@ -21,7 +21,7 @@ from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling, check_names, chosen_stars, usable_stars
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.store import Stamp, read_psf, read_stamps
-from lcframework.types import PSF, Kernels, PhotometryResult, Stamps, UnusableInput
+from lcframework.types import PSF, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
 
 
 @attrs.frozen
@@ -35,6 +35,7 @@ class FrameStars:
     psf: str
     psf_ref: str
     ids: tuple[str, ...]
+    exptime: float = 0.0  # s; 0: unknown
 
 
 @attrs.frozen
@@ -78,16 +79,18 @@ class StarPhotometry(Stage):
         found: list[tuple[FrameStars, Components, Frame, float]] = []
         alike: dict[tuple[str, str, str], list[int]] = {}
         for (frame_id, field), rows in sorted(usable_stars(session).items()):
-            if (frame := frames.get(frame_id)) is not None:
-                alike.setdefault((field, frame.instrument, frame.band), []).append(frame_id)
-            f, psf = frames.get(frame_id), psfs.get((frame_id, field))
-            token = modelled.get(f"frame:{frame_id}:{field}")
+            if (f := frames.get(frame_id)) is None:
+                continue
+            alike.setdefault((field, f.instrument, f.band), []).append(frame_id)
+            psf, token = psfs.get((frame_id, field)), modelled.get(f"frame:{frame_id}:{field}")
             product = stamped.get(f"frame:{frame_id}")
-            if f is None or psf is None or token is None or product is None or product.state != "made":
+            if psf is None or token is None or product is None or product.state != "made":
                 continue
             settings = self.setup.config_for(f.instrument).photometry
             ids = tuple(s.gaia_id for s in chosen_stars(rows, settings.stars, settings.exclude))
-            stars = FrameStars(frame_id, field, f.instrument, product.path, psf.path, psf.psf_ref, ids)
+            stars = FrameStars(
+                frame_id, field, f.instrument, product.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0
+            )
             found.append((stars, {"stamps": product.token, "psf": token}, f, psf.chi2))
         units = [self._frame_unit(*item[:3]) for item in found if not self._joint(item[0].instrument)]
         units += self._joint_units([item for item in found if self._joint(item[0].instrument)], alike)
@@ -183,6 +186,7 @@ class StarPhotometry(Stage):
                     np.stack([s.noise for s in stamps]),
                     np.stack([s.mask > 0 for s in stamps]),
                     np.array([s.offset for s in stamps]),
+                    np.concatenate([_photon_variance(v) for v in mine]),
                 ),
                 Kernels(kernels, first.subsampling_factor, first.target_fwhm),
             )
@@ -244,6 +248,12 @@ class StarPhotometry(Stage):
                     })  # fmt: skip
                 i += 1
         return rows
+
+
+def _photon_variance(values: PhotometryValues) -> Floats:
+    """Return the variance per e-/s that :func:`lcframework.stamping.noise_map` gave the stamps' light."""
+    exptimes = [values.payload.frames[frame].exptime for frame, _ in values.rows]
+    return np.array([1 / t if t > 0 else 0.0 for t in exptimes])
 
 
 def _no_flux(field: str, frame_id: int, star: str = "") -> Replace:

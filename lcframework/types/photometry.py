@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 
 from lcframework.types.arrays import Bools, Floats
 from lcframework.types.fit_status import FitStatus
@@ -16,6 +17,11 @@ class Stamps:
     noise: Floats  # (n, ny, nx) one sigma
     mask: Bools  # (n, ny, nx)
     offset: Floats  # (n, 2) expected (x, y) of the star from the stamp's centre, pixels
+    photon_variance: Floats = attrs.field()  # (n,) (e-/s)^2 in `noise` squared per e-/s of light in `data`; 0: unknown
+
+    @photon_variance.default
+    def _unknown(self) -> Floats:
+        return np.zeros(len(self.data))
 
     def __len__(self) -> int:
         """Return the number of stamps."""

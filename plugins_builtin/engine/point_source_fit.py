@@ -30,6 +30,8 @@ Ints = NDArray[np.integer[Any]]
 _SETTLED = 0.01
 # No step is longer than this, pixels: beyond it the linearisation says nothing.
 _LONGEST_STEP = 1.0
+# A pixel's variance without its photons is not less than this share of it.
+_LEAST_VARIANCE = 0.01
 
 
 @attrs.frozen(eq=False)
@@ -53,6 +55,11 @@ class PointSourceStamps:
     expected: Floats  # (n, 2) x, y from the stamp's centre, pixels
     prior: float  # pixels
     pedestal: bool
+    photon_variance: Floats = attrs.field()  # (n,) variance per unit of light in the data that weights hold; 0: unknown
+
+    @photon_variance.default
+    def _unknown(self) -> Floats:
+        return np.zeros(len(self.data))
 
     def __len__(self) -> int:
         """Return the number of stamps."""
@@ -66,7 +73,21 @@ class PointSourceStamps:
             weight=self.weight[which],
             kernels=self.kernels[which],
             expected=self.expected[which],
+            photon_variance=self.photon_variance[which],
         )
+
+    def reweighted(self, model: Floats) -> PointSourceStamps:
+        """Return the stamps with the photon noise of a model (n, ny, nx) in place of the data's.
+
+        Weights made from noisy data are larger where a pixel happens to be faint. That makes a flux too small by about
+        the number of photons that are one pixel's variance, for each pixel of the star (Baker and Cousins 1984, Nucl.
+        Instrum. Methods 221, 437): the same for faint stars and bright ones, so it changes their ratio.
+        """
+        change = np.maximum(model, 0.0) - np.maximum(self.data, 0.0)
+        used = self.weight > 0
+        variance = 1.0 / np.where(used, self.weight, 1.0)
+        other = np.maximum(variance + self.photon_variance[:, None, None] * change, _LEAST_VARIANCE * variance)
+        return attrs.evolve(self, weight=np.where(used, 1.0 / other, 0.0))
 
     def images(self, position: Floats) -> SourceImages:
         """Return unit sources at positions (n, 2)."""

@@ -90,6 +90,25 @@ def test_fluxes_and_positions_are_unbiased_with_true_errors(signal, background):
         assert not result.background.any()
 
 
+@pytest.mark.parametrize("electrons", [3e3, 3e4, 3e5])
+def test_photon_noise_taken_from_the_data_makes_no_star_fainter(electrons):
+    n, exptime = 400, 100.0
+    sky = simulate(11, n, 10.0)
+    rng = np.random.default_rng(12)
+    counted = rng.poisson(electrons * np.maximum(sky.unit, 0) + SKY**2) - SKY**2
+    data = counted / exptime
+    noise = np.sqrt(SKY**2 / exptime**2 + np.maximum(data, 0) / exptime)
+    plain = attrs.evolve(sky.stamps, data=data, noise=noise)
+    stamps = attrs.evolve(plain, photon_variance=np.full(n, 1 / exptime))
+    result = StarredPhotometry().measure(stamps, sky.kernels)
+    bias = exptime * np.mean(result.flux) - electrons
+    error = exptime * np.mean(flux_error(result)) / np.sqrt(n)
+    assert abs(bias) < 3.5 * error
+    assert np.mean(result.reduced_chi2) == pytest.approx(1.0, abs=0.02)
+    biased = exptime * np.mean(StarredPhotometry().measure(plain, sky.kernels).flux) - electrons
+    assert biased - bias < -40  # e-: about one for each pixel that the star makes noisier
+
+
 @pytest.mark.parametrize("signal", [0, 1, 3, 5])
 def test_faint_and_absent_stars(signal):
     n = 200

@@ -1,0 +1,177 @@
+"""A smooth surface that has, in each box of a coarse mesh, the mean of the pixels that no source reaches.
+
+The frame is taken in blocks of a few pixels a side. A block's mean shows what no single pixel does, a star's wings,
+and its noise is no longer skewed; so blocks that hold a source are known, those around them are left out, and what
+remains is averaged without a bias. The surface is then moved until its own mean over the same blocks is the same:
+through the boxes' values, at their centres, a curved sky would come out too flat.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+
+#: Pixels along the side of a block, at most, and blocks along the side of a box, at least.
+_BLOCK = 8
+_BLOCKS = 8
+#: Pixels beyond so many rms are no sky; a block of which less than this share is left holds a source.
+_PIXEL_CLIP = 5.0
+_LEAST_PIXELS = 0.75
+#: So does one whose mean stands out by so many times the blocks' usual scatter.
+_SOURCE = 5.0
+#: A source reaches this many blocks farther, where at least this share of the box's blocks then remains.
+_REACHES = (2, 1, 0)
+_LEAST_BLOCKS = 0.2
+#: Of these, means beyond so many times their scatter are left out.
+_MEAN_CLIP = 2.5
+#: Alternations of which blocks are sky, and of moving the surface to their means.
+_SELECTIONS = 2
+_STEPS = 3
+
+
+@attrs.frozen(eq=False)
+class Blocks:
+    """Means of blocks of good pixels; nan where too few are left."""
+
+    mean: Floats  # (my, mx)
+    variance: Floats  # (my, mx) of a pixel about its block's mean; nan for blocks of one pixel
+
+
+@attrs.frozen(eq=False)
+class Axis:
+    """One axis of the mesh: `n` pixels in `boxes` equal boxes."""
+
+    n: int
+    boxes: int
+
+    def box(self, position: Floats) -> NDArray[np.integer[Any]]:
+        """Return the box of each position, pixels."""
+        return np.clip(((position + 0.5) * self.boxes / self.n).astype(int), 0, self.boxes - 1)
+
+    @property
+    def centres(self) -> Floats:
+        """Where the boxes' centres are, pixels."""
+        return (np.arange(self.boxes) + 0.5) * self.n / self.boxes - 0.5
+
+    def spline(self, position: Floats) -> Floats:
+        """Return the matrix (position, box) from values at the boxes' centres to a spline through them."""
+        from scipy.interpolate import make_interp_spline
+
+        if self.boxes == 1:
+            return np.ones((len(position), 1))
+        through = make_interp_spline(self.centres, np.eye(self.boxes), k=min(3, self.boxes - 1))
+        return np.asarray(through(position))
+
+
+def level_sky(image: Floats, bad: Bools, first: Floats, rms: float, boxes: int, filter_size: int = 1) -> Any:
+    """Return a sky (ny, nx), and one sigma of its pixels.
+
+    Parameters
+    ----------
+    image : array (ny, nx)
+        Finite everywhere.
+    bad : bool array (ny, nx)
+        Pixels not to use.
+    first : array (ny, nx)
+        A sky to begin with, good to some rms.
+    rms : float
+        One sigma of a pixel, to begin with.
+    boxes : int
+        Of the mesh, per side.
+    filter_size : int
+        Boxes of a median filter of the mesh's values; 1: none.
+    """
+    from scipy.ndimage import median_filter
+
+    axes = [Axis(n, min(boxes, n)) for n in image.shape]
+    size = max(1, min(_BLOCK, *(n // boxes // _BLOCKS for n in image.shape)))
+    blocks = average(image - first, bad, rms, size)
+    middles = [np.arange(n) * size + 0.5 * (size - 1) for n in blocks.mean.shape]
+    start = [np.clip(np.rint(a.centres).astype(int), 0, a.n - 1) for a in axes]
+    values = first[np.ix_(*start)].astype(float)
+    # Blocks are averaged about the first sky, so that pixels are clipped about it.
+    means = blocks.mean + _block_sums(first, size) / size**2
+    rows, columns = (a.spline(m) for a, m in zip(axes, middles, strict=True))
+    box = [a.box(m) for a, m in zip(axes, middles, strict=True)]
+    index = box[0][:, None] * axes[1].boxes + box[1]
+    for _ in range(_SELECTIONS):
+        sky = sky_blocks(means - rows @ values @ columns.T, index)
+        for _ in range(_STEPS):
+            values += _box_means(means - rows @ values @ columns.T, sky, index, values.shape)
+    if filter_size > 1:
+        values = median_filter(values, filter_size)
+    down, across = (a.spline(np.arange(a.n)).astype(image.dtype) for a in axes)
+    return down @ values.astype(image.dtype) @ across.T, _pixel_rms(blocks, sky, index, rms)
+
+
+def average(image: Floats, bad: Bools, rms: float, size: int) -> Blocks:
+    """Return the means of blocks of `size` pixels a side, without pixels that are bad or beyond a few `rms`."""
+    good = (np.abs(image) < _PIXEL_CLIP * rms) & ~bad
+    values = np.where(good, image, image.dtype.type(0))
+    count, total, square = (_block_sums(v, size) for v in (good.astype(np.float32), values, values * values))
+    enough = count >= _LEAST_PIXELS * size**2
+    mean = np.where(enough, total / np.maximum(count, 1), np.nan)
+    spread = np.maximum(square - count * mean**2, 0) / np.maximum(count - 1, 1)
+    return Blocks(mean, np.where(enough & (count > 1), spread, np.nan))
+
+
+def _block_sums(image: Floats, size: int) -> Floats:
+    """Return the sums over blocks; pixels that fill none, at the upper edges, are left out."""
+    my, mx = (n // size for n in image.shape)
+    rows = image[: my * size, : mx * size].reshape(my, size, mx * size).sum(axis=1)
+    return np.asarray(rows.reshape(my, mx, size).sum(axis=2, dtype=float))
+
+
+def sky_blocks(residual: Floats, index: Any) -> Bools:
+    """Return which blocks (my, mx) see sky alone, from their means less a sky; `index` is each block's box."""
+    from scipy.ndimage import distance_transform_cdt
+
+    finite = np.isfinite(residual)
+    centre, scatter = _spread(residual[finite])
+    source = ~finite | (np.nan_to_num(residual) > centre + _SOURCE * scatter)
+    away = distance_transform_cdt(~source, "chessboard") if source.any() else np.full(source.shape, max(source.shape))
+    out = np.zeros(residual.shape, bool)
+    for box in np.unique(index):
+        here = index == box
+        fitting = [here & (away > reach) for reach in _REACHES]
+        chosen = next((f for f in fitting if f.sum() >= _LEAST_BLOCKS * here.sum()), here & finite)
+        out[chosen] = _unclipped(residual[chosen])
+    return out
+
+
+def _unclipped(values: Floats) -> Bools:
+    kept = np.ones(len(values), bool)
+    while True:
+        centre, scatter = _spread(values[kept])
+        inside = kept & (np.abs(values - centre) <= _MEAN_CLIP * scatter)
+        if not inside.any() or inside.sum() == kept.sum():
+            return kept
+        kept = inside
+
+
+def _spread(values: Floats) -> tuple[float, float]:
+    if not len(values):
+        return 0.0, 0.0
+    centre = float(np.median(values))
+    return centre, 1.4826 * float(np.median(np.abs(values - centre)))
+
+
+def _box_means(values: Floats, chosen: Bools, index: Any, shape: tuple[int, ...]) -> Floats:
+    """Return the boxes' means of the chosen blocks; 0 for a box without any."""
+    length = int(np.prod(shape))
+    total = np.bincount(index[chosen], values[chosen], length)
+    return np.asarray((total / np.maximum(np.bincount(index[chosen], minlength=length), 1)).reshape(shape))
+
+
+def _pixel_rms(blocks: Blocks, sky: Bools, index: Any, otherwise: float) -> float:
+    """Return one sigma of a pixel about its neighbours, the median over the boxes."""
+    chosen = sky & np.isfinite(blocks.variance)
+    boxes = [float(np.mean(blocks.variance[chosen & (index == b)])) for b in np.unique(index[chosen])]
+    found = float(np.sqrt(np.median(boxes))) if boxes else 0.0
+    return found if found > 0 else otherwise
