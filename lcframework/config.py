@@ -111,7 +111,7 @@ class Config:
             return self
         merged = _merge({k: v for k, v in self.raw.items() if k != "instrument"}, override)
         merged["instrument"] = self.raw["instrument"]
-        return _build(self.path, merged, self.lines, prefix=f"instrument.{name}.")
+        return _build(self.path, merged, self.lines, instrument=name)
 
     def error(self, problems: list[Problem]) -> ConfigError:
         """Return an error about this file."""
@@ -154,14 +154,14 @@ def load(path: Path, stage_names: tuple[str, ...] = ()) -> Config:
 
 
 def _build(
-    path: Path, raw: RawTable, lines: Mapping[str, int], extra: tuple[str, ...] = (), prefix: str = ""
+    path: Path, raw: RawTable, lines: Mapping[str, int], extra: tuple[str, ...] = (), instrument: str = ""
 ) -> Config:
     problems: list[Problem] = []
     values: dict[str, Any] = {"telescope": None}
     tables: dict[str, dict[str, RawTable]] = {}
     known = [*SECTIONS, "roi", "instrument", *extra]
     for key in raw:
-        if key not in known and (extra or not prefix):
+        if key not in known and not instrument:  # the file itself was looked at before its instruments
             problems.append(Problem(key, f"[{key}] is not a section{nearest_key(key, known)}"))
     for name, cls in SECTIONS.items():
         table = raw.get(name, {})
@@ -177,10 +177,10 @@ def _build(
         tables[name] = subtables
         values[name] = structure(cls, own, name, path.parent, problems)
     values["roi"] = _regions(raw.get("roi", {}), path.parent, problems)
-    for instrument, sections in _overrides(raw, problems).items():
+    for name, sections in _overrides(raw, problems).items():
         for key in sections:
             if key not in BY_INSTRUMENT:
-                where = f"instrument.{instrument}.{key}"
+                where = f"instrument.{name}.{key}"
                 problems.append(
                     Problem(
                         where,
@@ -188,9 +188,10 @@ def _build(
                     )
                 )
     if problems:
-        if prefix:
+        if instrument:
             problems = [
-                Problem(prefix + p.key, f"{p.message} (for instrument {prefix.split('.')[1]})") for p in problems
+                Problem(f"instrument.{instrument}.{p.key}", f"{p.message} (for instrument {instrument})")
+                for p in problems
             ]
         raise ConfigError(path, problems, lines)
     stage_tables = {k: raw[k] for k in raw if k in extra}

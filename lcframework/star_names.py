@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 
-def letters() -> Iterator[str]:
-    """Yield a, b, ..., z, aa, ab, ..."""
-    n = 0
-    while True:
-        name, k = "", n
-        while True:
-            name = chr(ord("a") + k % 26) + name
-            k = k // 26 - 1
-            if k < 0:
-                break
-        yield name
-        n += 1
+def letter(place: int) -> str:
+    """Return the name at a place, from 0, in a, b, ..., z, aa, ab, ..."""
+    name = ""
+    while place >= 0:
+        name = chr(ord("a") + place % 26) + name
+        place = place // 26 - 1
+    return name
+
+
+def place_of(name: str) -> int:
+    """Return the place of a name that :func:`letter` gives."""
+    place = 0
+    for character in name:
+        place = 26 * place + ord(character) - ord("a") + 1
+    return place - 1
 
 
 def give_names(ids_by_distance: Iterable[str], given: dict[str, str]) -> dict[str, str]:
     """Return every star's name: those given stay, new stars get the letters after the last one given."""
     names = dict(given)
-    taken = set(given.values())
-    order = {name: i for i, name in zip(range(len(taken) * 2 + 10000), letters(), strict=False)}
-    last = max((order[n] for n in taken), default=-1)
-    fresh = (name for name in letters() if order[name] > last)
+    free = max(map(place_of, given.values()), default=-1) + 1
     for star in ids_by_distance:
         if star not in names:
-            names[star] = next(fresh)
+            names[star] = letter(free)
+            free += 1
     return names
 
 

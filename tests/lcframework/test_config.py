@@ -109,6 +109,7 @@ workers = true
         ("[instrument.cam.project]\nname = 'x'", ("project can't be set for one instrument",)),
         ("[instrument.cam.psff]\nstars = 3", ('did you mean "psf"?',)),
         ("[instrument.cam.psf]\nstar = 3", ('did you mean "stars"?', "instrument cam")),
+        ('[instrument."cam.2".psf]\nstar = 3', ('did you mean "stars"?', "(for instrument cam.2)")),
     ],
 )
 def test_one_thing_wrong(tmp_path, text, words):

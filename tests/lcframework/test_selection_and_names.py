@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import numpy as np
 import pytest
 
 from lcframework.sections import Selection
 from lcframework.selection import clipping_limit, keep
-from lcframework.star_names import choose, give_names, letters
+from lcframework.star_names import choose, give_names, letter, place_of
 
 
 def test_everything_finite_is_kept_without_a_selection():
@@ -61,11 +59,12 @@ def test_the_limit_of_many_values_is_that_of_the_normal_law():
 
 
 def test_letters():
-    names = list(islice(letters(), 26 + 26 * 26 + 2))
+    names = [letter(i) for i in range(26 + 26 * 26 + 2)]
     assert names[:3] == ["a", "b", "c"]
     assert names[25:28] == ["z", "aa", "ab"]
     assert names[26 + 26 * 26 :] == ["aaa", "aab"]
     assert len(set(names)) == len(names)
+    assert [place_of(n) for n in names] == list(range(len(names)))
 
 
 def test_names_are_given_once_and_never_again():
@@ -75,8 +74,8 @@ def test_names_are_given_once_and_never_again():
     second = give_names(["s0", "s1", "s3"], first)
     assert second == {"s1": "a", "s2": "b", "s3": "c", "s0": "d"}
     assert give_names(["s9"], second)["s9"] == "e"
-    many = give_names([f"s{i}" for i in range(1000)], {})
-    assert len(set(many.values())) == 1000
+    many = give_names([f"s{i}" for i in range(12_000)], {})
+    assert len(set(many.values())) == 12_000
     assert give_names(["new"], many)["new"] not in many.values()
 
 
