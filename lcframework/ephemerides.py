@@ -29,8 +29,6 @@ iers.conf.iers_degraded_accuracy = "ignore"
 
 #: Seconds; it is below 0.9, by which the Earth turns 0.004 degrees.
 _UT1_MINUS_UTC = 0.0
-
-
 #: MJD of 1900 and of 2100: the ephemerides hold between them, and no frame was taken outside.
 EARLIEST, LATEST = 15_020.0, 88_069.0
 #: MJD of 1972, before which there was no UTC as it is now.

@@ -9,6 +9,8 @@ from typing import Any
 
 from astropy.io import fits
 
+from lcframework.ephemerides import EARLIEST, LATEST
+
 #: Quantity -> how keywords that may hold it look, best first.
 LOOKS = {
     "exptime": (r"^EXPTIME$", r"^EXPOSURE$", r"^(TOT|X|ITIME|INT)?.?EXP", r"^(I|INT)TIME", r"SHUT"),
@@ -25,7 +27,6 @@ _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 _CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?$")
 _DATE_TIME = re.compile(r"^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?\s*(Z|[+-]\d{2}:?\d{2})?$")
 _EPOCH = dt.datetime(1858, 11, 17)
-_EARLIEST, _LATEST = 15_020.0, 88_069.0  # MJD of 1900 and 2100
 
 
 def read_text_time(text: str) -> float | None:
@@ -61,7 +62,7 @@ def time_cards(header: fits.Header) -> dict[str, float]:
         for key, clock in clocks.items():
             if (mjd := read_text_time(f"{date}T{clock.zfill(8) if '.' not in clock else clock}")) is not None:
                 found[f"{day}+{key}"] = mjd
-    return {k: v for k, v in found.items() if _EARLIEST < v < _LATEST and not re.search(r"^DATE$|PROC|FILE|CREAT", k)}
+    return {k: v for k, v in found.items() if EARLIEST < v < LATEST and not re.search(r"^DATE$|PROC|FILE|CREAT", k)}
 
 
 def moment_said(header: fits.Header, source: str) -> tuple[str, str]:

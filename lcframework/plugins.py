@@ -96,12 +96,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
-def command_names() -> dict[str, metadata.EntryPoint]:
-    """Return the commands that plugins add, by name, from installed metadata alone (nothing is imported)."""
-    points = metadata.entry_points(group=GROUP)
-    return {p.name.removeprefix(COMMAND_PREFIX): p for p in points if p.name.startswith(COMMAND_PREFIX)}
-
-
 class Plugins:
     """Every installed plugin, loaded and checked.
 

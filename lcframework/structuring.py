@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import types
 import typing
@@ -12,6 +11,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import attrs
 import cattrs
+
+from lcframework.plugins import nearest
 
 T = TypeVar("T")
 
@@ -27,10 +28,7 @@ class Problem:
 def nearest_key(word: str, known: Iterable[str]) -> str:
     """Return a suggestion, or else the keys that are allowed."""
     known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f'; did you mean "{close[0]}"?'
-    return f"; allowed: {', '.join(known) or 'nothing'}"
+    return nearest(word, known) or f"; allowed: {', '.join(known) or 'nothing'}"
 
 
 def structure(cls: type[T], table: Mapping[str, Any], where: str, base: Path, problems: list[Problem]) -> T | None:

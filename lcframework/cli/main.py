@@ -55,6 +55,7 @@ class LazyGroup(click.Group):
 
 
 def _plugin_commands() -> dict[str, metadata.EntryPoint]:
+    """Return the commands that plugins add, from installed metadata alone: nothing is imported."""
     points = metadata.entry_points(group="lcframework")
     return {p.name.removeprefix("command."): p for p in points if p.name.startswith("command.")}
 

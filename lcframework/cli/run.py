@@ -11,7 +11,8 @@ import click
 from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.progress import progress
 from lcframework.cli.remarks import tell_remarks
-from lcframework.project import Project
+from lcframework.cutout_files import FOLDER
+from lcframework.project import LOG_FILE, Project
 from lcframework.runner import RunReport
 from lcframework.standing import StageStatus
 from lcframework.structuring import nearest_key
@@ -85,7 +86,7 @@ def tell(report: RunReport, project: Project) -> None:
     for bug in report.bugs:
         click.echo(f"\nFailed, a bug: {bug.stage}, {bug.unit}: {bug.reason}", err=True)
     if report.bugs:
-        click.echo(f"The traceback is in {project.workdir / 'lcf.log'}; please report it.", err=True)
+        click.echo(f"The traceback is in {project.workdir / LOG_FILE}; please report it.", err=True)
     if report.interrupted:
         click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
     if report.message:
@@ -97,7 +98,7 @@ def tell(report: RunReport, project: Project) -> None:
 
 def light_curves(project: Project) -> list[Path]:
     """Return the light curves that are there."""
-    folder = project.workdir / "prepared_roi_cutouts"
+    folder = project.workdir / FOLDER
     paths = [folder / f"{roi}_photometry_per_epoch.csv" for roi in project.config.roi]
     return [p for p in paths if p.exists()]
 

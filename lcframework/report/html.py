@@ -22,7 +22,7 @@ Chart = Mapping[str, Any]
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: arrays as lists, nan and infinities as None, numbers to 7 digits."""
+    """Return a value as JSON knows it: arrays as lists, nan and infinities as None, numbers to 11 digits."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -62,7 +62,9 @@ def write_report(project: Project) -> Path:
         section = _render(panel, project, len(sections))
         if section is not None:
             sections.append(section)
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=_strict())
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
     text = environment.get_template("report.html").render(
         name=project.config.project.name,
         regions=", ".join(project.config.roi),
@@ -77,10 +79,6 @@ def write_report(project: Project) -> Path:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
-
-
-def _strict() -> type[jinja2.Undefined]:
-    return jinja2.StrictUndefined
 
 
 def _plotly() -> Markup:

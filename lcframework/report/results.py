@@ -30,10 +30,8 @@ from lcframework.project import Project
 from lcframework.report.comparison import ComparisonStars, comparison_stars
 from lcframework.stages.base import Ledger
 from lcframework.stages.calculate_normalization_coefficient import groups
-from lcframework.star_records import StarRecord, star_records
+from lcframework.star_records import StarKey, StarRecord, star_records
 from lcframework.types import LcfError
-
-StarKey = tuple[str, str]  # field, gaia_id
 
 
 @attrs.frozen(eq=False)

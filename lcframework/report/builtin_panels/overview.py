@@ -35,7 +35,7 @@ class Overview:
     def render(self, project: Project) -> str:
         """Return the panel."""
         found = fates(project, self.results)
-        tiles = [frames_tile(found), *self._tiles(project)]
+        tiles = [frames_tile(found), *self._tiles()]
         items = Markup("").join(_tile(t) for t in tiles)
         look = list(dict.fromkeys(t.what for t in tiles if not t.good))
         if not self.results.light_curves:
@@ -53,7 +53,7 @@ class Overview:
             )
         return html.paragraph(verdict) + Markup('<ul class="tiles">{}</ul>').format(items) + reasons
 
-    def _tiles(self, project: Project) -> Iterator[Tile]:
+    def _tiles(self) -> Iterator[Tile]:
         r = self.results
         psf = np.array([p.chi2 for p in r.psfs if np.isfinite(p.chi2)])
         if psf.size:

@@ -52,13 +52,10 @@ def frame_flags(bits: int) -> str:
     return ", ".join(f.name.lower().replace("_", " ") for f in FrameFlag if bits & f.value and f.name)
 
 
-def read_fits(
-    project: Project, results: Results, roi: str | None = None
-) -> Iterable[tuple[str, PreparedEpochs, FitFile]]:
+def read_fits(project: Project, results: Results) -> Iterable[tuple[str, PreparedEpochs, FitFile]]:
     """Yield region, cutouts and fit of each region, instrument and band."""
-    for name, _, _, cutouts, fit, _ in fits(project, results):
-        if roi in (None, name):
-            yield name, read_cutouts(project.workdir / cutouts), read_fit(project.workdir / fit)
+    for roi, _, _, cutouts, fit, _ in fits(project, results):
+        yield roi, read_cutouts(project.workdir / cutouts), read_fit(project.workdir / fit)
 
 
 @attrs.frozen

@@ -27,30 +27,26 @@ class Payload:
     roi_size: int
 
 
-def draw(image: Floats, rms: float, sources: tuple[Floats, Floats, Floats], rois: Payload | None, title: str) -> Canvas:
+def draw(image: Floats, sources: tuple[Floats, Floats, Floats], payload: Payload) -> Canvas:
     """Return the picture.
 
     Parameters
     ----------
     image : (ny, nx) array
         e-/s.
-    rms : float
-        Of the background, e-/s.
     sources : three (n,) arrays
         x and y in pixels, and flags (0: clean).
-    rois : Payload or None
-        Whose regions to mark.
-    title : str
-        Above the image.
+    payload : Payload
+        The title, the background's rms for the stretch, and the regions to mark.
     """
     x, y, flags = sources
     factor = max(1, -(-max(image.shape) // _LARGEST))
     small = _binned(image, factor)
-    shown = np.arcsinh(small / np.float32(2.0 * rms))
+    shown = np.arcsinh(small / np.float32(2.0 * payload.rms))
     grey = np.clip(255.0 - 42.5 * (shown + 1.5), 0, 255).astype(np.uint8)[::-1]
     width = 6.4
     height = width * small.shape[0] / small.shape[1]
-    made = Canvas(width + 0.9, height + 0.85, title)
+    made = Canvas(width + 0.9, height + 0.85, payload.title)
     place = (0.55, 0.4, width, height)
     made.picture(np.repeat(grey[:, :, None], 3, axis=2), *place)
     limits = [(-0.5, factor * n - 0.5) for n in small.shape]
@@ -59,8 +55,8 @@ def draw(image: Floats, rms: float, sources: tuple[Floats, Floats, Floats], rois
     made.rings(*axes.at(x[clean], y[clean]), 2.6, COLOURS[0])
     made.rings(*axes.at(x[~clean], y[~clean]), 2.6, COLOURS[1])
     keys = [(f"{clean.sum()} clean", COLOURS[0]), (f"{(~clean).sum()} flagged", COLOURS[1])]
-    for name, rx, ry in rois.rois if rois else ():
-        half = rois.roi_size / 2 if rois else 0
+    half = payload.roi_size / 2
+    for name, rx, ry in payload.rois:
         box = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * half
         made.line(list(zip(*axes.at(rx + box[:, 0], ry + box[:, 1]), strict=True)), COLOURS[2], 1.4)
         u, v = axes.at(rx + half, ry + half)
@@ -87,5 +83,5 @@ def figures(workdir: Path, payload: Payload) -> Iterator[Canvas]:
     """Read a frame and its sources, and draw them."""
     image, _, _ = read_frame(workdir / payload.image)
     table = read_table(workdir / payload.sources)
-    sources = tuple(np.asarray(table[c], float) for c in ("x", "y", "flags"))
-    yield draw(image, payload.rms, sources, payload, payload.title)  # type: ignore[arg-type]
+    x, y, flags = (np.asarray(table[c], float) for c in ("x", "y", "flags"))
+    yield draw(image, (x, y, flags), payload)

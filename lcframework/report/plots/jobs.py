@@ -132,7 +132,7 @@ def star_jobs(project: Project, results: Results) -> Iterator[Job]:
     stamped = {u: p for u, p in results.ledger.of_stage(StampExtraction.name).items() if p.state == "made"}
     psfs = {(r.frame_id, r.combined_footprint_hash): r.path for r in results.psfs}
     for curves in results.comparison:
-        rows = {i: {} for i in curves.frame_ids}  # type: dict[int, dict[str, star_photometry.Measured]]
+        rows: dict[int, dict[str, star_photometry.Measured]] = {i: {} for i in curves.frame_ids}
         for r in results.fluxes:
             if r.combined_footprint_hash == curves.field and r.frame_id in rows and r.gaia_id in curves.star_ids:
                 rows[r.frame_id][r.gaia_id] = star_photometry.Measured(r.flux, r.x, r.y, r.background, r.chi2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import attrs
 import matplotlib
@@ -14,7 +14,6 @@ from lcframework.types import Bools, Floats
 #: Masked pixels.
 MASKED = np.array([196, 199, 205], np.uint8)
 _GAP = 2
-Painter = Callable[[Floats], Floats]
 
 
 @functools.cache
