@@ -22,6 +22,10 @@ from lcframework.types import Cutouts, FitState, FitStatus, Floats, HighResoluti
 
 FOLDER = "prepared_roi_cutouts"
 PREFIX = "cutouts_"
+#: What follows a group's name in the names of the files of its fit.
+FIT_ENDINGS = ("_fit.h5", "_astrometry.json", "_high_res_model.fits", "_background.fits")
+#: The folder in it of files that are of earlier runs, and that nothing stands for any more.
+WITHDRAWN = "withdrawn"
 K = TypeVar("K")
 
 
@@ -49,7 +53,12 @@ def distinct(names: Mapping[K, str]) -> dict[K, str]:
     Names that differ by case alone, or not at all, get a digest of what they stand for.
     """
     count = Counter(name.casefold() for name in names.values())
-    return {k: n if count[n.casefold()] == 1 else f"{n}-{digest(k, 6)}" for k, n in names.items()}
+    return {k: n if count[n.casefold()] == 1 else with_digest(n, k) for k, n in names.items()}
+
+
+def with_digest(name: str, what: Any) -> str:
+    """Return a name that tells what it stands for from what else would bear it."""
+    return f"{name}-{digest(what, 6)}"
 
 
 @attrs.frozen(eq=False)

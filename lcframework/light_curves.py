@@ -12,7 +12,7 @@ from astropy.table import QTable, Table, vstack
 from astropy.time import Time
 from astropy.timeseries import TimeSeries
 
-from lcframework.cutout_files import FitFile
+from lcframework.cutout_files import WITHDRAWN, FitFile
 from lcframework.store import atomic
 from lcframework.types import EpochFlag, FitState, Floats, LcfError
 
@@ -20,6 +20,8 @@ from lcframework.types import EpochFlag, FitState, Floats, LcfError
 HIGH_CHI2 = 1.5
 #: A source below this many sigma has no symmetric magnitude worth the name.
 LOW_SIGNAL = 3.0
+#: What follows a region's name in the names of the files of its light curve.
+TABLE_ENDINGS = tuple(f"_photometry_per_{what}.{kind}" for kind in ("csv", "ecsv") for what in ("epoch", "night"))
 _MAGNITUDES = 2.5 / np.log(10)
 
 
@@ -159,6 +161,9 @@ def read_light_curve(folder: Path, roi: str) -> QTable:
     """
     path = folder / f"{roi}_photometry_per_epoch.ecsv"
     if not path.exists():
+        old = folder / WITHDRAWN / path.name
+        if old.exists():
+            raise LcfError(f"{roi} has no light curve any more, `lcf status` says why; what it had before is {old}")
         raise LcfError(f"{roi} has no light curve yet: run the project to its end")
     table = QTable.read(path, format="ascii.ecsv")
     table.meta["roi"] = roi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -10,6 +11,7 @@ from sqlmodel import Session
 
 from lcframework.cutout_files import (
     FOLDER,
+    WITHDRAWN,
     FitFile,
     PreparedEpochs,
     read_cutouts,
@@ -26,6 +28,7 @@ from lcframework.scopes import Scope
 from lcframework.sections import Roi
 from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
+from lcframework.stages.withdrawn import withdraw_fits
 from lcframework.types import PointSources, RoiFit, UnusableInput
 
 
@@ -113,7 +116,7 @@ class ModelCalibratedCutouts(Stage):
         if isinstance(payload, TablePayload):
             if not payload.fits:
                 raise UnusableInput(
-                    f"no fit of {payload.roi} is left; the files of its light curve are of earlier runs"
+                    f"no fit of {payload.roi} is left; the light curve of earlier runs is in {FOLDER}/{WITHDRAWN}/"
                 )
             return [read_fit(self.setup.workdir / path) for path in payload.fits]
         return payload, read_cutouts(self.setup.workdir / payload.cutouts)
@@ -167,6 +170,10 @@ class ModelCalibratedCutouts(Stage):
         nightly = per_night(table, names, longitudes)
         paths = write_light_curve(folder, p.roi, table, nightly, [c.system for c in contents])
         return Outcome(path=f"{FOLDER}/{paths[0].name}", summary=f"{len(table)} epochs")
+
+    def finish(self, session: Session, workdir: Path) -> None:
+        """Set aside the files of what there is no more."""
+        withdraw_fits(session, Ledger(session), PrepareCalibratedCutouts.name, self.name, workdir)
 
 
 def point_sources(region: Roi) -> PointSources:

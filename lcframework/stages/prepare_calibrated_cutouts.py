@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -31,6 +32,7 @@ from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZe
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.stages.psf_modeling import PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
+from lcframework.stages.withdrawn import withdraw_cutouts
 from lcframework.store import Stamp, read_psf, read_stamps, read_wcs
 from lcframework.types import PSF, Cutouts, Floats, Kernels, UnusableInput
 
@@ -291,6 +293,10 @@ class PrepareCalibratedCutouts(Stage):
                 comment = said + reason if reason else ""
                 records.append(Update("frames", {"id": frame["id"]}, {"comment": comment}))
         return Outcome(tuple(records), path, summary=f"{len(result.epochs.cutouts)} epochs")
+
+    def finish(self, session: Session, workdir: Path) -> None:
+        """Set aside the cutouts of groups that have none any more."""
+        withdraw_cutouts(Ledger(session), self.name, workdir)
 
 
 def _nan(value: float | None) -> float:

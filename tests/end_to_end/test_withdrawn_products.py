@@ -10,13 +10,17 @@ import pytest
 from lcframework.project import Project
 from lcframework.report.plots.jobs import star_jobs
 from lcframework.report.results import read_results
-from lcframework.types import FitState, FitStatus, UnusableInput
+from lcframework.types import FitState, FitStatus, LcfError, UnusableInput
 
 FLUX_CHI2 = "[normalization]\nflux_chi2 = { between = [1e8, 1e9] }\n"
 
 
 def frames_in(campaign, table: str) -> set[int]:
     return {i for (i,) in campaign.query(f"select distinct frame_id from {table}")}
+
+
+def files_of(folder) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_file())
 
 
 @pytest.fixture
@@ -95,10 +99,20 @@ def test_light_curve_of_a_campaign_that_can_not_be_normalised_any_more(campaign)
     assert report["exit_code"] == 3
     assert "light curve of QUAD" in {u["unit"] for u in report["unusable"]}
     states = dict(campaign.query("select unit, state from products where stage = 'model_calibrated_cutouts'"))
-    assert states["light_curve:QUAD"] == "unusable"
+    assert states == {"light_curve:QUAD": "unusable"}
+    # What is no result any more can't be taken for one.
+    folder = campaign.folder / "prepared_roi_cutouts"
+    assert files_of(folder) == []
+    assert len(files_of(folder / "withdrawn")) == 9  # cutouts, four of the fit, four tables
+    with pytest.raises(LcfError, match=r"no light curve any more.*withdrawn"):
+        Project.open(campaign.project).light_curve()
+    assert campaign.run_json()["exit_code"] == 3
+    assert len(files_of(folder / "withdrawn")) == 9
     campaign.project.write_text(text)
     assert campaign.run().code == 0
     assert (campaign.curve() == before).all()
+    assert len(files_of(folder)) == 9
+    assert files_of(folder / "withdrawn") == []
 
 
 def test_stars_without_stamps_are_not_plotted(campaign):

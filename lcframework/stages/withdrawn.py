@@ -1,0 +1,70 @@
+"""Files of ``prepared_roi_cutouts/`` that no product is any more: set aside, so that none is taken for a result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlmodel import Session, col
+
+from lcframework.cutout_files import FIT_ENDINGS, FOLDER, PREFIX, WITHDRAWN, stem, stem_of, with_digest
+from lcframework.database import Product
+from lcframework.light_curves import TABLE_ENDINGS
+from lcframework.stages.base import FORCED, Entry, Ledger
+
+
+def withdraw_cutouts(ledger: Ledger, stage: str, workdir: Path) -> None:
+    """Set aside the cutouts of groups that have none any more."""
+    groups = ledger.of_stage(stage)
+    kept = {stem_of(p.path) for p in groups.values() if _stands(p)}
+    _set_aside(workdir, [f"{PREFIX}{name}.h5" for name in _names(groups, kept)])
+
+
+def withdraw_fits(session: Session, ledger: Ledger, cutouts: str, stage: str, workdir: Path) -> None:
+    """Set aside the fits of groups, and the tables of regions, that have none any more; and forget these fits.
+
+    A group whose cutouts come back as they were is fitted again: a fit is known only where its files are.
+    """
+    prepared = ledger.of_stage(cutouts)
+    fits = {key.removeprefix("fit:"): p for key, p in ledger.of_stage(stage).items() if key.startswith("fit:")}
+    current = {key for key, p in prepared.items() if _stands(p)}
+    kept = {Path(p.path).name.removesuffix(FIT_ENDINGS[0]) for key, p in fits.items() if key in current and _stands(p)}
+    left = [f"fit:{key}" for key in fits if key in prepared and key not in current]
+    if left:
+        session.execute(sa.delete(Product).where(col(Product.stage) == stage, col(Product.unit).in_(left)))
+    files = [name + ending for name in _names({**prepared, **fits}, kept) for ending in FIT_ENDINGS]
+    for key, product in ledger.of_stage(stage).items():
+        roi = key.removeprefix("light_curve:")
+        if roi != key and not _stands(product):
+            files += [roi + ending for ending in TABLE_ENDINGS]
+    _set_aside(workdir, files)
+
+
+def _stands(product: Entry) -> bool:
+    return product.state in ("made", FORCED) and bool(product.path)
+
+
+def _names(groups: Iterable[str], kept: set[str]) -> list[str]:
+    """Return the names that files of these groups may have had and that none has now."""
+    taken = {name.casefold() for name in kept}
+    found = []
+    for key in groups:
+        group = tuple(key.split(":", 2))
+        plain = stem(*group)
+        found += [n for n in (plain, with_digest(plain, group)) if n.casefold() not in taken]
+    return found
+
+
+def _set_aside(workdir: Path, names: Iterable[str]) -> None:
+    """Move files to the folder of those withdrawn; and delete there what has been made again since."""
+    folder = workdir / FOLDER
+    aside = folder / WITHDRAWN
+    for name in names:
+        if (folder / name).exists():
+            aside.mkdir(exist_ok=True)
+            os.replace(folder / name, aside / name)
+    for path in aside.glob("*") if aside.exists() else ():
+        if (folder / path.name).exists():
+            path.unlink()
