@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import cProfile
-import multiprocessing
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +40,48 @@ class Costs:
 
     wall: float = 0.0
     cpu: float = 0.0
+    worker_mib: float = 0.0  # the largest worker's peak so far
     steps: dict[str, float] = attrs.field(factory=dict)
 
 
 def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and of its workers; those that live are seen on Linux alone."""
-    own = os.times()
-    return sum(own[:4]) + sum(_of_process(p.pid) for p in multiprocessing.active_children())
+    """Return the CPU seconds of this process and of all that it started; those that live are seen on Linux alone."""
+    fields = (f[11:15] for f in _started())  # user, system, and those of the children that have ended
+    return sum(os.times()[:4]) + sum(map(int, chain(*fields))) / os.sysconf("SC_CLK_TCK")
 
 
-def _of_process(pid: int | None) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def peak_mib() -> tuple[float, float]:
+    """Return the largest memory of this process so far, and of the largest of those that it started, in MiB.
+
+    The system tells of a worker that has ended only where this process was its parent.
+    """
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    own, ended = (resource.getrusage(w).ru_maxrss / unit for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own, max([ended, *(_peak_of(int(f[0])) for f in _started())])
+
+
+def _started() -> list[list[str]]:
+    """Return the numbers of ``/proc/<pid>/stat`` of this process' descendants; in place of the name, the process."""
+    parents: dict[int, list[list[str]]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            head, _, rest = path.read_text().rpartition(")")
+            fields = [head.split()[0], *rest.split()[1:]]
+            parents.setdefault(int(fields[1]), []).append(fields)
+    found, todo = [], [os.getpid()]
+    while todo:
+        mine = parents.get(todo.pop(), [])
+        found += mine
+        todo += [int(f[0]) for f in mine]
+    return found
+
+
+def _peak_of(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    return 0.0
 
 
 @contextlib.contextmanager
@@ -79,6 +107,7 @@ def measured(project: Project, profiles: dict[str, cProfile.Profile] | None = No
             finally:
                 entry.wall += time.perf_counter() - wall
                 entry.cpu += cpu_seconds() - cpu
+                entry.worker_mib = peak_mib()[1]
 
         return timed
 

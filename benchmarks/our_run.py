@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import sys
 import time
 from pathlib import Path
@@ -43,15 +42,14 @@ def run_once(path: Path, model: str, draw: bool) -> dict:
         seconds["plots"], cpu["plots"] = time.perf_counter() - started, cpu_seconds() - spent
     curve = path.with_name(f"light_curve_{model}.ecsv")
     project.light_curve_table(next(iter(project.config.roi))).write(curve, overwrite=True)
-    return {"seconds": seconds, "cpu": cpu, "light_curve": str(curve), "unusable": [str(u) for u in report.unusable]}
-
-
-def peak_mib() -> tuple[float, float]:
-    """Return the largest memory of this process, and of the largest of its workers, in MiB."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    own, workers = (resource.getrusage(w).ru_maxrss / unit for w in who)
-    return own, workers
+    worker = max(c.worker_mib for c in costs.values())
+    return {
+        "seconds": seconds,
+        "cpu": cpu,
+        "worker_mib": worker,
+        "light_curve": str(curve),
+        "unusable": [str(u) for u in report.unusable],
+    }
 
 
 def main() -> None:
@@ -64,18 +62,19 @@ def main() -> None:
     options = parser.parse_args()
     begun = time.perf_counter()
 
+    from measuring import cpu_seconds, peak_mib
+
     from lcframework.runner import prepare_device
 
     prepare_device(options.device)
     runs = {m: run_once(options.project, m, options.plots and i == 0) for i, m in enumerate(options.models)}
     own, workers = peak_mib()
-    usage = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     outcome = {
         "runs": runs,
         "wall": time.perf_counter() - begun,
-        "cpu": sum(u.ru_utime + u.ru_stime for u in usage),
+        "cpu": cpu_seconds(),
         "peak_mib": own,
-        "peak_worker_mib": workers,
+        "peak_worker_mib": max(workers, *(r["worker_mib"] for r in runs.values())),
         "cache": os.environ.get("JAX_COMPILATION_CACHE_DIR", ""),
     }
     options.outcome.write_text(json.dumps(outcome, indent=1))
