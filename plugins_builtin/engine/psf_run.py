@@ -1,8 +1,10 @@
-"""Runs the compiled steps of a PSF fit over frames: one after the other on a CPU, side by side on an accelerator."""
+"""Runs the compiled steps of a PSF fit over frames: one a core on a CPU, side by side on an accelerator."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -20,7 +22,7 @@ DTYPE = np.float32
 
 
 def lanes(stars: int, size: int, setting: Setting) -> int:
-    """Return how many frames the device fits side by side, 0 where it is better to fit one after the other."""
+    """Return how many frames the device fits side by side, 0 where each is better fitted by itself."""
     if jax.default_backend() == "cpu":
         return 0
     return forecast(_bucket(stars), size, setting.subsampling).frames
@@ -46,11 +48,27 @@ def run_step(
     stars, size, _ = frames[0][1].data.shape
     values = [(*_device_values(*frame), *own) for frame, own in zip(frames, arguments, strict=True)]
     side_by_side = lanes(stars, size, setting)
+    if side_by_side == 0:
+        return _run_threaded(values, psf_model.compiled(setting, False)[step])
     with double_precision():
-        if side_by_side == 0:
-            function = psf_model.compiled(setting, False)[step]
-            return [jax.device_get(function(*one)) for one in values]
         return _run_batched(values, psf_model.compiled(setting, True)[step], side_by_side)
+
+
+def _run_threaded(values: list[tuple[Any, ...]], function: Callable[..., Any]) -> list[Any]:
+    """Run a frame a core: a compiled step keeps one core busy, and leaves Python free for other threads."""
+
+    def run(one: tuple[Any, ...]) -> Any:
+        with double_precision():  # what it sets is the thread's own
+            return jax.device_get(function(*one))
+
+    first = run(values[0])  # alone, so that the step is compiled once
+    with ThreadPoolExecutor(min(_cores(), len(values))) as threads:
+        return [first, *threads.map(run, values[1:])]
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_batched(values: list[tuple[Any, ...]], function: Callable[..., Any], most: int) -> list[Any]:
