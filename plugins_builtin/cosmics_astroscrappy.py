@@ -11,6 +11,7 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Bools, Floats
+from plugins_builtin.option_checks import positive
 
 # The method's median filters leave the outermost pixels alone: stamps are widened so that these are not the data's.
 _MARGIN = 4
@@ -25,20 +26,15 @@ _WELL_SAMPLED = 0.08
 _SHARPEST = 0.35  # of the core's flux in one pixel above its neighbours: a Gaussian with a FWHM of 1.4 pixels
 
 
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
-
-
 @attrs.frozen
 class Astroscrappy:
     """Finds pixels that are sharper than any star's image; meant for all stamps of one frame at a time."""
 
     results_version: ClassVar[int] = 1
 
-    sigclip: float = attrs.field(default=4.5, validator=_positive)  # sigma of the Laplacian
-    sigfrac: float = attrs.field(default=0.3, validator=_positive)  # of sigclip, for the neighbours of a hit
-    objlim: float = attrs.field(default=5.0, validator=_positive)  # contrast between the Laplacian and a smooth source
+    sigclip: float = attrs.field(default=4.5, validator=positive)  # sigma of the Laplacian
+    sigfrac: float = attrs.field(default=0.3, validator=positive)  # of sigclip, for the neighbours of a hit
+    objlim: float = attrs.field(default=5.0, validator=positive)  # contrast between the Laplacian and a smooth source
 
     def mask(self, stamps: Floats, noise: Floats) -> Bools:
         """Return where cosmic rays fell.

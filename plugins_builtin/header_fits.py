@@ -13,6 +13,7 @@ from astropy.io import fits
 from lcframework.hookspecs import hookimpl
 from lcframework.types import DataUnit, HeaderInfo, TimeReference, UnusableInput
 from plugins_builtin.header_times import SCALES, HeaderTime, header_time
+from plugins_builtin.option_checks import one_of, positive_or_zero
 
 EXPTIME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE", "ITIME", "INTTIME", "TEXPTIME")
 # Cameras that write both mean e-/ADU by EGAIN and a setting of their amplifier by GAIN.
@@ -36,18 +37,8 @@ _UNITS = {
 _PER_SECOND = {DataUnit.ADU: DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON: DataUnit.ELECTRON_PER_SECOND}
 
 
-def _not_negative(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not (np.isfinite(value) and value >= 0):
-        raise ValueError(f"{attribute.name} must be a positive number, or 0 to read it off the header; got {value!r}")
-
-
-def _one_of(*allowed: str) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
-        if value not in allowed:
-            choices = ", ".join(repr(a) for a in allowed if a)
-            raise ValueError(f"{attribute.name} must be one of {choices}, or '' to read the header; got {value!r}")
-
-    return check
+_read = "to read it off the header"
+_number_or_read = positive_or_zero(_read)
 
 
 @attrs.frozen
@@ -56,19 +47,19 @@ class FitsHeader:
 
     results_version: ClassVar[int] = 1
 
-    exptime: float = attrs.field(default=0.0, validator=_not_negative)  # s; 0: from the header
+    exptime: float = attrs.field(default=0.0, validator=_number_or_read)  # s; 0: from the header
     exptime_keyword: str = ""
-    gain: float = attrs.field(default=0.0, validator=_not_negative)  # e-/ADU; 0: from the header
+    gain: float = attrs.field(default=0.0, validator=_number_or_read)  # e-/ADU; 0: from the header
     gain_keyword: str = ""
     time_keyword: str = ""
-    time_reference: str = attrs.field(default="", validator=_one_of("", "start", "mid", "end"))  # what that time is
-    time_scale: str = attrs.field(default="", validator=_one_of("", *SCALES))  # "": TIMESYS, else UTC
-    saturation: float = attrs.field(default=0.0, validator=_not_negative)  # unit of the data; 0: from the header
-    read_noise: float = attrs.field(default=0.0, validator=_not_negative)  # e-; 0: from the header
+    time_reference: str = attrs.field(default="", validator=one_of(*TimeReference, empty=_read))  # what that time is
+    time_scale: str = attrs.field(default="", validator=one_of(*SCALES, empty=_read))  # "": TIMESYS, else UTC
+    saturation: float = attrs.field(default=0.0, validator=_number_or_read)  # unit of the data; 0: from the header
+    read_noise: float = attrs.field(default=0.0, validator=_number_or_read)  # e-; 0: from the header
     band: str = ""
     band_keyword: str = ""
     instrument: str = ""
-    data_unit: str = attrs.field(default="", validator=_one_of("", *(u.value for u in DataUnit)))  # "": BUNIT, else ADU
+    data_unit: str = attrs.field(default="", validator=one_of(*DataUnit, empty=_read))  # "": BUNIT, else ADU
 
     def parse(self, header: fits.Header, path: Path) -> HeaderInfo:
         """Return what the merged header says.

@@ -12,7 +12,7 @@ from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, In
 from plugins_builtin.engine.detector_terms import detector_places, monomials, shared_response
 from plugins_builtin.engine.ensemble import EnsembleFit, EnsembleState, FluxTable, robust_start, solve_ensemble
 from plugins_builtin.engine.extra_scatter import extra_scatter
-from plugins_builtin.option_checks import above
+from plugins_builtin.option_checks import above, at_least
 
 # The shared response is linear beside coefficients and levels: a few rounds settle it, relative to the fluxes; more
 # where stars are so few that their scatter and it compete.
@@ -31,12 +31,12 @@ class Ensemble:
 
     results_version: ClassVar[int] = 3
 
-    sigma_clip: float = attrs.field(default=4.0, validator=above(2.0, inclusive=True))  # sigma; single fluxes
+    sigma_clip: float = attrs.field(default=4.0, validator=at_least(2.0))  # sigma; single fluxes
     max_intrinsic_scatter: float = attrs.field(default=0.1, validator=above(0.0))  # relative; stars above are left out
     spatial_order: int = attrs.field(default=0)  # of a polynomial a frame in detector position; 0: none
     response_order: int = attrs.field(default=0)  # of a polynomial in detector position, one for all frames; 0: none
     spatial_amplitude: float = attrs.field(default=0.1, validator=above(0.0))  # relative, half a frame off; prior sd
-    max_iterations: int = attrs.field(default=120, validator=above(5, inclusive=True))
+    max_iterations: int = attrs.field(default=120, validator=at_least(5))
 
     @spatial_order.validator
     def _check_order(self, attribute: Any, value: int) -> None:

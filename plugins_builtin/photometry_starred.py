@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import numpy as np
@@ -12,6 +12,7 @@ from lcframework.types import Bools, FitState, FitStatus, Floats, Kernels, Photo
 from plugins_builtin.engine.faint_source import average_over_positions
 from plugins_builtin.engine.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
 from plugins_builtin.engine.stamp_outliers import first_outliers, remaining_outliers
+from plugins_builtin.option_checks import positive
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.shared_background import SharedBackground
@@ -32,11 +33,6 @@ _FAINT = 6.0
 _SUSPICIOUS = 2.0
 
 
-def _positive(instance: Any, attribute: Any, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be greater than 0, got {value!r}")
-
-
 @attrs.frozen
 class StarredPhotometry:
     """PSF photometry of stars: flux and position of each stamp, with their full covariance.
@@ -51,8 +47,8 @@ class StarredPhotometry:
 
     background_per_epoch: bool = False  # fit a constant a stamp, e-/s a pixel
     starlet_background: bool = False  # fit an image around the star that all its epochs share
-    position_prior: float = attrs.field(default=1.0, validator=_positive)  # pixels; about the expected position
-    sigma_clip: float = attrs.field(default=5.0, validator=_positive)  # sigma; single pixels
+    position_prior: float = attrs.field(default=1.0, validator=positive)  # pixels; about the expected position
+    sigma_clip: float = attrs.field(default=5.0, validator=positive)  # sigma; single pixels
 
     @property
     def joint(self) -> bool:

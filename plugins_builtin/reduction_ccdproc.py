@@ -34,7 +34,7 @@ from plugins_builtin.calibration_matching import (
     what_it_is,
     what_there_is,
 )
-from plugins_builtin.option_checks import above, not_negative, one_of
+from plugins_builtin.option_checks import not_negative, one_of, positive
 
 KINDS = (BIAS, DARK, FLAT)
 #: Rows are combined so many values at a time.
@@ -72,10 +72,10 @@ class Ccdproc:
     temperature_keyword: str = "CCD-TEMP"  # "": not looked at
     temperature_tolerance: float = attrs.field(default=2.0, validator=not_negative)  # degrees C
     combine_by: str = attrs.field(default="clipped", validator=one_of("clipped", "median"))
-    clip: float = attrs.field(default=5.0, validator=above(0))  # sigma
+    clip: float = attrs.field(default=5.0, validator=positive)  # sigma
     flat_levels: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=_ordered)  # raw unit
-    least_sensitivity: float = attrs.field(default=0.1, validator=above(0))  # relative
-    greatest_dark: float = attrs.field(default=np.inf, validator=above(0))  # raw unit / s
+    least_sensitivity: float = attrs.field(default=0.1, validator=positive)  # relative
+    greatest_dark: float = attrs.field(default=np.inf, validator=positive)  # raw unit / s
 
     # ---------------------------------------------------------------- headers
 

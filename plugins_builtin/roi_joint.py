@@ -9,7 +9,8 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Floats, RoiFit
-from plugins_builtin.engine.roi_options import RoiModel, astrometry, clip_threshold, number_at_least, positions
+from plugins_builtin.engine.roi_options import RoiModel, astrometry, clip_threshold, positions
+from plugins_builtin.option_checks import at_least, not_negative
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.roi_geometry import Epochs
@@ -26,16 +27,16 @@ class Joint(RoiModel):
     results_version: ClassVar[int] = 1
 
     background: bool = True  # false: point sources alone
-    galaxies: int = attrs.field(default=1, validator=number_at_least(0))  # at most; fewer where the data show fewer
+    galaxies: int = attrs.field(default=1, validator=not_negative)  # at most; fewer where the data show fewer
     galaxy_positions: list[list[float]] = attrs.field(
         factory=list, validator=positions
     )  # arcsec east, north of the ROI
-    galaxy_deviations: float = attrs.field(default=0.2, validator=number_at_least(0.0))  # relative; 0: Sersic alone
+    galaxy_deviations: float = attrs.field(default=0.2, validator=not_negative)  # relative; 0: Sersic alone
     fix_astrometry: bool | float = attrs.field(default=False, validator=astrometry)  # true, false, or sigma in pixels
     differential_refraction: bool = False  # let each source's colour move it along the zenith's direction
     clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
     noise_from_model: bool = True  # photon noise of the modelled signal, not of the data's
-    iterations: int = attrs.field(default=20, validator=number_at_least(1))  # an upper bound
+    iterations: int = attrs.field(default=20, validator=at_least(1))  # an upper bound
 
     def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
         from plugins_builtin.engine.roi_fit import Settings, fit_jointly

@@ -10,12 +10,11 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Floats, RoiFit, UnusableInput
-from plugins_builtin.engine.roi_options import RoiModel, astrometry, clip_threshold, number_at_least, one_of
+from plugins_builtin.engine.roi_options import RoiModel, astrometry, clip_threshold
+from plugins_builtin.option_checks import not_negative, one_of
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.roi_geometry import Epochs
-
-_strength = number_at_least(0.0)
 
 
 def _path(value: Any) -> Path | None:
@@ -36,14 +35,14 @@ class Starred(RoiModel):
     background: bool = True  # false: point sources alone
     starting_background: Path | None = attrs.field(default=None, converter=_path)  # .fits or .npy, as this model writes
     optimize_background: bool = True
-    iterations_translations: int = attrs.field(default=300, validator=number_at_least(0))  # an upper bound
-    iterations_all: int = attrs.field(default=2000, validator=number_at_least(0))  # an upper bound
-    regularization_scales: float = attrs.field(default=1.0, validator=_strength)
-    regularization_high_frequency: float = attrs.field(default=1.0, validator=_strength)
-    regularization_positivity: float = attrs.field(default=100.0, validator=_strength)
-    regularization_point_sources: float = attrs.field(default=0.01, validator=_strength)
-    regularization_flux_scatter_first: float = attrs.field(default=1.0, validator=_strength)  # first step
-    regularization_flux_scatter: float = attrs.field(default=0.0, validator=_strength)  # second step
+    iterations_translations: int = attrs.field(default=300, validator=not_negative)  # an upper bound
+    iterations_all: int = attrs.field(default=2000, validator=not_negative)  # an upper bound
+    regularization_scales: float = attrs.field(default=1.0, validator=not_negative)
+    regularization_high_frequency: float = attrs.field(default=1.0, validator=not_negative)
+    regularization_positivity: float = attrs.field(default=100.0, validator=not_negative)
+    regularization_point_sources: float = attrs.field(default=0.01, validator=not_negative)
+    regularization_flux_scatter_first: float = attrs.field(default=1.0, validator=not_negative)  # first step
+    regularization_flux_scatter: float = attrs.field(default=0.0, validator=not_negative)  # second step
     noise_propagation: str = attrs.field(default="slit", validator=one_of("slit", "exact"))  # of the starlets' weights
     # interpolated with the background, as STARRED does; exact; auto: exact where there is no background
     point_sources: str = attrs.field(default="auto", validator=one_of("auto", "interpolated", "exact"))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlparse
 
+from plugins_builtin.option_checks import Validator
 from plugins_builtin.services import table_name
 from plugins_builtin.star_tables import nearest_name
 
 #: Options that say how a service is asked and not what: they can't change an answer.
 OPERATIONAL = frozenset({"url", "mirror", "timeout", "retries", "backoff", "max_rows", "cache_dir", "offline"})
-
-Validator = Callable[[Any, Any, Any], None]
 
 
 def a_url(empty: bool = False) -> Validator:
@@ -51,16 +50,6 @@ def a_count(least: int = 0) -> Validator:
     def check(instance: Any, attribute: Any, value: int) -> None:
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{attribute.name} must be a whole number, {least} or more, got {value!r}")
-
-    return check
-
-
-def one_of(*allowed: str) -> Validator:
-    """Return a validator: one of some words."""
-
-    def check(instance: Any, attribute: Any, value: str) -> None:
-        if value not in allowed:
-            raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
     return check
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import MagnitudeTable, StarTable
-from plugins_builtin.service_options import a_mapping_of, a_number, one_of
+from plugins_builtin.option_checks import one_of
+from plugins_builtin.service_options import a_mapping_of, a_number
 from plugins_builtin.sky_geometry import pairs_within, unambiguous
 from plugins_builtin.star_tables import magnitude_table
 from plugins_builtin.table_files import ColumnMapping, read_table

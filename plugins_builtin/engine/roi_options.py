@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,16 +47,6 @@ class RoiModel:
         raise NotImplementedError
 
 
-def number_at_least(least: float) -> Callable[[Any, Any, Any], None]:
-    """Return a validator of numbers not below `least`."""
-
-    def check(instance: Any, attribute: Any, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-            raise ValueError(f"{attribute.name} must be a number of at least {least}, got {value!r}")
-
-    return check
-
-
 def astrometry(instance: Any, attribute: Any, value: Any) -> None:
     """Check ``fix_astrometry``."""
     if isinstance(value, bool):
@@ -83,13 +72,3 @@ def positions(instance: Any, attribute: Any, value: Any) -> None:
                 f"{attribute.name} must be a list of [east, north] pairs in arcsec from the region's position, "
                 f"such as [[0.3, -0.2]]; got {pair!r} in it"
             )
-
-
-def one_of(*choices: str) -> Callable[[Any, Any, Any], None]:
-    """Return a validator of one of some words."""
-
-    def check(instance: Any, attribute: Any, value: Any) -> None:
-        if value not in choices:
-            raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-    return check

@@ -394,5 +394,5 @@ def test_plugin():
     assert StarredPhotometry().joint is False
     assert StarredPhotometry(starlet_background=True).joint is True
     assert pickle.loads(pickle.dumps(StarredPhotometry(starlet_background=True))).joint
-    with pytest.raises(ValueError, match="position_prior must be greater than 0"):
+    with pytest.raises(ValueError, match="position_prior must be positive"):
         StarredPhotometry(position_prior=0.0)

@@ -240,7 +240,7 @@ def test_a_source_outside_the_stamps_is_named():
         ({"clip": 1.0}, "clip must be 0"),
         ({"fix_astrometry": -0.1}, "fix_astrometry must be true"),
         ({"galaxy_positions": [[1.0]]}, r"pairs in arcsec"),
-        ({"galaxies": -1}, "at least 0"),
+        ({"galaxies": -1}, "must not be negative"),
     ],
 )
 def test_options_teach(options, message):

@@ -348,8 +348,8 @@ def test_a_source_outside_the_stamps_is_named(scene):
     ("options", "message"),
     [
         ({"fix_astrometry": 0.0}, "fix_astrometry must be true"),
-        ({"iterations_all": -1}, "at least 0"),
-        ({"regularization_scales": -1.0}, "at least 0"),
+        ({"iterations_all": -1}, "must not be negative"),
+        ({"regularization_scales": -1.0}, "must not be negative"),
         ({"noise_propagation": "mc"}, "'slit', 'exact'"),
     ],
 )
