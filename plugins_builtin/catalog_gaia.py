@@ -12,9 +12,11 @@ from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import CatalogLimits, Region, StarTable
+from plugins_builtin.adql import between, in_cone, number, table_name
 from plugins_builtin.service_options import OPERATIONAL, a_count, a_number, a_table_name, a_url
-from plugins_builtin.services import Patience, TapQuestion, ask, between, in_cone, number, table_name
+from plugins_builtin.services import ask
 from plugins_builtin.star_tables import plain_floats, select, star_table
+from plugins_builtin.tap import Patience, TapQuestion
 
 #: Columns of the Gaia archive (and of mirrors that keep its names) by the names of STARS.
 ARCHIVE = {

@@ -10,7 +10,8 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, Ints, NormalizationSolution, UnusableInput
 from plugins_builtin.engine.detector_terms import detector_places, monomials, shared_response
-from plugins_builtin.engine.ensemble import EnsembleFit, EnsembleState, FluxTable, robust_start, solve_ensemble
+from plugins_builtin.engine.ensemble import EnsembleFit, EnsembleState, FluxTable, solve_ensemble
+from plugins_builtin.engine.ensemble_start import robust_start
 from plugins_builtin.engine.extra_scatter import extra_scatter
 from plugins_builtin.option_checks import above, at_least
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlparse
 
+from plugins_builtin.adql import table_name
 from plugins_builtin.option_checks import Validator
-from plugins_builtin.services import table_name
 from plugins_builtin.star_tables import nearest_name
 
 #: Options that say how a service is asked and not what: they can't change an answer.

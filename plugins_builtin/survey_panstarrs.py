@@ -12,10 +12,12 @@ from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Bools, Floats, MagnitudeTable, NeedMissing, Region, StarTable
+from plugins_builtin.adql import in_cone, table_name
 from plugins_builtin.service_options import OPERATIONAL, a_count, a_number, a_table_name, a_url
-from plugins_builtin.services import Patience, TapQuestion, ask, in_cone, table_name
+from plugins_builtin.services import ask
 from plugins_builtin.sky_geometry import MAS, enclosing_cone, pairs_within, unambiguous
 from plugins_builtin.star_tables import magnitude_table, plain_floats, unknown_band
+from plugins_builtin.tap import Patience, TapQuestion
 
 #: Pan-STARRS1 bands that make up each band that is known. ATLAS cyan and orange: Tonry et al. 2018, PASP 130, 064505,
 #: equation 2.

@@ -13,8 +13,9 @@ from astropy.table import Table
 
 from lcframework.testing import check_star_catalog
 from lcframework.types import STARS, CatalogLimits, NeedMissing, Region
+from plugins_builtin.adql import number, table_name
 from plugins_builtin.catalog_gaia import ARCHIVE, VIZIER, Gaia, gaia_query
-from plugins_builtin.services import SYNC_ROWS, number, table_name
+from plugins_builtin.tap import SYNC_ROWS
 
 QUIET = CatalogLimits()
 
