@@ -139,7 +139,7 @@ def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None
     )
     altitudes, azimuths = 90 - np.degrees(from_zenith), np.degrees(azimuth)
     return [
-        TargetState(float(b), _airmass(float(a)), float(a), float(z), float(m))
+        TargetState(float(b), airmass_of(float(a)), float(a), float(z), float(m))
         for b, a, z, m in zip(bjd, altitudes, azimuths, to_moon, strict=True)
     ]
 
@@ -159,7 +159,7 @@ def _observer(time: Time, site: Site | None) -> tuple[Any, Any]:
     return erfa.trxp(to_earth, here), erfa.trxp(to_earth, erfa.s2c(longitude, latitude))
 
 
-def _airmass(altitude: float) -> float | None:
+def airmass_of(altitude: float) -> float | None:
     """Return the airmass of a true altitude in degrees (Pickering 2002); None below the horizon."""
     if altitude <= 0:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import attrs
 import numpy as np
 from astropy.io import fits
 
+from lcframework.ephemerides import Site
 from lcframework.header_cards import as_number, looks_like, moment_said, text_of, time_cards
 from lcframework.header_parsing import read_header
+from lcframework.header_sky import Place, airmass_verdict
 from lcframework.photon_transfer import MeasuredGain, halves, measure_gain
 from lcframework.plugins import Plugins
 from lcframework.provenance import file_digest
@@ -31,6 +33,7 @@ LARGEST = 2048
 #: The header's gain is doubted where it differs from the noise's by this fraction, and by 3 sigma.
 GAIN_TOLERANCE = 0.25
 _UNKNOWN = "unknown"
+SkyOf = Callable[[str], tuple[Site | None, Sequence[Place]]]
 
 
 @attrs.frozen(eq=False)
@@ -70,6 +73,7 @@ class Group:
     times: TimeFindings
     gain: MeasuredGain | None  # None: not measured
     gain_verdict: str
+    airmass_verdict: str  # empty: the headers state none
 
     @property
     def unknown(self) -> tuple[FileReading, ...]:
@@ -100,8 +104,9 @@ def default_parsers(plugins: Plugins, folder: Path) -> tuple[Tool, ...]:
 
 
 def examine(
-    folder: Path, pattern: str, parsers: tuple[Tool, ...], settings: Frames | None = None, measure: bool = True
-) -> list[Group]:
+    folder: Path, pattern: str, parsers: tuple[Tool, ...], settings: Frames | None = None, measure: bool = True,
+    sky: SkyOf | None = None,
+) -> list[Group]:  # fmt: skip
     """Read a folder's headers and say how they stand, by instrument.
 
     Parameters
@@ -115,6 +120,9 @@ def examine(
         Which HDUs hold image and headers.
     measure : bool
         Whether to measure the gain from the images.
+    sky : function, optional
+        From an instrument to its telescope's site (None: unknown) and the places (ra, dec) in the sky that are
+        observed, degrees; else both are what headers say.
 
     Raises
     ------
@@ -129,7 +137,7 @@ def examine(
         raise LcfError(f'no file in {folder} matches "{pattern}" (there: {there}); give --pattern')
     readings = [read_file(path, parsers, settings) for path in paths]
     names = list(dict.fromkeys(r.instrument for r in readings))
-    groups = [_group(n, [r for r in readings if r.instrument == n], parsers, settings, measure) for n in names]
+    groups = [_group(n, [r for r in readings if r.instrument == n], parsers, settings, measure, sky) for n in names]
     return sorted(groups, key=lambda g: -len(g.files))
 
 
@@ -150,14 +158,18 @@ def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileRe
 
 
 def _group(
-    name: str, files: Sequence[FileReading], parsers: tuple[Tool, ...], settings: Frames, measure: bool
-) -> Group:
+    name: str, files: Sequence[FileReading], parsers: tuple[Tool, ...], settings: Frames, measure: bool,
+    sky: SkyOf | None,
+) -> Group:  # fmt: skip
     known = [f for f in files if f.info is not None]
     gain = _measure(files, settings) if measure and any(f.header is not None for f in files) else None
     values, missing = values_of(known)
     reasons = Counter(f.reason.replace(f.path.name, "FILE") for f in files if f.info is None)
+    site, places = sky(name) if sky else (None, ())
+    stated = [(f.path.name, f.header, f.info) for f in known if f.header is not None and f.info is not None]
     return Group(name, tuple(files), values, missing, dict(reasons.most_common()), times_of(files, parsers), gain,
-                 gain_verdict(gain, [f.info.gain for f in known if f.info]) if gain else "")  # fmt: skip
+                 gain_verdict(gain, [f.info.gain for f in known if f.info]) if gain else "",
+                 airmass_verdict(stated, site, places))  # fmt: skip
 
 
 # ---------------------------------------------------------------- values

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import click
 
+from lcframework.ephemerides import Site
 from lcframework.header_doctor import FileReading, Group, default_parsers, examine
 from lcframework.header_skeleton import skeleton
 from lcframework.plugins import Plugins
+from lcframework.tools import Setup
 from lcframework.types import LcfError
 
 #: So many files are named; --all names every one.
@@ -40,14 +43,14 @@ def command(
     Exit codes: 0 every file was understood; 3 some were not.
     """
     if project is None:
-        settings, parsers = None, default_parsers(Plugins.installed(), directory.resolve())
+        settings, parsers, sky = None, default_parsers(Plugins.installed(), directory.resolve()), None
     else:
         from lcframework.project import Project
 
         opened = Project.open(project)
-        settings, parsers = opened.config.frames, opened.setup.all("header")
+        settings, parsers, sky = opened.config.frames, opened.setup.all("header"), partial(_sky, opened.setup)
     pattern = pattern or (settings.pattern if settings else "*.fits")
-    groups = examine(directory.resolve(), pattern, parsers, settings, measure=not no_gain)
+    groups = examine(directory.resolve(), pattern, parsers, settings, measure=not no_gain, sky=sky)
     if as_json:
         click.echo(json.dumps({"groups": [as_dict(g) for g in groups]}, indent=2))
     else:
@@ -57,6 +60,13 @@ def command(
     if skeleton_file is not None:
         _write_skeleton(skeleton_file, groups)
     sys.exit(EXIT_UNUSABLE if any(f.info is None for g in groups for f in g.files) else 0)
+
+
+def _sky(setup: Setup, instrument: str) -> tuple[Site | None, list[tuple[float, float]]]:
+    """Return where a project's telescope stands, and what it observes."""
+    t = setup.config_for(instrument).telescope
+    site = Site(t.latitude, t.longitude, t.elevation) if t else None
+    return site, [(r.ra, r.dec) for r in setup.config.roi.values()]
 
 
 def _tell(group: Group, every: bool) -> None:
@@ -74,6 +84,8 @@ def _tell(group: Group, every: bool) -> None:
         click.echo(f"  {'not understood':<15} {count} files: {reason}")
     if group.gain_verdict:
         click.echo(f"  {'measured gain':<15} {group.gain_verdict}")
+    if group.airmass_verdict:
+        click.echo(f"  {'airmass':<15} {group.airmass_verdict}")
     _tell_times(group)
     if every:
         for f in group.files:
@@ -121,7 +133,7 @@ def as_dict(group: Group) -> dict[str, Any]:
     answer: dict[str, Any] = _finite(
         {"instrument": group.instrument, "values": group.values, "missing": group.missing, "reasons": group.reasons,
          "gain": attrs.asdict(group.gain) if group.gain else None, "gain_verdict": group.gain_verdict,
-         "times": attrs.asdict(group.times), "files": files}
+         "airmass_verdict": group.airmass_verdict, "times": attrs.asdict(group.times), "files": files}
     )  # fmt: skip
     return answer
 
