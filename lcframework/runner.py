@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -113,6 +114,7 @@ class Runner:
         self.setup, self.plugins, self.engine = setup, plugins, engine
         self._listeners = [*listeners, plugins.tell]
         self._executor: Executor | None = None
+        self._warming: threading.Thread | None = None
         self._forced: dict[tuple[str, str], str] = {}
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
 
@@ -133,10 +135,10 @@ class Runner:
         self._tell(RunEvent("run_started"))
         try:
             self._force([s for s in stages if s.name in force], run_id, described(stages, only))
-            for stage in stages:
+            for i, stage in enumerate(stages):
                 entry = StageReport(stage.name)
                 report.stages.append(entry)
-                self._run_stage(stage, run_id, entry)
+                self._run_stage(stage, run_id, entry, stages[i + 1 :])
                 if stage.name == IMPORT and only and not entry.missing:
                     self._check_names(only)
                 if entry.missing:
@@ -169,7 +171,7 @@ class Runner:
         with Session(self.engine) as session:
             check_names(session, self.setup.config.roi, only)
 
-    def _run_stage(self, stage: Stage, run_id: int, report: StageReport) -> None:
+    def _run_stage(self, stage: Stage, run_id: int, report: StageReport, later: Sequence[Stage]) -> None:
         started = dt.datetime.now()
         tried: set[tuple[str, str]] = set()
         announced = False
@@ -184,6 +186,7 @@ class Runner:
                 announced = True
             total = len(tried) + len(pending)
             batches = stage.batches(pending)
+            self._warm_up(stage, batches, later)
             for results in self._get_executor().run(stage, batches):
                 for result in results:
                     tried.add((result.unit.key, result.unit.fingerprint))
@@ -315,6 +318,17 @@ class Runner:
         frame = session.get(Frame, int(parts[1])) if parts[0] == "frame" and parts[1].isdigit() else None
         return Path(frame.original_image_path).name if frame else unit
 
+    def _warm_up(self, stage: Stage, batches: Sequence[Sequence[Unit]], later: Sequence[Stage]) -> None:
+        """Warm up later stages in a thread while workers do this one; wait for that where this one runs here."""
+        if stage.accelerator:
+            if self._warming is not None:
+                self._warming.join()
+            return
+        idle = not stage.light and len(batches) > 1 and self.setup.config.run.workers != 1
+        if idle and self._warming is None:
+            self._warming = threading.Thread(target=_warm_up, args=([s for s in later if s.accelerator],))
+            self._warming.start()
+
     def _get_executor(self) -> Executor:
         if self._executor is None:
             run = self.setup.config.run
@@ -359,6 +373,14 @@ def _outcome(report: RunReport) -> str:
     if report.interrupted:
         return "interrupted"
     return {0: "success", 3: "finished with unusable inputs"}.get(report.exit_code, "failed")
+
+
+def _warm_up(stages: Sequence[Stage]) -> None:
+    for stage in stages:
+        try:
+            stage.warm_up()
+        except Exception:  # where it matters, the stage itself fails, and says so
+            log.debug("%s can't be warmed up", stage.name, exc_info=True)
 
 
 def prepare_device(device: str) -> None:

@@ -37,7 +37,7 @@ class Starred:
     rays) are masked and stars that don't look like the others (doubles, galaxies) dropped on the way.
     """
 
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
     subsampling_factor: int = attrs.field(
         default=2, validator=_from_to(1, 4, "small pixels of the PSF across a pixel of the data")
@@ -109,6 +109,16 @@ class Starred:
             ) from error
         return found.frames, str(found)
 
+    def warm_up(self, stars: int, size: int) -> None:
+        """Start JAX; on a CPU, load or compile the fit of `stars` stamps of `size` pixels too.
+
+        An accelerator's programs are for a number of frames, which is not known yet.
+        """
+        import jax
+
+        if jax.default_backend() == "cpu":
+            attrs.evolve(self, iterations_analytic=1, iterations_pixels=2).fit(_any_batch(stars, size))
+
     def at(self, psf: PSF, xy: Floats) -> Floats:
         """Return the narrow PSFs (n, m, m), each with sum 1, at positions (n, 2) of the frame, pixels."""
         from plugins_builtin.engine.distortion import kernels_at
@@ -152,6 +162,7 @@ class Starred:
             residuals=np.where(used[:, None, None], residuals.residual * fit.prepared.unit, np.nan),
             loss_history=np.concatenate([*fit.history, [loss(fit, setting)]]),
             rejected=dict(sorted(fit.rejected.items())),
+            precision=star_precision(fit.model.amplitude * total, weight, residuals.residual),
         )
 
     def _status(self, fit: Fit) -> FitStatus:
@@ -164,6 +175,34 @@ class Starred:
             return FitStatus(FitState.CONVERGED, fit.evaluations, "; ".join(reasons))
         reasons.append(f"not converged within iterations_pixels = {self.iterations_pixels}")
         return FitStatus(FitState.BOUND, fit.evaluations, "; ".join(reasons))
+
+
+def _any_batch(stars: int, size: int) -> PsfBatch:
+    """Return a frame of round stars without noise."""
+    grid = np.arange(size) - 0.5 * (size - 1)
+    profile = np.exp(-0.5 * (grid / 2.0) ** 2)
+    shape = (1, stars, size, size)
+    data = np.broadcast_to(1e3 * np.outer(profile, profile), shape)
+    places = np.zeros((1, stars, 2))
+    return PsfBatch(data, np.ones(shape), np.zeros(shape, bool), places, places, np.array([4.7]), (size, size))
+
+
+def star_precision(amplitude: Floats, inverse_variance: Floats, residual: Floats) -> Floats:
+    """Return what stars tell of their image of unit flux, (n, n): the sum of amplitude^2 / noise^2.
+
+    Where residuals exceed the noise, stars differ by more than it, and tell less by the reduced chi2.
+
+    Parameters
+    ----------
+    amplitude : array (stars,)
+        Fluxes.
+    inverse_variance, residual : array (stars, n, n)
+        In the same unit; no weight where masked.
+    """
+    amplitude = np.where(np.isfinite(amplitude), amplitude, 0.0)
+    chi2 = (inverse_variance * np.nan_to_num(residual) ** 2).sum() / max(np.count_nonzero(inverse_variance), 1)
+    total: Floats = np.tensordot(amplitude**2, inverse_variance, 1) / max(1.0, float(chi2))
+    return total
 
 
 def failed_psf(

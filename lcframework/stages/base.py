@@ -162,6 +162,12 @@ class Stage:
         """Write a result's files and return the records."""
         raise NotImplementedError
 
+    def warm_up(self) -> None:
+        """Load what `compute` needs, where that takes long; called in the driver while workers are busy.
+
+        Only a stage that wants an accelerator is asked. It may be called in a thread, and may fail.
+        """
+
     def compute_batch(self, batch: Sequence[Any]) -> list[Any]:
         """Compute several units; an exception in the list stands for the unit that failed with it."""
         results: list[Any] = []

@@ -154,6 +154,14 @@ class PsfModeling(Stage):
         log.info("PSFs of %d frames with up to %d stars in %d batches. %s", len(units), stars, batches, words)
         return int(frames)
 
+    def warm_up(self) -> None:
+        """Let the model load what it needs for as many stars as are asked for."""
+        tool, config = self.setup.tool("psf"), self.setup.config
+        warm_up = getattr(tool.instance, "warm_up", None) if tool is not None else None
+        if warm_up is not None:
+            stars = config.psf.stars
+            warm_up(stars if isinstance(stars, int) else len(stars), config.stamps.star_size)
+
     def load(self, unit: Unit) -> PsfValues:
         """Read the stars' stamps."""
         p: PsfPayload = unit.payload

@@ -12,7 +12,7 @@ from plugins_builtin.engine.starlet import number_of_scales
 #: Numbers of frames that code is compiled for on an accelerator, so that few programs serve all.
 LANES = (4, 16, 64, 256)
 
-#: Frames handed over at once on a CPU, which fits one after the other: more would only keep more stamps in memory.
+#: Frames handed over at once on a CPU, which fits one a core: more would only keep more stamps in memory.
 HOST_FRAMES = 16
 
 # Share of the free memory that is used: others use the device too, and the estimate of a frame is rough.

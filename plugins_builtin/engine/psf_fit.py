@@ -1,6 +1,6 @@
 """The course of a PSF fit: Moffat, pixels, what can't be the stars masked, pixels to convergence; frame by frame.
 
-On a CPU frames are fitted one after the other, each for as long as it needs; on an accelerator in batches of one size.
+On a CPU frames are fitted one a core, each for as long as it needs; on an accelerator in batches of one size.
 Either way a frame knows nothing of the others. The fit works in single precision with sums in double precision.
 """
 

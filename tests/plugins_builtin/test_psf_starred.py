@@ -339,3 +339,15 @@ def test_distortion_follows_the_field():
     (few,) = starred.fit(attrs.evolve(batch, mask=np.arange(12)[None, :, None, None] * np.ones_like(batch.mask) > 3))
     assert few.status.usable
     assert "no distortion fitted: 4 stars" in few.status.reason
+
+
+def test_warm_up_compiles_what_the_fit_uses(monkeypatch):
+    from plugins_builtin.engine import psf_model
+
+    model = Starred(field_distortion=False)
+    model.warm_up(5, 12)
+    steps = psf_model.compiled(model._setting(), False)
+    before = [step._cache_size() for step in steps]
+    assert min(before) > 0
+    model.fit(simulate_stars(2, 5, 12, seed=3).batch)
+    assert [step._cache_size() for step in steps] == before
