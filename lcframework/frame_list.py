@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -131,6 +132,59 @@ def _apply_exclusion(session: Session, frame: Frame, listed: bool) -> None:
         frame.eliminated, frame.comment = True, EXCLUDED_IN_FILE
     elif frame.comment == EXCLUDED_IN_FILE:
         take_back(session, frame)
+
+
+def take_out(session: Session, names: Sequence[str], why: str) -> int:
+    """Exclude frames, and return how many.
+
+    Parameters
+    ----------
+    session : Session
+        On the project's database.
+    names : sequence of str
+        File names, paths or keys.
+    why : str
+        The reason that is recorded.
+
+    Raises
+    ------
+    LcfError
+        Where a name is no frame's.
+    """
+    frames = _named(session, names)
+    for _, frame in frames:
+        frame.eliminated, frame.comment = True, EXCLUDED_BY_COMMAND + why
+    return len({frame.id for _, frame in frames})
+
+
+def take_in(session: Session, names: Sequence[str]) -> int:
+    """Undo exclusions by :func:`take_out`, and return how many.
+
+    Raises
+    ------
+    LcfError
+        Where a name is no frame's, or its frame is not excluded, or not so.
+    """
+    frames = _named(session, names)
+    for name, frame in frames:
+        if not frame.comment.startswith(EXCLUDED_BY_COMMAND):
+            state = frame.comment if frame.eliminated else "not excluded"
+            raise LcfError(f"{name} can't be taken back in: {state}")
+    for _, frame in frames:
+        take_back(session, frame)
+    return len({frame.id for _, frame in frames})
+
+
+def _named(session: Session, names: Sequence[str]) -> list[tuple[str, Frame]]:
+    """Return the frames of names, each beside its name: files in several folders may share one."""
+    frames = list(session.exec(select(Frame)))
+    found = []
+    for name in names:
+        mine = [f for f in frames if name in (f.key, Path(f.original_image_path).name, f.original_image_path)]
+        if not mine:
+            raise LcfError(f'no frame is called "{name}"; `lcf status` lists them')
+        found += [(name, frame) for frame in mine]
+    return found
 
 
 def take_back(session: Session, frame: Frame) -> None:

@@ -21,7 +21,7 @@ from lcframework.connection import FILE_NAME, open_engine
 from lcframework.cutout_files import FOLDER
 from lcframework.cutout_selection import check_columns
 from lcframework.database import Frame, Star
-from lcframework.frame_list import EXCLUDED_BY_COMMAND, IMPORT, idle_exclusions, strange_frames, take_back
+from lcframework.frame_list import IMPORT, idle_exclusions, strange_frames, take_in, take_out
 from lcframework.light_curves import read_light_curve, time_series
 from lcframework.lock import hold
 from lcframework.plugins import Plugins
@@ -30,8 +30,7 @@ from lcframework.runner import Listener, Runner, RunReport
 from lcframework.scopes import Filter, UnknownName, check_names, idle_overrides
 from lcframework.stages.base import Ledger, Stage
 from lcframework.standing import StageStatus, Status, planned, standing
-from lcframework.star_quality import KINDS
-from lcframework.star_records import UNLIKE, star_records
+from lcframework.star_records import add_verdicts, star_records
 from lcframework.structuring import Problem
 from lcframework.tools import Setup, options
 from lcframework.tools import select as select_tools
@@ -274,24 +273,10 @@ class Project:
         LcfError
             Where a name is no frame's, or an exclusion to undo is not the command's.
         """
-        changed: set[int | None] = set()
         with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:
-            frames = list(session.exec(select(Frame)))
-            for name in names:
-                mine = [f for f in frames if name in (f.key, Path(f.original_image_path).name, f.original_image_path)]
-                if not mine:
-                    raise LcfError(f'no frame is called "{name}"; `lcf status` lists them')
-                for frame in mine:
-                    if not undo:
-                        frame.eliminated, frame.comment = True, EXCLUDED_BY_COMMAND + why
-                    elif frame.comment.startswith(EXCLUDED_BY_COMMAND):
-                        take_back(session, frame)
-                    else:
-                        state = frame.comment if frame.eliminated else "not excluded"
-                        raise LcfError(f"{name} can't be taken back in: {state}")
-                    changed.add(frame.id)
+            changed = take_in(session, names) if undo else take_out(session, names, why)
             session.commit()
-        return len(changed)
+        return changed
 
     # ---------------------------------------------------------------- results
 
@@ -331,12 +316,7 @@ class Project:
         table = self._table(Star)
         with self.session() as session:
             records = star_records(session)
-        found = [records.get((str(r["combined_footprint_hash"]), str(r["gaia_id"]))) for r in table]
-        table["frames"] = np.array([r.frames if r else 0 for r in found], int)
-        table["usable"] = np.array([r.usable if r else 0 for r in found], int)
-        for kind in (*KINDS, UNLIKE):
-            table[kind] = np.array([r.verdicts.get(kind, 0) if r else 0 for r in found], int)
-        table["trouble"] = np.array([r.trouble if r else "" for r in found], str)
+        add_verdicts(table, records)
         return table
 
     def _table(self, model: type[Frame] | type[Star]) -> Table:

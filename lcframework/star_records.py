@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 
 import attrs
+import numpy as np
+from astropy.table import Table
 from sqlmodel import Session, select
 
 from lcframework.database import Star, StarInFrame, StarLevel, active_stars
-from lcframework.star_quality import kind_of
+from lcframework.star_quality import KINDS, kind_of
 
 #: Kinds of verdict that speak of the star and not of the frame.
 OF_THE_STAR = ("blended", "extended", "elongated")
@@ -85,6 +87,20 @@ def star_records(session: Session, frames: Set[int] | None = None) -> dict[StarK
         levels.setdefault((level.combined_footprint_hash, level.gaia_id), []).append(level)
     order = sorted(stars, key=lambda key: (key[0], len(stars[key].name), stars[key].name))
     return {key: _record(stars[key], rows.get(key, []), levels.get(key, [])) for key in order}
+
+
+def add_verdicts(table: Table, records: Mapping[StarKey, StarRecord]) -> None:
+    """Add to a table of ``stars`` what the frames say of each; nothing of those without a record.
+
+    The columns: ``frames`` that hold the star, those in which it is ``usable``, one for each kind of verdict with the
+    number of frames, and ``trouble`` in words.
+    """
+    found = [records.get((str(r["combined_footprint_hash"]), str(r["gaia_id"]))) for r in table]
+    table["frames"] = np.array([r.frames if r else 0 for r in found], int)
+    table["usable"] = np.array([r.usable if r else 0 for r in found], int)
+    for kind in (*KINDS, UNLIKE):
+        table[kind] = np.array([r.verdicts.get(kind, 0) if r else 0 for r in found], int)
+    table["trouble"] = np.array([r.trouble if r else "" for r in found], str)
 
 
 def _record(star: Star, rows: list[StarInFrame], levels: list[StarLevel]) -> StarRecord:

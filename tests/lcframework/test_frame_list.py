@@ -18,6 +18,8 @@ from lcframework.frame_list import (
     find_files,
     idle_exclusions,
     take_back,
+    take_in,
+    take_out,
     update_frames,
 )
 from lcframework.types import LcfError
@@ -141,6 +143,29 @@ def test_exclusion_in_the_project_file(files):
     files.configure()
     frame = files.update()["raw/a.fits"]
     assert (frame.eliminated, frame.comment) == (False, "")
+
+
+def test_frames_are_taken_out_and_in_by_name(files):
+    for name in ("raw/a.fits", "more/a.fits", "raw/b.fits"):
+        files.write(name, name)
+    files.configure('raw_dirs = ["raw", "more"]')
+    files.update()
+
+    def out(session):
+        return sorted(Path(f.original_image_path).name for f in session.exec(select(Frame)) if excluded(f))
+
+    with Session(files.engine) as session:
+        assert take_out(session, ["a.fits", "a", "b"], "clouds") == 3  # two folders have an a.fits
+        assert out(session) == ["a.fits", "a.fits", "b.fits"]
+        assert take_in(session, ["b.fits"]) == 1
+        assert out(session) == ["a.fits", "a.fits"]
+        with pytest.raises(LcfError, match=r"b\.fits can't be taken back in: not excluded"):
+            take_in(session, ["a.fits", "b.fits"])
+        with pytest.raises(LcfError, match='no frame is called "c"'):
+            take_out(session, ["b", "c"], "clouds")
+        assert out(session) == ["a.fits", "a.fits"]  # all or nothing
+        assert take_in(session, ["a.fits"]) == 2
+        assert out(session) == []
 
 
 @pytest.mark.parametrize(
