@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 
-from lcframework.types import Bools, Floats
+from lcframework.types import Bools, Floats, Ints
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
@@ -43,9 +45,8 @@ def adaptive_moments(image: Floats, x: Floats, y: Floats, sigma: Floats, half: i
         Half size of the pixels used around each source.
     """
     x, y, sigma = (np.atleast_1d(np.asarray(v, float)) for v in (x, y, sigma))
-    padded = np.pad(np.asarray(image, float), half)
     parts = [
-        _measure(padded, x[i : i + _CHUNK], y[i : i + _CHUNK], sigma[i : i + _CHUNK], half)
+        _measure(image, x[i : i + _CHUNK], y[i : i + _CHUNK], sigma[i : i + _CHUNK], half)
         for i in range(0, len(x), _CHUNK)
     ]
     if not parts:
@@ -53,6 +54,18 @@ def adaptive_moments(image: Floats, x: Floats, y: Floats, sigma: Floats, half: i
     centre, covariance, converged = (np.concatenate(p) for p in zip(*parts, strict=True))
     a, b, theta = axes(covariance)
     return Moments(centre[:, 0], centre[:, 1], a, b, theta, converged)
+
+
+def stamps_at(image: Any, x: Ints, y: Ints, half: int) -> Any:
+    """Return the pixels (n, 2 half + 1, 2 half + 1) around pixels of an image, 0 beyond its border."""
+    steps = np.arange(-half, half + 1)
+    rows, columns = y[:, None] + steps, x[:, None] + steps
+    (ny, nx), inside = image.shape, np.ones((len(x), len(steps), len(steps)), bool)
+    inside &= ((rows >= 0) & (rows < ny))[:, :, None]
+    inside &= ((columns >= 0) & (columns < nx))[:, None, :]
+    values = image[np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None, :]]
+    values[~inside] = 0
+    return values
 
 
 def axes(covariance: Floats) -> tuple[Floats, Floats, Floats]:
@@ -144,11 +157,11 @@ def _profile(image: Floats, noise: Floats, bad: Bools, moments: Moments, number:
     return np.concatenate(radii), np.concatenate(values), np.concatenate(errors)
 
 
-def _measure(padded: Floats, x: Floats, y: Floats, sigma: Floats, half: int) -> tuple[Floats, Floats, Bools]:
-    ny, nx = (n - 2 * half for n in padded.shape)
+def _measure(image: Floats, x: Floats, y: Floats, sigma: Floats, half: int) -> tuple[Floats, Floats, Bools]:
+    ny, nx = image.shape
     ix, iy = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in ((x, nx), (y, ny)))
     steps = np.arange(-half, half + 1)
-    stamps = padded[(iy[:, None] + half + steps)[:, :, None], (ix[:, None] + half + steps)[:, None, :]]
+    stamps = stamps_at(image, ix, iy, half).astype(float)
     grid_x, grid_y = (ix[:, None] + steps)[:, None, :], (iy[:, None] + steps)[:, :, None]
     start = np.stack([x, y], axis=1)
     centre, covariance = start.copy(), np.clip(sigma, 0.7, half / 3.0)[:, None, None] ** 2 * np.eye(2)
