@@ -1,0 +1,323 @@
+"""How values of lightcurver's configuration become settings of ours: what :mod:`.keys` names for each key.
+
+A conversion writes into the draft, and notes there what has no equivalent or means something else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from lcframework import database
+from lcframework.from_lightcurver.draft import Draft
+from lcframework.from_lightcurver.values import names, number, pair, text, whole
+from lcframework.types import UnusableInput
+
+Write = Callable[[Draft, Any], None]
+
+_VIZIER = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
+_GAIA_BANDS = ("r_sdss", "i_sdss", "g_sdss", "V", "R", "Ic", "B_T", "V_T")
+
+
+@attrs.frozen
+class Key:
+    """How a key is converted, and the settings that it may become (``table.key``; ROI names are ``NAME``)."""
+
+    write: Write
+    targets: tuple[str, ...] = ()
+
+
+def to(target: str, kind: Callable[[Any], Any], null: Any = None) -> Key:
+    """Return the conversion of a key that becomes one setting; where it is null, `null` or else our default."""
+    table, _, name = target.rpartition(".")
+
+    def write(draft: Draft, value: Any) -> None:
+        if value is not None:
+            draft.set(table, name, kind(value))
+        elif null is not None:
+            draft.set(table, name, null)
+
+    return Key(write, (target,))
+
+
+def none(why: str, harmless: tuple[Any, ...] = (None, False)) -> Key:
+    """Return the conversion of a key without equivalent; its `harmless` values need no word."""
+
+    def write(draft: Draft, value: Any) -> None:
+        if value not in harmless:
+            draft.note(why)
+
+    return Key(write)
+
+
+# ---------------------------------------------------------------- keys that need more
+
+
+def workdir(draft: Draft, value: Any) -> None:
+    """Put products into a folder of ours; keep the old workdir's header parser in use."""
+    old = Path(text(value)).expanduser()
+    taken = (draft.directory / "database.sqlite3").exists()
+    draft.set("project", "workdir", "products" if taken else ".")
+    draft.note(f"products go to {'the folder products' if taken else 'the folder of this file'}, not to {old}: its "
+               "database and files are lightcurver's and can't be continued")  # fmt: skip
+    parser = old / "header_parser" / "parse_header.py"
+    if parser.exists():
+        draft.set("header", "plugin", "file")
+        draft.set("header.file", "path", str(parser))
+        draft.note("the header parser's mjd is taken as the start of the exposure; add time_reference to what it "
+                   "returns if it is another moment")  # fmt: skip
+
+
+def raw_dirs(draft: Draft, value: Any) -> None:
+    """Write folders whose paths hold from anywhere."""
+    folders = [value] if isinstance(value, str) else list(value)
+    draft.set("frames", "raw_dirs", [_absolute(draft, str(f)) for f in folders])
+
+
+def _absolute(draft: Draft, folder: str) -> str:
+    """Return a path that holds from anywhere: relative ones were relative to where lightcurver was called."""
+    path = Path(folder).expanduser()
+    if path.is_absolute() or "$" in folder:
+        return folder
+    beside = draft.source.parent / path
+    return str(beside if beside.exists() else Path.cwd() / path)
+
+
+def trimming(side: str) -> Key:
+    """Return the conversion of a number of trimmed rows or columns."""
+    return to(f"frames.trim_{side}", whole)
+
+
+def regions(draft: Draft, value: Any) -> None:
+    """Write a table for each region; the first one names the project."""
+    size = draft.raw.get("ROI_size")
+    for i, (name, region) in enumerate(value.items()):
+        table = f"roi.{roi_name(name)}"
+        ra, dec = region["coordinates"]
+        draft.set(table, "ra", number(ra))
+        draft.set(table, "dec", number(dec))
+        if i == 0:
+            draft.set("project", "name", str(name))
+        elif i == 1:
+            draft.note("lightcurver measured the first region alone; here all are")
+        if size is not None:
+            draft.set(table, "exclusion_radius", number(size))
+            draft.above[table, "exclusion_radius"] += draft.comments.pop("ROI_size", [])
+
+
+def roi_name(name: Any) -> str:
+    """Return a region's name as file names and TOML tables take it."""
+    return re.sub(r"[^\w+-]", "_", str(name))
+
+
+def point_sources(draft: Draft, value: Any) -> None:
+    """Write the sources of the first region, by names that serve for columns."""
+    table = f"roi.{roi_name(next(iter(draft.raw['ROI'])))}.point_sources"
+    for name, (ra, dec) in (value or {}).items():
+        label = str(name) if str(name).isidentifier() else f"s{re.sub(r'[^A-Za-z0-9_]', '_', str(name))}"
+        if label != str(name):
+            draft.note(f"the source {name} is called {label}: names become names of columns")
+        draft.set(table, label, [number(ra), number(dec)])
+
+
+def telescope(draft: Draft, value: Any) -> None:
+    """Write the telescope's place, where it is whole."""
+    if not value:
+        return
+    ours = {"imager_name": "imager"}
+    if value.get("latitude") is None or value.get("longitude") is None:
+        draft.note("left out: latitude and longitude are needed")
+        return
+    for key, given in value.items():
+        name = ours.get(key, key)
+        if name in ("name", "imager", "latitude", "longitude", "elevation"):
+            if given is not None:
+                draft.set("telescope", name, str(given) if name in ("name", "imager") else number(given))
+        else:
+            draft.note(f"{key} has no equivalent")
+
+
+def already_solved(draft: Draft, value: Any) -> None:
+    """Take the WCS that frames come with."""
+    if value:
+        draft.set("plate_solving", "plugin", "existing")
+
+
+def solving_strategy(draft: Draft, value: Any) -> None:
+    """Choose the solver that takes a strategy's place, unless frames come with a WCS."""
+    web = bool(draft.raw.get("astrometry_net_api_key"))
+    solvers = {
+        "plate_solve": "nova" if web else "astrometry-net",
+        "alternate_gaia_solve": "catalog",
+        "adapt_wcs_from_reference": ["nova" if web else "astrometry-net", "reference-frame"],
+    }
+    if value not in solvers:
+        raise UnusableInput(f"known are {', '.join(solvers)}")
+    if not draft.raw.get("already_plate_solved"):
+        draft.set("plate_solving", "plugin", solvers[value])
+
+
+def reference_frame(draft: Draft, value: Any) -> None:
+    """Note that an id of lightcurver's database says nothing here."""
+    if value is not None:
+        draft.note(f"the frame with id {value} in lightcurver's database: give its file name as frame in "
+                   "[plate_solving.reference-frame]; without, the best solved frame serves")  # fmt: skip
+
+
+def api_key(draft: Draft, value: Any) -> None:
+    """Note where the key belongs."""
+    if value:
+        draft.note("a key does not belong into a file: put it into the environment variable ASTROMETRY_NET_API_KEY")
+
+
+def which_frames(draft: Draft, value: Any) -> None:
+    """Say whether failed frames are tried again: what is pending is solved anyway."""
+    draft.set("plate_solving", "retry_failed", value == "all_not_plate_solved")
+    if value == "all_not_eliminated":
+        draft.note("frames that are solved are not solved again; `lcf run --force plate_solving` does it once")
+
+
+def strategy(draft: Draft, value: Any) -> None:
+    """Choose where stars come from, by our names."""
+    known = {"ROI_disk": "roi_disk", "common_footprint_stars": "common_footprint"}
+    if value not in known:
+        raise UnusableInput(f"known are {', '.join(known)}")
+    draft.set("stars", "strategy", known[value])
+
+
+def magnitude(draft: Draft, value: Any) -> None:
+    """Write both limits, whichever of their keys is met."""
+    draft.set("stars", "magnitude", pair([draft.raw.get("star_min_gmag"), draft.raw.get("star_max_gmag")]))
+
+
+def catalogue_of(draft: Draft, value: Any) -> None:
+    """Choose Gaia's archive with its mirror, or VizieR alone."""
+    draft.set("stars", "plugin", "gaia")
+    if value == "vizier":
+        draft.set("stars.gaia", "url", _VIZIER)
+        draft.set("stars.gaia", "table", "I/355/gaiadr3")
+        draft.set("stars.gaia", "mirror", "")
+
+
+def stars_of(section: str) -> Key:
+    """Return the conversion of the stars that a section uses: a number, or letters."""
+
+    def write(draft: Draft, value: Any) -> None:
+        if value is None:
+            return
+        draft.set(section, "stars", value if isinstance(value, int) else names(value))
+        if not isinstance(value, int):
+            draft.note(
+                "letters are given anew, nearest star first: compare with Project.stars() before relying on them"
+            )
+
+    return Key(write, (f"{section}.stars",))
+
+
+def whether_cosmics(draft: Draft, value: Any) -> None:
+    """Turn a switch into a plugin, or none."""
+    draft.set("cosmics", "plugin", "astroscrappy" if value else "none")
+
+
+def cosmics_options(draft: Draft, value: Any) -> None:
+    """Write the options that both have."""
+    for name, given in (value or {}).items():
+        if name in ("sigclip", "sigfrac", "objlim"):
+            draft.set("cosmics.astroscrappy", name, number(given))
+        else:
+            draft.note(f"{name} has no equivalent")
+
+
+def selection_of(target: str) -> Key:
+    """Return the conversion of a selection by sigma clipping or by an interval."""
+    table, _, name = target.rpartition(".")
+
+    def write(draft: Draft, value: Any) -> None:
+        if not value:
+            draft.set(table, name, {})
+        elif "sigma_clip" in value:
+            draft.set(table, name, {"sigma_clip": number(value["sigma_clip"])})
+        else:
+            draft.set(table, name, {"between": pair(value["threshold"])})
+
+    return Key(write, (target,))
+
+
+def constraints_on(target: str, columns_of: str) -> Key:
+    """Return the conversion of limits on columns of a table, as far as ours has them."""
+    table, _, name = target.rpartition(".")
+
+    def write(draft: Draft, value: Any) -> None:
+        known = database.numeric_columns(columns_of)
+        limits = {}
+        for column, given in (value or {}).items():
+            if column in known:
+                limits[column] = pair(given)
+            else:
+                draft.note(f"{column}: {columns_of} has no such column; it has {', '.join(known)}")
+        draft.set(table, name, limits)
+
+    return Key(write, (target,))
+
+
+def band(draft: Draft, value: Any) -> None:
+    """Choose the survey and its band from the band's name."""
+    if text(value) in _GAIA_BANDS:
+        draft.set("calibration", "plugin", "gaia")
+        draft.set("calibration", "band", value)
+    elif value.endswith("_panstarrs"):
+        draft.set("calibration", "plugin", "panstarrs")
+        draft.set("calibration", "band", value.removesuffix("_panstarrs"))
+    else:
+        raise UnusableInput("no band of Gaia's or Pan-STARRS's")
+
+
+def whether_to_model(draft: Draft, value: Any) -> None:
+    """Turn a switch into a plugin, or none."""
+    draft.set("roi_model", "plugin", "starred" if value else "none")
+
+
+def astrometry(draft: Draft, value: Any) -> None:
+    """Hold positions, fit them, or tie them by a Gaussian."""
+    if value is not None:
+        draft.set("roi_model.starred", "fix_astrometry", value if isinstance(value, bool) else number(value))
+
+
+def starting_background(draft: Draft, value: Any) -> None:
+    """Name the file, whose path was relative to the workdir."""
+    if value is not None:
+        path = Path(text(value)).expanduser()
+        place = path if path.is_absolute() else Path(str(draft.raw.get("workdir", "."))).expanduser() / path
+        draft.set("roi_model.starred", "starting_background", os.path.normpath(place))
+
+
+def optimize_background(draft: Draft, value: Any) -> None:
+    """Leave the background out where there is none to start from and none is fitted."""
+    if draft.raw.get("starting_background") is None and value is False:
+        draft.set("roi_model.starred", "background", False)
+    elif value is not None:
+        draft.set("roi_model.starred", "optimize_background", bool(value))
+
+
+STRENGTHS = {
+    "regularization_strength_scales": "regularization_scales",
+    "regularization_strength_hf": "regularization_high_frequency",
+    "regularization_strength_positivity": "regularization_positivity",
+    "regularization_strength_pts_source": "regularization_point_sources",
+    "regularization_scatter_fluxes_pre_optim": "regularization_flux_scatter_first",
+    "regularization_scatter_fluxes_main_optim": "regularization_flux_scatter",
+}
+
+
+def regularization(draft: Draft, value: Any) -> None:
+    """Write the strengths by our names."""
+    for name, given in (value or {}).items():
+        if name in STRENGTHS:
+            draft.set("roi_model.starred", STRENGTHS[name], number(given))
+        else:
+            draft.note(f"{name} has no equivalent")
