@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from lcframework.executors.processes import pool_of
 from lcframework.project import Project
 from lcframework.report.plots.jobs import KINDS, jobs
 from lcframework.report.plots.rendering import FOLDER, Drawn, Job, render
@@ -21,8 +20,10 @@ from lcframework.types import LcfError
 log = logging.getLogger(__name__)
 
 INDEX = "index.json"
-#: A spawned worker takes as long to start as this many plots take to draw.
+#: Workers take as long to start as this many plots take to draw.
 _WORTH_WORKERS = 48
+#: What workers need.
+_IMPORTED = ("lcframework.report.plots.jobs",)
 
 
 def draw(
@@ -125,6 +126,8 @@ def _render_all(workdir: Path, todo: list[Job], workers: int) -> Iterator[Drawn]
         for job in todo:
             yield render(workdir, job)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    pool = pool_of(count, _IMPORTED)
+    try:
         yield from pool.map(render, [workdir] * len(todo), todo)
+    finally:
+        pool.shutdown(cancel_futures=True)
