@@ -40,10 +40,10 @@ class LocalExecutor:
         yield from self._run_in_pool(stage, batches)
 
     def _run_in_pool(self, stage: Stage, batches: Sequence[Sequence[Unit]]) -> Iterator[list[UnitResult]]:
-        pool = self._start()
         queue = iter(batches)
         running: dict[Future[list[UnitResult]], Sequence[Unit]] = {}
         try:
+            pool = self._start()
             while True:
                 # A short queue: payloads of a thousand frames need not be in memory at once.
                 while len(running) < 2 * self._workers and (batch := next(queue, None)) is not None:
@@ -54,7 +54,7 @@ class LocalExecutor:
                 for future in done:
                     del running[future]
                     yield future.result()
-        except BrokenProcessPool:
+        except (BrokenProcessPool, EOFError):  # EOFError: the process that forks workers was killed
             self.close(kill=True)
             raise LcfError(
                 f"a worker process was killed during {stage.name}, perhaps for want of memory; what was "

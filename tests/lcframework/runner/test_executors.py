@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +44,41 @@ def test_worker_that_is_killed(toys):
     report = toys.run()
     assert report.exit_code == 0
     assert (toys.folder / "sum").read_text() == "55"
+
+
+#: A driver of two runs, of which the first is interrupted and the workers' server killed; it says which are its own.
+DRIVER = """
+import os, signal, sys, time
+from multiprocessing import active_children, forkserver
+from lcframework.project import Project
+
+def stop(event):
+    if event.kind == "unit_done" and event.stage == "toy":
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+        raise KeyboardInterrupt
+
+def tell(event):
+    if event.kind == "unit_done" and event.stage == "toy":
+        print(forkserver._forkserver._forkserver_pid, *[p.pid for p in active_children()], flush=True)
+        time.sleep(60)
+
+assert Project.open(sys.argv[1]).run(stop="toy", listeners=[stop]).interrupted
+Project.open(sys.argv[1]).run(stop="toy", listeners=[tell])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers have no server")
+def test_workers_and_their_server_end_with_a_driver_that_is_killed(toys):
+    toys.write("size = 12", "workers = 2")
+    with subprocess.Popen([sys.executable, "-c", DRIVER, toys.path], stdout=subprocess.PIPE, text=True) as driver:
+        theirs = [Path(f"/proc/{pid}/cmdline") for pid in driver.stdout.readline().split()]
+        assert len(theirs) == 3
+        assert all(path.read_bytes() for path in theirs)
+        driver.kill()
+    deadline = time.monotonic() + 10
+    while any(path.exists() and path.read_bytes() for path in theirs):  # a zombie has an empty one
+        assert time.monotonic() < deadline, theirs
+        time.sleep(0.05)
 
 
 def test_interruption_among_workers(toys):
