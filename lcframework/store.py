@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,7 @@ def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
         fit["outliers"] = psf.outliers
         fit["star_chi2"] = psf.star_chi2
         fit["loss_history"] = psf.loss_history
+        fit["precision"] = np.asarray(psf.precision, np.float32)
 
 
 def read_psf(path: Path) -> PSF:
@@ -285,13 +286,14 @@ def read_psf(path: Path) -> PSF:
             reduced_chi2=float("nan"),
             distortion={k: v[()] for k, v in file["distortion"].items()},
             frame_shape=tuple(int(v) for v in file["frame_shape"][()]),  # type: ignore[arg-type]
+            precision=file["fit/precision"][()].astype(float) if "precision" in file["fit"] else np.zeros((0, 0)),
         )
 
 
 # ---------------------------------------------------------------- regions.h5
 
 
-def write_regions(workdir: Path, frames: Mapping[str, tuple[str, Mapping[str, str]]], first_roi: str) -> None:
+def write_regions(workdir: Path, frames: Mapping[str, tuple[Sequence[str], Mapping[str, str]]], first_roi: str) -> None:
     """Rebuild ``regions.h5``: real groups a frame, external links to the write-once files below.
 
     Parameters
@@ -299,7 +301,8 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[str, Mapping[str, st
     workdir : Path
         The project's folder of products.
     frames : mapping
-        For each frame's key: its stamps file, and its PSF files by reference; paths relative to `workdir`.
+        For each frame's key: its stamps files, and its PSF files by reference; paths relative to `workdir`. A star of
+        several fields is the same in each of their files.
     first_roi : str
         The region for which ``ROI`` is an alias, unless a region is called so.
     """
@@ -313,22 +316,24 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[str, Mapping[str, st
                 group[f"psf_{ref}"] = h5py.ExternalLink(path, "/")
         if any(_ALIAS in there for there in names.values()):
             return  # a region is called so: the name means it in every frame, also where the frame lacks it
-        for key, (stamps, _) in frames.items():
-            if first_roi in names[key]:
+        for key, there in names.items():
+            if first_roi in there:
                 for kind in _KINDS:
-                    _link(root[key][kind], _ALIAS, stamps, f"/{kind}/{first_roi}")
+                    _link(root[key][kind], _ALIAS, there[first_roi], f"/{kind}/{first_roi}")
 
 
-def _link_stamps(group: Any, workdir: Path, stamps: str) -> list[str]:
-    """Link a frame's stamps, and return their names."""
-    with h5py.File(workdir / stamps, "r") as source:
-        names = list(source["data"])  # every kind has the same
-    group["frame_shape"] = h5py.ExternalLink(stamps, "/frame_shape")
+def _link_stamps(group: Any, workdir: Path, files: Sequence[str]) -> dict[str, str]:
+    """Link a frame's stamps, and return the file of each by name."""
+    found: dict[str, str] = {}
+    for path in files:
+        with h5py.File(workdir / path, "r") as source:
+            found = {**dict.fromkeys(source["data"], path), **found}  # every kind has the same
+    group["frame_shape"] = h5py.ExternalLink(files[0], "/frame_shape")
     for kind in _KINDS:
         made = group.create_group(kind)
-        for name in names:
-            _link(made, name, stamps, f"/{kind}/{name}")
-    return names
+        for name, path in found.items():
+            _link(made, name, path, f"/{kind}/{name}")
+    return found
 
 
 def _link(group: Any, name: str, path: str, target: str) -> None:

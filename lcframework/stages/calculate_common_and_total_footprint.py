@@ -190,7 +190,8 @@ class CalculateCommonAndTotalFootprint(Stage):
             ),
             Replace("rois_in_frames", {"frame_id": unit.frame_id}, result.rois),
         ]
-        return Outcome(tuple(records))
+        # Stars are placed by the frame's WCS: a region more, or a telescope elsewhere, does not move them.
+        return Outcome(tuple(records), token=digest(unit.components["wcs"]))
 
     def _save_fields(self, result: Fields) -> Outcome:
         records: list[Record] = [Update("combined_footprint", {}, {"active": False})]

@@ -93,7 +93,7 @@ class PrepareCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (Normalization.name, Zeropoints.name)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/cutouts_<roi>_<instrument>_<band>.h5",)
     unit: ClassVar[str] = "region, instrument and band"
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have normalised frames, or had them: their cutouts are withdrawn then."""
@@ -203,13 +203,13 @@ class PrepareCalibratedCutouts(Stage):
         )
         epochs, inputs = [], []
         for (f, c), use in zip(there, good, strict=True):
-            product, token = stamped.get(f"frame:{f.id}"), modelled.get(f"frame:{f.id}:{field}")
+            unit = f"frame:{f.id}:{field}"
+            product, token, place = stamped.get(unit), modelled.get(unit), places[f.id or 0]
             if not use or product is None or product.state != "made" or token is None:
                 continue
             positions = stars.get(f.id or 0, (np.zeros((0, 2)),) * 3)
-            epochs.append(Epoch(f.model_dump(), places[f.id or 0].model_dump(), *c, product.path,
-                                psfs[f.id or 0].path, *positions))  # fmt: skip
-            inputs.append([f.id, product.token, token])
+            epochs.append(Epoch(f.model_dump(), place.model_dump(), *c, product.path, psfs[f.id or 0].path, *positions))
+            inputs.append([f.id, product.token, token, place.airmass, place.altitude, place.azimuth, place.bjd_tdb])
         return epochs, inputs
 
     def load(self, unit: Unit) -> GroupValues:

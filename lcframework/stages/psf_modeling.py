@@ -117,7 +117,7 @@ class PsfModeling(Stage):
         usable, rois = usable_stars(session), field_rois(session)
         units = []
         for (frame_id, field), rows in sorted(usable.items()):
-            product, f = stamped.get(f"frame:{frame_id}"), frames.get(frame_id)
+            product, f = stamped.get(f"frame:{frame_id}:{field}"), frames.get(frame_id)
             if product is None or product.state != "made" or f is None:
                 continue
             settings = self.setup.config_for(f.instrument).psf

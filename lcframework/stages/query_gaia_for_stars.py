@@ -14,7 +14,7 @@ from lcframework.database import CombinedFootprint, Frame, RoiInFrame, Star
 from lcframework.footprints import contains
 from lcframework.provenance import describe, digest
 from lcframework.records import Record, Replace, Update
-from lcframework.scopes import Scope, frame_scopes
+from lcframework.scopes import Scope
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_common_and_total_footprint import PROJECT, frames_of_field
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
@@ -67,14 +67,9 @@ class QueryGaiaForStars(Stage):
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
         if PROJECT not in ledger.tokens(Footprints.name):
             return []  # which fields there are is not known yet
-        frames = frame_scopes(session, self.setup.config.roi) if self.only.rois else {}
-        places = [s.rois for s in frames.values() if s.rois is not None]
         units = []
         for field in sorted(fields, key=lambda f: f.hash):
-            mine = frozenset(field.rois)
-            # A frame's stamps are cut for all its regions at once: they need the stars of each.
-            scope = Scope(mine.union(*(rois for rois in places if rois & mine)))
-            query = attrs.evolve(self._query(session, field), scope=scope)
+            query = attrs.evolve(self._query(session, field), scope=Scope(frozenset(field.rois)))
             units.append(query)
             product = ledger.product(self.name, query.key)
             if product is not None and product.state == "made" and product.fingerprint == query.fingerprint:
@@ -106,7 +101,8 @@ class QueryGaiaForStars(Stage):
             components = self.components(wcs=outlines[f"frame:{f.id}"], stars=token)
             shape = (f.height or 0, f.width or 0)
             payload = FrameQuery(field.hash, f.id or 0, f.wcs_relpath or "", shape, f.mjd or 0.0, stars)
-            units.append(Unit(f"frame:{f.id}:{field.hash}", f.key, components, payload, f.id))
+            scope = Scope(frozenset(field.rois), f.instrument, f.band)
+            units.append(Unit(f"frame:{f.id}:{field.hash}", f.key, components, payload, f.id, scope))
         return units
 
     def load(self, unit: Unit) -> Any:

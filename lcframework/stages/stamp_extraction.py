@@ -9,15 +9,16 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
+import sqlalchemy as sa
 from astropy.io import fits
 from astropy.table import Table
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, PsfRow, RoiInFrame, StarInFrame, active_stars
+from lcframework.database import CombinedFootprint, Frame, Product, PsfRow, RoiInFrame, StarInFrame, active_stars
 from lcframework.geometry import separation
 from lcframework.provenance import describe, digest, file_digest
 from lcframework.records import Record, Update
-from lcframework.scopes import Scope
+from lcframework.scopes import Scope, field_rois
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
@@ -51,13 +52,12 @@ class Target:
     name: str
     x: float
     y: float
-    field: str = ""  # the star's field; empty for a region
     magnitude: float = float("nan")
 
 
 @attrs.frozen
 class FramePayload:
-    """A frame to cut stamps from."""
+    """A frame to cut the stamps of one field from."""
 
     frame_id: int
     key: str
@@ -69,6 +69,7 @@ class FramePayload:
     rms: float
     seeing: float
     pixel_scale: float
+    field: str  # of the stars
     stars: tuple[Target, ...]
     rois: tuple[Target, ...]
     hot_map: str
@@ -89,64 +90,73 @@ class FrameValues:
 
 @attrs.frozen(eq=False)
 class FrameStamps:
-    """A frame's stamps by name, and what the stars' stamps are worth by (field, star)."""
+    """A frame's stamps by name, and what the stars' stamps are worth."""
 
     stamps: dict[str, Stamp]
-    stars: dict[tuple[str, str], dict[str, Any]]
+    stars: dict[str, dict[str, Any]]
     shape: tuple[int, int]
 
 
 @attrs.define
 class StampExtraction(Stage):
-    """One unit a frame; before them one an instrument whose hot pixels are to be found."""
+    """One unit a frame and field, with the field's regions; before them one an instrument whose hot pixels are wanted.
+
+    A region somewhere else is a field more, and leaves the stamps of the others as they are.
+    """
 
     name: ClassVar[str] = "stamp_extraction"
     title: ClassVar[str] = "Stamps"
     needs: ClassVar[tuple[str, ...]] = (QueryGaiaForStars.name,)
     makes: ClassVar[tuple[str, ...]] = ("regions.h5", "regions/<name>/stamps_<fingerprint>.h5", "stars_in_frames")
-    unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 2
+    unit: ClassVar[str] = "frame and field"
+    results_version: ClassVar[int] = 3
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return the hot-pixel maps that are missing; then the frames that hold a region."""
+        """Return the hot-pixel maps that are missing; then the fields in the frames that hold a region."""
         frames = session.exec(
             select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)).order_by(col(Frame.mjd))
         ).all()
         maps = self._hot_map_units(list(frames))
         done = ledger.of_stage(self.name)
+        self._forget_fields(session, list(done))
         waiting = {u.payload[0] for u in maps if u.key not in done or done[u.key].fingerprint != u.fingerprint}
         tokens = ledger.tokens(self.name)
         solved, placed = ledger.tokens(PlateSolving.name), ledger.tokens(QueryGaiaForStars.name)
         imported = ledger.tokens(Import.name)
-        stars = self._stars(session)
-        rois = self._rois(session)
+        stars, rois, regions = self._stars(session), self._rois(session), field_rois(session)
         units = list(maps)
         for f in frames:
-            if f.instrument in waiting:
-                continue
-            here = tuple(stars.get(f.id or 0, ()))
-            fields = sorted({t.field for t in here})
-            inputs = [placed.get(f"frame:{f.id}:{field}") for field in fields]
-            if not here or None in inputs or f"frame:{f.id}" not in solved:
-                continue
             config = self.setup.config_for(f.instrument)
             hot = config.stamps.hot_pixels
-            stamps = {**describe(config.stamps), "saturation": None, "hot_pixels": self._hot_identity(hot, f, tokens)}
             hot_path = self._hot_path(f.instrument) if hot == "auto" else hot
-            parts = {
-                "frame": imported.get(f"frame:{f.id}"), "wcs": solved[f"frame:{f.id}"],
-                "stars": dict(zip(fields, inputs, strict=True)),  # one field's stars may be another's: rows are not
-                "rois": {n: [r.ra, r.dec, self.reach(n)] for n, r in config.roi.items()},
-                "stamps": stamps,
-                "cosmics": self.setup.identity("cosmics", f.instrument),
-            }  # fmt: skip
-            payload = FramePayload(
-                f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.wcs_relpath or "", f.instrument,
-                f.exptime or 1.0, f.background_rms_electron_per_second or 1.0, f.seeing_pixels or 3.0,
-                f.pixel_scale or 1.0, here, tuple(rois.get(f.id or 0, ())), hot_path,
-            )  # fmt: skip
-            units.append(Unit(f"frame:{f.id}", f.key, self.components(**parts), payload, f.id))
+            for field, here in stars.get(f.id or 0, {}).items():
+                key = f"frame:{f.id}:{field}"
+                if f.instrument in waiting or key not in placed or f"frame:{f.id}" not in solved:
+                    continue
+                mine = regions[field]
+                parts = {
+                    "frame": imported.get(f"frame:{f.id}"), "wcs": solved[f"frame:{f.id}"], "stars": placed[key],
+                    "rois": {n: [r.ra, r.dec, self.reach(n)] for n, r in config.roi.items() if n in mine},
+                    "stamps": {**describe(config.stamps), "saturation": None,
+                               "hot_pixels": self._hot_identity(hot, f, tokens)},
+                    "cosmics": self.setup.identity("cosmics", f.instrument),
+                }  # fmt: skip
+                payload = FramePayload(
+                    f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.wcs_relpath or "",
+                    f.instrument, f.exptime or 1.0, f.background_rms_electron_per_second or 1.0,
+                    f.seeing_pixels or 3.0, f.pixel_scale or 1.0, field, tuple(here),
+                    tuple(t for t in rois.get(f.id or 0, ()) if t.name in mine), hot_path,
+                )  # fmt: skip
+                scope = Scope(mine, f.instrument, f.band)
+                units.append(Unit(key, f.key, self.components(**parts), payload, f.id, scope))
         return units
+
+    def _forget_fields(self, session: Session, units: list[str]) -> None:
+        """Drop the stamps of fields that no region has any more: their files go when the others are joined."""
+        fields = set(session.exec(select(CombinedFootprint.hash).where(CombinedFootprint.active)))
+        gone = [u for u in units if u.startswith("frame:") and u.split(":", 2)[-1] not in fields]
+        if gone:
+            session.execute(sa.delete(Product).where(col(Product.stage) == self.name, col(Product.unit).in_(gone)))
 
     def _hot_identity(self, hot: str, frame: Frame, tokens: dict[str, str]) -> str:
         if hot in ("", "auto"):
@@ -180,14 +190,15 @@ class StampExtraction(Stage):
         return units
 
     @staticmethod
-    def _stars(session: Session) -> dict[int, list[Target]]:
+    def _stars(session: Session) -> dict[int, dict[str, list[Target]]]:
+        """Return the stars of each frame by field."""
         active = active_stars(session)
-        out: dict[int, list[Target]] = {}
+        out: dict[int, dict[str, list[Target]]] = {}
         for s in session.exec(select(StarInFrame).order_by(col(StarInFrame.gaia_id))):
             if (s.combined_footprint_hash, s.gaia_id) in active:
                 star = active[s.combined_footprint_hash, s.gaia_id]
-                target = Target(s.gaia_id, s.x, s.y, s.combined_footprint_hash, star.magnitude)
-                out.setdefault(s.frame_id, []).append(target)
+                here = out.setdefault(s.frame_id, {}).setdefault(s.combined_footprint_hash, [])
+                here.append(Target(s.gaia_id, s.x, s.y, star.magnitude))
         return out
 
     @staticmethod
@@ -238,16 +249,13 @@ class StampExtraction(Stage):
         flags = v.flags if settings.mask_bad_lines else v.flags & ~np.uint8(PixelFlag.BAD_LINE.value)
         if v.hot is not None:
             flags = flags | np.where(v.hot.bad, np.uint8(PixelFlag.HOT.value), np.uint8(0))
-        unique = {t.name: t for t in v.payload.stars}
-        stars = {n: self._stamp(v, flags, t, settings.star_size, 0.0) for n, t in unique.items()}
+        stars = {t.name: self._stamp(v, flags, t, settings.star_size, 0.0) for t in v.payload.stars}
         rois = {}
         for target in v.payload.rois:
             radius = self.reach(target.name) / v.payload.pixel_scale
             rois[target.name] = self._stamp(v, flags, target, settings.roi_size, radius)
         stamps = self._with_cosmics({**stars, **rois}, v.payload.instrument)
-        worth = self._worth({name: stamps[name] for name in stars}, list(unique.values()), v)
-        rows = {(t.field, t.name): worth[t.name] for t in v.payload.stars}
-        return FrameStamps(stamps, rows, v.image.shape)
+        return FrameStamps(stamps, self._worth({name: stamps[name] for name in stars}, v), v.image.shape)
 
     def reach(self, roi: str) -> float:
         """Return how far from a region's position, in arcsec, sources belong to it and are not masked as neighbours."""
@@ -290,9 +298,9 @@ class StampExtraction(Stage):
         return out
 
     @staticmethod
-    def _worth(stamps: dict[str, Stamp], targets: list[Target], v: FrameValues) -> dict[str, dict[str, Any]]:
+    def _worth(stamps: dict[str, Stamp], v: FrameValues) -> dict[str, dict[str, Any]]:
         """Return the columns of ``stars_in_frames`` that judge the stars' stamps."""
-        seeing = v.payload.seeing
+        seeing, targets = v.payload.seeing, v.payload.stars
         around = Surroundings(
             v.sources, seeing, own_radius(seeing), np.array([(t.x, t.y) for t in targets]).reshape(-1, 2),
             10 ** (-0.4 * np.array([t.magnitude for t in targets])),
@@ -322,10 +330,10 @@ class StampExtraction(Stage):
         records: list[Record] = [
             Update(
                 "stars_in_frames",
-                {"frame_id": unit.frame_id, "combined_footprint_hash": field, "gaia_id": star},
+                {"frame_id": unit.frame_id, "combined_footprint_hash": unit.payload.field, "gaia_id": star},
                 row,
             )
-            for (field, star), row in result.stars.items()
+            for star, row in result.stars.items()
         ]
         usable = sum(r["usable"] for r in result.stars.values())
         return Outcome(tuple(records), path, summary=f"{usable} usable stars")
@@ -346,15 +354,15 @@ def join_regions(session: Session, workdir: Path, first_roi: str) -> None:
     psfs: dict[int, dict[str, str]] = {}
     for row in session.exec(select(PsfRow)):
         psfs.setdefault(row.frame_id, {})[row.psf_ref] = row.path
-    frames = {}
+    frames: dict[str, tuple[list[str], dict[str, str]]] = {}
     for unit, product in sorted(ledger.of_stage(StampExtraction.name).items()):
         if product.state == "made" and unit.startswith("frame:"):
             frame_id = int(unit.split(":")[1])
             there = {ref: path for ref, path in psfs.get(frame_id, {}).items() if (workdir / path).exists()}
             if (workdir / product.path).exists():
-                frames[keys[frame_id]] = (product.path, there)
+                frames.setdefault(keys[frame_id], ([], there))[0].append(product.path)
     write_regions(workdir, frames, first_roi)
-    wanted = {path for stamps, there in frames.values() for path in (stamps, *there.values())}
+    wanted = {path for stamps, there in frames.values() for path in (*stamps, *there.values())}
     for path in (workdir / "regions").glob("*/*.h5"):
         if str(path.relative_to(workdir)) not in wanted:
             path.unlink()

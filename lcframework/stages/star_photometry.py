@@ -83,7 +83,7 @@ class StarPhotometry(Stage):
                 continue
             alike.setdefault((field, f.instrument, f.band), []).append(frame_id)
             psf, token = psfs.get((frame_id, field)), modelled.get(f"frame:{frame_id}:{field}")
-            product = stamped.get(f"frame:{frame_id}")
+            product = stamped.get(f"frame:{frame_id}:{field}")
             if psf is None or token is None or product is None or product.state != "made":
                 continue
             settings = self.setup.config_for(f.instrument).photometry

@@ -189,7 +189,7 @@ def regions(tmp_path):
         stamps, model = f"regions/{key}/stamps_1.h5", f"regions/{key}/psf_1.h5"
         write_stamps(tmp_path / stamps, {"101": stamp(1.0), "J0248": stamp(2.0)}, (10, 12))
         write_psf(tmp_path / model, psf(), ["101"])
-        frames[key] = (stamps, {"abc": model})
+        frames[key] = ([stamps], {"abc": model})
     write_regions(tmp_path, frames, "J0248")
     return tmp_path
 
@@ -217,7 +217,7 @@ def test_region_that_is_called_as_the_alias(tmp_path, first):
     """The name means that region in every frame, also in those that do not show it."""
     write_stamps(tmp_path / "s1.h5", {"J0248": stamp(2.0)}, (10, 12))
     write_stamps(tmp_path / "s2.h5", {"J0248": stamp(2.0), "ROI": stamp(4.0)}, (10, 12))
-    write_regions(tmp_path, {"night1": ("s1.h5", {}), "night2": ("s2.h5", {})}, first)
+    write_regions(tmp_path, {"night1": (["s1.h5"], {}), "night2": (["s2.h5"], {})}, first)
     with h5py.File(tmp_path / REGIONS) as file:
         found = {key: {name: d[0, 0] for name, d in frame["data"].items()} for key, frame in file["frames"].items()}
     assert found == {"night1": {"J0248": 2.0}, "night2": {"J0248": 2.0, "ROI": 4.0}}
@@ -233,7 +233,7 @@ def test_regions_file_is_read_from_anywhere_and_may_move(regions, tmp_path_facto
 
 def test_regions_file_is_replaced_while_it_is_read(regions):
     with h5py.File(regions / REGIONS) as file:
-        write_regions(regions, {"night1": ("regions/night1/stamps_1.h5", {})}, "J0248")
+        write_regions(regions, {"night1": (["regions/night1/stamps_1.h5"], {})}, "J0248")
         assert set(file["frames"]) == {"night1", "night2"}
     with h5py.File(regions / REGIONS) as file:
         assert set(file["frames"]) == {"night1"}
@@ -245,6 +245,6 @@ def test_identifiers_with_odd_letters(tmp_path):
     assert {k: v.data[0, 0] for k, v in read_stamps(tmp_path / "s.h5").items()} == {
         k: v.data[0, 0] for k, v in odd.items()
     }
-    write_regions(tmp_path, {"f": ("s.h5", {})}, "ROI")
+    write_regions(tmp_path, {"f": (["s.h5"], {})}, "ROI")
     with h5py.File(tmp_path / REGIONS) as file:
         assert len(file["frames/f/data"]) == 2

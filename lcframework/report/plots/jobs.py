@@ -115,8 +115,8 @@ def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
     stamped, modelled = results.ledger.of_stage(StampExtraction.name), results.ledger.tokens(PsfModeling.name)
     for row in results.psfs:
         frame = results.frames.get(row.frame_id)
-        stamps = stamped.get(f"frame:{row.frame_id}")
-        token = modelled.get(f"frame:{row.frame_id}:{row.combined_footprint_hash}")
+        unit = f"frame:{row.frame_id}:{row.combined_footprint_hash}"
+        stamps, token = stamped.get(unit), modelled.get(unit)
         if frame is None or frame.eliminated or stamps is None or stamps.state != "made" or token is None:
             continue
         names = {s.gaia_id: s.name for (field, _), s in results.stars.items() if field == row.combined_footprint_hash}
@@ -137,9 +137,9 @@ def star_jobs(project: Project, results: Results) -> Iterator[Job]:
             if r.combined_footprint_hash == curves.field and r.frame_id in rows and r.gaia_id in curves.star_ids:
                 rows[r.frame_id][r.gaia_id] = star_photometry.Measured(r.flux, r.x, r.y, r.background, r.chi2)
         frames = tuple(
-            star_photometry.FrameFluxes(stamped[f"frame:{i}"].path, psfs[i, curves.field], stars)
+            star_photometry.FrameFluxes(stamped[f"frame:{i}:{curves.field}"].path, psfs[i, curves.field], stars)
             for i, stars in rows.items()
-            if stars and (i, curves.field) in psfs and f"frame:{i}" in stamped
+            if stars and (i, curves.field) in psfs and f"frame:{i}:{curves.field}" in stamped
         )
         tool = project.setup.tool("psf", curves.instrument)
         if not frames or tool is None:

@@ -191,7 +191,7 @@ def frame_rows(folder, i, instrument, band, rng, truth):
                                  coefficient_uncertainty=1e-3 * coefficient, scatter=2e-3, stars=5),
         *fluxes, *measured, *(StarInFrame(**where, gaia_id=s, x=10.0, y=10.0, signal_to_noise=100.0) for s in IDS),
         product("read_convert_skysub_character_catalog", f"frame:{i}", f"frames/{key}.fits"),
-        product("stamp_extraction", f"frame:{i}", stamps_path),
+        product("stamp_extraction", f"frame:{i}:{FIELD}", stamps_path),
         product("psf_modeling", f"frame:{i}:{FIELD}", psf_path), product("star_photometry", f"frame:{i}:{FIELD}"),
     ]  # fmt: skip
 

@@ -72,7 +72,7 @@ def check_noise(image: np.ndarray, rms: float) -> None:
 def test_every_unit_comes_out_the_same(tmp_path, unit):
     image, mask, rms, level, *_ = imported(tmp_path, electrons() * FACTORS[unit], unit, SATURATE=9e9)
     expected = electrons() / EXPTIME
-    np.testing.assert_allclose(image, expected - SKY, atol=0.1)  # what the sky model is off by
+    np.testing.assert_allclose(image, expected - SKY, atol=0.15)  # what the sky model is off by, most in the corners
     assert level == pytest.approx(SKY, abs=0.05)
     check_noise(image, rms)
     assert not mask.any()
