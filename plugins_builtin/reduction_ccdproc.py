@@ -35,6 +35,7 @@ from plugins_builtin.calibration_matching import (
     what_there_is,
 )
 from plugins_builtin.option_checks import not_negative, one_of, positive
+from plugins_builtin.overscan import Overscan, find_overscan, is_section
 
 KINDS = (BIAS, DARK, FLAT)
 #: Rows are combined so many values at a time.
@@ -76,6 +77,8 @@ class Ccdproc:
     flat_levels: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=_ordered)  # raw unit
     least_sensitivity: float = attrs.field(default=0.1, validator=positive)  # relative
     greatest_dark: float = attrs.field(default=np.inf, validator=positive)  # raw unit / s
+    overscan: str = ""  # a section, or the keyword that holds it, such as "BIASSEC"; "": none is subtracted
+    overscan_order: int = attrs.field(default=1, validator=not_negative)  # of the polynomial along it
 
     # ---------------------------------------------------------------- headers
 
@@ -88,7 +91,7 @@ class Ccdproc:
         return Exposure(
             name=path.name,
             kind=known[0] if known else ("light" if kind else ""),
-            setup=tuple((key, _text(header, key)) for key in self.match),
+            setup=tuple((key, _text(header, key)) for key in dict.fromkeys([*self.match, *self._overscan_keyword])),
             band="+".join(bands),
             exptime=_number(_first(header, self.exptime_keywords)),
             temperature=_number(_text(header, self.temperature_keyword)) if self.temperature_keyword else None,
@@ -158,6 +161,22 @@ class Ccdproc:
 
     # ---------------------------------------------------------------- pixels
 
+    @property
+    def _overscan_keyword(self) -> list[str]:
+        return [self.overscan] if self.overscan and not is_section(self.overscan) else []
+
+    def _overscan(self, image: Floats, exposure: Exposure) -> Overscan | None:
+        if not self.overscan:
+            return None
+        text = self.overscan
+        for keyword in self._overscan_keyword:
+            text = dict(exposure.setup).get(keyword, "")
+            if not text:
+                raise UnusableInput(
+                    f"{exposure.name} has no {keyword}: give the section itself as [reduction.ccdproc] overscan"
+                )
+        return find_overscan(image, exposure, text, self.overscan_order)
+
     def combine(
         self, plan: MasterPlan, members: Sequence[Exposure], images: Floats, masters: Mapping[str, Master]
     ) -> Master:
@@ -169,10 +188,11 @@ class Ccdproc:
             Where no flat has a level within `flat_levels`.
         """
         levels = np.ones(len(images))
+        overscans = [self._overscan(i, e) for i, e in zip(images, members, strict=True)]
         if plan.kind == FLAT:
             whole = slice(0, images.shape[1])
-            levels = np.array([_median(self._corrected(i, e, masters, whole))
-                               for i, e in zip(images, members, strict=True)])  # fmt: skip
+            levels = np.array([_median(_corrected(i, e, masters, whole, o))
+                               for i, e, o in zip(images, members, overscans, strict=True)])  # fmt: skip
         low, high = self.flat_levels
         kept = [i for i, v in enumerate(levels) if plan.kind != FLAT or (v > 0 and low <= v <= high)]
         if not kept:
@@ -180,10 +200,12 @@ class Ccdproc:
                 f"the levels of all {len(levels)} flats, {levels.min():.0f} to {levels.max():.0f}, lie outside "
                 f"[reduction.ccdproc] flat_levels = [{low:g}, {high:g}]"
             )
-        image = np.empty(images.shape[1:], np.float32)
+        image, noise = np.empty(images.shape[1:], np.float32), []
         for rows in _strips(len(kept), images.shape[1:]):
-            strip = [self._corrected(images[i], members[i], masters, rows) / np.float32(levels[i]) for i in kept]
+            strip = [_corrected(images[i], members[i], masters, rows, overscans[i]) / np.float32(levels[i])
+                     for i in kept]  # fmt: skip
             image[rows] = self._combined(np.stack(strip))
+            noise.append(_noise_of_mean(np.stack(strip)))
         bad = ~np.isfinite(image)
         if plan.kind == FLAT:
             image /= _median(image)
@@ -192,11 +214,8 @@ class Ccdproc:
         times = [members[i].exptime for i in kept]
         exptime = float(np.mean([t for t in times if t is not None])) if None not in times else None
         image[~np.isfinite(image)] = 1.0 if plan.kind == FLAT else 0.0
-        return Master(plan.kind, image, bad, exptime, tuple(members[i].name for i in kept))
-
-    def _corrected(self, image: Floats, member: Exposure, masters: Mapping[str, Master], rows: slice) -> Floats:
-        """Return rows of a calibration frame less bias and dark."""
-        return _less_pedestal(np.asarray(image[rows], np.float32), member, masters, rows) if masters else image[rows]
+        used = tuple(members[i].name for i in kept)
+        return Master(plan.kind, image, bad, exptime, used, float(np.median(noise)))
 
     def _combined(self, stack: Floats) -> Floats:
         ccdproc, data = _library(), _ccd_data()
@@ -212,9 +231,9 @@ class Ccdproc:
         return np.where(made.mask, np.nan, made.data) if made.mask is not None else np.asarray(made.data)
 
     def reduce(self, image: Floats, frame: Exposure, masters: Mapping[str, Master]) -> tuple[Floats, Ints]:
-        """Return the image less bias and dark, over the flat; and where the masters can't say.
+        """Return the image less its overscan's level, bias and dark, over the flat; and where the masters can't say.
 
-        The masters' own noise, that of one frame over the root of their number, is not added to a frame's.
+        The noise of bias and dark is in the scatter that is measured in the frame; that of the flat is not.
         """
         flags = np.zeros(image.shape, np.uint8)
         for kind, master in masters.items():
@@ -225,13 +244,28 @@ class Ccdproc:
         if dark is not None and dark.exptime and np.isfinite(self.greatest_dark):
             usual = 0.0 if BIAS in masters else _median(dark.image)  # else the bias is in it still
             flags[dark.image - usual > self.greatest_dark * dark.exptime] |= PixelFlag.HOT.value
-        out = _less_pedestal(np.asarray(image, np.float32), frame, masters, slice(0, image.shape[0]))
+        out, whole = np.asarray(image, np.float32), slice(0, image.shape[0])
+        overscan = self._overscan(image, frame)
+        if overscan is not None:
+            out = overscan.less(out, whole)
+            flags[overscan.strip] |= PixelFlag.DEFECT.value
+        out = _less_pedestal(out, frame, masters, whole)
         if FLAT in masters:
             ccdproc, data = _library(), _ccd_data()
             flat = np.where(masters[FLAT].bad, np.float32(1), masters[FLAT].image)
             made = ccdproc.flat_correct(data(out, unit="adu"), data(flat, unit="adu"), norm_value=1, add_keyword=False)
             out = np.asarray(made.data, np.float32)
         return out, flags
+
+
+def _corrected(
+    image: Floats, member: Exposure, masters: Mapping[str, Master], rows: slice, overscan: Overscan | None
+) -> Floats:
+    """Return rows of a calibration frame less its overscan's level, bias and dark; nan where the overscan is."""
+    out = np.asarray(image[rows], np.float32)
+    if overscan is not None:
+        out = overscan.blank(overscan.less(out, rows), rows)
+    return _less_pedestal(out, member, masters, rows) if masters else out
 
 
 def _less_pedestal(image: Floats, exposure: Exposure, masters: Mapping[str, Master], rows: slice) -> Floats:
@@ -283,6 +317,15 @@ def _strips(n: int, shape: tuple[int, ...]) -> Iterator[slice]:
     step = max(1, _STRIP // (n * shape[1]))
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
+
+
+def _noise_of_mean(stack: Floats) -> float:
+    """Return one sigma of the usual pixel's mean over the frames (n, ny, nx); nan for a single frame."""
+    if len(stack) < 2:
+        return float("nan")
+    spread = np.std(stack, axis=0, ddof=1)
+    finite = spread[np.isfinite(spread)]
+    return float(np.median(finite) / np.sqrt(len(stack))) if finite.size else float("nan")
 
 
 def _median(image: Floats) -> float:

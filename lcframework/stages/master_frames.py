@@ -121,6 +121,8 @@ def save_master(workdir: Path, payload: MasterPayload, master: Master) -> Outcom
     if master.exptime is not None:
         image.header["EXPTIME"] = (float(master.exptime), "[s]")
     image.header["NCOMBINE"] = len(master.used)
+    if np.isfinite(master.noise):
+        image.header["NOISE"] = (float(master.noise), "one sigma of a pixel")
     for name in master.used:
         image.header["HISTORY"] = ascii_text(name)
     bad = fits.ImageHDU(np.asarray(master.bad, np.uint8), name="BAD")
@@ -128,6 +130,7 @@ def save_master(workdir: Path, payload: MasterPayload, master: Master) -> Outcom
         fits.HDUList([image, bad]).writeto(temporary)
     left_out = len(payload.members) - len(master.used)
     summary = f"{len(master.used)} files" + (f", {left_out} left out" if left_out else "")
+    summary += f", noise {master.noise:.2g} a pixel" if np.isfinite(master.noise) else ""
     return Outcome(path=payload.path, summary=summary)
 
 

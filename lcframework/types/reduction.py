@@ -39,3 +39,4 @@ class Master:
     bad: Bools  # (ny, nx) where it says nothing
     exptime: float | None = None  # s, that `image` is of
     used: tuple[str, ...] = ()  # the names of the exposures that it was combined from in the end
+    noise: float = float("nan")  # one sigma of a pixel, in the unit of `image`; nan: unknown

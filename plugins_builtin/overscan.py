@@ -1,0 +1,114 @@
+"""The overscan of a raw image: where it is, and the level that it shows."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+import numpy as np
+
+from lcframework.types import Exposure, Floats, UnusableInput
+
+#: Rows of the overscan beyond this many times the usual scatter about the level are not fitted.
+_CLIP = 4.0
+_RANGE = r"\s*(?:(\d+)\s*:\s*(\d+)|([*:]))\s*"
+_SECTION = re.compile(rf"\[{_RANGE},{_RANGE}\]")
+
+
+@attrs.frozen(eq=False)
+class Overscan:
+    """One image's overscan."""
+
+    level: Floats  # (ny, 1) or (1, nx), raw unit
+    strip: tuple[slice, slice]  # (y, x) in the image
+
+    def less(self, image: Floats, rows: slice) -> Floats:
+        """Return rows of the image less the level."""
+        return image - (self.level[rows] if len(self.level) > 1 else self.level)
+
+    def blank(self, image: Floats, rows: slice) -> Floats:
+        """Return rows of an image with nan where the overscan is: no light falls there."""
+        y, x = self.strip
+        out = image.copy()
+        out[max(y.start - rows.start, 0) : max(y.stop - rows.start, 0), x] = np.nan
+        return out
+
+
+def is_section(text: str) -> bool:
+    """Whether a text is a section as FITS headers have them, such as ``[1:20,1:2048]``."""
+    return _SECTION.fullmatch(text.strip()) is not None
+
+
+def read_section(text: str, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return a section, which counts pixels from 1 and names x first, as slices (y, x) of an image (ny, nx).
+
+    Raises
+    ------
+    UnusableInput
+        Where it is no section, or not within the image.
+    """
+    match = _SECTION.fullmatch(text.strip())
+    if match is None:
+        raise UnusableInput(f'the overscan "{text}" is no section of an image, such as [1:20,1:2048]')
+    slices = []
+    for (first, last, _), n in zip((match.groups()[:3], match.groups()[3:]), shape[::-1], strict=True):
+        low, high = sorted((int(first), int(last))) if first else (1, n)
+        if not 1 <= low <= high <= n:
+            raise UnusableInput(f"the overscan {text} does not lie within the image of {shape[1]} x {shape[0]} pixels")
+        slices.append(slice(low - 1, high))
+    return slices[1], slices[0]
+
+
+def find_overscan(image: Floats, exposure: Exposure, text: str, order: int) -> Overscan:
+    """Return an image's overscan, its level a polynomial along the strip.
+
+    Parameters
+    ----------
+    image : array (ny, nx)
+        Raw; may have been trimmed by as much on either side.
+    exposure : Exposure
+        Its shape is that in the file, which `text` counts in.
+    text : str
+        The section.
+    order : int
+        Of the polynomial; 0: one level.
+
+    Raises
+    ------
+    UnusableInput
+        Where the section makes no sense, or nothing of it is left.
+    """
+    full = exposure.shape if min(exposure.shape) > 0 else image.shape
+    strip = []
+    for part, n, whole in zip(read_section(text, full), image.shape, full, strict=True):
+        trimmed = (whole - n) // 2
+        strip.append(slice(max(part.start - trimmed, 0), min(part.stop - trimmed, n)))
+    y, x = strip
+    if y.stop <= y.start or x.stop <= x.start:
+        raise UnusableInput(
+            f"nothing of the overscan {text} is left in the image: [frames] trim_horizontal or trim_vertical cut it off"
+        )
+    values = np.asarray(image[y, x], float)
+    tall = values.shape[0] >= values.shape[1]
+    with np.errstate(invalid="ignore"):
+        means = np.ma.masked_invalid(values).mean(axis=1 if tall else 0).filled(np.nan)
+    along = np.arange(*((y.start, y.stop) if tall else (x.start, x.stop)))
+    level = _polynomial(along, means, order, image.shape[0 if tall else 1])
+    return Overscan((level[:, None] if tall else level[None, :]).astype(np.float32), (y, x))
+
+
+def _polynomial(along: Floats, means: Floats, order: int, n: int) -> Floats:
+    """Return a polynomial through the means, at each of `n` pixels along the strip; it is held beyond its ends."""
+    good = np.isfinite(means)
+    if good.sum() <= order:
+        raise UnusableInput("the overscan has too few pixels with a value")
+    while True:
+        fit = np.polynomial.Legendre.fit(
+            along[good], means[good], order, domain=[along[0], max(along[-1], along[0] + 1)]
+        )
+        away = np.abs(means - fit(along))
+        usual = 1.4826 * np.median(away[good])
+        kept = good & (away <= max(_CLIP * usual, 1e-6))
+        if kept.sum() == good.sum() or kept.sum() <= order:
+            return np.asarray(fit(np.clip(np.arange(n), along[0], along[-1])))
+        good = kept
