@@ -1,0 +1,121 @@
+"""What the installed header parsers make of a folder's files, and what is missing, doubtful or contradictory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from lcframework.ephemerides import Site
+from lcframework.header_doctor.gain import gain_verdict, measured_gain
+from lcframework.header_doctor.reading import FileReading, read_file
+from lcframework.header_doctor.times import TimeFindings, times_of
+from lcframework.header_doctor.values import values_of
+from lcframework.header_sky import Place, airmass_verdict
+from lcframework.photon_transfer import MeasuredGain
+from lcframework.plugins import Plugins
+from lcframework.sections import Frames
+from lcframework.tools import GENERIC_PARSER, Tool
+from lcframework.types import LcfError
+
+__all__ = ["FileReading", "Group", "SkyOf", "TimeFindings", "default_parsers", "examine"]
+
+#: The telescope and the regions of an instrument's project, where there is one.
+SkyOf = Callable[[str], tuple[Site | None, Sequence[Place]]]
+
+
+@attrs.frozen(eq=False)
+class Group:
+    """The files of one instrument."""
+
+    instrument: str
+    files: tuple[FileReading, ...]
+    values: dict[str, dict[str, int]]  # quantity -> value as text -> number of files
+    missing: dict[str, str]  # quantity -> what follows from that, and what gives it
+    reasons: dict[str, int]  # why files were not understood -> number of files
+    times: TimeFindings
+    gain: MeasuredGain | None  # None: not measured
+    gain_verdict: str
+    airmass_verdict: str  # empty: the headers state none
+
+    @property
+    def unknown(self) -> tuple[FileReading, ...]:
+        """The files that no parser could read, but whose header is there."""
+        return tuple(f for f in self.files if f.info is None and f.header is not None)
+
+
+def default_parsers(plugins: Plugins, folder: Path) -> tuple[Tool, ...]:
+    """Return the installed parsers with their default options, as ``[header] plugin = "auto"`` asks them.
+
+    Those made of files take part where the file lies in or beside `folder`.
+    """
+    tools = []
+    for offer in plugins.offers("lcf_header_parsers"):
+        try:
+            instance = offer.cls()
+        except TypeError:  # an option without default: only a project file can give it
+            continue
+        for field in attrs.fields(type(instance)):
+            value = getattr(instance, field.name)
+            if isinstance(value, Path) and not value.is_absolute():
+                base = folder if (folder / value).exists() else folder.parent
+                instance = attrs.evolve(instance, **{field.name: base / value})
+        paths = [v for f in attrs.fields(type(instance)) if isinstance(v := getattr(instance, f.name), Path)]
+        if all(p.exists() for p in paths):
+            tools.append(Tool("header", offer.name, instance, offer.results_version))
+    return tuple(sorted(tools, key=lambda t: t.name == GENERIC_PARSER))
+
+
+def examine(
+    folder: Path, pattern: str, parsers: tuple[Tool, ...], settings: Frames | None = None, measure: bool = True,
+    sky: SkyOf | None = None,
+) -> list[Group]:  # fmt: skip
+    """Read a folder's headers and say how they stand, by instrument.
+
+    Parameters
+    ----------
+    folder : Path
+    pattern : str
+        Which files, as ``[frames] pattern``.
+    parsers : tuple of Tool
+        Asked as an import asks them; see :func:`default_parsers`.
+    settings : Frames, optional
+        Which HDUs hold image and headers.
+    measure : bool
+        Whether to measure the gain from the images.
+    sky : function, optional
+        From an instrument to its telescope's site (None: unknown) and the places (ra, dec) in the sky that are
+        observed, degrees; else both are what headers say.
+
+    Raises
+    ------
+    LcfError
+        Where no file matches.
+    """
+    settings = settings or Frames()
+    paths = sorted(p for p in folder.glob(pattern) if p.is_file())
+    if not paths:
+        endings = Counter(p.suffix for p in folder.iterdir() if p.is_file()) if folder.is_dir() else Counter()
+        there = ", ".join(f"{n} *{e}" for e, n in endings.most_common(3)) or "no file"
+        raise LcfError(f'no file in {folder} matches "{pattern}" (there: {there}); give --pattern')
+    readings = [read_file(path, parsers, settings) for path in paths]
+    names = list(dict.fromkeys(r.instrument for r in readings))
+    groups = [_group(n, [r for r in readings if r.instrument == n], parsers, settings, measure, sky) for n in names]
+    return sorted(groups, key=lambda g: -len(g.files))
+
+
+def _group(
+    name: str, files: Sequence[FileReading], parsers: tuple[Tool, ...], settings: Frames, measure: bool,
+    sky: SkyOf | None,
+) -> Group:  # fmt: skip
+    known = [f for f in files if f.info is not None]
+    gain = measured_gain(files, settings) if measure and any(f.header is not None for f in files) else None
+    values, missing = values_of(known)
+    reasons = Counter(f.reason.replace(f.path.name, "FILE") for f in files if f.info is None)
+    site, places = sky(name) if sky else (None, ())
+    stated = [(f.path.name, f.header, f.info) for f in known if f.header is not None and f.info is not None]
+    return Group(name, tuple(files), values, missing, dict(reasons.most_common()), times_of(files, parsers), gain,
+                 gain_verdict(gain, [f.info.gain for f in known if f.info]) if gain else "",
+                 airmass_verdict(stated, site, places))  # fmt: skip

@@ -1,0 +1,82 @@
+"""The gain by the images' noise, beside that of the headers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lcframework.header_cards import as_number, looks_like
+from lcframework.header_doctor.reading import FileReading
+from lcframework.photon_transfer import MeasuredGain, halves, measure_gain
+from lcframework.raw_frames import read_raw
+from lcframework.sections import Frames
+from lcframework.types import DataUnit, UnusableInput
+
+#: So many pairs of frames are measured for the gain of an instrument.
+PAIRS = 8
+#: The gain is measured on a central piece of at most so many pixels a side.
+LARGEST = 2048
+#: The header's gain is doubted where it differs from the noise's by this fraction, and by 3 sigma.
+GAIN_TOLERANCE = 0.25
+
+
+def measured_gain(files: Sequence[FileReading], settings: Frames) -> MeasuredGain:
+    """Measure the gain on pairs of successive frames of equal exposure, or on single frames."""
+    usable = [f for f in files if f.header is not None and min(f.shape) > 0]
+    usable.sort(key=lambda f: (f.info.mjd_start if f.info else 0.0, f.path.name))
+    sets: dict[tuple[Any, ...], list[FileReading]] = {}
+    for f in usable:
+        sets.setdefault((f.shape, _exposure(f), f.info.band if f.info else ""), []).append(f)
+    pairs = [(a, b) for same in sets.values() for a, b in itertools.pairwise(same)]
+    whole = all(f.header.get("BITPIX", -32) > 0 for f in usable if f.header is not None)
+    try:
+        if pairs:
+            chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, PAIRS).astype(int))]
+            return measure_gain(((_counts(a, settings), _counts(b, settings)) for a, b in chosen), whole)
+        singles = [usable[i] for i in np.unique(np.linspace(0, len(usable) - 1, PAIRS).astype(int))]
+        return measure_gain((halves(_counts(f, settings)) for f in singles), whole)
+    except UnusableInput as error:
+        return MeasuredGain(np.nan, np.nan, (np.nan, np.nan), np.nan, 0, 0, str(error))
+
+
+def _exposure(f: FileReading) -> float:
+    if f.info is not None:
+        return f.info.exptime
+    assert f.header is not None
+    keys = looks_like([f.header], "exptime")
+    return (as_number(f.header[keys[0]]) or 0.0) if keys else 0.0
+
+
+def _counts(f: FileReading, settings: Frames) -> Any:
+    image = read_raw(f.path, settings).image
+    y, x = (max(0, (n - LARGEST) // 2) for n in image.shape)
+    image = image[y : y + LARGEST, x : x + LARGEST]
+    per_second = f.info is not None and f.info.data_unit in (DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON_PER_SECOND)
+    return image * np.float32(f.info.exptime) if per_second and f.info else image
+
+
+def gain_verdict(measured: MeasuredGain, gains: Sequence[float]) -> str:
+    """Say how the headers' gain compares with the measured noise."""
+    if not np.isfinite(measured.gain):
+        return f"can't be measured from the noise: {measured.reason}"
+    said = f"{measured.gain:.3g} +- {max(measured.error, 0.05 * measured.gain):.2g} e-/unit from the noise"
+    said += f" ({measured.blocks} blocks of {measured.pairs} pairs, levels {measured.levels[0]:.0f} to "
+    said += f"{measured.levels[1]:.0f})"
+    wrong = [
+        g for g in sorted(set(gains))
+        if abs(g - measured.gain) > max(GAIN_TOLERANCE * measured.gain, 3.0 * measured.error)
+    ]  # fmt: skip
+    if wrong:
+        listed = ", ".join(f"{g:g}" for g in wrong)
+        return (
+            f"CHECK: {said}, but the header says {listed}: flux errors would be wrong by {_factor(wrong[0], measured)}"
+        )
+    return f"{said}: agrees" if gains else said
+
+
+def _factor(gain: float, measured: MeasuredGain) -> str:
+    ratio = np.sqrt(measured.gain / gain)
+    return f"a factor {max(ratio, 1 / ratio):.2f} where photon noise rules"

@@ -1,0 +1,46 @@
+"""What a parser makes of one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+from astropy.io import fits
+
+from lcframework.header_cards import text_of
+from lcframework.header_parsing import read_header
+from lcframework.raw_frames import read_raw_header
+from lcframework.sections import Frames
+from lcframework.tools import Tool
+from lcframework.types import HeaderInfo, NeedMissing, UnusableInput
+
+_UNKNOWN = "unknown"
+
+
+@attrs.frozen(eq=False)
+class FileReading:
+    """One file: what a parser said of it, or why none did."""
+
+    path: Path
+    instrument: str
+    header: fits.Header | None = None
+    shape: tuple[int, int] = (0, 0)
+    parser: str = ""
+    info: HeaderInfo | None = None
+    reason: str = ""
+
+
+def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileReading:
+    """Return what a parser makes of a file; nothing is raised for a file that is not understood."""
+    try:
+        header, shape = read_raw_header(path, settings)
+    except UnusableInput as error:
+        return FileReading(path, _UNKNOWN, reason=str(error))
+    guess = "-".join(dict.fromkeys(t for k in ("TELESCOP", "INSTRUME") if (t := text_of(header, k)))) or _UNKNOWN
+    try:
+        parser, info = read_header(parsers, header, path)
+    except (UnusableInput, NeedMissing) as error:
+        return FileReading(path, guess, header, shape, reason=str(error))
+    except Exception as error:  # a parser's bug concerns its author; the other files are looked at all the same
+        return FileReading(path, guess, header, shape, reason=f"a parser failed: {type(error).__name__}: {error}")
+    return FileReading(path, info.instrument or guess, header, shape, parser, info)
