@@ -5,6 +5,7 @@ The reference, with every key explained, is ``docs/project_file.md``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -212,6 +213,11 @@ def _stars_validator(instance: Any, attribute: Any, value: int | list[str]) -> N
         raise ValueError(f"{attribute.name} = []: name at least one star, or give a number")
 
 
+def _aperture_validator(instance: Any, attribute: Any, value: float) -> None:
+    if not (value == 0 or 1 <= value < math.inf):
+        raise ValueError(f"{attribute.name} = {value}: must be a radius of at least 1 pixel, or 0 for PSF fluxes")
+
+
 @attrs.frozen
 class Psf:
     """``[psf]``."""
@@ -229,6 +235,7 @@ class Photometry:
     stars: int | list[str] = attrs.field(default=10, validator=_stars_validator)
     exclude: list[str] = attrs.field(factory=list)
     psf_chi2: Selection = attrs.field(factory=lambda: Selection(sigma_clip=4.0))
+    aperture: float = attrs.field(default=0.0, validator=_aperture_validator)
 
 
 @attrs.frozen

@@ -95,7 +95,28 @@ def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[st
         made = [_tool(config, plugins, section, name, problems) for name in _names(config, plugins, section)]
         out[section] = tuple(t for t in made if t is not None)
         _check_unselected(config, plugins, section, {t.name for t in out[section]}, problems)
+    _check_aperture(config, out, problems)
     return out
+
+
+def _check_aperture(config: Config, tools: Mapping[str, tuple[Tool, ...]], problems: list[Problem]) -> None:
+    """Refuse an aperture that stars or regions would not have: coefficients hold for fluxes of one kind."""
+    aperture, stamps = config.photometry.aperture, config.stamps
+    if aperture == 0:
+        return
+    if 2 * aperture + 2 > min(stamps.star_size, stamps.roi_size):
+        problems.append(Problem(
+            "photometry.aperture",
+            f"a radius of {aperture:g} pixels and the sky around it do not fit in stamps of star_size = "
+            f"{stamps.star_size} and roi_size = {stamps.roi_size}: enlarge these, or take a smaller aperture",
+        ))  # fmt: skip
+    for tool in (*tools["photometry"], *tools["roi_model"]):
+        if not getattr(tool.instance, "apertures", False):
+            problems.append(Problem(
+                "photometry.aperture",
+                f'[{tool.section}] plugin = "{tool.name}" measures PSF fluxes alone; set aperture = 0, or choose one '
+                "that adds what the PSF misses, so that stars and regions are measured alike",
+            ))  # fmt: skip
 
 
 def _names(config: Config, plugins: Plugins, section: str) -> list[str]:

@@ -11,6 +11,7 @@ from lcframework.hookspecs import hookimpl
 from lcframework.types import Bools, FitState, FitStatus, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
 from plugins_builtin.engine.faint_source import average_over_positions
 from plugins_builtin.engine.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
+from plugins_builtin.engine.residual_light import above_surroundings, apertures, residual_light
 from plugins_builtin.engine.stamp_outliers import first_outliers, remaining_outliers
 from plugins_builtin.option_checks import positive
 
@@ -38,12 +39,13 @@ class StarredPhotometry:
     """PSF photometry of stars: flux and position of each stamp, with their full covariance.
 
     Where the star is too faint to fix its own position, a Gaussian prior about the expected one does; fluxes are
-    corrected for the bias that fitting the position brings. The star's photon noise is that of its model, where
-    `Stamps.photon_variance` says what the noise map holds of it. Pixels that do not fit the star are masked and the fit
-    is repeated.
+    corrected for the bias that fitting the position brings. With `Stamps.aperture`, what the PSF leaves within that
+    radius is added to them. The star's photon noise is that of its model, where `Stamps.photon_variance` says what the
+    noise map holds of it. Pixels that do not fit the star are masked and the fit is repeated.
     """
 
     results_version: ClassVar[int] = 2
+    apertures: ClassVar[bool] = True
 
     background_per_epoch: bool = False  # fit a constant a stamp, e-/s a pixel
     starlet_background: bool = False  # fit an image around the star that all its epochs share
@@ -172,6 +174,10 @@ def describe(stamps: PointSourceStamps, fit: PointSourceFit, outliers: Bools) ->
     model = flux[:, None, None] * image + pedestal[:, None, None]
     freedom = np.maximum(np.count_nonzero(weight, axis=(1, 2)) - 3 - int(stamps.pedestal), 1)
     chi2 = np.einsum("nij,nij->n", weight, (stamps.data - model) ** 2) / freedom
+    if stamps.aperture > 0:
+        extra, variance = _residual_light(stamps, weight, model, image, position)
+        flux, covariance = flux + extra, covariance.copy()
+        covariance[:, 0, 0] += variance
     away = np.linalg.norm(position - stamps.expected, axis=1)
     status = tuple(
         _status(
@@ -196,6 +202,18 @@ def describe(stamps: PointSourceStamps, fit: PointSourceFit, outliers: Bools) ->
         model=np.where(failed[:, None, None], 0.0, model),
         outliers=outliers,
     )
+
+
+def _residual_light(
+    stamps: PointSourceStamps, weight: Floats, model: Floats, image: Floats, position: Floats
+) -> tuple[Floats, Floats]:
+    """Return what models leave within the aperture (n,), and its variance."""
+    counted = apertures(position, image.shape[1:], stamps.aperture)
+    images = image[:, None]
+    if stamps.pedestal:
+        images = np.stack([image, np.ones_like(image)], axis=1)
+        counted = above_surroundings(counted, weight)
+    return residual_light(stamps.data - model, weight, counted, images)
 
 
 def _pedestal(stamps: PointSourceStamps, source: Floats) -> Floats:
@@ -240,6 +258,7 @@ def _prepare(options: StarredPhotometry, stamps: Stamps, kernels: Kernels, which
         prior=options.position_prior,
         pedestal=options.background_per_epoch,
         photon_variance=np.nan_to_num(np.asarray(stamps.photon_variance[which], float)),
+        aperture=stamps.aperture,
     )
 
 

@@ -82,8 +82,12 @@ class ModelCalibratedCutouts(Stage):
             if product.state != "made":
                 waiting.setdefault(roi, []).extend([f"fit:{key}"] if product.state == FORCED else [])
                 continue
-            parts = {"cutouts": product.token, "point_sources": sorted(region.point_sources.items()),
-                     "roi_model": self.setup.identity("roi_model", instrument)}  # fmt: skip
+            parts: dict[str, Any] = {
+                "cutouts": product.token, "point_sources": sorted(region.point_sources.items()),
+                "roi_model": self.setup.identity("roi_model", instrument),
+            }  # fmt: skip
+            if aperture := self.setup.config_for(instrument).photometry.aperture:
+                parts["aperture"] = aperture
             payload = ModelPayload(roi, instrument, band, product.path)
             scope = Scope(frozenset([roi]), instrument, band)
             unit = Unit(f"fit:{key}", f"{roi} {instrument} {band}", self.components(**parts), payload, scope=scope)
@@ -134,7 +138,8 @@ class ModelCalibratedCutouts(Stage):
             raise UnusableInput(
                 f"[roi.{payload.roi}.point_sources] is empty: name at least one point source to measure"
             )
-        fit = tool.instance.fit(epochs.cutouts, point_sources(region))
+        aperture = self.setup.config_for(payload.instrument).photometry.aperture
+        fit = tool.instance.fit(attrs.evolve(epochs.cutouts, aperture=aperture), point_sources(region))
         if not fit.status.usable:
             raise UnusableInput(f"the model of {payload.roi} failed: {fit.status.reason or fit.status.state.value}")
         return Modelled(epochs, fit)

@@ -110,6 +110,8 @@ class StarPhotometry(Stage):
         identity = self.setup.identity("photometry", instrument)
         for key in ("psf_chi2", "stars", "exclude"):  # who consumes selects; which stars is a part of its own
             identity.pop(key)
+        if identity["aperture"] == 0:  # fluxes are what they were before there was the choice
+            identity.pop("aperture")
         return identity
 
     def _frame_unit(self, stars: FrameStars, inputs: Components, frame: Frame) -> Unit:
@@ -187,6 +189,7 @@ class StarPhotometry(Stage):
                     np.stack([s.mask > 0 for s in stamps]),
                     np.array([s.offset for s in stamps]),
                     np.concatenate([_photon_variance(v) for v in mine]),
+                    self.setup.config_for(instrument).photometry.aperture,
                 ),
                 Kernels(kernels, first.subsampling_factor, first.target_fwhm),
             )

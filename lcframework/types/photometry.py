@@ -19,6 +19,8 @@ class Stamps:
     offset: Floats  # (n, 2) expected (x, y) of the star from the stamp's centre, pixels
     photon_variance: Floats = attrs.field()  # (n,) (e-/s)^2 in `noise` squared per e-/s of light in `data`; 0: unknown
 
+    aperture: float = 0.0  # pixels; the radius within which light that the PSF misses is the star's; 0: PSF fluxes
+
     @photon_variance.default
     def _unknown(self) -> Floats:
         return np.zeros(len(self.data))

@@ -38,6 +38,8 @@ class Cutouts:
     normalization_error: Floats  # (e,) relative
     zenith: Floats = attrs.field()  # (e, 2) tan z times the zenith's direction (xi, eta); nan where unknown
 
+    aperture: float = 0.0  # pixels; the radius within which light that the PSFs miss is the sources'; 0: PSF fluxes
+
     @zenith.default
     def _unknown(self) -> Floats:
         return np.full((len(self.data), 2), np.nan)

@@ -57,6 +57,8 @@ class PointSourceStamps:
     pedestal: bool
     photon_variance: Floats = attrs.field()  # (n,) variance per unit of light in the data that weights hold; 0: unknown
 
+    aperture: float = 0.0  # pixels; see `Stamps`
+
     @photon_variance.default
     def _unknown(self) -> Floats:
         return np.zeros(len(self.data))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 class RoiModel:
     """A model of all epochs of a region together."""
+
+    apertures: ClassVar[bool] = True
 
     differential_refraction: bool
 

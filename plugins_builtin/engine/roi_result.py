@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lcframework.types import Floats, HighResolution, RoiFit
+from plugins_builtin.engine.roi_apertures import Measured, with_residual_light
 from plugins_builtin.engine.roi_fit import State, background_image, high_resolution, status_of
-from plugins_builtin.engine.roi_geometry import Epochs
+from plugins_builtin.engine.roi_geometry import Epochs, to_pixels
 from plugins_builtin.engine.roi_newton import covariances
 from plugins_builtin.engine.roi_starred_errors import random_covariance
 from plugins_builtin.engine.roi_starred_fit import Solution
@@ -25,6 +26,9 @@ def joint_result(epochs: Epochs, state: State) -> RoiFit:
     background, model, transform = high_resolution(
         epochs, state.scene.offset, mean, lambda t, size: background_image(epochs, state.scene, t, size)
     )
+    place = _places(epochs, state.scene.offset, state.local.shift)
+    measured = Measured(flux, random, place, state.local.sky, found.model, state.weights.inverse_variance)
+    flux, random = with_residual_light(epochs, measured)
     return RoiFit(
         flux=flux,
         covariance=random,
@@ -62,13 +66,16 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
     mean = np.array([np.nanmean(f) if np.isfinite(f).any() else 0.0 for f in flux.T])
     sharp = values.h + np.tensordot(mean, solution.objective.gaussians(values.c)[0], 1)
     crop = np.s_[:, : shape[1], : shape[2]]
+    shift = values.translation - solution.alignment.translation
+    place = _places(epochs, solution.offset, shift)
+    flux, random = with_residual_light(epochs, Measured(flux, random, place, values.sky, model, iv))
     return RoiFit(
         flux=flux,
         covariance=random,
         common_covariance=common,
         offset=solution.offset,
         offset_covariance=shared[: 2 * k, : 2 * k],
-        translation=np.where(epochs.usable[:, None], values.translation - solution.alignment.translation, 0.0),
+        translation=np.where(epochs.usable[:, None], shift, 0.0),
         high_resolution=HighResolution(values.h, sharp, solution.alignment.array_transform(epochs)),
         model=model[crop],
         outliers=solution.outliers[crop],
@@ -76,6 +83,11 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
         status=solution.status(),
         loss_history=np.array(solution.history),
     )
+
+
+def _places(epochs: Epochs, offset: Floats, shift: Floats) -> Floats:
+    """Return the sources' places (e, k, 2) in the stamps, for translations (e, 2)."""
+    return np.array([to_pixels(t, offset) + s for t, s in zip(epochs.transform, shift, strict=True)])
 
 
 def _relative_difference(flux: Floats, other: Floats, covariance: Floats) -> Floats:

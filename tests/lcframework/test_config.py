@@ -97,6 +97,7 @@ workers = true
         ('[run]\ndevice = "tpu"', ("auto, cpu, gpu",)),
         ("[stamps]\nstar_size = 4", ("between 8 and 512",)),
         ("[photometry]\npsf_chi2 = { sigma_clip = -1.0 }", ("greater than 0",)),
+        ("[photometry]\naperture = 0.5", ("at least 1 pixel", "0 for PSF fluxes")),
         ("[photometry]\npsf_chi2 = { sigmaclip = 1.0 }", ('did you mean "sigma_clip"?',)),
         ("[plate_solving]\nmin_success_fraction = 1.5", ("between 0 and 1",)),
         ("psf = 3", ("psf must be a table",)),

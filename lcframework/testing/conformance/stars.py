@@ -118,6 +118,8 @@ def check_photometry(plugin: Any, seed: int = 1) -> None:
         answer = plugin.measure(scene.stamps, scene.kernels)
         verify()
         _check_measurement(answer, scene, who, f"target FWHM {target_fwhm:g}")
+        if getattr(plugin, "apertures", False):
+            _check_aperture(plugin, answer, scene, who)
     _check_all_masked(plugin, scenes.epochs_of_a_star(seed + 1), who)
 
 
@@ -146,6 +148,15 @@ def _check_measurement(answer: Any, scene: scenes.StarStamps, who: str, which: s
     require(0.8 < chi2 < 1.25, who, f"{which}: the median reduced chi2 is {chi2:.2f} on data with true noise maps")
     flagged = answer.outliers[~scene.stamps.mask].mean()
     require(flagged < 0.005, who, f"{which}: flagged {flagged:.1%} of clean pixels as outliers")
+
+
+def _check_aperture(plugin: Any, plain: PhotometryResult, scene: scenes.StarStamps, who: str) -> None:
+    radius = 0.35 * min(scene.stamps.data.shape[1:])
+    answer = plugin.measure(attrs.evolve(scene.stamps, aperture=radius), scene.kernels)
+    sigma = np.sqrt(answer.covariance[:, 0, 0])
+    which = f"with an aperture of {radius:g} pixels"
+    require(np.all(sigma > np.sqrt(plain.covariance[:, 0, 0])), who, f"{which}: flux errors are those of PSF fluxes")
+    check_pulls((answer.flux - scene.flux) / sigma, who, f"{which}: flux")
 
 
 def _photon_limit(scene: scenes.StarStamps) -> Array:
