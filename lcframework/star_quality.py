@@ -174,20 +174,21 @@ def shape_of(stamp: Stamp, seeing: float) -> Shape | None:
     With weights w of rms s and moments T = <r^2>, a Gaussian star of rms t has ``T = 2 s^2 t^2 / (s^2 + t^2)``, which
     gives t. Masked pixels take the value of their reflection through the star's centre.
     """
-    n = stamp.data.shape[0]
+    index = np.arange(stamp.data.shape[0]) - (stamp.data.shape[0] - 1) / 2
     weight_rms = max(seeing, 1.5) / 2.3548
     centre = np.array(stamp.offset, float)
     for _ in range(6):
         data, noise = _completed(stamp, centre)
-        dx, dy = _grid(n, (centre[0], centre[1]))
-        weight = np.exp(-0.5 * (dx**2 + dy**2) / weight_rms**2)
-        light = float((weight * data).sum())
+        dx, dy = index - centre[0], index - centre[1]
+        across, down = np.exp(-0.5 * (dx / weight_rms) ** 2), np.exp(-0.5 * (dy / weight_rms) ** 2)
+        light = float(down @ data @ across)
         if not light > 0:
             return None
-        step = np.array([(weight * data * dx).sum(), (weight * data * dy).sum()]) / light
+        step = np.array([down @ data @ (across * dx), (down * dy) @ data @ across]) / light
         centre = centre + 2.0 * step  # the weight pulls the centroid half way back
         if np.abs(centre - stamp.offset).max() > max(3.0, seeing):
             return None
+    weight, dy = down[:, None] * across, dy[:, None]
     square, plus, cross = dx**2 + dy**2, dx**2 - dy**2, 2 * dx * dy
     moment = float((weight * data * square).sum()) / light
     if not moment > 0:
@@ -249,16 +250,14 @@ def kind_of(comment: str) -> str:
 
 def _completed(stamp: Stamp, centre: Floats) -> tuple[Floats, Floats]:
     """Return data and noise with masked pixels taken from their reflection through `centre`; 0 where that is too."""
-    good = stamp.mask == 0
     n = stamp.data.shape[0]
-    index = np.arange(n)
-    columns = np.rint(2 * (centre[0] + (n - 1) / 2) - index).astype(int)
-    rows = np.rint(2 * (centre[1] + (n - 1) / 2) - index).astype(int)
-    there = ((columns >= 0) & (columns < n))[None, :] & ((rows >= 0) & (rows < n))[:, None]
-    at = np.ix_(np.clip(rows, 0, n - 1), np.clip(columns, 0, n - 1))
-    usable = there & good[at]
-    data = np.where(good, stamp.data, np.where(usable, stamp.data[at], 0.0)).astype(float)
-    noise = np.where(good, stamp.noise, np.where(usable, stamp.noise[at], 0.0)).astype(float)
+    masked = np.nonzero(stamp.mask)
+    row, column = (np.rint(2 * (c + (n - 1) / 2) - i).astype(int) for c, i in zip(centre[::-1], masked, strict=True))
+    at = np.clip(row, 0, n - 1), np.clip(column, 0, n - 1)
+    usable = (row >= 0) & (row < n) & (column >= 0) & (column < n) & (stamp.mask[at] == 0)
+    data, noise = stamp.data.astype(float), stamp.noise.astype(float)
+    for image in (data, noise):
+        image[masked] = np.where(usable, image[at], 0.0)
     return data, noise
 
 

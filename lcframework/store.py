@@ -192,7 +192,7 @@ def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int
             }
             for kind, array in values.items():
                 _put(groups[kind], name, array)
-            groups["wcs"][name] = stamp.wcs
+            _put(groups["wcs"], name, np.array(stamp.wcs, h5py.string_dtype()))
 
 
 #: What a frame's group in ``regions.h5`` holds of each stamp.
