@@ -1,4 +1,4 @@
-"""What all tests share: no network, and the command line run in this process."""
+"""What all tests share: no network, the command line run in this process, packages and services to test with."""
 
 from __future__ import annotations
 
@@ -83,3 +83,20 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         return folder
 
     return write
+
+
+@pytest.fixture
+def tap_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Return a function that starts a TAP service on loopback with tables by name; all are stopped in the end."""
+    from tap_server import TapServer
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    started: list[Any] = []
+
+    def start(tables: dict[str, Any]) -> Any:
+        started.append(TapServer(tables))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()

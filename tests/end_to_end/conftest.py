@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ import pytest
 from astropy.table import Table
 
 from lcframework.testing.campaign import CampaignTruth, read_truth, simulate_campaign
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 FRAMES = 4
 SPARE = 2

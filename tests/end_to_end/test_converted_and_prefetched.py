@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
-import numpy as np
 import pytest
 import tomli
 import yaml
+from archives import gaia_and_panstarrs
 from astropy.table import Table
-
-_PATH = Path(__file__).parents[1] / "plugins_builtin" / "tap_server.py"
-_SPEC = importlib.util.spec_from_file_location("tap_server_of_end_to_end", _PATH)
-tap_server = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tap_server)
-
-
-def services(stars: Table) -> dict[str, Table]:
-    """Return the simulated sky as Gaia and Pan-STARRS would serve it."""
-    gaia = Table()
-    gaia["source_id"] = np.arange(len(stars)) + 4_000_000_000_000_000_000
-    for name in ("ra", "dec", "pmra", "pmdec", "ref_epoch", "phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag"):
-        gaia[name] = np.asarray(stars[name], float)
-    gaia["astrometric_excess_noise"], gaia["phot_g_mean_flux_over_error"] = 0.1, 2000.0
-    gaia["phot_variable_flag"] = "NOT_AVAILABLE"
-    ps1 = Table()
-    ps1["RAJ2000"], ps1["DEJ2000"] = gaia["ra"], gaia["dec"]
-    ps1["Epoch"], ps1["Nd"], ps1["Qual"] = 51544.5 + 16.0 * 365.25, 60, 52
-    for band in "grizy":
-        ps1[f"{band}mag"], ps1[f"e_{band}mag"] = np.asarray(stars["r_mag"], float), 0.01
-    return {"gaiadr3.gaia_source": gaia, "II/349/ps1": ps1}
 
 
 @pytest.mark.slow
-def test_a_converted_configuration_runs_offline(fresh, monkeypatch, lcf):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def test_a_converted_configuration_runs_offline(fresh, tap_service, lcf):
     roi = tomli.loads(fresh.project.read_text())["roi"]["QUAD"]
     configuration = {
         "workdir": str(fresh.folder / "old"), "raw_dirs": [str(fresh.folder / "raw")],
@@ -53,7 +28,8 @@ def test_a_converted_configuration_runs_offline(fresh, monkeypatch, lcf):
     assert ended.code == 0, ended.err
     project = folder / "project.toml"
 
-    server = tap_server.TapServer(services(Table.read(fresh.folder / "stars.ecsv")))
+    stars = Table.read(fresh.folder / "stars.ecsv")
+    server = tap_service(gaia_and_panstarrs(stars, stars["r_mag"]))
     options = f'url = "{server.url}"\ntimeout = 5.0\nretries = 0\n'
     text = project.read_text().replace("[run]\n", '[run]\noffline = true\ndevice = "cpu"\n')
     project.write_text(f'{text}\n[stars.gaia]\nmirror = ""\n{options}[calibration.panstarrs]\n{options}')

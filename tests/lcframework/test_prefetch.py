@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from archives import gaia_and_panstarrs
 from astropy.table import Table
 from sqlmodel import Session
 
@@ -22,41 +22,28 @@ from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import FieldQuery, QueryGaiaForStars, star_rows
 from lcframework.types import NeedMissing
 
-_PATH = Path(__file__).parents[1] / "plugins_builtin" / "tap_server.py"
-_SPEC = importlib.util.spec_from_file_location("tap_server_of_prefetch", _PATH)
-tap_server = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tap_server)
-
 RA, DEC = 359.99, 12.0
 
 
 def tables(count: int = 60) -> dict[str, Table]:
     """Return stars around a position, as Gaia and Pan-STARRS would have them, some of them fast."""
     rng = np.random.default_rng(5)
-    gaia = Table()
-    gaia["source_id"] = 4_000_000_000_000_000_000 + np.arange(count)
-    gaia["ra"] = (RA + rng.uniform(-0.09, 0.09, count)) % 360.0
-    gaia["dec"] = DEC + rng.uniform(-0.09, 0.09, count)
-    gaia["ref_epoch"] = 2016.0
-    gaia["pmra"], gaia["pmdec"] = rng.normal(0.0, 50.0, (2, count))
-    gaia["phot_g_mean_mag"] = rng.uniform(15.0, 19.5, count)
-    gaia["phot_bp_mean_mag"], gaia["phot_rp_mean_mag"] = gaia["phot_g_mean_mag"] + 0.4, gaia["phot_g_mean_mag"] - 0.6
-    gaia["astrometric_excess_noise"], gaia["phot_g_mean_flux_over_error"] = 0.1, 900.0
-    gaia["phot_variable_flag"] = "NOT_AVAILABLE"
-    ps1 = Table()
-    ps1["RAJ2000"], ps1["DEJ2000"] = gaia["ra"], gaia["dec"]
-    ps1["Epoch"], ps1["Nd"], ps1["Qual"] = 51544.5 + 16.0 * 365.25, 60, 52
-    for band in "grizy":
-        ps1[f"{band}mag"], ps1[f"e_{band}mag"] = gaia["phot_g_mean_mag"], 0.01
-    return {"gaiadr3.gaia_source": gaia, "II/349/ps1": ps1}
+    stars = Table()
+    stars["ra"] = (RA + rng.uniform(-0.09, 0.09, count)) % 360.0
+    stars["dec"] = DEC + rng.uniform(-0.09, 0.09, count)
+    stars["ref_epoch"] = 2016.0
+    stars["pmra"], stars["pmdec"] = rng.normal(0.0, 50.0, (2, count))
+    stars["phot_g_mean_mag"] = rng.uniform(15.0, 19.5, count)
+    stars["phot_bp_mean_mag"], stars["phot_rp_mean_mag"] = (
+        stars["phot_g_mean_mag"] + 0.4,
+        stars["phot_g_mean_mag"] - 0.6,
+    )
+    return gaia_and_panstarrs(stars, stars["phot_g_mean_mag"])
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    started = tap_server.TapServer(tables())
-    yield started
-    started.close()
+def server(tap_service: Callable[..., Any]) -> Any:
+    return tap_service(tables())
 
 
 def project_file(folder: Path, url: str, stars: str = "", solver: str = "catalog", run: str = "") -> Path:

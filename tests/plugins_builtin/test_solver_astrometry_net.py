@@ -8,55 +8,22 @@ import subprocess
 import time
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs import WCS
+from tycho2_field import HAS_INDEX, HINT, INDEX, SHAPE, STARS, error_of, field, header, no_field
 
 from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint
 from plugins_builtin.background_sep import SepBackground
 from plugins_builtin.solver_astrometry_net import AstrometryNet
 from plugins_builtin.sources_sep import SepSources
-from plugins_builtin.wcs_fit import open_wcs
 
-INDEX = Path("/usr/share/astrometry")
-SHAPE = (500, 650)
 installed = pytest.mark.skipif(
-    shutil.which("solve-field") is None or not any(INDEX.glob("index-tycho2-0*.fits")),
+    shutil.which("solve-field") is None or not HAS_INDEX,
     reason="needs solve-field and Debian's index files: apt install astrometry.net astrometry-data-tycho2",
 )
-# Tycho-2 stars (ICRS, epoch 2000; V_T) around the exoplanet host HAT-P-32, as in Debian's index files.
-STARS = Table.read(Path(__file__).with_name("tycho2_stars.ecsv"))
-
-
-def header(angle=179.5, parity=-1):
-    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    h = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 31.1, "CRVAL2": 46.7})
-    h["CRPIX1"], h["CRPIX2"] = 330.0, 245.0
-    for (i, j), value in np.ndenumerate(5.164 / 3600 * np.array([[parity * c, -s], [parity * s, c]])):
-        h[f"CD{i + 1}_{j + 1}"] = value
-    return h
-
-
-def field(h, error=0.1):
-    """Sources of catalogue stars with centroid errors, and as many that are in no catalogue."""
-    rng = np.random.default_rng(7)
-    x, y = WCS(h).all_world2pix(STARS["ra"], STARS["dec"], 0)
-    inside = (x > 0) & (x < SHAPE[1] - 1) & (y > 0) & (y < SHAPE[0] - 1)
-    x, y, flux = x[inside], y[inside], 10 ** (-0.4 * (np.asarray(STARS["magnitude"])[inside] - 15))
-    extra = 60
-    x = np.concatenate([x + rng.normal(0, error, x.size), rng.uniform(0, SHAPE[1] - 1, extra)])
-    y = np.concatenate([y + rng.normal(0, error, y.size), rng.uniform(0, SHAPE[0] - 1, extra)])
-    flux = np.concatenate([flux, rng.uniform(10, 60, extra)])
-    return Table({"x": x, "y": y, "flux": flux, "fwhm": np.full(x.size, 2.0)})
-
-
-def error_of(solution, truth):
-    y, x = (g.ravel() for g in np.mgrid[0 : SHAPE[0] : 50, 0 : SHAPE[1] : 50])
-    ra, dec = WCS(truth).all_pix2world(x, y, 0)
-    px, py = open_wcs(solution.header).all_world2pix(ra, dec, 0)
-    return np.hypot(px - x, py - y)
 
 
 @installed
@@ -64,8 +31,8 @@ def error_of(solution, truth):
 @pytest.mark.parametrize("refine", [False, True])
 def test_solves_simulated_sources(angle, parity, refine):
     truth = header(angle, parity)
-    hint = SolveHint(31.04, 46.69, 1.0, (4.5, 6.0), stars=STARS if refine else None)
-    solution = AstrometryNet(index_dir=INDEX, refine=refine).solve(field(truth), SHAPE, hint)
+    hint = attrs.evolve(HINT, stars=STARS if refine else None)
+    solution = AstrometryNet(index_dir=INDEX, refine=refine).solve(field(truth, extra=60), SHAPE, hint)
     assert isinstance(solution, PlateSolution)
     error = error_of(solution, truth)
     # Counting pixels from 1 instead of 0 would show as 1.4 px here.
@@ -81,17 +48,14 @@ def test_solves_simulated_sources(angle, parity, refine):
 def test_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    solution = AstrometryNet(sip_order=0).solve(field(header()), SHAPE, SolveHint(31.04, 46.69, 1.0, (4.5, 6.0)))
+    solution = AstrometryNet(sip_order=0).solve(field(header(), extra=60), SHAPE, HINT)
     assert isinstance(solution, PlateSolution)
     assert list(tmp_path.iterdir()) == []
 
 
 @installed
 def test_sources_of_no_sky_are_not_solved():
-    rng = np.random.default_rng(0)
-    sources = Table({"x": rng.uniform(0, 649, 25), "y": rng.uniform(0, 499, 25), "flux": rng.uniform(1, 9, 25)})
-    sources["fwhm"] = 2.0
-    answer = AstrometryNet().solve(sources, SHAPE, SolveHint(31.04, 46.69, 0.3, (5.0, 5.3)))
+    answer = AstrometryNet().solve(no_field(), SHAPE, SolveHint(31.04, 46.69, 0.3, (5.0, 5.3)))
     assert isinstance(answer, NotSolved)
     assert "pixel_scale" in answer.reason
 
