@@ -6,7 +6,6 @@ import datetime as dt
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from sqlmodel import Session, col, select
 from lcframework.chain import described, limited
 from lcframework.database import Product, Run
 from lcframework.executors import Executor
+from lcframework.executors.warm_up import WarmUp
 from lcframework.frame_list import IMPORT
 from lcframework.plugins import Plugins
 from lcframework.provenance import digest
@@ -114,7 +114,7 @@ class Runner:
         self.setup, self.plugins, self.engine = setup, plugins, engine
         self._listeners = [*listeners, plugins.tell]
         self._executor: Executor | None = None
-        self._warming: threading.Thread | None = None
+        self._warming = WarmUp()
         self._forced: dict[tuple[str, str], str] = {}
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
 
@@ -321,13 +321,9 @@ class Runner:
     def _warm_up(self, stage: Stage, batches: Sequence[Sequence[Unit]], later: Sequence[Stage]) -> None:
         """Warm up later stages in a thread while workers do this one; wait for that where this one runs here."""
         if stage.accelerator:
-            if self._warming is not None:
-                self._warming.join()
-            return
-        idle = not stage.light and len(batches) > 1 and self.setup.config.run.workers != 1
-        if idle and self._warming is None:
-            self._warming = threading.Thread(target=_warm_up, args=([s for s in later if s.accelerator],))
-            self._warming.start()
+            self._warming.wait()
+        elif not stage.light and len(batches) > 1 and self.setup.config.run.workers != 1:
+            self._warming.begin(later)
 
     def _get_executor(self) -> Executor:
         if self._executor is None:
@@ -373,14 +369,6 @@ def _outcome(report: RunReport) -> str:
     if report.interrupted:
         return "interrupted"
     return {0: "success", 3: "finished with unusable inputs"}.get(report.exit_code, "failed")
-
-
-def _warm_up(stages: Sequence[Stage]) -> None:
-    for stage in stages:
-        try:
-            stage.warm_up()
-        except Exception:  # where it matters, the stage itself fails, and says so
-            log.debug("%s can't be warmed up", stage.name, exc_info=True)
 
 
 def prepare_device(device: str) -> None:
