@@ -30,6 +30,8 @@ _REACHES = (2, 1, 0)
 _LEAST_BLOCKS = 0.2
 #: Of these, means beyond so many times their scatter are left out.
 _MEAN_CLIP = 2.5
+#: As many pixels are averaged at a time: they stay in the processor's cache.
+_AT_ONCE = 1 << 17
 #: Alternations of which blocks are sky, and of moving the surface to their means.
 _SELECTIONS = 2
 _STEPS = 3
@@ -69,7 +71,9 @@ class Axis:
         return np.asarray(through(position))
 
 
-def level_sky(image: Floats, bad: Bools, first: Floats, rms: float, boxes: int, filter_size: int = 1) -> Any:
+def level_sky(
+    image: Floats, bad: Bools, first: Floats, rms: float, boxes: int, filter_size: int = 1
+) -> tuple[Floats, float]:
     """Return a sky (ny, nx), and one sigma of its pixels.
 
     Parameters
@@ -91,12 +95,11 @@ def level_sky(image: Floats, bad: Bools, first: Floats, rms: float, boxes: int, 
 
     axes = [Axis(n, min(boxes, n)) for n in image.shape]
     size = max(1, min(_BLOCK, *(n // boxes // _BLOCKS for n in image.shape)))
-    blocks = average(image - first, bad, rms, size)
-    middles = [np.arange(n) * size + 0.5 * (size - 1) for n in blocks.mean.shape]
+    blocks = average(image, bad, first, rms, size)
+    means = blocks.mean
+    middles = [np.arange(n) * size + 0.5 * (size - 1) for n in means.shape]
     start = [np.clip(np.rint(a.centres).astype(int), 0, a.n - 1) for a in axes]
     values = first[np.ix_(*start)].astype(float)
-    # Blocks are averaged about the first sky, so that pixels are clipped about it.
-    means = blocks.mean + _block_sums(first, size) / size**2
     rows, columns = (a.spline(m) for a, m in zip(axes, middles, strict=True))
     box = [a.box(m) for a, m in zip(axes, middles, strict=True)]
     index = box[0][:, None] * axes[1].boxes + box[1]
@@ -110,21 +113,33 @@ def level_sky(image: Floats, bad: Bools, first: Floats, rms: float, boxes: int, 
     return down @ values.astype(image.dtype) @ across.T, _pixel_rms(blocks, sky, index, rms)
 
 
-def average(image: Floats, bad: Bools, rms: float, size: int) -> Blocks:
-    """Return the means of blocks of `size` pixels a side, without pixels that are bad or beyond a few `rms`."""
-    good = (np.abs(image) < _PIXEL_CLIP * rms) & ~bad
-    values = np.where(good, image, image.dtype.type(0))
-    count, total, square = (_block_sums(v, size) for v in (good.astype(np.float32), values, values * values))
-    enough = count >= _LEAST_PIXELS * size**2
-    mean = np.where(enough, total / np.maximum(count, 1), np.nan)
-    spread = np.maximum(square - count * mean**2, 0) / np.maximum(count - 1, 1)
-    return Blocks(mean, np.where(enough & (count > 1), spread, np.nan))
+def average(image: Floats, bad: Bools, first: Floats, rms: float, size: int) -> Blocks:
+    """Return the means of blocks of `size` pixels a side, without pixels that are bad or a few `rms` off the first sky.
+
+    Pixels that fill no block, at the upper edges, are left out.
+    """
+    my, mx = (n // size for n in image.shape)
+    mean, variance = np.full((my, mx), np.nan), np.full((my, mx), np.nan)
+    step = max(1, _AT_ONCE // (size * image.shape[1]))
+    for start in range(0, my, step):
+        rows = slice(start, min(start + step, my))
+        inside = np.s_[rows.start * size : rows.stop * size, : mx * size]
+        residual = image[inside] - first[inside]
+        good = (np.abs(residual) < _PIXEL_CLIP * rms) & ~bad[inside]
+        residual[~good] = 0
+        sums = (_block_sums(v, size) for v in (good.astype(np.float32), residual, residual * residual, first[inside]))
+        count, total, square, sky = sums
+        enough = count >= _LEAST_PIXELS * size**2
+        away = np.where(enough, total / np.maximum(count, 1), np.nan)
+        mean[rows] = away + sky / size**2
+        spread = np.maximum(square - count * away**2, 0) / np.maximum(count - 1, 1)
+        variance[rows] = np.where(count > 1, spread, np.nan)
+    return Blocks(mean, variance)
 
 
 def _block_sums(image: Floats, size: int) -> Floats:
-    """Return the sums over blocks; pixels that fill none, at the upper edges, are left out."""
     my, mx = (n // size for n in image.shape)
-    rows = image[: my * size, : mx * size].reshape(my, size, mx * size).sum(axis=1)
+    rows = image.reshape(my, size, mx * size).sum(axis=1)
     return np.asarray(rows.reshape(my, mx, size).sum(axis=2, dtype=float))
 
 
