@@ -16,7 +16,7 @@ from lcframework.stages.base import Stage, Unit, UnitResult, work
 from lcframework.types import LcfError
 
 #: What every stage's work needs; SciPy's subpackages load when they are first used.
-_IMPORTED = ("lcframework.stages", "scipy.ndimage", "scipy.optimize", "scipy.spatial")
+_IMPORTED = ("lcframework.stages", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.spatial")
 
 
 class LocalExecutor:
