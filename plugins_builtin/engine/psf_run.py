@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -14,6 +12,7 @@ from plugins_builtin.engine import psf_model
 from plugins_builtin.engine.device import LANES, forecast
 from plugins_builtin.engine.precision import double_precision
 from plugins_builtin.engine.psf_model import Frame, Model, Setting
+from plugins_builtin.engine.threads import in_order
 
 #: Numbers of stars that code is compiled for.
 _STAR_BUCKETS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
@@ -62,13 +61,7 @@ def _run_threaded(values: list[tuple[Any, ...]], function: Callable[..., Any]) -
             return jax.device_get(function(*one))
 
     first = run(values[0])  # alone, so that the step is compiled once
-    with ThreadPoolExecutor(min(_cores(), len(values))) as threads:
-        return [first, *threads.map(run, values[1:])]
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [first, *in_order(run, values[1:])]
 
 
 def _run_batched(values: list[tuple[Any, ...]], function: Callable[..., Any], most: int) -> list[Any]:

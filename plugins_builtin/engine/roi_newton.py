@@ -13,6 +13,7 @@ import numpy as np
 from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.roi_geometry import Epochs, model_variance
 from plugins_builtin.engine.roi_scene import Scene, SkyImages, render
+from plugins_builtin.engine.threads import in_order
 
 #: A flux is measured where its usable pixels hold this share of the information that all of them would.
 _SEEN = 0.02
@@ -112,7 +113,9 @@ def one_pass(
         np.zeros((e, k), bool), np.full(e, np.nan), np.zeros(e), np.zeros((e, 2)), np.zeros((e, 2, 2)),
         np.zeros(epochs.data.shape),
     )  # fmt: skip
-    for i in np.flatnonzero(epochs.usable):
+
+    def eliminated(i: int) -> tuple[Floats, Floats, float]:
+        """Fill in epoch `i`; return its part of the Schur complement, the gradient and the objective."""
         columns, image, seen, shared = _linearised(epochs, i, scene, sky, local)
         if refresh is not None:
             refresh(i, image, weights)
@@ -126,11 +129,15 @@ def one_pass(
         b_l = left @ r
         out.chi2[i], out.pixels[i] = r @ r, np.count_nonzero(iv)
         out.shift_found[i], out.shift_precision[i] = _own_shift(a_ll, b_l, local.shift[i], k)
-        objective += 0.5 * out.chi2[i] + local_prior(epochs, i, local, prior, out.seen[i], a_ll, b_l)
+        value = 0.5 * out.chi2[i] + local_prior(epochs, i, local, prior, out.seen[i], a_ll, b_l)
         solved = np.linalg.solve(a_ll, np.column_stack([a_lg, b_l]))
-        schur += right @ right.T - a_lg.T @ solved[:, :-1]
-        gradient -= right @ r - a_lg.T @ solved[:, -1]
         out.a_ll[i], out.a_lg[i], out.b_l[i] = a_ll, a_lg, b_l
+        return right @ right.T - a_lg.T @ solved[:, :-1], right @ r - a_lg.T @ solved[:, -1], value
+
+    for curvature, slope, value in in_order(eliminated, [int(i) for i in np.flatnonzero(epochs.usable)]):
+        schur += curvature
+        gradient -= slope
+        objective += value
     return attrs.evolve(out, objective=objective, schur=0.5 * (schur + schur.T))
 
 

@@ -139,10 +139,10 @@ class Penalties:
         self.weights, self.strengths, self.priors = weights, strengths, priors
         self.smoothing = 0.0
         self.kinks = True  # False leaves the background's penalties out
-        scale = np.full(len(weights), strengths.scales)
-        scale[0] = strengths.high_frequency
+        self.scale = np.full(len(weights), strengths.scales)
+        self.scale[0] = strengths.high_frequency
         self.epochs = len(used) if counted is None else counted
-        self.penalty = scale[:, None, None] * weights * self.epochs / subsampling**2
+        self.penalty = self.scale[:, None, None] * weights * self.epochs / subsampling**2
         self.point_penalty = strengths.point_sources * weights * self.epochs / subsampling**2
 
     def _absolute(self, a: Floats, slope: Floats) -> tuple[Floats, Floats]:

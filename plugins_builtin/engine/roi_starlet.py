@@ -82,7 +82,7 @@ class StarletObjective:
         self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors, counted)
 
     def part(self, rows: Ints, scale: Floats) -> StarletObjective:
-        """Return the objective of some epochs that stand for all, each for `scale` of its like."""
+        """Return chi2 and priors of some epochs that stand for all, each for `scale` of its like."""
         a, penalties = self.alignment, self.penalties
         p = penalties.priors
         return StarletObjective(
@@ -90,7 +90,7 @@ class StarletObjective:
             attrs.evolve(a, alpha=a.alpha[rows], translation=a.translation[rows]),
             self.inverse_variance[rows] * scale[:, None, None],
             penalties.weights,
-            penalties.strengths,
+            attrs.evolve(penalties.strengths, point_sources=0.0),
             GaussianPriors(p.c, p.c_sigma, p.translation[rows], p.translation_sigma[rows] / np.sqrt(scale)[:, None]),
             self.exact,
             None if self.displacement is None else self.displacement[rows],
