@@ -95,17 +95,8 @@ class AstrometryNet(Refining):
         arguments += ["--width", str(nx), "--height", str(ny), "--x-column", "X", "--y-column", "Y"]
         arguments += ["--sort-column", "FLUX", "--overwrite", "--no-plots", "--crpix-center"]
         # Files that nobody reads, and steps that need the command's own Python.
-        arguments += [
-            "--new-fits",
-            "none",
-            "--rdls",
-            str(place / "out.rdls"),
-            "--tag-all",
-            "--index-xyls",
-            "none",
-            "--match",
-            "none",
-        ]
+        arguments += ["--new-fits", "none", "--index-xyls", "none", "--match", "none"]
+        arguments += ["--rdls", str(place / "out.rdls"), "--tag-all"]
         arguments += ["--no-remove-lines", "--uniformize", "0", "--corr", str(place / "out.corr")]
         # A second guard beside our own: the engine stops by itself even if this process is killed.
         arguments += ["--cpulimit", str(max(1, math.ceil(self.timeout)))]

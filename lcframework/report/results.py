@@ -22,7 +22,6 @@ from lcframework.database import (
     Run,
     Star,
     StarFlux,
-    StarInFrame,
     StarLevel,
     StarResidual,
 )
@@ -43,7 +42,6 @@ class Results:
     footprints: dict[int, FrameFootprint]
     fields: list[CombinedFootprint]  # those in use
     stars: dict[StarKey, Star]  # those in use
-    stars_in_frames: list[StarInFrame]
     psfs: list[PsfRow]
     fluxes: list[StarFlux]
     coefficients: list[NormalizationCoefficient]
@@ -93,7 +91,6 @@ def read_results(project: Project) -> Results:
             footprints={f.frame_id: f for f in _rows(session, FrameFootprint)},
             fields=fields,
             stars=stars,
-            stars_in_frames=[r for r in _rows(session, StarInFrame) if r.combined_footprint_hash in hashes],
             psfs=[r for r in _rows(session, PsfRow) if r.combined_footprint_hash in hashes],
             fluxes=[r for r in _rows(session, StarFlux) if r.combined_footprint_hash in hashes],
             coefficients=coefficients,

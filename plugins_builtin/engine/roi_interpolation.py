@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from lcframework.types import Floats
-from plugins_builtin.engine.roi_geometry import Epochs, small_pixel_transform, to_pixels, to_sky
+from plugins_builtin.engine.roi_geometry import Epochs, small_pixel_transform, to_pixels
 
 #: Rotations that move no pixel of a stamp by more than this (data pixels) are not worth an interpolation.
 NEGLIGIBLE = 0.01
@@ -116,12 +116,3 @@ def translation_matrices(size: int, shift: Floats) -> tuple[Floats, Floats]:
         derivative[epoch, row, column] += (d - w * slope) * scale
     shape = (*shift.shape, size, size)
     return matrix.reshape(shape), derivative.reshape(shape)
-
-
-def background_on_sky(image: Floats, transform: Floats, wanted: Floats, size: tuple[int, int]) -> Floats:
-    """Return an image on small pixels resampled (cubic splines) from one transform to another, zero beyond it."""
-    from scipy.ndimage import map_coordinates
-
-    y, x = np.mgrid[: size[0], : size[1]].astype(float)
-    xy = to_pixels(transform, to_sky(wanted, np.stack([x, y], axis=-1)))
-    return map_coordinates(image, [xy[..., 1], xy[..., 0]], order=3, mode="constant")
