@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import attrs
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from lcframework.records import Replace, Update
 from lcframework.stages.base import Unit
 from lcframework.stages.psf_modeling import PsfModeling, PsfPayload, PsfValues
 from lcframework.stages.star_photometry import FrameStars, PhotometryPayload, PhotometryValues, StarPhotometry
+from lcframework.stamping import noise_map
 from lcframework.store import Stamp
 from lcframework.types import PSF, FitState, FitStatus, PhotometryResult
 
@@ -53,8 +55,30 @@ def stage(photometry, psf=None, kind=StarPhotometry):
     made = kind()
     model = psf or SimpleNamespace(at=lambda psf, xy: np.repeat(psf.narrow[None], len(xy), axis=0))
     tools = {"photometry": SimpleNamespace(instance=photometry), "psf": SimpleNamespace(instance=model)}
-    made.setup = SimpleNamespace(tool=lambda section, instrument="": tools[section])
+    config = SimpleNamespace(photometry=SimpleNamespace(aperture=0.0))
+    made.setup = SimpleNamespace(
+        tool=lambda section, instrument="": tools[section], config_for=lambda instrument: config
+    )
     return made
+
+
+def test_stamps_come_with_what_their_light_adds_to_the_variance():
+    """As much as :func:`lcframework.stamping.noise_map` put into their noise; nothing where it is not known."""
+    seen = []
+
+    class Looking(Measuring):
+        def measure(self, stamps, kernels):
+            seen.append(stamps.photon_variance)
+            return super().measure(stamps, kernels)
+
+    batch = [values(frame) for frame in (1, 2)]
+    known = attrs.evolve(batch[1].payload.frames[0], exptime=100.0)
+    batch[1] = attrs.evolve(batch[1], payload=PhotometryPayload((known,)))
+    stage(Looking()).compute_batch(batch)
+    light = np.array([[0.0, 50.0]], np.float32)
+    variance = noise_map(light, 2.0, 100.0) ** 2
+    assert variance[0, 1] - variance[0, 0] == pytest.approx(50.0 * seen[0][3])
+    np.testing.assert_allclose(seen[0], [0, 0, 0, 0.01, 0.01, 0.01])
 
 
 def test_each_frame_is_measured_with_its_own_sampling():
