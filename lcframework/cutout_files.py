@@ -100,6 +100,7 @@ def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
             "normalization_coefficient": epochs.coefficient, "bjd_tdb": epochs.bjd_tdb,
             "global_zeropoint": epochs.zeropoint, "global_zeropoint_uncertainty": epochs.zeropoint_uncertainty,
             "magnitude_system": epochs.system, "relative_extra_scatter": epochs.extra_scatter,
+            "psf_precision": c.psf_precision.astype(np.float32),
         }  # fmt: skip
         for name, value in values.items():
             file[name] = value
@@ -113,7 +114,7 @@ def read_cutouts(path: Path) -> PreparedEpochs:
     kernels = Kernels(v["psf"].astype(float), int(v["subsampling_factor"]), float(v["psf_target_fwhm"]))
     cutouts = Cutouts(
         v["data"], v["noisemap"], v["mask"], kernels, v["transform"], v["registration_covariance"], v["mjd"],
-        v["seeing"], v["airmass"], v["relative_normalization_error"], v["zenith"],
+        v["seeing"], v["airmass"], v["relative_normalization_error"], v["zenith"], v["psf_precision"],
     )  # fmt: skip
     return PreparedEpochs(
         cutouts, v["frame_id"], v["exptime"], v["pixel_scale"], v["angle_to_north"], v["background_rms"],

@@ -30,6 +30,7 @@ def unlike_the_others(psfs: Sequence[PSF]) -> dict[int, str]:
 
 
 def stacked(kernels: Sequence[Floats]) -> Floats:
-    """Return square kernels of one parity as one array (e, m, m), the smaller ones amid zeros."""
+    """Return square kernels as one array (e, m, m), the smaller ones amid zeros; of one parity all centres stay."""
     largest = max(k.shape[-1] for k in kernels)
-    return np.stack([np.pad(k, (largest - k.shape[-1]) // 2) for k in kernels])
+    margins = [largest - k.shape[-1] for k in kernels]
+    return np.stack([np.pad(k, (m // 2, m - m // 2)) for k, m in zip(kernels, margins, strict=True)])

@@ -12,7 +12,7 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import PSF, Bools, FitState, FitStatus, Floats, PsfBatch
-from plugins_builtin.psf_starred import TARGET_FWHM, failed_psf
+from plugins_builtin.psf_starred import TARGET_FWHM, failed_psf, star_precision
 
 
 @attrs.frozen
@@ -23,7 +23,7 @@ class StarredReference:
     many masked pixels.
     """
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     subsampling_factor: int = attrs.field(default=2, validator=attrs.validators.in_((1, 2, 3, 4)))
     field_distortion: bool = False  # let the PSF stretch and shear linearly over the frame
@@ -136,6 +136,7 @@ class StarredReference:
             residuals=residuals,
             loss_history=np.asarray(result["adabelief_extra_fields"]["loss_history"], float),
             rejected=rejected,
+            precision=star_precision(amplitude, np.where(good, 1.0 / np.where(good, noise, 1.0) ** 2, 0.0), residuals),
         )
 
 

@@ -93,7 +93,7 @@ class PrepareCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (Normalization.name, Zeropoints.name)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/cutouts_<roi>_<instrument>_<band>.h5",)
     unit: ClassVar[str] = "region, instrument and band"
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit]:
         """Return the groups that have normalised frames, or had them: their cutouts are withdrawn then."""
@@ -263,6 +263,7 @@ class PrepareCalibratedCutouts(Stage):
             airmass=np.array([_nan(e.roi["airmass"]) for e in epochs]),
             normalization_error=np.array([e.coefficient_uncertainty for e in epochs]) / coefficient,
             zenith=self._zenith(group, epochs),
+            psf_precision=stacked([values.psfs[i].precision for i in usable]),
         )
         prepared = PreparedEpochs(
             cutouts, np.array([e.frame["id"] for e in epochs]), _column(epochs, "exptime"),

@@ -51,3 +51,5 @@ class PSF:
     residuals: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (n, ny, nx) data - model, e-/s
     loss_history: Floats = attrs.field(factory=lambda: np.zeros(0))
     rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of a star left out: why
+    # (ny, nx) what the stars tell of their image of unit flux: the sum of amplitude^2 / noise^2; empty where not known
+    precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))

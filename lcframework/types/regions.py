@@ -37,6 +37,7 @@ class Cutouts:
     airmass: Floats  # (e,) nan where unknown
     normalization_error: Floats  # (e,) relative
     zenith: Floats = attrs.field()  # (e, 2) tan z times the zenith's direction (xi, eta); nan where unknown
+    psf_precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (e, n, n) of `PSF`, 0 where not known
 
     aperture: float = 0.0  # pixels; the radius within which light that the PSFs miss is the sources'; 0: PSF fluxes
 
@@ -63,7 +64,7 @@ class RoiFit:
     """Light curves of a region's point sources."""
 
     flux: Floats  # (e, k) e-/s
-    covariance: Floats  # (e, k, k) random, from the pixels' noise alone
+    covariance: Floats  # (e, k, k) random, from the noise of an epoch's pixels and of its PSF
     common_covariance: Floats  # (e, k, k) moves all epochs of a source together; not to be added to `covariance`
     offset: Floats  # (k, 2) fitted (xi, eta) arcsec
     offset_covariance: Floats  # (2k, 2k) arcsec^2, in the order xi_1, eta_1, xi_2, ...

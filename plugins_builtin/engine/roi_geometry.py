@@ -30,6 +30,7 @@ class Epochs:
     seeing: Floats  # (e,) pixels
     photon_slope: Floats  # (e,) variance per e-/s of signal; 0 where the noise maps do not show one
     zenith: Floats  # (e, 2) tan z times the zenith's direction (xi, eta), less the mean; 0 where refraction is left out
+    psf_precision: Floats  # (e, n, n) of a star's image of unit flux, 0 where not known
     aperture: float = 0.0  # pixels; see `Cutouts`
 
     def __len__(self) -> int:
@@ -131,6 +132,7 @@ def prepare(cutouts: Cutouts, point_sources: PointSources, refraction: bool = Fa
         seeing=np.where(np.isfinite(seeing), seeing, np.nanmedian(seeing) if np.isfinite(seeing).any() else 4.0),
         photon_slope=np.array([photon_slope(d, v, m) for d, v, m in zip(data, variance, valid, strict=True)]),
         zenith=_zenith(cutouts, valid) if refraction else np.zeros((len(data), 2)),
+        psf_precision=np.nan_to_num(np.asarray(cutouts.psf_precision, float), nan=0.0, posinf=0.0),
         aperture=cutouts.aperture,
     )
 

@@ -9,6 +9,7 @@ from plugins_builtin.engine.roi_apertures import Measured, with_residual_light
 from plugins_builtin.engine.roi_fit import State, background_image, high_resolution, status_of
 from plugins_builtin.engine.roi_geometry import Epochs, to_pixels
 from plugins_builtin.engine.roi_newton import covariances
+from plugins_builtin.engine.roi_psf_error import Fitted, psf_covariance
 from plugins_builtin.engine.roi_starred_errors import random_covariance
 from plugins_builtin.engine.roi_starred_fit import Solution
 
@@ -26,12 +27,16 @@ def joint_result(epochs: Epochs, state: State) -> RoiFit:
     background, model, transform = high_resolution(
         epochs, state.scene.offset, mean, lambda t, size: background_image(epochs, state.scene, t, size)
     )
+    fitted = Fitted(
+        state.scene.offset, state.local.flux, state.local.sky, state.local.shift, found.model,
+        state.weights.inverse_variance, state.prior.shift_covariance, found.seen, background, transform,
+    )  # fmt: skip
     place = _places(epochs, state.scene.offset, state.local.shift)
     measured = Measured(flux, random, place, state.local.sky, found.model, state.weights.inverse_variance)
     flux, random = with_residual_light(epochs, measured)
     return RoiFit(
         flux=flux,
-        covariance=random,
+        covariance=random + psf_covariance(epochs, fitted),
         common_covariance=common,
         offset=state.scene.offset,
         offset_covariance=shared[: 2 * k, : 2 * k],
@@ -56,6 +61,7 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
     k = values.flux.shape[1]
     seen = solution.joint.found.seen
     model, iv = solution.objective.model(values), solution.objective.inverse_variance
+    shift = values.translation - solution.alignment.translation
     random = random_covariance(solution, seen)
     _, common, shared = covariances(solution.joint.found, k)
     flux = np.where(seen, values.flux, np.nan)
@@ -65,18 +71,22 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
     chi2 = (iv * (epochs.data - model) ** 2).sum(axis=(1, 2)) / np.maximum(pixels - seen.sum(axis=1) - 1, 1)
     mean = np.array([np.nanmean(f) if np.isfinite(f).any() else 0.0 for f in flux.T])
     sharp = values.h + np.tensordot(mean, solution.objective.gaussians(values.c)[0], 1)
+    transform = solution.alignment.array_transform(epochs)
+    fitted = Fitted(
+        solution.offset, values.flux, values.sky, shift, model, iv, solution.shift_covariance, seen, values.h, transform
+    )
     crop = np.s_[:, : shape[1], : shape[2]]
     shift = values.translation - solution.alignment.translation
     place = _places(epochs, solution.offset, shift)
     flux, random = with_residual_light(epochs, Measured(flux, random, place, values.sky, model, iv))
     return RoiFit(
         flux=flux,
-        covariance=random,
+        covariance=random + psf_covariance(epochs, fitted),
         common_covariance=common,
         offset=solution.offset,
         offset_covariance=shared[: 2 * k, : 2 * k],
         translation=np.where(epochs.usable[:, None], shift, 0.0),
-        high_resolution=HighResolution(values.h, sharp, solution.alignment.array_transform(epochs)),
+        high_resolution=HighResolution(values.h, sharp, transform),
         model=model[crop],
         outliers=solution.outliers[crop],
         reduced_chi2=np.where(epochs.usable, chi2, np.nan),

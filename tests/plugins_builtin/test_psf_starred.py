@@ -8,7 +8,7 @@ from lcframework.testing.psf_scenes import simulate_stars
 from lcframework.types import FitState, PsfBatch
 from plugins_builtin.engine import psf_fit, psf_run
 from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
-from plugins_builtin.psf_starred import Starred, lcf_psf_models
+from plugins_builtin.psf_starred import Starred, lcf_psf_models, star_precision
 
 # One size of stamps and one number of stars all over, so that the fit is compiled once: for eight.
 STARS, SIZE = 7, 20
@@ -81,6 +81,24 @@ def test_positions_and_flux_ratios_are_recovered(scene, psfs):
         assert (pulls**2).sum() < 2.2 * (STARS - 1)  # 0.4 % of the time by chance
         shift = psf.offset - place
         assert abs(shift - np.median(shift, axis=0)).max() < 0.06
+
+
+def test_precision_is_what_the_stars_tell_of_their_image(scene, psfs):
+    known = (scene.flux[:, :, None, None] ** 2 / scene.batch.noise**2).sum(axis=1)
+    for psf, expected in zip(psfs, known, strict=True):
+        # The unit is the part of a star's light that the kernel holds.
+        assert psf.reduced_chi2 < 1.1
+        ratio = psf.precision / expected
+        assert 0.9 < np.median(ratio) < 1.05
+        assert np.ptp(ratio) < 0.1
+
+
+def test_precision_is_less_where_stars_differ_by_more_than_the_noise():
+    amplitude, weight = np.array([3.0, 2.0, np.nan]), np.ones((3, 4, 4))
+    weight[2] = 0.0
+    residual = np.ones((3, 4, 4))
+    np.testing.assert_allclose(star_precision(amplitude, weight, 0.5 * residual), 13.0)
+    np.testing.assert_allclose(star_precision(amplitude, weight, 2.0 * residual), 13.0 / 4.0)
 
 
 def test_psf_measures_stars_that_it_was_not_made_from(scene, psfs):

@@ -25,6 +25,13 @@ def test_sizes_of_one_parity_are_padded_about_their_centre():
     assert unlike_the_others([psf(31), psf(35), psf(33)]) == {}
 
 
+def test_precisions_that_are_not_known_are_zeros_amid_the_others():
+    stack = stacked([np.ones((24, 24)), np.zeros((0, 0)), np.ones((23, 23))])
+    assert stack.shape == (3, 24, 24)
+    np.testing.assert_array_equal(stack.sum(axis=(1, 2)), [24**2, 0, 23**2])
+    assert stacked([np.zeros((0, 0))] * 2).shape == (2, 0, 0)
+
+
 def test_others_are_left_out_with_the_reason():
     odd = unlike_the_others([psf(factor=3), psf(), psf(32), psf(), psf(fwhm=0.0)])
     assert odd == {
