@@ -26,7 +26,8 @@ from lcframework.light_curves import read_light_curve, time_series
 from lcframework.lock import hold
 from lcframework.plugins import Plugins
 from lcframework.reduction import unused
-from lcframework.runner import Listener, Runner, RunReport
+from lcframework.run_report import RunReport
+from lcframework.runner import Listener, Runner
 from lcframework.scopes import Filter, UnknownName, check_names, idle_overrides
 from lcframework.stages.base import Ledger, Stage
 from lcframework.standing import StageStatus, Status, planned, standing

@@ -16,13 +16,14 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
 from lcframework.chain import described, limited
-from lcframework.database import Product, Run
+from lcframework.database import Frame, Product, Run
 from lcframework.executors import Executor
 from lcframework.executors.warm_up import WarmUp
 from lcframework.frame_list import IMPORT
 from lcframework.plugins import Plugins
 from lcframework.provenance import digest
 from lcframework.records import Update, apply
+from lcframework.run_report import RunReport, StageReport, Unusable
 from lcframework.scopes import Filter, UnknownName, check_names
 from lcframework.stages.base import FORCED, Ledger, Stage, Unit, UnitResult
 from lcframework.store import remove_leftovers
@@ -33,66 +34,6 @@ log = logging.getLogger(__name__)
 
 Listener = Callable[[RunEvent], None]
 _FINISH = "finish"
-
-
-@attrs.frozen
-class Unusable:
-    """An input that could not be used."""
-
-    stage: str
-    unit: str
-    reason: str
-    key: str = attrs.field(default="", repr=False)
-
-
-@attrs.define
-class StageReport:
-    """What a stage did."""
-
-    name: str
-    done: int = 0
-    up_to_date: int = 0
-    left_out: int = 0  # pending, and outside the run's filter
-    unusable: list[Unusable] = attrs.field(factory=list)
-    missing: list[str] = attrs.field(factory=list)
-    bugs: list[Unusable] = attrs.field(factory=list)
-    seconds: float = 0.0
-    summaries: list[str] = attrs.field(factory=list)
-
-
-@attrs.define
-class RunReport:
-    """What a run did; `message` says why it stopped early."""
-
-    stages: list[StageReport] = attrs.field(factory=list)
-    message: str = ""
-    interrupted: bool = False
-    standing: list[Unusable] = attrs.field(factory=list)  # unusable since earlier runs
-    only: Filter = attrs.field(factory=Filter)  # what the run was limited to
-
-    @property
-    def units_done(self) -> int:
-        """How many units were made."""
-        return sum(s.done for s in self.stages)
-
-    @property
-    def unusable(self) -> list[Unusable]:
-        """Every input that can't be used, from this run and earlier ones."""
-        new = [u for s in self.stages for u in s.unusable]
-        named = {(u.stage, u.key) for u in new}
-        return new + [u for u in self.standing if (u.stage, u.key) not in named]
-
-    @property
-    def bugs(self) -> list[Unusable]:
-        """Units that failed for no reason that the program knows."""
-        return [u for s in self.stages for u in s.bugs]
-
-    @property
-    def exit_code(self) -> int:
-        """0 success; 1 failure; 3 finished, but some inputs were unusable."""
-        if self.message or self.interrupted or self.bugs or any(s.missing for s in self.stages):
-            return 1
-        return 3 if self.unusable else 0
 
 
 class Runner:
@@ -163,7 +104,7 @@ class Runner:
             raise
         self._close(kill=report.interrupted)
         report.standing = self._standing(stages)
-        self._end(run_id, report, _outcome(report))
+        self._end(run_id, report, report.outcome)
         self._tell(RunEvent("run_finished", message=report.message))
         return report
 
@@ -312,8 +253,6 @@ class Runner:
 
     @staticmethod
     def _label(session: Session, unit: str) -> str:
-        from lcframework.database import Frame
-
         parts = unit.split(":")
         frame = session.get(Frame, int(parts[1])) if parts[0] == "frame" and parts[1].isdigit() else None
         return Path(frame.original_image_path).name if frame else unit
@@ -363,12 +302,6 @@ class Runner:
                 run.units_failed = len(report.bugs)
                 session.add(run)
                 session.commit()
-
-
-def _outcome(report: RunReport) -> str:
-    if report.interrupted:
-        return "interrupted"
-    return {0: "success", 3: "finished with unusable inputs"}.get(report.exit_code, "failed")
 
 
 def prepare_device(device: str) -> None:

@@ -13,7 +13,7 @@ from lcframework.cli.progress import progress
 from lcframework.cli.remarks import tell_remarks
 from lcframework.cutout_files import FOLDER
 from lcframework.project import LOG_FILE, Project
-from lcframework.runner import RunReport
+from lcframework.run_report import RunReport
 from lcframework.standing import StageStatus
 from lcframework.structuring import nearest_key
 
