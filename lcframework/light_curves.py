@@ -20,9 +20,16 @@ from lcframework.types import EpochFlag, FitState, Floats, LcfError
 HIGH_CHI2 = 1.5
 #: A source below this many sigma has no symmetric magnitude worth the name.
 LOW_SIGNAL = 3.0
-#: What follows a region's name in the names of the files of its light curve.
-TABLE_ENDINGS = tuple(f"_photometry_per_{what}.{kind}" for kind in ("csv", "ecsv") for what in ("epoch", "night"))
 _MAGNITUDES = 2.5 / np.log(10)
+
+
+def table_name(roi: str, kind: str, row: str = "epoch") -> str:
+    """Return the file name of a region's table: `kind` csv or ecsv, with a `row` an epoch or a night."""
+    return f"{roi}_photometry_per_{row}.{kind}"
+
+
+#: What follows a region's name in the names of the files of its light curve.
+TABLE_ENDINGS = tuple(table_name("", kind, row) for kind in ("csv", "ecsv") for row in ("epoch", "night"))
 
 
 def epochs_table(content: FitFile) -> Table:
@@ -132,15 +139,14 @@ def _mean(table: Table, name: str) -> dict[str, float]:
 
 
 def write_light_curve(folder: Path, roi: str, table: Table, nightly: Table, systems: Sequence[str]) -> list[Path]:
-    """Write the CSV tables, and the ECSV with units."""
-    paths = [folder / f"{roi}_photometry_per_epoch.csv", folder / f"{roi}_photometry_per_night.csv"]
-    for path, content in zip(paths, (table, nightly), strict=True):
-        with atomic(path) as temporary:
-            content.write(temporary, format="ascii.csv")
-    for csv, content in zip(list(paths), (table, nightly), strict=True):
-        with atomic(csv.with_suffix(".ecsv")) as temporary:
-            with_units(content, systems).write(temporary, format="ascii.ecsv")
-        paths.append(csv.with_suffix(".ecsv"))
+    """Write the tables of epochs and nights as CSV, and as ECSV with units; that of epochs as CSV comes first."""
+    paths = []
+    for kind in ("csv", "ecsv"):
+        for row, plain in (("epoch", table), ("night", nightly)):
+            paths.append(folder / table_name(roi, kind, row))
+            content = plain if kind == "csv" else with_units(plain, systems)
+            with atomic(paths[-1]) as temporary:
+                content.write(temporary, format=f"ascii.{kind}")
     return paths
 
 
@@ -159,7 +165,7 @@ def read_light_curve(folder: Path, roi: str) -> QTable:
     LcfError
         Where there is none yet.
     """
-    path = folder / f"{roi}_photometry_per_epoch.ecsv"
+    path = folder / table_name(roi, "ecsv")
     if not path.exists():
         old = folder / WITHDRAWN / path.name
         if old.exists():

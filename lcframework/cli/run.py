@@ -12,6 +12,7 @@ from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.progress import progress
 from lcframework.cli.remarks import tell_remarks
 from lcframework.cutout_files import FOLDER
+from lcframework.light_curves import table_name
 from lcframework.project import LOG_FILE, Project
 from lcframework.run_report import RunReport
 from lcframework.standing import StageStatus
@@ -99,7 +100,7 @@ def tell(report: RunReport, project: Project) -> None:
 def light_curves(project: Project) -> list[Path]:
     """Return the light curves that are there."""
     folder = project.workdir / FOLDER
-    paths = [folder / f"{roi}_photometry_per_epoch.csv" for roi in project.config.roi]
+    paths = [folder / table_name(roi, "csv") for roi in project.config.roi]
     return [p for p in paths if p.exists()]
 
 

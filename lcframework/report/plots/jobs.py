@@ -12,6 +12,7 @@ from lcframework.cutout_files import FOLDER, distinct, slug, stem_of
 from lcframework.database import Frame
 from lcframework.frame_list import IMPORT
 from lcframework.geometry import to_plane
+from lcframework.light_curves import table_name
 from lcframework.project import Project
 from lcframework.provenance import digest
 from lcframework.report.comparison import ComparisonStars
@@ -207,7 +208,7 @@ def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
     for roi in project.config.roi:
         product = results.ledger.product(ModelCalibratedCutouts.name, f"light_curve:{roi}")
         if product is not None and product.state == "made":
-            payload = light_curve.Payload(roi, f"{FOLDER}/{roi}_photometry_per_epoch.ecsv")
+            payload = light_curve.Payload(roi, f"{FOLDER}/{table_name(roi, 'ecsv')}")
             path = (f"light_curves/{roi}.png",)
             yield Job("light_curves", path, _fingerprint(product.token), light_curve.figures, payload)
 
