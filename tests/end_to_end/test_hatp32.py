@@ -41,10 +41,11 @@ def test_the_transit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = project.light_curve_table()
     assert len(table) >= 135
     transit = fit_transit(table)
-    assert abs(transit.delay) < 2 * transit.delay_error
-    assert abs(transit.radius_ratio - PUBLISHED_RADIUS_RATIO) < 2 * transit.radius_ratio_error
-    assert transit.scatter_out_of_transit < 5.3
-    assert transit.delay_error < 1.5
+    assert abs(transit.delay) < 3 * transit.delay_error
+    assert abs(transit.radius_ratio - PUBLISHED_RADIUS_RATIO) < 3 * transit.radius_ratio_error
+    assert transit.scatter_out_of_transit < 4.6
+    assert transit.delay_error < 1.2
+    assert transit.radius_ratio_error < 0.0037
     # Errors are true: of the target, and of the comparison stars.
     assert 0.85 < transit.stated_error / transit.scatter_out_of_transit < 1.15
     assert 0.85 < transit.pull_out_of_transit < 1.15
