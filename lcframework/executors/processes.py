@@ -15,7 +15,9 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
 from typing import Any
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -31,14 +33,23 @@ def pool_of(workers: int, imported: Sequence[str]) -> ProcessPoolExecutor:
     imported : sequence of str
         Modules that all workers need; where a pool before started the server, what that one asked for stands.
     """
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload(list(imported))
     with _single_threaded(), _without_interruption():
-        environment = dict(os.environ)
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(environment,))
+        options: dict[str, Any] = {"initializer": _begin, "initargs": (dict(os.environ),)}
+        pool = ProcessPoolExecutor(workers, mp_context=_context(imported), **options)
         for _ in range(workers):  # it starts a worker for each call that finds none idle
             pool.submit(os.getpid)
     return pool
+
+
+def _context(imported: Sequence[str]) -> BaseContext:
+    """Return how workers are started, with the server running where there is one."""
+    if sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(imported))
+        with contextlib.suppress(OSError):  # its socket can't be made, as where TMPDIR's name is long
+            forkserver.ensure_running()
+            return context
+    return multiprocessing.get_context("spawn")
 
 
 @contextlib.contextmanager

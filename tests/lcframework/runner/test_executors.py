@@ -81,6 +81,18 @@ def test_workers_and_their_server_end_with_a_driver_that_is_killed(toys):
         time.sleep(0.05)
 
 
+def test_workers_without_a_server(toys, monkeypatch):
+    """No socket can be made where the name of the temporary folder is long."""
+    toys.write("size = 4", "workers = 2")
+    folder = toys.folder / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    code = "import sys; from lcframework.project import Project; print(Project.open(sys.argv[1]).run(stop='toy'))"
+    done = subprocess.run([sys.executable, "-c", code, toys.path], capture_output=True, text=True, timeout=120)
+    assert "StageReport(name='toy', done=4" in done.stdout, done.stderr
+    assert "Error" not in done.stderr
+
+
 def test_interruption_among_workers(toys):
     toys.write("size = 12", "workers = 2")
 
