@@ -38,7 +38,6 @@ class Cutouts:
     normalization_error: Floats  # (e,) relative
     zenith: Floats = attrs.field()  # (e, 2) tan z times the zenith's direction (xi, eta); nan where unknown
     psf_precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (e, n, n) of `PSF`, 0 where not known
-
     aperture: float = 0.0  # pixels; the radius within which light that the PSFs miss is the sources'; 0: PSF fluxes
 
     @zenith.default

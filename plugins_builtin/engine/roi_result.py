@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lcframework.types import Floats, HighResolution, RoiFit
-from plugins_builtin.engine.roi_apertures import Measured, with_residual_light
+from plugins_builtin.engine.roi_apertures import with_residual_light
 from plugins_builtin.engine.roi_fit import State, background_image, high_resolution, status_of
-from plugins_builtin.engine.roi_geometry import Epochs, to_pixels
+from plugins_builtin.engine.roi_geometry import Epochs
 from plugins_builtin.engine.roi_newton import covariances
 from plugins_builtin.engine.roi_psf_error import Fitted, psf_covariance
 from plugins_builtin.engine.roi_starred_errors import random_covariance
@@ -31,9 +31,7 @@ def joint_result(epochs: Epochs, state: State) -> RoiFit:
         state.scene.offset, state.local.flux, state.local.sky, state.local.shift, found.model,
         state.weights.inverse_variance, state.prior.shift_covariance, found.seen, background, transform,
     )  # fmt: skip
-    place = _places(epochs, state.scene.offset, state.local.shift)
-    measured = Measured(flux, random, place, state.local.sky, found.model, state.weights.inverse_variance)
-    flux, random = with_residual_light(epochs, measured)
+    flux, random = with_residual_light(epochs, fitted, random)
     return RoiFit(
         flux=flux,
         covariance=random + psf_covariance(epochs, fitted),
@@ -76,9 +74,7 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
         solution.offset, values.flux, values.sky, shift, model, iv, solution.shift_covariance, seen, values.h, transform
     )
     crop = np.s_[:, : shape[1], : shape[2]]
-    shift = values.translation - solution.alignment.translation
-    place = _places(epochs, solution.offset, shift)
-    flux, random = with_residual_light(epochs, Measured(flux, random, place, values.sky, model, iv))
+    flux, random = with_residual_light(epochs, fitted, random)
     return RoiFit(
         flux=flux,
         covariance=random + psf_covariance(epochs, fitted),
@@ -93,11 +89,6 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
         status=solution.status(),
         loss_history=np.array(solution.history),
     )
-
-
-def _places(epochs: Epochs, offset: Floats, shift: Floats) -> Floats:
-    """Return the sources' places (e, k, 2) in the stamps, for translations (e, 2)."""
-    return np.array([to_pixels(t, offset) + s for t, s in zip(epochs.transform, shift, strict=True)])
 
 
 def _relative_difference(flux: Floats, other: Floats, covariance: Floats) -> Floats:

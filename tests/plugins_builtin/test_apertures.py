@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from lcframework.testing.regions import Sky, simulate
+from lcframework.testing.regions import Sky, quad, simulate
 from lcframework.types import Kernels, Stamps
 from plugins_builtin.engine.target import point_sources
 from plugins_builtin.photometry_starred import StarredPhotometry
@@ -114,3 +114,12 @@ def test_a_region_s_sources_are_scaled_by_what_its_psfs_miss(model):
     assert np.std(total / due) < 1.5
     assert np.all(due > np.sqrt(plain.covariance.sum(axis=(1, 2))))
     np.testing.assert_allclose(whole.covariance, whole.covariance.swapaxes(1, 2))
+
+
+def test_on_a_galaxy_with_good_psfs_what_is_added_is_its_own_noise():
+    cutouts, sources, _ = simulate(quad(3, 2), 2)
+    plain = Joint().fit(cutouts, sources)
+    whole = Joint().fit(attrs.evolve(cutouts, aperture=8.0), sources)
+    added = np.sqrt(np.einsum("ekk->ek", whole.covariance - plain.covariance))
+    assert np.all(added > 0)
+    assert np.abs((whole.flux - plain.flux) / added).max() < 4.0
