@@ -11,6 +11,7 @@ from lcframework.testing.regions import Galaxy, Sky, render_galaxies, render_poi
 from plugins_builtin.engine import roi_psf_error as module
 from plugins_builtin.engine.roi_geometry import prepare
 from plugins_builtin.engine.roi_psf_error import Fitted, psf_covariance
+from plugins_builtin.roi_joint import Joint
 
 GALAXY = Galaxy(500.0, 0.05, -0.1, radius=0.6, index=2.0)
 SOURCES = np.array([[0.5, 0.4], [-0.35, 0.1], [0.1, -0.5]])
@@ -129,3 +130,24 @@ def test_pixels_masked_in_all_stars_and_unseen_sources_do_no_harm():
     assert np.isfinite(covariance).all()
     assert (np.diag(covariance[0])[:2] > 0).all()
     assert not covariance[0, 2].any()
+
+
+@pytest.mark.slow
+def test_errors_with_psfs_of_faint_stars_are_right(benchmark_module):
+    """Stars that together are four times as bright as the quad, as in a simulated campaign."""
+    bench = benchmark_module("roi_accuracy")
+    pulls, without, parts = [], [], []
+    for seed in range(3):
+        sky = bench.quad(12, seed)
+        cutouts, sources, truth = simulate(sky, seed)
+        cutouts = bench.with_fitted_psfs(sky, cutouts, seed, 0.35 * bench._FLUXES, False)
+        alone = attrs.evolve(cutouts, psf_precision=np.zeros((0, 0, 0)))
+        one, other = Joint().fit(cutouts, sources), Joint().fit(alone, sources)
+        np.testing.assert_allclose(one.flux, other.flux, rtol=1e-9)
+        error, less = (np.sqrt(np.einsum("ekk->ek", fit.covariance)) for fit in (one, other))
+        parts.append(np.sqrt(error**2 - less**2) / less)
+        pulls.append(bench.judge(one, truth, error)["pull"])
+        without.append(bench.judge(other, truth, error)["pull"])
+    assert 0.1 < np.median(parts) < 0.6
+    assert 0.85 < np.std(pulls) < 1.2
+    assert np.std(pulls) < np.std(without)
