@@ -41,6 +41,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"psf": {"starred": {"iterations_pixels": 40}}},
     {"psf": {"stars": 6}, "photometry": {"stars": 15}},
     {"photometry": {"psf_chi2": {"between": [0.0, 1.5]}}},
+    {"photometry": {"aperture": 8.0}},
     {"photometry": {"starred": {"background_per_epoch": True}}},
     {"photometry": {"starred": {"starlet_background": True}}},
     {"normalization": {"ensemble": {"spatial_order": 1}}},
