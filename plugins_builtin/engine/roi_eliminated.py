@@ -28,9 +28,14 @@ class Others:
 
     def solve(self, local: Floats, c: Floats) -> tuple[Floats, Floats]:
         """Return the normal equations' solution for right-hand sides (e, p) and (2k,)."""
-        own = np.einsum("epq,eq->ep", self.covariance, local)
-        c = self.positions @ (c - np.einsum("epc,ep->c", self.cross, own))
+        own, slope = self.of_positions(local, c)
+        c = self.positions @ slope
         return own - np.einsum("epq,eqc,c->ep", self.covariance, self.cross, c), c
+
+    def of_positions(self, local: Floats, c: Floats) -> tuple[Floats, Floats]:
+        """Return the local unknowns with positions held, and what is left of the positions' right-hand side."""
+        own = np.einsum("epq,eq->ep", self.covariance, local)
+        return own, c - np.einsum("epc,ep->c", self.cross, own)
 
     def onto_h(self, local: Floats, c: Floats) -> Floats:
         """Return how the background's gradient (N^2,) changes with changes of the others."""
@@ -123,9 +128,16 @@ class Eliminated:
 
     def reduced(self, gradient: Values) -> tuple[Floats, Floats, Floats]:
         """Return the others' steps, local (e, p) and positions (2k,), and the background's gradient (N, N) after."""
-        local = np.concatenate([gradient.flux, gradient.translation, gradient.sky[:, None]], axis=1)
-        own, c = self.others.solve(-local[self.objective.used], -gradient.c.ravel())
+        own, c = self.others.solve(-self._local(gradient), -gradient.c.ravel())
         return own, c, gradient.h + self.others.onto_h(own, c).reshape(gradient.h.shape)
+
+    def by_positions(self, gradient: Values) -> Floats:
+        """Return the gradient (k, 2) by positions, the local unknowns eliminated."""
+        return -self.others.of_positions(-self._local(gradient), -gradient.c.ravel())[1].reshape(gradient.c.shape)
+
+    def _local(self, gradient: Values) -> Floats:
+        local = np.concatenate([gradient.flux, gradient.translation, gradient.sky[:, None]], axis=1)
+        return local[self.objective.used]
 
     def stepped(self, values: Values, h: Floats, own: Floats | float = 0.0, c: Floats | float = 0.0) -> Values:
         """Return the values after a step of the background (N, N), to which the others answer, and steps of theirs."""

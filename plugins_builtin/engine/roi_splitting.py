@@ -28,7 +28,7 @@ _ABOVE = 2.0  # the metric over the mean curvature
 # rho in units of the squared slopes of the penalties, by epoch and by strength: chi2 and slopes grow with the number
 # of epochs, and rho has to with it, not with its square; nor with the square of a strength.
 _STARLETS, _POSITIVITY = 120.0, 0.9
-_RELAXED = 1.6
+_RELAXED = 1.3
 _STEADY = 0.9  # of what steady sources undo by moving, what the metric counts on
 _STIFFER, _PATIENCE = 1.5, 100  # by which the metric grows where so many steps bring no lower objective
 _SAMPLED, _EVERY = 6, 20  # epochs that stand for all, and steps by one evaluation of the whole objective
@@ -131,20 +131,25 @@ class Sample:
         self.rows = np.array([group[len(group) // 2] for group in groups])
         scale = np.array([weight[group].sum() for group in groups]) / weight[self.rows]
         self.part = Eliminated(objective.part(self.rows, scale), self.of(values), free_positions)
-        self.correction = np.zeros_like(values.h)
+        self.by_h, self.by_c = np.zeros_like(values.h), np.zeros_like(values.c)
 
     def of(self, values: Values) -> Values:
         """Return the values of the sample's epochs."""
         return Values(values.flux[self.rows], values.c, values.translation[self.rows], values.sky[self.rows], values.h)
 
-    def correct(self, values: Values, slope: Floats) -> None:
-        """Take the background's gradient (N, N) of the whole objective at `values`, the others eliminated."""
-        self.correction = slope - self.part.reduced(self.part.smooth(self.of(values))[1])[2]
+    def correct(self, values: Values, whole: Eliminated, gradient: Values) -> None:
+        """Take the gradient of the whole at `values`: by background and positions, what else there is eliminated."""
+        own = self.part.smooth(self.of(values))[1]
+        # Without the positions' part the sample would pull them to where its few epochs have them.
+        self.by_c = whole.by_positions(gradient) - self.part.by_positions(own)
+        own.c += self.by_c
+        self.by_h = whole.reduced(gradient)[2] - self.part.reduced(own)[2]
 
     def gradient(self, values: Values) -> Values:
         """Return what stands for the whole's gradient, at the sample's own values."""
         gradient = self.part.smooth(values)[1]
-        gradient.h += self.correction
+        gradient.c += self.by_c
+        gradient.h += self.by_h
         return gradient
 
 
@@ -178,6 +183,7 @@ class Descent:
         trades = _trades(self.objective, values, self.free_positions)
         self.metric = Metric(self.objective, *trades, self.above, self.rho.ravel(), self.flat)
 
+    @np.errstate(over="ignore", invalid="ignore")  # of steps that overshoot, which the objective tells
     def run(self, iterations: int) -> Values:
         """Return the values of the lowest objective found in at most so many iterations."""
         best, lowest, when = (self.values, self.split), np.inf, 0
@@ -217,7 +223,7 @@ class Descent:
         self.steps += steps
         if self.sample is None or steps < 2:
             return self._step(self.whole, values, gradient)
-        self.sample.correct(values, self.whole.reduced(gradient)[2])
+        self.sample.correct(values, self.whole, gradient)
         values = self._step(self.whole, values, gradient)
         moved = self.sample.of(values)
         for _ in range(steps - 1):

@@ -34,10 +34,12 @@ def test_a_sample_s_gradient_is_the_whole_s_where_it_was_corrected(solution):
     descent = Descent(solution.objective, solution.values, True)
     assert len(descent.sample.rows) == 6
     gradient = descent.whole.smooth(solution.values)[1]
-    slope = descent.whole.reduced(gradient)[2]
-    descent.sample.correct(solution.values, slope)
-    part = descent.sample.part.reduced(descent.sample.gradient(descent.sample.of(solution.values)))[2]
-    np.testing.assert_allclose(part, slope, atol=1e-4 * np.abs(slope).max())
+    sample, slope = descent.sample, descent.whole.reduced(gradient)[2]
+    sample.correct(solution.values, descent.whole, gradient)
+    own = sample.gradient(sample.of(solution.values))
+    np.testing.assert_allclose(sample.part.reduced(own)[2], slope, atol=1e-4 * np.abs(slope).max())
+    by_c = descent.whole.by_positions(gradient)
+    np.testing.assert_allclose(sample.part.by_positions(own), by_c, atol=1e-6 * np.abs(gradient.c).max())
 
 
 def test_epochs_that_stand_for_all_lead_as_far_as_all(solution, monkeypatch):
