@@ -169,9 +169,9 @@ class Runner:
                 continue
             made = result.state == "made"
             token = result.outcome.token or unit.fingerprint
-            forced = self._forced.get((stage.name, unit.key))
+            forced = self._forced.get((stage.name, unit.key)) or self._gone(stage, unit, run_id)
             if forced and not result.outcome.token:
-                token = digest([token, forced])  # made again on request: so is what rests on it
+                token = digest([token, forced])  # made again though nothing changed: so is what rests on it
             product = Product(
                 stage=stage.name, unit=unit.key, fingerprint=unit.fingerprint, token=token, components=unit.components,
                 state=result.state, reason=result.reason, path=result.outcome.path, run_id=run_id,
@@ -207,6 +207,13 @@ class Runner:
             records = stage.unusable_records(unit, before.reason)
             apply(session, [attrs.evolve(r, where={**r.where, "comment": r.values["comment"]}, values={"comment": ""})
                             for r in records if isinstance(r, Update) and "comment" in r.values])  # fmt: skip
+
+    def _gone(self, stage: Stage, unit: Unit, run_id: int) -> str:
+        """Return this run's number where a unit was made again only because its product's file was gone."""
+        with Session(self.engine) as session:
+            before = session.get(Product, (stage.name, unit.key))
+            same = before is not None and before.state == "made" and before.fingerprint == unit.fingerprint
+        return str(run_id) if same else ""
 
     def _force(self, stages: Sequence[Stage], run_id: int, asked: str) -> None:
         """Mark the products to be made again, all before any is: a run that goes on after a kill finds them."""

@@ -142,7 +142,8 @@ def _why(stage: Stage, unit: Unit, product: Entry | None, session: Session) -> t
     if product.state == FORCED:
         return ("to be made again: --force",)
     if product.fingerprint == unit.fingerprint:
-        return (f"to be tried again: {product.reason}",)
+        gone = product.state == "made" and stage.gone(product)
+        return (f"its file is gone: {product.path}" if gone else f"to be tried again: {product.reason}",)
     before = session.get(Product, (stage.name, unit.key))
     return tuple(changes(before.components if before else {}, unit.components))
 

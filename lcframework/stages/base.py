@@ -203,14 +203,21 @@ class Stage:
         return {"stage": self.name, "stage_version": self.results_version, **parts}
 
     def pending(self, units: Sequence[Unit], ledger: Ledger) -> list[Unit]:
-        """Return the units without a product of their present fingerprint."""
+        """Return the units without a product of their present fingerprint, or whose product's file is gone."""
         out = []
         for unit in units:
             product = ledger.product(self.name, unit.key)
-            stale = product is None or product.fingerprint != unit.fingerprint
-            if stale or (product is not None and product.state != "made" and self.retry(product)):
+            if (
+                product is None
+                or product.fingerprint != unit.fingerprint
+                or (self.gone(product) if product.state == "made" else self.retry(product))
+            ):
                 out.append(unit)
         return out
+
+    def gone(self, product: Entry) -> bool:
+        """Return whether a product's file is not there any more."""
+        return bool(product.path) and not (self.setup.workdir / product.path).exists()
 
     def within(self, session: Session, units: Sequence[Unit]) -> list[Unit]:
         """Return the units that the run's filter admits."""

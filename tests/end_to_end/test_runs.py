@@ -20,6 +20,12 @@ JOINT = {
 }
 
 
+FRAME_STAGES = (
+    "read_convert_skysub_character_catalog", "plate_solving", "query_gaia_for_stars", "stamp_extraction",
+    "psf_modeling", "star_photometry",
+)  # fmt: skip
+
+
 def within(chi2, freedom, probability=1e-4):
     """Whether a chi2 lies where it does but once in 1/probability on either side."""
     low, high = stats.chi2.ppf([probability, 1 - probability], freedom)
@@ -103,11 +109,7 @@ def test_frame_more_costs_its_work_and_the_joint_solutions(campaign):
     shutil.copy2(campaign.spare[0], campaign.folder / "raw")
     assert set(campaign.pending()) == {"read_convert_skysub_character_catalog"}
     done = campaign.done()
-    frame_stages = (
-        "read_convert_skysub_character_catalog", "plate_solving", "query_gaia_for_stars", "stamp_extraction",
-        "psf_modeling", "star_photometry",
-    )  # fmt: skip
-    assert done == JOINT | dict.fromkeys(frame_stages, 1) | {"calculate_common_and_total_footprint": 2}
+    assert done == JOINT | dict.fromkeys(FRAME_STAGES, 1) | {"calculate_common_and_total_footprint": 2}
     assert len(campaign.curve()) == 5
     # The gauge holds: old coefficients stay where they are, within their errors.
     new = {frame: value for frame, value, _ in campaign.query(coefficients)}
@@ -182,6 +184,27 @@ def test_force_makes_a_stage_again_and_what_rests_on_it(campaign):
     assert list(done) == ["calculate_normalization_coefficient"]  # the same answer: nothing rests on a new one
     done = campaign.done("--force", "star_photometry", "--stop", "calculate_normalization_coefficient")
     assert done == {"star_photometry": 4, "calculate_normalization_coefficient": 1}
+
+
+def test_files_that_are_gone_are_made_again(campaign):
+    before = campaign.curve()
+    shutil.rmtree(campaign.folder / "prepared_roi_cutouts")
+    done = campaign.done()
+    assert done == {"prepare_calibrated_cutouts": 1, "model_calibrated_cutouts": 2}
+    np.testing.assert_array_equal(np.array(campaign.curve()["A_flux"]), np.array(before["A_flux"]))
+    assert "Nothing to do" in campaign.run().out
+
+
+def test_frame_whose_file_is_gone_is_made_again_with_what_rests_on_it(campaign):
+    before = campaign.curve()
+    (path,) = campaign.query("select path from products where unit = 'frame:1' and stage like 'read%'")[0]
+    (campaign.folder / path).unlink()
+    assert campaign.pending() == {"read_convert_skysub_character_catalog": [f"its file is gone: {path}"]}
+    done = campaign.done()
+    assert (campaign.folder / path).is_file()
+    assert {stage: n for stage, n in done.items() if stage not in JOINT} == dict.fromkeys(FRAME_STAGES, 1)
+    np.testing.assert_allclose(np.array(campaign.curve()["A_flux"]), np.array(before["A_flux"]), rtol=1e-6)
+    assert "Nothing to do" in campaign.run().out
 
 
 def test_documented_snippet(campaign, monkeypatch):
