@@ -30,7 +30,7 @@ _ABOVE = 2.0  # the metric over the mean curvature
 _STARLETS, _POSITIVITY = 120.0, 0.9
 _RELAXED = 1.3
 _STEADY = 0.9  # of what steady sources undo by moving, what the metric counts on
-_STIFFER, _PATIENCE = 1.5, 100  # by which the metric grows where so many steps bring no lower objective
+_STIFFER, _PATIENCE = 1.5, 60  # by which the metric grows where so many steps end higher than they began
 _SAMPLED, _EVERY = 6, 20  # epochs that stand for all, and steps by one evaluation of the whole objective
 _WINDOW, _GAIN = 20, 5e-6  # the fit has converged where so many values differ by less than this part of the objective
 
@@ -186,26 +186,30 @@ class Descent:
     @np.errstate(over="ignore", invalid="ignore")  # of steps that overshoot, which the objective tells
     def run(self, iterations: int) -> Values:
         """Return the values of the lowest objective found in at most so many iterations."""
-        best, lowest, when = (self.values, self.split), np.inf, 0
+        best, lowest = (self.values, self.split), np.inf
         window: list[float] = []
         while self.steps < iterations:
             value, gradient = self.whole.smooth(self.values)
             d = self.split.d = self._details(self.whole, self.values)
             value += float((self.penalty * np.abs(d)).sum() - self.slope * np.minimum(self.values.h, 0.0).sum())
             self.history.append(value)
+            # A fit that is resumed begins below where its first steps lead: only what follows these counts.
+            ago = _PATIENCE // self._every
+            before = window[-ago] if len(window) > 2 * ago else np.inf
             if value < lowest:
-                best, lowest, when = (self.values, attrs.evolve(self.split)), value, self.steps
-            elif self.steps >= when + _PATIENCE or not value < lowest + 0.2 * abs(lowest):
+                best, lowest = (self.values, attrs.evolve(self.split)), value
+            elif not value < min(before, lowest + 0.2 * abs(lowest)):
                 # Steps overshoot: shorter ones, and what was linear where the fit began made anew.
                 self.above *= _STIFFER
                 self.steps += 1
-                when, window = self.steps, []
+                window = []
                 self._start(best[0])
                 self.split = attrs.evolve(best[1])
                 continue
             # Not by what the lowest value gains: before they settle, values rise above it for a while.
-            window = [*window[-(_WINDOW // self._every) :], value]
-            if len(window) > _WINDOW // self._every and max(window) - min(window) < _GAIN * abs(lowest):
+            window.append(value)
+            last = window[-(_WINDOW // self._every) - 1 :]
+            if len(last) > _WINDOW // self._every and max(last) - min(last) < _GAIN * abs(lowest):
                 self.converged = True
                 break
             self.values = self._advanced(self.values, gradient, min(self._every, iterations - self.steps))
