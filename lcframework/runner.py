@@ -168,22 +168,14 @@ class Runner:
                 report.bugs.append(Unusable(stage.name, unit.label, head))
                 continue
             made = result.state == "made"
-            token = result.outcome.token or unit.fingerprint
-            forced = self._forced.get((stage.name, unit.key)) or self._gone(stage, unit, run_id)
-            if forced and not result.outcome.token:
-                token = digest([token, forced])  # made again though nothing changed: so is what rests on it
-            product = Product(
-                stage=stage.name, unit=unit.key, fingerprint=unit.fingerprint, token=token, components=unit.components,
-                state=result.state, reason=result.reason, path=result.outcome.path, run_id=run_id,
-                seconds=result.seconds,
-            )  # fmt: skip
             records = result.outcome.records if made else stage.unusable_records(unit, result.reason)
             try:
                 with Session(self.engine) as session:
-                    if made:
-                        self._withdraw(session, stage, unit)
+                    before = session.get(Product, (stage.name, unit.key))
+                    if made and before is not None:
+                        self._withdraw(session, stage, unit, before)
                     apply(session, records)
-                    session.merge(product)
+                    session.merge(self._product(stage, result, before, run_id))
                     session.commit()
             except sa.exc.OperationalError:
                 raise  # the database itself fails, not this unit
@@ -199,21 +191,25 @@ class Runner:
                 log.warning("%s: %s: %s", stage.name, unit.label, result.reason)
                 report.unusable.append(Unusable(stage.name, unit.label, result.reason, unit.key))
 
+    def _product(self, stage: Stage, result: UnitResult, before: Product | None, run_id: int) -> Product:
+        """Return the row of what a unit made; `before` is the one that it replaces."""
+        unit, outcome = result.unit, result.outcome
+        again = self._forced.get((stage.name, unit.key))
+        if before is not None and before.state == "made" and before.fingerprint == unit.fingerprint:
+            again = str(run_id)  # its file was gone
+        token = outcome.token or (digest([unit.fingerprint, again]) if again else unit.fingerprint)
+        return Product(
+            stage=stage.name, unit=unit.key, fingerprint=unit.fingerprint, token=token, components=unit.components,
+            state=result.state, reason=result.reason, path=outcome.path, run_id=run_id, seconds=result.seconds,
+        )  # fmt: skip
+
     @staticmethod
-    def _withdraw(session: Session, stage: Stage, unit: Unit) -> None:
+    def _withdraw(session: Session, stage: Stage, unit: Unit, before: Product) -> None:
         """Clear the frame's remark that a unit was unusable, now that it is made."""
-        before = session.get(Product, (stage.name, unit.key))
-        if before is not None and before.state == "unusable" and unit.frame_id is not None:
+        if before.state == "unusable" and unit.frame_id is not None:
             records = stage.unusable_records(unit, before.reason)
             apply(session, [attrs.evolve(r, where={**r.where, "comment": r.values["comment"]}, values={"comment": ""})
                             for r in records if isinstance(r, Update) and "comment" in r.values])  # fmt: skip
-
-    def _gone(self, stage: Stage, unit: Unit, run_id: int) -> str:
-        """Return this run's number where a unit was made again only because its product's file was gone."""
-        with Session(self.engine) as session:
-            before = session.get(Product, (stage.name, unit.key))
-            same = before is not None and before.state == "made" and before.fingerprint == unit.fingerprint
-        return str(run_id) if same else ""
 
     def _force(self, stages: Sequence[Stage], run_id: int, asked: str) -> None:
         """Mark the products to be made again, all before any is: a run that goes on after a kill finds them."""
