@@ -147,10 +147,7 @@ def _linearised(epochs: Epochs, i: int, scene: Scene, sky: SkyImages, local: Loc
     r = render(epochs, i, scene, sky, local.shift[i])
     flux, transparency = local.flux[i], local.transparency[i]
     image = np.tensordot(flux, r.sources, 1) + transparency * r.galaxy + local.sky[i]
-    slope_y, slope_x = np.gradient(r.galaxy)
-    by_x = np.tensordot(flux, r.by_x, 1) - transparency * slope_x
-    by_y = np.tensordot(flux, r.by_y, 1) - transparency * slope_y
-    columns = np.concatenate([r.sources, np.ones((1, *image.shape)), by_x[None], by_y[None], r.galaxy[None]])
+    columns = local_columns(flux, (r.sources, r.by_x, r.by_y), r.galaxy, transparency)
     linear = epochs.transform[i][:, :2]
     by_xi = flux[:, None, None] * (linear[0, 0] * r.by_x + linear[1, 0] * r.by_y)
     by_eta = flux[:, None, None] * (linear[0, 1] * r.by_x + linear[1, 1] * r.by_y)
@@ -163,7 +160,32 @@ def _linearised(epochs: Epochs, i: int, scene: Scene, sky: SkyImages, local: Loc
         # Against the best placed source: one off the stamp has little of its light even without a mask.
         return squares @ (iv > 0) > _SEEN * squares.sum(axis=1).max(initial=1e-30)
 
-    return columns.reshape(k + 4, -1), image, seen, shared.reshape(len(shared), -1)
+    return columns, image, seen, shared.reshape(len(shared), -1)
+
+
+def local_columns(
+    flux: Floats, sources: tuple[Floats, Floats, Floats], extended: Floats, transparency: float = 1.0
+) -> Floats:
+    """Return an epoch's image by its own unknowns, (k + 4, ny nx): fluxes, sky, x, y, transparency.
+
+    Parameters
+    ----------
+    flux : (k,)
+        Of the sources, e-/s.
+    sources : three of (k, ny, nx)
+        Their unit images, and the derivatives by x and y.
+    extended : (ny, nx)
+        What else is on the sky, for a transparency of 1.
+    transparency : float
+        Of what is extended.
+    """
+    unit, *by_place = sources
+    slope_y, slope_x = np.gradient(extended)
+    move = [
+        np.tensordot(flux, by, 1) - transparency * slope for by, slope in zip(by_place, (slope_x, slope_y), strict=True)
+    ]
+    columns = np.concatenate([unit, np.ones((1, *extended.shape)), np.stack(move), extended[None]])
+    return columns.reshape(len(columns), -1)
 
 
 def _own_shift(a_ll: Floats, b_l: Floats, shift: Floats, k: int) -> tuple[Floats, Floats]:

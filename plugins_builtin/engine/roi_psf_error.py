@@ -18,6 +18,7 @@ import numpy as np
 
 from lcframework.types import Bools, Floats
 from plugins_builtin.engine.roi_geometry import Epochs, to_pixels, to_sky
+from plugins_builtin.engine.roi_newton import local_columns
 from plugins_builtin.engine.roi_scene import source_images
 from plugins_builtin.engine.target import target_matrix_pair
 
@@ -109,9 +110,7 @@ def _estimator(epochs: Epochs, i: int, fitted: Fitted) -> Floats:
     k = len(flux)
     sources, by_x, by_y = source_images(epochs, i, fitted.places(epochs, i))
     rest = fitted.model[i] - fitted.sky[i] - np.tensordot(flux, sources, 1)
-    slope_y, slope_x = np.gradient(rest)
-    move = [np.tensordot(flux, by, 1) - slope for by, slope in ((by_x, slope_x), (by_y, slope_y))]
-    columns = np.concatenate([sources, np.ones((1, *rest.shape)), np.stack(move), rest[None]]).reshape(k + 4, -1)
+    columns = local_columns(flux, (sources, by_x, by_y), rest)
     columns[:k][~seen] = 0.0
     weighted = columns * fitted.inverse_variance[i].ravel()
     normal = weighted @ columns.T

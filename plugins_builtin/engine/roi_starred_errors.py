@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lcframework.types import Bools, Floats
-from plugins_builtin.engine.roi_newton import Local, Prior, local_prior
+from plugins_builtin.engine.roi_newton import Local, Prior, local_columns, local_prior
 from plugins_builtin.engine.roi_starred_fit import Solution
 
 
@@ -22,11 +22,8 @@ def random_covariance(solution: Solution, seen: Bools) -> Floats:
     prior = Prior(np.zeros(0), np.zeros((0, 0)), solution.shift_covariance, solution.joint.prior.flux_guess)
     result = np.full((e, k, k), np.nan)
     for i in objective.used:
-        sources, by_x, by_y = objective.sources_at(values, i)
-        slope_y, slope_x = np.gradient(background[i])
-        move = [np.tensordot(values.flux[i], by, 1) - slope for by, slope in ((by_x, slope_x), (by_y, slope_y))]
-        columns = np.concatenate([sources, np.ones((1, *epochs.shape)), np.stack(move), background[i][None]])
-        columns = columns.reshape(k + 4, -1) * np.sqrt(objective.inverse_variance[i]).ravel()
+        columns = local_columns(values.flux[i], objective.sources_at(values, i), background[i])
+        columns *= np.sqrt(objective.inverse_variance[i]).ravel()
         a_ll = columns @ columns.T
         local_prior(epochs, i, local, prior, seen[i], a_ll, np.zeros(k + 4))
         random = np.linalg.inv(a_ll)[:k, :k]

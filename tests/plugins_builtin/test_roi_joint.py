@@ -3,6 +3,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
+from small_sky import small_sky as any_small_sky
 
 from lcframework.testing.regions import Galaxy, Sky, quad, simulate
 from lcframework.types import Cutouts, FitState, PointSources, RoiFit, UnusableInput
@@ -14,18 +15,7 @@ def errors(covariance: np.ndarray) -> np.ndarray:
 
 
 def small_sky(epochs: int = 4, **changes: object) -> Sky:
-    rng = np.random.default_rng(3)
-    options: dict = dict(
-        sources=np.array([[0.6, 0.3], [-0.5, -0.4]]),
-        flux=np.array([800.0, 500.0]) * rng.uniform(0.8, 1.2, (epochs, 2)),
-        galaxies=(Galaxy(600.0, xi=0.05, eta=-0.03, radius=0.6, index=2.5),),
-        seeing=rng.uniform(0.7, 1.1, epochs),
-        stamp=20,
-        kernel=28,
-        rotation=0.02,
-        dither=0.5,
-    )
-    return Sky(**(options | changes))
+    return any_small_sky(epochs, **({"stamp": 20, "kernel": 28} | changes))
 
 
 def assert_recovers(fit: RoiFit, flux: np.ndarray, sigmas: float = 4.5) -> None:

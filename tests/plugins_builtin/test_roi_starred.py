@@ -6,8 +6,9 @@ import attrs
 import numpy as np
 import pytest
 from astropy.io import fits
+from small_sky import small_sky
 
-from lcframework.testing.regions import Galaxy, Sky, quad, simulate
+from lcframework.testing.regions import Galaxy, quad, simulate
 from lcframework.types import FitState, PointSources, RoiFit, UnusableInput
 from plugins_builtin.engine.roi_geometry import Epochs, prepare
 from plugins_builtin.engine.roi_interpolation import Alignment, align
@@ -33,21 +34,6 @@ def errors(fit: RoiFit) -> np.ndarray:
 
 def common(fit: RoiFit) -> np.ndarray:
     return np.sqrt(np.einsum("ekk->ek", fit.common_covariance))
-
-
-def small_sky(epochs: int = 3, **changes: object) -> Sky:
-    rng = np.random.default_rng(3)
-    options: dict = dict(
-        sources=np.array([[0.6, 0.3], [-0.5, -0.4]]),
-        flux=np.array([800.0, 500.0]) * rng.uniform(0.8, 1.2, (epochs, 2)),
-        galaxies=(Galaxy(600.0, xi=0.05, eta=-0.03, radius=0.6, index=2.5),),
-        seeing=rng.uniform(0.7, 1.1, epochs),
-        stamp=18,
-        kernel=24,
-        rotation=0.02,
-        dither=0.5,
-    )
-    return Sky(**(options | changes))
 
 
 # ---------------------------------------------------------------- the objective against STARRED's own

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_sky import small_sky
 
-from lcframework.testing.regions import Galaxy, Sky, simulate
+from lcframework.testing.regions import simulate
 from plugins_builtin.engine import roi_splitting
 from plugins_builtin.engine.roi_geometry import prepare
 from plugins_builtin.engine.roi_newton import covariances
@@ -15,18 +16,7 @@ from plugins_builtin.engine.roi_starred_fit import StarredSettings, fit_starred
 
 @pytest.fixture(scope="module")
 def solution():
-    rng = np.random.default_rng(3)
-    epochs = 13
-    sky = Sky(
-        sources=np.array([[0.6, 0.3], [-0.5, -0.4]]),
-        flux=np.array([800.0, 500.0]) * rng.uniform(0.8, 1.2, (epochs, 2)),
-        galaxies=(Galaxy(600.0, xi=0.05, eta=-0.03, radius=0.6, index=2.5),),
-        seeing=rng.uniform(0.7, 1.1, epochs),
-        dither=0.5,
-        stamp=18,
-        kernel=24,
-    )
-    cutouts, sources, _ = simulate(sky, 1)
+    cutouts, sources, _ = simulate(small_sky(13, rotation=0.0), 1)
     return fit_starred(prepare(cutouts, sources), np.asarray(sources.offset, float), StarredSettings(iterations_all=20))
 
 
