@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from lcframework.project import Project
-from lcframework.runner import Runner
+from lcframework.running.runner import Runner
 
 #: Steps of a stage: methods of the stage, or of the runner, that have no other of them inside.
 OF_STAGE = {"find": "units", "load": "load", "compute": "compute_batch", "save": "save"}

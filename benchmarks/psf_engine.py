@@ -5,7 +5,7 @@
 
 Seconds include the preparation of frames and the transfers to the device and back. `--cache FOLDER` keeps compiled
 programs there: the second call shows a start with a full cache. Run it on a quiet machine. Losses of both are compared
-in tests/plugins_builtin/test_psf_against_starred.py.
+in tests/plugins_builtin/psf_models/test_against_starred.py.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import attrs
 import numpy as np
 
 from lcframework.testing.psf_scenes import simulate_stars
-from plugins_builtin.psf_starred import Starred
-from plugins_builtin.psf_starred_reference import StarredReference
+from plugins_builtin.psf_models.starred import Starred
+from plugins_builtin.psf_models.starred_reference import StarredReference
 
 
 def timed(function, *arguments):

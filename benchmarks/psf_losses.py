@@ -12,11 +12,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from plugins_builtin.engine.distortion import NAMES
-from plugins_builtin.engine.moffat import to_starred
 from plugins_builtin.engine.precision import double_precision
-from plugins_builtin.engine.psf_fit import Limits, begin_frames, run_fits
-from plugins_builtin.engine.psf_model import Setting
+from plugins_builtin.engine.psf.distortion import NAMES
+from plugins_builtin.engine.psf.fit import Limits, begin_frames, run_fits
+from plugins_builtin.engine.psf.model import Setting
+from plugins_builtin.engine.psf.moffat import to_starred
 
 _GROUPS = ("kwargs_moffat", "kwargs_gaussian", "kwargs_background", "kwargs_distortion")
 

@@ -26,8 +26,8 @@ import numpy as np
 
 from lcframework.testing.regions import Sky, Truth, quad, render_point, simulate
 from lcframework.types import Cutouts, Floats, Kernels, PsfBatch, RoiFit, Stamps
-from plugins_builtin.roi_joint import Joint
-from plugins_builtin.roi_starred import Starred
+from plugins_builtin.roi_models.joint import Joint
+from plugins_builtin.roi_models.starred import Starred
 
 MODELS = {
     "joint": Joint(),
@@ -46,9 +46,9 @@ def with_fitted_psfs(sky: Sky, cutouts: Cutouts, seed: int, fluxes: Floats, vary
     PSFs, fluxes and positions of the stars come from the plugins; the registration from the positions, the
     coefficients from the fluxes.
     """
-    from lcframework.registration import register
-    from plugins_builtin.photometry_starred import StarredPhotometry
-    from plugins_builtin.psf_starred import Starred as StarredPsf
+    from lcframework.roi.registration import register
+    from plugins_builtin.photometry.starred import StarredPhotometry
+    from plugins_builtin.psf_models.starred import Starred as StarredPsf
 
     rng = np.random.default_rng(seed + 5000)
     field, roi = rng.uniform(0, _FIELD, (len(fluxes), 2)), np.array([640.0, 420.0])
@@ -82,7 +82,7 @@ def simulated_stars(
     sky: Sky, cutouts: Cutouts, away: Floats, fluxes: Floats, rng: np.random.Generator, varying: bool
 ) -> tuple[PsfBatch, Floats]:
     """Return stamps of stars that lie `away` (n, 2) pixels from the region, and their places in them (e, n, 2)."""
-    from plugins_builtin.engine.distortion import distort
+    from plugins_builtin.engine.psf.distortion import distort
 
     e, n = len(cutouts), len(fluxes)
     stars = attrs.evolve(sky, stamp=sky.kernel // sky.subsampling)

@@ -14,8 +14,8 @@ import resource
 import time
 
 from lcframework.testing.regions import quad, simulate
-from plugins_builtin.roi_joint import Joint
-from plugins_builtin.roi_starred import Starred
+from plugins_builtin.roi_models.joint import Joint
+from plugins_builtin.roi_models.starred import Starred
 
 _MODELS = {"joint": Joint, "starred": Starred}
 

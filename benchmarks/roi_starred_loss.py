@@ -20,10 +20,10 @@ import numpy as np
 
 from lcframework.testing.regions import Truth, quad, simulate
 from lcframework.types import Cutouts, PointSources
-from plugins_builtin.engine.roi_geometry import prepare
-from plugins_builtin.engine.roi_penalties import Strengths, Values
-from plugins_builtin.engine.roi_starlet import StarletObjective
-from plugins_builtin.engine.roi_starred_fit import Run, Solution, StarredSettings, fit_starred
+from plugins_builtin.engine.roi.geometry import prepare
+from plugins_builtin.engine.roi.penalties import Strengths, Values
+from plugins_builtin.engine.roi.starlet_objective import StarletObjective
+from plugins_builtin.engine.roi.starred_fit import Run, Solution, StarredSettings, fit_starred
 
 _RATE = 1e-3  # of adabelief
 _TRIAL = 50  # iterations; three times as many tell what one costs beside compilation

@@ -11,14 +11,14 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from lcframework.geometry import at_epoch
+from lcframework.sky.geometry import at_epoch
 from lcframework.testing.campaign import CampaignSettings
 from lcframework.testing.campaign.observing import REFERENCE_COLOUR, Conditions, observe
 from lcframework.testing.campaign.render import render
 from lcframework.testing.campaign.sky import make_catalog, make_sky
 from lcframework.types import SolveHint
-from plugins_builtin.background_sep import SepBackground
-from plugins_builtin.sources_sep import SepSources
+from plugins_builtin.backgrounds.sep import SepBackground
+from plugins_builtin.sources.sep import SepSources
 
 PLACES = ((150.11, -28.31), (0.002, 12.0), (200.0, 89.5), (33.0, -89.5))
 SIZE = 1000  # pixels

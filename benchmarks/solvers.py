@@ -25,17 +25,17 @@ from astropy.table import Table, vstack
 from loopback_nova import KEY, LoopbackNova
 from solver_frames import Frame, real, simulated
 
-from lcframework.store import make_wcs
+from lcframework.sky.wcs_check import check
+from lcframework.storage.files import make_wcs
 from lcframework.types import LcfError, NotSolved, PlateSolution
-from lcframework.wcs_check import check
-from plugins_builtin.solver_astrometry_net import AstrometryNet
-from plugins_builtin.solver_catalog import CatalogMatch
-from plugins_builtin.solver_existing import ExistingWcs
-from plugins_builtin.solver_nova import Nova
-from plugins_builtin.solver_reference_frame import ReferenceFrame
-from plugins_builtin.solver_wheel import Wheel
-from plugins_builtin.star_match import bright_sources, mutual_nearest, positions, refine
-from plugins_builtin.wcs_fit import open_wcs, stars_in_frame
+from plugins_builtin.astrometry.star_match import bright_sources, mutual_nearest, positions, refine
+from plugins_builtin.astrometry.wcs_fit import open_wcs, stars_in_frame
+from plugins_builtin.solvers.astrometry_net import AstrometryNet
+from plugins_builtin.solvers.catalog import CatalogMatch
+from plugins_builtin.solvers.existing import ExistingWcs
+from plugins_builtin.solvers.nova import Nova
+from plugins_builtin.solvers.reference_frame import ReferenceFrame
+from plugins_builtin.solvers.wheel import Wheel
 
 
 @attrs.frozen(eq=False)

@@ -19,8 +19,8 @@ import numpy as np
 from campaigns import campaign
 from sqlmodel import select
 
-from lcframework.database import Frame, NormalizationCoefficient, Star, StarFlux, StarLevel, StarResidual
 from lcframework.project import Project
+from lcframework.storage.tables import Frame, NormalizationCoefficient, Star, StarFlux, StarLevel, StarResidual
 from lcframework.testing.campaign import CampaignTruth, read_truth
 
 MILLIMAG = 2500 / np.log(10)

@@ -15,15 +15,15 @@ import attrs
 from astropy.table import Table
 from sqlmodel import select
 
-from lcframework.database import CombinedFootprint
+from lcframework.config.tools import Setup, Tool
 from lcframework.project import Project
-from lcframework.solver_stars import SolverStars
+from lcframework.sky.solver_stars import SolverStars
 from lcframework.stages.base import Stage
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, survey_magnitudes
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint, disks
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import FieldQuery, QueryGaiaForStars, region_of, star_rows
-from lcframework.tools import Setup, Tool
+from lcframework.storage.tables import CombinedFootprint
 from lcframework.types import LcfError, Region
 
 S = TypeVar("S", bound=Stage)

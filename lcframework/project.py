@@ -15,26 +15,26 @@ from astropy.timeseries import TimeSeries
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
-from lcframework.chain import between, limited, position, resolve, stage_names
-from lcframework.config import Config, load
-from lcframework.connection import FILE_NAME, open_engine
-from lcframework.cutout_files import FOLDER
-from lcframework.cutout_selection import check_columns
-from lcframework.database import Frame, Star
-from lcframework.frame_list import IMPORT, idle_exclusions, strange_frames, take_in, take_out
-from lcframework.light_curves import read_light_curve, time_series
-from lcframework.lock import hold
+from lcframework.config.project_file import Config, load
+from lcframework.config.structuring import Problem
+from lcframework.config.tools import Setup, options
+from lcframework.config.tools import select as select_tools
+from lcframework.frames.frame_list import IMPORT, idle_exclusions, strange_frames, take_in, take_out
+from lcframework.frames.reduction import unused
 from lcframework.plugins import Plugins
-from lcframework.reduction import unused
-from lcframework.run_report import RunReport
-from lcframework.runner import Listener, Runner
-from lcframework.scopes import Filter, UnknownName, check_names, idle_overrides
+from lcframework.roi.cutout_files import FOLDER
+from lcframework.roi.cutout_selection import check_columns
+from lcframework.roi.light_curves import read_light_curve, time_series
+from lcframework.running.chain import between, limited, position, resolve, stage_names
+from lcframework.running.run_report import RunReport
+from lcframework.running.runner import Listener, Runner
+from lcframework.running.standing import StageStatus, Status, planned, standing
 from lcframework.stages.base import Ledger, Stage
-from lcframework.standing import StageStatus, Status, planned, standing
-from lcframework.star_records import add_verdicts, star_records
-from lcframework.structuring import Problem
-from lcframework.tools import Setup, options
-from lcframework.tools import select as select_tools
+from lcframework.stages.scopes import Filter, UnknownName, check_names, idle_overrides
+from lcframework.stars.records import add_verdicts, star_records
+from lcframework.storage.connection import FILE_NAME, open_engine
+from lcframework.storage.lock import hold
+from lcframework.storage.tables import Frame, Star
 from lcframework.types import LcfError
 
 LOG_FILE = "lcf.log"

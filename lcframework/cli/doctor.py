@@ -110,7 +110,7 @@ def write_access(project: Path | None) -> Iterator[Finding]:
     """Report whether products can be written."""
     folder = Path.cwd()
     if project is not None:
-        from lcframework.config import load
+        from lcframework.config.project_file import load
 
         folder = load(project).workdir
     while not folder.exists():

@@ -9,8 +9,8 @@ import click
 import tomli
 
 from lcframework.cli.filters import filters, usage_errors
+from lcframework.config.structuring import nearest_key
 from lcframework.project import Project
-from lcframework.structuring import nearest_key
 
 
 @click.command("export")

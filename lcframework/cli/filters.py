@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lcframework.scopes import UnknownName
+from lcframework.stages.scopes import UnknownName
 
 
 def filters(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -12,11 +12,11 @@ from typing import Any
 import attrs
 import click
 
-from lcframework.ephemerides import Site
+from lcframework.config.tools import Setup
 from lcframework.header_doctor import FileReading, Group, default_parsers, examine
-from lcframework.header_skeleton import skeleton
+from lcframework.header_doctor.skeleton import skeleton
 from lcframework.plugins import Plugins
-from lcframework.tools import Setup
+from lcframework.sky.ephemerides import Site
 from lcframework.types import LcfError
 
 #: So many files are named; --all names every one.

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import click
 
+from lcframework.config.structuring import allowed, nearest_key
 from lcframework.plugins import SEAMS, Offer, Plugin, Plugins
-from lcframework.structuring import allowed, nearest_key
 
 
 @click.command("plugins")

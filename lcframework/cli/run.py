@@ -11,12 +11,12 @@ import click
 from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.progress import progress
 from lcframework.cli.remarks import tell_remarks
-from lcframework.cutout_files import FOLDER
-from lcframework.light_curves import table_name
+from lcframework.config.structuring import nearest_key
 from lcframework.project import LOG_FILE, Project
-from lcframework.run_report import RunReport
-from lcframework.standing import StageStatus
-from lcframework.structuring import nearest_key
+from lcframework.roi.cutout_files import FOLDER
+from lcframework.roi.light_curves import table_name
+from lcframework.running.run_report import RunReport
+from lcframework.running.standing import StageStatus
 
 #: So many unusable inputs are listed; `lcf status` has them all.
 _LISTED = 20

@@ -11,7 +11,7 @@ import click
 from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.remarks import tell_remarks
 from lcframework.project import Project
-from lcframework.standing import Status
+from lcframework.running.standing import Status
 
 #: So many units of a stage are explained one by one; equal reasons are counted.
 _EXPLAINED = 8

@@ -13,9 +13,9 @@ from typing import Any
 
 import attrs
 
-from lcframework import database
 from lcframework.from_lightcurver.draft import Draft
 from lcframework.from_lightcurver.values import names, number, pair, text, whole
+from lcframework.storage import tables as database
 from lcframework.types import UnusableInput
 
 Write = Callable[[Draft, Any], None]

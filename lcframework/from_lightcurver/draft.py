@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from lcframework.sections import SECTIONS
+from lcframework.config.sections import SECTIONS
 
 _ORDER = [*list(SECTIONS)[:4], "roi", *list(SECTIONS)[4:]]
 

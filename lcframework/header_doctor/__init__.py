@@ -8,16 +8,16 @@ from pathlib import Path
 
 import attrs
 
-from lcframework.ephemerides import Site
+from lcframework.config.sections import Frames
+from lcframework.config.tools import GENERIC_PARSER, Tool
+from lcframework.header_doctor.airmass import Place, airmass_verdict
 from lcframework.header_doctor.gain import gain_verdict, measured_gain
+from lcframework.header_doctor.photon_transfer import MeasuredGain
 from lcframework.header_doctor.reading import FileReading, read_file
 from lcframework.header_doctor.times import TimeFindings, times_of
 from lcframework.header_doctor.values import values_of
-from lcframework.header_sky import Place, airmass_verdict
-from lcframework.photon_transfer import MeasuredGain
 from lcframework.plugins import Plugins
-from lcframework.sections import Frames
-from lcframework.tools import GENERIC_PARSER, Tool
+from lcframework.sky.ephemerides import Site
 from lcframework.types import LcfError
 
 __all__ = ["FileReading", "Group", "SkyOf", "TimeFindings", "default_parsers", "examine"]

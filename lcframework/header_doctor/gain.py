@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lcframework.header_cards import as_number, looks_like
+from lcframework.config.sections import Frames
+from lcframework.frames.header_cards import as_number, looks_like
+from lcframework.frames.raw_frames import read_raw
+from lcframework.header_doctor.photon_transfer import MeasuredGain, halves, measure_gain
 from lcframework.header_doctor.reading import FileReading
-from lcframework.photon_transfer import MeasuredGain, halves, measure_gain
-from lcframework.raw_frames import read_raw
-from lcframework.sections import Frames
 from lcframework.types import DataUnit, UnusableInput
 
 #: So many pairs of frames are measured for the gain of an instrument.

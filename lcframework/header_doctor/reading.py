@@ -7,11 +7,11 @@ from pathlib import Path
 import attrs
 from astropy.io import fits
 
-from lcframework.header_cards import text_of
-from lcframework.header_parsing import read_header
-from lcframework.raw_frames import read_raw_header
-from lcframework.sections import Frames
-from lcframework.tools import Tool
+from lcframework.config.sections import Frames
+from lcframework.config.tools import Tool
+from lcframework.frames.header_cards import text_of
+from lcframework.frames.header_parsing import read_header
+from lcframework.frames.raw_frames import read_raw_header
 from lcframework.types import HeaderInfo, NeedMissing, UnusableInput
 
 _UNKNOWN = "unknown"

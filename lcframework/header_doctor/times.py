@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from lcframework.header_cards import moment_said, time_cards
+from lcframework.config.tools import Tool
+from lcframework.frames.header_cards import moment_said, time_cards
 from lcframework.header_doctor.reading import FileReading
 from lcframework.provenance import file_digest
-from lcframework.tools import Tool
 
 #: Times closer than this are one time, s.
 SAME_TIME = 0.01

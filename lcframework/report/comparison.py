@@ -1,7 +1,7 @@
 """Comparison stars: how much their normalised fluxes scatter, and how much they should.
 
 Residuals and the errors that they should have are those of the table ``star_residuals``, as the normalization left them
-(:mod:`lcframework.star_residuals`). A star that entered the coefficient and its level is drawn to them, and its
+(:mod:`lcframework.stars.residuals`). A star that entered the coefficient and its level is drawn to them, and its
 residuals vary by less than its errors; one that did not varies by more. The variance that a residual should have over
 that of the flux itself is its *freedom* here; pulls and expected scatters account for it.
 """
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 import numpy as np
 
-from lcframework.database import Frame, NormalizationCoefficient, Star, StarLevel, StarResidual
 from lcframework.stages.calculate_normalization_coefficient import Group
+from lcframework.storage.tables import Frame, NormalizationCoefficient, Star, StarLevel, StarResidual
 from lcframework.types import Bools, Floats
 
 #: A measurement that decided its own expectation says nothing about its error.

@@ -17,7 +17,7 @@ from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.panels import Panel, builtin_panels
 from lcframework.report.results import read_results
-from lcframework.store import atomic
+from lcframework.storage.files import atomic
 
 log = logging.getLogger(__name__)
 

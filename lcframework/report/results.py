@@ -9,8 +9,13 @@ import attrs
 from astropy.timeseries import TimeSeries
 from sqlmodel import Session, SQLModel, col, select
 
-from lcframework.connection import FILE_NAME
-from lcframework.database import (
+from lcframework.project import Project
+from lcframework.report.comparison import ComparisonStars, comparison_stars
+from lcframework.stages.base import Ledger
+from lcframework.stages.calculate_normalization_coefficient import groups
+from lcframework.stars.records import StarKey, StarRecord, star_records
+from lcframework.storage.connection import FILE_NAME
+from lcframework.storage.tables import (
     AbsoluteZeropoint,
     CatalogStarPhotometry,
     CombinedFootprint,
@@ -25,11 +30,6 @@ from lcframework.database import (
     StarLevel,
     StarResidual,
 )
-from lcframework.project import Project
-from lcframework.report.comparison import ComparisonStars, comparison_stars
-from lcframework.stages.base import Ledger
-from lcframework.stages.calculate_normalization_coefficient import groups
-from lcframework.star_records import StarKey, StarRecord, star_records
 from lcframework.types import LcfError
 
 

@@ -17,11 +17,11 @@ import attrs
 import sqlalchemy as sa
 from sqlmodel import Session
 
-from lcframework.database import Product, Run
+from lcframework.config.tools import Setup
 from lcframework.provenance import Components, digest
-from lcframework.records import Record, Update
-from lcframework.scopes import Filter, Scope, frame_scopes
-from lcframework.tools import Setup
+from lcframework.stages.scopes import Filter, Scope, frame_scopes
+from lcframework.storage.records import Record, Update
+from lcframework.storage.tables import Product, Run
 from lcframework.types import NeedMissing, UnusableInput
 
 #: No other unit would fare better: the run stops.

@@ -9,15 +9,15 @@ import numpy as np
 from astropy.table import Table
 from sqlmodel import Session, select
 
-from lcframework.database import StarLevel, active_stars
+from lcframework.config.tools import Tool
 from lcframework.provenance import digest
-from lcframework.records import Record, Replace
-from lcframework.scopes import Scope, field_rois
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
-from lcframework.tools import Tool
+from lcframework.stages.scopes import Scope, field_rois
+from lcframework.stars.zeropoint import Zeropoint, fit_zeropoint
+from lcframework.storage.records import Record, Replace
+from lcframework.storage.tables import StarLevel, active_stars
 from lcframework.types import MAGNITUDES, NeedMissing, UnusableInput
-from lcframework.zeropoint import Zeropoint, fit_zeropoint
 
 
 @attrs.frozen(eq=False)

@@ -9,16 +9,16 @@ import attrs
 import numpy as np
 from sqlmodel import Session, col, select
 
-from lcframework import ephemerides, geometry
-from lcframework.config import Config
-from lcframework.database import Frame, FrameFootprint
-from lcframework.footprints import Combined, StarField, area, combine, disk
+from lcframework.config.project_file import Config
 from lcframework.provenance import describe, digest
-from lcframework.records import Record, Replace, Update
+from lcframework.sky import ephemerides, geometry
+from lcframework.sky.footprints import Combined, StarField, area, combine, disk
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog
-from lcframework.store import read_wcs
+from lcframework.storage.files import read_wcs
+from lcframework.storage.records import Record, Replace, Update
+from lcframework.storage.tables import Frame, FrameFootprint
 from lcframework.types import FrameFlag, UnusableInput
 
 PROJECT = "project"

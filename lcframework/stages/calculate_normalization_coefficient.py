@@ -14,7 +14,16 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from lcframework.database import (
+from lcframework.provenance import digest
+from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.scopes import Scope, field_rois
+from lcframework.stages.star_photometry import StarPhotometry
+from lcframework.stars.curves import poor_fits, variability
+from lcframework.stars.records import judged, no_point_source
+from lcframework.stars.residuals import extra_scatter, residual_rows
+from lcframework.stars.selection import keep
+from lcframework.storage.records import Replace
+from lcframework.storage.tables import (
     CombinedFootprint,
     Frame,
     PsfRow,
@@ -24,15 +33,6 @@ from lcframework.database import (
     StarLevel,
     active_stars,
 )
-from lcframework.provenance import digest
-from lcframework.records import Replace
-from lcframework.scopes import Scope, field_rois
-from lcframework.selection import keep
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.stages.star_photometry import StarPhotometry
-from lcframework.star_curves import poor_fits, variability
-from lcframework.star_records import judged, no_point_source
-from lcframework.star_residuals import extra_scatter, residual_rows
 from lcframework.types import Bools, Floats, FluxMatrix, NormalizationSolution, UnusableInput
 
 #: What light curves depend on, and to how many digits.

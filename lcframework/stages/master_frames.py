@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from astropy.io import fits
 from sqlmodel import Session
 
-from lcframework.database import Frame, Product
-from lcframework.frame_list import excluded, set_aside
-from lcframework.raw_frames import read_raw
-from lcframework.reduction import Calibrations, FramePlan, InstrumentOf, MasterFile, MasterPayload
+from lcframework.config.tools import Setup
+from lcframework.frames.frame_list import excluded, set_aside
+from lcframework.frames.raw_frames import read_raw
+from lcframework.frames.reduction import Calibrations, FramePlan, InstrumentOf, MasterFile, MasterPayload
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.store import ascii_text, atomic
-from lcframework.tools import Setup
+from lcframework.storage.files import ascii_text, atomic
+from lcframework.storage.tables import Frame, Product
 from lcframework.types import Exposure, Floats, Master, NeedMissing, UnusableInput
 
 #: A stack of images that is larger lies in a file that the system pages in and out, not in memory.

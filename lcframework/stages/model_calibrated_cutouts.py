@@ -9,7 +9,9 @@ import attrs
 import numpy as np
 from sqlmodel import Session
 
-from lcframework.cutout_files import (
+from lcframework.config.sections import Roi
+from lcframework.provenance import digest
+from lcframework.roi.cutout_files import (
     FOLDER,
     WITHDRAWN,
     FitFile,
@@ -21,13 +23,11 @@ from lcframework.cutout_files import (
     write_fit,
     write_images,
 )
-from lcframework.geometry import to_plane
-from lcframework.light_curves import join, per_night, write_light_curve
-from lcframework.provenance import digest
-from lcframework.scopes import Scope
-from lcframework.sections import Roi
+from lcframework.roi.light_curves import join, per_night, write_light_curve
+from lcframework.sky.geometry import to_plane
 from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
+from lcframework.stages.scopes import Scope
 from lcframework.stages.withdrawn import withdraw_fits
 from lcframework.types import PointSources, RoiFit, UnusableInput
 

@@ -12,15 +12,14 @@ from astropy.io import fits
 from astropy.table import Table
 from sqlmodel import Session, col, select
 
-from lcframework import geometry, solver_hints, wcs_check
-from lcframework.database import Frame, Product
+from lcframework.config.sections import PlateSolving as Settings
+from lcframework.config.tools import Tool
 from lcframework.provenance import Components, canonical
-from lcframework.records import Record, Update
-from lcframework.sections import PlateSolving as Settings
-from lcframework.solver_stars import SolverStars, needs_stars
+from lcframework.sky import geometry, solver_hints, wcs_check
+from lcframework.sky.solver_stars import SolverStars, needs_stars
 from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
-from lcframework.store import (
+from lcframework.storage.files import (
     make_wcs,
     read_frame,
     read_table,
@@ -30,7 +29,8 @@ from lcframework.store import (
     write_table,
     write_wcs,
 )
-from lcframework.tools import Tool
+from lcframework.storage.records import Record, Update
+from lcframework.storage.tables import Frame, Product
 from lcframework.types import (
     FrameFlag,
     LcfError,

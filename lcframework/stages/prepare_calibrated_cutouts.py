@@ -10,9 +10,23 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
-from lcframework.cutout_files import FOLDER, PREFIX, PreparedEpochs, distinct, stem, write_cutouts
-from lcframework.cutout_selection import measured, selected, shown, star_positions
-from lcframework.database import (
+from lcframework.provenance import describe, digest
+from lcframework.roi.cutout_files import FOLDER, PREFIX, PreparedEpochs, distinct, stem, write_cutouts
+from lcframework.roi.cutout_selection import measured, selected, shown, star_positions
+from lcframework.roi.psf_stack import stacked, unlike_the_others
+from lcframework.roi.registration import register
+from lcframework.sky.geometry import local_map, zenith_on_plane
+from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
+from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
+from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
+from lcframework.stages.psf_modeling import PsfModeling
+from lcframework.stages.scopes import Scope
+from lcframework.stages.stamp_extraction import StampExtraction
+from lcframework.stages.withdrawn import withdraw_cutouts
+from lcframework.stars.selection import keep
+from lcframework.storage.files import Stamp, read_psf, read_stamps, read_wcs
+from lcframework.storage.records import Record, Update
+from lcframework.storage.tables import (
     AbsoluteZeropoint,
     CombinedFootprint,
     Frame,
@@ -20,20 +34,6 @@ from lcframework.database import (
     PsfRow,
     RoiInFrame,
 )
-from lcframework.geometry import local_map, zenith_on_plane
-from lcframework.provenance import describe, digest
-from lcframework.psf_stack import stacked, unlike_the_others
-from lcframework.records import Record, Update
-from lcframework.registration import register
-from lcframework.scopes import Scope
-from lcframework.selection import keep
-from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
-from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
-from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
-from lcframework.stages.psf_modeling import PsfModeling
-from lcframework.stages.stamp_extraction import StampExtraction
-from lcframework.stages.withdrawn import withdraw_cutouts
-from lcframework.store import Stamp, read_psf, read_stamps, read_wcs
 from lcframework.types import PSF, Cutouts, Floats, Kernels, UnusableInput
 
 

@@ -11,14 +11,14 @@ import attrs
 import numpy as np
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, Star, StarInFrame, active_stars
 from lcframework.provenance import digest
-from lcframework.records import Record, Replace, Update
-from lcframework.scopes import Scope, field_rois
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.stages.scopes import Scope, field_rois
 from lcframework.stages.stamp_extraction import StampExtraction, join_regions
-from lcframework.star_names import choose
-from lcframework.store import Stamp, read_stamps, write_psf
+from lcframework.stars.names import choose
+from lcframework.storage.files import Stamp, read_stamps, write_psf
+from lcframework.storage.records import Record, Replace, Update
+from lcframework.storage.tables import Frame, Star, StarInFrame, active_stars
 from lcframework.types import PSF, LcfError, PsfBatch, UnusableInput
 
 log = logging.getLogger(__name__)

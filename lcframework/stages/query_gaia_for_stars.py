@@ -9,17 +9,17 @@ import numpy as np
 from astropy.table import Table
 from sqlmodel import Session, col, select
 
-from lcframework import geometry
-from lcframework.database import CombinedFootprint, Frame, RoiInFrame, Star
-from lcframework.footprints import contains
 from lcframework.provenance import describe, digest
-from lcframework.records import Record, Replace, Update
-from lcframework.scopes import Scope
+from lcframework.sky import geometry
+from lcframework.sky.footprints import contains
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_common_and_total_footprint import PROJECT, frames_of_field
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
-from lcframework.star_names import give_names
-from lcframework.store import read_wcs
+from lcframework.stages.scopes import Scope
+from lcframework.stars.names import give_names
+from lcframework.storage.files import read_wcs
+from lcframework.storage.records import Record, Replace, Update
+from lcframework.storage.tables import CombinedFootprint, Frame, RoiInFrame, Star
 from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, UnusableInput
 
 #: Stars nearer to a frame's edge than this are not in it, pixels.

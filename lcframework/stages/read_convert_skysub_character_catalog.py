@@ -12,15 +12,14 @@ from astropy.io import fits
 from astropy.table import Table
 from sqlmodel import Session, select
 
-from lcframework import ephemerides
-from lcframework.config import Config
-from lcframework.database import Frame
-from lcframework.frame_list import update_frames
-from lcframework.header_parsing import parse_header
+from lcframework.config.project_file import Config
+from lcframework.config.structuring import place
+from lcframework.frames.frame_list import update_frames
+from lcframework.frames.header_parsing import parse_header
+from lcframework.frames.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
+from lcframework.frames.reduction import FramePlan, MasterPayload
 from lcframework.provenance import describe
-from lcframework.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
-from lcframework.records import Record, Update
-from lcframework.reduction import FramePlan, MasterPayload
+from lcframework.sky import ephemerides
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.master_frames import (
     MasterValues,
@@ -32,8 +31,9 @@ from lcframework.stages.master_frames import (
     remove_old_masters,
     save_master,
 )
-from lcframework.store import ascii_text, write_frame, write_table
-from lcframework.structuring import place
+from lcframework.storage.files import ascii_text, write_frame, write_table
+from lcframework.storage.records import Record, Update
+from lcframework.storage.tables import Frame
 from lcframework.types import (
     SOURCES,
     DataUnit,

@@ -14,18 +14,17 @@ from astropy.io import fits
 from astropy.table import Table
 from sqlmodel import Session, col, select
 
-from lcframework.database import CombinedFootprint, Frame, Product, PsfRow, RoiInFrame, StarInFrame, active_stars
-from lcframework.geometry import separation
+from lcframework.config.structuring import place
+from lcframework.frames.stamping import HotPixels, corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
 from lcframework.provenance import describe, digest, file_digest
-from lcframework.records import Record, Update
-from lcframework.scopes import Scope, field_rois
+from lcframework.sky.geometry import separation
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
-from lcframework.stamping import HotPixels, corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
-from lcframework.star_quality import Surroundings, is_saturated, judge, masked_fraction, serve, signal_to_noise
-from lcframework.store import (
+from lcframework.stages.scopes import Scope, field_rois
+from lcframework.stars.quality import Surroundings, is_saturated, judge, masked_fraction, serve, signal_to_noise
+from lcframework.storage.files import (
     REGIONS,
     Stamp,
     atomic,
@@ -35,7 +34,8 @@ from lcframework.store import (
     write_regions,
     write_stamps,
 )
-from lcframework.structuring import place
+from lcframework.storage.records import Record, Update
+from lcframework.storage.tables import CombinedFootprint, Frame, Product, PsfRow, RoiInFrame, StarInFrame, active_stars
 from lcframework.types import Floats, Ints, PixelFlag, UnusableInput
 
 #: As many frames as tell hot pixels apart, spread over the night.

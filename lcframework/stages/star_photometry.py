@@ -12,15 +12,15 @@ import attrs
 import numpy as np
 from sqlmodel import Session, col, select
 
-from lcframework.database import Frame, PsfRow
 from lcframework.provenance import Components
-from lcframework.records import Record, Replace
-from lcframework.scopes import Scope, field_rois
-from lcframework.selection import keep
 from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling, check_names, chosen_stars, usable_stars
+from lcframework.stages.scopes import Scope, field_rois
 from lcframework.stages.stamp_extraction import StampExtraction
-from lcframework.store import Stamp, read_psf, read_stamps
+from lcframework.stars.selection import keep
+from lcframework.storage.files import Stamp, read_psf, read_stamps
+from lcframework.storage.records import Record, Replace
+from lcframework.storage.tables import Frame, PsfRow
 from lcframework.types import PSF, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
 
 
@@ -254,7 +254,7 @@ class StarPhotometry(Stage):
 
 
 def _photon_variance(values: PhotometryValues) -> Floats:
-    """Return the variance per e-/s that :func:`lcframework.stamping.noise_map` gave the stamps' light."""
+    """Return the variance per e-/s that :func:`lcframework.frames.stamping.noise_map` gave the stamps' light."""
     exptimes = [values.payload.frames[frame].exptime for frame, _ in values.rows]
     return np.array([1 / t if t > 0 else 0.0 for t in exptimes])
 

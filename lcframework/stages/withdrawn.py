@@ -9,10 +9,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from lcframework.cutout_files import FIT_ENDINGS, FOLDER, PREFIX, WITHDRAWN, stem, stem_of, with_digest
-from lcframework.database import Product
-from lcframework.light_curves import TABLE_ENDINGS
+from lcframework.roi.cutout_files import FIT_ENDINGS, FOLDER, PREFIX, WITHDRAWN, stem, stem_of, with_digest
+from lcframework.roi.light_curves import TABLE_ENDINGS
 from lcframework.stages.base import FORCED, Entry, Ledger
+from lcframework.storage.tables import Product
 
 
 def withdraw_cutouts(ledger: Ledger, stage: str, workdir: Path) -> None:

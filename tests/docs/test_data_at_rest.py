@@ -13,11 +13,11 @@ import pages
 import pytest
 from sqlmodel import SQLModel
 
-from lcframework import database  # noqa: F401 - makes the tables known
-from lcframework.cutout_files import FitFile, PreparedEpochs, write_cutouts, write_fit
-from lcframework.light_curves import join, per_night, write_light_curve
 from lcframework.report.plots import jobs
-from lcframework.store import Stamp, write_psf, write_regions, write_stamps
+from lcframework.roi.cutout_files import FitFile, PreparedEpochs, write_cutouts, write_fit
+from lcframework.roi.light_curves import join, per_night, write_light_curve
+from lcframework.storage import tables as database  # noqa: F401 - makes the tables known
+from lcframework.storage.files import Stamp, write_psf, write_regions, write_stamps
 from lcframework.types import (
     PSF,
     Cutouts,

@@ -15,12 +15,12 @@ import tomli
 from astropy.io import fits
 
 from lcframework.cli.main import COMMANDS, lcf
-from lcframework.config import load
+from lcframework.config.project_file import load
+from lcframework.config.sections import SECTIONS
+from lcframework.config.tools import select
 from lcframework.plugins import Plugins
-from lcframework.sections import SECTIONS
 from lcframework.stages import CHAIN
 from lcframework.testing import check_calibration_survey
-from lcframework.tools import select
 
 PAGES = sorted(
     [p.relative_to(pages.ROOT) for p in pages.DOCS.glob("*.md")]

@@ -7,8 +7,8 @@ import re
 import pages
 import pytest
 
+from lcframework.config.sections import SECTIONS
 from lcframework.from_lightcurver import KEYS
-from lcframework.sections import SECTIONS
 
 ALL = {target for key in KEYS.values() for target in key.targets}
 ROWS = pages.section(pages.read("from_lightcurver.md"), "Configuration").table()

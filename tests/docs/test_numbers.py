@@ -7,9 +7,13 @@ import re
 import pages
 import pytest
 
-from lcframework import light_curves, raw_frames, registration, stamping, star_curves, star_quality, zeropoint
+from lcframework.frames import raw_frames, stamping
+from lcframework.roi import light_curves, registration
 from lcframework.stages import psf_modeling, read_convert_skysub_character_catalog, stamp_extraction
-from plugins_builtin import photometry_starred
+from lcframework.stars import curves as star_curves
+from lcframework.stars import quality as star_quality
+from lcframework.stars import zeropoint
+from plugins_builtin.photometry import starred as photometry_starred
 
 QUOTED = [
     ("numerics.md", "falls to half the sky's rms", stamping.NEIGHBOUR_LEVEL, 0.5),

@@ -11,10 +11,10 @@ import pages
 import pytest
 import tomli
 
-from lcframework.config import load
+from lcframework.config.project_file import load
+from lcframework.config.sections import SECTIONS, Roi
+from lcframework.config.structuring import converter
 from lcframework.plugins import SEAMS
-from lcframework.sections import SECTIONS, Roi
-from lcframework.structuring import converter
 
 PAGE = pages.read("project_file.md")
 TABLES = {s.title: s for s in pages.sections(PAGE) if s.title.startswith("[")}

@@ -14,9 +14,9 @@ import pytest
 import tomli
 
 import lcframework.testing
-from lcframework.config import load
+from lcframework.config.project_file import load
+from lcframework.config.tools import select
 from lcframework.plugins import Plugins
-from lcframework.tools import select
 
 PAGE = pages.read("writing_plugins.md")
 

@@ -14,7 +14,7 @@ import pytest
 import two_telescopes as two
 from astropy.table import Table
 
-from lcframework import store
+from lcframework.storage import files as store
 
 EPOCHS = 2
 #: What runs leave in the folder.

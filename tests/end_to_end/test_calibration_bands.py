@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plugins_builtin.survey_gaia import TRANSFORMATIONS
+from plugins_builtin.surveys.gaia import TRANSFORMATIONS
 
 
 def magnitudes(campaign: Any) -> dict[tuple[str, str, str], tuple[float, str]]:

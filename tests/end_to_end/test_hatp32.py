@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sqlmodel import select
 
-from lcframework.database import StarResidual
 from lcframework.plugins import Plugins
 from lcframework.project import Project
+from lcframework.storage.tables import StarResidual
 
 pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "docs" / "hatp32"

@@ -11,8 +11,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from sqlmodel import select
 
-from lcframework.database import Frame, StarFlux
 from lcframework.project import Project
+from lcframework.storage.tables import Frame, StarFlux
 from lcframework.testing.conformance.scenes import Mixture
 from lcframework.testing.detector import Detector
 

@@ -26,7 +26,7 @@ def files_of(folder) -> list[str]:
 @pytest.fixture
 def failing(monkeypatch):
     """Return a function that makes the PSF fit of a batch's second frame fail from now on; and one that ends that."""
-    from plugins_builtin.psf_starred import Starred
+    from plugins_builtin.psf_models.starred import Starred
 
     fit = Starred.fit
 

@@ -10,7 +10,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from lcframework.types import SolveHint
-from plugins_builtin.wcs_fit import open_wcs
+from plugins_builtin.astrometry.wcs_fit import open_wcs
 
 INDEX = Path("/usr/share/astrometry")
 HAS_INDEX = any(INDEX.glob("index-tycho2-0*.fits"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lcframework.connection import open_engine
+from lcframework.storage.connection import open_engine
 
 
 @pytest.fixture

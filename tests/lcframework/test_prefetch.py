@@ -13,13 +13,13 @@ from archives import gaia_and_panstarrs
 from astropy.table import Table
 from sqlmodel import Session
 
-from lcframework.database import CombinedFootprint
 from lcframework.prefetch import prefetch
 from lcframework.project import Project
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, Levels
 from lcframework.stages.calculate_common_and_total_footprint import disks
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import FieldQuery, QueryGaiaForStars, star_rows
+from lcframework.storage.tables import CombinedFootprint
 from lcframework.types import NeedMissing
 
 RA, DEC = 359.99, 12.0

@@ -8,12 +8,12 @@ import attrs
 import numpy as np
 from markupsafe import Markup
 
-from lcframework.database import AbsoluteZeropoint
 from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import describe, group_name, number, read_fits, series_of
 from lcframework.report.charts import Row, line, points, rows_layout
 from lcframework.report.results import Results
+from lcframework.storage.tables import AbsoluteZeropoint
 
 
 @attrs.frozen

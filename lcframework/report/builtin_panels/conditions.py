@@ -7,12 +7,12 @@ from typing import Any
 import attrs
 import numpy as np
 
-from lcframework.database import Frame
 from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import describe, group_name, number, series_of
 from lcframework.report.charts import Row, line, points, rows_layout
 from lcframework.report.results import Results
+from lcframework.storage.tables import Frame
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import fates, file_name, frame_flags, group_name, number
 from lcframework.report.results import Results
-from lcframework.star_quality import KINDS
+from lcframework.stars.quality import KINDS
 
 
 @attrs.frozen

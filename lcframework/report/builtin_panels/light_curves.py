@@ -9,7 +9,6 @@ import numpy as np
 from astropy.timeseries import TimeSeries
 from markupsafe import Markup
 
-from lcframework.cutout_files import FOLDER
 from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import (
@@ -22,6 +21,7 @@ from lcframework.report.builtin_panels.shared import (
 from lcframework.report.charts import Row, points, rows_layout
 from lcframework.report.plots.light_curve import source_names
 from lcframework.report.results import Results
+from lcframework.roi.cutout_files import FOLDER
 from lcframework.types import Floats
 
 _LIMIT = 3.0  # sigma of an upper limit

@@ -8,14 +8,14 @@ from pathlib import Path
 import attrs
 from astropy.time import Time
 
-from lcframework.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
-from lcframework.database import Frame
-from lcframework.frame_status import frame_status, left_out
 from lcframework.project import Project
 from lcframework.report.html import number
 from lcframework.report.plots.jobs import fits
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
+from lcframework.roi.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
+from lcframework.running.frame_status import frame_status, left_out
+from lcframework.storage.tables import Frame
 from lcframework.types import EpochFlag, FrameFlag
 
 __all__ = ["group_name", "number"]

@@ -14,7 +14,7 @@ from lcframework.project import Project
 from lcframework.report.plots.jobs import KINDS, jobs
 from lcframework.report.plots.rendering import FOLDER, Drawn, Job, render
 from lcframework.report.results import Results, read_results
-from lcframework.store import atomic
+from lcframework.storage.files import atomic
 from lcframework.types import LcfError
 
 log = logging.getLogger(__name__)

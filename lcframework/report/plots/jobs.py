@@ -8,11 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from lcframework.cutout_files import FOLDER, distinct, slug, stem_of
-from lcframework.database import Frame
-from lcframework.frame_list import IMPORT
-from lcframework.geometry import to_plane
-from lcframework.light_curves import table_name
+from lcframework.frames.frame_list import IMPORT
 from lcframework.project import Project
 from lcframework.provenance import digest
 from lcframework.report.comparison import ComparisonStars
@@ -28,10 +24,14 @@ from lcframework.report.plots import (
 from lcframework.report.plots.rendering import Job
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
+from lcframework.roi.cutout_files import FOLDER, distinct, slug, stem_of
+from lcframework.roi.light_curves import table_name
+from lcframework.sky.geometry import to_plane
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stages.psf_modeling import PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
+from lcframework.storage.tables import Frame
 
 #: Raised when plots change their looks, so that those there are drawn again.
 PLOTS_VERSION = 2

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lcframework.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
 from lcframework.report.plots import style
 from lcframework.report.plots.mosaic import diverging, intensity, mosaic
+from lcframework.roi.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
 from lcframework.types import Floats
 
 _LIMIT = 5.0  # sigma

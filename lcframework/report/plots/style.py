@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from lcframework.report.plots import canvas
 from lcframework.report.plots.canvas import Canvas, phases_of
-from lcframework.store import atomic
+from lcframework.storage.files import atomic
 from lcframework.types import Floats
 
 P = ParamSpec("P")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lcframework.cli.status import _stars, as_dict
-from lcframework.standing import Status
-from lcframework.star_records import StarRecord
+from lcframework.running.standing import Status
+from lcframework.stars.records import StarRecord
 
 
 def told(stars: list[StarRecord], capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -13,8 +13,11 @@ from astropy.wcs import WCS
 from sqlmodel import Session
 
 from lcframework import Project
-from lcframework.cutout_files import FOLDER, FitFile, PreparedEpochs, stem, write_cutouts, write_fit
-from lcframework.database import (
+from lcframework.plugins import Plugins
+from lcframework.roi.cutout_files import FOLDER, FitFile, PreparedEpochs, stem, write_cutouts, write_fit
+from lcframework.roi.light_curves import join, per_night, write_light_curve
+from lcframework.storage.files import Stamp, write_frame, write_psf, write_stamps, write_table
+from lcframework.storage.tables import (
     AbsoluteZeropoint,
     CatalogStarPhotometry,
     CombinedFootprint,
@@ -30,9 +33,6 @@ from lcframework.database import (
     StarLevel,
     StarResidual,
 )
-from lcframework.light_curves import join, per_night, write_light_curve
-from lcframework.plugins import Plugins
-from lcframework.store import Stamp, write_frame, write_psf, write_stamps, write_table
 from lcframework.testing.regions import Sky, moffat_kernel, quad, render_point, simulate
 from lcframework.types import PSF, FitState, FitStatus, HighResolution, RoiFit
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sqlmodel import Session, select
 
-from lcframework.database import StarResidual
 from lcframework.report.comparison import ComparisonStars
 from lcframework.report.results import read_results
-from lcframework.star_residuals import residuals
+from lcframework.stars.residuals import residuals
+from lcframework.storage.tables import StarResidual
 from lcframework.types import FitState, FitStatus, FluxMatrix, NormalizationSolution
 
 

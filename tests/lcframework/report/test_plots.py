@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sqlmodel import Session, select
 
-from lcframework.database import Product
 from lcframework.report import KINDS, draw
 from lcframework.report.plots import drawing, roi_model, star_photometry
 from lcframework.report.plots.jobs import jobs
 from lcframework.report.results import read_results
+from lcframework.storage.tables import Product
 from lcframework.testing.regions import Sky, moffat_kernel, render_point
 from lcframework.types import LcfError
 

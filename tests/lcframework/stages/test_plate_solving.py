@@ -14,9 +14,9 @@ from astropy.wcs import WCS
 
 from lcframework.project import Project
 from lcframework.stages.plate_solving import PlateSolving
-from lcframework.store import read_wcs, with_wcs
+from lcframework.storage.files import read_wcs, with_wcs
 from lcframework.types import NotSolved, UnusableInput
-from plugins_builtin.catalog_file import TableOfStars
+from plugins_builtin.catalogs.file import TableOfStars
 
 RA, DEC, SCALE, SIZE = 150.1, -20.3, 0.5, 240
 

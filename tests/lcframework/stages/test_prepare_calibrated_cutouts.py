@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lcframework.config import load
-from lcframework.psf_stack import stacked, unlike_the_others
+from lcframework.config.project_file import load
+from lcframework.roi.psf_stack import stacked, unlike_the_others
 from lcframework.stages.calculate_common_and_total_footprint import disks
 from lcframework.types import PSF, FitState, FitStatus
 

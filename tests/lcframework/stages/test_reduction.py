@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from lcframework.project import Project
-from lcframework.store import read_frame
+from lcframework.storage.files import read_frame
 from lcframework.testing.conformance.scenes import Mixture
 from lcframework.testing.detector import Detector
 from lcframework.types import PixelFlag
@@ -176,7 +176,7 @@ def test_record_of_what_was_applied(folder):
 def test_masters_are_made_once_and_headers_read_once(folder, monkeypatch):
     assert folder.run().units_done == 0  # the files were moved: that is noted
     masters = {p: p.stat().st_mtime_ns for p in (folder.path / "frames").glob("master_*.fits")}
-    from lcframework import frame_list, reduction
+    from lcframework.frames import frame_list, reduction
 
     def never(*arguments: object) -> None:
         raise AssertionError("a file was read though nothing had changed")
@@ -280,7 +280,7 @@ def test_frames_wait_for_a_master_whose_making_fails(folder, monkeypatch):
 
 
 def test_pixels_that_the_reduction_spoils_are_blank(folder, monkeypatch):
-    from plugins_builtin.reduction_ccdproc import Ccdproc
+    from plugins_builtin.reductions.ccdproc import Ccdproc
 
     reduce = Ccdproc.reduce
 

@@ -8,12 +8,12 @@ import attrs
 import numpy as np
 import pytest
 
-from lcframework.records import Replace, Update
+from lcframework.frames.stamping import noise_map
 from lcframework.stages.base import Unit
 from lcframework.stages.psf_modeling import PsfModeling, PsfPayload, PsfValues
 from lcframework.stages.star_photometry import FrameStars, PhotometryPayload, PhotometryValues, StarPhotometry
-from lcframework.stamping import noise_map
-from lcframework.store import Stamp
+from lcframework.storage.files import Stamp
+from lcframework.storage.records import Replace, Update
 from lcframework.types import PSF, FitState, FitStatus, PhotometryResult
 
 CONVERGED = FitStatus(FitState.CONVERGED)
@@ -63,7 +63,7 @@ def stage(photometry, psf=None, kind=StarPhotometry):
 
 
 def test_stamps_come_with_what_their_light_adds_to_the_variance():
-    """As much as :func:`lcframework.stamping.noise_map` put into their noise; nothing where it is not known."""
+    """As much as :func:`lcframework.frames.stamping.noise_map` put into their noise; nothing where it is not known."""
     seen = []
 
     class Looking(Measuring):

@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, select
 
-from lcframework.cutout_files import FIT_ENDINGS, stem, with_digest
-from lcframework.database import Product
-from lcframework.light_curves import TABLE_ENDINGS
+from lcframework.roi.cutout_files import FIT_ENDINGS, stem, with_digest
+from lcframework.roi.light_curves import TABLE_ENDINGS
 from lcframework.stages.base import Ledger
 from lcframework.stages.withdrawn import withdraw_cutouts, withdraw_fits
+from lcframework.storage.tables import Product
 
 FOLDER = "prepared_roi_cutouts"
 

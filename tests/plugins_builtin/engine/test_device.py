@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from lcframework.types import NeedMissing
-from plugins_builtin.engine import device, psf_run
+from plugins_builtin.engine import device
 from plugins_builtin.engine.precision import double_precision
-from plugins_builtin.psf_starred import Starred
+from plugins_builtin.engine.psf import run as psf_run
+from plugins_builtin.psf_models.starred import Starred
 
 
 def gpu(free: float) -> SimpleNamespace:
@@ -75,7 +76,7 @@ def test_batches_shrink_where_the_memory_does_not_suffice():
 def test_the_estimate_is_what_the_compiler_says(stars, size, subsampling):
     import jax
 
-    from plugins_builtin.engine.psf_model import Frame, Model, Setting, compiled
+    from plugins_builtin.engine.psf.model import Frame, Model, Setting, compiled
     from plugins_builtin.engine.starlet import number_of_scales
 
     m, frames = size * subsampling, 4
@@ -96,10 +97,10 @@ _FIT = """
 import json, jax
 hits = []
 jax.monitoring.register_event_listener(lambda event, **_: hits.append(event))
-from lcframework.runner import prepare_device
+from lcframework.running.runner import prepare_device
 prepare_device("cpu")
 from lcframework.testing.psf_scenes import simulate_stars
-from plugins_builtin.psf_starred import Starred
+from plugins_builtin.psf_models.starred import Starred
 (psf,) = Starred(iterations_pixels=20).fit(simulate_stars(1, 4, 12, seed=1).batch)
 print(json.dumps([hits.count("/jax/compilation_cache/cache_hits"), hits.count("/jax/compilation_cache/cache_misses")]))
 """

@@ -10,7 +10,7 @@ import pytest
 
 from lcframework.testing.regions import quad, simulate
 from plugins_builtin.engine.threads import in_order, threads
-from plugins_builtin.roi_joint import Joint
+from plugins_builtin.roi_models.joint import Joint
 
 
 def test_results_come_in_order_whatever_finishes_first(monkeypatch):

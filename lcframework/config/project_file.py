@@ -1,0 +1,262 @@
+"""The project file: TOML into frozen attrs values, with errors that teach.
+
+All that is wrong with a file is reported at once: unknown keys with the nearest known one, missing and conflicting
+keys, values of the wrong kind, each with file, line, what was given and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import tomli
+
+from lcframework.config.sections import (
+    SECTIONS,
+    Background,
+    Calibration,
+    Cosmics,
+    Frames,
+    Header,
+    Normalization,
+    Photometry,
+    PlateSolving,
+    Project,
+    Psf,
+    Reduction,
+    Roi,
+    RoiCutouts,
+    RoiModel,
+    Run,
+    Sources,
+    Stamps,
+    Stars,
+    Telescope,
+)
+from lcframework.config.structuring import Problem, nearest_key, place, structure
+from lcframework.types import LcfError
+
+RawTable = dict[str, Any]
+
+#: Sections that may differ by instrument; the others say something of all frames, or before the instrument is known.
+BY_INSTRUMENT = tuple(s for s in SECTIONS if s not in ("project", "frames", "header", "stars", "run"))
+
+
+class ConfigError(LcfError):
+    """Everything that is wrong with a project file."""
+
+    def __init__(self, path: Path, problems: list[Problem], lines: Mapping[str, int]) -> None:
+        self.problems = problems
+        rows = []
+        for problem in problems:
+            line = lines.get(problem.key) or lines.get(problem.key.rpartition(".")[0])
+            rows.append(f"{path}{f', line {line}' if line else ''}: {problem.message}")
+        super().__init__("\n".join(rows))
+
+
+@attrs.frozen
+class Config:
+    """A project file that was read without error.
+
+    `raw` is the parsed TOML with instrument overrides merged in; `tables` holds the options of plugins by section and
+    plugin name, still unstructured, because only the plugin's class knows them.
+    """
+
+    path: Path
+    raw: RawTable
+    lines: Mapping[str, int]
+    project: Project
+    frames: Frames
+    header: Header
+    telescope: Telescope | None
+    roi: Mapping[str, Roi]
+    reduction: Reduction
+    background: Background
+    sources: Sources
+    plate_solving: PlateSolving
+    stars: Stars
+    stamps: Stamps
+    cosmics: Cosmics
+    psf: Psf
+    photometry: Photometry
+    normalization: Normalization
+    calibration: Calibration
+    roi_cutouts: RoiCutouts
+    roi_model: RoiModel
+    run: Run
+    tables: Mapping[str, Mapping[str, RawTable]]
+    stage_tables: Mapping[str, RawTable]
+
+    @property
+    def directory(self) -> Path:
+        """The folder of the project file, to which its paths are relative."""
+        return self.path.parent
+
+    @property
+    def workdir(self) -> Path:
+        """Where products go."""
+        return place(self.project.workdir, self.directory).resolve()
+
+    def instruments(self) -> list[str]:
+        """Return the instruments that have overrides."""
+        return list(self.raw.get("instrument", {}))
+
+    def for_instrument(self, name: str) -> Config:
+        """Return the configuration that holds for the frames of one instrument."""
+        override = self.raw.get("instrument", {}).get(name)
+        if not override:
+            return self
+        merged = _merge({k: v for k, v in self.raw.items() if k != "instrument"}, override)
+        merged["instrument"] = self.raw["instrument"]
+        return _build(self.path, merged, self.lines, instrument=name)
+
+    def error(self, problems: list[Problem]) -> ConfigError:
+        """Return an error about this file."""
+        return ConfigError(self.path, problems, self.lines)
+
+
+def load(path: Path, stage_names: tuple[str, ...] = ()) -> Config:
+    """Read a project file.
+
+    Parameters
+    ----------
+    path : Path
+        The TOML file.
+    stage_names : tuple of str
+        Names of stages that plugins add; each may have a section of its name.
+
+    Raises
+    ------
+    ConfigError
+        With all that is wrong in it.
+    """
+    path = path.resolve()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LcfError(
+            f"the project file {path} can't be read: {error.strerror}. `lcf init` writes one to edit."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise LcfError(f"{path} is not a text file in UTF-8 ({error.reason} at byte {error.start})") from None
+    try:
+        raw = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise LcfError(f"{path} is not valid TOML: {error}") from None
+    lines = line_numbers(text)
+    config = _build(path, raw, lines, extra=stage_names)
+    for name in config.instruments():
+        config.for_instrument(name)
+    return config
+
+
+def _build(
+    path: Path, raw: RawTable, lines: Mapping[str, int], extra: tuple[str, ...] = (), instrument: str = ""
+) -> Config:
+    problems: list[Problem] = []
+    values: dict[str, Any] = {"telescope": None}
+    tables: dict[str, dict[str, RawTable]] = {}
+    known = [*SECTIONS, "roi", "instrument", *extra]
+    for key in raw:
+        if key not in known and not instrument:  # the file itself was looked at before its instruments
+            problems.append(Problem(key, f"[{key}] is not a section{nearest_key(key, known)}"))
+    for name, cls in SECTIONS.items():
+        table = raw.get(name, {})
+        if not isinstance(table, dict):
+            problems.append(Problem(name, f"{name} must be a table, [{name}]; got {table!r}"))
+            continue
+        if name == "telescope" and not table:
+            continue
+        own, subtables = dict(table), {}
+        if "plugin" in attrs.fields_dict(cls):
+            plain = {f.name for f in attrs.fields(cls)}
+            subtables = {k: own.pop(k) for k in list(own) if isinstance(own[k], dict) and k not in plain}
+        tables[name] = subtables
+        values[name] = structure(cls, own, name, path.parent, problems)
+    values["roi"] = _regions(raw.get("roi", {}), path.parent, problems)
+    for name, sections in _overrides(raw, problems).items():
+        for key in sections:
+            if key not in BY_INSTRUMENT:
+                where = f"instrument.{name}.{key}"
+                problems.append(
+                    Problem(
+                        where,
+                        f"[{where}]: {key} can't be set for one instrument{nearest_key(key, BY_INSTRUMENT)}",
+                    )
+                )
+    if problems:
+        if instrument:
+            problems = [
+                Problem(f"instrument.{instrument}.{p.key}", f"{p.message} (for instrument {instrument})")
+                for p in problems
+            ]
+        raise ConfigError(path, problems, lines)
+    stage_tables = {k: raw[k] for k in raw if k in extra}
+    return Config(path=path, raw=raw, lines=lines, tables=tables, stage_tables=stage_tables, **values)
+
+
+def _overrides(raw: RawTable, problems: list[Problem]) -> dict[str, RawTable]:
+    tables = raw.get("instrument", {})
+    if not isinstance(tables, dict):
+        problems.append(Problem("instrument", f"[instrument] holds one table per instrument; got {tables!r}"))
+        return {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            where = f"instrument.{name}"
+            problems.append(Problem(where, f"[{where}] holds sections, [{where}.SECTION]; got {table!r}"))
+    return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _regions(raw: Any, base: Path, problems: list[Problem]) -> dict[str, Roi]:
+    if not isinstance(raw, dict) or not raw:
+        problems.append(
+            Problem(
+                "roi",
+                "there is no region of interest: add [roi.NAME] with ra and dec in degrees, and its point_sources",
+            )
+        )
+        return {}
+    out = {}
+    for name, table in raw.items():
+        where = f"roi.{name}"
+        if not isinstance(table, dict):
+            problems.append(Problem(where, f"[roi] holds one table per region, [roi.NAME]; got {name} = {table!r}"))
+            continue
+        if not re.fullmatch(r"[\w.+-]+", name):
+            problems.append(
+                Problem(where, f"the region's name {name!r} becomes part of file names: letters, digits, . _ + - only")
+            )
+        made = structure(Roi, table, where, base, problems)
+        if made is not None:
+            out[name] = made
+    return out
+
+
+def _merge(base: RawTable, override: RawTable) -> RawTable:
+    out = dict(base)
+    for key, value in override.items():
+        out[key] = _merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+    return out
+
+
+def line_numbers(text: str) -> dict[str, int]:
+    """Return the line on which each table and key of a TOML text starts, by dotted name."""
+    lines: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line)
+        key = re.match(r"\s*((?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*[\w\"'-]+)*)\s*=", line)
+        if header:
+            table = _dotted(header[1])
+            lines.setdefault(table, number)
+        elif key:
+            name = _dotted(key[1])
+            lines.setdefault(f"{table}.{name}" if table else name, number)
+    return lines
+
+
+def _dotted(name: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in name.split("."))

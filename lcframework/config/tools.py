@@ -1,0 +1,186 @@
+"""The plugins that a project's sections select, with their options, ready to be sent to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from lcframework.config.project_file import Config
+from lcframework.config.structuring import Problem, structure
+from lcframework.plugins import SEAM_OF_SECTION, Plugins
+from lcframework.provenance import Components, describe
+from lcframework.types import PluginError
+
+GENERIC_PARSER = "fits"
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Tool:
+    """One selected plugin."""
+
+    section: str
+    name: str
+    instance: Any
+    results_version: int
+
+    def identity(self) -> Components:
+        """Return what of it a product depends on: its version, and the options that can change an answer."""
+        operational = {"offline", "cache_dir", *getattr(type(self.instance), "operational", ())}
+        options = {k: v for k, v in describe(self.instance).items() if k not in operational}
+        return {"results_version": self.results_version, **options}
+
+
+@attrs.frozen
+class Setup:
+    """What stages work with: the configuration and the tools, also as they differ by instrument."""
+
+    config: Config
+    tools: Mapping[str, Mapping[str, tuple[Tool, ...]]]  # instrument ('' for all others) -> section -> tools
+    configs: Mapping[str, Config]
+
+    @property
+    def workdir(self) -> Path:
+        """Where products go."""
+        return self.config.workdir
+
+    def config_for(self, instrument: str) -> Config:
+        """Return the configuration for an instrument's frames."""
+        return self.configs.get(instrument, self.config)
+
+    def by_instrument(self) -> dict[str, Config]:
+        """Return every configuration by what its sections' names begin with: nothing, or ``instrument."NAME".``."""
+        return {"": self.config, **{f'instrument."{name}".': config for name, config in self.configs.items()}}
+
+    def all(self, section: str, instrument: str = "") -> tuple[Tool, ...]:
+        """Return the tools of a section in their order; empty where it is ``"none"``."""
+        return self.tools.get(instrument, self.tools[""])[section]
+
+    def tool(self, section: str, instrument: str = "") -> Tool | None:
+        """Return the tool of a section that has at most one."""
+        tools = self.all(section, instrument)
+        return tools[0] if tools else None
+
+    def identity(self, section: str, instrument: str = "") -> Components:
+        """Return what a product depends on in a section: the core's settings and the selected plugins' identities."""
+        settings = describe(getattr(self.config_for(instrument), section))
+        tools = self.all(section, instrument)
+        return {**settings, "plugin": [t.name for t in tools], **{t.name: t.identity() for t in tools}}
+
+
+def select(config: Config, plugins: Plugins) -> Setup:
+    """Make the tools that a project asks for.
+
+    Raises
+    ------
+    ConfigError
+        With every plugin that is not there and every option that is wrong.
+    """
+    problems: list[Problem] = []
+    configs = {name: config.for_instrument(name) for name in config.instruments()}
+    tools = {"": _tools(config, plugins, problems)}
+    for name, special in configs.items():
+        tools[name] = _tools(special, plugins, problems)
+    if problems:
+        raise config.error(list(dict.fromkeys(problems)))
+    return Setup(config, tools, configs)
+
+
+def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[str, tuple[Tool, ...]]:
+    out: dict[str, tuple[Tool, ...]] = {}
+    for section in SEAM_OF_SECTION:
+        made = [_tool(config, plugins, section, name, problems) for name in _names(config, plugins, section)]
+        out[section] = tuple(t for t in made if t is not None)
+        _check_unselected(config, plugins, section, {t.name for t in out[section]}, problems)
+    _check_aperture(config, out, problems)
+    return out
+
+
+def _check_aperture(config: Config, tools: Mapping[str, tuple[Tool, ...]], problems: list[Problem]) -> None:
+    """Refuse an aperture that stars or regions would not have: coefficients hold for fluxes of one kind."""
+    aperture, stamps = config.photometry.aperture, config.stamps
+    if aperture == 0:
+        return
+    if 2 * aperture + 2 > min(stamps.star_size, stamps.roi_size):
+        problems.append(Problem(
+            "photometry.aperture",
+            f"a radius of {aperture:g} pixels and the sky around it do not fit in stamps of star_size = "
+            f"{stamps.star_size} and roi_size = {stamps.roi_size}: enlarge these, or take a smaller aperture",
+        ))  # fmt: skip
+    for tool in (*tools["photometry"], *tools["roi_model"]):
+        if not getattr(tool.instance, "apertures", False):
+            problems.append(Problem(
+                "photometry.aperture",
+                f'[{tool.section}] plugin = "{tool.name}" measures PSF fluxes alone; set aperture = 0, or choose one '
+                "that adds what the PSF misses, so that stars and regions are measured alike",
+            ))  # fmt: skip
+
+
+def _names(config: Config, plugins: Plugins, section: str) -> list[str]:
+    chosen = getattr(config, section).plugin
+    names = [chosen] if isinstance(chosen, str) else list(chosen)
+    if section == "header" and names == ["auto"]:
+        specific = [o.name for o in plugins.offers("lcf_header_parsers") if o.name != GENERIC_PARSER]
+        return [n for n in specific if _present(config, plugins, n)] + [GENERIC_PARSER]
+    return [n for n in names if n != "none"]
+
+
+def _present(config: Config, plugins: Plugins, name: str) -> bool:
+    """Whether the files that a header parser is made of are there, so that ``auto`` can ask it."""
+    problems: list[Problem] = []
+    tool = _tool(config, plugins, "header", name, problems)
+    if tool is None:
+        return True  # its problems are reported when it is selected
+    paths = [v for f in attrs.fields(type(tool.instance)) if isinstance(v := getattr(tool.instance, f.name), Path)]
+    return all(path.exists() for path in paths)
+
+
+def _tool(config: Config, plugins: Plugins, section: str, name: str, problems: list[Problem]) -> Tool | None:
+    where = f"[{section}] plugin"
+    try:
+        offer = plugins.get(SEAM_OF_SECTION[section].hook, name, where)
+    except PluginError as error:
+        problems.append(Problem(f"{section}.plugin", str(error)))
+        return None
+    instance = options(offer.cls, config.tables[section].get(name, {}), f"{section}.{name}", config, problems)
+    return None if instance is None else Tool(section, name, instance, offer.results_version)
+
+
+def options(cls: type[T], table: Mapping[str, Any], where: str, config: Config, problems: list[Problem]) -> T | None:
+    """Make a plugin from its table; fields named `offline` and `cache_dir` get the run's own settings."""
+    instance = structure(cls, table, where, config.directory, problems)
+    if instance is None:
+        return None
+    fields = attrs.fields_dict(cls)  # type: ignore[arg-type]
+    changes: dict[str, Any] = {}
+    if "offline" in fields and config.run.offline:
+        changes["offline"] = True
+    if "cache_dir" in fields and getattr(instance, "cache_dir", None) is None:
+        changes["cache_dir"] = config.workdir / "cache"
+    for field in (f for f in fields.values() if f.init):  # a default path is relative to the project file too
+        value = getattr(instance, field.name)
+        if isinstance(value, Path) and not value.is_absolute() and field.name not in changes:
+            changes[field.name] = config.directory / value
+    return attrs.evolve(instance, **changes) if changes else instance  # type: ignore[misc]
+
+
+def _check_unselected(
+    config: Config, plugins: Plugins, section: str, selected: set[str], problems: list[Problem]
+) -> None:
+    hook = SEAM_OF_SECTION[section].hook
+    for name, table in config.tables[section].items():
+        if name in selected:
+            continue
+        if name not in plugins.names(hook):
+            try:
+                plugins.get(hook, name, f"[{section}.{name}]")
+            except PluginError as error:
+                if getattr(config, section).plugin != name:
+                    problems.append(Problem(f"{section}.{name}", str(error)))
+        else:
+            offers = [o for o in plugins.offers(hook) if o.name == name]
+            if offers:
+                structure(offers[0].cls, table, f"{section}.{name}", config.directory, problems)

@@ -1,0 +1,116 @@
+"""What a header's cards may mean, whoever wrote them: times, and keywords that look like a quantity."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from astropy.io import fits
+
+from lcframework.sky.ephemerides import EARLIEST, LATEST
+
+#: Quantity -> how keywords that may hold it look, best first.
+LOOKS = {
+    "exptime": (r"^EXPTIME$", r"^EXPOSURE$", r"^(TOT|X|ITIME|INT)?.?EXP", r"^(I|INT)TIME", r"SHUT"),
+    "gain": (r"^E.?GAIN$", r"^GAIN$", r"GAIN", r"CVF|CONAD|E.?PER.?ADU|EPADU"),
+    "read_noise": (r"^RDNOISE$|^READNOI", r"R(EA)?D.?NOI", r"\bRON\b|^RON"),
+    "saturation": (r"^SATURATE$", r"SATUR|SATLEV|MAXLIN|FULLWELL"),
+    "band": (r"^FILTER$", r"FILT", r"^BAND"),
+    "site": (r"^OBSERVAT", r"^SITE"),
+}
+_TEXTS = ("band", "site")
+_MOMENT = re.compile(r"(?P<start>BEG|START)|(?P<mid>AVG|MID)|(?P<end>END)")
+_MOMENT_IN_WORDS = re.compile(r"\b(?:(?P<start>start|begin)|(?P<mid>mid|cent[er])|(?P<end>end))", re.IGNORECASE)
+_DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+_CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?$")
+_DATE_TIME = re.compile(r"^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?\s*(Z|[+-]\d{2}:?\d{2})?$")
+_EPOCH = dt.datetime(1858, 11, 17)
+
+
+def read_text_time(text: str) -> float | None:
+    """Return the MJD of a date and time as ISO 8601 writes them, in UTC where an offset is given; None for others."""
+    match = _DATE_TIME.match(text.strip())
+    if match is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(f"{match[1]}T{match[2]}")
+        offset = dt.datetime.strptime(match[4], "%z").utcoffset() if match[4] and match[4] != "Z" else None
+    except ValueError:
+        return None
+    days = (moment - _EPOCH - (offset or dt.timedelta())) / dt.timedelta(days=1)
+    return days + float(match[3] or 0.0) / 86400.0
+
+
+def time_cards(header: fits.Header) -> dict[str, float]:
+    """Return every moment that a header holds, by keyword, as MJD; ``"DATE+CLOCK"`` where two keywords make one."""
+    found: dict[str, float] = {}
+    dates: dict[str, str] = {}
+    clocks: dict[str, str] = {}
+    for key, value in _cards(header):
+        text = str(value).strip()
+        if isinstance(value, str) and (mjd := read_text_time(text)) is not None:
+            found[key] = mjd
+        elif isinstance(value, str) and _DATE.match(text) and "OBS" in key:
+            dates[key] = text
+        elif isinstance(value, str) and _CLOCK.match(text) and re.search(r"UT|TIME", key):
+            clocks[key] = text if text.count(":") == 2 else f"{text}:00"
+        elif key.startswith(("MJD", "JD")) and (number := as_number(value)) is not None:
+            found[key] = number - 2_400_000.5 if number > 2_400_000.5 else number
+    for day, date in dates.items():
+        for key, clock in clocks.items():
+            if (mjd := read_text_time(f"{date}T{clock.zfill(8) if '.' not in clock else clock}")) is not None:
+                found[f"{day}+{key}"] = mjd
+    return {k: v for k, v in found.items() if EARLIEST < v < LATEST and not re.search(r"^DATE$|PROC|FILE|CREAT", k)}
+
+
+def moment_said(header: fits.Header, source: str) -> tuple[str, str]:
+    """Return which moment of the exposure a time's keyword or its comment names, and where; empty texts for none."""
+    for key in source.split("+"):
+        if match := _MOMENT.search(key):
+            return str(match.lastgroup), f"the keyword {key}"
+    for key in source.split("+"):
+        comment = str(header.comments[key]) if key in header else ""
+        if match := _MOMENT_IN_WORDS.search(comment):
+            return str(match.lastgroup), f'the comment of {key}, "{comment}"'
+    return "", ""
+
+
+def looks_like(headers: Sequence[fits.Header], quantity: str) -> list[str]:
+    """Return the keywords, present in all headers, that look as if they held a quantity; the likeliest first."""
+    found = []
+    for pattern in LOOKS[quantity]:
+        for key, value in _cards(headers[0]):
+            usable = bool(str(value).strip()) if quantity in _TEXTS else (as_number(value) or 0.0) > 0
+            if re.search(pattern, key) and usable and key not in found and all(key in h for h in headers):
+                found.append(key)
+    return found
+
+
+def text_of(header: fits.Header, key: str) -> str:
+    """Return a keyword's value as stripped text; '' where it has none that can be read."""
+    return next((str(v).strip() for k, v in _cards(header) if k == key), "")
+
+
+def as_number(value: Any) -> float | None:
+    """Return a value as a number, or None."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return float(str(value).strip())
+    except ValueError:
+        return None
+
+
+def _cards(header: fits.Header) -> list[tuple[str, Any]]:
+    """Return keywords with values that can be read."""
+    out = []
+    for card in header.cards:
+        try:
+            key, value = card.keyword, card.value
+        except (fits.VerifyError, ValueError):
+            continue
+        if key and key not in ("COMMENT", "HISTORY") and not isinstance(value, fits.card.Undefined):
+            out.append((key, value))
+    return out

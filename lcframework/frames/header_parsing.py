@@ -1,0 +1,64 @@
+"""Asks the header parsers in turn, and checks what one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from astropy.io import fits
+
+from lcframework.config.tools import GENERIC_PARSER, Tool
+from lcframework.types import HeaderInfo, LcfError, UnusableInput
+
+
+def parse_header(parsers: Sequence[Tool], header: fits.Header, path: Path) -> HeaderInfo:
+    """Ask the parsers what a header says; raises as :func:`read_header`."""
+    return read_header(parsers, header, path)[1]
+
+
+def read_header(parsers: Sequence[Tool], header: fits.Header, path: Path) -> tuple[str, HeaderInfo]:
+    """Return the name of the parser that claims a header, and what it says; the generic one is asked last.
+
+    Raises
+    ------
+    UnusableInput
+        Where none knows the header, its values make no sense, or two specific parsers claim it.
+    """
+    specific = [p for p in parsers if p.name != GENERIC_PARSER]
+    claims = [(p.name, answer) for p in specific if (answer := p.instance.parse(header, path)) is not None]
+    if len(claims) > 1:
+        names = " and ".join(f'"{name}"' for name, _ in claims)
+        raise UnusableInput(f"the header parsers {names} both claim {path.name}; name the right one in [header] plugin")
+    for generic in (p for p in parsers if p.name == GENERIC_PARSER and not claims):
+        answer = generic.instance.parse(header, path)
+        claims = [(generic.name, answer)] if answer is not None else []
+    if not claims:
+        names = ", ".join(p.name for p in parsers)
+        raise UnusableInput(f"no header parser knows {path.name} (asked: {names}); `lcf plugins` lists those installed")
+    parser, answer = claims[0]
+    info = header_info(answer, parser)
+    # Keys of products join instrument and band by colons.
+    instrument, band = (str(text or "").replace(":", "-") for text in (info.instrument, info.band))
+    return parser, attrs.evolve(info, instrument=instrument, band=band)
+
+
+def header_info(answer: Any, parser: str) -> HeaderInfo:
+    """Return a parser's answer as a value; the documented dictionary is accepted too."""
+    if isinstance(answer, HeaderInfo):
+        return answer
+    if not isinstance(answer, Mapping):
+        raise LcfError(f"the header parser {parser} returned a {type(answer).__name__}; HeaderInfo or a dict is needed")
+    known = set(attrs.fields_dict(HeaderInfo))
+    missing, unknown = {"exptime", "gain", "mjd"} - set(answer), set(answer) - known
+    if missing or unknown:
+        raise UnusableInput(
+            f"the header parser {parser} returned a dict"
+            + (f" without {', '.join(sorted(missing))}" if missing else "")
+            + (f" with unknown {', '.join(sorted(unknown))} (known: {', '.join(sorted(known))})" if unknown else "")
+        )
+    try:
+        return HeaderInfo(**answer)
+    except (TypeError, ValueError) as error:
+        raise UnusableInput(f"the header parser {parser}: {error}") from None

@@ -1,0 +1,317 @@
+"""Which calibration frames there are, and which masters each frame is to be reduced with; the driver's part.
+
+Only headers are read here, each once: what they say is kept in the table ``exposures`` until the file, or how it is
+read, changes. A file's contents are digested where its size or time changed, as those of raw frames are.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from astropy.io import fits
+from sqlmodel import Session, select
+
+from lcframework.config.sections import Frames
+from lcframework.config.structuring import place
+from lcframework.config.tools import Setup, Tool
+from lcframework.frames.frame_list import SET_ASIDE, excluded
+from lcframework.frames.raw_frames import read_raw_header
+from lcframework.provenance import Components, describe, digest, file_digest
+from lcframework.storage.tables import Frame, RawExposure
+from lcframework.types import Exposure, LcfError, MasterPlan, PluginError, UnusableInput
+
+log = logging.getLogger(__name__)
+
+SKY = "light"
+_CALIBRATION, _FRAME = "calibration", "frame"
+
+InstrumentOf = Callable[[fits.Header, Path], str]
+
+
+@attrs.frozen
+class MasterFile:
+    """A master frame's file; `reason` says why it could not be made."""
+
+    key: str  # of its unit
+    kind: str
+    path: str  # relative to the workdir
+    text: str  # for people
+    reason: str = ""
+
+
+@attrs.frozen
+class MasterPayload:
+    """What making a master frame takes."""
+
+    instrument: str
+    plan: MasterPlan
+    members: tuple[tuple[Exposure, str], ...]  # with their paths
+    path: str  # relative to the workdir
+    needs: tuple[MasterFile, ...]
+
+
+@attrs.frozen
+class FramePlan:
+    """How a frame is to be reduced: with these masters, or why it can't be."""
+
+    exposure: Exposure | None = None  # None: it is not reduced
+    masters: tuple[MasterFile, ...] = ()
+    components: Components = attrs.field(factory=dict)
+    missing: str = ""
+
+    @property
+    def set_aside(self) -> str:
+        """Why it takes part in nothing, where it is no frame of the sky."""
+        kind = self.exposure.kind if self.exposure else ""
+        return "" if kind in ("", SKY) else f"{SET_ASIDE}{kind}"
+
+    @property
+    def parts(self) -> Components:
+        """What of it is part of the frame's fingerprint; nothing where it is not reduced."""
+        return {"reduction": self.components} if self.components else {}
+
+    @property
+    def text(self) -> str:
+        """What the frame is reduced with, for people."""
+        return "; ".join(m.text for m in self.masters)
+
+
+class Calibrations:
+    """The calibration frames of a project, and what is planned with them.
+
+    Parameters
+    ----------
+    session : Session
+        Where headers that were read are kept.
+    setup : Setup
+        The project's settings and tools.
+    instrument_of : callable
+        Tells the instrument of a frame from its header, for settings that differ by instrument.
+
+    Raises
+    ------
+    LcfError
+        Where a folder of ``[reduction] dirs`` is missing.
+    """
+
+    def __init__(self, session: Session, setup: Setup, instrument_of: InstrumentOf) -> None:
+        self.setup, self._instrument_of = setup, instrument_of
+        self._rows = {(r.role, r.instrument, r.path): r for r in session.exec(select(RawExposure))}
+        self._session = session
+        self._frames_of = {r.path: r for r in self._rows.values() if r.role == _FRAME}
+        self._reading = {k: v for k, v in describe(setup.config.frames).items() if k.startswith(("hdu", "trim"))}
+        self._plans: dict[tuple[str, Exposure], tuple[MasterPlan, ...] | str] = {}
+        self.tools = {name: setup.tool("reduction", name) for name in ("", *setup.configs)}
+        self._identities = {name: _identity(tool) for name, tool in self.tools.items()}
+        self._frame_reader = digest([self._reading, setup.identity("header"), *self._identities.values()], 16)
+        self._files = {name: self._find(name) for name, tool in self.tools.items() if tool is not None}
+        self._exposures = {name: self._calibrations(name) for name in self._files}
+        self.masters: dict[str, tuple[MasterPayload, Components]] = {}
+
+    def _find(self, instrument: str) -> dict[str, Path]:
+        """Return the files of the folders by the name under which they are recorded."""
+        config = self.setup.config_for(instrument)
+        found: dict[str, Path] = {}
+        seen: set[Path] = set()
+        for name in config.reduction.dirs:
+            folder = place(name, config.directory)
+            if not folder.is_dir():
+                raise LcfError(f'[reduction] dirs: "{name}" is not a folder; looked for {folder}')
+            for path in sorted(p for p in folder.glob(config.reduction.pattern) if p.is_file()):
+                if path not in seen:
+                    seen.add(path)
+                    found[f"{name}/{path.relative_to(folder).as_posix()}"] = path
+        return found
+
+    def _calibrations(self, instrument: str) -> dict[str, tuple[RawExposure, Exposure]]:
+        """Return the calibration frames of one instrument's settings by name."""
+        out = {}
+        reader = digest([self._reading, self._identities[instrument]], 16)
+        for name, path in self._files[instrument].items():
+            row = self._rows.get((_CALIBRATION, instrument, str(path)))
+            stat = path.stat()
+            same = row is not None and (row.size, row.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+            contents = row.digest if row is not None and same else file_digest(path)
+            if row is None or (row.digest, row.reader, row.name) != (contents, reader, name):
+                row = self._read(
+                    row or RawExposure(role=_CALIBRATION, instrument=instrument, path=str(path), name=name)
+                )
+                row.name, row.digest, row.reader = name, contents, reader
+            row.size, row.mtime_ns = stat.st_size, stat.st_mtime_ns
+            out[name] = (row, _exposure(row))
+        mine = [r for r in self._rows.values() if (r.role, r.instrument) == (_CALIBRATION, instrument)]
+        self._drop(mine, {row.path for row, _ in out.values()})
+        return {name: pair for name, pair in out.items() if pair[1].kind not in ("", SKY)}
+
+    def _drop(self, rows: Iterable[RawExposure], kept: set[str]) -> None:
+        """Delete the rows of files that are not there any more."""
+        for row in rows:
+            if row.path not in kept:
+                self._session.delete(row)
+
+    def _read(self, row: RawExposure) -> RawExposure:
+        """Let the plugin describe a file; one that can't be read has no kind, and a comment that says why."""
+        path = Path(row.path)
+        tool = self.tools[row.instrument]
+        assert tool is not None
+        try:
+            header, shape = read_raw_header(path, self._settings(row.instrument))
+            found, comment = _asked(tool, "describe", header, path, shape), ""
+        except UnusableInput as error:
+            found, comment = Exposure(row.name), str(error)
+            log.warning("%s takes no part in the reduction: %s", row.name, error)
+        row.kind, row.band, row.comment = found.kind, found.band, comment
+        row.setup = [list(pair) for pair in found.setup]
+        row.exptime, row.temperature = found.exptime, found.temperature
+        row.height, row.width = found.shape
+        self._session.add(row)
+        return row
+
+    def _settings(self, instrument: str) -> Frames:
+        return self.setup.config_for(instrument).frames
+
+    # ---------------------------------------------------------------- frames
+
+    def frames(self, frames: Sequence[Frame]) -> list[FramePlan]:
+        """Return how each of all frames is to be reduced."""
+        self._drop(self._frames_of.values(), {f.original_image_path for f in frames})
+        return [FramePlan() if excluded(f) else self.frame(f) for f in frames]
+
+    def frame(self, frame: Frame) -> FramePlan:
+        """Return how a frame is to be reduced; with no masters where it is a calibration frame itself."""
+        row = self._frame_row(frame)
+        tool = self.tools[row.instrument]
+        if tool is None:
+            return FramePlan()
+        exposure = _exposure(row)
+        if row.comment:
+            return FramePlan(exposure, (), {"missing": row.comment}, row.comment)
+        if exposure.kind not in ("", SKY):
+            return FramePlan(exposure)
+        plans = self._plan(tool, row.instrument, exposure)
+        if isinstance(plans, str):
+            return FramePlan(exposure, (), {**self._identities[row.instrument], "missing": plans}, plans)
+        files = tuple(self._master(row.instrument, plan) for plan in plans)
+        parts = {name: found for plan in plans for name, found in self._contents(row.instrument, plan).items()}
+        return FramePlan(exposure, files, {**self._identities[row.instrument], "masters": parts})
+
+    def _frame_row(self, frame: Frame) -> RawExposure:
+        """Return what the reduction knows of a frame; its header is read where that is not recorded."""
+        row = self._frames_of.get(frame.original_image_path)
+        if row is not None and (row.digest, row.reader) == (frame.raw_digest, self._frame_reader):
+            return row
+        if row is not None:
+            self._session.delete(row)
+            self._session.flush()
+        path = Path(frame.original_image_path)
+        instrument = self._instrument(path)
+        new = RawExposure(role=_FRAME, instrument=instrument, path=str(path), name=path.name)
+        new.digest, new.reader = frame.raw_digest, self._frame_reader
+        self._frames_of[str(path)] = new
+        if self.tools[instrument] is None:
+            self._session.add(new)
+            return new
+        return self._read(new)
+
+    def _instrument(self, path: Path) -> str:
+        """Return whose settings hold for a frame: an instrument's that has its own, or '' for everyone's."""
+        if len(self.tools) == 1:
+            return ""
+        try:
+            name = self._instrument_of(read_raw_header(path, self.setup.config.frames)[0], path)
+        except LcfError:
+            return ""  # the import says what is wrong with the frame
+        return name if name in self.tools else ""
+
+    def _plan(self, tool: Tool, instrument: str, exposure: Exposure) -> tuple[MasterPlan, ...] | str:
+        key = (instrument, attrs.evolve(exposure, name=""))
+        if key not in self._plans:
+            available = [e for _, e in self._exposures[instrument].values()]
+            try:
+                self._plans[key] = _asked(tool, "plan", exposure, available)
+            except UnusableInput as error:
+                self._plans[key] = str(error)
+        return self._plans[key]
+
+    # ---------------------------------------------------------------- masters
+
+    def _contents(self, instrument: str, plan: MasterPlan) -> dict[str, dict[str, str]]:
+        """Return the digests of the files that a master and those that it needs are made from."""
+        own = {name: self._exposures[instrument][name][0].digest[:12] for name in plan.members}
+        out = {plan.name: own}
+        for need in plan.needs:
+            out |= self._contents(instrument, need)
+        return out
+
+    def _master(self, instrument: str, plan: MasterPlan) -> MasterFile:
+        """Note that a master is wanted, and return its file.
+
+        The path tells what it is made from: where making a new one fails, no frame is reduced with the old one.
+        """
+        key = f"master:{instrument}:{plan.name}" if instrument else f"master:{plan.name}"
+        unknown = set(plan.members) - set(self._exposures[instrument])
+        if unknown or not plan.members:
+            raise PluginError(f"[reduction]: {plan.name} is to be made of what is not there: {sorted(unknown)}")
+        if key not in self.masters:
+            needs = tuple(self._master(instrument, need) for need in plan.needs)
+            pairs = [self._exposures[instrument][name] for name in plan.members]
+            parts = {**self._identities[instrument], **self._reading, "files": self._contents(instrument, plan)}
+            path = f"frames/master_{digest([key, parts], 12)}.fits"
+            payload = MasterPayload(instrument, plan, tuple((e, r.path) for r, e in pairs), path, needs)
+            self.masters[key] = (payload, parts)
+        elif self.masters[key][0].plan != plan:
+            raise PluginError(f'[reduction]: two different master frames are called "{plan.name}"')
+        n = len(plan.members)
+        text = f"{plan.name} ({n} file{'s' if n > 1 else ''})"
+        return MasterFile(key, plan.kind, self.masters[key][0].path, text)
+
+
+def _identity(tool: Tool | None) -> Components:
+    return {} if tool is None else {"plugin": tool.name, tool.name: tool.identity()}
+
+
+def _exposure(row: RawExposure) -> Exposure:
+    setup = tuple((key, value) for key, value in row.setup)
+    return Exposure(row.name, row.kind, setup, row.band, row.exptime, row.temperature, (row.height, row.width))
+
+
+def _asked(tool: Tool, method: str, *arguments: Any) -> Any:
+    """Return what a plugin answers; its bugs stop the run with its name, not with a traceback."""
+    try:
+        return getattr(tool.instance, method)(*arguments)
+    except LcfError:
+        raise
+    except Exception as error:
+        log.exception("[reduction] %s: %s failed", tool.name, method)
+        raise PluginError(f"[reduction] {tool.name}: {method} failed: {type(error).__name__}: {error}") from error
+
+
+def unused(session: Session) -> list[str]:
+    """Return a sentence on the files of the calibration folders that take no part, for each reason."""
+    rows = session.exec(select(RawExposure).where(RawExposure.role == _CALIBRATION)).all()
+    alike: dict[str, list[RawExposure]] = {}
+    for row in sorted((r for r in rows if r.comment), key=lambda r: r.name):
+        # Reasons name the file, and say how long it is: what is left without names and numbers is shared.
+        reason = row.comment.replace(Path(row.path).name, "")
+        alike.setdefault(re.sub(r"[-+]?\d[\d.]*", "#", reason), []).append(row)
+    out = []
+    for same in alike.values():
+        who = _named([r.name for r in same])
+        if len(same) > 1:
+            out.append(f"{len(same)} files take no part in the reduction ({who}); of the first: {same[0].comment}")
+        else:
+            out.append(f"{who} takes no part in the reduction: {same[0].comment}")
+    strange = [r.name for r in rows if not r.comment and r.kind in ("", SKY)]
+    if strange:
+        names = _named(strange)
+        out.append(f"{len(strange)} files of [reduction] dirs are no calibration frames by their headers: {names}")
+    return sorted(out)
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")

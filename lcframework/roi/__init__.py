@@ -1,0 +1,1 @@
+"""Regions of interest: calibrated cutouts, registration and light curves."""

@@ -1,0 +1,97 @@
+"""Which frames go into a region's calibrated cutouts, and the stars that register them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel, col, select
+
+from lcframework.storage.tables import Frame, RoiInFrame, StarFlux, StarInFrame, numeric_columns
+from lcframework.types import Floats, LcfError
+
+
+def shown(session: Session, roi: str, instrument: str, band: str) -> bool:
+    """Return whether frames of an instrument and band that take part show a region."""
+    frames = select(Frame.id).join(RoiInFrame, col(RoiInFrame.frame_id) == col(Frame.id))
+    mine = (Frame.instrument == instrument, Frame.band == band, ~col(Frame.eliminated))
+    there = (RoiInFrame.roi == roi, col(RoiInFrame.roi_in_footprint))
+    return session.exec(frames.where(*mine, *there)).first() is not None
+
+
+def measured(session: Session, field: str, instrument: str, band: str) -> bool:
+    """Return whether frames of an instrument and band have star fluxes."""
+    fluxes = select(StarFlux.frame_id).join(Frame, col(StarFlux.frame_id) == col(Frame.id))
+    mine = (Frame.instrument == instrument, Frame.band == band, StarFlux.combined_footprint_hash == field)
+    return session.exec(fluxes.where(*mine)).first() is not None
+
+
+def selected(
+    session: Session,
+    field: str,
+    instrument: str,
+    band: str,
+    frames: Mapping[str, Any],
+    normalization: Mapping[str, Any],
+) -> list[tuple[Frame, tuple[float, float, float]]]:
+    """Return the frames within all limits, by time, with their coefficients, errors and extra scatter.
+
+    Raises
+    ------
+    LcfError
+        Where a limit names a column that the table does not have.
+    """
+    f, c = SQLModel.metadata.tables["frames"], SQLModel.metadata.tables["normalization_coefficients"]
+    check_columns(frames, normalization)
+    conditions = [f.c[name].between(*limits) for name, limits in frames.items()]
+    conditions += [c.c[name].between(*limits) for name, limits in normalization.items()]
+    query = (
+        sa.select(f.c.id, c.c.coefficient, c.c.coefficient_uncertainty, c.c.extra_scatter)
+        .join(c, c.c.frame_id == f.c.id)
+        .where(c.c.combined_footprint_hash == field, c.c.instrument == instrument, c.c.band == band, ~f.c.eliminated)
+        .where(*conditions)
+    )
+    found = {int(i): (float(a), float(u), float(x)) for i, a, u, x in session.execute(query)}
+    rows = session.exec(select(Frame).where(col(Frame.id).in_(found)).order_by(col(Frame.mjd), col(Frame.id)))
+    return [(r, found[r.id or 0]) for r in rows]
+
+
+def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -> None:
+    """Refuse limits on columns that do not exist, or hold no numbers.
+
+    Raises
+    ------
+    LcfError
+        Naming the column and those there are.
+    """
+    for table, limits in (("frames", frames), ("normalization_coefficients", normalization)):
+        known = numeric_columns(table)
+        unknown = [name for name in limits if name not in known]
+        if unknown:
+            raise LcfError(
+                f"[roi_cutouts] {'frames' if table == 'frames' else 'normalization'}: table {table} has no column of "
+                f"numbers called {', '.join(unknown)}; it has {', '.join(known)}"
+            )
+
+
+def star_positions(session: Session, field: str) -> dict[int, tuple[Floats, Floats, Floats]]:
+    """Return each frame's star positions by the WCS, as measured, and the measurements' errors."""
+    query = (
+        select(StarInFrame, StarFlux)
+        .where(
+            StarInFrame.frame_id == StarFlux.frame_id,
+            StarInFrame.gaia_id == StarFlux.gaia_id,
+            StarInFrame.combined_footprint_hash == StarFlux.combined_footprint_hash,
+            StarFlux.combined_footprint_hash == field,
+        )
+        .order_by(col(StarFlux.gaia_id))
+    )
+    rows: dict[int, list[list[float]]] = {}
+    for place, flux in session.exec(query):
+        rows.setdefault(flux.frame_id, []).append(
+            [place.x, place.y, flux.x, flux.y, flux.x_uncertainty, flux.y_uncertainty]
+        )
+    arrays = {frame: np.array(values) for frame, values in rows.items()}
+    return {frame: (a[:, :2], a[:, 2:4], a[:, 4:]) for frame, a in arrays.items()}

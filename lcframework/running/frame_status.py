@@ -1,0 +1,100 @@
+"""What became of a raw file: how far it came, and why it is in no light curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+
+import attrs
+
+from lcframework.config.project_file import Config
+from lcframework.frames.frame_list import IMPORT
+from lcframework.stages.base import Ledger
+from lcframework.storage.tables import Frame, NormalizationCoefficient, PsfRow
+
+
+@attrs.frozen
+class FrameStatus:
+    """What became of a raw file."""
+
+    file: str
+    state: str
+    comment: str
+
+
+def frame_status(frame: Frame, ledger: Ledger, left_out: str = "") -> FrameStatus:
+    """Return how far a frame came.
+
+    Parameters
+    ----------
+    frame : Frame
+        The row of the file.
+    ledger : Ledger
+        What has been made of it.
+    left_out : str
+        Why a selection keeps it out of the light curves, where one does.
+    """
+    name = Path(frame.original_image_path).name
+    if frame.eliminated:
+        return FrameStatus(name, "eliminated", frame.comment)
+    if ledger.product(IMPORT, f"frame:{frame.id}") is None:
+        return FrameStatus(name, "found", "not imported yet")
+    if not frame.plate_solved:
+        state = "not solved" if frame.attempted_plate_solve else "imported"
+        return FrameStatus(name, state, frame.comment.removeprefix(f"{state}: "))
+    if not frame.roi_in_footprint:
+        return FrameStatus(name, "set aside", frame.comment or "contains no region of interest")
+    comment = frame.comment or left_out
+    return FrameStatus(name, "left out later" if comment else "used", comment)
+
+
+def left_out(
+    frames: Iterable[Frame],
+    coefficients: Iterable[NormalizationCoefficient],
+    psfs: Iterable[PsfRow],
+    measured: Collection[int],
+    config_for: Callable[[str], Config],
+) -> dict[int, str]:
+    """Return which selection keeps a frame out of the light curves, by the frame's id.
+
+    Frames that an earlier stage could not use, or has not reached, are not among them.
+
+    Parameters
+    ----------
+    frames, coefficients, psfs : iterables of rows
+        Those of the fields in use.
+    measured : collection of int
+        The frames that did pass.
+    config_for : callable
+        The settings of an instrument.
+    """
+    of_frame = {c.frame_id: c for c in coefficients}
+    psf_of = {p.frame_id: p for p in psfs}
+    return {
+        frame.id: _reason(frame, of_frame.get(frame.id), psf_of[frame.id], config_for(frame.instrument))
+        for frame in frames
+        if frame.id is not None and frame.id not in measured and frame.id in psf_of
+        if frame.roi_in_footprint and not frame.eliminated and not frame.comment
+    }
+
+
+def _reason(frame: Frame, coefficient: NormalizationCoefficient | None, psf: PsfRow, config: Config) -> str:
+    found = _outside("frames", frame.model_dump(), config.roi_cutouts.frames)
+    if coefficient is None:
+        found.append("no star gives it a normalization coefficient")
+    else:
+        found += _outside("normalization", coefficient.model_dump(), config.roi_cutouts.normalization)
+    if found:
+        return "; ".join(found)
+    return f"its PSF's chi2 of {psf.chi2:.2f} does not pass [photometry] psf_chi2"
+
+
+def _outside(what: str, row: Mapping[str, object], limits: Mapping[str, tuple[float, float]]) -> list[str]:
+    out = []
+    for name, (low, high) in limits.items():
+        value = row[name]
+        if not isinstance(value, int | float):
+            out.append(f"{name} is unknown, and [roi_cutouts] {what} asks for it")
+        elif not low <= value <= high:
+            out.append(f"{name} = {value:.3g} lies outside [roi_cutouts] {what}: [{low:g}, {high:g}]")
+    return out

@@ -1,0 +1,74 @@
+"""What a run did: by stage, and as a whole."""
+
+from __future__ import annotations
+
+import attrs
+
+from lcframework.stages.scopes import Filter
+
+
+@attrs.frozen
+class Unusable:
+    """An input that could not be used."""
+
+    stage: str
+    unit: str
+    reason: str
+    key: str = attrs.field(default="", repr=False)
+
+
+@attrs.define
+class StageReport:
+    """What a stage did."""
+
+    name: str
+    done: int = 0
+    up_to_date: int = 0
+    left_out: int = 0  # pending, and outside the run's filter
+    unusable: list[Unusable] = attrs.field(factory=list)
+    missing: list[str] = attrs.field(factory=list)
+    bugs: list[Unusable] = attrs.field(factory=list)
+    seconds: float = 0.0
+    summaries: list[str] = attrs.field(factory=list)
+
+
+@attrs.define
+class RunReport:
+    """What a run did; `message` says why it stopped early."""
+
+    stages: list[StageReport] = attrs.field(factory=list)
+    message: str = ""
+    interrupted: bool = False
+    standing: list[Unusable] = attrs.field(factory=list)  # unusable since earlier runs
+    only: Filter = attrs.field(factory=Filter)  # what the run was limited to
+
+    @property
+    def units_done(self) -> int:
+        """How many units were made."""
+        return sum(s.done for s in self.stages)
+
+    @property
+    def unusable(self) -> list[Unusable]:
+        """Every input that can't be used, from this run and earlier ones."""
+        new = [u for s in self.stages for u in s.unusable]
+        named = {(u.stage, u.key) for u in new}
+        return new + [u for u in self.standing if (u.stage, u.key) not in named]
+
+    @property
+    def bugs(self) -> list[Unusable]:
+        """Units that failed for no reason that the program knows."""
+        return [u for s in self.stages for u in s.bugs]
+
+    @property
+    def exit_code(self) -> int:
+        """0 success; 1 failure; 3 finished, but some inputs were unusable."""
+        if self.message or self.interrupted or self.bugs or any(s.missing for s in self.stages):
+            return 1
+        return 3 if self.unusable else 0
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in the words of the table ``runs``."""
+        if self.interrupted:
+            return "interrupted"
+        return {0: "success", 3: "finished with unusable inputs"}.get(self.exit_code, "failed")

@@ -1,0 +1,1 @@
+"""The sky: positions, footprints, ephemerides, and what plate solutions are checked against."""

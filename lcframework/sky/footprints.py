@@ -1,0 +1,97 @@
+"""Polygons on the sky: frames' outlines joined and intersected on a tangent plane, safe at RA 0 and the poles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from lcframework.provenance import digest
+from lcframework.sky.geometry import from_plane, separation, to_plane
+from lcframework.types import Region
+
+Vertices = list[list[float]]
+
+
+@attrs.frozen
+class Combined:
+    """What frames have in common, and cover together; polygons of [ra, dec] degrees."""
+
+    common: Vertices
+    total: list[Vertices]
+
+
+def combine(outlines: Sequence[Vertices], ra0: float, dec0: float) -> Combined:
+    """Return the intersection and the union of outlines, worked on the plane tangent at (ra0, dec0)."""
+    polygons = [_plane_polygon(o, ra0, dec0) for o in outlines]
+    polygons = [p for p in polygons if not p.is_empty]
+    if not polygons:
+        return Combined([], [])
+    common = shapely.intersection_all(polygons)
+    total = shapely.union_all(polygons)
+    return Combined(_sky(_largest(common), ra0, dec0), [_sky(p, ra0, dec0) for p in _parts(total)])
+
+
+def _plane_polygon(outline: Vertices, ra0: float, dec0: float) -> Polygon:
+    ra, dec = np.array(outline).T
+    xi, eta = to_plane(ra, dec, ra0, dec0)
+    if not np.isfinite(xi).all():
+        return Polygon()
+    polygon = Polygon(np.stack([xi, eta], axis=1))
+    return polygon if polygon.is_valid else _largest(polygon.buffer(0))
+
+
+def _parts(shape: shapely.Geometry) -> list[Polygon]:
+    if isinstance(shape, Polygon):
+        return [] if shape.is_empty else [shape]
+    return [p for p in getattr(shape, "geoms", []) if isinstance(p, Polygon)]
+
+
+def _largest(shape: shapely.Geometry) -> Polygon:
+    return max(_parts(shape), key=lambda p: p.area, default=Polygon())
+
+
+def _sky(polygon: Polygon | MultiPolygon, ra0: float, dec0: float) -> Vertices:
+    if polygon.is_empty:
+        return []
+    xi, eta = np.array(polygon.exterior.coords)[:-1].T
+    ra, dec = from_plane(xi, eta, ra0, dec0)
+    return [[round(float(a), 6), round(float(d), 6)] for a, d in zip(ra, dec, strict=True)]
+
+
+def contains(vertices: Vertices, ra: Sequence[float], dec: Sequence[float], ra0: float, dec0: float) -> np.ndarray:
+    """Return which positions lie inside a polygon."""
+    polygon = _plane_polygon(vertices, ra0, dec0)
+    xi, eta = to_plane(ra, dec, ra0, dec0)
+    inside = np.isfinite(xi)
+    inside[inside] = shapely.contains_xy(polygon, xi[inside], eta[inside])
+    return np.asarray(inside)
+
+
+@attrs.frozen
+class StarField:
+    """The sky that one set of reference stars is taken from, and its identity."""
+
+    hash: str
+    strategy: str
+    rois: tuple[str, ...]
+    region: Region
+
+
+def disk(roi: str, ra: float, dec: float, radius: float) -> StarField:
+    """Return the disk of `radius` arcsec around a region of interest; its identity is its place and size."""
+    identity = digest(["roi_disk", round(ra, 6), round(dec, 6), round(radius, 3)], 16)
+    return StarField(identity, "roi_disk", (roi,), Region(ra, dec, radius / 3600.0))
+
+
+def area(strategy: str, rois: Sequence[str], polygons: Sequence[Vertices], ra0: float, dec0: float) -> StarField:
+    """Return the field that polygons cover; its identity is theirs, to an arcsecond or so."""
+    vertices = [v for p in polygons for v in p]
+    identity = digest([strategy, [[round(a, 3), round(d, 3)] for a, d in vertices]], 16)
+    ra, dec = np.array(vertices).T
+    radius = float(separation(ra, dec, ra0, dec0).max()) / 3600.0
+    only = tuple((a, d) for a, d in polygons[0]) if len(polygons) == 1 else None
+    return StarField(identity, strategy, tuple(rois), Region(ra0, dec0, radius, only))

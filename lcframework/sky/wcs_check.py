@@ -1,0 +1,183 @@
+"""Judges a WCS: whether a camera can have it, and whether stars lie where it says, more often than chance has it."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+import scipy  # its subpackages load when they are first used
+from astropy.wcs import WCS
+
+from lcframework.config.sections import PlateSolving
+from lcframework.sky.geometry import Scale, scale_at, sky_to_pixel
+from lcframework.storage.files import make_wcs
+from lcframework.types import Floats, Ints, PlateSolution, SourceTable, StarTable
+
+#: Sources and stars below which a lack of pairs says nothing.
+FEWEST = 8
+#: Pairs below which their number says nothing.
+FEWEST_PAIRS = 5
+#: Of each kind, the brightest that are compared.
+BRIGHTEST = 500
+#: Largest distance of a pair, pixels.
+TOLERANCE = 2.0
+#: Largest distance, pixels, between where a believable WCS puts a star and where it is; stamps still hold such a star.
+REACH = 10.0
+#: Rounds in which the pairs grow from where a WCS is right to the whole frame.
+_ROUNDS = 6
+
+
+@attrs.frozen
+class Check:
+    """What the comparison found."""
+
+    sources: int  # compared
+    stars: int  # compared: in the frame, where the WCS puts them
+    matched: int
+    by_chance: float  # pairs to be expected of a wrong WCS
+    rms: float  # pixels, of the pairs about a linear correction of the WCS; nan without pairs
+    offset: float  # pixels, the largest such correction at a compared star; nan without pairs
+
+    @property
+    def significant(self) -> bool:
+        """Whether there are more pairs than chance brings, by five standard deviations."""
+        return self.matched >= max(FEWEST_PAIRS, self._most_by_chance)
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is enough to compare that a right WCS would show."""
+        return min(self.sources, self.stars) >= max(FEWEST, 2.0 * self._most_by_chance)
+
+    @property
+    def _most_by_chance(self) -> float:
+        return self.by_chance + 5.0 * math.sqrt(self.by_chance + 1.0)
+
+    @property
+    def wrong(self) -> str:
+        """What speaks against the WCS; empty where nothing does."""
+        seen = f"of {self.stars} catalogue stars that it puts in the frame {self.matched} lie within {TOLERANCE:g} px"
+        if not self.significant:
+            return (
+                f"{seen} of one of {self.sources} sources, and chance alone gives {self.by_chance:.1f}"
+                if self.possible
+                else ""
+            )
+        if self.offset > REACH:
+            return f"it puts catalogue stars up to {self.offset:.0f} px from where they are (scale, rotation or shift)"
+        return ""
+
+    @property
+    def unsure(self) -> str:
+        """Why the comparison proves nothing; empty where it does."""
+        if self.significant or self.possible:
+            return ""
+        return f"{self.stars} catalogue stars and {self.sources} sources are too few to verify it"
+
+
+def judge(solution: PlateSolution, shape: tuple[int, int], settings: PlateSolving) -> tuple[Scale, str]:
+    """Return a solution's scale, and what is wrong with it or an empty string."""
+    none = Scale(np.nan, np.nan, np.nan)
+    try:
+        wcs = make_wcs(solution.header)
+        if not wcs.has_celestial:
+            return none, "the WCS has no celestial axes"
+        scale = scale_at(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    except Exception as error:  # wcslib raises a dozen kinds of error on headers that make no sense
+        return none, f"the WCS is invalid ({str(error).strip().splitlines()[0]})"
+    low, high = settings.pixel_scale
+    if not np.isfinite(scale.pixel_scale):
+        return scale, "the WCS gives no finite pixel scale"
+    if not low <= scale.pixel_scale <= high:
+        return scale, f"its pixel scale of {scale.pixel_scale:.4f} arcsec lies outside pixel_scale = [{low}, {high}]"
+    if scale.anisotropy > settings.max_anisotropy:
+        return scale, f"its anisotropy of {scale.anisotropy:.4f} exceeds max_anisotropy = {settings.max_anisotropy}"
+    return scale, ""
+
+
+def check(wcs: WCS, shape: tuple[int, int], sources: SourceTable, stars: StarTable) -> Check:
+    """Compare a WCS with a catalogue.
+
+    A shift of up to `REACH` pixels is found first, as the one that brings most pairs together; then pairs and a linear
+    correction take turns, so that a WCS whose scale or rotation is a little off shows by how much.
+
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+    shape : tuple
+        (ny, nx) of the frame.
+    sources : SourceTable
+        The frame's; the brightest are compared.
+    stars : StarTable
+        At the frame's epoch; they may cover more or less than the frame.
+    """
+    xy = _brightest_sources(sources)
+    predicted = _brightest_inside(wcs, shape, stars, 2 * len(xy) + 20)
+    chance = np.pi * TOLERANCE**2 / (shape[0] * shape[1]) * len(xy) * len(predicted)
+    if len(xy) == 0 or len(predicted) == 0:
+        return Check(len(xy), len(predicted), 0, float(chance), np.nan, np.nan)
+    moved = predicted + _common_shift(xy, predicted)
+    i, j = _pairs(xy, moved)
+    for _ in range(_ROUNDS):
+        if len(i) < 2 * FEWEST_PAIRS:
+            break
+        design = np.column_stack([predicted, np.ones(len(predicted))])
+        moved = design @ np.linalg.lstsq(design[j], xy[i], rcond=None)[0]
+        before, (i, j) = len(i), _pairs(xy, moved)
+        if len(i) <= before:
+            break
+    if len(i) == 0:
+        return Check(len(xy), len(predicted), 0, float(chance), np.nan, np.nan)
+    distance = np.hypot(*(xy[i] - moved[j]).T)
+    offset = np.hypot(*(moved - predicted).T).max()
+    return Check(len(xy), len(predicted), len(i), float(chance), float(np.sqrt(np.mean(distance**2))), float(offset))
+
+
+def _brightest_sources(sources: SourceTable) -> Floats:
+    xy = np.stack([np.asarray(sources["x"], float), np.asarray(sources["y"], float)], axis=1)
+    flux = np.asarray(sources["flux"], float)
+    rows = np.flatnonzero(np.isfinite(xy).all(axis=1) & (flux > 0))
+    return xy[rows[np.argsort(-flux[rows], kind="stable")][:BRIGHTEST]]
+
+
+def _brightest_inside(wcs: WCS, shape: tuple[int, int], stars: StarTable, number: int) -> Floats:
+    """Return (n, 2) pixels of the brightest stars that a WCS puts in the frame."""
+    ny, nx = shape
+    ra, dec = np.asarray(stars["ra"], float), np.asarray(stars["dec"], float)
+    x, y = sky_to_pixel(wcs, ra, dec)
+    with np.errstate(invalid="ignore"):
+        rows = np.flatnonzero((x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5))
+    # A projection's far side, and a polynomial far away, map into the frame too: only what comes back counts.
+    back = np.stack(wcs.all_pix2world(x[rows], y[rows], 0)) if len(rows) else np.zeros((2, 0))
+    same = np.abs(_unit(*back) - _unit(ra[rows], dec[rows])).max(axis=0) < 1e-5
+    rows = rows[same]
+    order = np.argsort(np.nan_to_num(np.asarray(stars["magnitude"], float)[rows], nan=np.inf), kind="stable")
+    rows = rows[order][: min(number, BRIGHTEST)]
+    return np.stack([x[rows], y[rows]], axis=1)
+
+
+def _unit(ra: Floats, dec: Floats) -> Floats:
+    a, d = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
+
+
+def _common_shift(xy: Floats, predicted: Floats) -> Floats:
+    """Return the shift of the predictions, up to `REACH` pixels, that brings most of them onto sources."""
+    near = scipy.spatial.cKDTree(xy).query_ball_point(predicted, REACH)
+    star = np.repeat(np.arange(len(predicted)), [len(n) for n in near])
+    if len(star) == 0:
+        return np.zeros(2)
+    shifts = xy[np.concatenate([np.asarray(n, int) for n in near])] - predicted[star]
+    tree = scipy.spatial.cKDTree(shifts)
+    votes = tree.query_ball_point(shifts, TOLERANCE, return_length=True)
+    best = shifts[np.lexsort((np.hypot(*shifts.T), -votes))[0]]
+    return np.asarray(np.median(shifts[tree.query_ball_point(best, TOLERANCE)], axis=0))
+
+
+def _pairs(xy: Floats, moved: Floats) -> tuple[Ints, Ints]:
+    """Return rows of sources and of predictions that are each other's nearest and close enough."""
+    distance, star = scipy.spatial.cKDTree(moved).query(xy, distance_upper_bound=TOLERANCE)
+    i = np.flatnonzero(np.isfinite(distance))
+    back = scipy.spatial.cKDTree(xy).query(moved[star[i]])[1]
+    i = i[back == i]
+    return i, star[i]

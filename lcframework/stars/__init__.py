@@ -1,0 +1,1 @@
+"""Reference stars: names, selection, quality, residuals and the zero point they give."""

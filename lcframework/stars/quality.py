@@ -1,0 +1,267 @@
+"""What is wrong with a star's stamp, judged from the frame itself.
+
+A verdict is a kind and its details, ``"kind: details"``, and is empty for a star that serves. All of it rests on one
+frame, so that a further frame changes no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+import numpy as np
+from astropy.table import Table
+
+from lcframework.storage.files import Stamp
+from lcframework.types import Bools, Floats, PixelFlag
+
+#: The kinds of verdict, and what each means.
+KINDS = {
+    "saturated": "a pixel of its core is saturated",
+    "edge": "its stamp reaches beyond the data",
+    "masked": "too much of its stamp, or its core, is masked",
+    "blended": "another source's light falls on it",
+    "extended": "it is wider than the frame's other stars",
+    "elongated": "its shape is not that of the frame's other stars",
+}
+#: A star with more than this share of its stamp outside the data is at the edge.
+MAX_OUTSIDE = 0.1
+#: A star whose stamp has more than this masked is left out.
+MAX_MASKED = 0.4
+#: A neighbour that outshines this share of the star, and is not masked, matters.
+FAINTEST_NEIGHBOUR = 0.02
+#: A star is blended where neighbours' masks cover more of its core than this.
+MAX_CORE_COVERED = 0.3
+#: With fewer stars than this, blended ones are better than none.
+FEWEST_STARS = 3
+#: Shapes are compared where so many stars of a frame have one.
+FEWEST_SHAPES = 5
+#: A star is unlike the others beyond these and beyond `SIGMA`: the PSF changes over a field by a part of them.
+WIDER, ROUNDNESS, SIGMA = 1.2, 0.15, 5.0
+_FIELD_VARIATION = 0.03
+
+
+@attrs.frozen(eq=False)
+class Surroundings:
+    """What a frame tells of the places around its stars."""
+
+    sources: Table  # all of the frame
+    seeing: float  # FWHM, pixels
+    own_radius: float  # pixels; sources within it are not masked as neighbours
+    stars: Floats  # (m, 2) positions of the field's catalogue stars, pixels
+    light: Floats  # (m,) their brightness, any unit
+
+
+def masked_fraction(stamp: Stamp) -> float:
+    """Return the share of a stamp that is masked."""
+    return float((stamp.mask > 0).mean())
+
+
+def core_of(stamp: Stamp, seeing: float) -> Bools:
+    """Return the pixels within one FWHM of the expected position."""
+    return np.hypot(*_grid(stamp.data.shape[0], stamp.offset)) < max(1.5, seeing)
+
+
+def is_saturated(stamp: Stamp, seeing: float) -> bool:
+    """Return whether a pixel of the core is."""
+    return bool((core_of(stamp, seeing) & ((stamp.mask & PixelFlag.SATURATED.value) > 0)).any())
+
+
+def signal_to_noise(stamp: Stamp, seeing: float) -> float:
+    """Return that of the core's usable pixels; 0 where there is none."""
+    use = core_of(stamp, seeing) & (stamp.mask == 0)
+    return float(stamp.data[use].sum() / np.sqrt((stamp.noise[use] ** 2).sum())) if use.any() else 0.0
+
+
+def verdict(stamp: Stamp, around: Surroundings) -> str:
+    """Return what is wrong with one star's stamp, its shape aside; empty where nothing is."""
+    core = core_of(stamp, around.seeing)
+    if is_saturated(stamp, around.seeing):
+        count = int((core & ((stamp.mask & PixelFlag.SATURATED.value) > 0)).sum())
+        return f"saturated: {count} pixels of its core"
+    outside = float(((stamp.mask & PixelFlag.BLANK.value) > 0).mean())
+    if outside > MAX_OUTSIDE:
+        return f"edge: {outside:.0%} of its stamp lies outside the data"
+    covered = float(((stamp.mask[core] & PixelFlag.NEIGHBOUR.value) > 0).mean())
+    if covered > MAX_CORE_COVERED:
+        return f"blended: neighbours reach over {covered:.0%} of its core"
+    if masked_fraction(stamp) > MAX_MASKED:
+        return f"masked: {masked_fraction(stamp):.0%} of its stamp"
+    if not (core & (stamp.mask == 0)).any():
+        return "masked: its core"
+    return _detected_neighbour(stamp, around) or _catalogued_neighbour(stamp, around)
+
+
+def _detected_neighbour(stamp: Stamp, around: Surroundings) -> str:
+    """Judge sources too close to the star to be masked, by their light beyond what the star's symmetry explains."""
+    if len(around.sources) == 0:
+        return ""
+    place = np.add(stamp.centre, stamp.offset)
+    xy = np.stack([np.asarray(around.sources["x"], float), np.asarray(around.sources["y"], float)], axis=-1)
+    distance = np.hypot(*(xy - place).T)
+    # Narrower than any star: a cosmic ray or a hot pixel.
+    stellar = np.asarray(around.sources["fwhm"], float) > 0.6 * around.seeing
+    near = np.flatnonzero((distance < around.own_radius) & stellar)
+    if len(near) < 2:
+        return ""
+    own = near[np.argmin(distance[near])]
+    centre = xy[own] - stamp.centre
+    light = _light(stamp, centre, around.seeing, stamp.data)[0]
+    unexplained = stamp.data - _reflected(stamp.data, centre)
+    for other in near[near != own]:
+        offset = xy[other] - stamp.centre
+        excess, error = _light(stamp, offset, around.seeing, unexplained)
+        # The reflection is as noisy as what is reflected.
+        if light > 0 and excess > max(FAINTEST_NEIGHBOUR * light, SIGMA * np.sqrt(2.0) * error):
+            apart = float(np.hypot(*(offset - centre)))
+            return f"blended: a source {apart:.1f} px away has {excess / light:.0%} of its light"
+    return ""
+
+
+def _light(stamp: Stamp, offset: Floats, seeing: float, image: Floats) -> tuple[float, float]:
+    """Return the sum of an image, and its error, within half a FWHM of a point, masked pixels left out."""
+    inside = np.hypot(*_grid(stamp.data.shape[0], (float(offset[0]), float(offset[1])))) < max(1.0, 0.5 * seeing)
+    use = inside & (stamp.mask == 0)
+    return float(image[use].sum()), float(np.sqrt((stamp.noise[use] ** 2).sum()))
+
+
+def _reflected(image: Floats, centre: Floats) -> Floats:
+    """Return an image reflected through a point between its pixels; 0 where it does not reach."""
+    from scipy.ndimage import map_coordinates
+
+    n = len(image)
+    columns, rows = (2.0 * (float(c) + (n - 1) / 2) - np.arange(n) for c in centre)
+    return np.asarray(map_coordinates(image, np.meshgrid(rows, columns, indexing="ij"), order=3, cval=0.0))
+
+
+def _catalogued_neighbour(stamp: Stamp, around: Surroundings) -> str:
+    """Judge catalogue stars around that the frame does not show as sources of their own."""
+    place = np.add(stamp.centre, stamp.offset)
+    distance = np.hypot(*(around.stars - place).T)
+    if not len(distance):
+        return ""
+    own = int(np.argmin(distance))
+    near = (distance < 2.0 * around.own_radius) & (np.arange(len(distance)) != own)
+    for other in np.flatnonzero(near):
+        share = float(around.light[other] / around.light[own])
+        if share > FAINTEST_NEIGHBOUR and not _is_masked(stamp, around.stars[other]):
+            return f"blended: a catalogue star {distance[other]:.1f} px away has {share:.0%} of its light"
+    return ""
+
+
+def _is_masked(stamp: Stamp, place: Floats) -> bool:
+    column, row = (round(float(v)) for v in place - np.asarray(stamp.corner))
+    n = stamp.data.shape[0]
+    return not (0 <= column < n and 0 <= row < n) or bool(stamp.mask[row, column])
+
+
+# ---------------------------------------------------------------- shapes
+
+
+@attrs.frozen(eq=False)
+class Shape:
+    """A star's size and ellipticity from weighted moments, with one-sigma errors; `size` is a logarithm of the rms."""
+
+    size: float
+    size_error: float
+    ellipticity: tuple[float, float]
+    ellipticity_error: float
+
+
+def shape_of(stamp: Stamp, seeing: float) -> Shape | None:
+    """Measure a star with a round Gaussian weight of the frame's seeing, or return None where it can't be.
+
+    With weights w of rms s and moments T = <r^2>, a Gaussian star of rms t has ``T = 2 s^2 t^2 / (s^2 + t^2)``, which
+    gives t. Masked pixels take the value of their reflection through the star's centre.
+    """
+    index = np.arange(stamp.data.shape[0]) - (stamp.data.shape[0] - 1) / 2
+    weight_rms = max(seeing, 1.5) / 2.3548
+    centre = np.array(stamp.offset, float)
+    for _ in range(6):
+        data, noise = _completed(stamp, centre)
+        dx, dy = index - centre[0], index - centre[1]
+        across, down = np.exp(-0.5 * (dx / weight_rms) ** 2), np.exp(-0.5 * (dy / weight_rms) ** 2)
+        light = float(down @ data @ across)
+        if not light > 0:
+            return None
+        step = np.array([down @ data @ (across * dx), (down * dy) @ data @ across]) / light
+        centre = centre + 2.0 * step  # the weight pulls the centroid half way back
+        if np.abs(centre - stamp.offset).max() > max(3.0, seeing):
+            return None
+    weight, dy = down[:, None] * across, dy[:, None]
+    square, plus, cross = dx**2 + dy**2, dx**2 - dy**2, 2 * dx * dy
+    moment = float((weight * data * square).sum()) / light
+    if not moment > 0:
+        return None
+    e = np.array([(weight * data * plus).sum(), (weight * data * cross).sum()]) / (light * moment)
+    moment_error = np.sqrt((weight**2 * (square - moment) ** 2 * noise**2).sum()) / light
+    e_error = np.sqrt((weight**2 * ((plus - e[0] * square) ** 2) * noise**2).sum()) / (light * moment)
+    own = max(1.0 - 0.5 * moment / weight_rms**2, 0.05)  # 1 - T / 2 s^2; what is flat as far as the weight reaches is 0
+    size = 0.5 * np.log(0.5 * moment / own)
+    # The weight halves the ellipticity of a star as wide as itself.
+    return Shape(float(size), float(0.5 * moment_error / (moment * own)), (float(e[0] / own), float(e[1] / own)),
+                 float(e_error / own))  # fmt: skip
+
+
+def unlike_others(shapes: Mapping[str, Shape | None]) -> dict[str, str]:
+    """Return the stars of a frame whose shape is not the others', each with its verdict.
+
+    A star goes where it is wider than the median star by `WIDER`, or its ellipticity differs by `ROUNDNESS`, and that
+    by `SIGMA` standard deviations of its own noise and the stars' usual scatter, which is the field's variation.
+    """
+    known = {name: s for name, s in shapes.items() if s is not None}
+    if len(known) < FEWEST_SHAPES:
+        return {}
+    size = np.array([s.size for s in known.values()])
+    e = np.array([s.ellipticity for s in known.values()])
+    size_error = np.array([s.size_error for s in known.values()])
+    e_error = np.array([s.ellipticity_error for s in known.values()])
+    wider = size - np.median(size)
+    apart = np.hypot(*(e - np.median(e, axis=0)).T)
+    size_sigma = np.hypot(size_error, max(_FIELD_VARIATION, 1.4826 * float(np.median(np.abs(wider)))))
+    # The modulus of two normal components has a median of 1.1774 sigma.
+    e_sigma = np.hypot(e_error, max(_FIELD_VARIATION, float(np.median(apart)) / 1.1774))
+    out = {}
+    for i, name in enumerate(known):
+        if wider[i] > max(np.log(WIDER), SIGMA * size_sigma[i]):
+            out[name] = f"extended: {np.expm1(wider[i]):.0%} wider than the frame's other stars"
+        elif apart[i] > max(ROUNDNESS, SIGMA * e_sigma[i]):
+            out[name] = f"elongated: its ellipticity is {apart[i]:.2f} off that of the frame's other stars"
+    return out
+
+
+def judge(stamps: Mapping[str, Stamp], around: Surroundings) -> dict[str, str]:
+    """Return the verdict on every star of a frame; empty: it serves."""
+    out = {name: verdict(stamp, around) for name, stamp in stamps.items()}
+    shapes = {name: shape_of(stamps[name], around.seeing) for name, said in out.items() if not said}
+    return {**out, **unlike_others(shapes)}
+
+
+def serve(said: Mapping[str, str]) -> dict[str, bool]:
+    """Return which stars serve. In a crowded frame blended ones do, where fewer than `FEWEST_STARS` are left."""
+    crowded = sum(not comment for comment in said.values()) < FEWEST_STARS
+    return {name: not comment or (crowded and kind_of(comment) == "blended") for name, comment in said.items()}
+
+
+def kind_of(comment: str) -> str:
+    """Return the kind of a verdict; empty for none."""
+    return comment.partition(":")[0]
+
+
+def _completed(stamp: Stamp, centre: Floats) -> tuple[Floats, Floats]:
+    """Return data and noise with masked pixels taken from their reflection through `centre`; 0 where that is too."""
+    n = stamp.data.shape[0]
+    masked = np.nonzero(stamp.mask)
+    row, column = (np.rint(2 * (c + (n - 1) / 2) - i).astype(int) for c, i in zip(centre[::-1], masked, strict=True))
+    at = np.clip(row, 0, n - 1), np.clip(column, 0, n - 1)
+    usable = (row >= 0) & (row < n) & (column >= 0) & (column < n) & (stamp.mask[at] == 0)
+    data, noise = stamp.data.astype(float), stamp.noise.astype(float)
+    for image in (data, noise):
+        image[masked] = np.where(usable, image[at], 0.0)
+    return data, noise
+
+
+def _grid(n: int, offset: Sequence[float]) -> tuple[Floats, Floats]:
+    """Return each pixel's distance in x and y from a point given relative to the stamp's centre."""
+    index = np.arange(n) - (n - 1) / 2
+    return (index - offset[0])[None, :] + np.zeros((n, 1)), (index - offset[1])[:, None] + np.zeros((1, n))

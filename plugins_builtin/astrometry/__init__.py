@@ -1,0 +1,1 @@
+"""What plate solvers share: matching sources with stars, and fitting a WCS."""

@@ -1,0 +1,1 @@
+"""Sky models, a module each."""

@@ -1,0 +1,1 @@
+"""Star catalogues, a module each."""

@@ -1,0 +1,1 @@
+"""Numerics of whole frames: sky, moments of sources, overscan."""

@@ -1,0 +1,1 @@
+"""The inhomogeneous ensemble of comparison stars."""

@@ -1,0 +1,73 @@
+"""What a detector does to fluxes by where a star falls on it: monomials in position, and those all frames share.
+
+A field that drifts over a detector without a good flat-field correction sees each star through other pixels in each
+frame. The response that is left, ``1 + sum_k q_k T_k(x, y)``, is the same for all frames. With the frames' coefficients
+and the stars' levels it makes one linear problem: the frames are eliminated first, then the stars, which leaves a small
+system in q. Of a drift that moves all stars alike, a slope over the detector looks like a change of transparency; such
+directions are left to the prior, and change no normalised flux.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plugins_builtin.engine.normalization.ensemble import EnsembleFit, FluxTable
+
+Floats = NDArray[np.floating[Any]]
+
+
+def monomials(place: Floats, order: int) -> Floats:
+    """Return the monomials of degree 1 to `order` of positions (..., 2), as (..., k)."""
+    x, y = place[..., 0], place[..., 1]
+    terms = [x ** (total - j) * y**j for total in range(1, order + 1) for j in range(total + 1)]
+    return np.stack(terms, axis=-1) if terms else np.zeros((*x.shape, 0))
+
+
+def detector_places(xy: Floats, shape: tuple[int, int]) -> Floats:
+    """Return pixel positions (..., 2) from the detector's centre in half widths; 0 where not finite."""
+    centre = 0.5 * (np.array(shape[::-1], float) - 1.0)
+    return np.asarray(np.nan_to_num((np.asarray(xy, float) - centre) / (0.5 * max(shape))))
+
+
+def shared_response(fit: EnsembleFit, table: FluxTable, terms: Floats, present: Floats, prior: float) -> Floats:
+    """Return by how much the coefficients q (k,) of a response shared by all frames are to change.
+
+    Parameters
+    ----------
+    fit : EnsembleFit
+        Of fluxes that are corrected for the response so far.
+    table : FluxTable
+        Those fluxes.
+    terms : array (f, n, k)
+        The shared terms at the stars' places.
+    present : array (k,)
+        The coefficients so far.
+    prior : float
+        Standard deviation of a Gaussian prior about 0 on the coefficients.
+    """
+    normal, used = fit.linearised, fit.state.used
+    model = np.where(used, normal.model, 1.0)
+    weight = np.where(used, model**2 / normal.variance, 0.0)
+    relative = np.where(used, normal.residual / model, 0.0)[..., None]
+
+    basis = table.basis
+    weighted = weight[..., None] * basis
+    block = np.swapaxes(weighted, 1, 2) @ basis
+    stiff = np.full(basis.shape[-1], table.prior**-2)
+    stiff[0] = 1e-9  # a frame without stars
+    gain = np.linalg.solve(block + np.diag(stiff), np.swapaxes(weighted, 1, 2))  # (f, k, n)
+
+    def without_frames(values: Floats) -> Floats:
+        return np.asarray(values - basis @ (gain @ values))
+
+    stars = np.diag(weight.sum(axis=0)) - np.einsum("fnk,fkm->nm", weighted, gain, optimize=True)
+    between = np.linalg.pinv(stars, hermitian=True)  # a common factor of all stars is the frames'
+    cleaned, rest = without_frames(terms), without_frames(relative)[..., 0]
+    cross = np.einsum("fn,fnk->nk", weight, cleaned)
+    of_stars = between @ cross
+    system = np.einsum("fnk,fn,fnl->kl", terms, weight, cleaned, optimize=True) - cross.T @ of_stars
+    right = np.einsum("fnk,fn,fn->k", terms, weight, rest, optimize=True) - of_stars.T @ (weight * rest).sum(axis=0)
+    return np.linalg.solve(system + np.eye(len(right)) / prior**2, right - present / prior**2)

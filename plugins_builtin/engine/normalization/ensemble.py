@@ -1,0 +1,335 @@
+"""The inhomogeneous ensemble: transparencies of frames and levels of stars from all fluxes at once.
+
+The model of the flux of star s in frame f is ``m_fs = L_s (u_f . B_fs)``, where ``B_fs`` is ``(1, ...)`` (terms in the
+detector's position may follow) and ``u_f0`` is the frame's coefficient. It is linear in the fluxes, so that zero and
+negative ones count like any other. The variance of a flux is ``sigma^2 + m^2 (tau_s^2 + phi_f^2)``: the measurement's,
+the star's intrinsic scatter and the frame's.
+
+A Gauss-Newton step solves for all unknowns together: the frames' blocks are eliminated, which leaves a dense system in
+the stars' logarithmic levels (the ensemble of Honeycutt 1992, PASP 104, 435, there in magnitudes). The scatters follow
+from the restricted likelihood (Patterson and Thompson 1971, Biometrika 58, 545) by scoring: a star that dominates the
+mean can't make its own scatter vanish, as the leverage of each flux is taken into account.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import scipy  # its subpackages load when they are first used
+from numpy.typing import NDArray
+
+from plugins_builtin.engine.robust import clipped_variance, masked_median
+
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+
+# A frame has a scatter of its own only where its chi2 is this improbable.
+_FRAME_SIGNIFICANCE = 1e-3
+# More clipped than this, and it is scatter, not outliers.
+_MAX_CLIPPED_IN_FRAME = 0.25
+_MAX_CLIPPED_IN_STAR = 0.3
+
+
+@attrs.frozen(eq=False)
+class FluxTable:
+    """What the ensemble is solved from."""
+
+    flux: Floats  # (f, n)
+    variance: Floats  # (f, n) of the measurement
+    valid: Bools  # (f, n)
+    basis: Floats  # (f, n, k) 1, then terms in position
+    prior: float  # relative standard deviation of the terms in position
+
+
+@attrs.frozen(eq=False)
+class EnsembleState:
+    """Estimates at one iteration."""
+
+    terms: Floats  # (f, k)
+    log_level: Floats  # (n,)
+    star_variance: Floats  # (n,) relative
+    frame_variance: Floats  # (f,) relative
+    used: Bools  # (f, n)
+
+    @property
+    def level(self) -> Floats:
+        """Levels of the stars."""
+        return np.exp(self.log_level)
+
+
+@attrs.frozen(eq=False)
+class Linearised:
+    """The normal equations at a state, reduced to the stars, and the covariances that follow."""
+
+    residual: Floats  # (f, n)
+    model: Floats  # (f, n)
+    variance: Floats  # (f, n)
+    leverage: Floats  # (f, n)
+    information: Floats  # (n,) of the stars' log levels
+    level_covariance: Floats  # (n, n) of the log levels
+    coefficient_variance: Floats  # (f,) without the part that is common to all frames
+    step_terms: Floats  # (f, k)
+    step_log_level: Floats  # (n,)
+
+
+@attrs.frozen(eq=False)
+class EnsembleFit:
+    """A solved ensemble."""
+
+    state: EnsembleState
+    linearised: Linearised
+    inflation: Floats  # (f,) of the coefficients' variances: the weights are estimates themselves
+    iterations: int
+    converged: bool
+
+
+def solve_ensemble(
+    table: FluxTable, start: EnsembleState, sigma_clip: float, max_iterations: int, tolerance: float = 1e-2
+) -> EnsembleFit:
+    """Return levels, transparencies and scatters, with outliers clipped.
+
+    Parameters
+    ----------
+    table : FluxTable
+        Fluxes of frames and stars that are connected: of each two, a chain of common stars and frames joins them.
+    start : EnsembleState
+        As :func:`plugins_builtin.engine.normalization.ensemble_start.robust_start` gives it.
+    sigma_clip : float
+        Fluxes further from the model than this many standard deviations are left out.
+    max_iterations : int
+        Bound on the number of Gauss-Newton steps.
+    tolerance : float
+        Converged when no coefficient moves by more than this fraction of its standard error, and the selection stays.
+    """
+    state = start
+    converged = False
+    iteration = 0
+    inflation = np.ones(len(table.flux))
+    for iteration in range(1, max_iterations + 1):
+        # The limit comes down as the scatters settle: a scatter that starts too small must not clip what it comes from.
+        limit = sigma_clip * max(1.0, 1.5 - 0.1 * (iteration - 1))
+        settled = limit == sigma_clip
+        normal = linearise(table, state)
+        # The selection is frozen for the last iterations, so that a flux at the limit can't flip for ever.
+        used = state.used if iteration > 0.7 * max_iterations else _select(table, state, normal, limit)
+        same = settled and np.array_equal(used, state.used)
+        if not same:
+            state = attrs.evolve(state, used=used)
+            normal = linearise(table, state)
+        star_variance, frame_variance, inflation, drift = _scatters(state, normal, limit, settled, _damping(iteration))
+        state, change = _advance(state, normal)
+        state = attrs.evolve(state, star_variance=star_variance, frame_variance=frame_variance)
+        if same and change < tolerance and drift < 0.02:
+            converged = True
+            break
+    return EnsembleFit(state, linearise(table, state), inflation, iteration, converged)
+
+
+def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
+    """Return the normal equations at `state`, solved, with the covariances of frames and stars.
+
+    The gauge of the covariances is the stars': the mean of the log levels, weighted by their information, is fixed.
+    Then the errors of the frames' coefficients are as good as independent of each other.
+    """
+    transmission = np.einsum("fnk,fk->fn", table.basis, state.terms)
+    level = np.where(np.isfinite(state.log_level), state.level, 0.0)
+    model = transmission * level
+    scatter = state.star_variance + state.frame_variance[:, None]
+    variance = table.variance + model**2 * scatter
+    weight = np.where(state.used, 1.0 / variance, 0.0)
+    residual = np.where(state.used, table.flux - model, 0.0)
+
+    slope = level[:, None] * table.basis  # of the model by the frame's terms
+    weighted = weight[..., None] * slope
+    penalty = _penalty(table, state)
+    block = np.swapaxes(weighted, 1, 2) @ slope + penalty
+    gradient = np.einsum("fnk,fn->fk", weighted, residual) - np.einsum("fkl,fl->fk", penalty, state.terms)
+    cross = np.swapaxes(weighted, 1, 2) * model[:, None, :]
+    inverse = np.linalg.inv(block + np.where(state.used.any(1), 0.0, 1.0)[:, None, None] * np.eye(block.shape[-1]))
+    gain = inverse @ cross  # (f, k, n)
+
+    information = np.sum(weight * model**2, axis=0)
+    flat = cross.reshape(-1, cross.shape[-1])
+    system = np.diag(information) - flat.T @ gain.reshape(flat.shape)
+    right = np.sum(weight * model * residual, axis=0) - np.einsum("fkn,fk->n", gain, gradient)
+    level_covariance = gauged_inverse(system, information)
+    step_level = level_covariance @ right
+    step_terms = np.einsum("fkl,fl->fk", inverse, gradient) - gain @ step_level
+
+    spread = gain @ level_covariance  # minus the covariance of terms and log levels
+    term_covariance = inverse + spread @ np.swapaxes(gain, 1, 2)
+    of_terms = np.einsum("fnk,fkl,fnl->fn", slope, term_covariance, slope, optimize=True)
+    of_both = np.einsum("fnk,fkn->fn", slope, spread)
+    of_level = model**2 * np.diag(level_covariance)
+    leverage = (of_terms - 2.0 * model * of_both + of_level) / variance
+    return Linearised(
+        residual=table.flux - model,
+        model=model,
+        variance=variance,
+        leverage=leverage,
+        information=information,
+        level_covariance=level_covariance,
+        coefficient_variance=_own_variance(state, inverse, gain, level_covariance),
+        step_terms=step_terms,
+        step_log_level=step_level,
+    )
+
+
+def _penalty(table: FluxTable, state: EnsembleState) -> Floats:
+    """Return the prior's precision (f, k, k) of the terms in position."""
+    k = table.basis.shape[-1]
+    penalty = np.zeros((len(state.terms), k, k))
+    scale = np.maximum(np.abs(state.terms[:, 0]), 1e-6 * np.max(np.abs(state.terms[:, 0]), initial=1e-30))
+    diagonal = np.arange(1, k)
+    penalty[:, diagonal, diagonal] = (1.0 / (table.prior * scale) ** 2)[:, None]
+    return penalty
+
+
+def gauged_inverse(system: Floats, information: Floats) -> Floats:
+    """Invert the stars' system, in which a common factor of all levels is undetermined; unused stars get zeros."""
+    used = information > 0
+    inverse = np.zeros_like(system)
+    if not used.any():
+        return inverse
+    direction = information[used] / np.linalg.norm(information[used])
+    # Stiff enough that the gauge's own variance is negligible beside the smallest variance of a level.
+    stiff = 1e4 * information[used].max() * np.outer(direction, direction)
+    inverse[np.ix_(used, used)] = np.linalg.inv(system[np.ix_(used, used)] + stiff)
+    return inverse
+
+
+def _own_variance(state: EnsembleState, inverse: Floats, gain: Floats, level_covariance: Floats) -> Floats:
+    """Return the coefficients' variances, less the mode of the levels' errors that moves all coefficients alike.
+
+    Without terms in position the stars' gauge leaves no such mode. With them, a slope of the levels over the field
+    that is traded for a slope in all frames is one; no ratio of coefficients feels it.
+    """
+    coefficient = state.terms[:, 0]
+    own = inverse[:, 0, 0]
+    weight = np.where(state.used.any(axis=1), coefficient / own, 0.0)
+    pull = gain[:, 0, :]
+    common = weight @ pull / max(weight @ coefficient, 1e-300)
+    rest = pull - coefficient[:, None] * common
+    return own + np.einsum("fn,nm,fm->f", rest, level_covariance, rest, optimize=True)
+
+
+def _advance(state: EnsembleState, normal: Linearised) -> tuple[EnsembleState, float]:
+    """Take the step, and return by how many standard errors the coefficients moved at most."""
+    step = np.clip(normal.step_log_level, -0.5, 0.5)
+    error = np.sqrt(normal.coefficient_variance)
+    moved = np.abs(normal.step_terms[:, 0]) / error
+    frames = state.used.any(axis=1)
+    new = attrs.evolve(
+        state,
+        terms=state.terms + np.where(frames[:, None], normal.step_terms, 0.0),
+        log_level=state.log_level + step,
+    )
+    return new, float(np.max(moved[frames], initial=0.0))
+
+
+def _select(table: FluxTable, state: EnsembleState, normal: Linearised, limit: float) -> Bools:
+    """Return which fluxes are within `limit` standard deviations of the model that the others make."""
+    candidates = table.valid & np.isfinite(state.log_level)
+    # A flux that was used pulls the model towards it; one that was not has the model's error on top of its own.
+    spread = np.where(state.used, 1.0 - normal.leverage, 1.0 + normal.leverage)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviation = np.abs(normal.residual) / np.sqrt(normal.variance * np.maximum(spread, 1e-9))
+    # A flux that alone determines its frame can't deviate: what is left is rounding.
+    deviation = np.where(candidates & (spread > 1e-6), deviation, 0.0)
+    count = candidates.sum(axis=1)
+    allowed = np.where(count >= 3, np.maximum(1, (count * _MAX_CLIPPED_IN_FRAME).astype(int)), 0)
+    rank = np.argsort(np.argsort(-deviation, axis=1, kind="stable"), axis=1, kind="stable")
+    clipped = (deviation > limit) & (rank < allowed[:, None])
+    in_star = candidates.sum(axis=0)
+    variable = (clipped.sum(axis=0) > _MAX_CLIPPED_IN_STAR * in_star) & (in_star > 3)
+    return candidates & ~(clipped & ~variable)
+
+
+def _scatters(
+    state: EnsembleState, normal: Linearised, limit: float, with_frames: bool, damping: float
+) -> tuple[Floats, Floats, Floats, float]:
+    """Return new scatters of stars and frames by one scoring step, and how uncertain and how settled they are.
+
+    The third value is the factor on the variance of a mean whose weights are estimated, ``1 + 4 sum p (1 - p) / nu``
+    (Meier 1953, Biometrics 9, 59), the fourth the largest relative change of a variance.
+    """
+    used = state.used
+    inverse = np.where(used, 1.0 / normal.variance, 0.0)
+    free = np.where(used, np.clip(1.0 - normal.leverage, 0.0, 1.0), 0.0)
+    power = normal.model**2
+    # What is far out and yet used counts as at the limit, so that a step never follows one flux.
+    deviation = normal.residual**2 * inverse
+    if np.isfinite(limit):
+        deviation = np.minimum(deviation, limit**2 * free)
+    excess = power * inverse * (deviation / clipped_variance(limit) - free)
+    # Row sums of the expected information, so that scatters that are hard to tell apart don't overshoot together.
+    share = power * inverse
+    others = (share**2).sum(axis=1, keepdims=True) - share**2
+    total = np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
+    curvature = share**2 * (free**2 + others / total**2)
+
+    star = state.star_variance
+    star_error = np.zeros_like(star)
+    informed = free.sum(axis=0) > 0.5
+    if informed.any():
+        typical = _typical_variance(state, normal, informed)
+        spread = np.where(typical > 0, np.maximum(typical, star), np.inf)
+        star, star_error = _scoring_step(star, excess, curvature, 0, damping, typical, spread)
+        star = np.where(informed, star, typical)
+
+    frame = state.frame_variance
+    if with_frames:
+        freedom = free.sum(axis=1)
+        significant = deviation.sum(axis=1) > scipy.special.chdtri(np.maximum(freedom, 1e-3), _FRAME_SIGNIFICANCE)
+        active = (significant | (frame > 0)) & (freedom > 0.5)
+        frame = np.where(active, _scoring_step(frame, excess, curvature, 1, damping)[0], 0.0)
+
+    part = share / total
+    # nu is 2 over the squared relative error of a flux's whole variance, and can't be less than the one star's.
+    doubt = np.minimum((share * star_error) ** 2, 0.5)
+    inflation = 1.0 + 2.0 * np.sum(part * (1.0 - part) * doubt, axis=1)
+    change = np.abs(star - state.star_variance) + np.abs(frame - state.frame_variance)[:, None]
+    return star, frame, inflation, float(np.max(share * change, initial=0.0))
+
+
+def _damping(iteration: int) -> float:
+    """Return the fraction of a scoring step to take: leverages follow the scatters, and whole steps would swing."""
+    return 0.5 if iteration <= 20 else 10.0 / iteration
+
+
+def _typical_variance(state: EnsembleState, normal: Linearised, informed: Bools) -> float:
+    """Return the median of the stars' intrinsic variances, in which bright stars count for more.
+
+    The weights do not depend on a star's own scatter: one that comes out small by chance must not become the rule.
+    """
+    measured = np.where(state.used, normal.variance / np.maximum(normal.model**2, 1e-300), np.nan)
+    noise = masked_median(measured, state.used, 0) - state.star_variance
+    order = np.argsort(np.where(informed, state.star_variance, np.inf), kind="stable")
+    middle = np.median(state.star_variance[informed])
+    weight = np.where(informed, 1.0 / (np.maximum(np.nan_to_num(noise), 0.0) + middle + 1e-12), 0.0)[order]
+    half = np.searchsorted(np.cumsum(weight), 0.5 * weight.sum())
+    return float(state.star_variance[order][half])
+
+
+def _scoring_step(
+    variance: Floats,
+    excess: Floats,
+    curvature: Floats,
+    axis: int,
+    damping: float,
+    centre: float = 0.0,
+    spread: Floats | float = np.inf,
+) -> tuple[Floats, Floats]:
+    """Return variance components after a bounded step of Fisher scoring on the restricted likelihood, and their errors.
+
+    `centre` and `spread` are those of a Gaussian prior on the components.
+    """
+    weight = curvature.sum(axis=axis) + 2.0 / np.asarray(spread) ** 2
+    weight = np.where(weight > 0, weight, np.inf)
+    # The standard error of the component, beside which a smaller value is as good as zero.
+    error = np.sqrt(2.0 / weight)
+    low = np.where(variance > 0.1 * error, 0.25 * variance, 0.0)
+    step = (excess.sum(axis=axis) - 2.0 * (variance - centre) / np.asarray(spread) ** 2) / weight
+    return np.clip(variance + damping * step, low, 4.0 * np.maximum(variance, error)), error

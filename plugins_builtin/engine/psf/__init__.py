@@ -1,0 +1,1 @@
+"""The fit of PSFs with STARRED's objective."""

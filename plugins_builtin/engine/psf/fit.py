@@ -1,0 +1,374 @@
+"""The course of a PSF fit: Moffat, pixels, what can't be the stars masked, pixels to convergence; frame by frame.
+
+On a CPU frames are fitted one a core, each for as long as it needs; on an accelerator in batches of one size.
+Either way a frame knows nothing of the others. The fit works in single precision with sums in double precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from plugins_builtin.engine.psf.distortion import distort
+from plugins_builtin.engine.psf.model import Frame, Model, Setting
+from plugins_builtin.engine.psf.moffat import moffat
+from plugins_builtin.engine.psf.outliers import MODEL_ERROR, Residuals, outlying_pixels, unlike_stars
+from plugins_builtin.engine.psf.prepare import Prepared, prepare, usable_stars
+from plugins_builtin.engine.psf.run import DTYPE, lanes, run_step
+from plugins_builtin.engine.starlet import details
+from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
+
+Array = NDArray[np.float64]
+
+#: The penalty's softness and the gain in a few evaluations below which each stage ends. STARRED's objective has no
+#: softness; the last stage ends some tenths of a unit above its minimum.
+STAGES = ((1e-2, 3.0), (2e-3, 0.1), (3e-4, 0.015))
+
+#: Evaluations before outliers are looked for, at most.
+FIRST_LOOK = 30
+
+#: Fewer stars than this can't tell distortion from their own misfits.
+MIN_STARS_DISTORTION = 6
+
+#: Evaluations after which a batch on an accelerator is let go: those of its frames that have not converged gather in
+#: new batches, so that the others don't wait for them.
+ROUND = 120
+
+# The threshold by which stars are judged where no pixels are to be masked.
+_ALWAYS = 5.0
+
+# Gain of a step of the analytic fit below which it has converged, in units of the objective.
+_ANALYTIC_TOLERANCE = 0.01
+
+
+@attrs.frozen
+class Limits:
+    """How far a fit goes."""
+
+    analytic: int = 100  # iterations
+    pixels: int = 3000  # evaluations
+    max_masked: float = 0.4
+    outliers: float = 5.0  # sigma; 0: none are looked for
+    stars: float = 5.0  # sigma; 0: none are dropped
+
+
+@attrs.define(eq=False)
+class Fit:
+    """One frame on its way."""
+
+    data: Array  # e-/s
+    noise: Array
+    good: NDArray[np.bool_]
+    offset: Array
+    seeing: float
+    position: Array
+    rejected: dict[int, str]
+    prepared: Prepared
+    model: Model
+    outliers: NDArray[np.bool_]
+    suspects: NDArray[np.bool_]  # what `outliers` would be were any masked
+    history: list[Array]
+    evaluations: int = 0
+    stage: int = 0  # of the pixels' fit
+    spent: int = 0  # evaluations of the pixels' fit that count against its bound
+    value: float = np.nan
+    converged: bool = False
+    failure: str = ""
+
+    @property
+    def stars(self) -> NDArray[np.bool_]:
+        """Return which stars are used."""
+        return self.good.any(axis=(1, 2))
+
+
+def begin_frames(
+    data: Array,
+    noise: Array,
+    mask: NDArray[np.bool_],
+    offset: Array,
+    seeing: Array,
+    position: Array,
+    setting: Setting,
+    limits: Limits,
+) -> list[Fit]:
+    """Return a batch of frames at their first guesses; those that can't be fitted have a failure.
+
+    Parameters
+    ----------
+    data, noise : array (frames, stars, n, n)
+        e-/s.
+    mask : bool array (frames, stars, n, n)
+        True: do not use.
+    offset : array (frames, stars, 2)
+        Where stars are expected, pixels from the stamps' centres.
+    seeing : array (frames,)
+        Guess of the FWHM, pixels.
+    position : array (frames, stars, 2)
+        Scaled positions in the frame (:func:`plugins_builtin.engine.psf.distortion.scaled_positions`).
+    setting, limits
+        What is fitted, and how far.
+    """
+    fits = []
+    for f in range(len(data)):
+        stamps, sigma, good, rejected = _selected(data[f], noise[f], mask[f], limits)
+        fits.append(_begin(stamps, sigma, good, rejected, offset[f], float(seeing[f]), position[f], setting))
+    return fits
+
+
+def run_fits(fits: list[Fit], setting: Setting, limits: Limits) -> None:
+    """Carry the fits through to their ends, in place."""
+    _analytic(_live(fits), setting, limits)
+    look = min(FIRST_LOOK, limits.pixels)
+    _pixels(_live(fits), look, setting, only_first=True)
+    # An outlier spoils the PSF that it is judged by: it is masked, and judged again by a PSF that has not seen it.
+    suspect = [fit for fit in _live(fits) if _look(fit, setting, limits)]
+    for fit in suspect:
+        fit.model = _first_model(fit.prepared, setting)._replace(
+            amplitude=fit.model.amplitude, x=fit.model.x, y=fit.model.y
+        )
+        fit.history, fit.spent, fit.stage = [], 0, 0
+    _analytic(_live(suspect), setting, limits)
+    _pixels(_live(suspect), look, setting, only_first=True)
+    again = [fit for fit in _live(suspect) if _look(fit, setting, limits) and _drop(fit, setting, limits)]
+    _analytic(_live(again), setting, limits)
+    _pixels(_live(again), look, setting, only_first=True)
+    for fit in _live(again):
+        _look(fit, setting, limits)
+    _pixels(_live(fits), limits.pixels, setting)
+
+
+def _live(fits: list[Fit]) -> list[Fit]:
+    return [fit for fit in fits if not fit.failure]
+
+
+def _selected(
+    data: Array, noise: Array, mask: NDArray[np.bool_], limits: Limits
+) -> tuple[Array, Array, NDArray[np.bool_], dict[int, str]]:
+    """Return one frame's stamps in double precision, the pixels that can be used, and the stars that can't."""
+    stamps, sigma = np.asarray(data, float), np.asarray(noise, float)
+    good, rejected = usable_stars(stamps, sigma, np.asarray(mask, bool), limits.max_masked)
+    return stamps, sigma, good, rejected
+
+
+def _begin(
+    data: Array,
+    noise: Array,
+    good: NDArray[np.bool_],
+    rejected: dict[int, str],
+    offset: Array,
+    seeing: float,
+    position: Array,
+    setting: Setting,
+) -> Fit:
+    """Return a fit at its first guess."""
+    prepared = prepare(data, noise, good, offset, seeing, setting.subsampling, setting.fwhm)
+    if good.any(axis=(1, 2)).sum() < MIN_STARS_DISTORTION:
+        # Without a position there is nothing that distortion could change.
+        position = np.zeros_like(position)
+    return Fit(
+        data=data,
+        noise=noise,
+        good=good,
+        offset=offset,
+        seeing=seeing,
+        position=np.where(np.isfinite(position), position, 0.0),
+        rejected=rejected,
+        prepared=prepared,
+        model=_first_model(prepared, setting),
+        outliers=np.zeros(good.shape, bool),
+        suspects=np.zeros(good.shape, bool),
+        history=[],
+        failure=prepared.reason,
+    )
+
+
+def _first_model(prepared: Prepared, setting: Setting) -> Model:
+    m = prepared.data.shape[-1] * setting.subsampling
+    x, y = prepared.offset.T
+    return Model(prepared.shape, np.zeros((m, m)), prepared.amplitude, x, y, np.zeros(6))
+
+
+def _look(fit: Fit, setting: Setting, limits: Limits) -> bool:
+    """Mask the pixels that can't be starlight; return True where there are any, or stars unlike the others."""
+    if limits.outliers == 0 and limits.stars == 0:
+        return False
+    threshold = limits.outliers or _ALWAYS
+    fit.outliers[:] = False
+    residuals = star_residuals(fit, setting)
+    score = np.abs(residuals.residual) * np.sqrt(residuals.inverse_variance)
+    doubtful = (score > threshold).any(axis=(1, 2))
+    if doubtful.any():
+        amplitude, x, y = robust_stars(kernels(fit, setting), fit, doubtful, setting)
+        fit.model = fit.model._replace(amplitude=amplitude, x=x, y=y)
+        residuals = star_residuals(fit, setting)
+    fit.suspects = outlying_pixels(residuals, threshold)
+    if limits.outliers > 0:
+        fit.outliers = fit.suspects
+    return bool(fit.suspects.any()) or bool(limits.stars and unlike_stars(residuals, fit.suspects, limits.stars))
+
+
+def _drop(fit: Fit, setting: Setting, limits: Limits) -> bool:
+    """Drop stars that are unlike the others; return True where there were any, and the fit is back at its start."""
+    residuals = star_residuals(fit, setting)
+    unlike = unlike_stars(residuals, fit.suspects, limits.stars) if limits.stars > 0 else {}
+    if not unlike:
+        return False
+    fit.good[list(unlike)] = False
+    fit.outliers[list(unlike)] = False
+    fit.rejected.update(unlike)
+    start = _begin(fit.data, fit.noise, fit.good, fit.rejected, fit.offset, fit.seeing, fit.position, setting)
+    fit.prepared, fit.model, fit.position, fit.failure = start.prepared, start.model, start.position, start.failure
+    fit.history, fit.spent, fit.stage = [], 0, 0
+    return True
+
+
+def robust_stars(kernel: Array, fit: Fit, which: NDArray[np.bool_], setting: Setting) -> tuple[Array, Array, Array]:
+    """Return amplitudes, x and y with those of the stars `which` fitted again, with far pixels weighing little.
+
+    Least squares lets a bright cosmic ray drag its star along, until all of the star looks wrong. Residuals beyond 1.5
+    sigma count only in proportion (Huber's weights), with the PSF held.
+    """
+    n, sub, fwhm = fit.data.shape[-1], setting.subsampling, setting.fwhm
+    amplitude, x, y = (np.array(getattr(fit.model, name), float) for name in ("amplitude", "x", "y"))
+    kernel = kernel[which] if kernel.ndim == 3 else kernel
+    data, weight = fit.prepared.data[which], fit.prepared.inverse_variance[which]
+    a, px, py = amplitude[which], x[which], y[which]
+    for _ in range(12):
+        rows, columns = (target_matrix(p, n, sub, fwhm, kernel.shape[-1]) for p in (py, px))
+        row_slopes, column_slopes = (target_matrix_derivative(p, n, sub, fwhm, kernel.shape[-1]) for p in (py, px))
+        left, columns = rows @ kernel, np.swapaxes(columns, -1, -2)
+        unit = left @ columns
+        strength = a[:, None, None]
+        design = [
+            unit,
+            strength * (left @ np.swapaxes(column_slopes, -1, -2)),
+            strength * (row_slopes @ kernel @ columns),
+        ]
+        parts = np.stack(design, axis=1).reshape(len(a), 3, -1)
+        residual = (data - strength * unit).reshape(len(a), 1, -1)
+        tolerated = 1.0 + weight * (MODEL_ERROR * strength * unit) ** 2
+        score = np.abs(residual) * np.sqrt(weight / tolerated).reshape(residual.shape)
+        own = (weight / tolerated).reshape(residual.shape) * np.minimum(1.0, 1.5 / np.maximum(score, 1e-9))
+        hessian = (parts * own) @ np.swapaxes(parts, -1, -2)
+        hessian += np.eye(3) * (1e-6 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] + 1e-12)
+        step = np.linalg.solve(hessian, (parts * own) @ np.swapaxes(residual, -1, -2))[..., 0]
+        a = np.maximum(a + step[:, 0], 0.1 * a)
+        px, py = (p + np.clip(d, -0.5, 0.5) for p, d in ((px, step[:, 1]), (py, step[:, 2])))
+    amplitude[which], x[which], y[which] = a, px, py
+    return amplitude, x, y
+
+
+def star_residuals(fit: Fit, setting: Setting) -> Residuals:
+    """Return data minus model in the fit's own unit, in double precision."""
+    model = fit.model
+    images = model.amplitude[:, None, None] * unit_images(fit, setting)
+    weight = np.where(fit.outliers, 0.0, fit.prepared.inverse_variance)
+    return Residuals(fit.prepared.data - images, weight, images, np.asarray(model.amplitude, float))
+
+
+def loss(fit: Fit, setting: Setting) -> float:
+    """Return the value of STARRED's objective, in double precision."""
+    residuals = star_residuals(fit, setting)
+    chi2 = float((residuals.inverse_variance * residuals.residual**2).sum())
+    return 0.5 * chi2 + float((fit.prepared.penalty * np.abs(details(fit.model.correction))).sum())
+
+
+def kernel(fit: Fit, setting: Setting) -> Array:
+    """Return Moffat plus correction (m, m), not normalised."""
+    m = fit.model.correction.shape[-1]
+    shape = np.asarray(fit.model.shape, float)
+    return moffat(shape, m, setting.subsampling) + np.asarray(fit.model.correction, float)
+
+
+def kernels(fit: Fit, setting: Setting) -> Array:
+    """Return the kernel (m, m), or each star's own (stars, m, m) where there is distortion."""
+    values = kernel(fit, setting)
+    if not setting.distorted:
+        return values
+    return np.array([distort(values, np.asarray(fit.model.distortion, float), place) for place in fit.position])
+
+
+def unit_images(fit: Fit, setting: Setting) -> Array:
+    """Return the stars' images (stars, n, n) for an amplitude of one, in double precision."""
+    x, y = np.asarray(fit.model.x, float), np.asarray(fit.model.y, float)
+    return point_sources(kernels(fit, setting), x, y, fit.data.shape[-1], setting.subsampling, setting.fwhm)
+
+
+# ---------------------------------------------------------------- on the device
+
+
+def _run(fits: list[Fit], setting: Setting, step: int, arguments: list[tuple[Any, ...]]) -> list[Any]:
+    weights = [np.where(fit.outliers, 0.0, fit.prepared.inverse_variance) for fit in fits]
+    frames = [
+        (fit.model, Frame(fit.prepared.data, weight, fit.position, fit.prepared.penalty))
+        for fit, weight in zip(fits, weights, strict=True)
+    ]
+    return run_step(frames, setting, step, arguments)
+
+
+def _analytic(fits: list[Fit], setting: Setting, limits: Limits) -> None:
+    arguments = (np.int32(limits.analytic), np.float64(_ANALYTIC_TOLERANCE))
+    for fit, result in zip(fits, _run(fits, setting, 0, [arguments] * len(fits)), strict=True):
+        fit.evaluations += int(result.evaluations)
+        _take(fit, result, "the fit of the Moffat met a value that is not finite")
+
+
+def _pixels(fits: list[Fit], limit: int, setting: Setting, only_first: bool = False) -> None:
+    """Run the first stage or all that remain; `limit` counts the evaluations of all stages."""
+    for fit in fits:
+        fit.converged = False
+    fits = [fit for fit in fits if fit.spent < limit]
+    softness, tolerance = np.array(STAGES).T
+    if only_first:
+        softness = np.repeat(softness[:1], len(STAGES))
+    if setting.distorted:
+        # Distorted kernels are interpolated linearly; the kinks make for small gains that do go on.
+        tolerance = 0.5 * tolerance
+    first = len(STAGES) - 1 if only_first else 0
+    bound = ROUND if fits and lanes(*fits[0].data.shape[:2], setting) else limit
+    while fits:
+        arguments = [
+            (
+                DTYPE(softness),
+                tolerance * _excess(fit),
+                np.int32(max(first, fit.stage)),
+                np.int32(min(bound, limit - fit.spent)),
+            )
+            for fit in fits
+        ]
+        for fit, result in zip(fits, _run(fits, setting, 1, arguments), strict=True):
+            _take_pixels(fit, result)
+            fit.stage = int(fit.converged) if only_first else int(result.stage)
+        fits = [fit for fit in _live(fits) if not fit.converged and fit.spent < limit]
+
+
+def _take_pixels(fit: Fit, result: Any) -> None:
+    spent = int(result.evaluations)
+    fit.spent += spent
+    fit.evaluations += spent
+    history = np.asarray(result.history, float)
+    fit.history.append(history[: min(spent, len(history))])
+    _take(fit, result, "the fit of the pixels met a value that is not finite")
+
+
+def _excess(fit: Fit) -> float:
+    """Return by how much gains matter less than in a frame whose residuals are noise, at least 1.
+
+    True errors exceed the formal ones by the root of the reduced chi2, which is the least that a gain has to be
+    measured in; and where a model can't fit, the valleys along which it still gains are long.
+    """
+    chi2 = 2.0 * fit.value / max(float(np.count_nonzero(fit.prepared.inverse_variance)), 1.0)
+    return max(1.0, chi2) ** 1.5
+
+
+def _take(fit: Fit, result: Any, failure: str) -> None:
+    fit.model = Model(*(np.asarray(part, float) for part in result.model))
+    stars = fit.good.shape[0]
+    fit.model = fit.model._replace(**{name: getattr(fit.model, name)[:stars] for name in ("amplitude", "x", "y")})
+    fit.value, fit.converged = float(result.value), bool(result.converged)
+    finite = np.isfinite(fit.value) and all(np.isfinite(part).all() for part in fit.model)
+    if not finite:
+        fit.failure = failure

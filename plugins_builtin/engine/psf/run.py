@@ -1,0 +1,108 @@
+"""Runs the compiled steps of a PSF fit over frames: one a core on a CPU, side by side on an accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from plugins_builtin.engine.device import LANES, forecast
+from plugins_builtin.engine.precision import double_precision
+from plugins_builtin.engine.psf import model as psf_model
+from plugins_builtin.engine.psf.model import Frame, Model, Setting
+from plugins_builtin.engine.threads import in_order
+
+#: Numbers of stars that code is compiled for.
+_STAR_BUCKETS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+
+DTYPE = np.float32
+
+
+def lanes(stars: int, size: int, setting: Setting) -> int:
+    """Return how many frames the device fits side by side, 0 where each is better fitted by itself."""
+    if jax.default_backend() == "cpu":
+        return 0
+    return forecast(_bucket(stars), size, setting.subsampling).frames
+
+
+def run_step(
+    frames: list[tuple[Model, Frame]], setting: Setting, step: int, arguments: list[tuple[Any, ...]]
+) -> list[Any]:
+    """Run a compiled step over frames, each with its arguments, and return their results as NumPy.
+
+    Parameters
+    ----------
+    frames : list of (Model, Frame)
+        NumPy, all of one shape.
+    setting : Setting
+    step : int
+        0: the analytic step, 1: that of the pixels.
+    arguments : list of tuples
+        The step's other arguments, one tuple a frame.
+    """
+    if not frames:
+        return []
+    stars, size, _ = frames[0][1].data.shape
+    values = [(*_device_values(*frame), *own) for frame, own in zip(frames, arguments, strict=True)]
+    side_by_side = lanes(stars, size, setting)
+    if side_by_side == 0:
+        return _run_threaded(values, psf_model.compiled(setting, False)[step])
+    with double_precision():
+        return _run_batched(values, psf_model.compiled(setting, True)[step], side_by_side)
+
+
+def _run_threaded(values: list[tuple[Any, ...]], function: Callable[..., Any]) -> list[Any]:
+    """Run a frame a core: a compiled step keeps one core busy, and leaves Python free for other threads."""
+
+    def run(one: tuple[Any, ...]) -> Any:
+        with double_precision():  # what it sets is the thread's own
+            return jax.device_get(function(*one))
+
+    first = run(values[0])  # alone, so that the step is compiled once
+    return [first, *in_order(run, values[1:])]
+
+
+def _run_batched(values: list[tuple[Any, ...]], function: Callable[..., Any], most: int) -> list[Any]:
+    """Run up to `most` frames side by side, fewer where they don't fit in the device's memory after all."""
+    together = min((size for size in LANES if size >= len(values)), default=most)
+    together = min(together, most)
+    results: list[Any] = []
+    while len(results) < len(values):
+        batch = values[len(results) : len(results) + together]
+        stacked = jax.tree.map(lambda *parts: np.stack(parts), *batch, *[batch[0]] * (together - len(batch)))
+        try:
+            answer = jax.device_get(function(*stacked))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or together == 1:
+                raise
+            together = max(1, together // 4)
+            continue
+        results += [jax.tree.map(lambda part, i=i: part[i], answer) for i in range(len(batch))]
+    return results
+
+
+def _bucket(stars: int) -> int:
+    return next((size for size in _STAR_BUCKETS if size >= stars), stars)
+
+
+def _device_values(model: Model, frame: Frame) -> tuple[Model, Frame]:
+    """Return model and frame in single precision, stars padded to a bucket."""
+    missing = _bucket(len(frame.data)) - len(frame.data)
+
+    def single(values: Any) -> Any:
+        return np.asarray(values, DTYPE)
+
+    def padded(values: Any) -> Any:
+        return np.concatenate([single(values), np.zeros((missing, *np.shape(values)[1:]), DTYPE)])
+
+    stars = Frame(padded(frame.data), padded(frame.inverse_variance), padded(frame.position), single(frame.penalty))
+    return Model(
+        single(model.shape),
+        single(model.correction),
+        padded(model.amplitude),
+        padded(model.x),
+        padded(model.y),
+        single(model.distortion),
+    ), stars

@@ -1,0 +1,1 @@
+"""Fits of all epochs of a region of interest."""

@@ -1,0 +1,159 @@
+"""Everything but the background in STARRED's objective, eliminated: fluxes, sky, translations and positions follow it.
+
+Their normal equations are made once; along the way of a fit they change little.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from lcframework.types import Floats
+from plugins_builtin.engine.roi.interpolation import rotation_matrix
+from plugins_builtin.engine.roi.penalties import GaussianPriors, Values
+from plugins_builtin.engine.roi.starlet_objective import StarletObjective
+
+_KINK = 0.02  # small pixels from a whole one
+
+
+@attrs.frozen(eq=False)
+class Others:
+    """All unknowns but the background: the normal equations of an epoch's own and of positions, and their response."""
+
+    covariance: Floats  # (e, p, p) of fluxes, translation, sky
+    cross: Floats  # (e, p, 2k) with positions
+    positions: Floats  # (2k, 2k) inverse of the positions' Schur complement; zeros where they are held
+    local_h: Floats  # (e, p, N^2) single precision
+    positions_h: Floats  # (2k, N^2)
+
+    def solve(self, local: Floats, c: Floats) -> tuple[Floats, Floats]:
+        """Return the normal equations' solution for right-hand sides (e, p) and (2k,)."""
+        own, slope = self.of_positions(local, c)
+        c = self.positions @ slope
+        return own - np.einsum("epq,eqc,c->ep", self.covariance, self.cross, c), c
+
+    def of_positions(self, local: Floats, c: Floats) -> tuple[Floats, Floats]:
+        """Return the local unknowns with positions held, and what is left of the positions' right-hand side."""
+        own = np.einsum("epq,eq->ep", self.covariance, local)
+        return own, c - np.einsum("epc,ep->c", self.cross, own)
+
+    def onto_h(self, local: Floats, c: Floats) -> Floats:
+        """Return how the background's gradient (N^2,) changes with changes of the others."""
+        return np.tensordot(local.astype(np.float32), self.local_h, 2) + c @ self.positions_h
+
+    def from_h(self, h: Floats) -> tuple[Floats, Floats]:
+        """Return how the others' gradients change with a change of the background (N^2,)."""
+        return self.local_h @ h.astype(np.float32), self.positions_h @ h
+
+
+def others(objective: StarletObjective, values: Values, free_positions: bool) -> Others:
+    """Linearise the objective in all unknowns but the background, which is what they meet it by."""
+    k, used, n = values.flux.shape[1], objective.used, objective.epochs.data.shape[1]
+    p, size = k + 3, values.h.size
+    background = objective.background(values)
+    a_ll, cross = np.zeros((len(used), p, p)), np.zeros((len(used), p, 2 * k))
+    shared, shared_h = np.zeros((2 * k, 2 * k)), np.zeros((2 * k, size))
+    local_h = np.zeros((len(used), p, size), np.float32)
+    for rows, chosen in objective.chunks():
+        moves = objective.moves(values, rows, chosen)
+        columns = np.zeros((p + 2 * k, len(chosen), n, n))
+        for i, e in enumerate(chosen):
+            columns[:, i] = _columns(objective, values, int(e), background[e])
+        root = np.sqrt(objective.inverse_variance[chosen])
+        flat = (columns * root).reshape(p + 2 * k, len(chosen), -1).swapaxes(0, 1)
+        normal = flat @ flat.swapaxes(1, 2)
+        a_ll[rows], cross[rows] = normal[:, :p, :p], normal[:, :p, p:]
+        shared += normal[:, p:, p:].sum(axis=0)
+        for j, column in enumerate(columns):
+            at_rest = objective.at_rest(column * root**2, moves, rows)[0].reshape(len(chosen), -1)
+            if j < p:
+                local_h[rows, j] = at_rest
+            else:
+                shared_h[j - p] += at_rest.sum(axis=0)
+    _add_priors(objective.penalties.priors, used, a_ll, shared, k)
+    _hold(objective.alignment.subsampling * values.translation[used], a_ll, k)
+    covariance = np.linalg.inv(a_ll)
+    schur = shared - np.einsum("epc,epq,eqd->cd", cross, covariance, cross)
+    free = np.linalg.inv(schur + 1e-9 * np.trace(schur) * np.eye(2 * k)) if free_positions and k else 0.0 * schur
+    return Others(covariance, cross, free, local_h, shared_h)
+
+
+def _columns(objective: StarletObjective, values: Values, e: int, background: Floats) -> Floats:
+    """Return the derivatives (k + 3 + 2k, n, n) of an epoch's image by fluxes, translation, sky and positions."""
+    sources, by_x, by_y = objective.sources_at(values, e)
+    slope_y, slope_x = np.gradient(background)
+    flux = values.flux[e]
+    each = np.stack([flux[:, None, None] * by_x, flux[:, None, None] * by_y], axis=1)
+    move = each.sum(axis=0) - np.stack([slope_x, slope_y])
+    turn = rotation_matrix(np.radians(objective.alignment.alpha[e]))
+    positions = np.einsum("kiyx,ij->kjyx", each, turn).reshape(-1, *background.shape)
+    return np.concatenate([sources, move, np.ones((1, *background.shape)), positions])
+
+
+def _hold(shift: Floats, a_ll: Floats, k: int) -> None:
+    """Hold translations (e, 2), small pixels, that are near a whole one: chi2 has a kink there, and steps jump over it.
+
+    The interpolation blurs on both sides of a whole pixel and not on it. The reference epoch is always there.
+    """
+    epoch, axis = np.nonzero(np.abs(shift - np.round(shift)) < _KINK)
+    a_ll[epoch, k + axis, k + axis] *= 1e6
+
+
+def _add_priors(priors: GaussianPriors, used: Floats, a_ll: Floats, shared: Floats, k: int) -> None:
+    """Add the Gaussian priors, and enough for what an epoch does not see."""
+    p = k + 3
+    t = np.arange(k, k + 2)
+    a_ll[:, t, t] += 1 / priors.translation_sigma[used] ** 2
+    diagonal = np.einsum("epp->ep", a_ll)
+    a_ll[:, np.arange(p), np.arange(p)] += 1e-6 * np.median(diagonal, axis=0) + 1e-12
+    shared[np.arange(2 * k), np.arange(2 * k)] += 1 / priors.c_sigma.ravel() ** 2
+
+
+class Eliminated:
+    """An objective whose unknowns but the background follow it, by normal equations made at one point."""
+
+    def __init__(self, objective: StarletObjective, values: Values, free_positions: bool) -> None:
+        """Linearise at `values`."""
+        self.objective = objective
+        self.others = others(objective, values, free_positions)
+
+    def smooth(self, values: Values) -> tuple[float, Values]:
+        """Return the objective without the background's penalties, and its gradient."""
+        penalties = self.objective.penalties
+        penalties.kinks = False
+        try:
+            return self.objective.value_and_gradient(values)
+        finally:
+            penalties.kinks = True
+
+    def reduced(self, gradient: Values) -> tuple[Floats, Floats, Floats]:
+        """Return the others' steps, local (e, p) and positions (2k,), and the background's gradient (N, N) after."""
+        own, c = self.others.solve(-self._local(gradient), -gradient.c.ravel())
+        return own, c, gradient.h + self.others.onto_h(own, c).reshape(gradient.h.shape)
+
+    def by_positions(self, gradient: Values) -> Floats:
+        """Return the gradient (k, 2) by positions, the local unknowns eliminated."""
+        return -self.others.of_positions(-self._local(gradient), -gradient.c.ravel())[1].reshape(gradient.c.shape)
+
+    def _local(self, gradient: Values) -> Floats:
+        local = np.concatenate([gradient.flux, gradient.translation, gradient.sky[:, None]], axis=1)
+        return local[self.objective.used]
+
+    def stepped(self, values: Values, h: Floats, own: Floats | float = 0.0, c: Floats | float = 0.0) -> Values:
+        """Return the values after a step of the background (N, N), to which the others answer, and steps of theirs."""
+        pull = self.others.from_h(h.ravel())
+        response = self.others.solve(-pull[0], -pull[1])
+        k = values.flux.shape[1]
+        move = np.zeros((len(values.flux), k + 3))
+        move[self.objective.used] = own + response[0]
+        return Values(
+            values.flux + move[:, :k],
+            values.c + (c + response[1]).reshape(-1, 2),
+            values.translation + move[:, k : k + 2],
+            values.sky + move[:, k + 2],
+            values.h + h,
+        )
+
+    def level(self, values: Values) -> float:
+        """Return the mean sky, a small pixel's, which the starlets see with the background."""
+        return float(values.sky[self.objective.used].mean()) / self.objective.alignment.subsampling**2

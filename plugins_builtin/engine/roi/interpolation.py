@@ -1,0 +1,118 @@
+"""STARRED's way from one deconvolved image to every epoch: bilinear rotation and translation of small pixels.
+
+The deconvolved image lies on the first epoch's small pixels. STARRED rotates it around pixel ``N // 2``, translates it,
+both bilinearly, convolves it with the epoch's narrow PSF (``mode="same"``, which for an even kernel moves the image by
+half a small pixel), and sums it over data pixels. Positions of point sources, ``c``, are in data pixels from the
+stamp's geometric centre.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+
+from lcframework.types import Floats
+from plugins_builtin.engine.roi.geometry import Epochs, small_pixel_transform, to_pixels
+
+#: Rotations that move no pixel of a stamp by more than this (data pixels) are not worth an interpolation.
+NEGLIGIBLE = 0.01
+
+
+@attrs.frozen(eq=False)
+class Alignment:
+    """How the deconvolved image, N small pixels a side, lies on the epochs."""
+
+    size: int  # N
+    subsampling: int
+    offset: float  # small pixels by which convolution moves the image: 0.5 for even kernels
+    alpha: Floats  # (e,) degrees
+    translation: Floats  # (e, 2) data pixels, as registered
+
+    def array_transform(self, epochs: Epochs) -> Floats:
+        """Return the transform (2, 3) from the sky to the deconvolved image's array indices."""
+        transform = small_pixel_transform(epochs.transform[0], self.subsampling)
+        transform[:, 2] -= self.offset
+        return transform
+
+
+def align(epochs: Epochs, centre: Floats) -> Alignment:
+    """Return the rotations and translations that the transforms ask for, exact at tangent-plane point `centre` (2,).
+
+    STARRED's model has no scale: differences of scale between epochs are left to the pixels' interpolation error.
+    """
+    s = epochs.subsampling
+    n = epochs.shape[0] * s
+    offset = 0.5 if epochs.kernels.shape[1] % 2 == 0 else 0.0
+    first = epochs.transform[0]
+    alpha, translation = np.zeros(len(epochs)), np.zeros((len(epochs), 2))
+    for e, transform in enumerate(epochs.transform):
+        linear = transform[:, :2] @ np.linalg.inv(first[:, :2])
+        angle = np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1])
+        if abs(angle) * 0.5 * epochs.shape[0] < NEGLIGIBLE:
+            angle = 0.0
+        alpha[e] = np.degrees(angle)
+        before = s * to_pixels(first, centre) + 0.5 * (s - 1) - offset - n // 2
+        after = s * to_pixels(transform, centre) + 0.5 * (s - 1) - offset - n // 2
+        translation[e] = (after - rotation_matrix(angle) @ before) / s
+    return Alignment(n, s, offset, alpha, translation)
+
+
+def rotation_matrix(angle: float) -> Floats:
+    """Return the (2, 2) rotation by `angle` (rad) that acts on (x, y)."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def rotation_operator(size: int, degrees: float) -> Any:
+    """Return the sparse (N^2, N^2) bilinear rotation around pixel N // 2, zero beyond the image; None for no rotation.
+
+    Each output pixel reads the four input pixels around the place that the rotation brings to it.
+    """
+    if degrees == 0:
+        return None
+    from scipy.sparse import csr_matrix
+
+    half = size // 2
+    y, x = np.mgrid[:size, :size] - half
+    back = rotation_matrix(-np.radians(degrees))
+    source_x = (back[0, 0] * x + back[0, 1] * y + half).ravel()
+    source_y = (back[1, 0] * x + back[1, 1] * y + half).ravel()
+    x0, y0 = np.floor(source_x).astype(int), np.floor(source_y).astype(int)
+    fx, fy = source_x - x0, source_y - y0
+    rows, columns, values = [], [], []
+    for dy, wy in ((0, 1 - fy), (1, fy)):
+        for dx, wx in ((0, 1 - fx), (1, fx)):
+            inside = (x0 + dx >= 0) & (x0 + dx < size) & (y0 + dy >= 0) & (y0 + dy < size)
+            rows.append(np.flatnonzero(inside))
+            columns.append(((y0 + dy) * size + x0 + dx)[inside])
+            values.append((wx * wy)[inside])
+    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+    return csr_matrix(entries, shape=(size * size, size * size))
+
+
+def translation_matrices(size: int, shift: Floats) -> tuple[Floats, Floats]:
+    """Return the (..., N, N) linear interpolations that move a row by `shift` (...) pixels, and their derivatives.
+
+    At the border the weights that are left are normalised, and what comes from beyond it by more than half a pixel is
+    zero.
+    """
+    shift = np.asarray(shift, float)
+    source = np.arange(size) - shift.reshape(-1, 1)
+    first = np.floor(source).astype(int)
+    part = source - first
+    weights = [np.where((j >= 0) & (j < size), w, 0.0) for j, w in ((first, 1 - part), (first + 1, part))]
+    # Output pixel i reads i - shift: its weight falls where the pixel read is on the far side.
+    slopes = [np.where((j >= 0) & (j < size) & (part > 0), w, 0.0) for j, w in ((first, 1.0), (first + 1, -1.0))]
+    total = weights[0] + weights[1]
+    inside = (source >= -0.5) & (source <= size - 0.5) & (total > 1e-6)
+    scale = np.where(inside, 1 / np.maximum(total, 1e-6), 0.0)
+    slope = (slopes[0] + slopes[1]) * scale
+    matrix, derivative = np.zeros((2, *source.shape, size))
+    epoch, row = np.indices(source.shape)
+    for j, w, d in zip((first, first + 1), weights, slopes, strict=True):
+        column = np.clip(j, 0, size - 1)
+        matrix[epoch, row, column] += w * scale
+        derivative[epoch, row, column] += (d - w * slope) * scale
+    shape = (*shift.shape, size, size)
+    return matrix.reshape(shape), derivative.reshape(shape)

@@ -1,0 +1,76 @@
+"""What both ROI models have: how they are called, and checks of their options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from lcframework.types import Cutouts, Floats, PointSources, RoiFit
+
+if TYPE_CHECKING:
+    from plugins_builtin.engine.roi.geometry import Epochs
+
+
+class RoiModel:
+    """A model of all epochs of a region together."""
+
+    apertures: ClassVar[bool] = True
+
+    differential_refraction: bool
+
+    def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
+        """Fit all epochs.
+
+        Parameters
+        ----------
+        cutouts : Cutouts
+            The epochs, divided by their normalisation coefficients.
+        point_sources : PointSources
+            Names and positions to start from.
+
+        Returns
+        -------
+        RoiFit
+            A source that an epoch does not see has flux nan there.
+
+        Raises
+        ------
+        UnusableInput
+            No pixel can be used; a point source lies outside all stamps (named); differential refraction is wanted and
+            an epoch's zenith is not known; or a file that an option names does not fit.
+        """
+        from plugins_builtin.engine.roi.geometry import prepare
+
+        epochs = prepare(cutouts, point_sources, self.differential_refraction)
+        return self._fit(epochs, np.asarray(point_sources.offset, float))
+
+    def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
+        raise NotImplementedError
+
+
+def astrometry(instance: Any, attribute: Any, value: Any) -> None:
+    """Check ``fix_astrometry``."""
+    if isinstance(value, bool):
+        return
+    if not isinstance(value, int | float) or not value > 0:
+        raise ValueError(
+            f"{attribute.name} must be true (positions held), false (fitted) or the sigma in pixels of a Gaussian "
+            f"prior, a positive number; got {value!r}"
+        )
+
+
+def clip_threshold(instance: Any, attribute: Any, value: Any) -> None:
+    """Check a clipping threshold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (value == 0 or value >= 2):
+        raise ValueError(f"{attribute.name} must be 0 (no clipping) or at least 2 sigma, got {value!r}")
+
+
+def positions(instance: Any, attribute: Any, value: Any) -> None:
+    """Check a list of offsets."""
+    for pair in value:
+        if len(pair) != 2:
+            raise ValueError(
+                f"{attribute.name} must be a list of [east, north] pairs in arcsec from the region's position, "
+                f"such as [[0.3, -0.2]]; got {pair!r} in it"
+            )

@@ -1,0 +1,57 @@
+"""How far an epoch may move against its registration: the registration's covariance plus a floor fitted from the data.
+
+A WCS can be off by tenths of a pixel, and differential refraction moves sources of another colour than the stars'.
+Both show as epochs that the point sources put elsewhere than the stars do. The floor is the standard deviation
+of that displacement, per axis, that makes the epochs' displacements most likely under a Student t distribution; an
+epoch far beyond it gets a prior as wide as its displacement asks for, and does not widen the others'.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lcframework.types import Floats
+from plugins_builtin.engine.roi.geometry import Epochs
+from plugins_builtin.engine.roi.newton import Pass
+
+_FREEDOM = 4.0  # of the Student t
+_TYPICAL, _TYPICAL_SPREAD = 0.005, 1.5  # pixels and natural log: the floor's own prior, which few epochs leave in place
+_FAR = 9.0  # squared sigmas: three per axis, beyond which an epoch stands alone
+_FLOORS = np.geomspace(1e-3, 2.0, 60)  # pixels
+
+
+def shift_covariances(epochs: Epochs, found: Pass) -> tuple[Floats, float]:
+    """Return the prior covariance (e, 2, 2) of each epoch's translation, and the floor, pixels.
+
+    Parameters
+    ----------
+    epochs : Epochs
+        With the registration's covariance.
+    found : Pass
+        With each epoch's own translation and precision.
+    """
+    size = np.trace(found.shift_precision, axis1=1, axis2=2)
+    use = epochs.usable & (size > 0)
+    if not use.any():
+        return epochs.registration + _TYPICAL**2 * np.eye(2), _TYPICAL
+    own = np.linalg.inv(found.shift_precision[use] + 1e-6 * size[use, None, None] * np.eye(2))
+    shift = found.shift_found[use]
+    if use.sum() > 2:
+        # What all epochs share is in the sources' positions.
+        shift = shift - np.median(shift, axis=0)
+    registration = epochs.registration[use]
+    likelihood = [_log_likelihood(shift, own + registration + f**2 * np.eye(2)) for f in _FLOORS]
+    prior = -0.5 * (np.log(_FLOORS / _TYPICAL) / _TYPICAL_SPREAD) ** 2
+    floor = float(_FLOORS[int(np.argmax(np.array(likelihood) + prior))]) if use.sum() > 1 else _TYPICAL
+    covariance = epochs.registration + floor**2 * np.eye(2)
+    total = own + covariance[use]
+    distance = np.einsum("ei,eij,ej->e", shift, np.linalg.inv(total), shift)
+    covariance[use] += total * np.maximum(distance / _FAR - 1, 0.0)[:, None, None]
+    return covariance, floor
+
+
+def _log_likelihood(shift: Floats, covariance: Floats) -> float:
+    """Return the log likelihood of displacements (e, 2) under a Student t of given scale matrices."""
+    distance = np.einsum("ei,eij,ej->e", shift, np.linalg.inv(covariance), shift)
+    _, logdet = np.linalg.slogdet(covariance)
+    return float(np.sum(-0.5 * logdet - 0.5 * (_FREEDOM + 2) * np.log1p(distance / _FREEDOM)))

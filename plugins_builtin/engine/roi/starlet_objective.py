@@ -1,0 +1,265 @@
+"""STARRED's objective for a region of interest, with its gradient.
+
+Point sources plus one pixelated background for all epochs (see :mod:`plugins_builtin.engine.roi.interpolation` for how
+they reach an epoch); half of chi2 plus the penalties of :mod:`plugins_builtin.engine.roi.penalties`. Checked against
+STARRED's own ``Loss``.
+
+STARRED moves its point sources with the background, by interpolation, which blurs them by up to half a small pixel
+according to each epoch's dither. With `exact` they are placed where they fall instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import numpy as np
+
+from lcframework.types import Floats, Ints
+from plugins_builtin.engine.roi.blur import Blur, Turns
+from plugins_builtin.engine.roi.geometry import Epochs
+from plugins_builtin.engine.roi.interpolation import (
+    Alignment,
+    rotation_matrix,
+    rotation_operator,
+    translation_matrices,
+)
+from plugins_builtin.engine.roi.penalties import GaussianPriors, Penalties, Strengths, Values
+from plugins_builtin.engine.roi.scene import source_images
+from plugins_builtin.engine.target import FWHM_PER_SIGMA
+
+_CHUNK = 16  # epochs convolved together
+
+
+@attrs.frozen(eq=False)
+class Moves:
+    """What moved the deconvolved image to some epochs, in single precision."""
+
+    rotated: Floats  # (e, N, N)
+    sideways: Floats  # (e, N, N) rotated, then translated along x
+    x: Floats  # (e, N, N) translations, and their derivatives
+    by_x: Floats
+    y: Floats
+    by_y: Floats
+
+
+class StarletObjective:
+    """The objective for one set of cutouts."""
+
+    def __init__(
+        self,
+        epochs: Epochs,
+        alignment: Alignment,
+        inverse_variance: Floats,
+        weights: Floats,
+        strengths: Strengths,
+        priors: GaussianPriors,
+        exact: bool = False,
+        displacement: Floats | None = None,
+        like: StarletObjective | None = None,
+        counted: int | None = None,
+    ) -> None:
+        """Prepare the operators.
+
+        `inverse_variance` (e, n, n) is 0 where a pixel is not used; `weights` (J, N, N) are those of the starlets;
+        `displacement` (e, k, 2), data pixels of the first epoch, moves each epoch's point sources; `like` is an
+        objective for the same epochs, whose operators are used again; `counted` is the number of epochs that the
+        penalties are for, if not those with data.
+        """
+        self.displacement = displacement
+        self.epochs, self.alignment = epochs, alignment
+        self.inverse_variance, self.exact = inverse_variance, exact
+        self.used = np.flatnonzero((inverse_variance > 0).any(axis=(1, 2)))
+        if like is not None and np.array_equal(like.used, self.used):
+            self.turns, self.blur = like.turns, like.blur
+        else:
+            self.turns = [
+                Turns([rotation_operator(alignment.size, alignment.alpha[e]) for e in chosen], alignment.size**2)
+                for _, chosen in self.chunks()
+            ]
+            self.blur = Blur(epochs.kernels[self.used], alignment.size, alignment.subsampling)
+        self.unit = float(max(epochs.data[epochs.valid].max(initial=0.0), 1e-30))
+        self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors, counted)
+
+    def part(self, rows: Ints, scale: Floats) -> StarletObjective:
+        """Return chi2 and priors of some epochs that stand for all, each for `scale` of its like."""
+        a, penalties = self.alignment, self.penalties
+        p = penalties.priors
+        return StarletObjective(
+            self.epochs.take(rows),
+            attrs.evolve(a, alpha=a.alpha[rows], translation=a.translation[rows]),
+            self.inverse_variance[rows] * scale[:, None, None],
+            penalties.weights,
+            attrs.evolve(penalties.strengths, point_sources=0.0),
+            GaussianPriors(p.c, p.c_sigma, p.translation[rows], p.translation_sigma[rows] / np.sqrt(scale)[:, None]),
+            self.exact,
+            None if self.displacement is None else self.displacement[rows],
+            counted=len(self.used),
+        )
+
+    # ------------------------------------------------------------ the image
+
+    def gaussians(self, c: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return unit point sources (k, N, N) on the deconvolved image, and their derivatives by x and y (data px)."""
+        n, s = self.alignment.size, self.alignment.subsampling
+        # Full PSFs have no target; a penalty on their sources needs an image of some width.
+        sigma = (self.epochs.fwhm or 2.0) / FWHM_PER_SIGMA
+        grid = np.arange(n) - 0.5 * (n - 1)
+        axes = []
+        for axis in (0, 1):
+            d = grid - (s * c[:, axis, None] - self.alignment.offset)
+            g = np.exp(-0.5 * (d / sigma) ** 2)
+            total = g.sum(axis=1, keepdims=True)
+            slope = g * d / sigma**2
+            axes.append((g / total, s * (slope / total - g * slope.sum(axis=1, keepdims=True) / total**2)))
+        (x, by_x), (y, by_y) = axes
+        return y[:, :, None] * x[:, None, :], y[:, :, None] * by_x[:, None, :], by_y[:, :, None] * x[:, None, :]
+
+    def model(self, values: Values) -> Floats:
+        """Return the model (e, n, n); 0 for epochs without data."""
+        result = np.zeros(self.epochs.data.shape)
+        sources = self.gaussians(values.c)
+        for rows, chosen in self.chunks():
+            result[chosen] = self._forward(values, self._placed(values, sources, chosen)[0], rows, chosen)[0]
+            if self.exact:
+                for e in chosen:
+                    result[e] += np.tensordot(values.flux[e], self.exact_sources(values, e)[0], 1)
+        return result
+
+    def background(self, values: Values) -> Floats:
+        """Return the background's part (e, n, n) of the model, the sky left out."""
+        alone = Values(0 * values.flux, values.c, values.translation, 0 * values.sky, values.h)
+        return self.model(alone)
+
+    def sources_at(self, values: Values, e: int) -> tuple[Floats, Floats, Floats]:
+        """Return unit images (k, n, n) of the point sources at epoch `e`, and their derivatives by x and y."""
+        if self.exact:
+            return self.exact_sources(values, e)
+        row = int(np.searchsorted(self.used, e))
+        shift = self.alignment.subsampling * values.translation[e]
+        (x, by_x), (y, by_y) = (translation_matrices(self.alignment.size, a) for a in shift)
+        unit, turn = self.gaussians(self._places(values, e))[0], self.turns[row // _CHUNK].one(row % _CHUNK)
+        turned = unit if turn is None else (turn @ unit.reshape(len(unit), -1).T).T.reshape(unit.shape)
+        s = self.alignment.subsampling
+        moved = (y @ turned @ x.T, s * (y @ turned @ by_x.T), s * (by_y @ turned @ x.T))
+        return tuple(self.blur(a, slice(row, row + 1)) for a in moved)  # type: ignore[return-value]
+
+    def exact_sources(self, values: Values, e: int) -> tuple[Floats, Floats, Floats]:
+        """Return what `sources_at` does for sources that are not interpolated."""
+        a, s = self.alignment, self.alignment.subsampling
+        pivot = a.size // 2 + a.offset - 0.5 * (a.size - 1)
+        turn = rotation_matrix(np.radians(a.alpha[e]))
+        xy = ((s * self._places(values, e) - pivot) @ turn.T + pivot) / s + values.translation[e]
+        return source_images(self.epochs, e, xy + 0.5 * (self.epochs.shape[0] - 1))
+
+    def chunks(self) -> Iterator[tuple[slice, Ints]]:
+        """Return rows among the used epochs, and the epochs, a few at a time."""
+        for start in range(0, len(self.used), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            yield rows, self.used[rows]
+
+    def _forward(self, values: Values, sources: Floats, rows: slice, chosen: Ints) -> tuple[Floats, Moves]:
+        shift = self.alignment.subsampling * values.translation[chosen]
+        x, by_x = translation_matrices(self.alignment.size, shift[:, 0])
+        y, by_y = translation_matrices(self.alignment.size, shift[:, 1])
+        if self.exact:
+            deconvolved = np.broadcast_to(values.h, (len(chosen), *values.h.shape))
+        else:
+            deconvolved = np.einsum(
+                "ek,kyx->eyx" if sources.ndim == 3 else "ek,ekyx->eyx", values.flux[chosen], sources
+            )
+            deconvolved += values.h
+        rotated = self.turns[rows.start // _CHUNK].forth(deconvolved)
+        sideways = rotated @ x.swapaxes(1, 2)
+        image = self.blur(y @ sideways, rows) + values.sky[chosen, None, None]
+        # Gradients need no more than single precision, and cost half in it.
+        return image, Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
+
+    def _places(self, values: Values, e: int) -> Floats:
+        """Return the point sources' positions (k, 2) at epoch `e`."""
+        return values.c if self.displacement is None else values.c + self.displacement[e]
+
+    def _placed(self, values: Values, sources: tuple[Floats, ...], chosen: Ints) -> tuple[Floats, ...]:
+        """Return unit sources and their derivatives as some epochs have them: `sources`, or (e, k, N, N) each."""
+        if self.displacement is None or self.exact:
+            return sources
+        places = values.c + self.displacement[chosen]
+        shape = (*places.shape[:2], *values.h.shape)
+        return tuple(a.reshape(shape) for a in self.gaussians(places.reshape(-1, 2)))
+
+    def moves(self, values: Values, rows: slice, chosen: Ints) -> Moves:
+        """Return what moves the deconvolved image to some epochs."""
+        sources = self._placed(values, self.gaussians(values.c), chosen)[0]
+        return self._forward(values, sources, rows, chosen)[1]
+
+    def at_rest(self, images: Floats, moves: Moves, rows: slice) -> tuple[Floats, Floats, Floats]:
+        """Return images on the data's pixels (e, n, n) as the deconvolved image's gradient (e, N, N) sees them.
+
+        The other two are the images before columns are moved back, and before anything is.
+        """
+        back = self.blur.transposed(images.astype(np.float32), rows)
+        half = moves.y.swapaxes(1, 2) @ back
+        return self.turns[rows.start // _CHUNK].back(half @ moves.x), half, back
+
+    # ------------------------------------------------------------ value and gradient
+
+    def value(self, values: Values) -> float:
+        """Return the objective with exact absolute values."""
+        smoothing, self.penalties.smoothing = self.penalties.smoothing, 0.0
+        try:
+            return self.value_and_gradient(values)[0]
+        finally:
+            self.penalties.smoothing = smoothing
+
+    def value_and_gradient(self, values: Values) -> tuple[float, Values]:
+        """Return the objective and its gradient."""
+        sources = self.gaussians(values.c)
+        gradient = values.zeros()
+        value = 0.0
+        for rows, chosen in self.chunks():
+            placed = self._placed(values, sources, chosen)
+            image, moves = self._forward(values, placed[0], rows, chosen)
+            exact = [self.exact_sources(values, e) for e in chosen] if self.exact else []
+            for i, (unit, _, _) in enumerate(exact):
+                image[i] += np.tensordot(values.flux[chosen[i]], unit, 1)
+            weighted = self.inverse_variance[chosen] * (image - self.epochs.data[chosen])
+            value += 0.5 * float((weighted * (image - self.epochs.data[chosen])).sum())
+            gradient.sky[chosen] = weighted.sum(axis=(1, 2))
+            for e, images, w in zip(chosen if exact else [], exact, weighted, strict=bool(exact)):
+                self._exact_gradient(values, gradient, e, images, w)
+            self._pull_back(values, gradient, placed, rows, chosen, weighted, moves)
+        return value + self.penalties(values, gradient, sources), gradient
+
+    def _pull_back(
+        self,
+        values: Values,
+        gradient: Values,
+        sources: tuple[Floats, ...],
+        rows: slice,
+        chosen: Ints,
+        weighted: Floats,
+        moves: Moves,
+    ) -> None:
+        """Add the gradient of chi2 by everything that is on the deconvolved image."""
+        s = self.alignment.subsampling
+        at_rest, half, back = self.at_rest(weighted, moves, rows)
+        gradient.translation[chosen, 0] += s * ((half @ moves.by_x) * moves.rotated).sum(axis=(1, 2))
+        gradient.translation[chosen, 1] += s * ((moves.by_y.swapaxes(1, 2) @ back) * moves.sideways).sum(axis=(1, 2))
+        gradient.h += at_rest.sum(axis=0)
+        if self.exact:
+            return
+        at_rest = at_rest.reshape(len(chosen), -1, 1)
+        # One set of sources for all epochs, or one an epoch.
+        flat = [a.reshape(*a.shape[:-2], values.h.size) for a in sources]
+        gradient.flux[chosen] = (flat[0] @ at_rest)[..., 0]
+        for axis in (0, 1):
+            gradient.c[:, axis] += (values.flux[chosen] * (flat[1 + axis] @ at_rest)[..., 0]).sum(axis=0)
+
+    def _exact_gradient(
+        self, values: Values, gradient: Values, e: int, images: tuple[Floats, Floats, Floats], weighted: Floats
+    ) -> None:
+        """Add the gradient of chi2 by sources that are not interpolated."""
+        gradient.flux[e] = np.tensordot(images[0], weighted, 2)
+        by_xy = values.flux[e][:, None] * np.stack([np.tensordot(a, weighted, 2) for a in images[1:]], axis=1)
+        gradient.translation[e] += by_xy.sum(axis=0)
+        gradient.c += by_xy @ rotation_matrix(np.radians(self.alignment.alpha[e]))

@@ -1,0 +1,1 @@
+"""Fits of single point sources on stamps."""

@@ -1,0 +1,1 @@
+"""Writers of light curves, a module each."""

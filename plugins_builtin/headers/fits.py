@@ -1,0 +1,204 @@
+"""The generic header parser: keywords of the FITS standard and of common acquisition programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from astropy.io import fits
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import DataUnit, HeaderInfo, TimeReference, UnusableInput
+from plugins_builtin.shared.header_times import SCALES, HeaderTime, header_time
+from plugins_builtin.shared.option_checks import one_of, positive_or_zero
+
+EXPTIME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE", "ITIME", "INTTIME", "TEXPTIME")
+# Cameras that write both mean e-/ADU by EGAIN and a setting of their amplifier by GAIN.
+GAIN = ("EGAIN", "CVF", "GAIN", "CCDGAIN", "GAINEFF", "ESO DET OUT1 CONAD")
+SATURATION = ("SATURATE", "SATLEVEL", "MAXLIN", "SATURATA")
+READ_NOISE = ("RDNOISE", "READNOIS", "READNOISE", "RON", "ESO DET OUT1 RON")
+BAND = ("FILTER", "FILTNAM", "FILTERID", "ESO INS FILT1 NAME")
+WHEELS = ("FILTER1", "FILTER2", "FILTER3")
+SITE = ("OBSERVAT", "SITENAME", "OBSERVATORY")
+
+_NO_FILTER = {"", "clear", "open", "empty", "none", "n/a", "air", "free", "blank"}
+_UNITS = {
+    "adu": DataUnit.ADU,
+    "count": DataUnit.ADU,
+    "dn": DataUnit.ADU,
+    "electron": DataUnit.ELECTRON,
+    "e": DataUnit.ELECTRON,
+    "photon": DataUnit.ELECTRON,
+    "photoelectron": DataUnit.ELECTRON,
+}
+_PER_SECOND = {DataUnit.ADU: DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON: DataUnit.ELECTRON_PER_SECOND}
+
+
+_read = "to read it off the header"
+_number_or_read = positive_or_zero(_read)
+
+
+@attrs.frozen
+class FitsHeader:
+    """Reads headers by their standard keywords; every option replaces what the header says, or where it is read."""
+
+    results_version: ClassVar[int] = 1
+
+    exptime: float = attrs.field(default=0.0, validator=_number_or_read)  # s; 0: from the header
+    exptime_keyword: str = ""
+    gain: float = attrs.field(default=0.0, validator=_number_or_read)  # e-/ADU; 0: from the header
+    gain_keyword: str = ""
+    time_keyword: str = ""
+    time_reference: str = attrs.field(default="", validator=one_of(*TimeReference, empty=_read))  # what that time is
+    time_scale: str = attrs.field(default="", validator=one_of(*SCALES, empty=_read))  # "": TIMESYS, else UTC
+    saturation: float = attrs.field(default=0.0, validator=_number_or_read)  # unit of the data; 0: from the header
+    read_noise: float = attrs.field(default=0.0, validator=_number_or_read)  # e-; 0: from the header
+    band: str = ""
+    band_keyword: str = ""
+    instrument: str = ""
+    data_unit: str = attrs.field(default="", validator=one_of(*DataUnit, empty=_read))  # "": BUNIT, else ADU
+
+    def parse(self, header: fits.Header, path: Path) -> HeaderInfo:
+        """Return what the merged header says.
+
+        Raises
+        ------
+        UnusableInput
+            Where exposure time, gain or time is missing or makes no sense, naming the keywords and the ways out.
+        """
+        unit = self._data_unit(header)
+        time = self._time(header)
+        return HeaderInfo(
+            exptime=self._exptime(header),
+            gain=self._gain(header, unit),
+            mjd=time.mjd,
+            time_reference=TimeReference(self.time_reference) if self.time_reference else time.reference,
+            time_source=time.keyword,
+            band=self.band or self._band(header),
+            instrument=self.instrument or instrument_name(header),
+            site=first_text(header, SITE),
+            saturation=self.saturation or _optional(header, SATURATION, np.inf),
+            read_noise=self.read_noise or _optional(header, READ_NOISE, np.nan),
+            data_unit=unit,
+        )
+
+    def _exptime(self, header: fits.Header) -> float:
+        keywords = (self.exptime_keyword,) if self.exptime_keyword else EXPTIME
+        ways = "set exptime (seconds) or exptime_keyword in [header.fits], or use a header plugin"
+        return self.exptime or _needed(header, keywords, "exposure time", ways)
+
+    def _gain(self, header: fits.Header, unit: DataUnit) -> float:
+        if self.gain:
+            return self.gain
+        if unit in (DataUnit.ELECTRON, DataUnit.ELECTRON_PER_SECOND):
+            return 1.0
+        keywords = (self.gain_keyword,) if self.gain_keyword else GAIN
+        ways = "set gain (e-/ADU) or gain_keyword in [header.fits], or use a header plugin"
+        return _needed(header, keywords, "gain", ways)
+
+    def _time(self, header: fits.Header) -> HeaderTime:
+        try:
+            return header_time(header, self.time_keyword, self.time_scale)
+        except ValueError as error:
+            raise UnusableInput(
+                f"{error}; name the right keyword by time_keyword in [header.fits], or use a header plugin"
+            ) from error
+
+    def _band(self, header: fits.Header) -> str:
+        if self.band_keyword:
+            return first_text(header, (self.band_keyword,))
+        single = first_text(header, BAND)
+        if single:
+            return single
+        wheels = [t for t in (first_text(header, (k,)) for k in WHEELS) if t]
+        chosen = [t for t in wheels if t.lower() not in _NO_FILTER]
+        return "+".join(chosen) if chosen else (wheels[0] if wheels else "")
+
+    def _data_unit(self, header: fits.Header) -> DataUnit:
+        if self.data_unit:
+            return DataUnit(self.data_unit)
+        text = first_text(header, ("BUNIT",))
+        if not text:
+            return DataUnit.ADU
+        plain = re.sub(r"[\s/]*(pix(el)?s?)\b", "", text.lower()).replace("-", "").replace(" ", "")
+        plain = plain.replace("cps", "count/s")
+        base, _, rest = re.sub(r"\.?(s|sec|second)\^?\(?1\)?$", "/s", plain).partition("/")
+        unit = _UNITS.get(base) or _UNITS.get(base.removesuffix("s"))
+        if unit is None or rest not in ("", "s", "sec", "second"):
+            allowed = ", ".join(u.value for u in DataUnit)
+            raise UnusableInput(
+                f"the header gives the pixels' unit as BUNIT = {text!r}, which can't be turned into electrons; "
+                f"set data_unit in [header.fits] to one of {allowed} if one of these is meant"
+            )
+        return _PER_SECOND[unit] if rest else unit
+
+
+def value_of(header: fits.Header, keyword: str) -> Any:
+    """Return a keyword's value; None where it is missing, undefined, or its card can't be read."""
+    try:
+        value = header.get(keyword)
+    except (fits.VerifyError, ValueError):
+        return None
+    return None if isinstance(value, fits.card.Undefined) else value
+
+
+def first_text(header: fits.Header, keywords: tuple[str, ...]) -> str:
+    """Return the first of the keywords that says something, stripped; '' where none does."""
+    for keyword in keywords:
+        value = value_of(header, keyword)
+        if value is not None and str(value).strip():
+            return str(value).strip()
+    return ""
+
+
+def instrument_name(header: fits.Header) -> str:
+    """Return TELESCOP and INSTRUME as one name that TOML and file names take as it is."""
+    telescope, instrument = (first_text(header, (k,)) for k in ("TELESCOP", "INSTRUME"))
+    if instrument.lower().startswith(telescope.lower()) or telescope.lower() == instrument.lower():
+        telescope = ""
+    joined = f"{telescope}-{instrument}" if telescope and instrument else telescope or instrument
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", joined).strip("-")
+
+
+def _number(value: Any) -> float:
+    """Return a header's value as a number; nan where it isn't one."""
+    if isinstance(value, bool):
+        return np.nan
+    try:
+        return float(str(value).strip())
+    except ValueError:
+        return np.nan
+
+
+def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str) -> float:
+    """Return the first of the keywords that is present, which must be positive.
+
+    A present but senseless one is not passed over for the next: where a camera writes several, they differ in meaning.
+    """
+    for keyword in keywords:
+        value = value_of(header, keyword)
+        if value is None or str(value).strip() == "":
+            continue
+        number = _number(value)
+        if np.isfinite(number) and number > 0:
+            return number
+        raise UnusableInput(f"the header's {what} makes no sense: {keyword} = {value!r}; {ways}")
+    raise UnusableInput(f"no {what} in the header: looked for {', '.join(keywords)}; {ways}")
+
+
+def _optional(header: fits.Header, keywords: tuple[str, ...], unknown: float) -> float:
+    """Return the first of the keywords that holds a positive number."""
+    for keyword in keywords:
+        number = _number(value_of(header, keyword))
+        if np.isfinite(number) and number > 0:
+            return number
+    return unknown
+
+
+@hookimpl
+def lcf_header_parsers() -> dict[str, type]:
+    """Name the parser."""
+    return {"fits": FitsHeader}

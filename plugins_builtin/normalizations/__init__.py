@@ -1,0 +1,1 @@
+"""Normalizations, a module each."""

@@ -1,0 +1,307 @@
+"""The normalization "ensemble": all stars and all frames in one weighted, robust solution."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, Ints, NormalizationSolution, UnusableInput
+from plugins_builtin.engine.normalization.detector_terms import detector_places, monomials, shared_response
+from plugins_builtin.engine.normalization.ensemble import EnsembleFit, EnsembleState, FluxTable, solve_ensemble
+from plugins_builtin.engine.normalization.ensemble_start import robust_start
+from plugins_builtin.engine.normalization.extra_scatter import extra_scatter
+from plugins_builtin.shared.option_checks import above, at_least
+
+# The shared response is linear beside coefficients and levels: a few rounds settle it, relative to the fluxes; more
+# where stars are so few that their scatter and it compete.
+_RESPONSE_ROUNDS = 20
+_RESPONSE_SETTLED = 1e-4
+
+
+@attrs.frozen
+class Ensemble:
+    """Relative transparency of frames from the fluxes of all their stars.
+
+    Each flux is modelled as coefficient x level in linear units, so that faint, zero and negative fluxes count as they
+    are. Stars get an intrinsic scatter, which lowers the weight of variable ones; a frame whose stars disagree gets a
+    scatter too; both enter the standard errors. Single fluxes that do not fit are left out.
+    """
+
+    results_version: ClassVar[int] = 3
+
+    sigma_clip: float = attrs.field(default=4.0, validator=at_least(2.0))  # sigma; single fluxes
+    max_intrinsic_scatter: float = attrs.field(default=0.1, validator=above(0.0))  # relative; stars above are left out
+    spatial_order: int = attrs.field(default=0)  # of a polynomial a frame in detector position; 0: none
+    response_order: int = attrs.field(default=0)  # of a polynomial in detector position, one for all frames; 0: none
+    spatial_amplitude: float = attrs.field(default=0.1, validator=above(0.0))  # relative, half a frame off; prior sd
+    max_iterations: int = attrs.field(default=120, validator=at_least(5))
+
+    @spatial_order.validator
+    def _check_order(self, attribute: Any, value: int) -> None:
+        if value not in (0, 1, 2, 3):
+            raise ValueError(f"spatial_order must be 0 (no spatial term), 1, 2 or 3, got {value!r}")
+
+    @response_order.validator
+    def _check_response(self, attribute: Any, value: int) -> None:
+        if value not in (0, 1, 2, 3, 4):
+            raise ValueError(f"response_order must be 0 (no shared response), 1, 2, 3 or 4, got {value!r}")
+
+    def solve(self, fluxes: FluxMatrix) -> NormalizationSolution:
+        """Return coefficients of frames and levels of stars.
+
+        The median coefficient is 1. `coefficient_uncertainty` holds for the ensemble's information-weighted mean
+        level kept fixed, `level_error` for the mean coefficient kept fixed: so coefficients are as good as independent
+        of each other. With a spatial term or a shared response, a coefficient is that at ``fluxes.reference_xy`` (the
+        stars' median position where that is not given).
+
+        Raises
+        ------
+        UnusableInput
+            When there is no flux with a positive error, or no star has signal.
+        """
+        flux, error = np.asarray(fluxes.flux, float), np.asarray(fluxes.error, float)
+        with np.errstate(invalid="ignore"):
+            valid = np.isfinite(flux) & np.isfinite(error) & (error > 0)
+        if not valid.any():
+            raise UnusableInput(
+                f"no star flux with a positive error in {flux.shape[0]} frames and {flux.shape[1]} stars: "
+                "nothing to normalise with; see the star photometry's status, and [photometry] stars and psf_chi2"
+            )
+        reference = _reference(fluxes, valid)
+        table = FluxTable(
+            flux=np.where(valid, flux, 0.0),
+            variance=np.where(valid, error, 1.0) ** 2,
+            valid=valid,
+            basis=_basis(fluxes, reference, self.spatial_order),
+            prior=self.spatial_amplitude,
+        )
+        terms, at_reference = (
+            monomials(detector_places(xy, fluxes.frame_shape), self.response_order) for xy in (fluxes.xy, reference)
+        )
+        return _Solution(self, table, terms, at_reference).solve()
+
+
+@attrs.define(eq=False)
+class _Solution:
+    """One call's bookkeeping: which stars and frames take part, and why the others do not."""
+
+    options: Ensemble
+    table: FluxTable
+    terms: Floats  # (f, n, k) of the shared response, at the stars
+    at_reference: Floats  # (f, k)
+    response: Floats = attrs.field(init=False)  # (k,)
+    rejected: dict[int, str] = attrs.field(factory=dict)
+    notes: list[str] = attrs.field(factory=list)
+    scatter_of_rejected: dict[int, float] = attrs.field(factory=dict)
+
+    @response.default
+    def _flat(self) -> Floats:
+        return np.zeros(self.terms.shape[-1])
+
+    def solve(self) -> NormalizationSolution:
+        valid = self.table.valid
+        for star in np.flatnonzero(~valid.any(axis=0)):
+            self.rejected[int(star)] = "no usable flux in any frame"
+        frames, stars = self._connected(np.arange(valid.shape[1])[valid.any(axis=0)])
+        start = robust_start(_part(self.table, frames, stars))
+        dark = ~np.isfinite(start.log_level)
+        if dark.all():
+            raise UnusableInput(
+                "no star's mean flux is more than 3 sigma above zero: nothing to normalise with; "
+                "take brighter stars ([stars] magnitude) or check the frames"
+            )
+        for star in stars[dark]:
+            self.rejected[int(star)] = "no signal: its mean flux is within 3 sigma of zero"
+        while True:
+            frames, stars = self._connected(np.array([s for s in stars if int(s) not in self.rejected]))
+            fit = self._fit(frames, stars)
+            if not self._reject_variables(fit.state, stars):
+                return self._answer(fit, frames, stars)
+
+    def _connected(self, stars: Ints) -> tuple[Ints, Ints]:
+        """Return the frames and stars of the largest set that common stars join."""
+        valid = self.table.valid[:, stars]
+        label_frame, label_star = _components(valid)
+        kinds, counts = np.unique(label_frame[valid.any(axis=1)], return_counts=True)
+        main = kinds[np.argmax(counts)]
+        apart = stars[label_star != main]
+        for star in apart:
+            self.rejected[int(star)] = "shares no frame with the ensemble's other stars, directly or through others"
+        if len(kinds) > 1:
+            lost = int(counts.sum() - counts.max())
+            self.notes.append(
+                f"the frames fall into {len(kinds)} sets without a common star; {lost} frames outside the largest set "
+                "have no coefficient: choose more stars, or split the project"
+            )
+        return np.flatnonzero(label_frame == main), stars[label_star == main]
+
+    def _fit(self, frames: Ints, stars: Ints) -> EnsembleFit:
+        """Solve for coefficients and levels, and in turns with them for the response that all frames share."""
+        terms = self.terms[np.ix_(frames, stars)]
+        fit = self._fit_flat(frames, stars)
+        for _ in range(_RESPONSE_ROUNDS if len(self.response) else 0):
+            table = self._corrected(frames, stars)
+            step = shared_response(fit, table, terms, self.response, self.options.spatial_amplitude)
+            self.response = self.response + step
+            fit = self._fit_flat(frames, stars)
+            if np.max(np.abs(terms @ step), initial=0.0) < _RESPONSE_SETTLED:
+                break
+        return fit
+
+    def _corrected(self, frames: Ints, stars: Ints) -> FluxTable:
+        """Return the fluxes as a detector of even response would have measured them."""
+        table, response = _part(self.table, frames, stars), self._response(frames, stars)
+        return attrs.evolve(table, flux=table.flux / response, variance=table.variance / response**2)
+
+    def _response(self, frames: Ints, stars: Ints) -> Floats:
+        """Return the detector's relative response at each flux; bounds keep a wild polynomial from dividing by zero."""
+        return np.asarray(np.clip(1.0 + self.terms[np.ix_(frames, stars)] @ self.response, 0.1, 10.0))
+
+    def _fit_flat(self, frames: Ints, stars: Ints) -> EnsembleFit:
+        table = self._corrected(frames, stars)
+        start = robust_start(table)
+        options = self.options
+        try:
+            fit = solve_ensemble(table, start, options.sigma_clip, options.max_iterations)
+            if len(set(_components(fit.state.used)[0])) == 1:
+                return fit
+        except np.linalg.LinAlgError:
+            pass
+        self.notes.append("clipping would leave frames without a common star: no flux was clipped")
+        return solve_ensemble(table, start, np.inf, options.max_iterations)
+
+    def _reject_variables(self, state: EnsembleState, stars: Ints) -> bool:
+        """Leave out the most variable star, if it is too variable both in itself and beside the others."""
+        scatter = np.sqrt(state.star_variance)
+        worst = int(np.argmax(scatter))
+        if len(stars) < 3 or scatter[worst] < max(self.options.max_intrinsic_scatter, 3.0 * np.median(scatter)):
+            return False
+        star = int(stars[worst])
+        self.rejected[star] = (
+            f"variable: intrinsic scatter {scatter[worst]:.3f}, more than "
+            f"max_intrinsic_scatter = {self.options.max_intrinsic_scatter:g}"
+        )
+        self.scatter_of_rejected[star] = float(scatter[worst])
+        return True
+
+    def _answer(self, fit: EnsembleFit, frames: Ints, stars: Ints) -> NormalizationSolution:
+        n_frames, n_stars = self.table.flux.shape
+        state, normal = fit.state, fit.linearised
+        measured = state.used.any(axis=1)
+        here = 1.0 + self.at_reference @ self.response
+        own = state.terms[:, 0] * here[frames]
+        gauge = float(np.median(own[measured]))
+        if not gauge > 0:
+            gauge = float(np.max(np.abs(own[measured])))
+        error = np.sqrt(normal.coefficient_variance * fit.inflation) * here[frames]
+        extra = extra_scatter(fit, self._corrected(frames, stars), self.options.sigma_clip)
+
+        def of_frames(values: Floats) -> Floats:
+            whole = np.full(n_frames, np.nan)
+            whole[frames] = np.where(measured, values, np.nan)
+            return whole
+
+        coefficient = of_frames(own / gauge)
+        level, level_error, intrinsic = self._rejected_levels(coefficient / here)
+        level[stars] = state.level * gauge
+        total = normal.information.sum()
+        level_error[stars] = level[stars] * np.sqrt(np.diag(normal.level_covariance) + 1.0 / total)
+        intrinsic[stars] = np.sqrt(state.star_variance)
+        at = np.ix_(frames, stars)
+        used, model = np.zeros((n_frames, n_stars), bool), np.full((n_frames, n_stars), np.nan)
+        used[at], model[at] = state.used, normal.model * self._response(frames, stars)
+        if len(stars) == 1:
+            self.notes.append("one star only: its own variability can't be told from the frames' transparency")
+        if not fit.converged:
+            self.notes.insert(0, f"not settled after {fit.iterations} iterations")
+        kind = FitState.CONVERGED if fit.converged else FitState.BOUND
+        return NormalizationSolution(
+            coefficient=coefficient,
+            coefficient_uncertainty=of_frames(error / gauge),
+            scatter=of_frames(_frame_scatter(fit)),
+            level=level,
+            level_error=level_error,
+            intrinsic_scatter=intrinsic,
+            used=used,
+            status=FitStatus(kind, fit.iterations, "; ".join(dict.fromkeys(self.notes))),
+            rejected=dict(sorted(self.rejected.items())),
+            model=model,
+            extra_scatter=of_frames(extra),
+        )
+
+    def _rejected_levels(self, coefficient: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return every star's level, its error and scatter as the finished coefficients give them."""
+        table = self._corrected(*(np.arange(n) for n in self.table.flux.shape))
+        weight = np.where(table.valid & np.isfinite(coefficient)[:, None], 1.0 / table.variance, 0.0)
+        known = np.nan_to_num(coefficient)[:, None]
+        information = np.sum(weight * known**2, axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = np.sum(weight * known * table.flux, axis=0) / information
+            error = 1.0 / np.sqrt(information)
+        intrinsic = np.full(len(level), np.nan)
+        for star, value in self.scatter_of_rejected.items():
+            intrinsic[star] = value
+            share = np.count_nonzero(weight[:, star])
+            error[star] = np.hypot(error[star], abs(level[star]) * value / np.sqrt(max(share, 1)))
+        empty = information <= 0
+        return np.where(empty, np.nan, level), np.where(empty, np.nan, error), intrinsic
+
+
+def _frame_scatter(fit: EnsembleFit) -> Floats:
+    """Return the weighted relative scatter of a frame's stars, for the degrees of freedom left; nan for one star."""
+    normal, used = fit.linearised, fit.state.used
+    inverse = np.where(used, 1.0 / normal.variance, 0.0)
+    free = np.clip(1.0 - normal.leverage, 0.0, 1.0)
+    chi2 = np.sum(normal.residual**2 * inverse, axis=1)
+    freedom = np.sum(normal.model**2 * inverse * free, axis=1)
+    enough = np.sum(np.where(used, free, 0.0), axis=1) > 0.1
+    return np.where(enough, np.sqrt(chi2 / np.where(enough, freedom, 1.0)), np.nan)
+
+
+def _components(links: Bools) -> tuple[Ints, Ints]:
+    """Return labels of frames and stars: equal where a chain of links joins them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n_frames, n_stars = links.shape
+    row, column = np.nonzero(links)
+    size = n_frames + n_stars
+    graph = coo_array((np.ones(len(row)), (row, column + n_frames)), shape=(size, size))
+    _, label = connected_components(graph, directed=False)
+    return label[:n_frames], label[n_frames:]
+
+
+def _part(table: FluxTable, frames: Ints, stars: Ints) -> FluxTable:
+    at = np.ix_(frames, stars)
+    return attrs.evolve(
+        table, flux=table.flux[at], variance=table.variance[at], valid=table.valid[at], basis=table.basis[at]
+    )
+
+
+def _reference(fluxes: FluxMatrix, valid: Bools) -> Floats:
+    """Return where the coefficients are to hold (f, 2): as asked for, or at the stars' median position."""
+    if fluxes.reference_xy is not None:
+        return np.asarray(fluxes.reference_xy, float)
+    xy = np.asarray(fluxes.xy, float)
+    reference = np.zeros((len(xy), 2))
+    for f in range(len(xy)):
+        known = xy[f][valid[f] & np.isfinite(xy[f]).all(axis=-1)]
+        if len(known):
+            reference[f] = np.median(known, axis=0)
+    return reference
+
+
+def _basis(fluxes: FluxMatrix, reference: Floats, order: int) -> Floats:
+    """Return 1 and the monomials up to `order` of the position from the reference, in half frame widths, (f, n, k)."""
+    xy = np.asarray(fluxes.xy, float)
+    place = np.nan_to_num((xy - reference[:, None, :]) / (0.5 * max(fluxes.frame_shape)))
+    return np.concatenate([np.ones((*place.shape[:2], 1)), monomials(place, order)], axis=-1)
+
+
+@hookimpl
+def lcf_normalizations() -> dict[str, type]:
+    """Offer the ensemble."""
+    return {"ensemble": Ensemble}

@@ -1,0 +1,1 @@
+"""Photometry of reference stars, a module each."""

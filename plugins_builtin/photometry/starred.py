@@ -1,0 +1,278 @@
+"""The photometry "starred": reference stars as point sources, with the PSFs that STARRED's model makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import Bools, FitState, FitStatus, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
+from plugins_builtin.engine.residual_light import above_surroundings, apertures, residual_light
+from plugins_builtin.engine.stars.faint_source import average_over_positions
+from plugins_builtin.engine.stars.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
+from plugins_builtin.engine.stars.stamp_outliers import first_outliers, remaining_outliers
+from plugins_builtin.shared.option_checks import positive
+
+if TYPE_CHECKING:
+    from plugins_builtin.engine.stars.shared_background import SharedBackground
+
+# Stamps at a time: bounds the memory, and keeps the work in the processor's cache.
+_CHUNK = 64
+_ROUNDS = 4
+# Alternations of star and shared background; they have settled when no position moves by this many standard errors.
+_JOINT_ROUNDS = 4
+_JOINT_TOLERANCE = 0.1
+# A cosmic ray does not strike the same pixel in this fraction of the epochs.
+_TRANSIENT = 0.3
+# Of the light's weight (squared image), less than this on good pixels is no measurement of the star.
+_LEAST_LIGHT = 0.1
+# Signal-to-noise ratio below which fluxes are means over positions.
+_FAINT = 6.0
+# Reduced chi2 beyond which the status says that noise map or PSF can't be right.
+_SUSPICIOUS = 2.0
+
+
+@attrs.frozen
+class StarredPhotometry:
+    """PSF photometry of stars: flux and position of each stamp, with their full covariance.
+
+    Where the star is too faint to fix its own position, a Gaussian prior about the expected one does; fluxes are
+    corrected for the bias that fitting the position brings. With `Stamps.aperture`, what the PSF leaves within that
+    radius is added to them. The star's photon noise is that of its model, where `Stamps.photon_variance` says what the
+    noise map holds of it. Pixels that do not fit the star are masked and the fit is repeated.
+    """
+
+    results_version: ClassVar[int] = 2
+    apertures: ClassVar[bool] = True
+
+    background_per_epoch: bool = False  # fit a constant a stamp, e-/s a pixel
+    starlet_background: bool = False  # fit an image around the star that all its epochs share
+    position_prior: float = attrs.field(default=1.0, validator=positive)  # pixels; about the expected position
+    sigma_clip: float = attrs.field(default=5.0, validator=positive)  # sigma; single pixels
+
+    @property
+    def joint(self) -> bool:
+        """Whether all epochs of a star must be measured together."""
+        return self.starlet_background
+
+    def measure(self, stamps: Stamps, kernels: Kernels) -> PhotometryResult:
+        """Return each stamp's flux and position.
+
+        The covariance is that of the pixels' noise (and of the prior on the position), with the constant background
+        marginalised. What a background shared by all epochs does to the fluxes is common to them and not in it.
+
+        Raises
+        ------
+        UnusableInput
+            Where stamps and kernels do not belong together.
+        """
+        if len(kernels.values) != len(stamps):
+            raise UnusableInput(f"{len(stamps)} stamps came with {len(kernels.values)} PSF kernels: one each is needed")
+        if len(stamps) == 0:
+            return _assemble([], stamps.data.shape[1:])
+        if self.starlet_background:
+            return self._measure_jointly(_prepare(self, stamps, kernels, slice(None)))
+        parts = [
+            self._measure_chunk(_prepare(self, stamps, kernels, slice(begin, begin + _CHUNK)))
+            for begin in range(0, len(stamps), _CHUNK)
+        ]
+        return _assemble(parts, stamps.data.shape[1:])
+
+    def _measure_chunk(self, stamps: PointSourceStamps) -> PhotometryResult:
+        fit, outliers = fit_with_clipping(stamps, self.sigma_clip)
+        if stamps.photon_variance.any():
+            stamps = stamps.reweighted(fit.model)
+            fit, outliers = fit_with_clipping(stamps, self.sigma_clip, fit.position, outliers)
+        return describe(stamps, fit, outliers)
+
+    def _measure_jointly(self, stamps: PointSourceStamps) -> PhotometryResult:
+        """Alternate between the shared background at given positions and the star on what it leaves."""
+        from plugins_builtin.engine.stars.shared_background import fit_background
+
+        stated = stamps
+        outliers = _transient(first_outliers(stamps, self.sigma_clip))
+        fit = fit_point_sources(_masked(stamps, outliers))
+        background = None
+        settled = False
+        for _ in range(_JOINT_ROUNDS):
+            start = None if background is None else background.image
+            background, share = fit_background(_masked(stamps, outliers), fit.position, start)
+            stamps = stated.reweighted(fit.model + share)
+            cleaned = attrs.evolve(stamps, data=stamps.data - share)
+            new = fit_point_sources(_masked(cleaned, outliers), start=fit.position)
+            found = _transient(remaining_outliers(cleaned, stamps.weight, new, self.sigma_clip))
+            moved = np.abs(new.position - fit.position) * np.sqrt(new.normal[:, [1, 2], [1, 2]])
+            settled = bool(np.max(moved, initial=0.0) < _JOINT_TOLERANCE) and np.array_equal(found, outliers)
+            fit = new
+            if settled:
+                break
+            outliers = found
+        result = describe(cleaned, fit, outliers)
+        status = tuple(_joint_status(s, background, settled) for s in result.status)
+        model = np.where(np.isfinite(result.flux)[:, None, None], result.model + share, 0.0)
+        return attrs.evolve(result, status=status, model=model)
+
+
+def _masked(stamps: PointSourceStamps, outliers: Bools) -> PointSourceStamps:
+    return attrs.evolve(stamps, weight=np.where(outliers, 0.0, stamps.weight))
+
+
+def _transient(outliers: Bools) -> Bools:
+    """Return only the outliers at places where few epochs have one: the others belong to the sky."""
+    return outliers & (outliers.mean(axis=0) < _TRANSIENT)
+
+
+def _joint_status(status: FitStatus, background: SharedBackground, settled: bool) -> FitStatus:
+    """Return an epoch's status with what became of the background."""
+    evaluations = status.evaluations + background.evaluations
+    if status.state is not FitState.CONVERGED or (settled and background.converged):
+        return attrs.evolve(status, evaluations=evaluations)
+    what = "the shared background stopped at its bound" if settled else "positions and the shared background still move"
+    return FitStatus(FitState.BOUND, evaluations, "; ".join(filter(None, [what, status.reason])))
+
+
+def fit_with_clipping(
+    stamps: PointSourceStamps, limit: float, start: Floats | None = None, outliers: Bools | None = None
+) -> tuple[PointSourceFit, Bools]:
+    """Fit, mask what is beyond `limit` sigma of the model, and fit again until the mask stays.
+
+    The first positions and mask are those of an earlier fit, where it is given.
+    """
+    weight = stamps.weight
+    outliers = first_outliers(stamps, limit) if outliers is None else outliers.copy()
+    fit = fit_point_sources(_masked(stamps, outliers), start=start)
+    for _ in range(_ROUNDS):
+        found = remaining_outliers(stamps, weight, fit, limit)
+        changed = np.flatnonzero((found != outliers).any(axis=(1, 2)))
+        if len(changed) == 0:
+            break
+        outliers[changed] = found[changed]
+        part = _masked(stamps.take(changed), outliers[changed])
+        fit.put(changed, fit_point_sources(part, start=fit.position[changed]))
+    return fit, outliers
+
+
+def describe(stamps: PointSourceStamps, fit: PointSourceFit, outliers: Bools) -> PhotometryResult:
+    """Return fits as a result: bias taken off, covariance, chi2 and a status each."""
+    weight = np.where(outliers, 0.0, stamps.weight)
+    square = fit.images.value**2
+    light = np.sum(np.where(weight > 0, square, 0.0), axis=(1, 2)) / np.maximum(square.sum(axis=(1, 2)), 1e-300)
+    flux, position = fit.flux - fit.flux_bias(weight), fit.position.copy()
+    covariance = fit.covariance()[:, :3, :3]
+    faint = (light >= _LEAST_LIGHT) & (np.abs(fit.flux) < _FAINT * np.sqrt(covariance[:, 0, 0]))
+    pedestal, image = fit.pedestal, fit.images.value
+    if faint.any():
+        part = attrs.evolve(stamps, weight=weight).take(faint)
+        means = average_over_positions(part)
+        flux[faint], position[faint], covariance[faint] = means.flux, means.position, means.covariance
+        image = image.copy()
+        image[faint] = part.images(means.position).value
+        pedestal = pedestal.copy()
+        pedestal[faint] = _pedestal(part, flux[faint, None, None] * image[faint])
+    model = flux[:, None, None] * image + pedestal[:, None, None]
+    freedom = np.maximum(np.count_nonzero(weight, axis=(1, 2)) - 3 - int(stamps.pedestal), 1)
+    chi2 = np.einsum("nij,nij->n", weight, (stamps.data - model) ** 2) / freedom
+    if stamps.aperture > 0:
+        extra, variance = _residual_light(stamps, weight, model, image, position)
+        flux, covariance = flux + extra, covariance.copy()
+        covariance[:, 0, 0] += variance
+    away = np.linalg.norm(position - stamps.expected, axis=1)
+    status = tuple(
+        _status(
+            stamps.prior,
+            converged=bool(fit.converged[i] or faint[i]),
+            evaluations=int(fit.evaluations[i]),
+            light=light[i],
+            away=away[i],
+            chi2=chi2[i],
+        )
+        for i in range(len(stamps))
+    )
+    failed = np.array([not s.usable for s in status])
+    return PhotometryResult(
+        flux=np.where(failed, np.nan, flux),
+        x=np.where(failed, np.nan, position[:, 0]),
+        y=np.where(failed, np.nan, position[:, 1]),
+        background=np.where(failed, np.nan, pedestal),
+        covariance=np.where(failed[:, None, None], np.nan, covariance),
+        reduced_chi2=np.where(failed, np.nan, chi2),
+        status=status,
+        model=np.where(failed[:, None, None], 0.0, model),
+        outliers=outliers,
+    )
+
+
+def _residual_light(
+    stamps: PointSourceStamps, weight: Floats, model: Floats, image: Floats, position: Floats
+) -> tuple[Floats, Floats]:
+    """Return what models leave within the aperture (n,), and its variance."""
+    counted = apertures(position, image.shape[1:], stamps.aperture)
+    images = image[:, None]
+    if stamps.pedestal:
+        images = np.stack([image, np.ones_like(image)], axis=1)
+        counted = above_surroundings(counted, weight)
+    return residual_light(stamps.data - model, weight, counted, images)
+
+
+def _pedestal(stamps: PointSourceStamps, source: Floats) -> Floats:
+    """Return the mean of what the source leaves, 0 where no pedestal is wanted."""
+    if not stamps.pedestal:
+        return np.zeros(len(stamps))
+    total = stamps.weight.sum(axis=(1, 2))
+    return np.sum(stamps.weight * (stamps.data - source), axis=(1, 2)) / np.where(total > 0, total, 1.0)
+
+
+def _status(prior: float, *, converged: bool, evaluations: int, light: float, away: float, chi2: float) -> FitStatus:
+    if not light >= _LEAST_LIGHT:
+        reason = f"only {light:.0%} of the star's light falls on usable pixels (or its PSF kernel is not finite)"
+        return FitStatus(FitState.FAILED, evaluations, reason)
+    notes = []
+    if away > 3.0 * prior:
+        notes.append(f"the source lies {away:.1f} pixels from where the star was expected")
+    if chi2 > _SUSPICIOUS:
+        notes.append(f"reduced chi2 is {chi2:.1f}: the noise map or the PSF is not right, or the star is not a point")
+    if converged:
+        return FitStatus(FitState.CONVERGED, evaluations, "; ".join(notes))
+    notes.insert(0, "the position still moves")
+    return FitStatus(FitState.BOUND, evaluations, "; ".join(notes))
+
+
+def _prepare(options: StarredPhotometry, stamps: Stamps, kernels: Kernels, which: slice) -> PointSourceStamps:
+    """Return float64 stamps in which unusable pixels have no weight and are zero."""
+    data = np.asarray(stamps.data[which], float)
+    noise = np.asarray(stamps.noise[which], float)
+    values = np.asarray(kernels.values[which], float)
+    expected = np.asarray(stamps.offset[which], float)
+    with np.errstate(invalid="ignore"):
+        good = ~stamps.mask[which] & np.isfinite(data) & np.isfinite(noise) & (noise > 0)
+    good &= np.isfinite(values).all(axis=(1, 2))[:, None, None] & np.isfinite(expected).all(axis=1)[:, None, None]
+    return PointSourceStamps(
+        data=np.where(good, data, 0.0),
+        weight=np.where(good, 1.0 / np.where(good, noise, 1.0) ** 2, 0.0),
+        kernels=np.nan_to_num(values, posinf=0.0, neginf=0.0),
+        subsampling=kernels.subsampling_factor,
+        fwhm=kernels.target_fwhm,
+        expected=np.nan_to_num(expected),
+        prior=options.position_prior,
+        pedestal=options.background_per_epoch,
+        photon_variance=np.nan_to_num(np.asarray(stamps.photon_variance[which], float)),
+        aperture=stamps.aperture,
+    )
+
+
+def _assemble(parts: list[PhotometryResult], shape: tuple[int, ...]) -> PhotometryResult:
+    if not parts:
+        empty = np.zeros(0)
+        images = np.zeros((0, *shape))
+        return PhotometryResult(empty, empty, empty, empty, np.zeros((0, 3, 3)), empty, (), images, images.astype(bool))
+    names = ("flux", "x", "y", "background", "covariance", "reduced_chi2", "model", "outliers")
+    joined: dict[str, Floats] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    return PhotometryResult(status=tuple(s for p in parts for s in p.status), **joined)
+
+
+@hookimpl
+def lcf_photometry() -> dict[str, type]:
+    """Offer PSF photometry."""
+    return {"starred": StarredPhotometry}

@@ -1,0 +1,1 @@
+"""PSF models, a module each."""

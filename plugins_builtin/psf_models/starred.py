@@ -1,0 +1,235 @@
+"""PSFs by STARRED's model and objective: an elliptical Moffat plus a regularised grid of small pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import PSF, FitState, FitStatus, Floats, NeedMissing, PsfBatch
+
+if TYPE_CHECKING:
+    from plugins_builtin.engine.psf.fit import Fit
+    from plugins_builtin.engine.psf.model import Setting
+
+#: FWHM of the target Gaussian in small pixels, by definition of STARRED's narrow PSFs.
+TARGET_FWHM = 2.0
+
+
+def _from_to(low: float, high: float, what: str) -> object:
+    """Return an attrs validator that says what the allowed values mean."""
+
+    def check(instance: object, attribute: attrs.Attribute[object], value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{attribute.name} = {value}: {what}; allowed are {low:g} to {high:g}")
+
+    return check
+
+
+@attrs.frozen
+class Starred:
+    """STARRED's PSF model, fitted by a solver of our own that stops when converged.
+
+    The model of a frame's stars, its penalty on starlet scales and their weights are STARRED's; only the way to the
+    minimum differs (and the weights are computed instead of drawn). Pixels that can't be starlight (missed cosmic
+    rays) are masked and stars that don't look like the others (doubles, galaxies) dropped on the way.
+    """
+
+    results_version: ClassVar[int] = 4
+
+    subsampling_factor: int = attrs.field(
+        default=2, validator=_from_to(1, 4, "small pixels of the PSF across a pixel of the data")
+    )
+    field_distortion: bool = False  # let the PSF stretch and shear linearly over the frame
+    iterations_analytic: int = attrs.field(  # an upper bound
+        default=100, validator=_from_to(1, 10000, "steps of the fit of the Moffat, at most")
+    )
+    iterations_pixels: int = attrs.field(  # an upper bound: the fit stops when converged
+        default=3000, validator=_from_to(1, 1000000, "evaluations of the fit of the pixels, at most")
+    )
+    max_masked: float = attrs.field(  # share of a stamp
+        default=0.4, validator=_from_to(0.0, 1.0, "stars with a larger share of masked pixels are left out")
+    )
+    outlier_sigma: float = attrs.field(  # 0: look for none
+        default=5.0, validator=_from_to(0.0, 1000.0, "standard deviations beyond which a pixel can't be starlight")
+    )
+    star_sigma: float = attrs.field(  # 0: keep all stars
+        default=5.0, validator=_from_to(0.0, 1000.0, "robust standard deviations of chi2 beyond which a star goes")
+    )
+
+    def fit(self, batch: PsfBatch) -> list[PSF]:
+        """Return one PSF a frame; a frame that can't be fitted has a status that says why.
+
+        Parameters
+        ----------
+        batch : PsfBatch
+            Star stamps. Only square stamps are supported.
+
+        Raises
+        ------
+        ValueError
+            If the stamps are not square.
+        """
+        from plugins_builtin.engine.psf.distortion import scaled_positions
+        from plugins_builtin.engine.psf.fit import Limits, begin_frames, run_fits
+
+        if batch.data.shape[-1] != batch.data.shape[-2]:
+            raise ValueError(f"stamps are {batch.data.shape[-2:]} pixels where square ones are needed")
+        limits = Limits(
+            analytic=self.iterations_analytic,
+            pixels=self.iterations_pixels,
+            max_masked=self.max_masked,
+            outliers=self.outlier_sigma,
+            stars=self.star_sigma,
+        )
+        position = scaled_positions(batch.xy, batch.frame_shape)
+        setting = self._setting()
+        fits = begin_frames(batch.data, batch.noise, batch.mask, batch.offset, batch.seeing, position, setting, limits)
+        run_fits(fits, setting, limits)
+        return [self._psf(fit, setting, batch.frame_shape) for fit in fits]
+
+    def frames_at_once(self, stars: int, size: int) -> tuple[int, str]:
+        """Return how many frames of `stars` stamps of `size` pixels to hand over together, and the forecast in words.
+
+        Raises
+        ------
+        NeedMissing
+            Where JAX finds no device of the kind asked for.
+        """
+        from plugins_builtin.engine.device import forecast
+
+        try:
+            found = forecast(stars, size, self.subsampling_factor)
+        except RuntimeError as error:
+            raise NeedMissing(
+                f"the PSF fit finds no device: {error}. Set [run] device to auto or cpu, or mend the driver "
+                "(lcf doctor shows what JAX sees)"
+            ) from error
+        return found.frames, str(found)
+
+    def warm_up(self, stars: int, size: int) -> None:
+        """Start JAX; on a CPU, load or compile the fit of `stars` stamps of `size` pixels too.
+
+        An accelerator's programs are for a number of frames, which is not known yet.
+        """
+        import jax
+
+        if jax.default_backend() == "cpu":
+            attrs.evolve(self, iterations_analytic=1, iterations_pixels=2).fit(_any_batch(stars, size))
+
+    def at(self, psf: PSF, xy: Floats) -> Floats:
+        """Return the narrow PSFs (n, m, m), each with sum 1, at positions (n, 2) of the frame, pixels."""
+        from plugins_builtin.engine.psf.distortion import kernels_at
+
+        return kernels_at(psf.narrow, psf.distortion, xy, psf.frame_shape)
+
+    def _setting(self) -> Setting:
+        from plugins_builtin.engine.psf.model import Setting
+
+        return Setting(self.subsampling_factor, TARGET_FWHM, self.field_distortion)
+
+    def _psf(self, fit: Fit, setting: Setting, frame_shape: tuple[int, int]) -> PSF:
+        """Return what was fitted in the terms of the seam."""
+        from plugins_builtin.engine.psf.distortion import named
+        from plugins_builtin.engine.psf.fit import kernel, loss, star_residuals
+        from plugins_builtin.engine.target import convolve_target
+
+        if fit.failure:
+            return failed_psf(fit.failure, fit.evaluations, fit.data.shape, self.subsampling_factor, fit.rejected)
+        values = kernel(fit, setting)
+        total = values.sum()
+        if not total > 0:
+            reason = "the fitted PSF has no positive sum: the stamps hold no star, or their sky is far off zero"
+            return failed_psf(reason, fit.evaluations, fit.data.shape, self.subsampling_factor, fit.rejected)
+        residuals = star_residuals(fit, setting)
+        used = residuals.pixels > 0
+        weight = residuals.inverse_variance
+        return PSF(
+            narrow=values / total,
+            full=convolve_target(values / total, TARGET_FWHM),
+            subsampling_factor=self.subsampling_factor,
+            target_fwhm=TARGET_FWHM,
+            status=self._status(fit),
+            reduced_chi2=float((weight * residuals.residual**2).sum() / max(residuals.pixels.sum(), 1.0)),
+            distortion=named(fit.model.distortion) if self.field_distortion else {},
+            frame_shape=frame_shape,
+            amplitude=np.where(used, fit.model.amplitude * total * fit.prepared.unit, np.nan),
+            offset=np.where(used[:, None], np.stack([fit.model.x, fit.model.y], axis=-1), np.nan),
+            star_chi2=residuals.chi2,
+            outliers=fit.outliers,
+            residuals=np.where(used[:, None, None], residuals.residual * fit.prepared.unit, np.nan),
+            loss_history=np.concatenate([*fit.history, [loss(fit, setting)]]),
+            rejected=dict(sorted(fit.rejected.items())),
+            precision=star_precision(fit.model.amplitude * total, weight, residuals.residual),
+        )
+
+    def _status(self, fit: Fit) -> FitStatus:
+        from plugins_builtin.engine.psf.fit import MIN_STARS_DISTORTION
+
+        reasons = []
+        if self.field_distortion and fit.stars.sum() < MIN_STARS_DISTORTION:
+            reasons.append(f"no distortion fitted: {fit.stars.sum()} stars, and it takes {MIN_STARS_DISTORTION}")
+        if fit.converged:
+            return FitStatus(FitState.CONVERGED, fit.evaluations, "; ".join(reasons))
+        reasons.append(f"not converged within iterations_pixels = {self.iterations_pixels}")
+        return FitStatus(FitState.BOUND, fit.evaluations, "; ".join(reasons))
+
+
+def _any_batch(stars: int, size: int) -> PsfBatch:
+    """Return a frame of round stars without noise."""
+    grid = np.arange(size) - 0.5 * (size - 1)
+    profile = np.exp(-0.5 * (grid / 2.0) ** 2)
+    shape = (1, stars, size, size)
+    data = np.broadcast_to(1e3 * np.outer(profile, profile), shape)
+    places = np.zeros((1, stars, 2))
+    return PsfBatch(data, np.ones(shape), np.zeros(shape, bool), places, places, np.array([4.7]), (size, size))
+
+
+def star_precision(amplitude: Floats, inverse_variance: Floats, residual: Floats) -> Floats:
+    """Return what stars tell of their image of unit flux, (n, n): the sum of amplitude^2 / noise^2.
+
+    Where residuals exceed the noise, stars differ by more than it, and tell less by the reduced chi2.
+
+    Parameters
+    ----------
+    amplitude : array (stars,)
+        Fluxes.
+    inverse_variance, residual : array (stars, n, n)
+        In the same unit; no weight where masked.
+    """
+    amplitude = np.where(np.isfinite(amplitude), amplitude, 0.0)
+    chi2 = (inverse_variance * np.nan_to_num(residual) ** 2).sum() / max(np.count_nonzero(inverse_variance), 1)
+    total: Floats = np.tensordot(amplitude**2, inverse_variance, 1) / max(1.0, float(chi2))
+    return total
+
+
+def failed_psf(
+    reason: str, evaluations: int, shape: tuple[int, ...], subsampling: int, rejected: dict[int, str]
+) -> PSF:
+    """Return what stands for the PSF of a frame that has none; `shape` is that of its stamps, (stars, n, n)."""
+    stars, n = shape[0], shape[-1]
+    m = n * subsampling
+    if rejected:
+        reason = f"{reason} ({'; '.join(f'star {i}: {why}' for i, why in sorted(rejected.items()))})"
+    return PSF(
+        narrow=np.full((m, m), np.nan),
+        full=np.full((m, m), np.nan),
+        subsampling_factor=subsampling,
+        target_fwhm=TARGET_FWHM,
+        status=FitStatus(FitState.FAILED, evaluations, reason),
+        reduced_chi2=np.nan,
+        amplitude=np.full(stars, np.nan),
+        offset=np.full((stars, 2), np.nan),
+        star_chi2=np.full(stars, np.nan),
+        outliers=np.zeros(shape, bool),
+        residuals=np.full(shape, np.nan),
+        rejected=dict(sorted(rejected.items())),
+    )
+
+
+@hookimpl
+def lcf_psf_models() -> dict[str, type]:
+    """Return the model ``starred``."""
+    return {"starred": Starred}

@@ -1,0 +1,1 @@
+"""Reductions by bias, dark and flat, a module each."""

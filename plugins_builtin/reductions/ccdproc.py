@@ -1,0 +1,360 @@
+"""Bias, dark and flat by ccdproc: master frames matched to frames by their headers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from astropy.io import fits
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import (
+    Exposure,
+    Floats,
+    Ints,
+    Master,
+    MasterPlan,
+    NeedMissing,
+    PixelFlag,
+    UnusableInput,
+)
+from plugins_builtin.engine.frames.overscan import Overscan, find_overscan, is_section
+from plugins_builtin.shared.calibration_matching import (
+    BIAS,
+    DARK,
+    FLAT,
+    Group,
+    alike,
+    best_dark,
+    darks,
+    served_by_one_dark,
+    what_it_is,
+    what_there_is,
+)
+from plugins_builtin.shared.option_checks import not_negative, one_of, positive
+
+KINDS = (BIAS, DARK, FLAT)
+#: Rows are combined so many values at a time.
+_STRIP = 1 << 23
+
+
+def _kinds(instance: object, attribute: attrs.Attribute[list[str]], value: list[str]) -> None:
+    wrong = [v for v in value if v not in KINDS]
+    if wrong or not value:
+        raise ValueError(f"{attribute.name} = {value!r}: a list of one or more of {', '.join(KINDS)} is needed")
+
+
+def _ordered(instance: object, attribute: attrs.Attribute[tuple[float, float]], value: tuple[float, float]) -> None:
+    if not value[0] < value[1]:
+        raise ValueError(f"{attribute.name} = {list(value)!r}: the first value must be below the second")
+
+
+@attrs.frozen
+class Ccdproc:
+    """Subtracts bias and dark, and divides by the flat."""
+
+    results_version: ClassVar[int] = 2
+
+    use: list[str] = attrs.field(factory=lambda: list(KINDS), validator=_kinds)
+    missing: str = attrs.field(default="refuse", validator=one_of("refuse", "skip"))  # frames without a match
+    kind_keywords: list[str] = attrs.field(
+        factory=lambda: ["IMAGETYP", "OBSTYPE", "IMAGETYPE", "EXPTYPE", "ESO DPR TYPE", "FRAME"]
+    )
+    bias: list[str] = attrs.field(factory=lambda: ["bias", "zero"])  # parts of the keyword's value
+    dark: list[str] = attrs.field(factory=lambda: ["dark"])
+    flat: list[str] = attrs.field(factory=lambda: ["flat"])
+    match: list[str] = attrs.field(factory=lambda: ["INSTRUME", "XBINNING", "YBINNING"])
+    band_keywords: list[str] = attrs.field(factory=lambda: ["FILTER"])
+    exptime_keywords: list[str] = attrs.field(factory=lambda: ["EXPTIME", "EXPOSURE"])
+    temperature_keyword: str = "CCD-TEMP"  # "": not looked at
+    temperature_tolerance: float = attrs.field(default=2.0, validator=not_negative)  # degrees C
+    combine_by: str = attrs.field(default="clipped", validator=one_of("clipped", "median"))
+    clip: float = attrs.field(default=5.0, validator=positive)  # sigma
+    flat_levels: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=_ordered)  # raw unit
+    least_sensitivity: float = attrs.field(default=0.1, validator=positive)  # relative
+    greatest_dark: float = attrs.field(default=np.inf, validator=positive)  # raw unit / s
+    overscan: str = ""  # a section, or the keyword that holds it, such as "BIASSEC"; "": none is subtracted
+    overscan_order: int = attrs.field(default=1, validator=not_negative)  # of the polynomial along it
+
+    # ---------------------------------------------------------------- headers
+
+    def describe(self, header: fits.Header, path: Path, shape: tuple[int, int]) -> Exposure:
+        """Return what a raw file is, by its header."""
+        kind = _first(header, self.kind_keywords).lower()
+        words = {BIAS: self.bias, DARK: self.dark, FLAT: self.flat}
+        known = [name for name, parts in words.items() if any(part.lower() in kind for part in parts)]
+        bands = [text for text in (_text(header, k) for k in self.band_keywords) if text]
+        return Exposure(
+            name=path.name,
+            kind=known[0] if known else ("light" if kind else ""),
+            setup=tuple((key, _text(header, key)) for key in dict.fromkeys([*self.match, *self._overscan_keyword])),
+            band="+".join(bands),
+            exptime=_number(_first(header, self.exptime_keywords)),
+            temperature=_number(_text(header, self.temperature_keyword)) if self.temperature_keyword else None,
+            shape=shape,
+        )
+
+    def plan(self, frame: Exposure, calibrations: Sequence[Exposure]) -> tuple[MasterPlan, ...]:
+        """Return the masters for a frame.
+
+        Raises
+        ------
+        UnusableInput
+            Where none matches and `missing` is ``"refuse"``, saying what there is.
+        """
+        bias, dark = self._pedestal(frame, calibrations)
+        flat = self._flat(frame, calibrations) if FLAT in self.use else None
+        if bias is None and dark is None and {BIAS, DARK} & set(self.use):
+            flat = None  # divided by a flat, a frame's pedestal would take on its shape
+        return tuple(plan for plan in (bias, dark, flat) if plan is not None)
+
+    def _pedestal(
+        self, frame: Exposure, calibrations: Sequence[Exposure]
+    ) -> tuple[MasterPlan | None, MasterPlan | None]:
+        """Return the bias and the dark for a frame or a flat; a dark is scaled only where its bias is known."""
+        biases = alike(frame, BIAS, calibrations) if BIAS in self.use else []
+        bias = Group(BIAS, tuple(biases)).plan() if biases else None
+        if bias is None and BIAS in self.use:
+            self._lack(frame, BIAS, calibrations)
+        if DARK not in self.use:
+            return bias, None
+        groups = darks(alike(frame, DARK, calibrations), self.temperature_tolerance)
+        found = None
+        if frame.exptime is not None:
+            found = best_dark(
+                groups, frame.exptime, frame.temperature, self.temperature_tolerance, scaled=bias is not None
+            )
+        if found is None:
+            self._lack(frame, DARK, calibrations)
+        return bias, found.plan([bias]) if found else None
+
+    def _flat(self, frame: Exposure, calibrations: Sequence[Exposure]) -> MasterPlan | None:
+        flats = alike(frame, FLAT, calibrations)
+        if not flats:
+            self._lack(frame, FLAT, calibrations)
+            return None
+        if DARK in self.use and not (BIAS in self.use and alike(frame, BIAS, calibrations)):
+            flats = served_by_one_dark(flats, alike(frame, DARK, calibrations), self.temperature_tolerance)
+        typical = sorted(flats, key=lambda e: (e.exptime or 0.0, e.name))[len(flats) // 2]
+        try:
+            bias, dark = self._pedestal(typical, calibrations)
+        except UnusableInput as error:
+            raise UnusableInput(f"the flats can't be used: {error}") from None
+        if bias is None and dark is None and {BIAS, DARK} & set(self.use):
+            return None  # flats with their pedestal left in them would do harm
+        return Group(FLAT, tuple(flats)).plan([bias, dark])
+
+    def _lack(self, frame: Exposure, kind: str, calibrations: Sequence[Exposure]) -> None:
+        if self.missing == "skip":
+            return
+        needed = what_it_is(frame, kind)
+        only = "" if kind != DARK or BIAS in self.use else " (without a bias a dark can't be scaled to the exposure)"
+        raise UnusableInput(
+            f"no {kind} matches ({needed}){only}: {what_there_is(frame, kind, calibrations)}. Add some to [reduction] "
+            f'dirs, leave "{kind}" out of [reduction.ccdproc] use, see its match and keywords, or set '
+            'missing = "skip"'
+        )
+
+    # ---------------------------------------------------------------- pixels
+
+    @property
+    def _overscan_keyword(self) -> list[str]:
+        return [self.overscan] if self.overscan and not is_section(self.overscan) else []
+
+    def _overscan(self, image: Floats, exposure: Exposure) -> Overscan | None:
+        if not self.overscan:
+            return None
+        text = self.overscan
+        for keyword in self._overscan_keyword:
+            text = dict(exposure.setup).get(keyword, "")
+            if not text:
+                raise UnusableInput(
+                    f"{exposure.name} has no {keyword}: give the section itself as [reduction.ccdproc] overscan"
+                )
+        return find_overscan(image, exposure, text, self.overscan_order)
+
+    def combine(
+        self, plan: MasterPlan, members: Sequence[Exposure], images: Floats, masters: Mapping[str, Master]
+    ) -> Master:
+        """Return a master; a dark is less its bias where there is one, a flat is relative to its median.
+
+        Raises
+        ------
+        UnusableInput
+            Where no flat has a level within `flat_levels`.
+        """
+        levels = np.ones(len(images))
+        overscans = [self._overscan(i, e) for i, e in zip(images, members, strict=True)]
+        if plan.kind == FLAT:
+            whole = slice(0, images.shape[1])
+            levels = np.array([_median(_corrected(i, e, masters, whole, o))
+                               for i, e, o in zip(images, members, overscans, strict=True)])  # fmt: skip
+        low, high = self.flat_levels
+        kept = [i for i, v in enumerate(levels) if plan.kind != FLAT or (v > 0 and low <= v <= high)]
+        if not kept:
+            raise UnusableInput(
+                f"the levels of all {len(levels)} flats, {levels.min():.0f} to {levels.max():.0f}, lie outside "
+                f"[reduction.ccdproc] flat_levels = [{low:g}, {high:g}]"
+            )
+        image, noise = np.empty(images.shape[1:], np.float32), []
+        for rows in _strips(len(kept), images.shape[1:]):
+            strip = [_corrected(images[i], members[i], masters, rows, overscans[i]) / np.float32(levels[i])
+                     for i in kept]  # fmt: skip
+            image[rows] = self._combined(np.stack(strip))
+            noise.append(_noise_of_mean(np.stack(strip)))
+        bad = ~np.isfinite(image)
+        if plan.kind == FLAT:
+            image /= _median(image)
+            with np.errstate(invalid="ignore"):
+                bad |= image < self.least_sensitivity
+        times = [members[i].exptime for i in kept]
+        exptime = float(np.mean([t for t in times if t is not None])) if None not in times else None
+        image[~np.isfinite(image)] = 1.0 if plan.kind == FLAT else 0.0
+        used = tuple(members[i].name for i in kept)
+        return Master(plan.kind, image, bad, exptime, used, float(np.median(noise)))
+
+    def _combined(self, stack: Floats) -> Floats:
+        ccdproc, data = _library(), _ccd_data()
+        with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+            warnings.simplefilter("ignore")  # pixels that are blank in every frame have no mean
+            combiner = ccdproc.Combiner([data(i, unit="adu", mask=~np.isfinite(i)) for i in stack], dtype=np.float32)
+            if self.combine_by == "median":
+                made = combiner.median_combine()
+            else:
+                usual = float(np.nanmedian(np.nanstd(stack, axis=0)))
+                combiner.sigma_clipping(self.clip, self.clip, func="median", dev_func=_at_least(usual))
+                made = combiner.average_combine()
+        return np.where(made.mask, np.nan, made.data) if made.mask is not None else np.asarray(made.data)
+
+    def reduce(self, image: Floats, frame: Exposure, masters: Mapping[str, Master]) -> tuple[Floats, Ints]:
+        """Return the image less its overscan's level, bias and dark, over the flat; and where the masters can't say.
+
+        The noise of bias and dark is in the scatter that is measured in the frame; that of the flat is not.
+        """
+        flags = np.zeros(image.shape, np.uint8)
+        for kind, master in masters.items():
+            if master.image.shape != image.shape:
+                raise UnusableInput(f"the master {kind} is {master.image.shape} (ny, nx), the frame {image.shape}")
+            flags[master.bad] |= PixelFlag.DEFECT.value
+        dark = masters.get(DARK)
+        if dark is not None and dark.exptime and np.isfinite(self.greatest_dark):
+            usual = 0.0 if BIAS in masters else _median(dark.image)  # else the bias is in it still
+            flags[dark.image - usual > self.greatest_dark * dark.exptime] |= PixelFlag.HOT.value
+        out, whole = np.asarray(image, np.float32), slice(0, image.shape[0])
+        overscan = self._overscan(image, frame)
+        if overscan is not None:
+            out = overscan.less(out, whole)
+            flags[overscan.strip] |= PixelFlag.DEFECT.value
+        out = _less_pedestal(out, frame, masters, whole)
+        if FLAT in masters:
+            ccdproc, data = _library(), _ccd_data()
+            flat = np.where(masters[FLAT].bad, np.float32(1), masters[FLAT].image)
+            made = ccdproc.flat_correct(data(out, unit="adu"), data(flat, unit="adu"), norm_value=1, add_keyword=False)
+            out = np.asarray(made.data, np.float32)
+        return out, flags
+
+
+def _corrected(
+    image: Floats, member: Exposure, masters: Mapping[str, Master], rows: slice, overscan: Overscan | None
+) -> Floats:
+    """Return rows of a calibration frame less its overscan's level, bias and dark; nan where the overscan is."""
+    out = np.asarray(image[rows], np.float32)
+    if overscan is not None:
+        out = overscan.blank(overscan.less(out, rows), rows)
+    return _less_pedestal(out, member, masters, rows) if masters else out
+
+
+def _less_pedestal(image: Floats, exposure: Exposure, masters: Mapping[str, Master], rows: slice) -> Floats:
+    """Return rows of an image less bias and dark; the dark is scaled where it is less its bias."""
+    ccdproc, data = _library(), _ccd_data()
+    from astropy import units
+
+    out = data(image, unit="adu")
+    if BIAS in masters:
+        out = ccdproc.subtract_bias(out, data(masters[BIAS].image[rows], unit="adu"), add_keyword=False)
+    dark = masters.get(DARK)
+    if dark is not None:
+        scale = BIAS in masters and bool(dark.exptime) and exposure.exptime is not None
+        own, theirs = (exposure.exptime, dark.exptime) if scale else (1.0, 1.0)
+        out = ccdproc.subtract_dark(
+            out, data(dark.image[rows], unit="adu"), dark_exposure=theirs * units.s, data_exposure=own * units.s,
+            scale=scale, add_keyword=False,
+        )  # fmt: skip
+    return np.asarray(out.data, np.float32)
+
+
+def _library() -> Any:
+    try:
+        import ccdproc
+    except ImportError as error:
+        raise NeedMissing(
+            f'[reduction] plugin = "ccdproc" needs the package ccdproc ({error}): pip install "lcframework[calibrate]"'
+        ) from None
+    return ccdproc
+
+
+def _ccd_data() -> Any:
+    from astropy.nddata import CCDData
+
+    return CCDData
+
+
+def _at_least(usual: float) -> Any:
+    """Return a pixel's scatter for clipping, not below the usual pixel's: few frames tell a pixel's own badly."""
+    from astropy.stats import mad_std
+
+    def spread(values: Floats, axis: Any = None) -> Floats:
+        return np.maximum(mad_std(values, axis=axis, ignore_nan=True), usual)
+
+    return spread
+
+
+def _strips(n: int, shape: tuple[int, ...]) -> Iterator[slice]:
+    step = max(1, _STRIP // (n * shape[1]))
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
+
+
+def _noise_of_mean(stack: Floats) -> float:
+    """Return one sigma of the usual pixel's mean over the frames (n, ny, nx); nan for a single frame."""
+    if len(stack) < 2:
+        return float("nan")
+    spread = np.std(stack, axis=0, ddof=1)
+    finite = spread[np.isfinite(spread)]
+    return float(np.median(finite) / np.sqrt(len(stack))) if finite.size else float("nan")
+
+
+def _median(image: Floats) -> float:
+    finite = image[np.isfinite(image)]
+    return float(np.median(finite)) if finite.size else 0.0
+
+
+def _text(header: fits.Header, keyword: str) -> str:
+    """Return a keyword's value as one text for one value: 1, 1.0 and '1' are the same."""
+    value = header.get(keyword)
+    if value is None or isinstance(value, fits.card.Undefined):
+        return ""
+    number = _number(str(value))
+    return f"{number:.12g}" if number is not None and not isinstance(value, bool) else str(value).strip()
+
+
+def _first(header: fits.Header, keywords: Sequence[str]) -> str:
+    return next((text for text in (_text(header, k) for k in keywords) if text), "")
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+@hookimpl
+def lcf_reductions() -> dict[str, type]:
+    """Name the reduction."""
+    return {"ccdproc": Ccdproc}

@@ -1,0 +1,1 @@
+"""Models of regions of interest, a module each."""

@@ -1,0 +1,1 @@
+"""Services on the network: questions, answers that are kept, and patience."""

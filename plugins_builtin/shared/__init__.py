@@ -1,0 +1,1 @@
+"""What several plugins share that is no numerics: tables, headers, checks of options."""

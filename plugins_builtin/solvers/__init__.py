@@ -1,0 +1,1 @@
+"""Plate solvers, a module each."""

@@ -1,0 +1,194 @@
+"""The plate solver "astrometry-net": runs Astrometry.net's ``solve-field`` on the list of sources."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable, StarTable
+from plugins_builtin.astrometry.solving import (
+    Refining,
+    brightest,
+    cone,
+    fitted,
+    flag,
+    icrs,
+    order_of_sip,
+    star_list,
+)
+from plugins_builtin.astrometry.star_match import positions
+from plugins_builtin.astrometry.wcs_fit import open_wcs
+from plugins_builtin.shared.option_checks import positive
+
+_PATIENCE = 2.0  # seconds that processes get to end
+_INDEX_HELP = (
+    "index files hold the stars that it compares with, and those with patterns of a tenth to all of the frame's size "
+    "are needed: Debian's package astrometry-data-tycho2 suits frames wider than half a degree, "
+    "astrometry-data-2mass narrower ones"
+)
+
+
+@attrs.frozen
+class AstrometryNet(Refining):
+    """Solves frames with a local Astrometry.net."""
+
+    results_version: ClassVar[int] = 1
+
+    command: str = "solve-field"
+    index_dir: Path | None = None  # a folder of index files; none: the command's own configuration
+    sip_order: int = attrs.field(default=1, validator=order_of_sip)
+    timeout: float = attrs.field(default=60.0, validator=positive)  # seconds a frame
+    max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are given
+    refine: bool = flag()  # fit to [stars]'s catalogue; else to the stars of the index files, which are fewer
+
+    def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
+        """Return the frame's WCS, or why none was found; position, radius and scale in `hint` narrow the search.
+
+        Raises
+        ------
+        NeedMissing
+            Where the command or its index files are not there.
+        """
+        command = shutil.which(self.command)
+        if command is None:
+            raise NeedMissing(
+                f"the command {self.command!r} was not found: install Astrometry.net (Debian, Ubuntu: apt install "
+                "astrometry.net astrometry-data-tycho2), or give its place as command in [plate_solving.astrometry-net]"
+            )
+        rows = brightest(sources, self.max_sources)
+        if isinstance(rows, NotSolved):
+            return rows
+        with tempfile.TemporaryDirectory(prefix="lcf-solve-") as folder:
+            place = Path(folder)
+            self._write_sources(place, sources, rows)
+            output = self._run([command, *self._arguments(place, shape, hint)], place)
+            if isinstance(output, NotSolved):
+                return output
+            if not (place / "out.wcs").exists():
+                return self._failure(output, len(rows))
+            solution, index_stars = _read(place)
+        return fitted(solution, sources, shape, hint, self.refine, index_stars)
+
+    @staticmethod
+    def _write_sources(place: Path, sources: SourceTable, rows: np.ndarray) -> None:
+        xy = positions(sources, rows) + 1.0  # FITS counts pixels from 1
+        table = Table({"X": xy[:, 0], "Y": xy[:, 1], "FLUX": np.asarray(sources["flux"], float)[rows]})
+        fits.BinTableHDU(table).writeto(place / "sources.xyls")
+
+    def _arguments(self, place: Path, shape: tuple[int, int], hint: SolveHint) -> list[str]:
+        ny, nx = shape
+        arguments = [str(place / "sources.xyls"), "--dir", str(place), "--temp-dir", str(place), "--out", "out"]
+        arguments += ["--width", str(nx), "--height", str(ny), "--x-column", "X", "--y-column", "Y"]
+        arguments += ["--sort-column", "FLUX", "--overwrite", "--no-plots", "--crpix-center"]
+        # Files that nobody reads, and steps that need the command's own Python.
+        arguments += ["--new-fits", "none", "--index-xyls", "none", "--match", "none"]
+        arguments += ["--rdls", str(place / "out.rdls"), "--tag-all"]
+        arguments += ["--no-remove-lines", "--uniformize", "0", "--corr", str(place / "out.corr")]
+        # A second guard beside our own: the engine stops by itself even if this process is killed.
+        arguments += ["--cpulimit", str(max(1, math.ceil(self.timeout)))]
+        arguments += ["--tweak-order", str(self.sip_order)] if self.sip_order > 0 else ["--no-tweak"]
+        if hint.scale is not None:
+            low, high = hint.scale
+            arguments += ["--scale-units", "arcsecperpix", "--scale-low", repr(low), "--scale-high", repr(high)]
+        where = cone(shape, hint)
+        if where is not None:
+            arguments += ["--ra", repr(where[0]), f"--dec={where[1]!r}", "--radius", repr(where[2])]
+        if self.index_dir is not None:
+            arguments += ["--config", str(self._configuration(place))]
+        return arguments
+
+    def _configuration(self, place: Path) -> Path:
+        folder = Path(self.index_dir or "").expanduser().resolve()
+        if not any(folder.glob("*.fits")):
+            raise NeedMissing(
+                f"no index files (*.fits) in {folder}, the index_dir of [plate_solving.astrometry-net]; {_INDEX_HELP}"
+            )
+        path = place / "astrometry.cfg"
+        path.write_text(f"cpulimit {math.ceil(self.timeout)}\nadd_path {folder}\nautoindex\n", encoding="utf-8")
+        return path
+
+    def _run(self, arguments: list[str], place: Path) -> str | NotSolved:
+        """Run the command and return what it printed; everything that it started ends with it."""
+        with open(place / "log", "w+", encoding="utf-8", errors="replace") as log:
+            process = subprocess.Popen(
+                arguments, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+            try:
+                process.wait(timeout=self.timeout)
+            except subprocess.TimeoutExpired:
+                return NotSolved(
+                    f"{self.command} found nothing within {self.timeout:g} s; narrow pixel_scale and search_radius in "
+                    "[plate_solving], or raise timeout in [plate_solving.astrometry-net]"
+                )
+            finally:
+                _end(process)
+            log.seek(0)
+            return log.read()
+
+    def _failure(self, output: str, number: int) -> NotSolved:
+        lower = output.lower()
+        if "no index" in lower or "must list at least one index" in lower or "no valid indexes" in lower:
+            raise NeedMissing(f"{self.command} has no index files; {_INDEX_HELP}; or set index_dir to a folder of them")
+        if "did not solve" in lower:
+            return NotSolved(
+                f"{self.command} found no match for the brightest {number} sources; check pixel_scale, search_radius "
+                f"in [plate_solving], and whether its index files suit the frame's size ({_INDEX_HELP})"
+            )
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
+        return NotSolved(f"{self.command} failed: {' / '.join(lines[-3:]) or 'it printed nothing'}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the command and its children, if any are left: those that do not go when they are asked are killed.
+
+    The command may go first: its children are what is waited for.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # raised where nobody is left
+        os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            process.poll()  # the command itself would be left as a zombie
+            os.killpg(process.pid, 0)
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_PATIENCE)
+
+
+def _read(place: Path) -> tuple[PlateSolution, StarTable | None]:
+    """Return the WCS with how well it matches the stars of the index, and these."""
+    header = icrs(fits.getheader(place / "out.wcs"))
+    matched, rms = 0, np.nan
+    if (place / "out.corr").exists():
+        with fits.open(place / "out.corr", memmap=False) as file:
+            pairs = file[1].data
+            x, y = open_wcs(header).all_world2pix(pairs["index_ra"], pairs["index_dec"], 0, quiet=True)
+            distance = np.hypot(x - (pairs["field_x"] - 1.0), y - (pairs["field_y"] - 1.0))
+        # The list holds chance pairs of some pixels too.
+        close = distance[distance < max(2.0, 5.0 * float(np.median(distance)))]
+        matched, rms = len(close), float(np.sqrt(np.mean(close**2)))
+    stars = None
+    if (place / "out.rdls").exists():
+        with fits.open(place / "out.rdls", memmap=False) as file:
+            stars = star_list(file[1].data["RA"], file[1].data["DEC"])
+    return PlateSolution(header, matched, rms), stars
+
+
+@hookimpl
+def lcf_plate_solvers() -> dict[str, type]:
+    """Name the solver."""
+    return {"astrometry-net": AstrometryNet}

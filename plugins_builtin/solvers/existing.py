@@ -1,0 +1,77 @@
+"""The plate solver "existing": believes the WCS that the frame came with, after looking at it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+import numpy as np
+from astropy.io import fits
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
+from plugins_builtin.astrometry.solving import Refining, fitted, flag, matched
+from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, open_wcs, pixel_scales
+
+#: arcsec/pixel of instruments that could ever take such frames.
+_SENSIBLE = (1e-3, 1e3)
+
+
+@attrs.frozen
+class ExistingWcs(Refining):
+    """Takes the WCS of the frame's own header, whatever dialect it is in."""
+
+    results_version: ClassVar[int] = 2
+    needs_position: ClassVar[bool] = False
+
+    refine: bool = flag()  # fit it to the catalogue
+
+    def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
+        """Return the header's WCS, cleaned, or why it can't be one.
+
+        Parameters
+        ----------
+        sources : SourceTable
+            Compared with `hint.stars`, where those are given: the matches and their rms (about the common shift) are
+            reported, but too few of them are no reason to reject; that is the core's to judge.
+        shape : tuple of int
+            (ny, nx).
+        hint : SolveHint
+            `header` is needed; `scale` is a condition where given.
+        """
+        if hint.header is None:
+            return NotSolved("the frame has no header to read a WCS from")
+        try:
+            header = celestial_keywords(hint.header)
+            self._check(header, shape, hint)
+        except InvalidWcs as error:
+            return NotSolved(f"the header's WCS is not valid: {error}; choose another [plate_solving] plugin")
+        solution = matched(header, sources, hint.stars, shape)
+        return fitted(solution, sources, shape, hint, True) if self.refine and solution.matched else solution
+
+    @staticmethod
+    def _check(header: fits.Header, shape: tuple[int, int], hint: SolveHint) -> None:
+        kinds = [str(header.get(f"CTYPE{i}", "")) for i in (1, 2)]
+        if not any(kinds):
+            raise InvalidWcs("there is none (no CTYPE1, CTYPE2)")
+        wcs = open_wcs(header)
+        if not wcs.has_celestial:
+            raise InvalidWcs(f"its axes {kinds[0]!r}, {kinds[1]!r} are not celestial coordinates")
+        if "CRVAL1" not in header or "CRVAL2" not in header:
+            raise InvalidWcs("it has no reference position (CRVAL1, CRVAL2)")
+        matrix = wcs.pixel_scale_matrix
+        if not np.all(np.isfinite(matrix)) or abs(np.linalg.det(matrix)) <= 1e-6 * np.sum(matrix**2):
+            raise InvalidWcs("its matrix of scales and rotation is singular")
+        scales = pixel_scales(wcs, shape)
+        low, high = hint.scale or _SENSIBLE
+        if not all(low <= s <= high for s in scales):
+            where = "in [plate_solving] pixel_scale" if hint.scale else "that any camera has"
+            raise InvalidWcs(
+                f"its scale of {scales[0]:.4g} x {scales[1]:.4g} arcsec/pixel is outside {low:g} to {high:g} {where}"
+            )
+
+
+@hookimpl
+def lcf_plate_solvers() -> dict[str, type]:
+    """Name the solver."""
+    return {"existing": ExistingWcs}

@@ -1,0 +1,166 @@
+"""The plate solver "nova": the web service nova.astrometry.net, given lists of sources and never images."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from astropy.io import fits
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import Ints, NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable
+from plugins_builtin.astrometry.solving import Refining, brightest, cone, fitted, flag, icrs, matched, order_of_sip
+from plugins_builtin.astrometry.star_match import positions
+from plugins_builtin.astrometry.wcs_fit import InvalidWcs
+from plugins_builtin.services.nova import NovaService, OutOfTime, Refused, Unconfirmed
+from plugins_builtin.shared.option_checks import positive
+
+
+@attrs.frozen
+class Nova(Refining):
+    """Solves through the network; the key of your account comes from the environment and is stored nowhere."""
+
+    results_version: ClassVar[int] = 1
+    operational: ClassVar[tuple[str, ...]] = ("key_variable", "timeout", "poll", "publicly_visible")
+
+    url: str = "https://nova.astrometry.net"
+    key_variable: str = "ASTROMETRY_NET_API_KEY"  # the environment variable that holds the API key
+    sip_order: int = attrs.field(default=1, validator=order_of_sip)  # 0: no distortion
+    timeout: float = attrs.field(default=300.0, validator=positive)  # seconds a frame, the service's queue included
+    poll: float = attrs.field(default=3.0, validator=positive)  # seconds between the first two questions; later longer
+    max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are sent
+    publicly_visible: bool = flag()
+    refine: bool = flag()  # fit to [stars]'s catalogue
+    offline: bool = flag()  # as [run] offline says
+    cache_dir: Path | None = None  # where submissions and turns are noted; unset: the core gives workdir/cache
+
+    def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
+        """Return the frame's WCS, or why none was found; position, radius and scale in `hint` narrow the search.
+
+        Positions of the brightest `max_sources` are sent, and nothing else of the frame. A submission that was not
+        answered in time is noted in `cache_dir`, and asked for again instead of handed in again.
+
+        Raises
+        ------
+        NeedMissing
+            Where there is no key, the service refuses it, it can't be reached, or the run is offline.
+        """
+        if self.offline:
+            raise NeedMissing(f"{self.url} needs the network, but [run] offline = true; astrometry-net needs none")
+        key = os.environ.get(self.key_variable, "")
+        if not key:
+            raise NeedMissing(
+                f"the environment variable {self.key_variable} is not set: make an account on {self.url} and put "
+                "the API key of its profile page there"
+            )
+        rows = brightest(sources, self.max_sources)
+        if isinstance(rows, NotSolved):
+            return rows
+        deadline = time.monotonic() + self.timeout
+        service = NovaService(self.url, key, self.key_variable, self.poll, deadline, self.cache_dir)
+        try:
+            content = self._answer(service, self._job(sources, rows, shape, hint))
+        except Refused as refused:
+            return NotSolved(f"{self.url} refused the list of sources: {refused}")
+        except Unconfirmed as lost:
+            return NotSolved(
+                f"{self.url} did not confirm that it got the list of sources ({lost}); as it may be at work on it, the "
+                "list is not sent twice: retry_failed = true in [plate_solving] sends it again"
+            )
+        except OutOfTime:
+            return NotSolved(
+                f"{self.url} did not solve the frame within {self.timeout:g} s; try later (retry_failed = true in "
+                "[plate_solving] asks for the same submission), or raise timeout in [plate_solving.nova]"
+            )
+        if content is None:
+            return NotSolved(f"{self.url} found no match; check pixel_scale and search_radius in [plate_solving]")
+        try:
+            header = _header(content)
+        except InvalidWcs as error:
+            return NotSolved(f"the WCS that {self.url} sent is not valid: {error}")
+        solution = matched(header, sources, hint.stars, shape)
+        return fitted(solution, sources, shape, hint, True) if self.refine else solution
+
+    def _answer(self, service: NovaService, job: dict[str, Any]) -> bytes | None:
+        """Hand a job in, or take up the submission that an earlier run noted."""
+        note = self._note(job)
+        submission = _noted(note)
+        if submission is not None:
+            try:
+                content = service.result(submission)
+            except Refused:  # forgotten there
+                submission = None
+        if submission is None:
+            submission = service.submit(job)
+            if note is not None:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.write_text(json.dumps({"submission": submission}), encoding="utf-8")
+            content = service.result(submission)
+        if note is not None:
+            note.unlink(missing_ok=True)
+        return content
+
+    def _note(self, job: dict[str, Any]) -> Path | None:
+        if self.cache_dir is None:
+            return None
+        identity = json.dumps([self.url, job], sort_keys=True).encode()
+        return self.cache_dir / "nova" / f"{hashlib.sha256(identity).hexdigest()[:32]}.json"
+
+    def _job(self, sources: SourceTable, rows: Ints, shape: tuple[int, int], hint: SolveHint) -> dict[str, Any]:
+        # FITS counts pixels from 1.
+        xy = positions(sources, rows) + 1.0
+        job: dict[str, Any] = {
+            "x": [round(float(v), 4) for v in xy[:, 0]],
+            "y": [round(float(v), 4) for v in xy[:, 1]],
+            "image_width": shape[1],
+            "image_height": shape[0],
+            "tweak_order": self.sip_order,
+            "crpix_center": True,
+            "publicly_visible": "y" if self.publicly_visible else "n",
+            "allow_modifications": "n",
+            "allow_commercial_use": "n",
+        }
+        if hint.scale is not None:
+            low, high = hint.scale
+            job |= {"scale_units": "arcsecperpix", "scale_type": "ul", "scale_lower": low, "scale_upper": high}
+        where = cone(shape, hint)
+        if where is not None:
+            job |= dict(zip(("center_ra", "center_dec", "radius"), where, strict=True))
+        return job
+
+
+def _noted(note: Path | None) -> int | None:
+    """Return the submission that a note names; None where there is none that can be read."""
+    if note is None:
+        return None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return int(json.loads(note.read_text(encoding="utf-8"))["submission"])
+    return None
+
+
+def _header(content: bytes) -> fits.Header:
+    """Return the WCS of a header file.
+
+    Raises
+    ------
+    InvalidWcs
+        Where it is cut off, or is something else.
+    """
+    if not content.rstrip().endswith(b"END"):
+        raise InvalidWcs("it is no whole FITS header")
+    try:
+        return icrs(fits.Header.fromstring(content))
+    except (ValueError, fits.VerifyError) as error:
+        raise InvalidWcs(str(error).split("\n")[0]) from error
+
+
+@hookimpl
+def lcf_plate_solvers() -> dict[str, type]:
+    """Name the solver."""
+    return {"nova": Nova}

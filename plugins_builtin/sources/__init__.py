@@ -1,0 +1,1 @@
+"""Source extractors, a module each."""

@@ -1,0 +1,199 @@
+"""Detects sources with sep and measures them with adaptive moments."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from astropy.table import Table
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
+from plugins_builtin.engine.frames.bad_pixels import filled
+from plugins_builtin.engine.frames.moments import FWHM_PER_SIGMA, Moments, adaptive_moments, stamps_at, width_factor
+from plugins_builtin.shared.option_checks import positive
+
+#: Bits of ``flags`` beyond sep's own (1 merged, 2 truncated by the edge, 4 deblending overflow, 8 singular).
+MASKED_CORE = 32  # a masked pixel within the core
+UNMEASURED = 64  # the moments did not converge: position and shape are those of the detection isophote
+TOO_SHARP = 128  # narrower than any star of the frame: a hot pixel or a cosmic ray
+EMPTY_APERTURE = 256  # flux not positive
+
+#: Bridging masked pixels: the Gaussian's sigma and where it ends, pixels.
+_WIDTH, _REACH = 1.5, 5
+_FEW = 0.02  # of a frame's pixels; up to that many are bridged one by one
+_CHUNK = 4096  # pixels a pass, which bounds the memory
+
+
+def _fraction(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{attribute.name} must lie between 0 (split all) and 1 (split nothing), got {value!r}")
+
+
+@attrs.frozen
+class SepSources:
+    """Connected pixels above a threshold, split where they have several peaks.
+
+    Masked pixels are bridged from their neighbours for the detection, so that a star with a saturated core stays one
+    source; it carries a flag.
+    """
+
+    results_version: ClassVar[int] = 2
+
+    threshold: float = attrs.field(default=2.0, validator=positive)  # sigma
+    min_area: int = attrs.field(default=20, validator=positive)  # pixels
+    deblend_contrast: float = attrs.field(default=0.005, validator=_fraction)  # of the parent's flux
+    aperture: float = attrs.field(default=1.5, validator=positive)  # radius of the flux aperture, median FWHMs
+
+    def extract(self, image: Floats, variance: Floats, mask: Bools) -> SourceTable:
+        """Return the sources of a sky-subtracted image, brightest first.
+
+        Parameters
+        ----------
+        image, variance : array (ny, nx)
+            e-/s and its square; pixels that are not finite are left out.
+        mask : bool array (ny, nx)
+            True where a pixel must not be used.
+
+        Returns
+        -------
+        astropy.table.Table
+            As :data:`~lcframework.types.SOURCES` says. Positions and shapes are those of the best-fitting elliptical
+            Gaussian; the FWHM is scaled to that of the profile that the frame's bright sources share (the pixel's own
+            width is part of it).
+
+        Raises
+        ------
+        UnusableInput
+            Where the frame has no usable pixel, or so many connected pixels above the threshold that sep gives up.
+        """
+        import sep
+
+        bad = np.ascontiguousarray(mask | ~np.isfinite(image) | ~np.isfinite(variance) | (variance <= 0))
+        if bad.all():
+            raise UnusableInput(
+                "no pixel of the frame can be searched for sources: every one is masked or not a number"
+            )
+        pixels, unreachable = _bridge(image, bad)
+        noise = np.ascontiguousarray(np.sqrt(filled(variance, bad)))
+        found = self._detect(pixels, noise, unreachable)
+        if len(found) == 0:
+            return _table({c.name: np.zeros(0) for c in SOURCES.columns})
+        shape = _measure(pixels, found)
+        x, y, a, b, theta, converged = shape.x, shape.y, shape.a, shape.b, shape.theta, shape.converged
+        fwhm = FWHM_PER_SIGMA * np.sqrt(0.5 * (a**2 + b**2)) * width_factor(pixels, noise, bad, shape)
+        typical = float(np.median(fwhm[converged])) if converged.any() else float(np.median(fwhm))
+        flux, _, _ = sep.sum_circle(pixels, x, y, max(1.5, self.aperture * typical), mask=unreachable, subpix=5)
+        flags = (found["flag"] & 15).astype(int)
+        flags[_touches(bad, x, y, max(1.0, 0.5 * typical))] |= MASKED_CORE
+        flags[~converged] |= UNMEASURED
+        flags[converged & (fwhm < _sharpest_star(fwhm[converged], flux[converged]))] |= TOO_SHARP
+        flags[~(flux > 0)] |= EMPTY_APERTURE
+        columns = {"x": x, "y": y, "flux": flux, "fwhm": fwhm, "a": a, "b": b, "theta": theta, "flags": flags}
+        order = np.argsort(-flux, kind="stable")
+        return _table({name: values[order] for name, values in columns.items()})
+
+    def _detect(self, pixels: Floats, noise: Floats, mask: Bools) -> Any:
+        """Run sep, giving it more room as long as that is what it lacks."""
+        import sep
+
+        stack, contrast = 300_000, self.deblend_contrast
+        sep.set_sub_object_limit(4096)
+        while True:
+            sep.set_extract_pixstack(stack)
+            try:
+                return sep.extract(
+                    pixels, self.threshold, err=noise, mask=mask, minarea=int(self.min_area), deblend_cont=contrast
+                )
+            except Exception as error:  # sep raises bare Exceptions
+                if "pixel buffer" in str(error) and stack < 2 * pixels.size:
+                    stack = min(10 * stack, 2 * pixels.size)
+                elif "deblending" in str(error) and contrast < 1.0:
+                    contrast = 1.0
+                else:
+                    raise UnusableInput(
+                        f"sources can't be extracted: sep says {error!s}; a higher [sources.sep] threshold (now "
+                        f"{self.threshold:g} sigma) or a better sky ([background.sep] boxes) usually helps"
+                    ) from error
+
+
+def _bridge(image: Floats, bad: Bools) -> tuple[Floats, Bools]:
+    """Fill small masked areas from their surroundings by a Gaussian mean; say which pixels stay unknown."""
+    single = image.dtype.kind == "f" and image.dtype.itemsize <= 4  # sep is quicker with it
+    pixels = np.ascontiguousarray(np.where(bad, 0.0, image), dtype=np.float32 if single else np.float64)
+    y, x = np.nonzero(bad)
+    if len(y) == 0:
+        return pixels, bad
+    total, weight = (_means if len(y) < _FEW * bad.size else _smoothed)(pixels, bad, y, x)
+    near = weight > 0.05
+    pixels[y[near], x[near]] = total[near] / weight[near]
+    left = np.zeros(bad.shape, bool)
+    left[y[~near], x[~near]] = True
+    return pixels, left
+
+
+def _means(pixels: Floats, bad: Bools, y: Ints, x: Ints) -> tuple[Floats, Floats]:
+    """Return the Gaussian-weighted sums of the good pixels around each position, and of their weights."""
+    steps = np.arange(-_REACH, _REACH + 1)
+    profile = np.exp(-0.5 * (steps / _WIDTH) ** 2)
+    profile /= profile.sum()
+    kernel = np.outer(profile, profile)
+    good = ~bad
+    total, weight = np.empty(len(y)), np.empty(len(y))
+    for i in range(0, len(y), _CHUNK):
+        part = slice(i, i + _CHUNK)
+        total[part] = np.tensordot(stamps_at(pixels, x[part], y[part], _REACH), kernel)  # bad pixels are 0
+        weight[part] = np.tensordot(stamps_at(good, x[part], y[part], _REACH), kernel)
+    return total, weight
+
+
+def _smoothed(pixels: Floats, bad: Bools, y: Ints, x: Ints) -> tuple[Floats, Floats]:
+    """Return what :func:`_means` does; quicker where many pixels are bad."""
+    from scipy.ndimage import gaussian_filter
+
+    options: dict[str, Any] = {"sigma": _WIDTH, "mode": "constant", "radius": _REACH}
+    return gaussian_filter(pixels, **options)[y, x], gaussian_filter((~bad).astype(np.float64), **options)[y, x]
+
+
+def _measure(pixels: Floats, found: Any) -> Moments:
+    """Positions and shapes from adaptive moments; those of the isophote where the moments fail."""
+    half = int(np.clip(np.ceil(4.5 * np.median(found["a"])), 4, 25))
+    shape = adaptive_moments(pixels, found["x"], found["y"], 0.5 * (found["a"] + found["b"]), half)
+    # A blend can pull the moments to its brighter neighbour: what wandered off is not this source any more.
+    good = shape.converged & (np.hypot(shape.x - found["x"], shape.y - found["y"]) < np.maximum(1.0, found["a"]))
+    pick = lambda fitted, name: np.where(good, fitted, found[name])  # noqa: E731
+    return Moments(*(pick(getattr(shape, name), name) for name in ("x", "y", "a", "b", "theta")), good)
+
+
+def _touches(bad: Bools, x: Floats, y: Floats, radius: float) -> Bools:
+    """Whether a masked pixel lies within `radius` of each position, rounded to a pixel."""
+    reach = int(radius)
+    steps = np.arange(-reach, reach + 1)
+    disk = np.hypot(steps[:, None], steps) <= radius
+    ix = np.clip(np.rint(x).astype(int), 0, bad.shape[1] - 1)
+    iy = np.clip(np.rint(y).astype(int), 0, bad.shape[0] - 1)
+    return np.asarray((stamps_at(bad, ix, iy, reach) & disk).any(axis=(1, 2)))
+
+
+def _sharpest_star(fwhm: Floats, flux: Floats) -> float:
+    """FWHM below which a source can't be a star of this frame."""
+    if len(fwhm) < 5:
+        return 0.0
+    bright = fwhm[flux >= np.median(flux)]
+    return 0.6 * float(np.median(bright))
+
+
+def _table(columns: dict[str, Any]) -> SourceTable:
+    table = Table(columns)
+    for column in SOURCES.columns:
+        if column.unit:
+            table[column.name].unit = column.unit
+    table["flags"] = table["flags"].astype(int)
+    return SOURCES.check(table, "sep")
+
+
+@hookimpl
+def lcf_source_extractors() -> dict[str, type]:
+    """Name the extractor."""
+    return {"sep": SepSources}

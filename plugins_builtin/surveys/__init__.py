@@ -1,0 +1,1 @@
+"""Calibration surveys, a module each."""

@@ -1,0 +1,77 @@
+"""The survey ``file``: magnitudes of a table of the user's own, matched by position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import MagnitudeTable, StarTable
+from plugins_builtin.services.options import a_mapping_of, a_number
+from plugins_builtin.shared.option_checks import one_of
+from plugins_builtin.shared.sky_geometry import pairs_within, unambiguous
+from plugins_builtin.shared.star_tables import magnitude_table
+from plugins_builtin.shared.table_files import ColumnMapping, read_table
+
+COLUMNS = {"ra": "ra", "dec": "dec", "magnitude": "r_mag", "magnitude_error": "r_mag_err"}
+QUANTITIES = (*COLUMNS, "colour")
+
+
+@attrs.frozen
+class TableOfMagnitudes:
+    """Magnitudes of a table in any format that astropy reads.
+
+    A star takes the magnitude of the row within `max_separation` of it. Where several rows are that close to a star,
+    or several stars to a row, which is which can't be known, and those stars are left out.
+    """
+
+    results_version: ClassVar[int] = 1
+
+    path: Path = Path("stars.ecsv")
+    system: str = attrs.field(default="AB", validator=one_of("AB", "Vega"))
+    # "{band}" in a name stands for the band asked for; `colour` may be mapped too
+    columns: Mapping[str, str] = attrs.field(factory=lambda: dict(COLUMNS), validator=a_mapping_of(QUANTITIES))
+    max_separation: float = attrs.field(default=1.5, validator=a_number(above=0.0))  # arcsec
+    epoch: float | None = None  # Julian year of the table's positions; unset: as the stars'
+    default_error: float = attrs.field(default=0.05, validator=a_number(above=0.0))  # mag, where no column has it
+
+    def magnitudes(self, stars: StarTable, band: str) -> MagnitudeTable:
+        """Return the magnitudes of the stars that have an unambiguous match.
+
+        Raises
+        ------
+        NeedMissing
+            Where the file or a column is missing.
+        UnusableInput
+            Where the file can't be read, or a column holds no numbers.
+        """
+        table = read_table(self.path, "[calibration.file] path")
+        given = {quantity: name.replace("{band}", band) for quantity, name in self.columns.items()}
+        mapping = ColumnMapping.of(
+            self.path, "[calibration.file] columns", given, COLUMNS, needed=("ra", "dec", "magnitude")
+        )
+        ra, dec = mapping.angles(table, "ra"), mapping.angles(table, "dec")
+        mag = mapping.needed_numbers(table, "magnitude", "mag")
+        error = mapping.numbers(table, "magnitude_error", "mag")
+        colour = mapping.numbers(table, "colour", "mag") if "colour" in given else None
+        error = np.full(len(table), np.nan) if error is None else error
+        error = np.where(error > 0, error, self.default_error)  # 0 and nan are ways to write "unknown"
+        placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+        star, row, _ = pairs_within(stars, ra[placed], dec[placed], self.max_separation, self.epoch)
+        sure = unambiguous(star, row)
+        star, row = star[sure], placed[row[sure]]
+        meta: dict[str, Any] = {"survey": "file", "path": str(self.path), "band": band, "system": self.system}
+        if colour is not None:
+            meta["colour"] = given["colour"]
+        names = np.asarray(stars["source_id"])[star]
+        return magnitude_table(names, mag[row], error[row], meta, None if colour is None else colour[row])
+
+
+@hookimpl
+def lcf_calibration_surveys() -> dict[str, type]:
+    """Return the survey ``file``."""
+    return {"file": TableOfMagnitudes}

@@ -1,0 +1,97 @@
+"""The survey ``gaia``: magnitudes in other systems from Gaia's own G, BP and RP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import Floats, MagnitudeTable, NeedMissing, StarTable
+from plugins_builtin.shared.star_tables import magnitude_table, plain_floats, unknown_band
+
+
+@attrs.frozen
+class Transformation:
+    """``G - X`` as a polynomial in BP - RP, as published.
+
+    Source: Gaia DR3 documentation, section 5.5.1 (J. M. Carrasco and M. Bellazzini), tables 5.8 and 5.9 for the
+    coefficients and scatters, table 5.10 for the ranges; the relations are those of Riello et al. 2021
+    (A&A 649, A3), appendix C.
+    """
+
+    coefficients: tuple[float, ...]  # of (BP - RP) to the power 0, 1, ...
+    scatter: float  # mag
+    colours: tuple[float, float]  # range of BP - RP that was fitted
+    system: str
+    reddest_dwarf: float = np.inf  # BP - RP beyond which the relation holds for M giants alone
+
+    def magnitudes(self, g: Floats, bp_rp: Floats) -> Floats:
+        """Return the magnitudes X of stars."""
+        return g - np.polynomial.polynomial.polyval(bp_rp, self.coefficients)
+
+    def valid(self, bp_rp: Floats, giants: bool) -> np.ndarray:
+        """Return which colours the relation holds for."""
+        blue, red = self.colours
+        return (bp_rp >= blue) & (bp_rp <= (red if giants else min(red, self.reddest_dwarf)))
+
+
+TRANSFORMATIONS: Mapping[str, Transformation] = {
+    "g_sdss": Transformation((0.2199, -0.6365, -0.1548, 0.0064), 0.0745, (0.3, 3.0), "AB", 2.0),
+    "r_sdss": Transformation((-0.09837, 0.08592, 0.1907, -0.1701, 0.02263), 0.03776, (0.0, 3.0), "AB", 2.0),
+    "i_sdss": Transformation((-0.293, 0.6404, -0.09609, -0.002104), 0.04092, (0.5, 2.0), "AB"),
+    "V": Transformation((-0.02704, 0.01424, -0.2156, 0.01426), 0.03017, (-0.5, 5.0), "Vega"),
+    "R": Transformation((-0.02275, 0.3961, -0.1243, -0.01396, 0.003775), 0.03167, (0.0, 4.0), "Vega", 2.0),
+    "Ic": Transformation((0.01753, 0.76, -0.0991), 0.03765, (-0.5, 4.5), "Vega"),
+    "B_T": Transformation((-0.004288, -0.8547, 0.1244, -0.9085, 0.4843, -0.06814), 0.07063, (-0.3, 3.0), "Vega"),
+    "V_T": Transformation((-0.01077, -0.0682, -0.2387, 0.02342), 0.0535, (-0.35, 4.0), "Vega"),
+}
+
+
+@attrs.frozen
+class GaiaTransformed:
+    """SDSS g, r, i, Johnson-Cousins V, R, Ic and Tycho B_T, V_T magnitudes by Gaia DR3's published relations.
+
+    Stars whose colour lies outside a relation's range are left out. The error of a magnitude is the published scatter
+    of stars around the relation.
+    """
+
+    results_version: ClassVar[int] = 1
+
+    giants: bool = False  # true: also beyond BP - RP = 2 in g_sdss, r_sdss and R, where only M giants were fitted
+
+    def magnitudes(self, stars: StarTable, band: str) -> MagnitudeTable:
+        """Return magnitudes in `band` of the stars that have G, BP and RP and a colour in range; colour BP - RP.
+
+        Raises
+        ------
+        NeedMissing
+            For an unknown band, or stars without the columns ``bp`` and ``rp``.
+        """
+        if band not in TRANSFORMATIONS:
+            raise unknown_band("gaia", band, TRANSFORMATIONS)
+        missing = [name for name in ("bp", "rp") if name not in stars.colnames]
+        if missing:
+            raise NeedMissing(
+                f"the survey 'gaia' needs Gaia's BP and RP, and the star table has no {' and no '.join(missing)}. "
+                f"Name their columns in [stars.file] columns, take stars from plugin = 'gaia', or calibrate with "
+                f"[calibration] plugin = 'file' or another survey."
+            )
+        relation = TRANSFORMATIONS[band]
+        colour = plain_floats(stars["bp"]) - plain_floats(stars["rp"])
+        keep = relation.valid(colour, self.giants)
+        return magnitude_table(
+            np.asarray(stars["source_id"])[keep],
+            relation.magnitudes(plain_floats(stars["magnitude"]), colour)[keep],
+            np.full(int(keep.sum()), relation.scatter),
+            {"survey": "gaia", "band": band, "system": relation.system, "colour": "bp_rp"},
+            colour[keep],
+        )
+
+
+@hookimpl
+def lcf_calibration_surveys() -> dict[str, type]:
+    """Return the survey ``gaia``."""
+    return {"gaia": GaiaTransformed}

@@ -1,0 +1,58 @@
+"""What selecting plugins refuses beyond what each plugin says itself."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+
+from lcframework.config.project_file import ConfigError, load
+from lcframework.config.tools import select
+from lcframework.hookspecs import hookimpl
+from lcframework.plugins import Plugins
+from lcframework.types import Cutouts, PointSources
+
+REGION = "[roi.J0248]\nra = 42.2\ndec = 19.2\n"
+
+
+@attrs.frozen
+class PsfFluxesAlone:
+    """A ROI model that knows nothing of apertures."""
+
+    def fit(self, cutouts: Cutouts, point_sources: PointSources) -> Any:
+        raise NotImplementedError
+
+
+@hookimpl
+def lcf_roi_models() -> dict[str, type[Any]]:
+    return {"plain": PsfFluxesAlone}
+
+
+def selected(folder: Path, text: str, *more: tuple[str, str, Any]) -> Any:
+    path = folder / "project.toml"
+    path.write_text(REGION + text)
+    installed = [(p.name, p.origin, lambda p=p: import_module(p.module)) for p in Plugins.installed().plugins]
+    return select(load(path), Plugins([*installed, *more]))
+
+
+def test_an_aperture_reaches_stars_and_regions(tmp_path):
+    setup = selected(tmp_path, "[photometry]\naperture = 4\n")
+    assert setup.config.photometry.aperture == 4
+    assert setup.identity("photometry")["aperture"] == 4
+
+
+def test_an_aperture_that_a_plugin_would_not_know_of_is_refused(tmp_path):
+    plain = ("plain", "here", lambda: SimpleNamespace(lcf_roi_models=lcf_roi_models, __name__="plain"))
+    text = '[photometry]\naperture = {}\n[roi_model]\nplugin = "plain"\n'
+    selected(tmp_path, text.format(0), plain)
+    with pytest.raises(ConfigError, match=r'\[roi_model\] plugin = "plain" measures PSF fluxes alone'):
+        selected(tmp_path, text.format(4), plain)
+
+
+def test_an_aperture_must_fit_in_the_stamps(tmp_path):
+    with pytest.raises(ConfigError, match="star_size = 24 and roi_size = 32: enlarge these"):
+        selected(tmp_path, "[photometry]\naperture = 12\n")

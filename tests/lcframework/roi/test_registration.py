@@ -1,0 +1,84 @@
+"""Registration of a frame by its stars: offsets, maps and outliers that were put in; errors that are true."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lcframework.roi.registration import STARS_FOR_MAP, register
+
+REFERENCE = np.array([250.0, 260.0])
+
+
+def scene(rng, n, offset, linear, error):
+    predicted = rng.uniform(0, 500, (n, 2))
+    sigma = np.broadcast_to(error, (n, 2)) * rng.uniform(0.5, 2.0, (n, 1))
+    measured = predicted + offset + (predicted - REFERENCE) @ np.asarray(linear).T + rng.normal(0, sigma)
+    return predicted, measured, sigma
+
+
+def test_offset_and_map():
+    rng = np.random.default_rng(0)
+    linear = np.array([[1e-4, -3e-4], [3e-4, 2e-4]])
+    predicted, measured, sigma = scene(rng, 20, [0.31, -0.17], linear, 1e-4)
+    fit = register(predicted, measured, sigma, REFERENCE)
+    np.testing.assert_allclose(fit.offset, [0.31, -0.17], atol=1e-3)
+    np.testing.assert_allclose(fit.map, linear, atol=1e-5)
+    assert fit.stars == 20
+
+
+def test_few_stars_give_an_offset_alone():
+    rng = np.random.default_rng(1)
+    for n in (1, 2, STARS_FOR_MAP - 1):
+        predicted, measured, sigma = scene(rng, n, [0.3, -0.2], np.zeros((2, 2)), 0.01)
+        fit = register(predicted, measured, sigma, REFERENCE)
+        np.testing.assert_allclose(fit.offset, [0.3, -0.2], atol=0.1)
+        np.testing.assert_array_equal(fit.map, 0)
+        assert (np.diag(fit.covariance) > 0).all()
+
+
+def test_no_star():
+    fit = register(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2)), REFERENCE)
+    np.testing.assert_array_equal(fit.offset, 0)
+    np.testing.assert_array_equal(fit.covariance, np.eye(2))
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_covariance_is_true(n):
+    rng = np.random.default_rng(2)
+    pulls = []
+    for _ in range(400):
+        predicted, measured, sigma = scene(rng, n, [0.2, 0.1], np.zeros((2, 2)), 0.02)
+        fit = register(predicted, measured, sigma, REFERENCE)
+        pulls.append((fit.offset - [0.2, 0.1]) / np.sqrt(np.diag(fit.covariance)))
+    # Never too small; with few stars the inflation by a large chi2 makes it somewhat large.
+    assert 0.75 < np.std(pulls) < 1.12
+    assert abs(np.mean(pulls)) < 0.12
+
+
+@pytest.mark.parametrize("n", [5, 15])
+def test_outliers_do_no_harm(n):
+    rng = np.random.default_rng(3)
+    pulls = []
+    for _ in range(200):
+        predicted, measured, sigma = scene(rng, n, [0.2, 0.1], np.zeros((2, 2)), 0.01)
+        measured[0] += [3.0, -2.0]
+        if n > 10:
+            measured[1] += [0.4, 0.4]
+        fit = register(predicted, measured, sigma, REFERENCE)
+        pulls.append((fit.offset - [0.2, 0.1]) / np.sqrt(np.diag(fit.covariance)))
+    assert np.std(pulls) < 1.4
+    assert np.abs(pulls).max() < 8
+
+
+def test_transform_is_corrected():
+    rng = np.random.default_rng(4)
+    linear = np.array([[2e-4, 1e-4], [-1e-4, 3e-4]])
+    predicted, measured, sigma = scene(rng, 30, [0.5, -0.25], linear, 1e-4)
+    fit = register(predicted, measured, sigma, REFERENCE)
+    transform = np.array([[-5.0, 0.1, REFERENCE[0]], [0.1, 5.0, REFERENCE[1]]])
+    corrected = fit.apply(transform)
+    offset = np.array([1.5, -2.0])
+    before = transform[:, :2] @ offset + transform[:, 2]
+    expected = before + [0.5, -0.25] + linear @ (before - REFERENCE)
+    np.testing.assert_allclose(corrected[:, :2] @ offset + corrected[:, 2], expected, atol=2e-3)

@@ -1,0 +1,57 @@
+"""The chain of stages, and runs of a part of it or of the project."""
+
+from __future__ import annotations
+
+import pytest
+
+from lcframework.config.project_file import ConfigError
+from lcframework.project import Project
+from lcframework.running.chain import between
+from lcframework.stages.scopes import UnknownName
+from lcframework.types import PluginError
+
+
+def test_stages_of_plugins_follow_the_stages_they_name(toys):
+    project = Project.open(toys.path)
+    assert project.stage_names[:4] == [
+        "initialize_database", "toy", "toy_sum", "read_convert_skysub_character_catalog",
+    ]  # fmt: skip
+    assert len(project.stage_names) == 14
+    assert [s.name for s in between(project.stages, "toy", "toy_sum")] == ["toy", "toy_sum"]
+
+
+def test_stage_after_one_that_is_not_there(lost_toys):
+    with pytest.raises(PluginError, match='toy comes after "initialise_database", which is no stage; did you mean'):
+        Project.open(lost_toys.path)
+
+
+def test_options_of_a_plugin_stage_are_checked(toys):
+    toys.write('size = "three"\nfactr = 2.0')
+    with pytest.raises(ConfigError) as error:
+        Project.open(toys.path)
+    assert 'did you mean "factor"?' in str(error.value)
+    assert "expected a whole number" in str(error.value)
+
+
+def test_run_of_a_part_tells_of_its_own_unusable_inputs_alone(toys):
+    toys.plan(u1="unusable")
+    assert toys.run().exit_code == 3
+    report = toys.run(rois="X")
+    assert report.unusable == []
+    assert report.exit_code == 0
+    report = toys.run(rois="Y")
+    assert [u.unit for u in report.unusable] == ["u1"]
+    assert report.exit_code == 3
+
+
+def test_names_are_checked_where_the_run_imports_nothing(toys):
+    """Files that wait may bring the band; a run that does not import them can't."""
+    project = Project.open(toys.path)
+    told = r'the project has no band "typo"; .* \(a run that imports the files that wait may bring it\)'
+    with pytest.raises(UnknownName, match=told):
+        project.run(start="toy", stop="toy_sum", bands="typo")
+    with pytest.raises(UnknownName, match=told):
+        project.plan(start="psf_modeling", bands="typo")
+    with pytest.raises(UnknownName, match=told):
+        project.status(bands="typo")
+    assert project.plan(bands="typo")  # what is imported first may have it

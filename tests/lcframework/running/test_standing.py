@@ -1,0 +1,74 @@
+"""How a project stands: which selection keeps a frame out, and which names have no effect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlmodel import Session
+
+from lcframework.frames.frame_list import IMPORT
+from lcframework.project import Project
+from lcframework.stages.scopes import idle_overrides
+from lcframework.storage.tables import CombinedFootprint, Frame, NormalizationCoefficient, Product, PsfRow
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a project with a frame that nothing has to be done with; its file is gone."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "project.toml").write_text(
+        "[roi.X]\nra = 1.0\ndec = 2.0\n[roi_cutouts]\nnormalization = { coefficient = [0.5, 2.0] }\n"
+    )
+    project = Project.open(tmp_path / "project.toml")
+    project.run(stop="initialize_database")
+    with Session(project.engine()) as session:
+        session.add(
+            Frame(id=1, original_image_path="a.fits", key="a", image_relpath="frames/a.fits", instrument="Cam",
+                  plate_solved=True, roi_in_footprint=True, seeing_arcseconds=1.0)
+        )  # fmt: skip
+        # Not "made", so that no later stage has work; but no longer new.
+        session.add(Product(stage=IMPORT, unit="frame:1", fingerprint="", token="", components={}, state="forced"))
+        session.commit()
+    return project
+
+
+def add_field(session: Session, name: str, active: bool, coefficient: float) -> None:
+    place = {"strategy": "roi_disk", "rois": ["X"], "ra": 1.0, "dec": 2.0, "radius": 0.1}
+    session.add(CombinedFootprint(hash=name, active=active, **place))
+    key = {"combined_footprint_hash": name, "frame_id": 1}
+    session.add(PsfRow(**key, psf_ref="", path="", chi2=1.0, subsampling_factor=2, stars="", status="converged"))
+    session.add(
+        NormalizationCoefficient(**key, instrument="Cam", band="r", coefficient=coefficient,
+                                 coefficient_uncertainty=0.01, scatter=0.01, stars=5)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [("before", "now"), ("now", "before")])
+def test_reasons_come_from_the_field_in_use(project: Project, order: tuple[str, str]) -> None:
+    """A field given up keeps its rows; what they say keeps no frame out."""
+    coefficients = {"before": 0.1, "now": 3.0}
+    with Session(project.engine()) as session:
+        for name in order:
+            add_field(session, name, name == "now", coefficients[name])
+            session.flush()
+        session.commit()
+    (frame,) = project.status().frames
+    assert frame.state == "left out later"
+    assert frame.comment == "coefficient = 3 lies outside [roi_cutouts] normalization: [0.5, 2]"
+
+
+def test_frame_without_a_psf_in_the_field_in_use_has_no_such_reason(project: Project) -> None:
+    with Session(project.engine()) as session:
+        add_field(session, "before", False, 0.1)
+        session.commit()
+    (frame,) = project.status().frames
+    assert frame.comment == ""
+
+
+def test_settings_of_an_instrument_that_no_imported_frame_has(project: Project) -> None:
+    with project.session() as session:
+        assert idle_overrides(session, ["Cam"]) == []
+        assert idle_overrides(session, ["Camm"]) == [
+            '[instrument."Camm"] has no effect so far: no imported frame is of that instrument; did you mean "Cam"?'
+        ]

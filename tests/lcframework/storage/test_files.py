@@ -1,0 +1,251 @@
+"""Products on disk: never half written, and read back as they were."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from lcframework.storage.files import (
+    REGIONS,
+    Stamp,
+    atomic,
+    make_wcs,
+    read_frame,
+    read_psf,
+    read_stamps,
+    read_table,
+    read_wcs,
+    remove_leftovers,
+    write_frame,
+    write_psf,
+    write_regions,
+    write_stamps,
+    write_table,
+    write_wcs,
+)
+from lcframework.types import PSF, FitState, FitStatus, PixelFlag, UnusableInput
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_atomic_write(tmp_path):
+    with atomic(tmp_path / "new" / "file") as temporary:
+        assert not (tmp_path / "new" / "file").exists()
+        temporary.write_text("all of it")
+    assert (tmp_path / "new" / "file").read_text() == "all of it"
+    assert names(tmp_path / "new") == ["file"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_write_that_breaks_off_leaves_the_old_file(tmp_path, error):
+    (tmp_path / "file").write_text("old")
+
+    def break_off():
+        with atomic(tmp_path / "file") as temporary:
+            temporary.write_text("ne")
+            raise error
+
+    with pytest.raises(error):
+        break_off()
+    assert (tmp_path / "file").read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_hdf5_that_breaks_off_is_not_there(tmp_path):
+    class Bad:
+        def __array__(self, *_, **__):
+            raise MemoryError
+
+    good = stamp(1.0)
+    bad = Stamp(Bad(), good.noise, good.mask, good.corner, good.offset, good.wcs)
+    with pytest.raises(MemoryError):
+        write_stamps(tmp_path / "stamps.h5", {"1": good, "2": bad}, (10, 12))
+    assert names(tmp_path) == []
+
+
+def test_killed_process_leaves_a_leftover_that_the_next_run_removes(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from lcframework.storage.files import atomic\n"
+        "with atomic(Path(sys.argv[1]) / 'file') as temporary:\n    temporary.write_text('half'); os._exit(9)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, tmp_path / "frames"])
+    assert child.wait() == 9
+    assert names(tmp_path / "frames") == [f".file.{child.pid}.tmp"]
+    (tmp_path / "raw").mkdir()
+    for path in (tmp_path / ".mine.tmp", tmp_path / "raw" / ".file.1.tmp", tmp_path / "frames" / ".notes.tmp"):
+        path.write_text("the user's")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path / "frames") == [".notes.tmp"]
+    assert (tmp_path / ".mine.tmp").exists()
+    assert (tmp_path / "raw" / ".file.1.tmp").exists()
+
+
+def test_frame(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(20, 30)).astype(np.float32)
+    mask = np.zeros((20, 30), np.uint8)
+    mask[3, 4] = PixelFlag.SATURATED | PixelFlag.HOT
+    header = fits.Header({"OBJECT": "x", "BZERO": 32768, "BSCALE": 1, "GAIN": 2.5})
+    write_frame(tmp_path / "a.fits", image, mask, header)
+    back, flags, read = read_frame(tmp_path / "a.fits")
+    np.testing.assert_array_equal(back, image)
+    np.testing.assert_array_equal(flags, mask)
+    assert read["GAIN"] == 2.5
+    with fits.open(tmp_path / "a.fits") as hdus:
+        assert hdus[1].name == "MASK"
+        assert hdus[0].data.dtype == np.dtype(">f4")
+
+
+@pytest.mark.parametrize("content", [b"", b"not FITS at all", None])
+def test_damaged_frame_names_the_way_out(tmp_path, content):
+    path = tmp_path / "a.fits"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UnusableInput, match="--force read_convert_skysub_character_catalog"):
+        read_frame(path)
+
+
+def test_table_and_wcs(tmp_path):
+    table = Table({"x": [1.0, 2.0], "flags": [0, 1], "name": ["a", "bb"]})
+    write_table(tmp_path / "t.fits", table)
+    back = read_table(tmp_path / "t.fits")
+    assert back.colnames == table.colnames
+    np.testing.assert_array_equal(back["x"], table["x"])
+    header = wcs_header()
+    write_wcs(tmp_path / "a.wcs", header)
+    wcs = read_wcs(tmp_path / "a.wcs")
+    np.testing.assert_allclose(wcs.all_pix2world(5, 7, 0), make_wcs(header).all_pix2world(5, 7, 0), rtol=0, atol=1e-12)
+
+
+def wcs_header():
+    header = fits.Header()
+    header.update(
+        CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRVAL1=10.123456789, CRVAL2=-20.0, CRPIX1=10.5, CRPIX2=11.5,
+        CD1_1=-5e-5, CD1_2=1e-6, CD2_1=1e-6, CD2_2=5e-5,
+    )  # fmt: skip
+    return header
+
+
+def stamp(value, n=6):
+    data = np.full((n, n), value, np.float32)
+    data[1, 2] = -3
+    mask = np.zeros((n, n), np.uint8)
+    mask[0, 0] = PixelFlag.COSMIC | PixelFlag.NEIGHBOUR
+    mask[0, 1] = PixelFlag.SATURATED
+    return Stamp(data, data * 0 + 0.5, mask, (3, 4), (0.25, -0.125), "CRPIX1  = 3")
+
+
+def test_stamps(tmp_path):
+    path = tmp_path / "stamps.h5"
+    write_stamps(path, {"101": stamp(1.0), "ROI2": stamp(2.0, 9)}, (10, 12))
+    back = read_stamps(path)
+    assert set(back) == {"101", "ROI2"}
+    assert set(read_stamps(path, ["101", "gone"])) == {"101"}
+    one = back["ROI2"]
+    np.testing.assert_array_equal(one.data, stamp(2.0, 9).data)
+    np.testing.assert_array_equal(one.mask, stamp(2.0, 9).mask)
+    assert one.corner == (3, 4)
+    assert one.offset == pytest.approx((0.25, -0.125))
+    assert one.centre == (7.0, 8.0)
+    assert one.wcs == "CRPIX1  = 3"
+    with h5py.File(path) as file:
+        assert file["cosmicsmask/101"][()].sum() == 1
+        np.testing.assert_allclose(file["image_pixel_coordinates/101"], [3 + 2.5 + 0.25, 4 + 2.5 - 0.125])
+
+
+def psf():
+    rng = np.random.default_rng(1)
+    narrow = rng.random((8, 8))
+    return PSF(
+        narrow / narrow.sum(), narrow, 2, 2.0, FitStatus(FitState.CONVERGED, 12), 1.1,
+        distortion={"dilation_x": np.array([1.0, 2.0]), "shear": np.eye(2)}, frame_shape=(100, 200),
+        star_chi2=np.array([1.0, 2.0]), residuals=rng.random((2, 4, 4)), outliers=np.zeros((2, 4, 4), bool),
+        loss_history=np.array([3.0, 2.0]), precision=np.full((4, 4), 2.5),
+    )  # fmt: skip
+
+
+def test_psf(tmp_path):
+    write_psf(tmp_path / "psf.h5", psf(), ["101", "102"])
+    back = read_psf(tmp_path / "psf.h5")
+    np.testing.assert_array_equal(back.narrow, psf().narrow)
+    assert (back.subsampling_factor, back.target_fwhm, back.frame_shape) == (2, 2.0, (100, 200))
+    assert set(back.distortion) == {"dilation_x", "shear"}
+    np.testing.assert_array_equal(back.precision, psf().precision)
+    with h5py.File(tmp_path / "psf.h5") as file:
+        assert {"narrow_psf", "full_psf", "subsampling_factor", "distortion"} <= set(file)
+
+
+@pytest.fixture
+def regions(tmp_path):
+    frames = {}
+    for key in ("night1", "night2"):
+        stamps, model = f"regions/{key}/stamps_1.h5", f"regions/{key}/psf_1.h5"
+        write_stamps(tmp_path / stamps, {"101": stamp(1.0), "J0248": stamp(2.0)}, (10, 12))
+        write_psf(tmp_path / model, psf(), ["101"])
+        frames[key] = ([stamps], {"abc": model})
+    write_regions(tmp_path, frames, "J0248")
+    return tmp_path
+
+
+def test_regions_file_reads_as_documented(regions, monkeypatch):
+    """The documented snippet, drawing left out."""
+    monkeypatch.chdir(regions)
+    with h5py.File("regions.h5", "r") as f:
+        frames = f["frames"]
+        frame = frames[list(f["frames"].keys())[1]]
+        data = frame["data"]
+        objs = sorted(data.keys())
+        objs = objs[-5:]
+        images = [data[obj][:] for obj in objs]
+        assert objs == ["101", "J0248", "ROI"]
+        assert images[1].shape == (6, 6)
+        np.testing.assert_array_equal(images[1], images[2])
+        assert tuple(frame["frame_shape"]) == (10, 12)
+        assert frame["psf_abc"]["narrow_psf"].shape == (8, 8)
+        assert isinstance(f.get("frames", getlink=True), h5py.HardLink)
+
+
+@pytest.mark.parametrize("first", ["J0248", "ROI"])
+def test_region_that_is_called_as_the_alias(tmp_path, first):
+    """The name means that region in every frame, also in those that do not show it."""
+    write_stamps(tmp_path / "s1.h5", {"J0248": stamp(2.0)}, (10, 12))
+    write_stamps(tmp_path / "s2.h5", {"J0248": stamp(2.0), "ROI": stamp(4.0)}, (10, 12))
+    write_regions(tmp_path, {"night1": (["s1.h5"], {}), "night2": (["s2.h5"], {})}, first)
+    with h5py.File(tmp_path / REGIONS) as file:
+        found = {key: {name: d[0, 0] for name, d in frame["data"].items()} for key, frame in file["frames"].items()}
+    assert found == {"night1": {"J0248": 2.0}, "night2": {"J0248": 2.0, "ROI": 4.0}}
+
+
+def test_regions_file_is_read_from_anywhere_and_may_move(regions, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("moved") / "work"
+    regions.rename(elsewhere)
+    monkeypatch.chdir("/")
+    with h5py.File(elsewhere / REGIONS) as file:
+        assert file["frames/night1/noisemap/ROI"][0, 0] == 0.5
+
+
+def test_regions_file_is_replaced_while_it_is_read(regions):
+    with h5py.File(regions / REGIONS) as file:
+        write_regions(regions, {"night1": (["regions/night1/stamps_1.h5"], {})}, "J0248")
+        assert set(file["frames"]) == {"night1", "night2"}
+    with h5py.File(regions / REGIONS) as file:
+        assert set(file["frames"]) == {"night1"}
+
+
+def test_identifiers_with_odd_letters(tmp_path):
+    odd = {"2MASS J1 2+3": stamp(1.0), "é": stamp(4.0)}
+    write_stamps(tmp_path / "s.h5", odd, (10, 10))
+    assert {k: v.data[0, 0] for k, v in read_stamps(tmp_path / "s.h5").items()} == {
+        k: v.data[0, 0] for k, v in odd.items()
+    }
+    write_regions(tmp_path, {"f": (["s.h5"], {})}, "ROI")
+    with h5py.File(tmp_path / REGIONS) as file:
+        assert len(file["frames/f/data"]) == 2

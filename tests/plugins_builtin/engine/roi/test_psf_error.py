@@ -1,0 +1,153 @@
+"""What an error of the PSF does to blended fluxes, against fits with a wrong PSF."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from lcframework.testing.regions import Galaxy, Sky, render_galaxies, render_point, simulate
+from plugins_builtin.engine.roi import psf_error as module
+from plugins_builtin.engine.roi.geometry import prepare
+from plugins_builtin.engine.roi.psf_error import Fitted, psf_covariance
+from plugins_builtin.roi_models.joint import Joint
+
+GALAXY = Galaxy(500.0, 0.05, -0.1, radius=0.6, index=2.0)
+SOURCES = np.array([[0.5, 0.4], [-0.35, 0.1], [0.1, -0.5]])
+
+
+def scene(sources=SOURCES, flux=(900.0, 500.0, 300.0), galaxies=(GALAXY,)):
+    sky = Sky(sources, np.array([flux]), galaxies, seeing=np.array([1.1]), kernel=40, stamp=32)
+    return sky, *simulate(sky, 3, noise=False)
+
+
+def fitted(sky, cutouts, truth):
+    """A fit that found the truth."""
+    big, s = 64, sky.subsampling
+    transform = s * cutouts.transform[0] + np.array([[0, 0, 0.5 * (s - 1)]] * 2)
+    # The background is at the target's resolution: the galaxy through a kernel that is a point.
+    fine = attrs.evolve(sky, stamp=big, subsampling=1, kernel=9, scale=sky.scale / s)
+    point = np.zeros((9, 9))
+    point[4, 4] = 1.0
+    background = render_galaxies(fine, transform, point)
+    return Fitted(
+        truth.offset, truth.flux, np.zeros(1), truth.shift, truth.noiseless, 1 / truth.variance,
+        1e-4 * np.eye(2)[None], np.ones(truth.flux.shape, bool), background, transform,
+    )  # fmt: skip
+
+
+def wrong_kernel(kernel, rng):
+    """A kernel with an error as noise makes it: uncorrelated over more than a pixel, largest where there is light."""
+    from scipy.ndimage import gaussian_filter
+
+    error = gaussian_filter(rng.standard_normal(kernel.shape), 1.0) * gaussian_filter(kernel, 2.0)
+    return kernel + 0.1 * error
+
+
+def as_measured(sky, kernel, true):
+    """Scale and shift (pixels) with which a star of the true kernel is fitted by `kernel`; the star's error."""
+    star = attrs.evolve(sky, stamp=20)
+    data = render_point(star, np.array([9.5, 9.5]), true)
+
+    def residual(p):
+        return ((1 + p[0]) * render_point(star, 9.5 + p[1:], kernel) - data).ravel() * 1e3
+
+    return least_squares(residual, np.zeros(3)).x, render_point(star, np.array([9.5, 9.5]), kernel) - data
+
+
+def flux_with(sky, cutouts, truth, kernel, coefficient, offset):
+    """Fluxes that a fit to the true image finds with a wrong kernel; positions and galaxy are as they are."""
+    transform = cutouts.transform[0].copy()
+    transform[:, 2] += truth.shift[0] + offset
+    sigma = np.sqrt(truth.variance[0])
+
+    def residual(p):
+        moved = transform.copy()
+        moved[:, 2] += p[4:6]
+        xy = truth.offset @ moved[:, :2].T + moved[:, 2]
+        points = sum(f * render_point(sky, at, kernel) for f, at in zip(p[:3], xy, strict=True))
+        image = points + (1 + p[6]) * render_galaxies(sky, moved, kernel) + p[3]
+        return np.concatenate(
+            [((image - truth.noiseless[0] / coefficient) / sigma).ravel(), p[4:6] / 1e-2, [p[6] / 1e-3]]
+        )
+
+    start = np.concatenate([truth.flux[0], np.zeros(4)])
+    steps = np.r_[1.0, 1.0, 1.0, 0.1, 1e-3, 1e-3, 1e-2]
+    here = residual(start)
+    slopes = np.array([(residual(start + d) - here) / d.sum() for d in np.diag(steps)])
+    return (start - np.linalg.solve(slopes @ slopes.T, slopes @ here))[:3]
+
+
+def test_errors_of_the_psf_move_fluxes_as_fits_with_wrong_psfs_do():
+    sky, cutouts, sources, truth = scene()
+    kernel = cutouts.kernels.values[0]
+    rng = np.random.default_rng(2)
+    for _ in range(2):
+        wrong = wrong_kernel(kernel, rng)
+        (scale, *shift), error = as_measured(sky, wrong, kernel)
+        found = flux_with(sky, cutouts, truth, wrong, 1 + scale, np.array(shift)) - truth.flux[0]
+        epochs = prepare(attrs.evolve(cutouts, psf_precision=np.ones((1, 20, 20))), sources)
+        influence = module._influence(epochs, 0, fitted(sky, cutouts, truth), 20)
+        star = module._single_star(epochs, 0, 20)
+        left = error.ravel() - star.T @ np.linalg.solve(star @ star.T, star @ error.ravel())
+        assert abs(found).max() > 1.0
+        np.testing.assert_allclose(influence @ left, found, atol=0.12 * abs(found).max())
+
+
+def test_an_isolated_source_has_next_to_none():
+    sky, cutouts, sources, truth = scene(np.array([[0.1, 0.2]]), (900.0,), ())
+    precision = np.full((1, 20, 20), 1e8)
+    epochs = prepare(attrs.evolve(cutouts, psf_precision=precision), sources)
+    found = attrs.evolve(fitted(sky, cutouts, truth), background=np.zeros((8, 8)))
+    influence = module._influence(epochs, 0, found, 20)
+    not_cancelled = (influence**2).sum() / 1e8
+    assert 0 <= psf_covariance(epochs, found)[0, 0, 0] < 0.1 * not_cancelled
+
+
+def test_blended_sources_have_the_more_the_fainter_the_stars():
+    sky, cutouts, sources, truth = scene()
+    epochs = [prepare(attrs.evolve(cutouts, psf_precision=np.full((1, 20, 20), p)), sources) for p in (1e6, 4e6)]
+    one, other = (psf_covariance(e, fitted(sky, cutouts, truth)) for e in epochs)
+    np.testing.assert_allclose(one, 4 * other)
+    assert (np.linalg.eigvalsh(one[0]) > 0).all()
+
+
+@pytest.mark.parametrize("precision", [np.zeros((0, 0, 0)), np.zeros((1, 20, 20)), np.full((1, 20, 20), np.nan)])
+def test_without_a_precision_there_is_none(precision):
+    sky, cutouts, sources, truth = scene()
+    epochs = prepare(attrs.evolve(cutouts, psf_precision=precision), sources)
+    assert not psf_covariance(epochs, fitted(sky, cutouts, truth)).any()
+
+
+def test_pixels_masked_in_all_stars_and_unseen_sources_do_no_harm():
+    sky, cutouts, sources, truth = scene()
+    precision = np.full((1, 20, 20), 1e6)
+    precision[0, 3, 4] = 0.0
+    epochs = prepare(attrs.evolve(cutouts, psf_precision=precision), sources)
+    seen = np.array([[True, True, False]])
+    covariance = psf_covariance(epochs, attrs.evolve(fitted(sky, cutouts, truth), seen=seen))
+    assert np.isfinite(covariance).all()
+    assert (np.diag(covariance[0])[:2] > 0).all()
+    assert not covariance[0, 2].any()
+
+
+@pytest.mark.slow
+def test_errors_with_psfs_of_faint_stars_are_right(benchmark_module):
+    """Stars that together are four times as bright as the quad, as in a simulated campaign."""
+    bench = benchmark_module("roi_accuracy")
+    pulls, without, parts = [], [], []
+    for seed in range(3):
+        sky = bench.quad(12, seed)
+        cutouts, sources, truth = simulate(sky, seed)
+        cutouts = bench.with_fitted_psfs(sky, cutouts, seed, 0.35 * bench._FLUXES, False)
+        alone = attrs.evolve(cutouts, psf_precision=np.zeros((0, 0, 0)))
+        one, other = Joint().fit(cutouts, sources), Joint().fit(alone, sources)
+        np.testing.assert_allclose(one.flux, other.flux, rtol=1e-9)
+        error, less = (np.sqrt(np.einsum("ekk->ek", fit.covariance)) for fit in (one, other))
+        parts.append(np.sqrt(error**2 - less**2) / less)
+        pulls.append(bench.judge(one, truth, error)["pull"])
+        without.append(bench.judge(other, truth, error)["pull"])
+    assert 0.1 < np.median(parts) < 0.6
+    assert 0.85 < np.std(pulls) < 1.2
+    assert np.std(pulls) < np.std(without)

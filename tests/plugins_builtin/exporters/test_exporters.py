@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import csv
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io.votable import parse, validate
+from astropy.table import QTable, Table
+from astropy.time import Time
+from astropy.timeseries import TimeSeries
+
+from lcframework.roi.light_curves import with_units
+from lcframework.testing import check_exporter
+from plugins_builtin.exporters.exporters import Aavso, Csv, Ecsv, VoTable, lcf_exporters
+
+
+def light_curve(band="r"):
+    """Return what a run publishes: two sources, of which one is lost in an epoch, and one epoch without zero point."""
+    table = Table()
+    table["frame_id"] = np.arange(1, 5)
+    table["mjd"] = 60360.25 + np.arange(4)
+    table["bjd_tdb"] = table["mjd"] + 2400000.505
+    table["band"], table["instrument"] = [band] * 4, ["Cam"] * 4
+    table["zeropoint"], table["zeropoint_error"] = [24.5, 24.5, 24.5, np.nan], 0.01
+    table["reduced_chi2"], table["seeing"], table["flags"] = 1.02, 0.9, [0, 2, 0, 0]
+    for name, flux in (("A", [200.0, 210.0, 190.0, 205.0]), ("B", [20.0, -3.0, 10.0, 22.0])):
+        flux = np.array(flux)
+        table[f"{name}_flux"], table[f"{name}_d_flux"] = flux, 5.0
+        table[f"{name}_d_flux_fit"], table[f"{name}_d_flux_common"] = 4.5, 2.0
+        mag = np.where(flux > 0, table["zeropoint"] - 2.5 * np.log10(np.abs(flux)), np.nan)
+        table[f"{name}_mag"], table[f"{name}_d_mag_down"], table[f"{name}_d_mag_up"] = mag, 0.03, 0.025
+    out = with_units(table, ["AB"])
+    out.meta["roi"] = "J0248"
+    return out
+
+
+@pytest.mark.parametrize("name", sorted(lcf_exporters()))
+def test_conforms(name, tmp_path):
+    exporter = lcf_exporters()[name]()
+    check_exporter(exporter, tmp_path / f"curve.{exporter.suffix}")
+    assert [p.name for p in tmp_path.iterdir()] == [f"curve.{exporter.suffix}"]
+
+
+@pytest.mark.parametrize("series", [False, True])
+def test_ecsv_comes_back_whole(series, tmp_path):
+    curve = light_curve()
+    given = curve
+    if series:
+        given = TimeSeries(time=Time(curve["mjd"].value, format="mjd", scale="utc"))
+        for column in curve.colnames:
+            given[column] = curve[column]
+    Ecsv().export(given, tmp_path / "a.ecsv")
+    back = QTable.read(tmp_path / "a.ecsv", format="ascii.ecsv")
+    assert back.colnames == curve.colnames
+    for name in curve.colnames:
+        assert np.array_equal(back[name], curve[name]) or np.array_equal(back[name], curve[name], equal_nan=True)
+        assert getattr(back[name], "unit", None) == getattr(curve[name], "unit", None)
+    if not series:
+        assert back.meta["magnitude_system"] == "AB"
+
+
+def test_csv_leaves_the_unknown_empty(tmp_path):
+    curve = light_curve()
+    Csv().export(curve, tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == curve.colnames
+    assert rows[1]["B_mag"] == ""
+    assert float(rows[1]["B_flux"]) == -3.0
+    np.testing.assert_array_equal([float(r["A_flux"]) for r in rows], curve["A_flux"].value)
+
+
+def test_votable_has_units_ucds_and_time_systems(tmp_path):
+    curve = light_curve()
+    path = tmp_path / "a.vot"
+    VoTable().export(curve, path)
+    file = parse(path)
+    table = file.get_first_table()
+    fields = {f.name: f for f in table.fields}
+    assert list(fields) == curve.colnames
+    assert fields["A_flux"].unit.to_string("vounit") == "'electron'.s**-1"
+    assert fields["A_flux"].ucd == "phot.flux"
+    assert fields["A_d_flux_common"].ucd == "stat.error.sys;phot.flux"
+    assert fields["B_mag"].description == "AB magnitude of B"
+    assert fields["seeing"].unit == u.arcsec
+    systems = {s.ID: s for s in file.resources[0].time_systems}
+    assert systems[fields["mjd"].ref].timescale == "UTC"
+    assert systems[fields["bjd_tdb"].ref].refposition == "BARYCENTER"
+    back = table.to_table()
+    np.testing.assert_allclose(np.asarray(back["bjd_tdb"]), curve["bjd_tdb"].value, rtol=0, atol=1e-8)
+    np.testing.assert_array_equal(np.asarray(back["A_flux"]), curve["A_flux"].value)
+    assert np.isnan(np.ma.filled(back["B_mag"][1], np.nan))
+    assert validate(str(path), output=None)
+
+
+def aavso_rows(path):
+    lines = path.read_text(encoding="ascii").splitlines()
+    head = [line for line in lines if line.startswith("#")]
+    assert head[0] == "#TYPE=Extended"
+    columns = head[-1][1:].split(",")
+    return head, [dict(zip(columns, line.split(","), strict=True)) for line in lines if not line.startswith("#")]
+
+
+def test_aavso_rows_are_the_light_curve(tmp_path):
+    curve = light_curve()
+    Aavso(observer="ABC").export(curve, tmp_path / "a.txt")
+    head, rows = aavso_rows(tmp_path / "a.txt")
+    assert {"#OBSCODE=ABC", "#DELIM=,", "#DATE=JD", "#OBSTYPE=CCD"} <= set(head)
+    first = [r for r in rows if r["NAME"] == "J0248 A"]
+    assert len(first) == 3  # the fourth epoch has no zero point
+    np.testing.assert_allclose([float(r["DATE"]) for r in first], curve["mjd"].value[:3] + 2400000.5, atol=1e-6)
+    np.testing.assert_allclose([float(r["MAG"]) for r in first], curve["A_mag"].value[:3], atol=6e-5)
+    np.testing.assert_allclose([float(r["MERR"]) for r in first], 1.0857 * 5 / curve["A_flux"].value[:3], atol=6e-5)
+    assert {r["FILT"] for r in rows} == {"SR"}
+    assert {r["CNAME"] for r in rows} == {"ENSEMBLE"}
+    assert "AB magnitudes" in first[0]["NOTES"]
+    assert first[1]["NOTES"].endswith("flags 2")
+
+
+def test_aavso_writes_what_was_not_seen_as_fainter_than(tmp_path):
+    Aavso().export(light_curve(), tmp_path / "a.txt")
+    rows = [r for r in aavso_rows(tmp_path / "a.txt")[1] if r["NAME"] == "J0248 B"]
+    assert [r["MAG"][0] == "<" for r in rows] == [False, True, True]
+    # At no flux the limit is three sigma; at two sigma, five.
+    np.testing.assert_allclose(float(rows[1]["MAG"][1:]), 24.5 - 2.5 * np.log10(15.0), atol=6e-4)
+    np.testing.assert_allclose(float(rows[2]["MAG"][1:]), 24.5 - 2.5 * np.log10(25.0), atol=6e-4)
+    assert rows[1]["MERR"] == "na"
+
+
+@pytest.mark.parametrize(
+    ("band", "options", "expected"),
+    [("V", {}, "V"), ("r_sdss", {}, "SR"), ("Ic", {}, "I"), ("F814W", {}, "O"), ("R", {"filters": {"r": "CR"}}, "CR")],
+)
+def test_aavso_filters(band, options, expected, tmp_path):
+    Aavso(**options).export(light_curve(band), tmp_path / "a.txt")
+    assert {r["FILT"] for r in aavso_rows(tmp_path / "a.txt")[1]} == {expected}
+
+
+def test_aavso_name_of_a_single_source(tmp_path):
+    curve = light_curve()
+    curve.remove_columns([c for c in curve.colnames if c.startswith("B_")])
+    Aavso().export(curve, tmp_path / "a.txt")
+    assert {r["NAME"] for r in aavso_rows(tmp_path / "a.txt")[1]} == {"J0248"}
+    Aavso(object_name="SDSS J0248+1913").export(curve, tmp_path / "a.txt")
+    assert {r["NAME"] for r in aavso_rows(tmp_path / "a.txt")[1]} == {"SDSS J0248+1913"}
