@@ -26,7 +26,7 @@ from loopback_nova import KEY, LoopbackNova
 from solver_frames import Frame, real, simulated
 
 from lcframework.sky.wcs_check import check
-from lcframework.storage.files import make_wcs
+from lcframework.storage.frame_files import make_wcs
 from lcframework.types import LcfError, NotSolved, PlateSolution
 from plugins_builtin.astrometry.star_match import bright_sources, mutual_nearest, positions, refine
 from plugins_builtin.astrometry.wcs_fit import open_wcs, stars_in_frame

@@ -121,7 +121,7 @@ def lcf_roi_models() -> Classes:
 
 @hookspec
 def lcf_stages() -> Classes:
-    """Return stages: subclasses of :class:`lcframework.stages.base.Stage` that name another in ``after``."""
+    """Return stages: subclasses of :class:`lcframework.work.Stage` that name another in ``after``."""
     raise NotImplementedError
 
 

@@ -9,24 +9,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 from astropy.table import Table
 from sqlmodel import select
 
-from lcframework.config.tools import Setup, Tool
+from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.project import Project
 from lcframework.sky.solver_stars import SolverStars
-from lcframework.stages.base import Stage
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, survey_magnitudes
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint, disks
 from lcframework.stages.plate_solving import PlateSolving
-from lcframework.stages.query_gaia_for_stars import FieldQuery, QueryGaiaForStars, region_of, star_rows
+from lcframework.stages.query_gaia_for_stars import ChooseStars, FieldQuery, QueryGaiaForStars, region_of, star_rows
 from lcframework.storage.tables import CombinedFootprint
 from lcframework.types import LcfError, Region
-
-S = TypeVar("S", bound=Stage)
 
 #: What can become of a question; `later` can't be asked yet, `impossible` can't be asked ahead of a run at all.
 STATES = ("fetched", "stored", "local", "later", "impossible", "failed")
@@ -70,7 +67,7 @@ def prefetch(project: Project) -> Prefetched:
     Prefetched
         With the failures in it: one service that is down does not keep the others' answers away.
     """
-    asker = _Asker(_reaching(project.setup, offline=False), _reaching(project.setup, offline=True))
+    asker = _Asker(_reaching(project.toolbox, offline=False), _reaching(project.toolbox, offline=True))
     answers = [*_solving(asker), *_stars_and_magnitudes(asker, project)]
     return Prefetched(tuple(answers), asker.cache)
 
@@ -79,14 +76,16 @@ def prefetch(project: Project) -> Prefetched:
 class _Asker:
     """Puts questions, online and then offline."""
 
-    online: Setup
-    offline: Setup
+    online: Toolbox
+    offline: Toolbox
 
     @property
     def cache(self) -> Path:
         return self.online.workdir / "cache"
 
-    def ask(self, stage: str, what: str, tool: Tool, question: Callable[[Setup], Table]) -> tuple[Answer, Table | None]:
+    def ask(
+        self, stage: str, what: str, tool: Tool, question: Callable[[Toolbox], Table]
+    ) -> tuple[Answer, Table | None]:
         """Put one question; return what became of it, and the answer."""
         folder = getattr(tool.instance, "cache_dir", None) or self.cache
         before = _files(folder)
@@ -101,24 +100,24 @@ class _Asker:
 
 def _solving(asker: _Asker) -> Iterator[Answer]:
     """Ask for the stars that solvers match with; name the solvers that only the network can ask."""
-    setup = asker.online
-    for tool in _distinct(setup, "plate_solving"):
+    toolbox = asker.online
+    for tool in _distinct(toolbox, "plate_solving"):
         if _networked(tool):
             yield Answer(
                 PlateSolving.name, "solutions of the frames", tool.name, "impossible",
                 reason="its service is sent each frame's sources: run with --stop plate_solving where there is a "
                 "network, or choose another solver",
             )  # fmt: skip
-    catalogue = setup.tool("stars")
+    catalogue = toolbox.tool("stars")
     if catalogue is None:
         return
-    for region in SolverStars(setup).regions():
+    for region in SolverStars(toolbox).regions():
         what = f"stars for the solvers within {region.radius:g} deg of {region.ra:.5f} {region.dec:+.5f}"
         yield asker.ask(PlateSolving.name, what, catalogue, functools.partial(_solver_stars, region=region))[0]
 
 
-def _solver_stars(setup: Setup, region: Region) -> Table:
-    return SolverStars(setup).query(region)
+def _solver_stars(toolbox: Toolbox, region: Region) -> Table:
+    return SolverStars(toolbox).query(region)
 
 
 def _stars_and_magnitudes(asker: _Asker, project: Project) -> Iterator[Answer]:
@@ -175,16 +174,16 @@ def _fields(project: Project) -> list[FieldQuery]:
         return [FieldQuery(row.hash, region_of(row), tuple(row.rois), {}) for row in rows]
 
 
-def _reaching(setup: Setup, offline: bool) -> Setup:
-    """Return the setup with tools that may, or may not, use the network."""
+def _reaching(toolbox: Toolbox, offline: bool) -> Toolbox:
+    """Return the toolbox with tools that may, or may not, use the network."""
 
     def changed(tool: Tool) -> Tool:
         if not _networked(tool):
             return tool
         return attrs.evolve(tool, instance=attrs.evolve(tool.instance, offline=offline))
 
-    tools = {i: {s: tuple(map(changed, t)) for s, t in sections.items()} for i, sections in setup.tools.items()}
-    return attrs.evolve(setup, tools=tools)
+    tools = {i: {s: tuple(map(changed, t)) for s, t in sections.items()} for i, sections in toolbox.tools.items()}
+    return attrs.evolve(toolbox, tools=tools)
 
 
 def _networked(tool: Tool) -> bool:
@@ -192,24 +191,17 @@ def _networked(tool: Tool) -> bool:
     return "offline" in attrs.fields_dict(type(tool.instance))
 
 
-def _distinct(setup: Setup, section: str) -> list[Tool]:
-    tools = [t for instrument in ("", *setup.configs) for t in setup.all(section, instrument)]
+def _distinct(toolbox: Toolbox, section: str) -> list[Tool]:
+    tools = [t for instrument in ("", *toolbox.configs) for t in toolbox.all(section, instrument)]
     return list({t.name: t for t in tools}.values())
 
 
-def _field_stars(query: FieldQuery, setup: Setup) -> Table:
-    table: Table = _stage(QueryGaiaForStars, setup).compute((query, None))
-    return table
+def _field_stars(query: FieldQuery, toolbox: Toolbox) -> Table:
+    return ChooseStars(QueryGaiaForStars.name, toolbox).compute(query)
 
 
-def _star_magnitudes(stars: list[dict[str, Any]], instrument: str, band: str, setup: Setup) -> Table:
-    return survey_magnitudes(setup.all("calibration", instrument)[0], stars, band)
-
-
-def _stage(cls: type[S], setup: Setup) -> S:
-    stage = cls()
-    stage.setup = setup
-    return stage
+def _star_magnitudes(stars: list[dict[str, Any]], instrument: str, band: str, toolbox: Toolbox) -> Table:
+    return survey_magnitudes(toolbox.all("calibration", instrument)[0], stars, band)
 
 
 def _files(folder: Path) -> set[tuple[str, int]]:

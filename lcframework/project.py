@@ -17,10 +17,12 @@ from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config, load
 from lcframework.config.structuring import Problem
-from lcframework.config.tools import Setup, options
-from lcframework.config.tools import select as select_tools
-from lcframework.frames.frame_list import IMPORT, idle_exclusions, strange_frames, take_in, take_out
+from lcframework.config.toolbox import Toolbox, options
+from lcframework.config.toolbox import select as select_tools
+from lcframework.frames.exclusions import IMPORT, take_in, take_out
+from lcframework.frames.frame_list import idle_exclusions
 from lcframework.frames.reduction import unused
+from lcframework.frames.strange_frames import strange_frames
 from lcframework.plugins import Plugins
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
@@ -29,13 +31,15 @@ from lcframework.running.chain import between, limited, position, resolve, stage
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener, Runner
 from lcframework.running.standing import StageStatus, Status, planned, standing
-from lcframework.stages.base import Ledger, Stage
-from lcframework.stages.scopes import Filter, UnknownName, check_names, idle_overrides
 from lcframework.stars.records import add_verdicts, star_records
-from lcframework.storage.connection import FILE_NAME, open_engine
+from lcframework.storage.connection import FILE_NAME, open_engine, upgrade
 from lcframework.storage.lock import hold
 from lcframework.storage.tables import Frame, Star
 from lcframework.types import LcfError
+from lcframework.work import Filter, Ledger, Stage
+from lcframework.work.scopes import UnknownName, check_names, idle_overrides
+
+log = logging.getLogger(__name__)
 
 LOG_FILE = "lcf.log"
 
@@ -50,8 +54,8 @@ class Project:
     >>> project.light_curve("J0248")  # doctest: +SKIP
     """
 
-    def __init__(self, config: Config, setup: Setup, stages: list[Stage], plugins: Plugins) -> None:
-        self.config, self.setup, self.stages, self.plugins = config, setup, stages, plugins
+    def __init__(self, config: Config, toolbox: Toolbox, stages: list[Stage], plugins: Plugins) -> None:
+        self.config, self.toolbox, self.stages, self.plugins = config, toolbox, stages, plugins
         self._engine: Engine | None = None
 
     @classmethod
@@ -65,10 +69,10 @@ class Project:
         """
         plugins = plugins or Plugins.installed()
         config = load(Path(path), stage_names(plugins))
-        setup = select_tools(config, plugins)
-        for special in (config, *setup.configs.values()):
+        toolbox = select_tools(config, plugins)
+        for special in (config, *toolbox.configs.values()):
             check_columns(special.roi_cutouts.frames, special.roi_cutouts.normalization)
-        return cls(config, setup, resolve(setup, plugins), plugins)
+        return cls(config, toolbox, resolve(toolbox, plugins), plugins)
 
     @property
     def workdir(self) -> Path:
@@ -114,9 +118,35 @@ class Project:
             Where another run holds the workdir, or it can't be written; where `force` names a stage that is not run.
         """
         stages = self._between(start, stop, force)
+        upgraded = self.upgrade()
         only = self._only(rois, bands, instruments, [s.name for s in stages])
         with self.hold(), self._logging(), self._connected(self.engine()) as engine:
-            return Runner(self.setup, self.plugins, engine, listeners).run(stages, force, only)
+            report = Runner(self.toolbox, self.plugins, engine, listeners).run(stages, force, only)
+        report.upgraded = upgraded
+        return report
+
+    def upgrade(self) -> str:
+        """Bring a database that an earlier version made up to date; a run does so too.
+
+        A database in a file is copied first. Products that were made before count as made, where what they are made
+        from is the same.
+
+        Returns
+        -------
+        str
+            What was done, in words; empty where nothing was to do.
+
+        Raises
+        ------
+        LcfError
+            Where a run holds the workdir, or the database is of a version that can't be brought up to date.
+        """
+        with self.hold():
+            done = upgrade(self.config.project.database, self.workdir)
+        if done:
+            with self._logging():
+                log.warning("%s", done)
+        return done
 
     def _between(self, start: str | None, stop: str | None, force: Sequence[str]) -> list[Stage]:
         stages = between(self.stages, start, stop)
@@ -150,7 +180,8 @@ class Project:
     def _import_waits(self, session: Session) -> bool:
         if not session.exec(select(Frame.id).where(col(Frame.image_relpath).is_not(None))).first():
             return True
-        stage, ledger = self.stages[self.stage_names.index(IMPORT)], Ledger(session)
+        stage = self.stages[self.stage_names.index(IMPORT)]
+        ledger = Ledger.read(session).seen_by(stage.name, stage.needs)
         return bool(stage.pending(stage.units(session, ledger), ledger))
 
     def hold(self) -> contextlib.AbstractContextManager[None]:
@@ -219,9 +250,7 @@ class Project:
         """
         only = self._only(rois, bands, instruments)
         with self.session() as session:
-            status = standing(limited(self.stages, only), session)
-            session.rollback()
-        return status
+            return standing(limited(self.stages, only), session)
 
     def plan(
         self,
@@ -237,13 +266,11 @@ class Project:
         chosen = self._between(start, stop, force)
         only = self._only(rois, bands, instruments, [s.name for s in chosen])
         with self.session() as session:
-            plan = planned(limited(chosen, only), force, session)
-            session.rollback()
-        return plan
+            return planned(limited(chosen, only), force, session)
 
     def remarks(self) -> list[str]:
         """Return what deserves a look: names and files without effect, and frames under a strange sky."""
-        reduced = any(self.setup.tool("reduction", name) for name in ("", *self.setup.configs))
+        reduced = any(self.toolbox.tool("reduction", name) for name in ("", *self.toolbox.configs))
         with self.session() as session:
             return [
                 *idle_exclusions(self.config),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lcframework.stages.scopes import UnknownName
+from lcframework.work.scopes import UnknownName
 
 
 def filters(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import click
 
-from lcframework.config.tools import Setup
+from lcframework.config.toolbox import Toolbox
 from lcframework.header_doctor import FileReading, Group, default_parsers, examine
 from lcframework.header_doctor.skeleton import skeleton
 from lcframework.plugins import Plugins
@@ -48,7 +48,7 @@ def command(
         from lcframework.project import Project
 
         opened = Project.open(project)
-        settings, parsers, sky = opened.config.frames, opened.setup.all("header"), partial(_sky, opened.setup)
+        settings, parsers, sky = opened.config.frames, opened.toolbox.all("header"), partial(_sky, opened.toolbox)
     pattern = pattern or (settings.pattern if settings else "*.fits")
     groups = examine(directory.resolve(), pattern, parsers, settings, measure=not no_gain, sky=sky)
     if as_json:
@@ -62,11 +62,11 @@ def command(
     sys.exit(EXIT_UNUSABLE if any(f.info is None for g in groups for f in g.files) else 0)
 
 
-def _sky(setup: Setup, instrument: str) -> tuple[Site | None, list[tuple[float, float]]]:
+def _sky(toolbox: Toolbox, instrument: str) -> tuple[Site | None, list[tuple[float, float]]]:
     """Return where a project's telescope stands, and what it observes."""
-    t = setup.config_for(instrument).telescope
+    t = toolbox.config_for(instrument).telescope
     site = Site(t.latitude, t.longitude, t.elevation) if t else None
-    return site, [(r.ra, r.dec) for r in setup.config.roi.values()]
+    return site, [(r.ra, r.dec) for r in toolbox.config.roi.values()]
 
 
 def _tell(group: Group, every: bool) -> None:

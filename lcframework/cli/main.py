@@ -18,6 +18,7 @@ COMMANDS = {
     "prefetch": ("prefetch", "Ask the network for all that a run needs, for runs without it."),
     "run": ("run", "Run the chain; what is up to date is left alone."),
     "status": ("status", "Show how stages and frames stand, and why units are pending."),
+    "upgrade": ("upgrade", "Bring the database of an earlier version up to date."),
     "exclude": ("exclude", "Take frames out, with a reason, or back in."),
     "plugins": ("plugins", "Show installed plugins, their options and their health."),
     "doctor": ("doctor", "Check this machine: GPU, plate solver, index files, network, write access."),

@@ -67,6 +67,8 @@ def command(
 
 def tell(report: RunReport, project: Project) -> None:
     """Print how a run ended."""
+    if report.upgraded:
+        click.echo(f"Upgraded: {report.upgraded}.")
     for stage in report.stages:
         if stage.done or stage.unusable or stage.bugs:
             ready = f", {stage.up_to_date} up to date" if stage.up_to_date else ""
@@ -109,6 +111,7 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
     return {
         "exit_code": report.exit_code,
         "message": report.message,
+        "upgraded": report.upgraded,
         "interrupted": report.interrupted,
         "only": {"roi": report.only.rois, "band": report.only.bands, "instrument": report.only.instruments},
         "stages": [

@@ -11,7 +11,9 @@ import click
 from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.remarks import tell_remarks
 from lcframework.project import Project
+from lcframework.running.frame_status import FrameState
 from lcframework.running.standing import Status
+from lcframework.work.keys import FrameKey
 
 #: So many units of a stage are explained one by one; equal reasons are counted.
 _EXPLAINED = 8
@@ -44,10 +46,10 @@ def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) ->
         f"\n{len(status.frames)} files: " + (", ".join(f"{n} {k}" for k, n in counts.most_common()) or "none found")
     )
     for frame in status.frames:
-        if frame.comment and frame.state != "found":
+        if frame.comment and frame.state is not FrameState.FOUND:
             click.echo(f"  {frame.file}: {frame.state}: {frame.comment}")
     _stars(status)
-    others = [u for u in status.unusable if not u[1].startswith("frame:")]
+    others = [u for u in status.unusable if FrameKey.parse(u[1]) is None]
     for stage, unit, reason in others:
         click.echo(f"  {unit} ({stage}): {reason}")
     tell_remarks(opened)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from lcframework.stages.base import Stage, Unit, UnitResult
+from lcframework.work import Task, Unit, UnitResult
 
 
 class Executor(Protocol):
@@ -14,8 +14,11 @@ class Executor(Protocol):
     def __init__(self, workers: int) -> None:
         """Take the number of workers; 0 for one per core."""
 
-    def run(self, stage: Stage, batches: Sequence[Sequence[Unit]]) -> Iterator[list[UnitResult]]:
-        """Yield the results of batches as they come, in any order."""
+    def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
+        """Yield the results of batches as they come, in any order: of each, what :func:`lcframework.work.work` gives.
+
+        A task that wants an accelerator is done in this process, and so is one that is light.
+        """
 
     def close(self, kill: bool = False) -> None:
         """Let the workers go; at once, and without waiting, where `kill`."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lcframework.hookspecs import hookimpl
-from lcframework.stages.base import Stage, Unit, UnitResult, work
 from lcframework.types import LcfError, NeedMissing
+from lcframework.work import Task, Unit, UnitResult, work
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 #: Seconds that a result, which is small, may take from a worker.
@@ -26,27 +26,27 @@ class DaskExecutor:
         self._workers = workers or os.cpu_count() or 1
         self._client: Any = None
 
-    def run(self, stage: Stage, batches: Sequence[Sequence[Unit]]) -> Iterator[list[UnitResult]]:
+    def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
         """Yield the results of batches as they come."""
-        if stage.accelerator or stage.light:
+        if task.accelerator or task.light:
             for batch in batches:
-                yield work(stage, batch)
+                yield work(task, batch)
             return
         client, as_completed = self._start()
-        futures = {client.submit(work, stage, list(batch), pure=False): batch for batch in batches}
+        futures = {client.submit(work, task, list(batch), pure=False): batch for batch in batches}
         completed = as_completed(list(futures))
         for future in completed:
             batch = futures.pop(future)
             try:
                 yield future.result(timeout=PATIENCE)
             except TimeoutError:  # its worker died with the result: a unit can be done twice
-                again = client.submit(work, stage, list(batch), pure=False)
+                again = client.submit(work, task, list(batch), pure=False)
                 futures[again] = batch
                 completed.add(again)
             except self._lost() as error:
                 self.close(kill=True)
                 raise LcfError(
-                    f"Dask gave up during {stage.name}: {type(error).__name__}: {error}. Workers were killed, perhaps "
+                    f"Dask gave up during {task.stage}: {type(error).__name__}: {error}. Workers were killed, perhaps "
                     "for want of memory, or the scheduler is gone. What was finished is kept; run again to go on."
                 ) from None
             future.release()

@@ -12,8 +12,8 @@ from typing import Any
 
 from lcframework.executors.processes import pool_of
 from lcframework.hookspecs import hookimpl
-from lcframework.stages.base import Stage, Unit, UnitResult, work
 from lcframework.types import LcfError
+from lcframework.work import Task, Unit, UnitResult, work
 
 #: What every stage's work needs; SciPy's subpackages load when they are first used.
 _IMPORTED = ("lcframework.stages", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.spatial")
@@ -31,23 +31,25 @@ class LocalExecutor:
         self._pool: ProcessPoolExecutor | None = None
         self._workers_started: list[Any] = []
 
-    def run(self, stage: Stage, batches: Sequence[Sequence[Unit]]) -> Iterator[list[UnitResult]]:
+    def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
         """Yield the results of batches as they come."""
-        if stage.accelerator or stage.light or self._workers == 1 or (len(batches) == 1 and self._pool is None):
+        if task.accelerator or task.light or self._workers == 1 or (len(batches) == 1 and self._pool is None):
             for batch in batches:
-                yield work(stage, batch)
+                yield work(task, batch)
             return
-        yield from self._run_in_pool(stage, batches)
+        yield from self._run_in_pool(task, batches)
 
-    def _run_in_pool(self, stage: Stage, batches: Sequence[Sequence[Unit]]) -> Iterator[list[UnitResult]]:
+    def _run_in_pool(
+        self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]
+    ) -> Iterator[list[UnitResult]]:
         queue = iter(batches)
-        running: dict[Future[list[UnitResult]], Sequence[Unit]] = {}
+        running: dict[Future[list[UnitResult]], Sequence[Unit[Any]]] = {}
         try:
             pool = self._start()
             while True:
                 # A short queue: payloads of a thousand frames need not be in memory at once.
                 while len(running) < 2 * self._workers and (batch := next(queue, None)) is not None:
-                    running[pool.submit(work, stage, batch)] = batch
+                    running[pool.submit(work, task, batch)] = batch
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -57,7 +59,7 @@ class LocalExecutor:
         except (BrokenProcessPool, EOFError):  # EOFError: the process that forks workers was killed
             self.close(kill=True)
             raise LcfError(
-                f"a worker process was killed during {stage.name}, perhaps for want of memory; what was "
+                f"a worker process was killed during {task.stage}, perhaps for want of memory; what was "
                 "finished is kept. Run again to go on, with fewer [run] workers if memory is short."
             ) from None
 

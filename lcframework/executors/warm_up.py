@@ -1,4 +1,4 @@
-"""Loads in a thread of the driver, while workers are busy, what stages that run in the driver need later."""
+"""Loads in a thread of the driver, while workers are busy, what tasks that run in the driver need later."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import importlib
 import logging
 import threading
 from collections.abc import Sequence
+from typing import Any
 
-from lcframework.stages.base import Stage
+from lcframework.work import Task
 
 log = logging.getLogger(__name__)
 
@@ -16,14 +17,14 @@ _LIBRARIES = ("scipy.ndimage", "scipy.optimize")
 
 
 class WarmUp:
-    """Warms up stages, once."""
+    """Warms up tasks, once."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
 
-    def begin(self, stages: Sequence[Stage]) -> None:
+    def begin(self, tasks: Sequence[Task[Any, Any, Any]]) -> None:
         """Begin with those that want an accelerator, if that has not begun."""
-        wanted = [stage for stage in stages if stage.accelerator]
+        wanted = [task for task in tasks if task.accelerator]
         if wanted and self._thread is None:
             # No daemon: compiled code may not be left in the midst of a process' end.
             self._thread = threading.Thread(target=_warm_up, args=(wanted,))
@@ -35,11 +36,11 @@ class WarmUp:
             self._thread.join()
 
 
-def _warm_up(stages: Sequence[Stage]) -> None:
+def _warm_up(tasks: Sequence[Task[Any, Any, Any]]) -> None:
     for library in _LIBRARIES:
         importlib.import_module(library)
-    for stage in stages:
+    for task in tasks:
         try:
-            stage.warm_up()
-        except Exception:  # where it matters, the stage itself fails, and says so
-            log.debug("%s can't be warmed up", stage.name, exc_info=True)
+            task.warm_up()
+        except Exception:  # where it matters, the task itself fails, and says so
+            log.debug("%s can't be warmed up", task.stage, exc_info=True)

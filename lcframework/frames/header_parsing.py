@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from astropy.io import fits
 
-from lcframework.config.tools import GENERIC_PARSER, Tool
+from lcframework.config.toolbox import GENERIC_PARSER, Tool
 from lcframework.types import HeaderInfo, LcfError, UnusableInput
 
 

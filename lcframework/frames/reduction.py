@@ -18,12 +18,13 @@ from sqlmodel import Session, select
 
 from lcframework.config.sections import Frames
 from lcframework.config.structuring import place
-from lcframework.config.tools import Setup, Tool
-from lcframework.frames.frame_list import SET_ASIDE, excluded
+from lcframework.config.toolbox import Tool, Toolbox
+from lcframework.frames.exclusions import SET_ASIDE, excluded
 from lcframework.frames.raw_frames import read_raw_header
-from lcframework.provenance import Components, describe, digest, file_digest
+from lcframework.provenance import Components, counted, describe, digest, file_digest
 from lcframework.storage.tables import Frame, RawExposure
 from lcframework.types import Exposure, LcfError, MasterPlan, PluginError, UnusableInput
+from lcframework.work.keys import MasterKey
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ InstrumentOf = Callable[[fits.Header, Path], str]
 class MasterFile:
     """A master frame's file; `reason` says why it could not be made."""
 
-    key: str  # of its unit
+    key: MasterKey  # of its unit
     kind: str
     path: str  # relative to the workdir
     text: str  # for people
@@ -82,13 +83,13 @@ class FramePlan:
 
 
 class Calibrations:
-    """The calibration frames of a project, and what is planned with them.
+    """The calibration frames of a project, and what is planned with them; nothing is written before :meth:`record`.
 
     Parameters
     ----------
     session : Session
-        Where headers that were read are kept.
-    setup : Setup
+        On the database, which keeps headers that were read.
+    toolbox : Toolbox
         The project's settings and tools.
     instrument_of : callable
         Tells the instrument of a frame from its header, for settings that differ by instrument.
@@ -99,23 +100,29 @@ class Calibrations:
         Where a folder of ``[reduction] dirs`` is missing.
     """
 
-    def __init__(self, session: Session, setup: Setup, instrument_of: InstrumentOf) -> None:
-        self.setup, self._instrument_of = setup, instrument_of
-        self._rows = {(r.role, r.instrument, r.path): r for r in session.exec(select(RawExposure))}
+    def __init__(self, session: Session, toolbox: Toolbox, instrument_of: InstrumentOf) -> None:
+        self.toolbox, self._instrument_of = toolbox, instrument_of
+        self._rows = {}
+        for row in session.exec(select(RawExposure)).all():
+            session.expunge(row)
+            self._rows[row.role, row.instrument, row.path] = row
         self._session = session
+        self._changed: dict[tuple[str, str, str], RawExposure] = {}
+        self._dropped: set[tuple[str, str, str]] = set()
         self._frames_of = {r.path: r for r in self._rows.values() if r.role == _FRAME}
-        self._reading = {k: v for k, v in describe(setup.config.frames).items() if k.startswith(("hdu", "trim"))}
+        self._reading = {k: v for k, v in describe(toolbox.config.frames).items() if k.startswith(("hdu", "trim"))}
         self._plans: dict[tuple[str, Exposure], tuple[MasterPlan, ...] | str] = {}
-        self.tools = {name: setup.tool("reduction", name) for name in ("", *setup.configs)}
+        self.tools = {name: toolbox.tool("reduction", name) for name in ("", *toolbox.configs)}
         self._identities = {name: _identity(tool) for name, tool in self.tools.items()}
-        self._frame_reader = digest([self._reading, setup.identity("header"), *self._identities.values()], 16)
+        readers = {"frames": self._reading, "header": toolbox.identity("header"), "reductions": self._identities}
+        self._frame_reader = digest(counted(readers), 16)
         self._files = {name: self._find(name) for name, tool in self.tools.items() if tool is not None}
         self._exposures = {name: self._calibrations(name) for name in self._files}
-        self.masters: dict[str, tuple[MasterPayload, Components]] = {}
+        self.masters: dict[MasterKey, tuple[MasterPayload, Components]] = {}
 
     def _find(self, instrument: str) -> dict[str, Path]:
         """Return the files of the folders by the name under which they are recorded."""
-        config = self.setup.config_for(instrument)
+        config = self.toolbox.config_for(instrument)
         found: dict[str, Path] = {}
         seen: set[Path] = set()
         for name in config.reduction.dirs:
@@ -131,7 +138,7 @@ class Calibrations:
     def _calibrations(self, instrument: str) -> dict[str, tuple[RawExposure, Exposure]]:
         """Return the calibration frames of one instrument's settings by name."""
         out = {}
-        reader = digest([self._reading, self._identities[instrument]], 16)
+        reader = digest(counted({"frames": self._reading, "reduction": self._identities[instrument]}), 16)
         for name, path in self._files[instrument].items():
             row = self._rows.get((_CALIBRATION, instrument, str(path)))
             stat = path.stat()
@@ -142,17 +149,26 @@ class Calibrations:
                     row or RawExposure(role=_CALIBRATION, instrument=instrument, path=str(path), name=name)
                 )
                 row.name, row.digest, row.reader = name, contents, reader
-            row.size, row.mtime_ns = stat.st_size, stat.st_mtime_ns
+            if not same:
+                row.size, row.mtime_ns = stat.st_size, stat.st_mtime_ns
+                self._changed[row.role, row.instrument, row.path] = row
             out[name] = (row, _exposure(row))
-        mine = [r for r in self._rows.values() if (r.role, r.instrument) == (_CALIBRATION, instrument)]
-        self._drop(mine, {row.path for row, _ in out.values()})
+        of_instrument = [r for r in self._rows.values() if (r.role, r.instrument) == (_CALIBRATION, instrument)]
+        self._drop(of_instrument, {row.path for row, _ in out.values()})
         return {name: pair for name, pair in out.items() if pair[1].kind not in ("", SKY)}
 
     def _drop(self, rows: Iterable[RawExposure], kept: set[str]) -> None:
-        """Delete the rows of files that are not there any more."""
-        for row in rows:
-            if row.path not in kept:
+        """Note the rows of files that are not there any more."""
+        self._dropped |= {(row.role, row.instrument, row.path) for row in rows if row.path not in kept}
+
+    def record(self) -> None:
+        """Write what was read off headers, and delete the rows of files that are not there any more."""
+        for key in self._dropped - set(self._changed):
+            if (row := self._session.get(RawExposure, key)) is not None:
                 self._session.delete(row)
+        for row in self._changed.values():
+            self._session.merge(row)
+        self._session.flush()
 
     def _read(self, row: RawExposure) -> RawExposure:
         """Let the plugin describe a file; one that can't be read has no kind, and a comment that says why."""
@@ -169,11 +185,11 @@ class Calibrations:
         row.setup = [list(pair) for pair in found.setup]
         row.exptime, row.temperature = found.exptime, found.temperature
         row.height, row.width = found.shape
-        self._session.add(row)
+        self._changed[row.role, row.instrument, row.path] = row
         return row
 
     def _settings(self, instrument: str) -> Frames:
-        return self.setup.config_for(instrument).frames
+        return self.toolbox.config_for(instrument).frames
 
     # ---------------------------------------------------------------- frames
 
@@ -206,15 +222,14 @@ class Calibrations:
         if row is not None and (row.digest, row.reader) == (frame.raw_digest, self._frame_reader):
             return row
         if row is not None:
-            self._session.delete(row)
-            self._session.flush()
+            self._dropped.add((row.role, row.instrument, row.path))
         path = Path(frame.original_image_path)
         instrument = self._instrument(path)
         new = RawExposure(role=_FRAME, instrument=instrument, path=str(path), name=path.name)
         new.digest, new.reader = frame.raw_digest, self._frame_reader
         self._frames_of[str(path)] = new
         if self.tools[instrument] is None:
-            self._session.add(new)
+            self._changed[new.role, new.instrument, new.path] = new
             return new
         return self._read(new)
 
@@ -223,7 +238,7 @@ class Calibrations:
         if len(self.tools) == 1:
             return ""
         try:
-            name = self._instrument_of(read_raw_header(path, self.setup.config.frames)[0], path)
+            name = self._instrument_of(read_raw_header(path, self.toolbox.config.frames)[0], path)
         except LcfError:
             return ""  # the import says what is wrong with the frame
         return name if name in self.tools else ""
@@ -253,7 +268,7 @@ class Calibrations:
 
         The path tells what it is made from: where making a new one fails, no frame is reduced with the old one.
         """
-        key = f"master:{instrument}:{plan.name}" if instrument else f"master:{plan.name}"
+        key = MasterKey(f"{instrument}:{plan.name}" if instrument else plan.name)
         unknown = set(plan.members) - set(self._exposures[instrument])
         if unknown or not plan.members:
             raise PluginError(f"[reduction]: {plan.name} is to be made of what is not there: {sorted(unknown)}")
@@ -261,7 +276,7 @@ class Calibrations:
             needs = tuple(self._master(instrument, need) for need in plan.needs)
             pairs = [self._exposures[instrument][name] for name in plan.members]
             parts = {**self._identities[instrument], **self._reading, "files": self._contents(instrument, plan)}
-            path = f"frames/master_{digest([key, parts], 12)}.fits"
+            path = f"frames/master_{digest([str(key), counted(parts)], 12)}.fits"
             payload = MasterPayload(instrument, plan, tuple((e, r.path) for r, e in pairs), path, needs)
             self.masters[key] = (payload, parts)
         elif self.masters[key][0].plan != plan:
@@ -276,8 +291,8 @@ def _identity(tool: Tool | None) -> Components:
 
 
 def _exposure(row: RawExposure) -> Exposure:
-    setup = tuple((key, value) for key, value in row.setup)
-    return Exposure(row.name, row.kind, setup, row.band, row.exptime, row.temperature, (row.height, row.width))
+    matched = tuple((key, value) for key, value in row.setup)
+    return Exposure(row.name, row.kind, matched, row.band, row.exptime, row.temperature, (row.height, row.width))
 
 
 def _asked(tool: Tool, method: str, *arguments: Any) -> Any:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import numpy as np
 from astropy.table import Table
 
-from lcframework.types import Bools, Floats, Ints, PixelFlag
+from lcframework.types import Bools, Floats
 
 #: A neighbour is masked out to where its profile falls to this many times the background's rms.
 NEIGHBOUR_LEVEL = 0.5
@@ -20,6 +19,11 @@ def corner_of(x: float, y: float, size: int) -> tuple[int, int]:
     """Return the first pixel of the stamp whose centre is nearest to (x, y)."""
     half = (size - 1) / 2
     return int(np.floor(x - half + 0.5)), int(np.floor(y - half + 0.5))
+
+
+def own_radius(seeing: float) -> float:
+    """Return how near to a star, in pixels, a source is taken to be the star itself."""
+    return max(3.0, 1.5 * seeing)
 
 
 def cut(image: Any, corner: tuple[int, int], size: int, fill: float) -> Any:
@@ -77,60 +81,4 @@ def neighbour_mask(
         c, s = np.cos(float(sources["theta"][i])), np.sin(float(sources["theta"][i]))
         along, across = c * dx + s * dy, -s * dx + c * dy
         out |= (along / max(a[i], 0.7)) ** 2 + (across / max(b[i], 0.7)) ** 2 < reach[i] ** 2
-    return out
-
-
-@attrs.frozen(eq=False)
-class HotPixels:
-    """What a detector's pixels show without light: an excess to subtract, and pixels that can't be mended."""
-
-    excess: Floats  # (ny, nx) e-/s; 0 for a good pixel
-    bad: Bools  # (ny, nx)
-
-
-def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0, unstable: float = 3.0) -> HotPixels:
-    """Find the pixels that stay bright while the field drifts over them.
-
-    The median in time of sky-subtracted frames, each frame's sources left out, has no stars where the field moves. A
-    steady excess is subtracted, which keeps a pixel under a star's core; masking it would cost more than it brings.
-
-    Parameters
-    ----------
-    frames : list of (image, flags, sources)
-        All of one shape; e-/s.
-    sigma : float
-        A pixel is hot where the median exceeds this many times its usual spread.
-    unstable : float
-        A pixel is bad where its scatter in time exceeds this many times the usual one: its excess comes and goes.
-    """
-    stack = np.stack([_without_sources(*frame) for frame in frames])
-    seen = np.isfinite(stack).sum(axis=0) >= max(3, len(frames) // 4)
-    median = np.where(seen, _nanmedian(stack), np.nan)
-    scatter = np.where(seen, 1.4826 * _nanmedian(np.abs(stack - median)), np.nan)
-    level, usual = np.nanmedian(median), np.nanmedian(scatter)
-    spread = 1.4826 * np.nanmedian(np.abs(median - level))
-    with np.errstate(invalid="ignore"):
-        hot = np.abs(median - level) > sigma * spread
-        bad = hot & (scatter > unstable * usual)
-    return HotPixels(np.where(hot & ~bad, median - level, 0).astype(np.float32), np.asarray(bad))
-
-
-def _nanmedian(stack: Floats) -> Floats:
-    ordered = np.sort(stack, axis=0)  # nan goes last
-    count = np.isfinite(ordered).sum(axis=0)
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(stack) - 1)
-    middle = np.take_along_axis(ordered, low[None], 0) + np.take_along_axis(ordered, high[None], 0)
-    return np.asarray(middle[0] / 2)
-
-
-def _without_sources(image: Floats, flags: Ints, sources: Table) -> Floats:
-    out = image.astype(np.float32).copy()
-    out[(flags & (PixelFlag.BLANK | PixelFlag.SATURATED).value) > 0] = np.nan
-    ny, nx = out.shape
-    for row in sources:
-        if row["fwhm"] < 1.2:  # a hot pixel passes for a narrow source: that one must stay in the median
-            continue
-        r = int(np.ceil(max(4.0, 4.0 * float(row["a"]))))
-        x, y = round(float(row["x"])), round(float(row["y"]))
-        out[max(y - r, 0) : min(y + r + 1, ny), max(x - r, 0) : min(x + r + 1, nx)] = np.nan
     return out

@@ -15,7 +15,7 @@ import attrs
 
 from lcframework.from_lightcurver.draft import Draft
 from lcframework.from_lightcurver.values import names, number, pair, text, whole
-from lcframework.storage import tables as database
+from lcframework.storage.queries import numeric_columns
 from lcframework.types import UnusableInput
 
 Write = Callable[[Draft, Any], None]
@@ -253,7 +253,7 @@ def constraints_on(target: str, columns_of: str) -> Key:
     table, _, name = target.rpartition(".")
 
     def write(draft: Draft, value: Any) -> None:
-        known = database.numeric_columns(columns_of)
+        known = numeric_columns(columns_of)
         limits = {}
         for column, given in (value or {}).items():
             if column in known:

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from lcframework.config.sections import Frames
-from lcframework.config.tools import GENERIC_PARSER, Tool
+from lcframework.config.toolbox import GENERIC_PARSER, Tool
 from lcframework.header_doctor.airmass import Place, airmass_verdict
 from lcframework.header_doctor.gain import gain_verdict, measured_gain
 from lcframework.header_doctor.photon_transfer import MeasuredGain

@@ -8,7 +8,7 @@ import attrs
 from astropy.io import fits
 
 from lcframework.config.sections import Frames
-from lcframework.config.tools import Tool
+from lcframework.config.toolbox import Tool
 from lcframework.frames.header_cards import text_of
 from lcframework.frames.header_parsing import read_header
 from lcframework.frames.raw_frames import read_raw_header

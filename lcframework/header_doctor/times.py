@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from lcframework.config.tools import Tool
+from lcframework.config.toolbox import Tool
 from lcframework.frames.header_cards import moment_said, time_cards
 from lcframework.header_doctor.reading import FileReading
 from lcframework.provenance import file_digest

@@ -11,7 +11,6 @@ from sqlmodel import Session, SQLModel, col, select
 
 from lcframework.project import Project
 from lcframework.report.comparison import ComparisonStars, comparison_stars
-from lcframework.stages.base import Ledger
 from lcframework.stages.calculate_normalization_coefficient import groups
 from lcframework.stars.records import StarKey, StarRecord, star_records
 from lcframework.storage.connection import FILE_NAME
@@ -31,6 +30,7 @@ from lcframework.storage.tables import (
     StarResidual,
 )
 from lcframework.types import LcfError
+from lcframework.work import Ledger
 
 
 @attrs.frozen(eq=False)
@@ -98,7 +98,7 @@ def read_results(project: Project) -> Results:
             zeropoints=[r for r in _rows(session, AbsoluteZeropoint) if r.combined_footprint_hash in hashes],
             magnitudes=_rows(session, CatalogStarPhotometry),
             runs=_rows(session, Run),
-            ledger=Ledger(session),
+            ledger=Ledger.read(session),
             comparison=curves,
             light_curves=_light_curves(project),
             records=star_records(session, {i for i, f in frames.items() if not f.eliminated}),

@@ -16,6 +16,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from lcframework.provenance import digest
+from lcframework.roi.epochs import STORED_COLUMNS, EpochColumns
 from lcframework.sky.geometry import from_plane
 from lcframework.storage.files import atomic
 from lcframework.types import Cutouts, FitState, FitStatus, Floats, HighResolution, Kernels, RoiFit
@@ -66,23 +67,12 @@ class PreparedEpochs:
     """Calibrated cutouts and what else is kept of each epoch. Data and noise are divided by the coefficient."""
 
     cutouts: Cutouts
-    frame_id: Any  # (e,) int
-    exptime: Floats  # (e,) s
-    pixel_scale: Floats  # (e,) arcsec/pixel
-    angle_to_north: Floats  # (e,) degrees
-    background_rms: Floats  # (e,) e-/s, before division
-    coefficient: Floats  # (e,)
+    columns: EpochColumns  # STORED_COLUMNS
     registration: Floats  # (e, 2) pixels, already in `cutouts.transform`
-    bjd_tdb: Floats  # (e,)
     wcs: list[str]  # (e,) header texts of the stamps
     zeropoint: float  # mag; nan where there is none
     zeropoint_uncertainty: float
     system: str
-    extra_scatter: Floats = attrs.field()  # (e,) relative, of fluxes beyond their errors
-
-    @extra_scatter.default
-    def _none(self) -> Floats:
-        return np.zeros(len(self.cutouts))
 
 
 def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
@@ -92,36 +82,46 @@ def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
         values: dict[str, Any] = {
             "data": c.data.astype(np.float32), "noisemap": c.noise.astype(np.float32), "mask": c.mask,
             "psf": c.kernels.values.astype(np.float32), "subsampling_factor": c.kernels.subsampling_factor,
-            "psf_target_fwhm": c.kernels.target_fwhm, "mjd": c.mjd, "seeing": c.seeing, "airmass": c.airmass,
-            "zenith": c.zenith, "transform": c.transform, "relative_normalization_error": c.normalization_error,
-            "registration": epochs.registration, "registration_covariance": c.registration_covariance,
-            "frame_id": epochs.frame_id, "exptime": epochs.exptime, "pixel_scale": epochs.pixel_scale,
-            "angle_to_north": epochs.angle_to_north, "background_rms": epochs.background_rms,
-            "normalization_coefficient": epochs.coefficient, "bjd_tdb": epochs.bjd_tdb,
-            "global_zeropoint": epochs.zeropoint, "global_zeropoint_uncertainty": epochs.zeropoint_uncertainty,
-            "magnitude_system": epochs.system, "relative_extra_scatter": epochs.extra_scatter,
-            "psf_precision": c.psf_precision.astype(np.float32),
+            "psf_target_fwhm": c.kernels.target_fwhm, "psf_precision": c.psf_precision.astype(np.float32),
+            "zenith": c.zenith, "transform": c.transform, "registration": epochs.registration,
+            "registration_covariance": c.registration_covariance, "global_zeropoint": epochs.zeropoint,
+            "global_zeropoint_uncertainty": epochs.zeropoint_uncertainty, "magnitude_system": epochs.system,
         }  # fmt: skip
         for name, value in values.items():
             file[name] = value
         file.create_dataset("wcs", data=np.array(epochs.wcs, dtype=h5py.string_dtype()))
+        _write_columns(file, epochs.columns)
 
 
 def read_cutouts(path: Path) -> PreparedEpochs:
     """Read what :func:`write_cutouts` wrote."""
     with h5py.File(path, "r") as file:
-        v = {name: file[name][()] for name in file}
+        columns = _read_columns(file)
+        v = {name: file[name][()] for name in file if name not in columns}
     kernels = Kernels(v["psf"].astype(float), int(v["subsampling_factor"]), float(v["psf_target_fwhm"]))
     cutouts = Cutouts(
-        v["data"], v["noisemap"], v["mask"], kernels, v["transform"], v["registration_covariance"], v["mjd"],
-        v["seeing"], v["airmass"], v["relative_normalization_error"], v["zenith"], v["psf_precision"],
+        v["data"], v["noisemap"], v["mask"], kernels, v["transform"], v["registration_covariance"], columns["mjd"],
+        columns["seeing"], columns["airmass"], columns["relative_normalization_error"], v["zenith"],
+        v["psf_precision"],
     )  # fmt: skip
     return PreparedEpochs(
-        cutouts, v["frame_id"], v["exptime"], v["pixel_scale"], v["angle_to_north"], v["background_rms"],
-        v["normalization_coefficient"], v["registration"], v["bjd_tdb"], [w.decode() for w in v["wcs"]],
-        float(v["global_zeropoint"]), float(v["global_zeropoint_uncertainty"]), v["magnitude_system"].decode(),
-        v["relative_extra_scatter"],
+        cutouts, columns, v["registration"], [w.decode() for w in v["wcs"]], float(v["global_zeropoint"]),
+        float(v["global_zeropoint_uncertainty"]), v["magnitude_system"].decode(),
     )  # fmt: skip
+
+
+def _write_columns(file: h5py.File, columns: EpochColumns) -> None:
+    for name in STORED_COLUMNS:
+        values = columns[name]
+        file.create_dataset(name, data=values, dtype=h5py.string_dtype() if values.dtype == object else None)
+
+
+def _read_columns(file: h5py.File) -> EpochColumns:
+    out = {}
+    for name in STORED_COLUMNS:
+        values = file[name][()]
+        out[name] = np.array([v.decode() for v in values], object) if values.dtype == object else values
+    return out
 
 
 @attrs.frozen(eq=False)
@@ -132,24 +132,14 @@ class FitFile:
     band: str
     names: list[str]
     fit: RoiFit
-    frame_id: Any
-    mjd: Floats
-    bjd_tdb: Floats
-    seeing: Floats
-    normalization_error: Floats
-    zeropoint: float
+    columns: EpochColumns  # STORED_COLUMNS
+    zeropoint: float  # mag; nan where there is none
     zeropoint_uncertainty: float
     system: str
-    extra_scatter: Floats = attrs.field()
-
-    @extra_scatter.default
-    def _none(self) -> Floats:
-        return np.zeros(len(self.mjd))
 
 
 _FIT_ARRAYS = ("flux", "covariance", "common_covariance", "offset", "offset_covariance", "translation", "model",
                "outliers", "reduced_chi2", "loss_history")  # fmt: skip
-_EPOCH_ARRAYS = ("frame_id", "mjd", "bjd_tdb", "seeing", "normalization_error", "extra_scatter")
 
 
 def write_fit(path: Path, content: FitFile) -> None:
@@ -157,8 +147,7 @@ def write_fit(path: Path, content: FitFile) -> None:
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         for name in _FIT_ARRAYS:
             file[name] = getattr(content.fit, name)
-        for name in _EPOCH_ARRAYS:
-            file[name] = getattr(content, name)
+        _write_columns(file, content.columns)
         for name in ("background", "model", "transform"):
             file[f"high_resolution/{name}"] = getattr(content.fit.high_resolution, name)
         file.create_dataset("sources", data=np.array(content.names, dtype=h5py.string_dtype()))
@@ -173,16 +162,16 @@ def write_fit(path: Path, content: FitFile) -> None:
 def read_fit(path: Path) -> FitFile:
     """Read what :func:`write_fit` wrote."""
     with h5py.File(path, "r") as file:
-        arrays = {n: file[n][()] for n in (*_FIT_ARRAYS, *_EPOCH_ARRAYS)}
+        arrays = {n: file[n][()] for n in _FIT_ARRAYS}
+        columns = _read_columns(file)
         high = HighResolution(*(file[f"high_resolution/{n}"][()] for n in ("background", "model", "transform")))
         names = [n.decode() for n in file["sources"][()]]
         a = dict(file.attrs)
     status = FitStatus(FitState(a["state"]), int(a["evaluations"]), a["reason"])
-    fit = RoiFit(high_resolution=high, status=status, **{n: arrays[n] for n in _FIT_ARRAYS})
     return FitFile(
-        instrument=a["instrument"], band=a["band"], names=names, fit=fit, zeropoint=float(a["zeropoint"]),
+        instrument=a["instrument"], band=a["band"], names=names,
+        fit=RoiFit(high_resolution=high, status=status, **arrays), columns=columns, zeropoint=float(a["zeropoint"]),
         zeropoint_uncertainty=float(a["zeropoint_uncertainty"]), system=a["system"],
-        **{n: arrays[n] for n in _EPOCH_ARRAYS},
     )  # fmt: skip
 
 

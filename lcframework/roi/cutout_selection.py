@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import sqlalchemy as sa
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
-from lcframework.storage.tables import Frame, RoiInFrame, StarFlux, StarInFrame, numeric_columns
+from lcframework.storage.queries import numeric_columns
+from lcframework.storage.tables import Frame, RoiInFrame, StarFlux, StarInFrame
 from lcframework.types import Floats, LcfError
 
 
@@ -26,36 +26,6 @@ def measured(session: Session, field: str, instrument: str, band: str) -> bool:
     fluxes = select(StarFlux.frame_id).join(Frame, col(StarFlux.frame_id) == col(Frame.id))
     mine = (Frame.instrument == instrument, Frame.band == band, StarFlux.combined_footprint_hash == field)
     return session.exec(fluxes.where(*mine)).first() is not None
-
-
-def selected(
-    session: Session,
-    field: str,
-    instrument: str,
-    band: str,
-    frames: Mapping[str, Any],
-    normalization: Mapping[str, Any],
-) -> list[tuple[Frame, tuple[float, float, float]]]:
-    """Return the frames within all limits, by time, with their coefficients, errors and extra scatter.
-
-    Raises
-    ------
-    LcfError
-        Where a limit names a column that the table does not have.
-    """
-    f, c = SQLModel.metadata.tables["frames"], SQLModel.metadata.tables["normalization_coefficients"]
-    check_columns(frames, normalization)
-    conditions = [f.c[name].between(*limits) for name, limits in frames.items()]
-    conditions += [c.c[name].between(*limits) for name, limits in normalization.items()]
-    query = (
-        sa.select(f.c.id, c.c.coefficient, c.c.coefficient_uncertainty, c.c.extra_scatter)
-        .join(c, c.c.frame_id == f.c.id)
-        .where(c.c.combined_footprint_hash == field, c.c.instrument == instrument, c.c.band == band, ~f.c.eliminated)
-        .where(*conditions)
-    )
-    found = {int(i): (float(a), float(u), float(x)) for i, a, u, x in session.execute(query)}
-    rows = session.exec(select(Frame).where(col(Frame.id).in_(found)).order_by(col(Frame.mjd), col(Frame.id)))
-    return [(r, found[r.id or 0]) for r in rows]
 
 
 def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -> None:

@@ -14,7 +14,19 @@ from astropy.timeseries import TimeSeries
 
 from lcframework.roi.cutout_files import WITHDRAWN, FitFile
 from lcframework.storage.files import atomic
-from lcframework.types import EpochFlag, FitState, Floats, LcfError
+from lcframework.types import (
+    EPOCH_COLUMNS,
+    NIGHT_COLUMNS,
+    SOURCE_COLUMNS,
+    SOURCE_NIGHT_COLUMNS,
+    Bools,
+    EpochFlag,
+    FitState,
+    Floats,
+    Ints,
+    LcfError,
+    column_of,
+)
 
 #: Above this the noise map does not describe an epoch.
 HIGH_CHI2 = 1.5
@@ -33,38 +45,51 @@ TABLE_ENDINGS = tuple(table_name("", kind, row) for kind in ("csv", "ecsv") for 
 
 
 def epochs_table(content: FitFile) -> Table:
-    """Return the rows of one instrument and band."""
-    fit, n = content.fit, len(content.mjd)
+    """Return the rows of one instrument and band, with the columns of `EPOCH_COLUMNS` and `SOURCE_COLUMNS`."""
+    n = len(content.fit.flux)
+    sources = {name: _of_source(content, k) for k, name in enumerate(content.names)}
+    weak = np.zeros(n, bool)
+    for values in sources.values():
+        weak |= ~(values["flux"] >= LOW_SIGNAL * values["d_flux"])
+    epoch: dict[str, Any] = {
+        **content.columns,
+        "zeropoint": np.full(n, content.zeropoint),
+        "zeropoint_error": np.full(n, content.zeropoint_uncertainty),
+        "reduced_chi2": content.fit.reduced_chi2,
+        "flags": _flags(content, weak),
+    }
     table = Table()
-    table["frame_id"] = np.asarray(content.frame_id, int)
-    table["mjd"] = content.mjd
-    table["bjd_tdb"] = content.bjd_tdb
-    table["band"] = [content.band] * n
-    table["instrument"] = [content.instrument] * n
-    table["zeropoint"] = np.full(n, content.zeropoint)
-    table["reduced_chi2"] = fit.reduced_chi2
-    table["seeing"] = content.seeing
-    table["flags"] = np.zeros(n, int)
-    common = np.asarray(fit.common_covariance)
-    low = np.zeros(n, bool)
-    for k, name in enumerate(content.names):
-        flux = fit.flux[:, k]
-        fitted = np.sqrt(np.clip(fit.covariance[:, k, k], 0, None))
-        error = np.hypot(fitted, flux * np.hypot(content.normalization_error, content.extra_scatter))
-        table[f"{name}_flux"], table[f"{name}_d_flux"], table[f"{name}_d_flux_fit"] = flux, error, fitted
-        table[f"{name}_d_flux_common"] = np.sqrt(np.clip(common[:, k, k], 0, None))
-        for column, value in magnitudes(flux, error, content.zeropoint).items():
-            table[f"{name}_{column}"] = value
-        low |= ~(flux >= LOW_SIGNAL * error)
-    table["relative_normalization_error"] = content.normalization_error
-    table["relative_extra_scatter"] = content.extra_scatter
-    table["zeropoint_error"] = np.full(n, content.zeropoint_uncertainty)
-    flags = np.where(fit.status.state is FitState.CONVERGED, 0, EpochFlag.FIT_NOT_CONVERGED) + np.zeros(n, int)
-    flags |= np.where(fit.reduced_chi2 > HIGH_CHI2, EpochFlag.HIGH_CHI2, 0)
-    flags |= np.where(fit.outliers.any(axis=(1, 2)), EpochFlag.PIXELS_CLIPPED, 0)
-    flags |= np.where(low, EpochFlag.LOW_SIGNAL, 0)
-    table["flags"] = flags
+    for column in EPOCH_COLUMNS:
+        table[column.name] = np.asarray(epoch[column.name], str if column.text else None)
+    for name, values in sources.items():
+        for column in SOURCE_COLUMNS:
+            table[f"{name}_{column.name}"] = values[column.name]
     return table
+
+
+def _of_source(content: FitFile, k: int) -> dict[str, Floats]:
+    """Return the columns of one source."""
+    fit, columns = content.fit, content.columns
+    flux, fitted = fit.flux[:, k], np.sqrt(np.clip(fit.covariance[:, k, k], 0, None))
+    relative = np.hypot(columns["relative_normalization_error"], columns["relative_extra_scatter"])
+    error = np.hypot(fitted, flux * relative)
+    return {
+        "flux": flux,
+        "d_flux": error,
+        "d_flux_fit": fitted,
+        "d_flux_common": np.sqrt(np.clip(np.asarray(fit.common_covariance)[:, k, k], 0, None)),
+        **magnitudes(flux, error, content.zeropoint),
+    }
+
+
+def _flags(content: FitFile, weak: Bools) -> Ints:
+    """Return the epochs' `EpochFlag` bits; `weak` says in which a source is too faint for a magnitude."""
+    fit = content.fit
+    converged = fit.status.state is FitState.CONVERGED
+    flags = np.full(len(weak), 0 if converged else EpochFlag.FIT_NOT_CONVERGED.value)
+    flags |= np.where(fit.reduced_chi2 > HIGH_CHI2, EpochFlag.HIGH_CHI2.value, 0)
+    flags |= np.where(fit.outliers.any(axis=(1, 2)), EpochFlag.PIXELS_CLIPPED.value, 0)
+    return np.asarray(flags | np.where(weak, EpochFlag.LOW_SIGNAL.value, 0))
 
 
 def magnitudes(flux: Floats, error: Floats, zeropoint: float) -> dict[str, Floats]:
@@ -109,14 +134,16 @@ def per_night(table: Table, names: Sequence[str], longitude: float | Mapping[str
     rows = []
     keys = sorted({*zip(night.tolist(), table["instrument"], table["band"], strict=True)})
     for when, instrument, band in keys:
-        mine = table[(night == when) & (table["instrument"] == instrument) & (table["band"] == band)]
-        row: dict[str, Any] = {
-            "night": when, "mjd": float(np.mean(mine["mjd"])), "bjd_tdb": float(np.mean(mine["bjd_tdb"])),
-            "band": band, "instrument": instrument, "epochs": len(mine), "zeropoint": float(mine["zeropoint"][0]),
+        same = table[(night == when) & (table["instrument"] == instrument) & (table["band"] == band)]
+        values: dict[str, Any] = {
+            "night": when, "mjd": float(np.mean(same["mjd"])), "bjd_tdb": float(np.mean(same["bjd_tdb"])),
+            "band": band, "instrument": instrument, "epochs": len(same), "zeropoint": float(same["zeropoint"][0]),
+            "zeropoint_error": float(same["zeropoint_error"][0]),
         }  # fmt: skip
+        row = {column.name: values[column.name] for column in NIGHT_COLUMNS}
         for name in names:
-            row.update({f"{name}_{k}": v for k, v in _mean(mine, name).items()})
-        row["zeropoint_error"] = float(mine["zeropoint_error"][0])
+            means = _mean(same, name)
+            row.update({f"{name}_{column.name}": means[column.name] for column in SOURCE_NIGHT_COLUMNS})
         rows.append(row)
     return Table(rows=rows)
 
@@ -189,21 +216,9 @@ def with_units(table: Table, systems: Sequence[str]) -> Table:
     """Return the table with units on its columns and the time scales and magnitude system in its metadata."""
     out = QTable(table, copy=True)
     for name in out.colnames:
-        unit = _unit_of(name)
-        if unit is not None:
-            out[name].unit = unit
+        column = column_of(name)
+        if column is not None and column.unit:
+            out[name].unit = u.Unit(column.unit)
     out.meta["magnitude_system"] = "/".join(sorted({s for s in systems if s})) or "none"
     out.meta["times"] = {"mjd": "UTC, mid-exposure", "bjd_tdb": "BJD in TDB, mid-exposure"}
     return out
-
-
-def _unit_of(name: str) -> u.Unit | None:
-    if name in ("mjd", "bjd_tdb"):
-        return u.day
-    if name == "seeing":
-        return u.arcsec
-    if name.startswith("zeropoint") or "_mag" in name:
-        return u.mag
-    if "_flux" in name or name.endswith("_scatter"):
-        return u.electron / u.s
-    return None

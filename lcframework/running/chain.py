@@ -8,12 +8,11 @@ from typing import Any
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import Problem
-from lcframework.config.tools import Setup, options
+from lcframework.config.toolbox import Toolbox, options
 from lcframework.plugins import Plugins, nearest
 from lcframework.stages import CHAIN
-from lcframework.stages.base import Stage
-from lcframework.stages.scopes import Filter
 from lcframework.types import LcfError, PluginError
+from lcframework.work import Filter, Stage
 
 
 def stage_names(plugins: Plugins) -> tuple[str, ...]:
@@ -21,7 +20,7 @@ def stage_names(plugins: Plugins) -> tuple[str, ...]:
     return tuple(plugins.names("lcf_stages"))
 
 
-def resolve(setup: Setup, plugins: Plugins) -> list[Stage]:
+def resolve(toolbox: Toolbox, plugins: Plugins) -> list[Stage]:
     """Return a run's stages in order, each with its options.
 
     Raises
@@ -45,12 +44,12 @@ def resolve(setup: Setup, plugins: Plugins) -> list[Stage]:
             cls = waiting.pop(name)
             classes.insert([c.name for c in classes].index(cls.after) + 1, cls)
     problems: list[Problem] = []
-    stages = [_make(cls, setup.config, problems) for cls in classes]
+    stages = [_make(cls, toolbox.config, problems) for cls in classes]
     if problems:
-        raise setup.config.error(problems)
+        raise toolbox.config.error(problems)
     made = [s for s in stages if s is not None]
     for stage in made:
-        stage.setup = setup
+        stage.toolbox = toolbox
     return made
 
 

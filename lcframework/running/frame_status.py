@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import attrs
 
 from lcframework.config.project_file import Config
-from lcframework.frames.frame_list import IMPORT
-from lcframework.stages.base import Ledger
+from lcframework.frames.exclusions import IMPORT
 from lcframework.storage.tables import Frame, NormalizationCoefficient, PsfRow
+from lcframework.work import FrameKey, Ledger
+
+
+class FrameState(enum.StrEnum):
+    """How far a raw file came."""
+
+    FOUND = "found"
+    IMPORTED = "imported"
+    NOT_SOLVED = "not solved"
+    SET_ASIDE = "set aside"  # it shows no region of interest
+    LEFT_OUT = "left out later"
+    USED = "used"
+    ELIMINATED = "eliminated"
 
 
 @attrs.frozen
@@ -18,7 +31,7 @@ class FrameStatus:
     """What became of a raw file."""
 
     file: str
-    state: str
+    state: FrameState
     comment: str
 
 
@@ -36,16 +49,16 @@ def frame_status(frame: Frame, ledger: Ledger, left_out: str = "") -> FrameStatu
     """
     name = Path(frame.original_image_path).name
     if frame.eliminated:
-        return FrameStatus(name, "eliminated", frame.comment)
-    if ledger.product(IMPORT, f"frame:{frame.id}") is None:
-        return FrameStatus(name, "found", "not imported yet")
+        return FrameStatus(name, FrameState.ELIMINATED, frame.comment)
+    if ledger.product(IMPORT, FrameKey(frame.id or 0)) is None:
+        return FrameStatus(name, FrameState.FOUND, "not imported yet")
     if not frame.plate_solved:
-        state = "not solved" if frame.attempted_plate_solve else "imported"
+        state = FrameState.NOT_SOLVED if frame.attempted_plate_solve else FrameState.IMPORTED
         return FrameStatus(name, state, frame.comment.removeprefix(f"{state}: "))
     if not frame.roi_in_footprint:
-        return FrameStatus(name, "set aside", frame.comment or "contains no region of interest")
+        return FrameStatus(name, FrameState.SET_ASIDE, frame.comment or "contains no region of interest")
     comment = frame.comment or left_out
-    return FrameStatus(name, "left out later" if comment else "used", comment)
+    return FrameStatus(name, FrameState.LEFT_OUT if comment else FrameState.USED, comment)
 
 
 def left_out(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from lcframework.stages.scopes import Filter
+from lcframework.storage.tables import RunOutcome
+from lcframework.work.scopes import Filter
 
 
 @attrs.frozen
@@ -39,8 +40,9 @@ class RunReport:
     stages: list[StageReport] = attrs.field(factory=list)
     message: str = ""
     interrupted: bool = False
-    standing: list[Unusable] = attrs.field(factory=list)  # unusable since earlier runs
+    unusable_before: list[Unusable] = attrs.field(factory=list)  # since earlier runs
     only: Filter = attrs.field(factory=Filter)  # what the run was limited to
+    upgraded: str = ""  # what was done to the database of an earlier version
 
     @property
     def units_done(self) -> int:
@@ -52,7 +54,7 @@ class RunReport:
         """Every input that can't be used, from this run and earlier ones."""
         new = [u for s in self.stages for u in s.unusable]
         named = {(u.stage, u.key) for u in new}
-        return new + [u for u in self.standing if (u.stage, u.key) not in named]
+        return new + [u for u in self.unusable_before if (u.stage, u.key) not in named]
 
     @property
     def bugs(self) -> list[Unusable]:
@@ -67,8 +69,8 @@ class RunReport:
         return 3 if self.unusable else 0
 
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> RunOutcome:
         """How it ended, in the words of the table ``runs``."""
         if self.interrupted:
-            return "interrupted"
-        return {0: "success", 3: "finished with unusable inputs"}.get(self.exit_code, "failed")
+            return RunOutcome.INTERRUPTED
+        return {0: RunOutcome.SUCCESS, 3: RunOutcome.PARTLY}.get(self.exit_code, RunOutcome.FAILED)

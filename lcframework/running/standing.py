@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 from sqlmodel import Session, col, select
 
-from lcframework.config.tools import Setup
+from lcframework.config.toolbox import Toolbox
+from lcframework.frames.frame_list import FrameList
 from lcframework.provenance import changes
 from lcframework.running.chain import described
-from lcframework.running.frame_status import FrameStatus, frame_status, left_out
-from lcframework.stages.base import FORCED, Entry, Ledger, Stage, Unit
+from lcframework.running.frame_status import FrameState, FrameStatus, frame_status, left_out
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
-from lcframework.stages.scopes import Filter, Scope, frame_scopes
 from lcframework.stars.records import StarRecord, star_records
 from lcframework.storage.tables import CombinedFootprint, Frame, NormalizationCoefficient, Product, PsfRow, RoiInFrame
+from lcframework.work import Entry, Filter, Ledger, ProductState, Scope, Stage, Unit
+from lcframework.work.scopes import frame_scopes
 
 OfField = TypeVar("OfField", PsfRow, NormalizationCoefficient)
 
@@ -58,75 +59,84 @@ class _Seen:
     """How a stage stands; its units, whatever the filter; its products within the filter."""
 
     status: StageStatus
-    units: list[Unit]
+    units: list[Unit[Any]]
     products: list[Entry]
 
 
 def standing(stages: Sequence[Stage], session: Session) -> Status:
     """Return how stages and files stand, within the stages' filter."""
-    ledger = Ledger(session)
+    ledger = Ledger.read(session)
     seen: list[_Seen] = []
     for stage in stages:
         seen.append(_look(stage, session, ledger, any(s.status.pending for s in seen)))
-    only = stages[0].only if stages else Filter()
-    scopes = frame_scopes(session, stages[0].setup.config.roi) if only else {}
-    rows = [
-        f for f in session.exec(select(Frame).order_by(col(Frame.id))) if only.admits(scopes.get(f.id or 0, Scope()))
-    ]
+    toolbox, only = stages[0].toolbox, stages[0].only
+    scopes = frame_scopes(session, toolbox.config.roi) if only else {}
+    rows = [f for f in _every_frame(session, toolbox) if only.admits(scopes.get(f.id or 0, Scope()))]
     reasons: Mapping[int, str] = {}
     partly: Mapping[int, str] = {}
     at = [s.name for s in stages].index(PrepareCalibratedCutouts.name)
     if not any(s.status.pending for s in seen[: at + 1]):
-        setup, having = stages[at].setup, _frames_of_rois(seen[at].units)
-        reasons, partly = _left_out(session, setup, having), _partly_used(session, setup, having)
+        having = _frames_of_rois(seen[at].units)
+        reasons, partly = _left_out(session, toolbox, having), _partly_used(session, toolbox, having)
     states = [(frame_status(f, ledger, reasons.get(f.id or 0, "")), partly.get(f.id or 0, "")) for f in rows]
-    frames = tuple(attrs.evolve(s, comment=why) if s.state == "used" and why else s for s, why in states)
+    frames = tuple(attrs.evolve(s, comment=why) if s.state is FrameState.USED and why else s for s, why in states)
     stars = star_records(session, {f.id or 0 for f in rows if not f.eliminated})
-    unusable = tuple((p.stage, p.unit, p.reason) for s in seen for p in s.products if p.state == "unusable")
+    failed = [p for s in seen for p in s.products if p.state == ProductState.UNUSABLE]
+    unusable = tuple((p.stage, p.unit, p.reason) for p in failed)
     return Status(tuple(s.status for s in seen), frames, unusable, tuple(stars.values()))
+
+
+def _every_frame(session: Session, toolbox: Toolbox) -> list[Frame]:
+    """Return the rows of all files that were ever found, as a run would leave them before it begins its work."""
+    there = {f.id: f for f in FrameList(session, toolbox.config).frames}
+    gone = [f for f in session.exec(select(Frame)) if f.id not in there]
+    return sorted([*there.values(), *gone], key=lambda f: f.id or 0)
 
 
 def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> list[StageStatus]:
     """Return what a run would do now, within the stages' filter."""
-    ledger = Ledger(session)
+    ledger = Ledger.read(session)
     asked = described(stages, stages[0].only if stages else Filter())
     plan: list[StageStatus] = []
     for stage in stages:
         seen = ledger
         if stage.name in force:
-            seen = ledger.forcing(stage.name, stage.to_force(session, ledger, asked))
+            own = ledger.seen_by(stage.name, stage.needs)
+            seen = ledger.forcing(stage.name, stage.to_force(session, own, asked))
         plan.append(_look(stage, session, seen, any(s.pending for s in plan)).status)
     return plan
 
 
-def _look(stage: Stage, session: Session, ledger: Ledger, waiting: bool) -> _Seen:
+def _look(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen:
     """Return how a stage stands; `waiting`: an earlier one has work."""
+    ledger = whole.seen_by(stage.name, stage.needs)
     every = stage.units(session, ledger)
     units = stage.within(session, every)
     products = ledger.of_stage(stage.name)
     pending = tuple(
-        PendingUnit(u.key, u.label, _why(stage, u, products.get(u.key), session)) for u in stage.pending(units, ledger)
+        PendingUnit(str(u.key), u.label, _why(stage, u, products.get(str(u.key)), session))
+        for u in stage.pending(units, ledger)
     )
     left_out = len(stage.pending(every, ledger)) - len(pending) if len(units) < len(every) else 0
-    mine = [products[u.key] for u in units if u.key in products] if stage.only else list(products.values())
-    states = [p.state for p in mine]
-    made, unusable = states.count("made"), states.count("unusable")
-    return _Seen(StageStatus(stage.name, stage.title, made, unusable, pending, waiting, left_out), every, mine)
+    known = [products[str(u.key)] for u in units if str(u.key) in products] if stage.only else list(products.values())
+    states = [p.state for p in known]
+    made, unusable = states.count(ProductState.MADE), states.count(ProductState.UNUSABLE)
+    return _Seen(StageStatus(stage.name, stage.title, made, unusable, pending, waiting, left_out), every, known)
 
 
-def _frames_of_rois(units: Iterable[Unit]) -> dict[int, set[str]]:
+def _frames_of_rois(units: Iterable[Unit[Any]]) -> dict[int, set[str]]:
     """Return the regions in whose cutouts each frame is, from the units that make the cutouts."""
     having: dict[int, set[str]] = {}
     for unit in units:
-        for epoch in unit.payload.epochs:
-            having.setdefault(epoch.frame["id"], set()).add(unit.payload.roi)
+        for frame_id in unit.payload.columns.get("frame_id", ()):
+            having.setdefault(int(frame_id), set()).add(unit.payload.roi)
     return having
 
 
-def _left_out(session: Session, setup: Setup, measured: Mapping[int, set[str]]) -> dict[int, str]:
+def _left_out(session: Session, toolbox: Toolbox, measured: Mapping[int, set[str]]) -> dict[int, str]:
     """Return why frames are in no cutouts, once nothing that leads there is pending."""
     coefficients, psfs = _in_use(session, NormalizationCoefficient), _in_use(session, PsfRow)
-    return left_out(session.exec(select(Frame)), coefficients, psfs, measured, setup.config_for)
+    return left_out(session.exec(select(Frame)), coefficients, psfs, measured, toolbox.config_for)
 
 
 def _in_use(session: Session, table: type[OfField]) -> Sequence[OfField]:
@@ -135,24 +145,24 @@ def _in_use(session: Session, table: type[OfField]) -> Sequence[OfField]:
     return session.exec(select(table).where(col(table.combined_footprint_hash).in_(fields))).all()
 
 
-def _why(stage: Stage, unit: Unit, product: Entry | None, session: Session) -> tuple[str, ...]:
+def _why(stage: Stage, unit: Unit[Any], product: Entry | None, session: Session) -> tuple[str, ...]:
     """Return why a unit is pending."""
     if product is None:
         return ("new",)
-    if product.state == FORCED:
+    if product.state == ProductState.FORCED:
         return ("to be made again: --force",)
-    if product.fingerprint == unit.fingerprint:
-        gone = product.state == "made" and stage.gone(product)
+    if product.made_from(unit):
+        gone = product.made and stage.gone(product)
         return (f"its file is gone: {product.path}" if gone else f"to be tried again: {product.reason}",)
-    before = session.get(Product, (stage.name, unit.key))
+    before = session.get(Product, (stage.name, str(unit.key)))
     return tuple(changes(before.components if before else {}, unit.components))
 
 
-def _partly_used(session: Session, setup: Setup, having: Mapping[int, set[str]]) -> dict[int, str]:
+def _partly_used(session: Session, toolbox: Toolbox, having: Mapping[int, set[str]]) -> dict[int, str]:
     """Return which of the regions that a frame contains have it in no cutouts, where others have it."""
     lacking: dict[int, list[str]] = {}
     for row in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint).order_by(col(RoiInFrame.roi))):
-        known = row.roi in setup.config.roi
+        known = row.roi in toolbox.config.roi
         if known and row.frame_id in having and row.roi not in having[row.frame_id]:
             lacking.setdefault(row.frame_id, []).append(row.roi)
     return {frame: f"but not for {', '.join(rois)}: a selection leaves it out" for frame, rois in lacking.items()}

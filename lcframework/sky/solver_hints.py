@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lcframework.config.sections import Roi
 from lcframework.sky import geometry
-from lcframework.storage.files import read_wcs
+from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.tables import Frame
 
 Place = tuple[float, float]

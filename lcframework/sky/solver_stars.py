@@ -9,10 +9,14 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from lcframework.config.sections import PlateSolving as Settings
-from lcframework.config.tools import Setup, Tool
+from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.provenance import Components
 from lcframework.sky import solver_hints
+from lcframework.storage.frame_files import write_table
 from lcframework.types import STARS, CatalogLimits, NeedMissing, Region
+from lcframework.work import Outcome, Task, Unit
+
+FIELD_STARS = "frames/field_stars.fits"
 
 
 def needs_stars(tool: Tool) -> bool:
@@ -24,26 +28,26 @@ def needs_stars(tool: Tool) -> bool:
 class SolverStars:
     """The stars of the project's sky, for all its frames."""
 
-    setup: Setup
+    toolbox: Toolbox
 
     @property
     def needed(self) -> bool:
         """Whether a solver can't do without them; else they serve the verification alone, if anything."""
-        names = ("", *self.setup.configs)
-        return any(needs_stars(tool) for name in names for tool in self.setup.all("plate_solving", name))
+        names = ("", *self.toolbox.configs)
+        return any(needs_stars(tool) for name in names for tool in self.toolbox.all("plate_solving", name))
 
     def regions(self) -> tuple[Region, ...]:
         """Return the sky around the first region of interest, and around others that it does not hold well.
 
         Nothing where neither a solver nor the verification asks for stars.
         """
-        verified = any(s.verify for s in self._settings()) and self.setup.tool("stars") is not None
+        verified = any(s.verify for s in self._settings()) and self.toolbox.tool("stars") is not None
         if not (verified or self.needed):
             return ()
         radius = max(s.search_radius for s in self._settings())
         if not self.needed:  # frames that hold the region show what is near it
-            radius = min(radius, self.setup.config.stars.radius / 3600.0)
-        places = solver_hints.places(self.setup.config.roi.values(), radius)
+            radius = min(radius, self.toolbox.config.stars.radius / 3600.0)
+        places = solver_hints.places(self.toolbox.config.roi.values(), radius)
         return tuple(Region(ra, dec, radius) for ra, dec in places)
 
     def identity(self) -> Components:
@@ -52,7 +56,7 @@ class SolverStars:
         return {
             "region": places[0] if len(places) == 1 else places,
             "faintest": self._faintest,
-            "catalogue": {t.name: t.identity() for t in self.setup.all("stars")},
+            "catalogue": {t.name: t.identity() for t in self.toolbox.all("stars")},
         }
 
     def query(self, region: Region) -> Table:
@@ -63,7 +67,7 @@ class SolverStars:
         NeedMissing
             Where there is no catalogue, or it does not answer.
         """
-        catalogue = self.setup.tool("stars")
+        catalogue = self.toolbox.tool("stars")
         if catalogue is None:
             raise NeedMissing('a plate solver needs catalogue stars, but [stars] plugin = "none"')
         # Brighter stars than those for the PSF serve here; fainter ones would only be many.
@@ -88,8 +92,25 @@ class SolverStars:
 
     @property
     def _faintest(self) -> float:
-        return self.setup.config.stars.magnitude[1]
+        return self.toolbox.config.stars.magnitude[1]
 
     def _settings(self) -> list[Settings]:
         """Return the section ``[plate_solving]`` as it is for every instrument."""
-        return [config.plate_solving for config in self.setup.by_instrument().values()]
+        return [config.plate_solving for config in self.toolbox.by_instrument().values()]
+
+
+class AskForSolverStars(Task[tuple[Region, ...], tuple[Region, ...], Table]):
+    """Asks the catalogue for the stars of the project's sky."""
+
+    def load(self, unit: Unit[tuple[Region, ...]]) -> tuple[Region, ...]:
+        """Return the disks of sky from which stars are asked for."""
+        return unit.payload
+
+    def compute(self, values: tuple[Region, ...]) -> Table:
+        """Ask for the stars; raises as :meth:`SolverStars.query`."""
+        return SolverStars(self.toolbox).query_all(values)
+
+    def save(self, unit: Unit[tuple[Region, ...]], values: tuple[Region, ...], result: Table) -> Outcome:
+        """Write the stars, each once."""
+        write_table(self.toolbox.workdir / FIELD_STARS, result)
+        return Outcome(path=FIELD_STARS)

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 from lcframework.config.sections import PlateSolving
 from lcframework.sky.geometry import Scale, scale_at, sky_to_pixel
-from lcframework.storage.files import make_wcs
+from lcframework.storage.frame_files import make_wcs
 from lcframework.types import Floats, Ints, PlateSolution, SourceTable, StarTable
 
 #: Sources and stars below which a lack of pairs says nothing.

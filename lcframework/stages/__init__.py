@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lcframework.stages.base import Stage
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient
@@ -15,6 +14,7 @@ from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stages.star_photometry import StarPhotometry
+from lcframework.work import Stage
 
 CHAIN: tuple[type[Stage], ...] = (
     InitializeDatabase,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -9,15 +10,16 @@ import numpy as np
 from astropy.table import Table
 from sqlmodel import Session, select
 
-from lcframework.config.tools import Tool
+from lcframework.config.toolbox import Tool
 from lcframework.provenance import digest
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
-from lcframework.stages.scopes import Scope, field_rois
 from lcframework.stars.zeropoint import Zeropoint, fit_zeropoint
-from lcframework.storage.records import Record, Replace
-from lcframework.storage.tables import StarLevel, active_stars
+from lcframework.storage.queries import active_stars
+from lcframework.storage.records import Record
+from lcframework.storage.tables import StarLevel
 from lcframework.types import MAGNITUDES, NeedMissing, UnusableInput
+from lcframework.work import FieldGroupKey, Ledger, Outcome, Replace, Scope, Stage, Task, Unit, UnitKey
+from lcframework.work.scopes import field_rois
 
 
 @attrs.frozen(eq=False)
@@ -47,58 +49,18 @@ class Calibrated:
     survey: str
 
 
-@attrs.define
-class CalculateAbsoluteZeropoints(Stage):
-    """One unit a field, instrument and band; none where ``[calibration] plugin = "none"``."""
+class FitZeropoint(Task[Levels, Levels, Calibrated]):
+    """Asks the survey for a group's stars, and fits the zero point."""
 
-    name: ClassVar[str] = "calculate_absolute_zeropoints"
-    title: ClassVar[str] = "Zero points"
-    needs: ClassVar[tuple[str, ...]] = (Normalization.name,)
-    makes: ClassVar[tuple[str, ...]] = ("absolute_zeropoints", "catalog_star_photometry")
-    unit: ClassVar[str] = "field, instrument and band"
     light: ClassVar[bool] = True
 
-    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return the groups that are normalised."""
-        tokens = ledger.tokens(Normalization.name)
-        stars = {key: star.model_dump() for key, star in active_stars(session).items()}
-        found: dict[tuple[str, str, str], list[StarLevel]] = {}
-        for row in session.exec(select(StarLevel).where(StarLevel.comment == "")):
-            if (row.combined_footprint_hash, row.gaia_id) not in stars:
-                continue
-            found.setdefault((row.combined_footprint_hash, row.instrument, row.band), []).append(row)
-        rois = field_rois(session)
-        units = []
-        for (field, instrument, band), rows in sorted(found.items()):
-            token = tokens.get(f"{field}:{instrument}:{band}")
-            if token is None or self.setup.tool("calibration", instrument) is None:
-                continue
-            mine = [stars[field, r.gaia_id] for r in rows]
-            survey_band = self.setup.config_for(instrument).calibration.band_of(band)
-            what = [[s[c] for c in ("gaia_id", "ra", "dec", "magnitude", "bp", "rp")] for s in mine]
-            parts = {"normalization": token, "stars": digest(what), "band": survey_band,
-                     "calibration": self.setup.identity("calibration", instrument)}  # fmt: skip
-            chosen = [s for (hash_, _), s in sorted(stars.items()) if hash_ == field]
-            levels = Levels(
-                field, instrument, band, survey_band, mine,
-                [r.level for r in rows], [r.level_error for r in rows], chosen,
-            )  # fmt: skip
-            units.append(
-                Unit(
-                    f"{field}:{instrument}:{band}", f"{instrument} {band}", self.components(**parts), levels,
-                    scope=Scope(rois.get(field), instrument, band),
-                )
-            )  # fmt: skip
-        return units
-
-    def load(self, unit: Unit) -> Levels:
-        """Everything is in the payload."""
-        levels: Levels = unit.payload
-        return levels
+    def load(self, unit: Unit[Levels]) -> Levels:
+        """Return the stars' levels."""
+        return unit.payload
 
     def compute(self, values: Levels) -> Calibrated:
         """Ask the survey and fit."""
-        tool = self.setup.tool("calibration", values.instrument)
+        tool = self.toolbox.tool("calibration", values.instrument)
         if tool is None:
             raise NeedMissing('[calibration] plugin = "none"')
         table = survey_magnitudes(tool, values.field_stars, values.survey_band)
@@ -117,9 +79,9 @@ class CalculateAbsoluteZeropoints(Stage):
             ) from None
         return Calibrated(fitted, table[good], tool.name)
 
-    def save(self, unit: Unit, result: Calibrated) -> Outcome:
+    def save(self, unit: Unit[Levels], values: Levels, result: Calibrated) -> Outcome:
         """Return the rows."""
-        levels: Levels = unit.payload
+        levels = values
         z, table = result.zeropoint, result.magnitudes
         system = str(table.meta["system"])
         where = {"combined_footprint_hash": levels.field, "instrument": levels.instrument, "band": levels.band}
@@ -133,13 +95,63 @@ class CalculateAbsoluteZeropoints(Stage):
         for star in table:
             key = {"catalog": result.survey, "band": levels.survey_band, "gaia_id": str(star["source_id"])}
             colour = float(star["colour"]) if "colour" in table.colnames else float("nan")
-            values = {"mag": float(star["mag"]), "mag_err": float(star["mag_err"]), "system": system,
+            found = {"mag": float(star["mag"]), "mag_err": float(star["mag_err"]), "system": system,
                       "colour": colour if np.isfinite(colour) else None}  # fmt: skip
-            records.append(Replace("catalog_star_photometry", key, [{**key, **values}]))
+            records.append(Replace("catalog_star_photometry", key, [{**key, **found}]))
         token = digest([f"{z.zeropoint:.9g}", f"{z.uncertainty:.6g}", system])
         return Outcome(
             tuple(records), token=token, summary=f"{z.zeropoint:.3f} +- {z.uncertainty:.3f} ({z.stars} stars)"
         )
+
+
+@attrs.define
+class CalculateAbsoluteZeropoints(Stage):
+    """One unit a field, instrument and band; none where ``[calibration] plugin = "none"``."""
+
+    name: ClassVar[str] = "calculate_absolute_zeropoints"
+    title: ClassVar[str] = "Zero points"
+    needs: ClassVar[tuple[str, ...]] = (Normalization.name,)
+    makes: ClassVar[tuple[str, ...]] = ("absolute_zeropoints", "catalog_star_photometry")
+    unit: ClassVar[str] = "field, instrument and band"
+
+    def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
+        """Return what fits zero points."""
+        return {FieldGroupKey: FitZeropoint(self.name, self.toolbox)}
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
+        """Return the groups that are normalised."""
+        normalized = ledger.made(Normalization.name, FieldGroupKey)
+        stars = {key: star.model_dump() for key, star in active_stars(session).items()}
+        found: dict[FieldGroupKey, list[StarLevel]] = {}
+        for row in session.exec(select(StarLevel).where(StarLevel.comment == "")):
+            if (row.combined_footprint_hash, row.gaia_id) not in stars:
+                continue
+            key = FieldGroupKey(row.combined_footprint_hash, row.instrument, row.band)
+            found.setdefault(key, []).append(row)
+        rois = field_rois(session)
+        units: list[Unit[Any]] = []
+        for key, rows in sorted(found.items(), key=lambda item: attrs.astuple(item[0])):
+            field, instrument, band = attrs.astuple(key)
+            product = normalized.get(key)
+            if product is None or self.toolbox.tool("calibration", instrument) is None:
+                continue
+            selected = [stars[field, r.gaia_id] for r in rows]
+            survey_band = self.toolbox.config_for(instrument).calibration.band_of(band)
+            what = [[s[c] for c in ("gaia_id", "ra", "dec", "magnitude", "bp", "rp")] for s in selected]
+            parts = {"normalization": product.token, "stars": digest(what), "band": survey_band,
+                     "calibration": self.toolbox.identity("calibration", instrument)}  # fmt: skip
+            chosen = [s for (hash_, _), s in sorted(stars.items()) if hash_ == field]
+            levels = Levels(
+                field, instrument, band, survey_band, selected,
+                [r.level for r in rows], [r.level_error for r in rows], chosen,
+            )  # fmt: skip
+            units.append(
+                Unit(
+                    key, f"{instrument} {band}", self.components(**parts), levels,
+                    scope=Scope(rois.get(field), instrument, band),
+                )
+            )  # fmt: skip
+        return units
 
 
 def survey_magnitudes(tool: Tool, stars: list[dict[str, Any]], band: str) -> Table:

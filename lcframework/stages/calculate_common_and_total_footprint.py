@@ -7,21 +7,33 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
+from astropy.wcs import WCS
 from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config
-from lcframework.provenance import describe, digest
+from lcframework.provenance import describe, digest, plain
 from lcframework.sky import ephemerides, geometry
 from lcframework.sky.footprints import Combined, StarField, area, combine, disk
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
 from lcframework.stages.plate_solving import PlateSolving
-from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog
-from lcframework.storage.files import read_wcs
-from lcframework.storage.records import Record, Replace, Update
+from lcframework.stages.read_convert_skysub_character_catalog import observing_site
+from lcframework.storage.frame_files import read_wcs
+from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, FrameFootprint
 from lcframework.types import FrameFlag, UnusableInput
+from lcframework.work import (
+    BatchTask,
+    FrameKey,
+    Ledger,
+    Outcome,
+    ProjectKey,
+    Replace,
+    Stage,
+    Task,
+    Unit,
+    UnitKey,
+    Update,
+)
 
-PROJECT = "project"
 OUTSIDE = "contains no region of interest"
 
 
@@ -37,6 +49,17 @@ class FramePayload:
     pixel_scale: float
     seeing: float | None  # pixels
     flags: int
+
+
+Outlines = list[list[list[float]]]  # polygons of (ra, dec), degrees
+
+
+@attrs.frozen(eq=False)
+class SolvedFrame:
+    """A frame and its WCS."""
+
+    payload: FramePayload
+    wcs: WCS
 
 
 @attrs.frozen
@@ -57,87 +80,30 @@ class Fields:
     combined: Combined
 
 
-@attrs.define
-class CalculateCommonAndTotalFootprint(Stage):
-    """One unit a solved frame, then one that joins them."""
+class PlaceFrame(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
+    """Works out what frames cover and which regions they contain."""
 
-    name: ClassVar[str] = "calculate_common_and_total_footprint"
-    title: ClassVar[str] = "Footprints"
-    needs: ClassVar[tuple[str, ...]] = (PlateSolving.name,)
-    makes: ClassVar[tuple[str, ...]] = ("footprints", "combined_footprint", "rois_in_frames")
-    unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 2
     light: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
 
-    @property
-    def filtered(self) -> bool:
-        """Never: which regions a frame contains is found here, and the fields rest on all frames."""
-        return False
-
-    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return one unit a solved frame; the joint one once all of those are done."""
-        solved = ledger.tokens(PlateSolving.name)
-        config = self.setup.config
-        rois = {n: [r.ra, r.dec] for n, r in config.roi.items()}
-        units = []
-        for f in session.exec(select(Frame).order_by(col(Frame.id))):
-            if f"frame:{f.id}" not in solved or f.eliminated or not f.plate_solved:
-                continue
-            place = ReadConvertSkysubCharacterCatalog.telescope(self.setup.config_for(f.instrument))
-            components = self.components(wcs=solved[f"frame:{f.id}"], rois=rois, telescope=place)
-            payload = FramePayload(f.id or 0, f.wcs_relpath or "", (f.height or 0, f.width or 0), f.mjd or 0.0,
-                                   f.instrument, f.pixel_scale or np.nan, f.seeing_pixels, f.flags)  # fmt: skip
-            units.append(Unit(f"frame:{f.id}", f.key, components, payload, f.id))
-        done = ledger.of_stage(self.name)
-        if not units or any(u.key not in done or done[u.key].fingerprint != u.fingerprint for u in units):
-            return units
-        return [*units, self._joint(session, ledger, [u.key for u in units])]
-
-    def _joint(self, session: Session, ledger: Ledger, keys: list[str]) -> Unit:
-        tokens = ledger.tokens(self.name)
-        config = self.setup.config
-        parts = {
-            "frames": digest(sorted((k, tokens[k]) for k in keys if k in tokens)),
-            "strategy": config.stars.strategy,
-            "radius": config.stars.radius,
-            "rois": {n: [r.ra, r.dec] for n, r in config.roi.items()},
-        }
-        inside = {f.id for f in session.exec(select(Frame)) if f.roi_in_footprint and not f.eliminated}
-        outlines = [r.polygon for r in session.exec(select(FrameFootprint)) if r.frame_id in inside]
-        return Unit(PROJECT, "all frames", self.components(**parts), outlines)
-
-    def load(self, unit: Unit) -> Any:
+    def load(self, unit: Unit[FramePayload]) -> SolvedFrame:
         """Read the WCS."""
-        if unit.key == PROJECT:
-            return unit.payload
-        return read_wcs(self.setup.workdir / unit.payload.wcs), unit.payload
+        return SolvedFrame(unit.payload, read_wcs(self.toolbox.workdir / unit.payload.wcs))
 
-    def compute(self, values: Any) -> FrameOnSky | Fields:
-        """Work out what a frame covers, or join all."""
-        if isinstance(values, list):
-            return self._fields(values)
-        result = self.compute_batch([values])[0]
-        if isinstance(result, Exception):
-            raise result
-        return result  # type: ignore[no-any-return]
-
-    def compute_batch(self, batch: Sequence[Any]) -> list[Any]:
+    def compute_batch(self, batch: Sequence[SolvedFrame]) -> list[FrameOnSky | Exception]:
         """Work out several frames: the sky of all moments is asked for in one call."""
-        if any(isinstance(values, list) for values in batch):
-            return Stage.compute_batch(self, batch)
         states: dict[tuple[int, str], ephemerides.TargetState] = {}
-        for instrument in {payload.instrument for _, payload in batch}:
-            t = self.setup.config_for(instrument).telescope
+        for instrument in {frame.payload.instrument for frame in batch}:
+            t = self.toolbox.config_for(instrument).telescope
             site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
-            mine = [payload for _, payload in batch if payload.instrument == instrument]
-            for name, roi in self.setup.config.roi.items():
-                found = ephemerides.target_states([p.mjd for p in mine], roi.ra, roi.dec, site)
-                states.update({(p.frame_id, name): state for p, state in zip(mine, found, strict=True)})
-        results: list[Any] = []
-        for wcs, payload in batch:
+            payloads = [frame.payload for frame in batch if frame.payload.instrument == instrument]
+            for name, roi in self.toolbox.config.roi.items():
+                found = ephemerides.target_states([p.mjd for p in payloads], roi.ra, roi.dec, site)
+                states.update({(p.frame_id, name): state for p, state in zip(payloads, found, strict=True)})
+        results: list[FrameOnSky | Exception] = []
+        for frame in batch:
             try:
-                results.append(self._frame(wcs, payload, states))
+                results.append(self._frame(frame.wcs, frame.payload, states))
             except Exception as error:
                 results.append(error)
         return results
@@ -146,7 +112,7 @@ class CalculateCommonAndTotalFootprint(Stage):
         self, wcs: Any, frame: FramePayload, states: Mapping[tuple[int, str], ephemerides.TargetState]
     ) -> FrameOnSky:
         rows = []
-        for name, roi in self.setup.config.roi.items():
+        for name, roi in self.toolbox.config.roi.items():
             pixel = geometry.pixel_inside(wcs, frame.shape, roi.ra, roi.dec)
             x, y = pixel or (None, None)
             rows.append({"frame_id": frame.frame_id, "roi": name, "roi_in_footprint": pixel is not None,
@@ -156,30 +122,8 @@ class CalculateCommonAndTotalFootprint(Stage):
         seeing = frame.seeing * frame.pixel_scale if frame.seeing else None
         return FrameOnSky(geometry.outline(wcs, frame.shape), rows, seeing, int(flags))
 
-    def _fields(self, outlines: list[list[list[float]]]) -> Fields:
-        config = self.setup.config
-        first = next(iter(config.roi.values()))
-        if not outlines:
-            raise UnusableInput(
-                f"no frame contains a region of interest ({', '.join(config.roi)}); compare [roi.NAME] ra, dec with "
-                "`select * from footprints`"
-            )
-        combined = combine(outlines, first.ra, first.dec)
-        if config.stars.strategy == "roi_disk":
-            fields = disks(config)
-        else:
-            polygons = [combined.common] if config.stars.strategy == "common_footprint" else combined.total
-            if not any(polygons):
-                raise UnusableInput(
-                    'the frames have no area in common; use [stars] strategy = "roi_disk" or "per_frame"'
-                )
-            fields = (area(config.stars.strategy, list(config.roi), polygons, first.ra, first.dec),)
-        return Fields(fields, combined)
-
-    def save(self, unit: Unit, result: FrameOnSky | Fields) -> Outcome:
+    def save(self, unit: Unit[FramePayload], values: SolvedFrame, result: FrameOnSky) -> Outcome:
         """Return the rows."""
-        if isinstance(result, Fields):
-            return self._save_fields(result)
         inside = any(r["roi_in_footprint"] for r in result.rois)
         frame = {"roi_in_footprint": inside, "seeing_arcseconds": result.seeing, "flags": result.flags,
                  "comment": "" if inside else OUTSIDE}  # fmt: skip
@@ -193,18 +137,108 @@ class CalculateCommonAndTotalFootprint(Stage):
         # Stars are placed by the frame's WCS: a region more, or a telescope elsewhere, does not move them.
         return Outcome(tuple(records), token=digest(unit.components["wcs"]))
 
-    def _save_fields(self, result: Fields) -> Outcome:
+
+class JoinFootprints(Task[Outlines, Outlines, Fields]):
+    """Joins what frames cover, and makes the fields of reference stars."""
+
+    light: ClassVar[bool] = True
+
+    def load(self, unit: Unit[Outlines]) -> Outlines:
+        """Return the frames' outlines."""
+        return unit.payload
+
+    def compute(self, values: Outlines) -> Fields:
+        """Join the outlines."""
+        config = self.toolbox.config
+        first = next(iter(config.roi.values()))
+        if not values:
+            raise UnusableInput(
+                f"no frame contains a region of interest ({', '.join(config.roi)}); compare [roi.NAME] ra, dec with "
+                "`select * from footprints`"
+            )
+        combined = combine(values, first.ra, first.dec)
+        if config.stars.strategy == "roi_disk":
+            fields = disks(config)
+        else:
+            polygons = [combined.common] if config.stars.strategy == "common_footprint" else combined.total
+            if not any(polygons):
+                raise UnusableInput(
+                    'the frames have no area in common; use [stars] strategy = "roi_disk" or "per_frame"'
+                )
+            fields = (area(config.stars.strategy, list(config.roi), polygons, first.ra, first.dec),)
+        return Fields(fields, combined)
+
+    def save(self, unit: Unit[Outlines], values: Outlines, result: Fields) -> Outcome:
+        """Return the rows of the fields."""
         records: list[Record] = [Update("combined_footprint", {}, {"active": False})]
         for field in result.fields:
             region = field.region
             row = {
                 "hash": field.hash, "strategy": field.strategy, "rois": list(field.rois), "ra": region.ra,
-                "dec": region.dec, "radius": region.radius, "region": describe(region)["vertices"],
+                "dec": region.dec, "radius": region.radius, "region": plain(region)["vertices"],
                 "common": result.combined.common, "total": result.combined.total, "active": True,
             }  # fmt: skip
             records.append(Replace("combined_footprint", {"hash": field.hash}, [row]))
         # Whoever uses the fields depends on which they are, not on each frame's outline.
-        return Outcome(tuple(records), token=digest([describe(f) for f in result.fields]))
+        return Outcome(tuple(records), token=digest([plain(f) for f in result.fields]))
+
+
+@attrs.define
+class CalculateCommonAndTotalFootprint(Stage):
+    """One unit a solved frame, then one that joins them."""
+
+    name: ClassVar[str] = "calculate_common_and_total_footprint"
+    title: ClassVar[str] = "Footprints"
+    needs: ClassVar[tuple[str, ...]] = (PlateSolving.name,)
+    makes: ClassVar[tuple[str, ...]] = ("footprints", "combined_footprint", "rois_in_frames")
+    unit: ClassVar[str] = "frame"
+    results_version: ClassVar[int] = 2
+
+    @property
+    def filtered(self) -> bool:
+        """Never: which regions a frame contains is found here, and the fields rest on all frames."""
+        return False
+
+    def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
+        """Return what places frames, and what joins their footprints."""
+        return {
+            FrameKey: PlaceFrame(self.name, self.toolbox),
+            ProjectKey: JoinFootprints(self.name, self.toolbox),
+        }
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
+        """Return one unit a solved frame; the joint one once all of those are done."""
+        solved = ledger.made(PlateSolving.name, FrameKey)
+        rois = {n: [r.ra, r.dec] for n, r in self.toolbox.config.roi.items()}
+        units: list[Unit[Any]] = []
+        keys = []
+        for f in session.exec(select(Frame).order_by(col(Frame.id))):
+            key = FrameKey(f.id or 0)
+            if key not in solved or f.eliminated or not f.plate_solved:
+                continue
+            site = observing_site(self.toolbox.config_for(f.instrument))
+            components = self.components(wcs=solved[key].token, rois=rois, telescope=site)
+            payload = FramePayload(f.id or 0, f.wcs_relpath or "", (f.height or 0, f.width or 0), f.mjd or 0.0,
+                                   f.instrument, f.pixel_scale or np.nan, f.seeing_pixels, f.flags)  # fmt: skip
+            units.append(Unit(key, f.key, components, payload, f.id))
+            keys.append(key)
+        if not units or not all(ledger.is_done(self.name, u) for u in units):
+            return units
+        return [*units, self._joint(session, ledger, keys)]
+
+    def _joint(self, session: Session, ledger: Ledger, keys: list[FrameKey]) -> Unit[Outlines]:
+        placed = ledger.made(self.name, FrameKey)
+        config = self.toolbox.config
+        stars = describe(config.stars)
+        parts = {
+            "frames": digest(sorted((str(k), placed[k].token) for k in keys if k in placed)),
+            "strategy": stars["strategy"],
+            "radius": stars["radius"],
+            "rois": {n: [r.ra, r.dec] for n, r in config.roi.items()},
+        }
+        inside = {f.id for f in session.exec(select(Frame)) if f.roi_in_footprint and not f.eliminated}
+        outlines = [r.polygon for r in session.exec(select(FrameFootprint)) if r.frame_id in inside]
+        return Unit(ProjectKey(), "all frames", self.components(**parts), outlines)
 
 
 def disks(config: Config) -> tuple[StarField, ...]:

@@ -6,7 +6,7 @@ a new frame does not rescale old fluxes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -15,28 +15,31 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from lcframework.provenance import digest
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.stages.scopes import Scope, field_rois
 from lcframework.stages.star_photometry import StarPhotometry
 from lcframework.stars.curves import poor_fits, variability
 from lcframework.stars.records import judged, no_point_source
 from lcframework.stars.residuals import extra_scatter, residual_rows
 from lcframework.stars.selection import keep
-from lcframework.storage.records import Replace
-from lcframework.storage.tables import (
-    CombinedFootprint,
-    Frame,
-    PsfRow,
-    RoiInFrame,
-    StarFlux,
-    StarInFrame,
-    StarLevel,
-    active_stars,
-)
+from lcframework.storage.queries import active_stars, frames_with_regions
+from lcframework.storage.tables import CombinedFootprint, PsfRow, RoiInFrame, StarFlux, StarInFrame, StarLevel
 from lcframework.types import Bools, Floats, FluxMatrix, NormalizationSolution, UnusableInput
+from lcframework.work import (
+    FieldGroupKey,
+    FrameKey,
+    Ledger,
+    Outcome,
+    Replace,
+    Scope,
+    Stage,
+    StarKey,
+    Task,
+    Unit,
+    UnitKey,
+)
+from lcframework.work.scopes import field_rois
 
-#: What light curves depend on, and to how many digits.
-_TOLD = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter", 6))
+#: What of a coefficient light curves depend on, and to how many digits.
+_IN_TOKEN = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter", 6))
 
 
 @attrs.frozen(eq=False)
@@ -55,59 +58,23 @@ class Group:
     no_stars: dict[int, str] = attrs.field(factory=dict)  # indices of stars that their stamps show to be none: why
 
     @property
-    def key(self) -> str:
+    def key(self) -> FieldGroupKey:
         """The unit's key."""
-        return f"{self.field}:{self.instrument}:{self.band}"
+        return FieldGroupKey(self.field, self.instrument, self.band)
 
 
-@attrs.define
-class CalculateNormalizationCoefficient(Stage):
-    """One unit a field, instrument and band."""
+class SolveNormalization(Task[Group, Group, NormalizationSolution]):
+    """Finds the transparency of a group's frames."""
 
-    name: ClassVar[str] = "calculate_normalization_coefficient"
-    title: ClassVar[str] = "Normalization"
-    needs: ClassVar[tuple[str, ...]] = (StarPhotometry.name,)
-    makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels", "star_residuals")
-    unit: ClassVar[str] = "field, instrument and band"
     light: ClassVar[bool] = True
-    results_version: ClassVar[int] = 4
 
-    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return the groups that have fluxes."""
-        measured, rois = ledger.tokens(StarPhotometry.name), field_rois(session)
-        units = []
-        for group in groups(session):
-            mine = {f"frame:{i}:{group.field}" for i in group.frame_ids}
-            suffix = f":{group.field}:{group.instrument}:{group.band}"
-            tokens = {k: t for k, t in measured.items() if k in mine or (k.startswith("star:") and k.endswith(suffix))}
-            parts = {
-                "fluxes": digest(sorted(tokens.items())),
-                "frames": digest(group.frame_ids),
-                "stars": sorted(group.star_ids),
-                "left_out": sorted(group.star_ids[j] for j in group.no_stars),
-                "normalization": self.setup.identity("normalization", group.instrument),
-                "psf_chi2": self.setup.identity("photometry", group.instrument)["psf_chi2"],
-            }
-            label = f"{len(group.frame_ids)} frames of {group.instrument or 'one instrument'} {group.band}".strip()
-            scope = Scope(rois.get(group.field), group.instrument, group.band)
-            units.append(Unit(group.key, label, self.components(**parts), group, scope=scope))
-        return units
+    def load(self, unit: Unit[Group]) -> Group:
+        """Return the fluxes."""
+        return unit.payload
 
-    def forget(self, session: Session, units: Collection[str]) -> None:
-        """Drop the gauge: the next solution sets it anew."""
-        for unit in units:
-            field, instrument, band = unit.split(":", 2)
-            mine = (col(StarLevel.combined_footprint_hash) == field, col(StarLevel.instrument) == instrument)
-            session.execute(sa.delete(StarLevel).where(*mine, col(StarLevel.band) == band))
-
-    def load(self, unit: Unit) -> Group:
-        """Everything is in the payload."""
-        group: Group = unit.payload
-        return group
-
-    def compute(self, values: Group) -> tuple[Group, NormalizationSolution]:
+    def compute(self, values: Group) -> NormalizationSolution:
         """Select, solve, and fix the gauge."""
-        tool = self.setup.tool("normalization", values.instrument)
+        tool = self.toolbox.tool("normalization", values.instrument)
         if tool is None:
             raise UnusableInput('[normalization] plugin = "none": light curves need coefficients')
         _, good = self._selection(values)
@@ -119,11 +86,11 @@ class CalculateNormalizationCoefficient(Stage):
         solution = tool.instance.solve(fluxes)
         if not solution.status.usable:
             raise UnusableInput(f"the normalization failed: {solution.status.reason}")
-        return values, in_gauge(with_left_out(solution, values.fluxes, good, unlike), values.gauge)
+        return in_gauge(with_left_out(solution, values.fluxes, good, unlike), values.gauge)
 
     def _selection(self, values: Group) -> tuple[Bools, Bools]:
         """Return which frames (f,) and fluxes (f, n) pass `[photometry] psf_chi2` and `[normalization] flux_chi2`."""
-        config = self.setup.config_for(values.instrument)
+        config = self.toolbox.config_for(values.instrument)
         frames = keep(values.psf_chi2, config.photometry.psf_chi2)
         good = np.isfinite(values.fluxes.flux) & frames[:, None]
         for j in range(good.shape[1]):
@@ -132,14 +99,14 @@ class CalculateNormalizationCoefficient(Stage):
 
     def _unlike(self, values: Group, good: Bools) -> dict[int, str]:
         """Return the stars that are none, at least half of the stars being kept: the rest is a matter for the eye."""
-        size = self.setup.config_for(values.instrument).stamps.star_size
+        size = self.toolbox.config_for(values.instrument).stamps.star_size
         chi2 = np.where(good, values.flux_chi2, np.nan)
         found = values.no_stars | poor_fits(values.fluxes.flux, values.fluxes.error, chi2, size**2)
         return found if 2 * len(found) <= good.any(axis=0).sum() else {}
 
-    def save(self, unit: Unit, result: tuple[Group, NormalizationSolution]) -> Outcome:
+    def save(self, unit: Unit[Group], values: Group, result: NormalizationSolution) -> Outcome:
         """Return the rows."""
-        group, solution = result
+        group, solution = values, result
         notes = variability(solution, group.fluxes)
         extra = extra_scatter(solution)
         where = {"combined_footprint_hash": group.field, "instrument": group.instrument, "band": group.band}
@@ -163,10 +130,60 @@ class CalculateNormalizationCoefficient(Stage):
             Replace("star_levels", where, levels),
             Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in residuals]),
         )
-        token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _TOLD)] for c in coefficients])
+        token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _IN_TOKEN)] for c in coefficients])
         known = solution.scatter[np.isfinite(solution.scatter)]  # none of a single frame
         scatter = f", scatter {1000 * float(np.median(known)):.1f} ppt" if known.size else ""
         return Outcome(records, token=token, summary=f"{len(levels)} stars{scatter}")
+
+
+@attrs.define
+class CalculateNormalizationCoefficient(Stage):
+    """One unit a field, instrument and band."""
+
+    name: ClassVar[str] = "calculate_normalization_coefficient"
+    title: ClassVar[str] = "Normalization"
+    needs: ClassVar[tuple[str, ...]] = (StarPhotometry.name,)
+    makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels", "star_residuals")
+    unit: ClassVar[str] = "field, instrument and band"
+    results_version: ClassVar[int] = 4
+
+    def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
+        """Return what solves the normalization."""
+        return {FieldGroupKey: SolveNormalization(self.name, self.toolbox)}
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
+        """Return the groups that have fluxes."""
+        by_frame, by_star = ledger.made(StarPhotometry.name, FrameKey), ledger.made(StarPhotometry.name, StarKey)
+        rois = field_rois(session)
+        units: list[Unit[Any]] = []
+        for group in groups(session):
+            keys = {FrameKey(i, group.field) for i in group.frame_ids}
+            of_stars = (group.field, group.instrument, group.band)
+            tokens = {str(k): by_frame[k].token for k in keys & set(by_frame)}
+            tokens |= {str(k): p.token for k, p in by_star.items() if (k.field, k.instrument, k.band) == of_stars}
+            parts = {
+                "fluxes": digest(sorted(tokens.items())),
+                "frames": digest(group.frame_ids),
+                "stars": sorted(group.star_ids),
+                "left_out": sorted(group.star_ids[j] for j in group.no_stars),
+                "normalization": self.toolbox.identity("normalization", group.instrument),
+                "psf_chi2": self.toolbox.identity("photometry", group.instrument)["psf_chi2"],
+            }
+            label = f"{len(group.frame_ids)} frames of {group.instrument or 'one instrument'} {group.band}".strip()
+            scope = Scope(rois.get(group.field), group.instrument, group.band)
+            units.append(Unit(group.key, label, self.components(**parts), group, scope=scope))
+        return units
+
+    def forget(self, session: Session, units: Collection[str]) -> None:
+        """Drop the gauge: the next solution sets it anew."""
+        for key in filter(None, map(FieldGroupKey.parse, units)):
+            session.execute(
+                sa.delete(StarLevel).where(
+                    col(StarLevel.combined_footprint_hash) == key.field,
+                    col(StarLevel.instrument) == key.instrument,
+                    col(StarLevel.band) == key.band,
+                )
+            )
 
 
 def with_left_out(
@@ -209,7 +226,7 @@ def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSol
 
 def groups(session: Session) -> list[Group]:
     """Return every (field, instrument, band) that has star fluxes."""
-    frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
+    frames = frames_with_regions(session)
     active = active_stars(session)
     chi2 = {(p.frame_id, p.combined_footprint_hash): p.chi2 for p in session.exec(select(PsfRow))}
     levels = {
@@ -221,7 +238,7 @@ def groups(session: Session) -> list[Group]:
         frame = frames.get(row.frame_id)
         if frame is not None and (row.combined_footprint_hash, row.gaia_id) in active:
             found.setdefault((row.combined_footprint_hash, frame.instrument, frame.band), []).append(row)
-    places = _places(session)
+    regions_at = _region_positions(session)
     seen = list(session.exec(select(StarInFrame)))
     out = []
     for (field, instrument, band), rows in sorted(found.items()):
@@ -231,18 +248,18 @@ def groups(session: Session) -> list[Group]:
         psf = np.array([chi2.get((i, field), np.nan) for i in ids])
         shape = (frames[ids[0]].height or 0, frames[ids[0]].width or 0)
         matrix, flux_chi2 = _matrix(rows, ids, stars, shape)
-        reference = np.array([places.get((field, i), (np.nan, np.nan)) for i in ids])
+        reference = np.array([regions_at.get((field, i), (np.nan, np.nan)) for i in ids])
         if np.isfinite(reference).all():
             matrix = attrs.evolve(matrix, reference_xy=reference)
         # Of the frames that were measured only: frames that wait for their turn must not change an answer.
-        told = judged(seen, set(ids))
-        said = {j: no_point_source(told.get((field, star), [])) for j, star in enumerate(stars)}
-        no_stars = {j: why for j, why in said.items() if why}
+        rows_of = judged(seen, set(ids))
+        verdicts = {j: no_point_source(rows_of.get((field, star), [])) for j, star in enumerate(stars)}
+        no_stars = {j: why for j, why in verdicts.items() if why}
         out.append(Group(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge, no_stars))
     return out
 
 
-def _places(session: Session) -> dict[tuple[str, int], tuple[float, float]]:
+def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, float]]:
     """Return where each field's region lies in each frame: there the coefficients are wanted."""
     inside: dict[int, dict[str, tuple[float, float]]] = {}
     for r in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint)):

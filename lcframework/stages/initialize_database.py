@@ -1,36 +1,44 @@
-"""``initialize_database``: the tables are there, and rows of settings that a run needs."""
+"""``initialize_database``: the database is there, and of this version's schema."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
 from sqlmodel import Session
 
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
+from lcframework.work import Ledger, Outcome, ProjectKey, Stage, Task, Unit, UnitKey
+
+
+class NoteDatabase(Task[None, None, None]):
+    """Does nothing: the tables are made, or upgraded, when the database is opened."""
+
+    light: ClassVar[bool] = True
+
+    def load(self, unit: Unit[None]) -> None:
+        """Read nothing."""
+
+    def compute(self, values: None) -> None:
+        """Compute nothing."""
+
+    def save(self, unit: Unit[None], values: None, result: None) -> Outcome:
+        """Write nothing; that the unit was made is recorded."""
+        return Outcome()
 
 
 @attrs.define
 class InitializeDatabase(Stage):
-    """The tables are made, and their columns checked, when the database is opened: this says that it was."""
+    """One unit."""
 
     name: ClassVar[str] = "initialize_database"
     title: ClassVar[str] = "Database"
     makes: ClassVar[tuple[str, ...]] = ("database.sqlite3",)
-    light: ClassVar[bool] = True
 
-    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return one unit."""
-        return [Unit("project", "the database", self.components(), None)]
+    def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
+        """Return what notes that the database is there."""
+        return {ProjectKey: NoteDatabase(self.name, self.toolbox)}
 
-    def load(self, unit: Unit) -> Any:
-        """Nothing to read."""
-        return None
-
-    def compute(self, values: Any) -> Any:
-        """Nothing to compute."""
-        return None
-
-    def save(self, unit: Unit, result: Any) -> Outcome:
-        """Nothing to write."""
-        return Outcome()
+    def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
+        """Return the one unit."""
+        return [Unit(ProjectKey(), "the database", self.components(), None)]

@@ -13,36 +13,36 @@ from astropy.table import Table
 from sqlmodel import Session, col, select
 
 from lcframework.config.sections import PlateSolving as Settings
-from lcframework.config.tools import Tool
-from lcframework.provenance import Components, canonical
+from lcframework.config.toolbox import Tool, Toolbox
+from lcframework.provenance import Components, canonical, complete, counted
 from lcframework.sky import geometry, solver_hints, wcs_check
-from lcframework.sky.solver_stars import SolverStars, needs_stars
-from lcframework.stages.base import FORCED, Ledger, Outcome, Stage, Unit
+from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
-from lcframework.storage.files import (
+from lcframework.storage.frame_files import (
     make_wcs,
     read_frame,
     read_table,
     read_wcs_header,
     with_wcs,
     write_frame,
-    write_table,
     write_wcs,
 )
-from lcframework.storage.records import Record, Update
+from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, Product
-from lcframework.types import (
-    FrameFlag,
-    LcfError,
-    NotSolved,
-    PlateSolution,
-    Region,
-    SolveHint,
-    UnusableInput,
+from lcframework.types import FrameFlag, LcfError, NotSolved, PlateSolution, SolveHint, UnusableInput
+from lcframework.work import (
+    FrameKey,
+    Ledger,
+    Outcome,
+    ProductState,
+    SolverStarsKey,
+    Stage,
+    Task,
+    Unit,
+    UnitKey,
+    Update,
 )
 
-FIELD = "catalogue stars of the field"
-FIELD_STARS = "frames/field_stars.fits"
 #: The component with what an attempt had beside frame and settings: where it differs now, a failed frame is tried
 #: again; what is solved stays so.
 TRIED_WITH = "tried_with"
@@ -64,8 +64,8 @@ class FramePayload:
 
 
 @attrs.frozen(eq=False)
-class Field:
-    """What is known of a frame before it is solved; the hint lacks the place and the reference."""
+class Unsolved:
+    """What is known of a frame before it is solved; the hint lacks the position and the reference."""
 
     sources: Table
     shape: tuple[int, int]
@@ -85,134 +85,15 @@ class Solved:
     check: wcs_check.Check | None = None  # None where there was no catalogue to compare with
 
 
-@attrs.define
-class PlateSolving(Stage):
+class SolveFrame(Task[FramePayload, Unsolved, Solved]):
     """Asks the solvers of ``[plate_solving] plugin`` in turn."""
 
-    name: ClassVar[str] = "plate_solving"
-    title: ClassVar[str] = "Plate solving"
-    needs: ClassVar[tuple[str, ...]] = (Import.name,)
-    makes: ClassVar[tuple[str, ...]] = ("frames", "frames/<name>.wcs")
-    unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 2
-
-    @property
-    def filtered(self) -> bool:
-        """Not where the sky from which stars are taken follows from all frames."""
-        return self.setup.config.stars.strategy == "roi_disk"
-
-    @property
-    def stars(self) -> SolverStars:
-        """The catalogue stars that solvers and the verification match with."""
-        return SolverStars(self.setup)
-
-    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return the query for the stars that solvers and the verification need; then one unit an imported frame."""
-        imported = ledger.tokens(Import.name)
-        frames = [
-            f
-            for f in session.exec(select(Frame).order_by(col(Frame.id)))
-            if f"frame:{f.id}" in imported and not f.eliminated
-        ]
-        stars = ""
-        sky: Components = {}
-        if frames and self.stars.regions():
-            query = self._query_unit()
-            product = ledger.product(self.name, query.key)
-            if product is None or product.fingerprint != query.fingerprint:
-                return [query]
-            if product.state == "made":
-                stars, sky = FIELD_STARS, self.stars.identity()
-        parts = {instrument: self._parts(instrument, sky) for instrument in {f.instrument for f in frames}}
-        units = [self._unit(f, imported[f"frame:{f.id}"], parts[f.instrument], stars) for f in frames]
-        return self._again(session, ledger, units, frames)
-
-    def _parts(self, instrument: str, sky: Components) -> Components:
-        """Return what the frames of an instrument are made from, beside themselves, when they are first tried."""
-        identity = self.setup.identity("plate_solving", instrument)
-        for key in ("retry_failed", "min_success_fraction"):
-            identity.pop(key)
-        tools = self.setup.all("plate_solving", instrument)
-        settings = self.setup.config_for(instrument).plate_solving
-        tried_with = {
-            "places": list(dict.fromkeys(place for tool in tools for place in self._places(tool, settings))),
-            "stars": sky if settings.verify or any(needs_stars(t) for t in tools) else {},
-            "references": [],
-        }
-        return {"plate_solving": identity, TRIED_WITH: tried_with}
-
-    def _unit(self, f: Frame, token: str, parts: Components, stars: str) -> Unit:
-        components = self.components(frame=token, **parts)
-        payload = FramePayload(
-            f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.instrument, f.mjd or 0.0, f.flags, stars
-        )
-        return Unit(f"frame:{f.id}", Path(f.original_image_path).name, components, payload, f.id)
-
-    def _again(self, session: Session, ledger: Ledger, units: list[Unit], frames: list[Frame]) -> list[Unit]:
-        """Return units as they stand after earlier attempts.
-
-        What is solved keeps the components that it was solved with; what failed with these settings gets references.
-        """
-        tried = {u.key: p for u in units if (p := ledger.product(self.name, u.key)) is not None and p.state != FORCED}
-        stored: dict[str, Components] = {}
-        if stale := {u.key for u in units if u.key in tried and tried[u.key].fingerprint != u.fingerprint}:
-            rows = session.exec(select(Product.unit, Product.components).where(Product.stage == self.name))
-            stored = {key: dict(components) for key, components in rows if key in stale}
-        references: dict[str, Mapping[str, Frame]] = {}
-        out = []
-        for unit, frame in zip(units, frames, strict=True):
-            before = stored.get(unit.key, unit.components)
-            if unit.key not in tried or (unit.key in stale and _lasting(before) != _lasting(unit.components)):
-                out.append(unit)
-            elif tried[unit.key].state == "made":
-                out.append(attrs.evolve(unit, components=before))
-            else:
-                if frame.instrument not in references:
-                    references[frame.instrument] = self._references(frame.instrument, frames, ledger)
-                out.append(_with_references(unit, references[frame.instrument]))
-        return out
-
-    def _references(self, instrument: str, frames: Sequence[Frame], ledger: Ledger) -> Mapping[str, Frame]:
-        """Return the solved frames that a solver asks for: the one it names, or the best matched of each region."""
-        tools = [t for t in self.setup.all("plate_solving", instrument) if _needs_reference(t)]
-        if not tools:
-            return {}
-        tokens, workdir = ledger.tokens(self.name), self.setup.workdir
-        solved = [f for f in frames if f.plate_solved and f.instrument == instrument and f"frame:{f.id}" in tokens]
-        if name := str(getattr(tools[0].instance, "frame", "")):
-            named = [f for f in solved if name in (f.key, Path(f.original_image_path).name)]
-            return {name: named[0]} if named else {}
-        wcs_files = {f.id: (workdir / (f.wcs_relpath or ""), tokens[f"frame:{f.id}"]) for f in solved}
-        return solver_hints.best_of_each(solved, wcs_files, self.setup.config.roi)
-
-    def _places(self, tool: Tool, settings: Settings) -> tuple[solver_hints.Place, ...]:
-        """Return where a solver is to look for a frame, in turn."""
-        places = solver_hints.places(self.setup.config.roi.values(), settings.search_radius)
-        return places if getattr(tool.instance, "needs_position", True) else places[:1]
-
-    def _query_unit(self) -> Unit:
-        return Unit(FIELD, FIELD, self.components(**self.stars.identity()), self.stars.regions())
-
-    def pending(self, units: Sequence[Unit], ledger: Ledger) -> list[Unit]:
-        """Return what is out of date, and failed frames where the user asks for these to be tried again."""
-        stale = {u.key for u in super().pending(units, ledger)}
-        return [u for u in units if u.key in stale or self._retried(u, ledger)]
-
-    def _retried(self, unit: Unit, ledger: Ledger) -> bool:
-        product = ledger.product(self.name, unit.key)
-        if unit.key == FIELD or product is None or product.state == "made":
-            return False
-        return self.setup.config_for(unit.payload.instrument).plate_solving.retry_failed
-
-    def load(self, unit: Unit) -> Field | tuple[Region, ...]:
+    def load(self, unit: Unit[FramePayload]) -> Unsolved:
         """Read the frame's header and sources."""
-        if unit.key == FIELD:
-            regions: tuple[Region, ...] = unit.payload
-            return regions
-        p: FramePayload = unit.payload
-        workdir = self.setup.workdir
+        p = unit.payload
+        workdir = self.toolbox.workdir
         header = fits.getheader(workdir / p.image)
-        settings = self.setup.config_for(p.instrument).plate_solving
+        settings = self.toolbox.config_for(p.instrument).plate_solving
         bounded = settings.pixel_scale[0] > 0 and np.isfinite(settings.pixel_scale[1])
         hint = SolveHint(
             radius=settings.search_radius, scale=settings.pixel_scale if bounded else None, header=header,
@@ -220,30 +101,16 @@ class PlateSolving(Stage):
         )  # fmt: skip
         shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
         references = tuple((read_table(workdir / s), read_wcs_header(workdir / w)) for s, w in p.references)
-        return Field(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd, references)
+        return Unsolved(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd, references)
 
-    def compute(self, values: Field | tuple[Region, ...]) -> Solved | Table:
-        """Solve and check; or ask for the stars.
-
-        Parameters
-        ----------
-        values : Field or tuple of Region
-            A frame's sources with the hint for solvers; or the disks of sky from which stars are asked for.
-
-        Returns
-        -------
-        Solved or Table
-            The frame's solution; or the stars, each once.
+    def compute(self, values: Unsolved) -> Solved:
+        """Solve and check.
 
         Raises
         ------
         UnusableInput
             Where no solver finds a solution that stands the checks.
-        NeedMissing
-            Where the catalogue can't be asked.
         """
-        if isinstance(values, tuple):
-            return self.stars.query_all(values)
         hint = values.hint
         if hint.stars is not None:
             stars = hint.stars.copy()
@@ -251,9 +118,9 @@ class PlateSolving(Stage):
                 stars["ra"], stars["dec"], stars["pmra"], stars["pmdec"], stars["ref_epoch"], values.mjd
             )
             hint = attrs.evolve(hint, stars=stars)
-        settings = self.setup.config_for(values.instrument).plate_solving
+        settings = self.toolbox.config_for(values.instrument).plate_solving
         # Stars asked for to verify alone may cover a part of the frame: a fit to them would run away elsewhere.
-        given = hint if self.stars.needed else attrs.evolve(hint, stars=None)
+        given = hint if SolverStars(self.toolbox).needed else attrs.evolve(hint, stars=None)
         reasons: list[str] = []
         for tool, guess in self._attempts(values, given, settings):
             answer = tool.instance.solve(values.sources, values.shape, guess)
@@ -270,22 +137,18 @@ class PlateSolving(Stage):
             reasons.append(f"{tool.name}: {wrong}")
         raise UnusableInput("not solved: " + ("; ".join(dict.fromkeys(reasons)) or "no solver is selected"))
 
-    def _attempts(self, values: Field, hint: SolveHint, settings: Settings) -> Iterator[tuple[Tool, SolveHint]]:
-        """Yield the solvers in turn, each with every place and reference that it needs."""
-        for tool in self.setup.all("plate_solving", values.instrument):
+    def _attempts(self, values: Unsolved, hint: SolveHint, settings: Settings) -> Iterator[tuple[Tool, SolveHint]]:
+        """Yield the solvers in turn, each with every position and reference that it needs."""
+        for tool in self.toolbox.all("plate_solving", values.instrument):
             references = values.references if _needs_reference(tool) else ()
-            for ra, dec in self._places(tool, settings):
+            for ra, dec in _positions(self.toolbox, tool, settings):
                 here = attrs.evolve(hint, ra=ra, dec=dec)
                 for sources, wcs in references or ((None, None),):
                     yield tool, attrs.evolve(here, reference_sources=sources, reference_wcs=wcs)
 
-    def save(self, unit: Unit, result: Solved | Table) -> Outcome:
+    def save(self, unit: Unit[FramePayload], values: Unsolved, result: Solved) -> Outcome:
         """Write the WCS, and the frame again with it."""
-        workdir = self.setup.workdir
-        if isinstance(result, Table):
-            write_table(workdir / FIELD_STARS, result)
-            return Outcome(path=FIELD_STARS)
-        p: FramePayload = unit.payload
+        workdir, p = self.toolbox.workdir, unit.payload
         path = f"frames/{p.key}.wcs"
         write_wcs(workdir / path, result.solution.header)
         if result.solver != "existing" or result.solution.refined:
@@ -305,42 +168,183 @@ class PlateSolving(Stage):
         }  # fmt: skip
         return Outcome((Update("frames", {"id": p.frame_id}, row),), path, summary=f"by {result.solver}{doubt}")
 
-    def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
+    def unusable_records(self, unit: Unit[FramePayload], reason: str) -> tuple[Record, ...]:
         """Record the failed attempt."""
         row = {"plate_solved": False, "attempted_plate_solve": True, "roi_in_footprint": False, "comment": reason}
         return (Update("frames", {"id": unit.frame_id}, row),)
 
-    def finish(self, session: Session, workdir: Path) -> None:
+
+@attrs.define
+class PlateSolving(Stage):
+    """One unit an imported frame; before them, where they are to be compared with a catalogue, its stars."""
+
+    name: ClassVar[str] = "plate_solving"
+    title: ClassVar[str] = "Plate solving"
+    needs: ClassVar[tuple[str, ...]] = (Import.name,)
+    makes: ClassVar[tuple[str, ...]] = ("frames", "frames/<name>.wcs")
+    unit: ClassVar[str] = "frame"
+    results_version: ClassVar[int] = 2
+
+    @property
+    def filtered(self) -> bool:
+        """Not where the sky from which stars are taken follows from all frames."""
+        return self.toolbox.config.stars.strategy == "roi_disk"
+
+    def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
+        """Return what asks for the catalogue's stars, and what solves frames."""
+        return {
+            SolverStarsKey: AskForSolverStars(self.name, self.toolbox),
+            FrameKey: SolveFrame(self.name, self.toolbox),
+        }
+
+    @property
+    def stars(self) -> SolverStars:
+        """The catalogue stars that solvers and the verification match with."""
+        return SolverStars(self.toolbox)
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
+        """Return the query for the stars that solvers and the verification need; then one unit an imported frame."""
+        imported = ledger.made(Import.name, FrameKey)
+        frames = [
+            f
+            for f in session.exec(select(Frame).order_by(col(Frame.id)))
+            if FrameKey(f.id or 0) in imported and not f.eliminated
+        ]
+        stars = ""
+        sky: Components = {}
+        if frames and self.stars.regions():
+            query = self._query_unit()
+            if not ledger.is_done(self.name, query):
+                return [query]
+            if (product := ledger.product(self.name, query.key)) is not None and product.made:
+                stars, sky = FIELD_STARS, self.stars.identity()
+        parts = {instrument: self._parts(instrument, sky) for instrument in {f.instrument for f in frames}}
+        units = [self._unit(f, imported[FrameKey(f.id or 0)].token, parts[f.instrument], stars) for f in frames]
+        return [*self._again(session, ledger, units, frames)]
+
+    def _parts(self, instrument: str, sky: Components) -> Components:
+        """Return what the frames of an instrument are made from, beside themselves, when they are first tried."""
+        identity = self.toolbox.identity("plate_solving", instrument)
+        for key in ("retry_failed", "min_success_fraction"):
+            identity.pop(key)
+        tools = self.toolbox.all("plate_solving", instrument)
+        settings = self.toolbox.config_for(instrument).plate_solving
+        tried_with = {
+            "places": list(dict.fromkeys(p for tool in tools for p in _positions(self.toolbox, tool, settings))),
+            "stars": sky if settings.verify or any(needs_stars(t) for t in tools) else {},
+            "references": [],
+        }
+        return {"plate_solving": identity, TRIED_WITH: tried_with}
+
+    def _unit(self, f: Frame, token: str, parts: Components, stars: str) -> Unit[FramePayload]:
+        components = self.components(frame=token, **parts)
+        payload = FramePayload(
+            f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.instrument, f.mjd or 0.0, f.flags, stars
+        )
+        return Unit(FrameKey(f.id or 0), Path(f.original_image_path).name, components, payload, f.id)
+
+    def _again(
+        self, session: Session, ledger: Ledger, units: list[Unit[FramePayload]], frames: list[Frame]
+    ) -> list[Unit[FramePayload]]:
+        """Return units as they are after earlier attempts.
+
+        What is solved keeps the components that it was solved with; what failed with these settings gets references.
+        """
+        tried = {
+            key: product
+            for key, product in ledger.keyed(self.name, FrameKey).items()
+            if product.state != ProductState.FORCED
+        }
+        stored: dict[str, Components] = {}
+        if stale := {str(u.key) for u in units if u.key in tried and not tried[u.key].made_from(u)}:
+            rows = session.exec(select(Product.unit, Product.components).where(Product.stage == self.name))
+            stored = {key: dict(components) for key, components in rows if key in stale}
+        references: dict[str, Mapping[str, Frame]] = {}
+        out = []
+        for unit, frame in zip(units, frames, strict=True):
+            before = stored.get(str(unit.key))
+            if unit.key not in tried or (before is not None and not _lasting(before, unit.components)):
+                out.append(unit)
+            elif tried[unit.key].made:
+                out.append(unit if before is None else attrs.evolve(unit, components=before))
+            else:
+                if frame.instrument not in references:
+                    references[frame.instrument] = self._references(frame.instrument, frames, ledger)
+                out.append(_with_references(unit, references[frame.instrument]))
+        return out
+
+    def _references(self, instrument: str, frames: Sequence[Frame], ledger: Ledger) -> Mapping[str, Frame]:
+        """Return the solved frames that a solver asks for: the one it names, or the best matched of each region."""
+        tools = [t for t in self.toolbox.all("plate_solving", instrument) if _needs_reference(t)]
+        if not tools:
+            return {}
+        products, workdir = ledger.made(self.name, FrameKey), self.toolbox.workdir
+        solved = [
+            f for f in frames if f.plate_solved and f.instrument == instrument and FrameKey(f.id or 0) in products
+        ]
+        if name := str(getattr(tools[0].instance, "frame", "")):
+            named = [f for f in solved if name in (f.key, Path(f.original_image_path).name)]
+            return {name: named[0]} if named else {}
+        wcs_files = {f.id: (workdir / (f.wcs_relpath or ""), products[FrameKey(f.id or 0)].token) for f in solved}
+        return solver_hints.best_of_each(solved, wcs_files, self.toolbox.config.roi)
+
+    def _query_unit(self) -> Unit[Any]:
+        key = SolverStarsKey()
+        return Unit(key, str(key), self.components(**self.stars.identity()), self.stars.regions())
+
+    def pending(self, units: Sequence[Unit[Any]], ledger: Ledger) -> list[Unit[Any]]:
+        """Return what is out of date, and failed frames where the user asks for these to be tried again."""
+        stale = {u.key for u in super().pending(units, ledger)}
+        return [u for u in units if u.key in stale or self._retried(u, ledger)]
+
+    def _retried(self, unit: Unit[Any], ledger: Ledger) -> bool:
+        product = ledger.product(self.name, unit.key)
+        if not isinstance(unit.key, FrameKey) or product is None or product.made:
+            return False
+        return self.toolbox.config_for(unit.payload.instrument).plate_solving.retry_failed
+
+    def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Stop where so few frames solve that something general must be wrong."""
         tried: dict[float, list[Frame]] = {}
         for f in session.exec(select(Frame).order_by(col(Frame.id))):
             if f.attempted_plate_solve and not f.eliminated:
-                wanted = self.setup.config_for(f.instrument).plate_solving.min_success_fraction
+                wanted = self.toolbox.config_for(f.instrument).plate_solving.min_success_fraction
                 tried.setdefault(wanted, []).append(f)
         for wanted, frames in tried.items():
             solved = sum(f.plate_solved for f in frames)
             if solved < wanted * len(frames):
                 example = next(f for f in frames if not f.plate_solved)
                 names = sorted({f.instrument or "no named instrument" for f in frames})
-                mine = f" of {', '.join(names)}" if len(tried) > 1 else ""
+                whose = f" of {', '.join(names)}" if len(tried) > 1 else ""
                 raise LcfError(
-                    f"{solved} of {len(frames)} frames{mine} are solved, fewer than [plate_solving] "
+                    f"{solved} of {len(frames)} frames{whose} are solved, fewer than [plate_solving] "
                     f"min_success_fraction = {wanted}. {Path(example.original_image_path).name}: {example.comment}. "
                     "`lcf status` lists the others; mend the settings, or lower min_success_fraction to go on "
                     "without them."
                 )
 
 
+def _positions(toolbox: Toolbox, tool: Tool, settings: Settings) -> tuple[solver_hints.Place, ...]:
+    """Return where a solver is to look for a frame, in turn."""
+    positions = solver_hints.places(toolbox.config.roi.values(), settings.search_radius)
+    return positions if getattr(tool.instance, "needs_position", True) else positions[:1]
+
+
 def _needs_reference(tool: Tool) -> bool:
     return bool(getattr(tool.instance, "needs_reference", False))
 
 
-def _lasting(components: Mapping[str, Any]) -> str:
-    """Return the components that put a solved frame out of date where they change."""
-    return canonical({k: v for k, v in components.items() if k != TRIED_WITH})
+def _lasting(before: Mapping[str, Any], now: Components) -> bool:
+    """Return whether the components agree that put a solved frame out of date where they change."""
+    ways = (counted, complete)  # as this version records them, and as earlier ones did
+    return any(canonical(_without_attempt(before)) == canonical(_without_attempt(way(now))) for way in ways)
 
 
-def _with_references(unit: Unit, references: Mapping[str, Frame]) -> Unit:
+def _without_attempt(components: Mapping[str, Any]) -> Components:
+    return {key: value for key, value in components.items() if key != TRIED_WITH}
+
+
+def _with_references(unit: Unit[FramePayload], references: Mapping[str, Frame]) -> Unit[FramePayload]:
     """Return a frame's unit with solved frames to compare with."""
     if not references:
         return unit

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 from astropy.table import Table
-from sqlmodel import Session, col, select
+from astropy.wcs import WCS
+from sqlmodel import Session, select
 
-from lcframework.provenance import describe, digest
+from lcframework.provenance import digest, plain
 from lcframework.sky import geometry
 from lcframework.sky.footprints import contains
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.stages.calculate_common_and_total_footprint import PROJECT, frames_of_field
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
-from lcframework.stages.scopes import Scope
+from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
 from lcframework.stars.names import give_names
-from lcframework.storage.files import read_wcs
-from lcframework.storage.records import Record, Replace, Update
-from lcframework.storage.tables import CombinedFootprint, Frame, RoiInFrame, Star
+from lcframework.storage.frame_files import read_wcs
+from lcframework.storage.queries import frames_with_regions
+from lcframework.storage.records import Record
+from lcframework.storage.tables import CombinedFootprint, RoiInFrame, Star
 from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, UnusableInput
+from lcframework.work import (
+    FieldStarsKey,
+    FrameKey,
+    Ledger,
+    Outcome,
+    ProjectKey,
+    Replace,
+    Scope,
+    Stage,
+    Task,
+    Unit,
+    UnitKey,
+    Update,
+)
 
 #: Stars nearer to a frame's edge than this are not in it, pixels.
 EDGE = 3.0
-#: Said of stars of which their own light curves have not said anything yet.
+#: The comment on stars that the catalogue calls variable.
 VARIABLE = "variable by the catalogue"
 
 
@@ -50,104 +65,85 @@ class FrameQuery:
     stars: list[dict[str, Any]]
 
 
-@attrs.define
-class QueryGaiaForStars(Stage):
-    """One unit a field, then one a field and frame."""
+@attrs.frozen(eq=False)
+class FrameToSearch:
+    """A frame's WCS, and the stars that it may hold."""
 
-    name: ClassVar[str] = "query_gaia_for_stars"
-    title: ClassVar[str] = "Reference stars"
-    needs: ClassVar[tuple[str, ...]] = (Footprints.name,)
-    makes: ClassVar[tuple[str, ...]] = ("stars", "stars_in_frames")
-    unit: ClassVar[str] = "frame"
+    query: FrameQuery
+    wcs: WCS
+
+
+class ChooseStars(Task[FieldQuery, FieldQuery, Table]):
+    """Asks the catalogue for a field's stars, and chooses."""
+
     light: ClassVar[bool] = True
-    batch_size: ClassVar[int] = 32
 
-    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return the fields' queries; and the frames of those fields whose stars are known."""
-        fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
-        if PROJECT not in ledger.tokens(Footprints.name):
-            return []  # which fields there are is not known yet
-        units = []
-        for field in sorted(fields, key=lambda f: f.hash):
-            query = attrs.evolve(self._query(session, field), scope=Scope(frozenset(field.rois)))
-            units.append(query)
-            product = ledger.product(self.name, query.key)
-            if product is not None and product.state == "made" and product.fingerprint == query.fingerprint:
-                units += self._frames(session, ledger, field, product.token)
-        return units
+    def load(self, unit: Unit[FieldQuery]) -> FieldQuery:
+        """Return the query."""
+        return unit.payload
 
-    def _query(self, session: Session, field: CombinedFootprint) -> Unit:
-        region = region_of(field)
-        rois = {n: [r.ra, r.dec, r.exclusion_radius] for n, r in self.setup.config.roi.items()}
-        settings = self.setup.identity("stars")
-        for key in ("strategy", "radius"):  # they are in the region already
-            settings.pop(key)
-        components = self.components(field=describe(region), rois=rois, stars=settings)
-        payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field))
-        return Unit(f"stars:{field.hash}", f"stars around {', '.join(field.rois)}", components, payload)
+    def compute(self, values: FieldQuery) -> Table:
+        """Return the stars that fulfil ``[stars]``, the nearest to a region first.
 
-    def _frames(self, session: Session, ledger: Ledger, field: CombinedFootprint, token: str) -> list[Unit]:
-        stars = [
-            s.model_dump()
-            for s in session.exec(select(Star).where(Star.combined_footprint_hash == field.hash, Star.active))
-        ]
-        outlines = ledger.tokens(Footprints.name)
-        inside = {(r.frame_id, r.roi): r.roi_in_footprint for r in session.exec(select(RoiInFrame))}
-        frames = session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated))).all()
-        units = []
-        for f in frames_of_field(list(frames), inside, field.rois):
-            if f"frame:{f.id}" not in outlines:
-                continue
-            components = self.components(wcs=outlines[f"frame:{f.id}"], stars=token)
-            shape = (f.height or 0, f.width or 0)
-            payload = FrameQuery(field.hash, f.id or 0, f.wcs_relpath or "", shape, f.mjd or 0.0, stars)
-            scope = Scope(frozenset(field.rois), f.instrument, f.band)
-            units.append(Unit(f"frame:{f.id}:{field.hash}", f.key, components, payload, f.id, scope))
-        return units
-
-    def load(self, unit: Unit) -> Any:
-        """Read the frame's WCS."""
-        query = unit.payload
-        if isinstance(query, FrameQuery):
-            return query, read_wcs(self.setup.workdir / query.wcs_path)
-        return query, None
-
-    def compute(self, values: Any) -> Any:
-        """Ask the catalogue and choose; or place stars in a frame."""
-        query, wcs = values
-        if isinstance(query, FrameQuery):
-            return self._place(query, wcs)
-        return self._choose(query)
-
-    def _choose(self, query: FieldQuery) -> Table:
-        config = self.setup.config
-        catalogue = self.setup.tool("stars")
+        Raises
+        ------
+        NeedMissing
+            Where there is no catalogue, or it does not answer.
+        UnusableInput
+            Where there are too few.
+        """
+        config = self.toolbox.config
+        catalogue = self.toolbox.tool("stars")
         if catalogue is None:
             raise NeedMissing('[stars] plugin = "none": reference stars are needed for the PSF and the normalization')
         s = config.stars
         limits = CatalogLimits(s.magnitude, s.max_astrometric_excess_noise, s.min_flux_over_error)
-        table = STARS.check(catalogue.instance.query(query.region, limits), f"[stars] {catalogue.name}")
+        table = STARS.check(catalogue.instance.query(values.region, limits), f"[stars] {catalogue.name}")
         table = table[within_limits(table, limits)]
-        if query.region.vertices is not None:
-            vertices = [list(v) for v in query.region.vertices]
-            table = table[contains(vertices, table["ra"], table["dec"], query.region.ra, query.region.dec)]
+        if values.region.vertices is not None:
+            vertices = [list(v) for v in values.region.vertices]
+            table = table[contains(vertices, table["ra"], table["dec"], values.region.ra, values.region.dec)]
         for roi in config.roi.values():
             table = table[geometry.separation(table["ra"], table["dec"], roi.ra, roi.dec) > roi.exclusion_radius]
         if len(table) < s.min_number:
             raise UnusableInput(
-                f"{catalogue.name} has {len(table)} stars that fulfil [stars] within {query.region.radius * 3600:.0f}"
-                f" arcsec of {query.region.ra:.5f} {query.region.dec:+.5f}; min_number = {s.min_number}. Widen radius"
+                f"{catalogue.name} has {len(table)} stars that fulfil [stars] within {values.region.radius * 3600:.0f}"
+                f" arcsec of {values.region.ra:.5f} {values.region.dec:+.5f}; min_number = {s.min_number}. Widen radius"
                 f" or magnitude = [{s.magnitude[0]}, {s.magnitude[1]}]"
             )
-        centres = [config.roi[n] for n in query.rois]
+        centres = [config.roi[n] for n in values.rois]
         table["distance"] = np.min(
             [geometry.separation(table["ra"], table["dec"], r.ra, r.dec) for r in centres], axis=0
         )
         table.sort("distance")
         return table
 
-    @staticmethod
-    def _place(query: FrameQuery, wcs: Any) -> list[dict[str, Any]]:
+    def save(self, unit: Unit[FieldQuery], values: FieldQuery, result: Table) -> Outcome:
+        """Return the rows of the stars."""
+        rows = star_rows(result, values)
+        records: list[Record] = [Update("stars", {"combined_footprint_hash": values.hash}, {"active": False})]
+        for row in rows:
+            where = {"combined_footprint_hash": values.hash, "gaia_id": row["gaia_id"]}
+            records.append(Replace("stars", where, [row]))
+        token = digest(
+            [[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch", "magnitude")] for r in rows]
+        )
+        return Outcome(tuple(records), token=token, summary=f"{len(rows)} stars")
+
+
+class FindStarsInFrame(Task[FrameQuery, FrameToSearch, list[dict[str, Any]]]):
+    """Works out which of a field's stars a frame holds, and where."""
+
+    light: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 32
+
+    def load(self, unit: Unit[FrameQuery]) -> FrameToSearch:
+        """Read the frame's WCS."""
+        return FrameToSearch(unit.payload, read_wcs(self.toolbox.workdir / unit.payload.wcs_path))
+
+    def compute(self, values: FrameToSearch) -> list[dict[str, Any]]:
+        """Return a row for each star in the frame."""
+        query, wcs = values.query, values.wcs
         ra, dec, pmra, pmdec, epoch = (
             np.array([s[c] for s in query.stars], float) for c in ("ra", "dec", "pmra", "pmdec", "ref_epoch")
         )
@@ -162,21 +158,71 @@ class QueryGaiaForStars(Stage):
             for i in np.flatnonzero(inside)
         ]  # fmt: skip
 
-    def save(self, unit: Unit, result: Any) -> Outcome:
+    def save(self, unit: Unit[FrameQuery], values: FrameToSearch, result: list[dict[str, Any]]) -> Outcome:
         """Return the rows."""
-        query = unit.payload
-        if isinstance(query, FrameQuery):
-            where = {"frame_id": query.frame_id, "combined_footprint_hash": query.hash}
-            return Outcome((Replace("stars_in_frames", where, result),))
-        rows = star_rows(result, query)
-        records: list[Record] = [Update("stars", {"combined_footprint_hash": query.hash}, {"active": False})]
-        for row in rows:
-            where = {"combined_footprint_hash": query.hash, "gaia_id": row["gaia_id"]}
-            records.append(Replace("stars", where, [row]))
-        token = digest(
-            [[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch", "magnitude")] for r in rows]
-        )
-        return Outcome(tuple(records), token=token, summary=f"{len(rows)} stars")
+        where = {"frame_id": unit.payload.frame_id, "combined_footprint_hash": unit.payload.hash}
+        return Outcome((Replace("stars_in_frames", where, result),))
+
+
+@attrs.define
+class QueryGaiaForStars(Stage):
+    """One unit a field, then one a field and frame."""
+
+    name: ClassVar[str] = "query_gaia_for_stars"
+    title: ClassVar[str] = "Reference stars"
+    needs: ClassVar[tuple[str, ...]] = (Footprints.name,)
+    makes: ClassVar[tuple[str, ...]] = ("stars", "stars_in_frames")
+    unit: ClassVar[str] = "frame"
+
+    def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
+        """Return what asks for a field's stars, and what finds them in frames."""
+        return {
+            FieldStarsKey: ChooseStars(self.name, self.toolbox),
+            FrameKey: FindStarsInFrame(self.name, self.toolbox),
+        }
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
+        """Return the fields' queries; and the frames of those fields whose stars are known."""
+        fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
+        joined = ledger.product(Footprints.name, ProjectKey())
+        if joined is None or not joined.made:
+            return []  # which fields there are is not known yet
+        units: list[Unit[Any]] = []
+        for field in sorted(fields, key=lambda f: f.hash):
+            query = attrs.evolve(self._query(session, field), scope=Scope(frozenset(field.rois)))
+            units.append(query)
+            product = ledger.product(self.name, query.key)
+            if product is not None and product.made and product.made_from(query):
+                units += self._frames(session, ledger, field, product.token)
+        return units
+
+    def _query(self, session: Session, field: CombinedFootprint) -> Unit[FieldQuery]:
+        region = region_of(field)
+        rois = {n: [r.ra, r.dec, r.exclusion_radius] for n, r in self.toolbox.config.roi.items()}
+        settings = self.toolbox.identity("stars")
+        for key in ("strategy", "radius"):  # they are in the region already
+            settings.pop(key)
+        components = self.components(field=plain(region), rois=rois, stars=settings)
+        payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field))
+        return Unit(FieldStarsKey(field.hash), f"stars around {', '.join(field.rois)}", components, payload)
+
+    def _frames(self, session: Session, ledger: Ledger, field: CombinedFootprint, token: str) -> list[Unit[FrameQuery]]:
+        stars = [
+            s.model_dump()
+            for s in session.exec(select(Star).where(Star.combined_footprint_hash == field.hash, Star.active))
+        ]
+        placed = ledger.made(Footprints.name, FrameKey)
+        inside = {(r.frame_id, r.roi): r.roi_in_footprint for r in session.exec(select(RoiInFrame))}
+        units = []
+        for f in frames_of_field(list(frames_with_regions(session).values()), inside, field.rois):
+            if (outline := placed.get(FrameKey(f.id or 0))) is None:
+                continue
+            components = self.components(wcs=outline.token, stars=token)
+            shape = (f.height or 0, f.width or 0)
+            payload = FrameQuery(field.hash, f.id or 0, f.wcs_relpath or "", shape, f.mjd or 0.0, stars)
+            scope = Scope(frozenset(field.rois), f.instrument, f.band)
+            units.append(Unit(FrameKey(f.id or 0, field.hash), f.key, components, payload, f.id, scope))
+        return units
 
 
 def given_names(session: Session, field: CombinedFootprint) -> dict[str, str]:

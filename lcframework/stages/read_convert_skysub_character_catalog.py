@@ -14,25 +14,23 @@ from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import place
-from lcframework.frames.frame_list import update_frames
+from lcframework.frames.frame_list import FrameList
 from lcframework.frames.header_parsing import parse_header
-from lcframework.frames.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
-from lcframework.frames.reduction import FramePlan, MasterPayload
-from lcframework.provenance import describe
-from lcframework.sky import ephemerides
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.stages.master_frames import (
-    MasterValues,
-    load_master,
-    make_master,
+from lcframework.frames.masters import (
+    CombineMaster,
+    Reductions,
+    forget_old_masters,
     plan_reductions,
     read_masters,
     ready_masters,
     remove_old_masters,
-    save_master,
 )
-from lcframework.storage.files import ascii_text, write_frame, write_table
-from lcframework.storage.records import Record, Update
+from lcframework.frames.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
+from lcframework.frames.reduction import FramePlan
+from lcframework.provenance import Components, describe
+from lcframework.sky import ephemerides
+from lcframework.storage.frame_files import ascii_text, write_frame, write_table
+from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame
 from lcframework.types import (
     SOURCES,
@@ -47,6 +45,7 @@ from lcframework.types import (
     PixelFlag,
     UnusableInput,
 )
+from lcframework.work import FrameKey, Ledger, MasterKey, Outcome, Stage, Task, Unit, UnitKey, Update
 
 #: Below this many clean detections the seeing and a plate solution rest on little.
 FEW_SOURCES = 5
@@ -85,78 +84,22 @@ class Imported:
     sky: ephemerides.SkyState
 
 
-@attrs.define
-class ReadConvertSkysubCharacterCatalog(Stage):
-    """One unit a frame; before them, where frames are to be reduced, one a master frame."""
+class ImportFrame(Task[RawPayload, RawValues, Imported]):
+    """Imports a raw file."""
 
-    name: ClassVar[str] = "read_convert_skysub_character_catalog"
-    title: ClassVar[str] = "Import"
-    needs: ClassVar[tuple[str, ...]] = ("initialize_database",)
-    makes: ClassVar[tuple[str, ...]] = (
-        "frames", "frames/<name>.fits", "frames/<name>_sources.fits", "exposures", "frames/master_<digest>.fits"
-    )  # fmt: skip
-    unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 3
-
-    @property
-    def filtered(self) -> bool:
-        """Not where the sky from which stars are taken follows from all frames."""
-        return self.setup.config.stars.strategy == "roi_disk"
-
-    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
-        """Return one unit a raw file that is not excluded."""
-        config = self.setup.config
-        parts = {
-            "frames": {k: v for k, v in describe(config.frames).items() if k.startswith(("hdu", "trim"))},
-            "header": self.setup.identity("header"),
-            "telescope": self.telescope(config),
-            "by_instrument": {name: self._identity(name) for name in ("", *self.setup.configs)},
-        }
-        frames = update_frames(session, config)
-        parsers = self.setup.all("header")
-        plans, masters = plan_reductions(
-            self, session, frames, ledger, lambda header, path: parse_header(parsers, header, path).instrument
-        )
-        return masters + [
-            Unit(f"frame:{f.id}", Path(f.original_image_path).name,
-                 self.components(raw=f.raw_digest, **parts, **plans[f.id].parts),
-                 RawPayload(f.key, f.original_image_path, plans[f.id]), f.id)
-            for f in frames
-            if f.id in plans
-        ]  # fmt: skip
-
-    def _identity(self, instrument: str) -> dict[str, Any]:
-        config = self.setup.config_for(instrument)
-        return {
-            "background": self.setup.identity("background", instrument),
-            "sources": self.setup.identity("sources", instrument),
-            "saturation": config.stamps.saturation,
-            "telescope": self.telescope(config),
-        }
-
-    @staticmethod
-    def telescope(config: Config) -> dict[str, Any] | None:
-        """Return the place that ephemerides depend on."""
-        t = config.telescope
-        return {"at": [t.latitude, t.longitude, t.elevation]} if t else None
-
-    def load(self, unit: Unit) -> RawValues | MasterValues:
-        """Read the raw file and the master frames that it is reduced with; or a master's files."""
-        if isinstance(unit.payload, MasterPayload):
-            return load_master(self.setup, unit.payload)
-        p: RawPayload = unit.payload
-        masters = read_masters(self.setup.workdir, p.plan)
+    def load(self, unit: Unit[RawPayload]) -> RawValues:
+        """Read the raw file and the master frames that it is reduced with."""
+        p = unit.payload
+        masters = read_masters(self.toolbox.workdir, p.plan)
         path = Path(p.path)
-        return RawValues(path, read_raw(path, self.setup.config.frames), p.plan.exposure, masters)
+        return RawValues(path, read_raw(path, self.toolbox.config.frames), p.plan.exposure, masters)
 
-    def compute(self, values: RawValues | MasterValues) -> Imported | Master:
-        """Reduce, convert, subtract the sky, find sources; or combine a master frame."""
-        if isinstance(values, MasterValues):
-            return make_master(self.setup, values)
+    def compute(self, values: RawValues) -> Imported:
+        """Reduce, convert, subtract the sky, find sources."""
         path, raw = values.path, values.raw
-        info = parse_header(self.setup.all("header"), raw.header, path)
+        info = parse_header(self.toolbox.all("header"), raw.header, path)
         ephemerides.check_time(info.mjd_mid)
-        config = self.setup.config_for(info.instrument)
+        config = self.toolbox.config_for(info.instrument)
         reduced, defects = self._reduced(raw, values.exposure, values.masters, info)
         mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation, reduced) | defects
         # A reduction may divide by zero where the raw image is sound.
@@ -180,7 +123,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         self, raw: RawFrame, exposure: Exposure | None, masters: Mapping[str, Master], info: HeaderInfo
     ) -> tuple[Floats, Any]:
         """Return the image less what the detector adds, in the raw unit, and the flags of its defects."""
-        tool = self.setup.tool("reduction", info.instrument)
+        tool = self.toolbox.tool("reduction", info.instrument)
         if exposure is None or tool is None or not masters:
             return raw.image, np.uint8(0)
         if info.data_unit in (DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON_PER_SECOND):
@@ -193,7 +136,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         return np.asarray(image, np.float32), np.asarray(flags, np.uint8)
 
     def _sky(self, image: Floats, bad: Any, instrument: str) -> tuple[Floats, float]:
-        tool = self.setup.tool("background", instrument)
+        tool = self.toolbox.tool("background", instrument)
         if tool is None:
             good = image[~bad]
             return np.zeros_like(image), float(1.4826 * np.median(np.abs(good - np.median(good))))
@@ -205,24 +148,22 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         return np.asarray(sky, np.float32), float(rms)
 
     def _sources(self, image: Floats, rms: float, bad: Any, info: HeaderInfo) -> Table:
-        tool = self.setup.tool("sources", info.instrument)
+        tool = self.toolbox.tool("sources", info.instrument)
         if tool is None:
             raise UnusableInput('[sources] plugin = "none": seeing, neighbours and plate solving need sources')
         variance = np.float32(rms**2) + np.maximum(image, 0) / np.float32(info.exptime)
         return SOURCES.check(tool.instance.extract(image, variance, bad), f"[sources] {tool.name}")
 
-    def save(self, unit: Unit, result: Any) -> Outcome:
-        """Write the frame and its sources; or a master frame."""
-        if isinstance(unit.payload, MasterPayload):
-            return save_master(self.setup.workdir, unit.payload, result)
-        p: RawPayload = unit.payload
+    def save(self, unit: Unit[RawPayload], values: RawValues, result: Imported) -> Outcome:
+        """Write the frame and its sources."""
+        p = unit.payload
         image_path, sources_path = f"frames/{p.key}.fits", f"frames/{p.key}_sources.fits"
         header = result.header.copy()
         header["BUNIT"] = "electron/s"
         for master in p.plan.masters:
             header["HISTORY"] = ascii_text(f"reduced with {master.text}")
-        write_frame(self.setup.workdir / image_path, result.image, result.mask, header)
-        write_table(self.setup.workdir / sources_path, result.sources)
+        write_frame(self.toolbox.workdir / image_path, result.image, result.mask, header)
+        write_table(self.toolbox.workdir / sources_path, result.sources)
         seeing, ellipticity = shape_of_stars(result.sources)
         info = result.info
         flags = info.flags
@@ -245,24 +186,97 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             (Update("frames", {"id": unit.frame_id}, row),), image_path, summary=f"{len(result.sources)} sources"
         )
 
-    def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
+    def unusable_records(self, unit: Unit[RawPayload], reason: str) -> tuple[Record, ...]:
         """Record that the frame is out, and why."""
-        if unit.frame_id is None:
-            return ()
         row = {"eliminated": True, "comment": reason, "plate_solved": False, "roi_in_footprint": False}
         return (Update("frames", {"id": unit.frame_id}, row),)
 
-    def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
-        """Master frames come first: frames wait until those that they need are there."""
-        return super().batches(ready_masters(units) or units)
 
-    def finish(self, session: Session, workdir: Path) -> None:
+@attrs.define
+class ReadConvertSkysubCharacterCatalog(Stage):
+    """One unit a frame; before them, where frames are to be reduced, one a master frame."""
+
+    name: ClassVar[str] = "read_convert_skysub_character_catalog"
+    title: ClassVar[str] = "Import"
+    makes: ClassVar[tuple[str, ...]] = (
+        "frames", "frames/<name>.fits", "frames/<name>_sources.fits", "exposures", "frames/master_<digest>.fits"
+    )  # fmt: skip
+    unit: ClassVar[str] = "frame"
+    results_version: ClassVar[int] = 3
+
+    @property
+    def filtered(self) -> bool:
+        """Not where the sky from which stars are taken follows from all frames."""
+        return self.toolbox.config.stars.strategy == "roi_disk"
+
+    def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
+        """Return what makes master frames, and what imports frames."""
+        return {
+            MasterKey: CombineMaster(self.name, self.toolbox),
+            FrameKey: ImportFrame(self.name, self.toolbox),
+        }
+
+    def prepare(self, session: Session, ledger: Ledger) -> None:
+        """Record the raw files that are there, and what headers say of their reduction."""
+        frame_list = FrameList(session, self.toolbox.config)
+        reductions = self._plan(session, frame_list, ledger)
+        frame_list.record()
+        if reductions.calibrations is not None:
+            reductions.calibrations.record()
+        forget_old_masters(session, self.name, ledger, reductions)
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
+        """Return the master frames that are needed, and a unit for each raw file that is not excluded."""
+        config = self.toolbox.config
+        parts = {
+            "frames": {k: v for k, v in describe(config.frames).items() if k.startswith(("hdu", "trim"))},
+            "header": self.toolbox.identity("header"),
+            "telescope": observing_site(config),
+            "by_instrument": {name: self._identity(name) for name in ("", *self.toolbox.configs)},
+        }
+        frame_list = FrameList(session, config)
+        reductions = self._plan(session, frame_list, ledger)
+        plans = reductions.plans
+        return [*reductions.units] + [
+            Unit(FrameKey(f.id or 0), Path(f.original_image_path).name,
+                 self.components(raw=f.raw_digest, **parts, **plans[f.id].parts),
+                 RawPayload(f.key, f.original_image_path, plans[f.id]), f.id)
+            for f in frame_list.frames
+            if f.id in plans
+        ]  # fmt: skip
+
+    def _plan(self, session: Session, frame_list: FrameList, ledger: Ledger) -> Reductions:
+        parsers = self.toolbox.all("header")
+        return plan_reductions(
+            self, session, frame_list, ledger, lambda header, path: parse_header(parsers, header, path).instrument
+        )
+
+    def _identity(self, instrument: str) -> Components:
+        config = self.toolbox.config_for(instrument)
+        return {
+            "background": self.toolbox.identity("background", instrument),
+            "sources": self.toolbox.identity("sources", instrument),
+            "saturation": describe(config.stamps)["saturation"],
+            "telescope": observing_site(config),
+        }
+
+    def ready(self, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
+        """Return the master frames first: frames wait until those that they need are there."""
+        return list(ready_masters(units) or units)
+
+    def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Delete master frames that nothing needs any more; stop where there is nothing to work on."""
         remove_old_masters(session, workdir)
         if session.exec(select(Frame)).first() is None:
-            frames = self.setup.config.frames
-            folders = ", ".join(str(place(d, self.setup.config.directory)) for d in frames.raw_dirs)
+            frames = self.toolbox.config.frames
+            folders = ", ".join(str(place(d, self.toolbox.config.directory)) for d in frames.raw_dirs)
             raise LcfError(f'no file matches [frames] pattern = "{frames.pattern}" in {folders}')
+
+
+def observing_site(config: Config) -> Components | None:
+    """Return the place on Earth that ephemerides depend on, or None where it is not known."""
+    t = config.telescope
+    return {"at": [t.latitude, t.longitude, t.elevation]} if t else None
 
 
 def shape_of_stars(sources: Table) -> tuple[float | None, float | None]:

@@ -10,18 +10,22 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from lcframework.provenance import Components
-from lcframework.stages.base import Ledger, Outcome, Stage, Unit
-from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling, check_names, chosen_stars, usable_stars
-from lcframework.stages.scopes import Scope, field_rois
+from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
+from lcframework.stars.choice import check_names, chosen_stars, usable_stars
 from lcframework.stars.selection import keep
-from lcframework.storage.files import Stamp, read_psf, read_stamps
-from lcframework.storage.records import Record, Replace
+from lcframework.storage.psf_files import read_psf
+from lcframework.storage.queries import frames_with_regions
+from lcframework.storage.records import Record
+from lcframework.storage.stamp_files import Stamp, read_stamps
 from lcframework.storage.tables import Frame, PsfRow
 from lcframework.types import PSF, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
+from lcframework.work import BatchTask, FrameKey, Ledger, Outcome, Replace, Scope, Stage, StarKey, Task, Unit, UnitKey
+from lcframework.work.batching import in_batches
+from lcframework.work.scopes import field_rois
 
 
 @attrs.frozen
@@ -57,43 +61,161 @@ class PhotometryValues:
     rows: list[tuple[int, str]]
 
 
-@attrs.define
-class StarPhotometry(Stage):
-    """Measures stars."""
+class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResult]):
+    """Measures the stars of frames, or a star in many frames."""
 
-    name: ClassVar[str] = PHOTOMETRY
-    title: ClassVar[str] = "Star photometry"
-    needs: ClassVar[tuple[str, ...]] = (PsfModeling.name,)
-    makes: ClassVar[tuple[str, ...]] = ("star_flux_in_frame",)
-    unit: ClassVar[str] = "batch of frames"
     accelerator: ClassVar[bool] = True
     batch_size: ClassVar[int] = 16
 
-    def units(self, session: Session, ledger: Ledger) -> list[Unit]:
+    def batches(self, units: Sequence[Unit[PhotometryPayload]]) -> list[list[Unit[PhotometryPayload]]]:
+        """Group frames of one instrument, as many as the plugin wants; joint units are measured one by one."""
+        groups: dict[str, list[Unit[PhotometryPayload]]] = {}
+        out = [[unit] for unit in units if unit.payload.star]
+        for unit in units:
+            if not unit.payload.star:
+                groups.setdefault(unit.payload.frames[0].instrument, []).append(unit)
+        for instrument, group in groups.items():
+            tool = self.toolbox.tool("photometry", instrument)
+            stars = max(len(unit.payload.frames[0].ids) for unit in group)
+            size = self.toolbox.config_for(instrument).stamps.star_size
+            out += in_batches(group, tool, stars, size, self.batch_size)
+        return out
+
+    def load(self, unit: Unit[PhotometryPayload]) -> PhotometryValues:
+        """Read stamps and PSFs."""
+        payload = unit.payload
+        stamps, psfs, rows = [], [], []
+        for i, frame in enumerate(payload.frames):
+            if not frame.ids:
+                raise UnusableInput("no usable star to measure: see [photometry] stars and exclude")
+            psfs.append(read_psf(self.toolbox.workdir / frame.psf))
+            there = read_stamps(self.toolbox.workdir / frame.stamps, list(frame.ids), wcs=False)
+            stamps += [there[star] for star in frame.ids]
+            rows += [(i, star) for star in frame.ids]
+        return PhotometryValues(payload, stamps, psfs, rows)
+
+    def compute_batch(self, batch: Sequence[PhotometryValues]) -> list[PhotometryResult | Exception]:
+        """Measure units together: their stamps are independent unless the plugin is joint."""
+        instrument = batch[0].payload.frames[0].instrument
+        tool, model = self.toolbox.tool("photometry", instrument), self.toolbox.tool("psf", instrument)
+        if tool is None or model is None:
+            return [UnusableInput('[photometry] plugin = "none": the normalization needs star fluxes')] * len(batch)
+        results: list[Any] = [None] * len(batch)
+        for indices in alike_in_sampling(batch).values():
+            alike = [batch[i] for i in indices]
+            stamps = [s for v in alike for s in v.stamps]
+            first = alike[0].psfs[0]
+            kernels = np.concatenate([self._kernels(v, model.instance) for v in alike])
+            measured = tool.instance.measure(
+                Stamps(
+                    np.stack([s.data for s in stamps]),
+                    np.stack([s.noise for s in stamps]),
+                    np.stack([s.mask > 0 for s in stamps]),
+                    np.array([s.offset for s in stamps]),
+                    np.concatenate([_photon_variance(v) for v in alike]),
+                    self.toolbox.config_for(instrument).photometry.aperture,
+                ),
+                Kernels(kernels, first.subsampling_factor, first.target_fwhm),
+            )
+            ends = np.cumsum([len(v.stamps) for v in alike])
+            for i, v, end in zip(indices, alike, ends, strict=True):
+                results[i] = part(measured, end - len(v.stamps), end)
+        return results
+
+    @staticmethod
+    def _kernels(values: PhotometryValues, model: Any) -> np.ndarray:
+        out = []
+        for i, psf in enumerate(values.psfs):
+            stamps = [s for s, (frame, _) in zip(values.stamps, values.rows, strict=True) if frame == i]
+            xy = np.array([np.add(s.centre, s.offset) for s in stamps])
+            out.append(model.at(psf, xy))
+        return np.concatenate(out)
+
+    def save(self, unit: Unit[PhotometryPayload], values: PhotometryValues, result: PhotometryResult) -> Outcome:
+        """Return the rows."""
+        payload = unit.payload
+        rows = _rows(values, result)
+        records: list[Record] = []
+        for frame in payload.frames:
+            where: dict[str, Any] = {"combined_footprint_hash": frame.field, "frame_id": frame.frame_id}
+            if payload.star:
+                where["gaia_id"] = payload.star
+            records.append(Replace("star_flux_in_frame", where, [r for r in rows if r["frame_id"] == frame.frame_id]))
+        field = payload.frames[0].field
+        records += [_no_flux(field, frame, payload.star) for frame in payload.without]
+        return Outcome(tuple(records), summary=f"{len(rows)} fluxes")
+
+    def unusable_records(self, unit: Unit[PhotometryPayload], reason: str) -> tuple[Record, ...]:
+        """Record why; fluxes from before go."""
+        records = super().unusable_records(unit, reason)
+        key = unit.key
+        if isinstance(key, FrameKey):
+            return (*records, _no_flux(key.field, key.frame_id))
+        assert isinstance(key, StarKey)
+        return (*records, *(_no_flux(key.field, int(frame), key.star) for frame in unit.components["frames"]))
+
+
+def _rows(values: PhotometryValues, result: PhotometryResult) -> list[dict[str, Any]]:
+    """Return the rows of ``star_flux_in_frame``."""
+    rows = []
+    for i, ((frame_index, star), stamp) in enumerate(zip(values.rows, values.stamps, strict=True)):
+        frame = values.payload.frames[frame_index]
+        error = np.sqrt(np.diag(result.covariance[i]))
+        if result.status[i].usable and np.isfinite(result.flux[i]) and np.isfinite(error).all():
+            rows.append({
+                "combined_footprint_hash": frame.field, "frame_id": frame.frame_id, "gaia_id": star,
+                "psf_ref": frame.psf_ref, "flux": float(result.flux[i]), "flux_uncertainty": float(error[0]),
+                "x": float(stamp.centre[0] + result.x[i]), "y": float(stamp.centre[1] + result.y[i]),
+                "x_offset": float(result.x[i] - stamp.offset[0]), "y_offset": float(result.y[i] - stamp.offset[1]),
+                "x_uncertainty": float(error[1]), "y_uncertainty": float(error[2]),
+                "background": float(result.background[i]), "chi2": float(result.reduced_chi2[i]),
+                "status": result.status[i].state.value, "masked_outliers": int(result.outliers[i].sum()),
+            })  # fmt: skip
+    return rows
+
+
+#: What a unit is made from: the stars, their components, their frame, and its PSF's chi2.
+_Found = tuple[FrameStars, Components, Frame, float]
+
+
+@attrs.define
+class StarPhotometry(Stage):
+    """One unit a frame and field; or a star, field, instrument and band where the plugin is joint."""
+
+    name: ClassVar[str] = PHOTOMETRY
+    title: ClassVar[str] = "Star photometry"
+    needs: ClassVar[tuple[str, ...]] = (StampExtraction.name, PsfModeling.name)
+    makes: ClassVar[tuple[str, ...]] = ("star_flux_in_frame",)
+    unit: ClassVar[str] = "batch of frames"
+
+    def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
+        """Return what measures stars."""
+        measure = MeasureStars(self.name, self.toolbox)
+        return {FrameKey: measure, StarKey: measure}
+
+    def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return one unit a frame and field; or a star, field and instrument where the plugin is joint."""
-        for where, config in self.setup.by_instrument().items():
+        for where, config in self.toolbox.by_instrument().items():
             check_names(session, f"[{where}photometry]", config.photometry.stars, config.photometry.exclude)
-        frames = {f.id: f for f in session.exec(select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated)))}
-        psfs = {(p.frame_id, p.combined_footprint_hash): p for p in session.exec(select(PsfRow))}
-        stamped, modelled = ledger.of_stage(StampExtraction.name), ledger.tokens(PsfModeling.name)
-        found: list[tuple[FrameStars, Components, Frame, float]] = []
-        alike: dict[tuple[str, str, str], list[int]] = {}
+        frames = frames_with_regions(session)
+        psfs = {FrameKey(p.frame_id, p.combined_footprint_hash): p for p in session.exec(select(PsfRow))}
+        stamped, modelled = ledger.made(StampExtraction.name, FrameKey), ledger.made(PsfModeling.name, FrameKey)
+        found: list[_Found] = []
+        in_group: dict[tuple[str, str, str], list[int]] = {}
         for (frame_id, field), rows in sorted(usable_stars(session).items()):
             if (f := frames.get(frame_id)) is None:
                 continue
-            alike.setdefault((field, f.instrument, f.band), []).append(frame_id)
-            psf, token = psfs.get((frame_id, field)), modelled.get(f"frame:{frame_id}:{field}")
-            product = stamped.get(f"frame:{frame_id}:{field}")
-            if psf is None or token is None or product is None or product.state != "made":
+            in_group.setdefault((field, f.instrument, f.band), []).append(frame_id)
+            key = FrameKey(frame_id, field)
+            psf, model, stamps = psfs.get(key), modelled.get(key), stamped.get(key)
+            if psf is None or model is None or stamps is None:
                 continue
-            settings = self.setup.config_for(f.instrument).photometry
+            settings = self.toolbox.config_for(f.instrument).photometry
             ids = tuple(s.gaia_id for s in chosen_stars(rows, settings.stars, settings.exclude))
-            stars = FrameStars(
-                frame_id, field, f.instrument, product.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0
-            )
-            found.append((stars, {"stamps": product.token, "psf": token}, f, psf.chi2))
+            stars = FrameStars(frame_id, field, f.instrument, stamps.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0)
+            found.append((stars, {"stamps": stamps.token, "psf": model.token}, f, psf.chi2))
         units = [self._frame_unit(*item[:3]) for item in found if not self._joint(item[0].instrument)]
-        units += self._joint_units([item for item in found if self._joint(item[0].instrument)], alike)
+        units += self._joint_units([item for item in found if self._joint(item[0].instrument)], in_group)
         rois = field_rois(session)
         band_of = {frame.id: frame.band for *_, frame, _ in found}
         return [attrs.evolve(u, scope=self._scope(u.payload.frames[0], rois, band_of)) for u in units]
@@ -103,154 +225,44 @@ class StarPhotometry(Stage):
         return Scope(rois.get(stars.field), stars.instrument, band_of[stars.frame_id])
 
     def _joint(self, instrument: str) -> bool:
-        tool = self.setup.tool("photometry", instrument)
+        tool = self.toolbox.tool("photometry", instrument)
         return bool(tool is not None and tool.instance.joint)
 
     def _identity(self, instrument: str) -> Components:
-        identity = self.setup.identity("photometry", instrument)
+        identity = self.toolbox.identity("photometry", instrument)
         for key in ("psf_chi2", "stars", "exclude"):  # who consumes selects; which stars is a part of its own
             identity.pop(key)
-        if identity["aperture"] == 0:  # fluxes are what they were before there was the choice
+        if self.toolbox.config_for(instrument).photometry.aperture == 0:  # it was not there in the first version
             identity.pop("aperture")
         return identity
 
-    def _frame_unit(self, stars: FrameStars, inputs: Components, frame: Frame) -> Unit:
+    def _frame_unit(self, stars: FrameStars, inputs: Components, frame: Frame) -> Unit[PhotometryPayload]:
         components = self.components(photometry=self._identity(stars.instrument), stars=list(stars.ids), **inputs)
-        return Unit(
-            f"frame:{stars.frame_id}:{stars.field}", frame.key, components, PhotometryPayload((stars,)), frame.id
-        )
+        key = FrameKey(stars.frame_id, stars.field)
+        return Unit(key, frame.key, components, PhotometryPayload((stars,)), frame.id)
 
     def _joint_units(
-        self, found: list[tuple[FrameStars, Components, Frame, float]], alike: Mapping[tuple[str, str, str], list[int]]
-    ) -> list[Unit]:
-        groups: dict[tuple[str, str, str, str], list[tuple[FrameStars, Components, Frame, float]]] = {}
+        self, found: list[_Found], in_group: Mapping[tuple[str, str, str], list[int]]
+    ) -> list[Unit[PhotometryPayload]]:
+        groups: dict[StarKey, list[_Found]] = {}
         for item in found:
             for star in item[0].ids:
-                groups.setdefault((star, item[0].field, item[0].instrument, item[2].band), []).append(item)
+                key = StarKey(star, item[0].field, item[0].instrument, item[2].band)
+                groups.setdefault(key, []).append(item)
         units = []
-        for (star, field, instrument, band), items in sorted(groups.items()):
-            selection = self.setup.config_for(instrument).photometry.psf_chi2
+        for key, items in sorted(groups.items(), key=lambda pair: attrs.astuple(pair[0])):
+            selection = self.toolbox.config_for(key.instrument).photometry.psf_chi2
             good = keep(np.array([chi2 for *_, chi2 in items]), selection)
             chosen = [item for item, use in zip(items, good, strict=True) if use]
             if not chosen:
                 continue
             inputs = {str(i[0].frame_id): i[1] for i in chosen}
-            components = self.components(photometry=self._identity(instrument), frames=inputs, band=band)
-            frames = tuple(attrs.evolve(i[0], ids=(star,)) for i in chosen)
-            without = tuple(i for i in alike[field, instrument, band] if str(i) not in inputs)
-            key = f"star:{star}:{field}:{instrument}:{band}"
-            units.append(Unit(key, f"star {star}", components, PhotometryPayload(frames, star, without)))
+            components = self.components(photometry=self._identity(key.instrument), frames=inputs, band=key.band)
+            frames = tuple(attrs.evolve(i[0], ids=(key.star,)) for i in chosen)
+            group = in_group[key.field, key.instrument, key.band]
+            without = tuple(i for i in group if str(i) not in inputs)
+            units.append(Unit(key, f"star {key.star}", components, PhotometryPayload(frames, key.star, without)))
         return units
-
-    def batches(self, units: Sequence[Unit]) -> list[list[Unit]]:
-        """Group units of one instrument; joint ones are measured one by one."""
-        groups: dict[Any, list[Unit]] = {}
-        for unit in units:
-            key = unit.key if unit.payload.star else unit.payload.frames[0].instrument
-            groups.setdefault(key, []).append(unit)
-        return [batch for group in groups.values() for batch in Stage.batches(self, group)]
-
-    def load(self, unit: Unit) -> PhotometryValues:
-        """Read stamps and PSFs."""
-        payload: PhotometryPayload = unit.payload
-        stamps, psfs, rows = [], [], []
-        for i, frame in enumerate(payload.frames):
-            if not frame.ids:
-                raise UnusableInput("no usable star to measure: see [photometry] stars and exclude")
-            psfs.append(read_psf(self.setup.workdir / frame.psf))
-            there = read_stamps(self.setup.workdir / frame.stamps, list(frame.ids), wcs=False)
-            stamps += [there[star] for star in frame.ids]
-            rows += [(i, star) for star in frame.ids]
-        return PhotometryValues(payload, stamps, psfs, rows)
-
-    def compute(self, values: PhotometryValues) -> PhotometryResult:
-        """Measure one unit."""
-        result = self.compute_batch([values])[0]
-        if isinstance(result, Exception):
-            raise result
-        return result  # type: ignore[no-any-return]
-
-    def compute_batch(self, batch: Sequence[PhotometryValues]) -> list[Any]:
-        """Measure units together: their stamps are independent unless the plugin is joint."""
-        instrument = batch[0].payload.frames[0].instrument
-        tool, model = self.setup.tool("photometry", instrument), self.setup.tool("psf", instrument)
-        if tool is None or model is None:
-            return [UnusableInput('[photometry] plugin = "none": the normalization needs star fluxes')] * len(batch)
-        results: list[Any] = [None] * len(batch)
-        for places in alike_in_sampling(batch).values():
-            mine = [batch[i] for i in places]
-            stamps = [s for v in mine for s in v.stamps]
-            first = mine[0].psfs[0]
-            kernels = np.concatenate([self._kernels(v, model.instance) for v in mine])
-            measured = tool.instance.measure(
-                Stamps(
-                    np.stack([s.data for s in stamps]),
-                    np.stack([s.noise for s in stamps]),
-                    np.stack([s.mask > 0 for s in stamps]),
-                    np.array([s.offset for s in stamps]),
-                    np.concatenate([_photon_variance(v) for v in mine]),
-                    self.setup.config_for(instrument).photometry.aperture,
-                ),
-                Kernels(kernels, first.subsampling_factor, first.target_fwhm),
-            )
-            ends = np.cumsum([len(v.stamps) for v in mine])
-            for i, v, end in zip(places, mine, ends, strict=True):
-                results[i] = part(measured, end - len(v.stamps), end)
-        return results
-
-    @staticmethod
-    def _kernels(values: PhotometryValues, model: Any) -> np.ndarray:
-        out = []
-        for i, psf in enumerate(values.psfs):
-            mine = [s for s, (frame, _) in zip(values.stamps, values.rows, strict=True) if frame == i]
-            xy = np.array([np.add(s.centre, s.offset) for s in mine])
-            out.append(model.at(psf, xy))
-        return np.concatenate(out)
-
-    def save(self, unit: Unit, result: PhotometryResult) -> Outcome:
-        """Return the rows."""
-        payload: PhotometryPayload = unit.payload
-        rows = self._rows(payload, result)
-        records: list[Record] = []
-        for frame in payload.frames:
-            where: dict[str, Any] = {"combined_footprint_hash": frame.field, "frame_id": frame.frame_id}
-            if payload.star:
-                where["gaia_id"] = payload.star
-            mine = [r for r in rows if (r["frame_id"], r["combined_footprint_hash"]) == (frame.frame_id, frame.field)]
-            records.append(Replace("star_flux_in_frame", where, mine))
-        field = payload.frames[0].field
-        records += [_no_flux(field, frame, payload.star) for frame in payload.without]
-        return Outcome(tuple(records), summary=f"{len(rows)} fluxes")
-
-    def unusable_records(self, unit: Unit, reason: str) -> tuple[Record, ...]:
-        """Record why; fluxes from before go."""
-        records = super().unusable_records(unit, reason)
-        if unit.frame_id is not None:
-            return (*records, _no_flux(unit.key.split(":", 2)[2], unit.frame_id))
-        star, field, *_ = unit.key.removeprefix("star:").rsplit(":", 3)
-        return (*records, *(_no_flux(field, int(frame), star) for frame in unit.components["frames"]))
-
-    def _rows(self, payload: PhotometryPayload, result: PhotometryResult) -> list[dict[str, Any]]:
-        rows, i = [], 0
-        for frame in payload.frames:
-            stamps = read_stamps(self.setup.workdir / frame.stamps, list(frame.ids), wcs=False)
-            for star in frame.ids:
-                error = np.sqrt(np.diag(result.covariance[i]))
-                centre = stamps[star].centre
-                offset = stamps[star].offset
-                if result.status[i].usable and np.isfinite(result.flux[i]) and np.isfinite(error).all():
-                    rows.append({
-                        "combined_footprint_hash": frame.field, "frame_id": frame.frame_id, "gaia_id": star,
-                        "psf_ref": frame.psf_ref, "flux": float(result.flux[i]), "flux_uncertainty": float(error[0]),
-                        "x": float(centre[0] + result.x[i]), "y": float(centre[1] + result.y[i]),
-                        "x_offset": float(result.x[i] - offset[0]), "y_offset": float(result.y[i] - offset[1]),
-                        "x_uncertainty": float(error[1]), "y_uncertainty": float(error[2]),
-                        "background": float(result.background[i]), "chi2": float(result.reduced_chi2[i]),
-                        "status": result.status[i].state.value,
-                        "masked_outliers": int(result.outliers[i].sum()),
-                    })  # fmt: skip
-                i += 1
-        return rows
 
 
 def _photon_variance(values: PhotometryValues) -> Floats:

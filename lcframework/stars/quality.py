@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from astropy.table import Table
 
-from lcframework.storage.files import Stamp
+from lcframework.storage.stamp_files import Stamp
 from lcframework.types import Bools, Floats, PixelFlag
 
 #: The kinds of verdict, and what each means.

@@ -11,7 +11,8 @@ from astropy.table import Table
 from sqlmodel import Session, select
 
 from lcframework.stars.quality import KINDS, kind_of
-from lcframework.storage.tables import Star, StarInFrame, StarLevel, active_stars
+from lcframework.storage.queries import active_stars
+from lcframework.storage.tables import Star, StarInFrame, StarLevel
 
 #: Kinds of verdict that speak of the star and not of the frame.
 OF_THE_STAR = ("blended", "extended", "elongated")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import SQLModel, create_engine
+from sqlmodel import create_engine
 
-import lcframework.storage.tables  # noqa: F401  (its tables are those that are made)
+from lcframework.storage.schema import make_tables, upgrade_tables
 from lcframework.types import NeedMissing
 
 log = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ FILE_NAME = "database.sqlite3"
 
 
 def open_engine(url: str, workdir: Path) -> Engine:
-    """Connect to the project's database and make its tables where they are missing.
+    """Connect to the project's database and make its tables where there are none.
 
     Parameters
     ----------
@@ -34,41 +36,49 @@ def open_engine(url: str, workdir: Path) -> Engine:
         Where the server can't be reached, its driver is not installed, or another version of lcframework made the
         tables; such a database is left as it is.
     """
-    if url:
-        engine = _open_server(url)
-    else:
-        place = sa.URL.create("sqlite", database=str(workdir / FILE_NAME))
-        engine = create_engine(place, connect_args={"timeout": 30})
-        sa.event.listen(engine, "connect", _sqlite_pragmas)
+    engine = _connect(url, workdir)
+    with _errors_that_name_it(engine):
+        make_tables(engine)
+    return engine
+
+
+def upgrade(url: str, workdir: Path) -> str:
+    """Bring the tables of a project's database up to date, and return in words what was done; arguments as above.
+
+    Raises
+    ------
+    NeedMissing
+        As :func:`open_engine`; and where the tables can't be brought up to date.
+    """
+    if not url and not (workdir / FILE_NAME).exists():
+        return ""
+    engine = _connect(url, workdir)
     try:
-        _check_schema(engine)
-        SQLModel.metadata.create_all(engine)
+        with _errors_that_name_it(engine):
+            return upgrade_tables(engine)
+    finally:
+        engine.dispose()
+
+
+def _connect(url: str, workdir: Path) -> Engine:
+    if url:
+        return _open_server(url)
+    engine = create_engine(sa.URL.create("sqlite", database=str(workdir / FILE_NAME)), connect_args={"timeout": 30})
+    sa.event.listen(engine, "connect", _sqlite_pragmas)
+    return engine
+
+
+@contextlib.contextmanager
+def _errors_that_name_it(engine: Engine) -> Iterator[None]:
+    """Say which database it is that can't be opened, and let it go."""
+    try:
+        yield
     except sa.exc.DBAPIError as error:
         engine.dispose()
         raise NeedMissing(f"the database {engine.url!r} can't be opened: {error.orig}") from None
     except NeedMissing:
         engine.dispose()
         raise
-    return engine
-
-
-def _check_schema(engine: Engine) -> None:
-    """Refuse a database in which a table that is there lacks columns: another version made it."""
-    there = sa.inspect(engine).get_multi_columns()
-    have = {table: {c["name"] for c in found} for (_, table), found in there.items()}
-    lacking = [
-        f"{name}.{column.name}"
-        for name, table in SQLModel.metadata.tables.items()
-        for column in table.columns
-        if name in have and column.name not in have[name]
-    ]
-    if lacking:
-        raise NeedMissing(
-            f"the database {engine.url!r} was made by another version of lcframework: it lacks {', '.join(lacking)}. "
-            "Use that version, or start in another [project] workdir (where [project] database names a server: with "
-            "an empty database). Everything is then made again; letters of stars, the coefficients' scale and "
-            "exclusions by `lcf exclude` do not come along"
-        )
 
 
 def _open_server(url: str) -> Engine:

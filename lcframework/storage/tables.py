@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, SQLModel
+
+#: By which rule fingerprints are made of components: the first counted every option, this one those that are not at
+#: their defaults.
+FINGERPRINT_RULE = 2
 
 
 class Frame(SQLModel, table=True):
@@ -297,6 +302,7 @@ class Product(SQLModel, table=True):
     stage: str = Field(primary_key=True)
     unit: str = Field(primary_key=True)
     fingerprint: str
+    fingerprint_rule: int = FINGERPRINT_RULE
     token: str
     components: dict[str, Any] = Field(sa_type=sa.JSON)
     state: str
@@ -304,6 +310,17 @@ class Product(SQLModel, table=True):
     path: str = ""
     run_id: int | None = None
     seconds: float = 0.0
+
+
+class RunOutcome(enum.StrEnum):
+    """How a run ended."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    PARTLY = "finished with unusable inputs"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    KILLED = "killed"
 
 
 class Run(SQLModel, table=True):
@@ -316,22 +333,9 @@ class Run(SQLModel, table=True):
     finished: dt.datetime | None = None
     version: str = ""
     stages: str = ""
-    outcome: str = "running"
+    outcome: str = RunOutcome.RUNNING.value
     units_done: int = 0
     units_unusable: int = 0
     units_failed: int = 0
     message: str = ""
     settings: str = ""
-
-
-def active_stars(session: Session) -> dict[tuple[str, str], Star]:
-    """Return the stars in play by field and identifier: those of fields and selections that are no more are not."""
-    fields = select(CombinedFootprint.hash).where(CombinedFootprint.active)
-    stars = select(Star).where(Star.active, col(Star.combined_footprint_hash).in_(fields))
-    return {(s.combined_footprint_hash, s.gaia_id): s for s in session.exec(stars)}
-
-
-def numeric_columns(table: str) -> list[str]:
-    """Return a table's columns that hold numbers."""
-    found = SQLModel.metadata.tables[table].columns
-    return [c.name for c in found if isinstance(c.type, sa.Integer | sa.Float)]

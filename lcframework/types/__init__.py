@@ -10,7 +10,7 @@ Conventions, everywhere:
 
 Import from here. The modules inside are its own arrangement: `arrays`, `failures`, `flags` and `tables` for
 all, then one for each step of the pipeline, in its order: `frames`, `reduction`, `sky`, `wcs`, `fit_status`, `psf`,
-`photometry`, `normalization`, `regions`; and `events`.
+`photometry`, `normalization`, `regions`; then `light_curve` and `events`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,15 @@ from lcframework.types.failures import LcfError, NeedMissing, PluginError, Unusa
 from lcframework.types.fit_status import FitState, FitStatus
 from lcframework.types.flags import EpochFlag, FrameFlag, PixelFlag
 from lcframework.types.frames import DataUnit, HeaderInfo, TimeReference
+from lcframework.types.light_curve import (
+    EPOCH_COLUMNS,
+    NIGHT_COLUMNS,
+    SOURCE_COLUMNS,
+    SOURCE_NIGHT_COLUMNS,
+    CurveColumn,
+    column_of,
+    source_names,
+)
 from lcframework.types.normalization import FluxMatrix, NormalizationSolution
 from lcframework.types.photometry import Kernels, PhotometryResult, Stamps
 from lcframework.types.psf import PSF, PsfBatch
@@ -83,5 +92,12 @@ __all__ = [  # noqa: RUF022
     "Cutouts",
     "HighResolution",
     "RoiFit",
+    "CurveColumn",
+    "EPOCH_COLUMNS",
+    "SOURCE_COLUMNS",
+    "NIGHT_COLUMNS",
+    "SOURCE_NIGHT_COLUMNS",
+    "column_of",
+    "source_names",
     "RunEvent",
 ]

@@ -6,7 +6,9 @@ import contextlib
 import io
 import re
 from pathlib import Path
+from typing import Any
 
+import attrs
 import h5py
 import numpy as np
 import pages
@@ -15,11 +17,18 @@ from sqlmodel import SQLModel
 
 from lcframework.report.plots import jobs
 from lcframework.roi.cutout_files import FitFile, PreparedEpochs, write_cutouts, write_fit
+from lcframework.roi.epochs import filled
 from lcframework.roi.light_curves import join, per_night, write_light_curve
 from lcframework.storage import tables as database  # noqa: F401 - makes the tables known
-from lcframework.storage.files import Stamp, write_psf, write_regions, write_stamps
+from lcframework.storage.psf_files import write_psf
+from lcframework.storage.regions_file import write_regions
+from lcframework.storage.stamp_files import Stamp, write_stamps
 from lcframework.types import (
+    EPOCH_COLUMNS,
+    NIGHT_COLUMNS,
     PSF,
+    SOURCE_COLUMNS,
+    SOURCE_NIGHT_COLUMNS,
     Cutouts,
     EpochFlag,
     FitState,
@@ -84,11 +93,8 @@ def fit_file() -> FitFile:
         reduced_chi2=ones,
         status=FitStatus(FitState.CONVERGED),
     )
-    return FitFile(
-        instrument="camera", band="r", names=["A", "B"], fit=fit, frame_id=np.arange(E), mjd=60000.0 + ones,
-        bjd_tdb=2460000.5 + ones, seeing=ones, normalization_error=0.01 * ones, zeropoint=25.0,
-        zeropoint_uncertainty=0.01, system="AB",
-    )  # fmt: skip
+    columns = filled(E, frame_id=np.arange(E), mjd=60001.0, bjd_tdb=2460001.5, band="r", instrument="camera")
+    return FitFile("camera", "r", ["A", "B"], fit, columns, 25.0, 0.01, "AB")
 
 
 def with_sources(columns: list[str]) -> list[str]:
@@ -106,6 +112,20 @@ def test_light_curve_columns(tmp_path: Path) -> None:
     for which, night in ((0, "epoch"), (1, "night")):
         head = (tmp_path / f"roi_photometry_per_{night}.csv").read_text().splitlines()[0].split(",")
         assert head == with_sources(names("Light curves", which))
+
+
+UNITS = {"electron / s": "e-/s", "pix": "pixels", "deg": "degrees"}
+
+
+@pytest.mark.parametrize(
+    ("which", "columns", "of_sources"), [(0, EPOCH_COLUMNS, SOURCE_COLUMNS), (1, NIGHT_COLUMNS, SOURCE_NIGHT_COLUMNS)]
+)
+def test_units_and_meanings_of_light_curve_columns(which: int, columns: Any, of_sources: Any) -> None:
+    text = pages.section(PAGE, "Light curves").text
+    rows = re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE)[which].splitlines()[2:]
+    documented = [tuple(cell.strip(" `") for cell in row.strip("|").split("|")) for row in rows]
+    every = [*columns, *(attrs.evolve(c, name=f"<S>_{c.name}") for c in of_sources)]
+    assert documented == [(c.name, UNITS.get(c.unit, c.unit), c.meaning.replace("<system> ", "")) for c in every]
 
 
 def test_fit_datasets_and_attributes(tmp_path: Path) -> None:
@@ -131,9 +151,7 @@ def test_cutout_datasets(tmp_path: Path) -> None:
         stamps, stamps, stamps > 2, Kernels(np.ones((E, M, M)), 2, 2.0), np.zeros((E, 2, 3)), np.zeros((E, 2, 2)),
         ones, ones, ones, ones,
     )  # fmt: skip
-    epochs = PreparedEpochs(
-        cutouts, np.arange(E), ones, ones, ones, ones, ones, np.zeros((E, 2)), ones, ["x"] * E, 25.0, 0.01, "AB"
-    )
+    epochs = PreparedEpochs(cutouts, filled(E), np.zeros((E, 2)), ["x"] * E, 25.0, 0.01, "AB")
     write_cutouts(tmp_path / "cutouts.h5", epochs)
     with h5py.File(tmp_path / "cutouts.h5") as file:
         assert leaves(file) == set(names("cutouts_<roi>_<instrument>_<band>.h5"))

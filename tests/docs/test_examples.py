@@ -17,7 +17,7 @@ from astropy.io import fits
 from lcframework.cli.main import COMMANDS, lcf
 from lcframework.config.project_file import load
 from lcframework.config.sections import SECTIONS
-from lcframework.config.tools import select
+from lcframework.config.toolbox import select
 from lcframework.plugins import Plugins
 from lcframework.stages import CHAIN
 from lcframework.testing import check_calibration_survey

@@ -7,9 +7,10 @@ import re
 import pages
 import pytest
 
-from lcframework.frames import raw_frames, stamping
+from lcframework.frames import hot_pixels, raw_frames, stamping
 from lcframework.roi import light_curves, registration
-from lcframework.stages import psf_modeling, read_convert_skysub_character_catalog, stamp_extraction
+from lcframework.stages import read_convert_skysub_character_catalog
+from lcframework.stars import choice as star_choice
 from lcframework.stars import curves as star_curves
 from lcframework.stars import quality as star_quality
 from lcframework.stars import zeropoint
@@ -22,7 +23,7 @@ QUOTED = [
     ("numerics.md", "from 6 stars on", registration.STARS_FOR_MAP, 6),
     ("numerics.md", "floor of 0.003 px", registration.FLOOR, 0.003),
     ("numerics.md", "8 times what is usual", raw_frames.BAD_LINE_SIGMA, 8.0),
-    ("numerics.md", "about 60 sky-subtracted frames", stamp_extraction.HOT_PIXEL_FRAMES, 60),
+    ("numerics.md", "about 60 sky-subtracted frames", hot_pixels.MOST_FRAMES, 60),
     ("numerics.md", "chi2 above 1.5", light_curves.HIGH_CHI2, 1.5),
     ("numerics.md", "ratio of 6 flux and position", photometry_starred._FAINT, 6.0),
     ("data_at_rest.md", "is above 1.5", light_curves.HIGH_CHI2, 1.5),
@@ -35,12 +36,12 @@ QUOTED = [
     ("pipeline.md", "fewer than three other stars are left", star_quality.FEWEST_STARS, 3),
     ("pipeline.md", "by 20 % and by 5 standard", (star_quality.WIDER, star_quality.SIGMA), (1.2, 5.0)),
     ("pipeline.md", "by 0.15 in ellipticity", star_quality.ROUNDNESS, 0.15),
-    ("pipeline.md", "signal-to-noise of 20 or more", psf_modeling.MIN_SIGNAL_TO_NOISE, 20.0),
+    ("pipeline.md", "signal-to-noise of 20 or more", star_choice.MIN_SIGNAL_TO_NOISE, 20.0),
     ("numerics.md", "usual scatter, at least 3 %", star_quality._FIELD_VARIATION, 0.03),
     ("numerics.md", "more than 3 % of their light", star_curves.LEAST_MISFIT, 0.03),
     ("numerics.md", "twice the other stars' or more", star_curves.TIMES_CHI2, 2.0),
-    ("project_file.md", "signal-to-noise 20 and more", psf_modeling.MIN_SIGNAL_TO_NOISE, 20.0),
-    ("project_file.md", "at least three", psf_modeling.FEWEST, 3),
+    ("project_file.md", "signal-to-noise 20 and more", star_choice.MIN_SIGNAL_TO_NOISE, 20.0),
+    ("project_file.md", "at least three", star_choice.FEWEST, 3),
 ]
 
 

@@ -6,7 +6,7 @@ import pages
 import pytest
 
 from lcframework.stages import CHAIN
-from lcframework.stages.base import Stage
+from lcframework.work import Stage
 
 PAGE = pages.read("pipeline.md")
 

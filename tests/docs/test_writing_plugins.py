@@ -15,7 +15,7 @@ import tomli
 
 import lcframework.testing
 from lcframework.config.project_file import load
-from lcframework.config.tools import select
+from lcframework.config.toolbox import select
 from lcframework.plugins import Plugins
 
 PAGE = pages.read("writing_plugins.md")

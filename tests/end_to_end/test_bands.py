@@ -14,7 +14,7 @@ import pytest
 import two_telescopes as two
 from astropy.table import Table
 
-from lcframework.storage import files as store
+from lcframework.storage import psf_files
 
 EPOCHS = 2
 #: What runs leave in the folder.
@@ -241,22 +241,22 @@ def test_psfs_of_other_kinds_are_accounted_for(campaign):
     )
     last, key, _ = rows[-1]
     files = [campaign.folder / file for frame, _, file in rows if frame == last]  # of both fields
-    psfs = [store.read_psf(file) for file in files]
+    psfs = [psf_files.read_psf(file) for file in files]
     force = ("--force", "prepare_calibrated_cutouts", "--band", "g")
     before = curve(campaign, "WEST")
     for file, psf in zip(files, psfs, strict=True):
-        store.write_psf(file, attrs.evolve(psf, narrow=np.pad(psf.narrow, 2), full=np.pad(psf.full, 2)), [])
+        psf_files.write_psf(file, attrs.evolve(psf, narrow=np.pad(psf.narrow, 2), full=np.pad(psf.full, 2)), [])
     assert campaign.run(*force).code == 0
     np.testing.assert_allclose(curve(campaign, "WEST")["A_flux"], before["A_flux"], rtol=1e-3)
     for file, psf in zip(files, psfs, strict=True):
-        store.write_psf(file, attrs.evolve(psf, subsampling_factor=3), [])
+        psf_files.write_psf(file, attrs.evolve(psf, subsampling_factor=3), [])
     assert campaign.run(*force).code == 0
     assert len(curve(campaign, "WEST")) == len(before) - 1
     state, comment = campaign.frames()[f"{key}.fits"]
     assert state == "left out later"
     assert "its PSF's subsampling factor is 3, that of most frames 2" in comment
     for file, psf in zip(files, psfs, strict=True):
-        store.write_psf(file, psf, [])
+        psf_files.write_psf(file, psf, [])
     assert campaign.run(*force).code == 0
     assert campaign.frames()[f"{key}.fits"] == ("used", "")
 

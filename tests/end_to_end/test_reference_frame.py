@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from lcframework.project import Project
-from lcframework.storage.files import read_wcs
+from lcframework.storage.frame_files import read_wcs
 from lcframework.testing.campaign import simulate_campaign
 
 WCS_KEYWORDS = (

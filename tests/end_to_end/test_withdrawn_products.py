@@ -60,17 +60,17 @@ def test_fluxes_of_a_frame_whose_psf_fails(campaign, failing):
 
 
 def test_fluxes_of_a_frame_that_can_not_be_measured_any_more(campaign, monkeypatch):
-    from lcframework.stages.star_photometry import StarPhotometry
+    from lcframework.stages.star_photometry import MeasureStars
 
     everything = frames_in(campaign, "star_flux_in_frame")
-    load, lost = StarPhotometry.load, min(everything)
+    load, lost = MeasureStars.load, min(everything)
 
     def refusing(self, unit):
         if unit.frame_id == lost:
             raise UnusableInput("refused by the test")
         return load(self, unit)
 
-    monkeypatch.setattr(StarPhotometry, "load", refusing)
+    monkeypatch.setattr(MeasureStars, "load", refusing)
     stop = ("--stop", "calculate_normalization_coefficient")
     assert campaign.run("--force", "star_photometry", *stop).code == 3
     for table in ("star_flux_in_frame", "normalization_coefficients", "star_residuals"):
@@ -78,12 +78,12 @@ def test_fluxes_of_a_frame_that_can_not_be_measured_any_more(campaign, monkeypat
 
 
 def test_light_curve_without_any_star_flux(campaign, monkeypatch):
-    from lcframework.stages.star_photometry import StarPhotometry
+    from lcframework.stages.star_photometry import MeasureStars
 
     def refusing(self, unit):
         raise UnusableInput("refused by the test")
 
-    monkeypatch.setattr(StarPhotometry, "load", refusing)
+    monkeypatch.setattr(MeasureStars, "load", refusing)
     report = campaign.run_json("--force", "star_photometry")
     assert report["exit_code"] == 3
     said = {u["stage"]: u["reason"] for u in report["unusable"]}

@@ -15,10 +15,10 @@ from sqlmodel import Session
 
 from lcframework.prefetch import prefetch
 from lcframework.project import Project
-from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, Levels
+from lcframework.sky.solver_stars import AskForSolverStars, SolverStars
+from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels
 from lcframework.stages.calculate_common_and_total_footprint import disks
-from lcframework.stages.plate_solving import PlateSolving
-from lcframework.stages.query_gaia_for_stars import FieldQuery, QueryGaiaForStars, star_rows
+from lcframework.stages.query_gaia_for_stars import ChooseStars, FieldQuery, star_rows
 from lcframework.storage.tables import CombinedFootprint
 from lcframework.types import NeedMissing
 
@@ -61,10 +61,8 @@ def project_file(folder: Path, url: str, stars: str = "", solver: str = "catalog
     return path
 
 
-def stage(cls: type[Any], project: Project) -> Any:
-    made = cls()
-    made.setup = project.setup
-    return made
+def task(cls: type[Any], project: Project) -> Any:
+    return cls("a stage", project.toolbox)
 
 
 def test_what_a_run_asks_for_is_stored(tmp_path: Path, server: Any, lcf: Callable[..., Any]) -> None:
@@ -86,17 +84,17 @@ def test_what_a_run_asks_for_is_stored(tmp_path: Path, server: Any, lcf: Callabl
     server.close()
 
     project = Project.open(project_file(tmp_path, server.url, run="offline = true"))
-    solving = stage(PlateSolving, project)
-    assert len(solving.compute(solving.stars.regions())) == answer["answers"][0]["rows"] > 20
+    asking = task(AskForSolverStars, project)
+    assert len(asking.compute(SolverStars(project.toolbox).regions())) == answer["answers"][0]["rows"] > 20
     for field, expected in zip(disks(project.config), answer["answers"][1::3], strict=True):
         query = FieldQuery(field.hash, field.region, field.rois, {})
-        table = stage(QueryGaiaForStars, project).compute((query, None))
+        table = task(ChooseStars, project).compute(query)
         assert len(table) == expected["rows"]
         # A run measures some of the stars, in the order of its database.
         rows = star_rows(table, query)
         some = rows[2:9]
         levels = Levels(field.hash, "cam", "i.SDSS", "i", some, [100.0] * 7, [1.0] * 7, rows[::-1])
-        calibrated = stage(CalculateAbsoluteZeropoints, project).compute(levels)
+        calibrated = task(FitZeropoint, project).compute(levels)
         assert list(calibrated.magnitudes["source_id"]) == sorted(r["gaia_id"] for r in some)
     assert lcf("prefetch", path).code == 0  # all stored: the service isn't missed
 
@@ -156,7 +154,6 @@ def test_a_solver_that_is_itself_a_service(tmp_path: Path, server: Any, lcf: Cal
 
 def test_the_offline_tools_fail_without_prefetch(tmp_path: Path, server: Any) -> None:
     project = Project.open(project_file(tmp_path, server.url, run="offline = true"))
-    solving = stage(PlateSolving, project)
     with pytest.raises(NeedMissing, match="lcf prefetch"):
-        solving.compute(solving.stars.regions())
+        task(AskForSolverStars, project).compute(SolverStars(project.toolbox).regions())
     assert server.log == []

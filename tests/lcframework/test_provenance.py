@@ -11,7 +11,18 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from lcframework.provenance import canonical, changes, describe, digest, file_digest
+from lcframework.provenance import (
+    Option,
+    canonical,
+    changes,
+    complete,
+    counted,
+    counted_elsewhere,
+    describe,
+    digest,
+    file_digest,
+    plain,
+)
 
 
 @attrs.frozen
@@ -59,9 +70,9 @@ def test_contents_count_not_names(tmp_path):
     assert file_digest(one) == file_digest(two)
     assert file_digest(tmp_path / "none") == "absent"
     assert file_digest(tmp_path) == "absent"
-    before = digest(describe(Options(path=one)))
+    before = digest(plain(Options(path=one)))
     one.write_text("other")
-    assert digest(describe(Options(path=one))) != before
+    assert digest(plain(Options(path=one))) != before
 
 
 def test_moved_file_of_one_name_is_the_same(tmp_path):
@@ -75,10 +86,41 @@ def test_moved_file_of_one_name_is_the_same(tmp_path):
 def test_describe_is_json():
     import json
 
-    told = describe(Options())
-    assert json.loads(json.dumps(told, allow_nan=False)) == told  # PostgreSQL takes no nan or inf in JSON
-    assert told == {"number": "inf", "path": None, "inner": {"x": 1.5}, "pair": [0.0, "nan"], "many": {}}
+    values = plain(Options())
+    assert json.loads(json.dumps(values, allow_nan=False)) == values  # PostgreSQL takes no nan or inf in JSON
+    assert values == {"number": "inf", "path": None, "inner": {"x": 1.5}, "pair": [0.0, "nan"], "many": {}}
     assert canonical({"b": 1, "a": 2}) == '{"a":2,"b":1}'
+
+
+def test_options_at_their_defaults_do_not_count():
+    default, other = describe(Options()), describe(Options(number=2.0, inner=Inner(3.0)))
+    assert counted({"psf": default, "token": "t"}) == {"psf": {}, "token": "t"}
+    assert counted({"psf": other}) == {"psf": {"number": 2.0, "inner": {"x": 3.0}}}
+    assert complete({"psf": default})["psf"] == plain(Options())
+    assert counted(counted_elsewhere(other, "number")) == {"inner": {"x": 3.0}}
+    assert complete(counted_elsewhere(other, "number")) == plain(Options(number=2.0, inner=Inner(3.0)))
+
+
+def test_an_option_without_a_default_always_counts():
+    @attrs.frozen
+    class Needed:
+        path: str
+        places: list[str] = attrs.field()
+
+        @places.default
+        def _own(self):
+            return [self.path]
+
+    assert counted(describe(Needed("x"))) == {"path": "x", "places": ["x"]}
+
+
+def test_changes_of_options_name_the_default_that_was():
+    before = counted({"psf": describe(Options())})
+    assert changes(before, {"psf": describe(Options(number=2.0))}) == ['psf.number: "inf" -> 2.0']
+    back = counted({"psf": describe(Options(number=2.0))})
+    assert changes(back, {"psf": describe(Options())}) == ['psf.number: 2.0 -> "inf"']
+    assert changes(complete({"psf": describe(Options())}), {"psf": describe(Options())}) == []
+    assert changes({}, {"x": Option(1, 1)}) == []
 
 
 def test_changes():

@@ -153,7 +153,7 @@ class Registrations:
                     f"stars − WCS: {d[0]:+.3f}, {d[1]:+.3f} pixels",
                     f"region beyond the stars: {t[0]:+.4f}, {t[1]:+.4f} pixels",
                 )
-                for i, d, t in zip(epochs.frame_id, epochs.registration, beyond, strict=True)
+                for i, d, t in zip(epochs.columns["frame_id"], epochs.registration, beyond, strict=True)
             ]
             for a in (0, 1):
                 traces.append(

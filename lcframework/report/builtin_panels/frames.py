@@ -10,6 +10,7 @@ from lcframework.report import html
 from lcframework.report.builtin_panels.shared import fates, file_name, frame_flags, group_name, number
 from lcframework.report.results import Results
 from lcframework.stars.quality import KINDS
+from lcframework.work import FrameKey, ProductState
 
 
 @attrs.frozen
@@ -49,13 +50,13 @@ class Unusable:
 
     def render(self, project: Project) -> str:
         """Return the panel."""
-        names = {f"frame:{i}": file_name(f) for i, f in self.results.frames.items()}
         rows = []
         for stage in project.stages:
             for unit, product in sorted(self.results.ledger.of_stage(stage.name).items()):
-                if product.state == "unusable":
-                    what = names.get(":".join(unit.split(":")[:2]), unit)
-                    rows.append((what, stage.title, product.reason))
+                if product.state == ProductState.UNUSABLE:
+                    key = FrameKey.parse(unit)
+                    frame = self.results.frames.get(key.frame_id) if key is not None else None
+                    rows.append((file_name(frame) if frame is not None else unit, stage.title, product.reason))
         stars = sorted(
             {
                 (s.name, row.comment)

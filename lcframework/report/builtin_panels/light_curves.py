@@ -19,10 +19,9 @@ from lcframework.report.builtin_panels.shared import (
     series_of,
 )
 from lcframework.report.charts import Row, points, rows_layout
-from lcframework.report.plots.light_curve import source_names
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FOLDER
-from lcframework.types import Floats
+from lcframework.types import Floats, source_names
 
 _LIMIT = 3.0  # sigma of an upper limit
 

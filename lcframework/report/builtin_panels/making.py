@@ -40,13 +40,13 @@ class HowItWasMade:
         rows = []
         for section, seam in SEAM_OF_SECTION.items():
             origins = {o.name: f"{o.plugin} of {o.origin}" for o in project.plugins.offers(seam.hook)}
-            common = project.setup.all(section)
-            for instrument in project.setup.tools:
-                tools = project.setup.all(section, instrument)
+            common = project.toolbox.all(section)
+            for instrument in project.toolbox.tools:
+                tools = project.toolbox.all(section, instrument)
                 if instrument and tools == common:
                     continue
                 for tool in tools:
-                    options = json.dumps(provenance.describe(tool.instance), ensure_ascii=False, default=str)
+                    options = json.dumps(provenance.plain(tool.instance), ensure_ascii=False, default=str)
                     rows.append((
                         section, instrument or "all", tool.name, origins.get(tool.name, "–"),
                         str(tool.results_version), html.details("options", html.code(options)),
@@ -58,7 +58,7 @@ class HowItWasMade:
         rows = []
         for stage in project.stages:
             products = list(self.results.ledger.of_stage(stage.name).values())
-            made = [p for p in products if p.state == "made"]
+            made = [p for p in products if p.made]
             seconds = sum(p.seconds for p in products)
             rows.append((stage.title, stage.name, str(len(made)), str(len(products) - len(made)), number(seconds, 1)))
         columns = ("stage", "name", "units made", "not usable", "seconds of work")

@@ -14,7 +14,7 @@ from lcframework.report.plots.jobs import fits
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
-from lcframework.running.frame_status import frame_status, left_out
+from lcframework.running.frame_status import FrameState, frame_status, left_out
 from lcframework.storage.tables import Frame
 from lcframework.types import EpochFlag, FrameFlag
 
@@ -70,13 +70,15 @@ class Fate:
 def fates(project: Project, results: Results) -> list[Fate]:
     """Return what became of every file that was found, in the order of time; those without a time last."""
     in_curve = {int(i) for curve in results.light_curves.values() for i in curve["frame_id"]}
-    reasons = left_out(results.frames.values(), results.coefficients, results.psfs, in_curve, project.setup.config_for)
+    reasons = left_out(
+        results.frames.values(), results.coefficients, results.psfs, in_curve, project.toolbox.config_for
+    )
     out = []
     for frame in results.frames.values():
         status = frame_status(frame, results.ledger)
-        if frame.id in in_curve and status.state in ("used", "left out later"):
+        if frame.id in in_curve and status.state in (FrameState.USED, FrameState.LEFT_OUT):
             out.append(Fate(frame, "measured", status.comment))
-        elif status.state == "used":
+        elif status.state is FrameState.USED:
             out.append(Fate(frame, "not in the light curve", reasons.get(frame.id or 0, "")))
         else:
             out.append(Fate(frame, status.state, status.comment))

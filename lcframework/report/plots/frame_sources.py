@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.report.plots.canvas import COLOURS, Canvas, nice_ticks
-from lcframework.storage.files import read_frame, read_table
+from lcframework.storage.frame_files import read_frame, read_table
 from lcframework.types import Floats
 
 _LARGEST = 900  # pixels of the shown image's longer side

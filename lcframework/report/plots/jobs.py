@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from lcframework.frames.frame_list import IMPORT
+from lcframework.frames.exclusions import IMPORT
 from lcframework.project import Project
 from lcframework.provenance import digest
 from lcframework.report.comparison import ComparisonStars
@@ -32,6 +32,7 @@ from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutou
 from lcframework.stages.psf_modeling import PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.storage.tables import Frame
+from lcframework.work import FitKey, FrameKey, LightCurveKey, RegionGroupKey
 
 #: Raised when plots change their looks, so that those there are drawn again.
 PLOTS_VERSION = 2
@@ -43,22 +44,22 @@ def _fingerprint(*parts: Any) -> str:
 
 def source_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One plot an imported frame."""
-    tokens = results.ledger.tokens(IMPORT)
+    imported = results.ledger.made(IMPORT, FrameKey)
     rois: dict[int, list[tuple[str, float, float]]] = {}
     for row in results.rois:
         if row.roi_in_footprint and row.x is not None and row.y is not None:
             rois.setdefault(row.frame_id, []).append((row.roi, round(row.x, 2), round(row.y, 2)))
     for frame in results.frames.values():
-        token = tokens.get(f"frame:{frame.id}")
-        if token is None or frame.eliminated or not frame.image_relpath or not frame.sources_relpath:
+        product = imported.get(FrameKey(frame.id or 0))
+        if product is None or frame.eliminated or not frame.image_relpath or not frame.sources_relpath:
             continue
         here = tuple(sorted(rois.get(frame.id or 0, [])))
-        size = project.setup.config_for(frame.instrument).stamps.roi_size
+        size = project.toolbox.config_for(frame.instrument).stamps.roi_size
         payload = frame_sources.Payload(
             frame_title(frame), frame.image_relpath, frame.sources_relpath,
             frame.background_rms_electron_per_second or 1.0, here, size,
         )  # fmt: skip
-        mark = _fingerprint(token, payload.title, here, size)
+        mark = _fingerprint(product.token, payload.title, here, size)
         yield Job("sources", (f"sources/{frame.key}.jpg",), mark, frame_sources.figures, payload)
 
 
@@ -113,24 +114,25 @@ def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One plot a PSF."""
-    stamped, modelled = results.ledger.of_stage(StampExtraction.name), results.ledger.tokens(PsfModeling.name)
+    stamped = results.ledger.made(StampExtraction.name, FrameKey)
+    modelled = results.ledger.made(PsfModeling.name, FrameKey)
     for row in results.psfs:
         frame = results.frames.get(row.frame_id)
-        unit = f"frame:{row.frame_id}:{row.combined_footprint_hash}"
-        stamps, token = stamped.get(unit), modelled.get(unit)
-        if frame is None or frame.eliminated or stamps is None or stamps.state != "made" or token is None:
+        key = FrameKey(row.frame_id, row.combined_footprint_hash)
+        stamps, model = stamped.get(key), modelled.get(key)
+        if frame is None or frame.eliminated or stamps is None or model is None:
             continue
         names = {s.gaia_id: s.name for (field, _), s in results.stars.items() if field == row.combined_footprint_hash}
         title = f"PSF of {frame_title(frame)}   χ² {row.chi2:.2f}   {row.status}"
         payload = psf.Payload(title, stamps.path, row.path, names)
         letters = {k: v for k, v in names.items() if v in row.stars.split(",")}
         path = (f"PSFs/{frame.key}_{row.psf_ref}.jpg",)
-        yield Job("psf", path, _fingerprint(token, title, letters), psf.figures, payload)
+        yield Job("psf", path, _fingerprint(model.token, title, letters), psf.figures, payload)
 
 
 def star_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One job a field, instrument and band, with a plot a star: each file is read once."""
-    stamped = {u: p for u, p in results.ledger.of_stage(StampExtraction.name).items() if p.state == "made"}
+    stamped = results.ledger.made(StampExtraction.name, FrameKey)
     psfs = {(r.frame_id, r.combined_footprint_hash): r.path for r in results.psfs}
     for curves in results.comparison:
         rows: dict[int, dict[str, star_photometry.Measured]] = {i: {} for i in curves.frame_ids}
@@ -138,11 +140,11 @@ def star_jobs(project: Project, results: Results) -> Iterator[Job]:
             if r.combined_footprint_hash == curves.field and r.frame_id in rows and r.gaia_id in curves.star_ids:
                 rows[r.frame_id][r.gaia_id] = star_photometry.Measured(r.flux, r.x, r.y, r.background, r.chi2)
         frames = tuple(
-            star_photometry.FrameFluxes(stamped[f"frame:{i}:{curves.field}"].path, psfs[i, curves.field], stars)
+            star_photometry.FrameFluxes(stamped[FrameKey(i, curves.field)].path, psfs[i, curves.field], stars)
             for i, stars in rows.items()
-            if stars and (i, curves.field) in psfs and f"frame:{i}:{curves.field}" in stamped
+            if stars and (i, curves.field) in psfs and FrameKey(i, curves.field) in stamped
         )
-        tool = project.setup.tool("psf", curves.instrument)
+        tool = project.toolbox.tool("psf", curves.instrument)
         if not frames or tool is None:
             continue
         where = group_name(curves.instrument, curves.band)
@@ -186,13 +188,12 @@ def normalization_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 def fits(project: Project, results: Results) -> Iterator[tuple[str, str, str, str, str, str]]:
     """Yield each region's fits: roi, instrument, band, the cutouts' and the fit's path, and the fit's token."""
-    prepared = results.ledger.of_stage(PrepareCalibratedCutouts.name)
-    for key, product in sorted(results.ledger.of_stage(ModelCalibratedCutouts.name).items()):
-        if key.startswith("fit:") and product.state == "made":
-            roi, instrument, band = key.removeprefix("fit:").split(":", 2)
-            cutouts = prepared.get(f"{roi}:{instrument}:{band}")
-            if roi in project.config.roi and cutouts is not None and cutouts.state == "made":
-                yield roi, instrument, band, cutouts.path, product.path, product.token
+    prepared = results.ledger.made(PrepareCalibratedCutouts.name, RegionGroupKey)
+    modelled = results.ledger.made(ModelCalibratedCutouts.name, FitKey)
+    for key, product in sorted(modelled.items(), key=lambda item: str(item[0])):
+        cutouts = prepared.get(RegionGroupKey(key.roi, key.instrument, key.band))
+        if key.roi in project.config.roi and cutouts is not None:
+            yield key.roi, key.instrument, key.band, cutouts.path, product.path, product.token
 
 
 def roi_jobs(project: Project, results: Results) -> Iterator[Job]:
@@ -206,8 +207,8 @@ def roi_jobs(project: Project, results: Results) -> Iterator[Job]:
 def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
     """One plot a region."""
     for roi in project.config.roi:
-        product = results.ledger.product(ModelCalibratedCutouts.name, f"light_curve:{roi}")
-        if product is not None and product.state == "made":
+        product = results.ledger.product(ModelCalibratedCutouts.name, LightCurveKey(roi))
+        if product is not None and product.made:
             payload = light_curve.Payload(roi, f"{FOLDER}/{table_name(roi, 'ecsv')}")
             path = (f"light_curves/{roi}.png",)
             yield Job("light_curves", path, _fingerprint(product.token), light_curve.figures, payload)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lcframework.report.plots import style
+from lcframework.types import source_names
 
 
 @attrs.frozen
@@ -20,11 +21,6 @@ class Payload:
 
     roi: str
     path: str  # of the .ecsv
-
-
-def source_names(columns: Sequence[str]) -> list[str]:
-    """Return the point sources that a light curve has columns of."""
-    return [c.removesuffix("_d_flux") for c in columns if c.endswith("_d_flux")]
 
 
 @style.styled

@@ -11,7 +11,7 @@ import numpy as np
 
 from lcframework.report.plots.canvas import COLOURS, Canvas, nice_ticks, phases_of, powers_of_ten
 from lcframework.report.plots.mosaic import diverging, intensity, linear, mosaic
-from lcframework.storage.files import read_stamps
+from lcframework.storage.stamp_files import read_stamps
 from lcframework.types import Bools, Floats
 
 _LIMIT = 5.0  # sigma at the ends of the residuals' colours

@@ -66,7 +66,7 @@ def draw(epochs: PreparedEpochs, content: FitFile, title: str) -> Figure:
     loss = style.axes(made, left + 0.3, 0.45, 1.6, below)
     style.convergence(loss, content.fit.loss_history)
     chi2 = style.axes(made, left + 2.15 + 0.3, 0.45, 1.75, below)
-    chi2.plot(np.arange(len(content.mjd)), content.fit.reduced_chi2, "o", ms=2.5, color=style.COLOURS[0])
+    chi2.plot(np.arange(len(content.fit.flux)), content.fit.reduced_chi2, "o", ms=2.5, color=style.COLOURS[0])
     chi2.axhline(1.0, color=style.COLOURS[1], lw=0.8)
     chi2.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     chi2.set_title("reduced χ² of each epoch", pad=3)

@@ -15,7 +15,8 @@ import numpy as np
 
 from lcframework.report.plots.canvas import COLOURS, Canvas, nice_ticks
 from lcframework.report.plots.mosaic import diverging, intensity
-from lcframework.storage.files import Stamp, read_psf, read_stamps
+from lcframework.storage.psf_files import read_psf
+from lcframework.storage.stamp_files import Stamp, read_stamps
 from lcframework.types import Floats
 
 _LIMIT = 5.0  # sigma

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from astropy.table import Table
+from astropy.table import QTable
 
 from lcframework.protocols import Exporter, Normalization, RoiModel
 from lcframework.testing.conformance.contract import (
@@ -19,7 +19,17 @@ from lcframework.testing.conformance.contract import (
     require,
     unchanged,
 )
-from lcframework.types import Cutouts, FluxMatrix, HighResolution, NormalizationSolution, RoiFit
+from lcframework.types import (
+    EPOCH_COLUMNS,
+    SOURCE_COLUMNS,
+    CurveColumn,
+    Cutouts,
+    Floats,
+    FluxMatrix,
+    HighResolution,
+    NormalizationSolution,
+    RoiFit,
+)
 
 
 def check_normalization(plugin: Any, seed: int = 1) -> None:
@@ -167,29 +177,43 @@ def _check_roi_shapes(answer: RoiFit, cutouts: Cutouts, k: int, who: str) -> Non
     require(ok, who, "by high_resolution.transform the point sources lie outside the image")
 
 
-def light_curve(epochs: int = 4) -> Table:
+def light_curve(epochs: int = 4) -> QTable:
     """Return a small light curve with every column that a run publishes, one negative flux among them."""
+    table = QTable()
+    known: dict[str, Any] = {
+        "frame_id": np.arange(1, epochs + 1), "mjd": 60360.0 + np.arange(epochs), "frame": "example",
+        "bjd_tdb": 2460360.5 + np.arange(epochs), "band": "r", "instrument": "ExampleCam", "zeropoint": 24.6,
+        "zeropoint_error": 0.01, "airmass": 1.2, "altitude": 56.0, "seeing_pixels": 4.0, "flags": 0,
+        "relative_normalization_error": 0.002,
+    }  # fmt: skip
+    for column in EPOCH_COLUMNS:
+        _add(table, column, column.name, known.get(column.name, 1.0), epochs)
     rng = np.random.default_rng(3)
-    table = Table()
-    table["frame_id"] = np.arange(1, epochs + 1)
-    table["mjd"] = 60360.0 + np.arange(epochs)
-    table["bjd_tdb"] = 2460360.5 + np.arange(epochs)
-    table["band"], table["instrument"] = ["r"] * epochs, ["ExampleCam"] * epochs
-    table["zeropoint"], table["zeropoint_error"] = 24.6, 0.01
-    table["reduced_chi2"], table["seeing"], table["flags"] = 1.0, 0.9, 0
-    table["relative_normalization_error"] = 0.002
     for name, level in (("A", 200.0), ("B", 20.0)):
         flux = level * (1 + 0.1 * rng.normal(size=epochs))
         if name == "B":
             flux[0] = -3.0
-        table[f"{name}_flux"], table[f"{name}_d_flux"] = flux, 5.0
-        table[f"{name}_d_flux_fit"], table[f"{name}_d_flux_common"] = 4.5, 2.0
-        with np.errstate(invalid="ignore"):
-            table[f"{name}_mag"] = 24.6 - 2.5 * np.log10(flux)
-            table[f"{name}_d_mag_down"] = 2.5 * np.log10(1 + 5.0 / flux)
-            table[f"{name}_d_mag_up"] = -2.5 * np.log10(1 - 5.0 / flux)
-    table.meta.update(roi="EXAMPLE", system="AB", calibration_band="r_sdss", ra=150.0, dec=-28.0)
+        for column in SOURCE_COLUMNS:
+            values = _source_values(flux, 5.0).get(column.name, 1.0)
+            _add(table, column, f"{name}_{column.name}", values, epochs)
+    table.meta.update(roi="EXAMPLE", magnitude_system="AB", ra=150.0, dec=-28.0)
     return table
+
+
+def _source_values(flux: Floats, error: float) -> dict[str, Any]:
+    with np.errstate(invalid="ignore"):
+        magnitudes = {
+            "mag": 24.6 - 2.5 * np.log10(flux),
+            "d_mag_down": -2.5 * np.log10(1 - error / flux),
+            "d_mag_up": 2.5 * np.log10(1 + error / flux),
+        }
+    return {"flux": flux, "d_flux": error, "d_flux_fit": 0.9 * error, "d_flux_common": 2.0, **magnitudes}
+
+
+def _add(table: QTable, column: CurveColumn, name: str, values: Any, epochs: int) -> None:
+    table[name] = np.array(np.broadcast_to(values, epochs))
+    if column.unit:
+        table[name].unit = column.unit
 
 
 def check_exporter(plugin: Any, path: Path) -> None:

@@ -9,17 +9,15 @@ import pytest
 from sqlmodel import Session, select
 
 from lcframework.config.project_file import load
-from lcframework.frames.frame_list import (
+from lcframework.frames.exclusions import (
     EXCLUDED_BY_COMMAND,
     EXCLUDED_IN_FILE,
     excluded,
-    find_files,
-    idle_exclusions,
     take_back,
     take_in,
     take_out,
-    update_frames,
 )
+from lcframework.frames.frame_list import FrameList, find_files, idle_exclusions
 from lcframework.storage.connection import open_engine
 from lcframework.storage.tables import CombinedFootprint, Frame, Product
 from lcframework.types import LcfError
@@ -43,7 +41,17 @@ class Files:
 
     def update(self) -> dict[str, Frame]:
         with Session(self.engine, expire_on_commit=False) as session:
-            frames = update_frames(session, self.config)
+            FrameList(session, self.config).record()
+            session.commit()
+            recorded = FrameList(session, self.config).frames
+            return {os.path.relpath(f.original_image_path, self.folder): f for f in recorded}
+
+    def look(self) -> dict[str, Frame]:
+        """Return the frames as they are to be, and see that nothing was written."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            frames = FrameList(session, self.config).frames
+            assert not session.new
+            assert not session.dirty
             session.commit()
             return {os.path.relpath(f.original_image_path, self.folder): f for f in frames}
 
@@ -88,6 +96,22 @@ def test_keys_are_distinct(files):
     products = [p for k in keys.values() for p in (f"{k}.fits", f"{k}_sources.fits")] + ["field_stars.fits"]
     assert len(set(products)) == len(products)
     assert files.update()["raw/a.fits"].key == keys["raw/a.fits"]
+
+
+def test_looking_writes_nothing_and_sees_what_recording_will(files):
+    files.write("raw/a.fits", "one")
+    before = files.update()["raw/a.fits"]
+    files.write("raw/a.fits", "other")
+    files.write("raw/b.fits", "new")
+    files.configure('raw_dirs = ["raw"]\nexclude = ["a.fits"]')
+    seen = files.look()
+    assert files.rows() == 1
+    with Session(files.engine) as session:
+        (row,) = session.exec(select(Frame))
+        assert (row.raw_digest, row.eliminated) == (before.raw_digest, False)
+    recorded = files.update()
+    assert {n: f.model_dump() for n, f in seen.items()} == {n: f.model_dump() for n, f in recorded.items()}
+    assert seen["raw/a.fits"].eliminated
 
 
 def test_changed_file_has_another_digest(files):

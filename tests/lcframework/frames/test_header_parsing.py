@@ -9,7 +9,7 @@ import attrs
 import pytest
 from astropy.io import fits
 
-from lcframework.config.tools import Tool
+from lcframework.config.toolbox import Tool
 from lcframework.frames.header_parsing import header_info, parse_header
 from lcframework.types import HeaderInfo, LcfError, UnusableInput
 

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 from lcframework.config.sections import Frames
 from lcframework.frames.raw_frames import bad_lines, pixel_flags, read_raw, to_rate
-from lcframework.storage.files import read_frame, write_frame
+from lcframework.storage.frame_files import read_frame, write_frame
 from lcframework.types import DataUnit, HeaderInfo, PixelFlag, UnusableInput
 
 SHAPE = (40, 60)

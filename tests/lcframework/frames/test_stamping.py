@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from lcframework.frames.stamping import corner_of, cut, hot_pixel_map, neighbour_mask, noise_map
+from lcframework.frames.hot_pixels import hot_pixel_map
+from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_map
 from lcframework.types import PixelFlag
 
 

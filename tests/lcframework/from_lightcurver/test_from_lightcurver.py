@@ -179,7 +179,7 @@ def test_the_result_can_be_opened(tmp_path: Path, old: Path, lcf: Callable[..., 
     assert "redo_psf: " in ended.out
     project = Project.open(tmp_path / "new" / "project.toml")
     assert project.config.stars.magnitude == (-math.inf, 19.5)
-    assert project.setup.tool("roi_model").instance.fix_astrometry == 0.1
+    assert project.toolbox.tool("roi_model").instance.fix_astrometry == 0.1
     again = lcf("init", tmp_path / "new", "--from-lightcurver", path)
     assert again.code == 1
     assert "exists already" in again.err

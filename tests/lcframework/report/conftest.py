@@ -15,8 +15,11 @@ from sqlmodel import Session
 from lcframework import Project
 from lcframework.plugins import Plugins
 from lcframework.roi.cutout_files import FOLDER, FitFile, PreparedEpochs, stem, write_cutouts, write_fit
+from lcframework.roi.epochs import filled
 from lcframework.roi.light_curves import join, per_night, write_light_curve
-from lcframework.storage.files import Stamp, write_frame, write_psf, write_stamps, write_table
+from lcframework.storage.frame_files import write_frame, write_table
+from lcframework.storage.psf_files import write_psf
+from lcframework.storage.stamp_files import Stamp, write_stamps
 from lcframework.storage.tables import (
     AbsoluteZeropoint,
     CatalogStarPhotometry,
@@ -212,14 +215,15 @@ def region_rows(project, instrument, band, ids, truth, seed):
     )  # fmt: skip
     mjd = np.array([60300.0 + i + 0.1 for i in ids])
     zeropoint = ZEROPOINTS[instrument]
-    one = np.ones(e)
     text = [str(WCS(naxis=2).to_header())] * e
-    epochs = PreparedEpochs(
-        cutouts, np.array(ids), EXPTIME * one, 0.21 * one, 0 * one, RMS * one,
-        np.array([truth.coefficient[i] for i in ids]), sky.shift, mjd + 2400000.505, text, zeropoint, 0.006, "AB",
+    columns = filled(
+        e, frame_id=np.array(ids), mjd=mjd, bjd_tdb=mjd + 2400000.505, band=band, instrument=instrument,
+        seeing=cutouts.seeing, exptime=EXPTIME, pixel_scale=0.21, angle_to_north=0.0, background_rms=RMS,
+        normalization_coefficient=np.array([truth.coefficient[i] for i in ids]),
+        relative_normalization_error=1e-3, relative_extra_scatter=0.0,
     )  # fmt: skip
-    content = FitFile(instrument, band, list("ABCD"), fit, np.array(ids), mjd, mjd + 2400000.505, cutouts.seeing,
-                      1e-3 * one, zeropoint, 0.006, "AB")  # fmt: skip
+    epochs = PreparedEpochs(cutouts, columns, sky.shift, text, zeropoint, 0.006, "AB")
+    content = FitFile(instrument, band, list("ABCD"), fit, columns, zeropoint, 0.006, "AB")
     truth.fits[instrument] = content
     name = stem("Q", instrument, band)
     write_cutouts(project.workdir / FOLDER / f"cutouts_{name}.h5", epochs)

@@ -39,12 +39,12 @@ def test_names_that_differ_by_case_or_where_they_are_joined_stay_apart():
 def test_stage_gives_each_group_of_the_project_its_name():
     from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 
-    class Setup:
+    class Toolbox:
         class config:
             roi = ("Q", "q")
 
     stage = PrepareCalibratedCutouts()
-    stage.setup = Setup
+    stage.toolbox = Toolbox
     engine = sa.create_engine("sqlite://")
     SQLModel.metadata.create_all(engine)
     with Session(engine) as session:

@@ -11,6 +11,7 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
 from lcframework.roi.cutout_files import FitFile, high_resolution_header, read_fit, write_fit
+from lcframework.roi.epochs import filled
 from lcframework.roi.light_curves import (
     epochs_table,
     join,
@@ -24,7 +25,9 @@ from lcframework.sky.geometry import from_plane
 from lcframework.types import EpochFlag, FitState, FitStatus, HighResolution, LcfError, RoiFit
 
 
-def content(mjd, flux, error=1.0, normalization_error=0.0, band="r", instrument="cam", **changes):
+def content(
+    mjd, flux, error=1.0, normalization_error=0.0, band="r", instrument="cam", extra_scatter=0.0, **changes
+):  # fmt: skip
     mjd, flux = np.asarray(mjd, float), np.asarray(flux, float)
     e, k = flux.shape
     error = np.broadcast_to(np.asarray(error, float), (e, k))
@@ -37,10 +40,11 @@ def content(mjd, flux, error=1.0, normalization_error=0.0, band="r", instrument=
         status=FitStatus(FitState.CONVERGED, 12, ""),
     )  # fmt: skip
     fit = attrs.evolve(fit, **changes)
-    return FitFile(
-        instrument, band, ["A", "B"][:k], fit, np.arange(e) + 1, mjd, mjd + 2400000.5, np.full(e, 0.9),
-        np.full(e, normalization_error), 25.0, 0.02, "AB",
+    columns = filled(
+        e, frame_id=np.arange(e) + 1, mjd=mjd, bjd_tdb=mjd + 2400000.5, seeing=0.9, band=band, instrument=instrument,
+        relative_normalization_error=normalization_error, relative_extra_scatter=extra_scatter,
     )  # fmt: skip
+    return FitFile(instrument, band, ["A", "B"][:k], fit, columns, 25.0, 0.02, "AB")
 
 
 def test_magnitudes_and_their_errors():
@@ -67,8 +71,10 @@ def test_errors_of_an_epoch():
 
 
 def test_what_the_stars_scatter_beyond_their_errors_is_a_part_of_the_error():
-    base = content([60000.0, 60001.0], [[100.0], [50.0]], error=3.0, normalization_error=0.02)
-    table = epochs_table(attrs.evolve(base, extra_scatter=np.array([0.06, 0.0])))
+    extra = np.array([0.06, 0.0])
+    table = epochs_table(
+        content([60000.0, 60001.0], [[100.0], [50.0]], error=3.0, normalization_error=0.02, extra_scatter=extra)
+    )
     np.testing.assert_allclose(table["A_d_flux"], [7.0, np.sqrt(10.0)])
     np.testing.assert_allclose(table["A_d_flux_fit"], 3.0)
     np.testing.assert_allclose(table["relative_extra_scatter"], [0.06, 0.0])
@@ -76,12 +82,16 @@ def test_what_the_stars_scatter_beyond_their_errors_is_a_part_of_the_error():
 
 def test_documented_columns():
     table = epochs_table(content([60000.0], [[100.0, 10.0]]))
-    expected = ["frame_id", "mjd", "bjd_tdb", "band", "instrument", "zeropoint", "reduced_chi2", "seeing", "flags"]
+    expected = [
+        "frame_id", "frame", "mjd", "bjd_tdb", "band", "instrument", "zeropoint", "zeropoint_error", "reduced_chi2",
+        "seeing", "seeing_pixels", "airmass", "altitude", "sky_level", "relative_normalization_error",
+        "relative_extra_scatter", "flags",
+    ]  # fmt: skip
     for s in ("A", "B"):
         expected += [
             f"{s}_{c}" for c in ("flux", "d_flux", "d_flux_fit", "d_flux_common", "mag", "d_mag_down", "d_mag_up")
         ]
-    assert table.colnames == [*expected, "relative_normalization_error", "relative_extra_scatter", "zeropoint_error"]
+    assert table.colnames == expected
 
 
 def test_flags():
@@ -133,7 +143,7 @@ def test_nights():
 def test_nights_of_two_telescopes():
     """Each instrument's nights part at its own noon."""
     mjd, flux = [60000.95, 60001.15], [[10.0], [20.0]]
-    chile, australia = (attrs.evolve(content(mjd, flux), instrument=name) for name in ("chile", "australia"))
+    chile, australia = (content(mjd, flux, instrument=name) for name in ("chile", "australia"))
     nightly = per_night(join([chile, australia]), ["A"], {"chile": -70.4, "australia": 150.0})
     assert sorted(zip(nightly["instrument"], nightly["epochs"], strict=True)) == [
         ("australia", 1), ("australia", 1), ("chile", 2),
@@ -171,6 +181,10 @@ def test_files(tmp_path):
     assert united["A_flux"].unit == u.electron / u.s
     assert united["A_d_mag_up"].unit == u.mag
     assert united["seeing"].unit == u.arcsec
+    assert united["seeing_pixels"].unit == u.pix
+    assert united["relative_extra_scatter"].dtype.kind == "f"
+    assert getattr(united["relative_extra_scatter"], "unit", None) is None
+    assert QTable.read(tmp_path / "J0248_photometry_per_night.ecsv")["A_scatter"].unit == u.electron / u.s
     assert united["zeropoint_error"].unit == u.mag
     assert united.meta["magnitude_system"] == "AB"
     assert united.meta["times"]["mjd"] == "UTC, mid-exposure"
@@ -193,6 +207,8 @@ def test_fit_is_read_back(tmp_path):
     back = read_fit(tmp_path / "fit.h5")
     assert (back.instrument, back.band, back.names, back.system) == ("cam", "r", ["A", "B"], "AB")
     np.testing.assert_array_equal(back.fit.covariance, written.fit.covariance)
+    for name, values in written.columns.items():
+        np.testing.assert_array_equal(back.columns[name], values)
     assert back.fit.status == written.fit.status
 
 

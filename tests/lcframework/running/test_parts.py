@@ -7,8 +7,8 @@ import pytest
 from lcframework.config.project_file import ConfigError
 from lcframework.project import Project
 from lcframework.running.chain import between
-from lcframework.stages.scopes import UnknownName
 from lcframework.types import PluginError
+from lcframework.work.scopes import UnknownName
 
 
 def test_stages_of_plugins_follow_the_stages_they_name(toys):

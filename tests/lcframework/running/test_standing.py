@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session
 
-from lcframework.frames.frame_list import IMPORT
+from lcframework.frames.exclusions import IMPORT
 from lcframework.project import Project
-from lcframework.stages.scopes import idle_overrides
 from lcframework.storage.tables import CombinedFootprint, Frame, NormalizationCoefficient, Product, PsfRow
+from lcframework.work.scopes import idle_overrides
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 
 
@@ -29,11 +30,32 @@ def test_changed_option_makes_all_again_and_is_named(toys):
     toys.run()
     toys.write("factor = 2.0")
     pending = toys.status()["toy"].pending
-    assert [p.why for p in pending] == [("factor: 1.0 -> 2.0",)] * 3
+    assert [p.why for p in pending] == [("stage_options.factor: 1.0 -> 2.0",)] * 3
     assert toys.status()["toy_sum"].waiting
     assert toys.done() == {"toy": 3, "toy_sum": 1}
     toys.write("factor = 1.0")
     assert toys.done() == {"toy": 3, "toy_sum": 1}
+
+
+def test_an_option_at_its_default_is_no_part_of_what_a_unit_is_made_from(toys):
+    """So that one which a later version adds makes nothing again."""
+    toys.run()
+    query = "select components from products where stage = 'toy'"
+    with contextlib.closing(sqlite3.connect(toys.folder / "database.sqlite3")) as connection, connection:
+        recorded = [json.loads(text) for (text,) in connection.execute(query)]
+    assert [r["inner"]["number"] for r in recorded] == [0, 1, 2]
+    assert all(r["stage_options"] == {} for r in recorded)
+    toys.write("factor = 1.0")
+    assert toys.done() == {}
+
+
+def test_a_stage_sees_the_products_that_it_needs_and_no_others(toys):
+    toys.write("beyond = true")
+    report = toys.run()
+    assert report.exit_code == 1
+    assert report.message == (
+        "the stage toy asks for products of psf_modeling, which its `needs` does not name: add it there"
+    )
 
 
 def test_what_a_stage_joins_is_made_again_where_it_is_gone(toys):

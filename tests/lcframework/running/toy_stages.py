@@ -9,42 +9,31 @@ from typing import ClassVar
 import attrs
 
 from lcframework.hookspecs import hookimpl
-from lcframework.stages.base import Outcome, Stage, Unit
-from lcframework.stages.scopes import Scope
 from lcframework.storage.records import Replace
 from lcframework.types import NeedMissing, UnusableInput
+from lcframework.work import Outcome, ProjectKey, Scope, Stage, Task, Unit, UnitKey
 
 
-@attrs.define
-class Toy(Stage):
-    """Squares numbers; a file says which units misbehave."""
+@attrs.frozen
+class NumberKey(UnitKey):
+    """A number."""
 
-    name: ClassVar[str] = "toy"
-    title: ClassVar[str] = "Toy"
-    after: ClassVar[str] = "initialize_database"
-    size: int = 3
-    factor: float = 1.0
+    name: str
 
-    def units(self, session, ledger):
-        return [
-            Unit(
-                f"u{i}",
-                f"unit {i}",
-                self.components(factor=self.factor, inner={"number": i}),
-                i,
-                scope=Scope(frozenset("XY"[i % 2])),
-            )
-            for i in range(self.size)
-        ]
+
+@attrs.frozen
+class Square(Task):
+    """Squares a number."""
+
+    factor: float
 
     def plan(self):
-        path = self.setup.workdir / "plan.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return plan_of(self.toolbox)
 
     def load(self, unit):
-        action = self.plan().get(unit.key, "")
-        if action == "kill" and not (self.setup.workdir / "killed").exists():
-            (self.setup.workdir / "killed").touch()
+        action = self.plan().get(str(unit.key), "")
+        if action == "kill" and not (self.toolbox.workdir / "killed").exists():
+            (self.toolbox.workdir / "killed").touch()
             os._exit(9)
         if action == "always-kill":
             os._exit(9)
@@ -61,26 +50,78 @@ class Toy(Stage):
     def compute(self, values):
         return values**2 * self.factor
 
-    def save(self, unit, result):
-        folder = self.setup.workdir / "toys"
+    def save(self, unit, values, result):
+        name = str(unit.key)
+        folder = self.toolbox.workdir / "toys"
         folder.mkdir(exist_ok=True)
-        with (folder / unit.key).open("a") as stream:
+        with (folder / name).open("a") as stream:
             stream.write(f"{result:g} {os.getpid()} {os.environ.get('OMP_NUM_THREADS')}\n")
         records = ()
-        if self.plan().get(unit.key) == "refused":
-            key = {"combined_footprint_hash": "x", "instrument": "", "band": "", "gaia_id": unit.key}
+        if self.plan().get(name) == "refused":
+            key = {"combined_footprint_hash": "x", "instrument": "", "band": "", "gaia_id": name}
             records = (Replace("star_levels", key, [{**key, "level": None, "level_error": 0, "intrinsic_scatter": 0}]),)
-        return Outcome(records, f"toys/{unit.key}", summary=f"is {result:g}")
+        return Outcome(records, f"toys/{name}", summary=f"is {result:g}")
+
+
+def plan_of(toolbox):
+    path = toolbox.workdir / "plan.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+@attrs.define
+class Toy(Stage):
+    """Squares numbers; a file says which units misbehave."""
+
+    name: ClassVar[str] = "toy"
+    title: ClassVar[str] = "Toy"
+    after: ClassVar[str] = "initialize_database"
+    operational: ClassVar[frozenset[str]] = frozenset({"size", "beyond"})
+    size: int = 3
+    factor: float = 1.0
+    beyond: bool = False
+
+    def tasks(self):
+        return {NumberKey: Square(self.name, self.toolbox, self.factor)}
+
+    def units(self, session, ledger):
+        if self.beyond:
+            ledger.of_stage("psf_modeling")
+        return [
+            Unit(
+                NumberKey(f"u{i}"),
+                f"unit {i}",
+                self.components(inner={"number": i}),
+                i,
+                scope=Scope(frozenset("XY"[i % 2])),
+            )
+            for i in range(self.size)
+        ]
 
     def retry(self, product):
-        return self.plan().get("retry", False)
+        return plan_of(self.toolbox).get("retry", False)
 
-    def finish(self, session, workdir):
+    def finish(self, session, ledger, workdir):
         with (workdir / "finished").open("a") as stream:
             stream.write("x")
 
     def outdated(self, workdir):
         return not (workdir / "finished").exists()
+
+
+class Add(Task):
+    """Adds what the toys made."""
+
+    light: ClassVar[bool] = True
+
+    def load(self, unit):
+        return [float(p.read_text().split()[-3]) for p in sorted((self.toolbox.workdir / "toys").iterdir())]
+
+    def compute(self, values):
+        return sum(values)
+
+    def save(self, unit, values, result):
+        (self.toolbox.workdir / "sum").write_text(f"{result:g}")
+        return Outcome(path="sum")
 
 
 @attrs.define
@@ -90,20 +131,14 @@ class Sum(Stage):
     name: ClassVar[str] = "toy_sum"
     title: ClassVar[str] = "Sum"
     after: ClassVar[str] = "toy"
-    light: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("toy",)
+
+    def tasks(self):
+        return {ProjectKey: Add(self.name, self.toolbox)}
 
     def units(self, session, ledger):
-        return [Unit("all", "all", self.components(toys=ledger.tokens("toy")), None)]
-
-    def load(self, unit):
-        return [float(p.read_text().split()[-3]) for p in sorted((self.setup.workdir / "toys").iterdir())]
-
-    def compute(self, values):
-        return sum(values)
-
-    def save(self, unit, result):
-        (self.setup.workdir / "sum").write_text(f"{result:g}")
-        return Outcome(path="sum")
+        made = {str(k): p.token for k, p in ledger.made("toy", NumberKey).items()}
+        return [Unit(ProjectKey(), "all", self.components(toys=made), None)]
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from lcframework.config.sections import Roi
 from lcframework.sky.solver_hints import best_of_each, places
-from lcframework.storage.files import write_wcs
+from lcframework.storage.frame_files import write_wcs
 from lcframework.storage.tables import Frame
 
 A, B, BESIDE_A = Roi(ra=359.99, dec=10.0), Roi(ra=3.0, dec=10.0), Roi(ra=0.01, dec=10.0)

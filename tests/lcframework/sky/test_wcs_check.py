@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from lcframework.sky import geometry
 from lcframework.sky.wcs_check import check
-from lcframework.storage.files import make_wcs
+from lcframework.storage.frame_files import make_wcs
 
 SHAPE = (800, 1000)
 SCALE = 0.4

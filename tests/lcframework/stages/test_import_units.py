@@ -13,7 +13,7 @@ from astropy.table import Table
 from lcframework.frames.stamping import noise_map
 from lcframework.project import Project
 from lcframework.stages.read_convert_skysub_character_catalog import shape_of_stars
-from lcframework.storage.files import read_frame
+from lcframework.storage.frame_files import read_frame
 from lcframework.testing.conformance.scenes import Mixture
 from lcframework.types import FrameFlag, PixelFlag
 

@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 
 from lcframework.project import Project
 from lcframework.stages.plate_solving import PlateSolving
-from lcframework.storage.files import read_wcs, with_wcs
+from lcframework.storage.frame_files import read_wcs, with_wcs
 from lcframework.types import NotSolved, UnusableInput
 from plugins_builtin.catalogs.file import TableOfStars
 
@@ -232,7 +232,7 @@ def test_search_radius_limits_the_stars_and_the_hint(make):
     assert 5 < len(stars) < 60
     assert distance.max() < 0.02
     stage = PlateSolving()
-    stage.setup = Project.open(path).setup
+    stage.toolbox = Project.open(path).toolbox
     assert stage.stars.regions()[0].radius == 0.02
     change(path, "search_radius = 0.02", "search_radius = 0.01")
     report, _ = solve(path)
@@ -243,7 +243,7 @@ def test_search_radius_limits_the_stars_and_the_hint(make):
 def test_the_verification_asks_for_no_more_than_the_stars_radius(make):
     path = make([GOOD], stars="radius = 60.0")
     stage = PlateSolving()
-    stage.setup = Project.open(path).setup
+    stage.toolbox = Project.open(path).toolbox
     assert stage.stars.regions()[0].radius == pytest.approx(60 / 3600)
 
 
@@ -252,7 +252,7 @@ def test_only_who_needs_stars_gets_them(make, monkeypatch, plugin, given):
     """Those of the verification may cover a part of the frame, and a fit to them would run away elsewhere."""
     path = make([GOOD], f'plugin = "{plugin}"\npixel_scale = [0.45, 0.55]')
     project = Project.open(path)
-    kind = type(project.setup.all("plate_solving")[0].instance)
+    kind = type(project.toolbox.all("plate_solving")[0].instance)
     seen, real = [], kind.solve
 
     def solve_and_note(self, sources, shape, hint):
@@ -368,7 +368,7 @@ def test_an_instrument_may_verify_where_others_do_not(make):
 def test_an_instruments_search_radius_widens_the_query(make):
     path = make([GOOD], CATALOG + "\n[instrument.cam.plate_solving]\nsearch_radius = 0.2")
     stage = PlateSolving()
-    stage.setup = Project.open(path).setup
+    stage.toolbox = Project.open(path).toolbox
     assert [r.radius for r in stage.stars.regions()] == [0.2]
 
 
@@ -391,7 +391,7 @@ def test_solvers_look_once_where_their_radius_reaches(make, monkeypatch, away, p
     change(path, "[plate_solving]", f"[roi.B]\nra = {RA}\ndec = {DEC + away}\n[plate_solving]")
     project = Project.open(path)
     seen: list[tuple[str, float]] = []
-    for tool in project.setup.all("plate_solving"):
+    for tool in project.toolbox.all("plate_solving"):
 
         def note(self, sources, shape, hint, name=tool.name):
             seen.append((name, hint.dec))
@@ -400,6 +400,6 @@ def test_solvers_look_once_where_their_radius_reaches(make, monkeypatch, away, p
         monkeypatch.setattr(type(tool.instance), "solve", note)
     project.run(stop="plate_solving")
     stage = PlateSolving()
-    stage.setup = project.setup
+    stage.toolbox = project.toolbox
     assert len(stage.stars.regions()) == 2
     assert seen == [("existing", DEC), ("wheel", DEC), ("wheel", DEC + away)][: 1 + places]

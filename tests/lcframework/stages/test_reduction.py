@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from lcframework.project import Project
-from lcframework.storage.files import read_frame
+from lcframework.storage.frame_files import read_frame
 from lcframework.testing.conformance.scenes import Mixture
 from lcframework.testing.detector import Detector
 from lcframework.types import PixelFlag
@@ -191,7 +191,7 @@ def test_masters_are_made_once_and_headers_read_once(folder, monkeypatch):
 
 def test_stacks_too_large_for_memory(folder, monkeypatch):
     """They lie in a file without a name while a master is made; the master is the same."""
-    from lcframework.stages import master_frames
+    from lcframework.frames import masters as module
 
     masters = sorted((folder.path / "frames").glob("master_*.fits"))
     before = [fits.getdata(m) for m in masters]
@@ -202,8 +202,8 @@ def test_stacks_too_large_for_memory(folder, monkeypatch):
         shapes.append(options["shape"])
         return mapped(*arguments, **options)
 
-    monkeypatch.setattr(master_frames, "MAX_IN_MEMORY", 1)
-    monkeypatch.setattr(master_frames.np, "memmap", noted)
+    monkeypatch.setattr(module, "MAX_IN_MEMORY", 1)
+    monkeypatch.setattr(module.np, "memmap", noted)
     assert Project.open(folder.toml).run(stop=IMPORT, force=[IMPORT]).exit_code == 0
     assert shapes == [(7, *CAMERA.shape)] * 4
     for path, image in zip(masters, before, strict=True):
@@ -253,7 +253,7 @@ def test_a_bias_less_makes_all_frames_pending(folder):
 
 def test_frames_wait_for_a_master_whose_making_fails(folder, monkeypatch):
     """They are not reduced with the one from before; once it is made, they are made again."""
-    from lcframework.stages import read_convert_skysub_character_catalog as stage
+    from lcframework.frames.masters import CombineMaster
 
     images = {n: read_frame(folder.path / f"frames/{n}.fits")[0] for n in ("r0", "i1")}
     rng = np.random.default_rng(22)
@@ -261,12 +261,12 @@ def test_frames_wait_for_a_master_whose_making_fails(folder, monkeypatch):
         bias = CAMERA.read(rng, 0.0) + np.uint16(30)
         write(folder.path / f"calibration/bias/b{i}.fits", bias, CAMERA.header("Bias Frame", 0.0))
 
-    def failing(setup, values):
+    def failing(self, values):
         raise ValueError("no luck")
 
     assert len(folder.pending()) == 8
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "make_master", failing)
+        patch.setattr(CombineMaster, "compute", failing)
         report = folder.run()
     assert report.exit_code == 1
     assert any("no luck" in b.reason for b in report.bugs)

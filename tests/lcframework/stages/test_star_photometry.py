@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from lcframework.frames.stamping import noise_map
-from lcframework.stages.base import Unit
-from lcframework.stages.psf_modeling import PsfModeling, PsfPayload, PsfValues
-from lcframework.stages.star_photometry import FrameStars, PhotometryPayload, PhotometryValues, StarPhotometry
-from lcframework.storage.files import Stamp
+from lcframework.stages.psf_modeling import FitPsfs, PsfPayload, PsfValues
+from lcframework.stages.star_photometry import FrameStars, MeasureStars, PhotometryPayload, PhotometryValues
 from lcframework.storage.records import Replace, Update
+from lcframework.storage.stamp_files import Stamp
 from lcframework.types import PSF, FitState, FitStatus, PhotometryResult
+from lcframework.work import FrameKey, StarKey, Unit
 
 CONVERGED = FitStatus(FitState.CONVERGED)
 
@@ -51,15 +51,12 @@ class Measuring:
         )
 
 
-def stage(photometry, psf=None, kind=StarPhotometry):
-    made = kind()
+def task(photometry, psf=None, kind=MeasureStars):
     model = psf or SimpleNamespace(at=lambda psf, xy: np.repeat(psf.narrow[None], len(xy), axis=0))
     tools = {"photometry": SimpleNamespace(instance=photometry), "psf": SimpleNamespace(instance=model)}
     config = SimpleNamespace(photometry=SimpleNamespace(aperture=0.0))
-    made.setup = SimpleNamespace(
-        tool=lambda section, instrument="": tools[section], config_for=lambda instrument: config
-    )
-    return made
+    toolbox = SimpleNamespace(tool=lambda section, instrument="": tools[section], config_for=lambda instrument: config)
+    return kind("star_photometry" if kind is MeasureStars else "psf_modeling", toolbox)
 
 
 def test_stamps_come_with_what_their_light_adds_to_the_variance():
@@ -74,7 +71,7 @@ def test_stamps_come_with_what_their_light_adds_to_the_variance():
     batch = [values(frame) for frame in (1, 2)]
     known = attrs.evolve(batch[1].payload.frames[0], exptime=100.0)
     batch[1] = attrs.evolve(batch[1], payload=PhotometryPayload((known,)))
-    stage(Looking()).compute_batch(batch)
+    task(Looking()).compute_batch(batch)
     light = np.array([[0.0, 50.0]], np.float32)
     variance = noise_map(light, 2.0, 100.0) ** 2
     assert variance[0, 1] - variance[0, 0] == pytest.approx(50.0 * seen[0][3])
@@ -84,7 +81,7 @@ def test_stamps_come_with_what_their_light_adds_to_the_variance():
 def test_each_frame_is_measured_with_its_own_sampling():
     measuring = Measuring()
     batch = [values(1), values(2, factor=3), values(3, size=31), values(4, stars=5), values(5, stamps=16)]
-    results = stage(measuring).compute_batch(batch)
+    results = task(measuring).compute_batch(batch)
     assert [r.flux.tolist() for r in results] == [[22512.0] * 3, [32512.0] * 3, [23112.0] * 3, [22512.0] * 5,
                                                   [22516.0] * 3]  # fmt: skip
     assert sorted(measuring.batches) == [3, 3, 3, 8]  # those alike are measured together
@@ -100,21 +97,21 @@ def test_psfs_of_stamps_of_different_sizes():
 
     payload = PsfPayload(0, "field", "key", "", "camera", (100, 100), 3.0, ("a",), ("a",))
     batch = [PsfValues(payload, [stamp(size)]) for size in (12, 16, 12)]
-    results = stage(Measuring(), SimpleNamespace(fit=fit), PsfModeling).compute_batch(batch)
+    results = task(Measuring(), SimpleNamespace(fit=fit), FitPsfs).compute_batch(batch)
     assert [r.reduced_chi2 for r in results] == [12, 16, 12]
     assert sorted(sizes) == [(1, 1, 16, 16), (2, 1, 12, 12)]
 
 
 def test_what_a_frame_had_goes():
-    unit = Unit("frame:7:f:1", "seven", {}, None, 7)
-    where = {"combined_footprint_hash": "f:1", "frame_id": 7}
-    comment, gone = stage(Measuring()).unusable_records(unit, "why")
+    unit = Unit(FrameKey(7, "f"), "seven", {}, None, 7)
+    where = {"combined_footprint_hash": "f", "frame_id": 7}
+    comment, gone = task(Measuring()).unusable_records(unit, "why")
     assert comment == Update("frames", {"id": 7}, {"comment": "star_photometry: why"})
     assert gone == Replace("star_flux_in_frame", where)
-    records = stage(Measuring(), kind=PsfModeling).unusable_records(unit, "why")
+    records = task(Measuring(), kind=FitPsfs).unusable_records(unit, "why")
     assert records[1:] == (
         Replace("PSFs", where), Replace("star_flux_in_frame", where),
-        Replace("products", {"stage": "star_photometry", "unit": "frame:7:f:1"}),
+        Replace("products", {"stage": "star_photometry", "unit": "frame:7:f"}),
     )  # fmt: skip
 
 
@@ -122,20 +119,23 @@ def test_what_a_frame_had_goes():
 def test_what_a_star_had_in_all_frames_goes(star):
     measuring = Measuring()
     measuring.joint = True
-    unit = Unit(f"star:{star}:f:camera:r", "star", {"frames": {"3": {}, "4": {}}}, None)
-    assert stage(measuring).unusable_records(unit, "why") == tuple(
+    unit = Unit(StarKey(star, "f", "camera", "r"), "star", {"frames": {"3": {}, "4": {}}}, None)
+    assert task(measuring).unusable_records(unit, "why") == tuple(
         Replace("star_flux_in_frame", {"combined_footprint_hash": "f", "frame_id": i, "gaia_id": star}) for i in (3, 4)
     )
     # Stars that are measured in many frames are measured again without this one.
-    frame = Unit("frame:7:f", "seven", {}, None, 7)
-    records = stage(measuring, kind=PsfModeling).unusable_records(frame, "why")
+    frame = Unit(FrameKey(7, "f"), "seven", {}, None, 7)
+    records = task(measuring, kind=FitPsfs).unusable_records(frame, "why")
     assert [r.table for r in records] == ["frames", "PSFs"]
 
 
-def test_a_star_that_is_measured_in_fewer_frames(monkeypatch):
-    made = stage(Measuring())
+def test_a_star_that_is_measured_in_fewer_frames():
     frames = tuple(FrameStars(i, "f", "camera", "", "", "", ("s1",)) for i in (3, 4))
-    unit = Unit("star:s1:f:camera:r", "star", {}, PhotometryPayload(frames, "s1", (5,)))
-    monkeypatch.setattr(StarPhotometry, "_rows", lambda self, payload, result: [])
-    wheres = [r.where for r in made.save(unit, None).records]
-    assert wheres == [{"combined_footprint_hash": "f", "frame_id": i, "gaia_id": "s1"} for i in (3, 4, 5)]
+    payload = PhotometryPayload(frames, "s1", (5,))
+    unit = Unit(StarKey("s1", "f", "camera", "r"), "star", {}, payload)
+    nothing = np.zeros(0)
+    result = PhotometryResult(*[nothing] * 4, np.zeros((0, 3, 3)), nothing, (), nothing, nothing > 0)
+    records = task(Measuring()).save(unit, PhotometryValues(payload, [], [], []), result).records
+    assert [r.where for r in records] == [
+        {"combined_footprint_hash": "f", "frame_id": i, "gaia_id": "s1"} for i in (3, 4, 5)
+    ]

@@ -9,7 +9,7 @@ import pytest
 from astropy.table import Table
 
 from lcframework.stars.quality import Surroundings, judge, kind_of, serve, shape_of, signal_to_noise, verdict
-from lcframework.storage.files import Stamp
+from lcframework.storage.stamp_files import Stamp
 from lcframework.types import PixelFlag
 
 SIZE, SEEING, SKY = 24, 4.0, 1.0

@@ -6,7 +6,6 @@ import contextlib
 import sqlite3
 
 import pytest
-import sqlalchemy as sa
 
 from lcframework.storage.connection import FILE_NAME, open_engine
 from lcframework.types import NeedMissing
@@ -29,26 +28,6 @@ def test_file_that_is_no_database(tmp_path):
     (tmp_path / FILE_NAME).write_bytes(b"hello, this is a text and not a database" * 100)
     with pytest.raises(NeedMissing, match="can't be opened"):
         open_engine("", tmp_path)
-
-
-def test_other_schema_is_refused_and_left_as_it_is(engine, tmp_path):
-    engine.dispose()
-    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
-        connection.execute("drop table runs")
-        connection.execute("alter table stars drop column magnitude")
-    with pytest.raises(NeedMissing, match=r"another version of lcframework: it lacks stars\.magnitude\. .*workdir"):
-        open_engine("", tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
-        assert not connection.execute("select name from sqlite_master where name = 'runs'").fetchall()
-
-
-def test_tables_that_are_missing_are_made(engine, tmp_path):
-    engine.dispose()
-    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
-        connection.execute("drop table runs")
-    again = open_engine("", tmp_path)
-    assert "runs" in sa.inspect(again).get_table_names()
-    again.dispose()
 
 
 @pytest.mark.parametrize(

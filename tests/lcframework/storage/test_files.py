@@ -11,24 +11,19 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from lcframework.storage.files import (
-    REGIONS,
-    Stamp,
-    atomic,
+from lcframework.storage.files import atomic, remove_leftovers
+from lcframework.storage.frame_files import (
     make_wcs,
     read_frame,
-    read_psf,
-    read_stamps,
     read_table,
     read_wcs,
-    remove_leftovers,
     write_frame,
-    write_psf,
-    write_regions,
-    write_stamps,
     write_table,
     write_wcs,
 )
+from lcframework.storage.psf_files import read_psf, write_psf
+from lcframework.storage.regions_file import REGIONS, write_regions
+from lcframework.storage.stamp_files import Stamp, read_stamps, write_stamps
 from lcframework.types import PSF, FitState, FitStatus, PixelFlag, UnusableInput
 
 

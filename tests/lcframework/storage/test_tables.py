@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
 from lcframework.storage.connection import FILE_NAME
-from lcframework.storage.tables import Frame, numeric_columns
+from lcframework.storage.queries import numeric_columns
+from lcframework.storage.tables import Frame
 
 TABLES = {
     "frames", "rois_in_frames", "footprints", "combined_footprint", "stars", "stars_in_frames",

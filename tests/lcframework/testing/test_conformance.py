@@ -447,7 +447,7 @@ class Csv:
 
     def export(self, light_curve: Table, path: Path) -> None:
         if self.spoil:
-            light_curve["mjd"] += 0.5
+            light_curve["mjd"] *= 1.5
         if not self.only_mjd:
             light_curve.write(path, format="ascii.csv", overwrite=True)
 

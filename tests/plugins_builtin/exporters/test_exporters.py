@@ -12,7 +12,12 @@ from astropy.timeseries import TimeSeries
 
 from lcframework.roi.light_curves import with_units
 from lcframework.testing import check_exporter
-from plugins_builtin.exporters.exporters import Aavso, Csv, Ecsv, VoTable, lcf_exporters
+from plugins_builtin.exporters.aavso import Aavso
+from plugins_builtin.exporters.csv import Csv
+from plugins_builtin.exporters.ecsv import Ecsv
+from plugins_builtin.exporters.votable import VoTable
+
+EXPORTERS = {"ecsv": Ecsv, "votable": VoTable, "aavso": Aavso, "csv": Csv}
 
 
 def light_curve(band="r"):
@@ -35,9 +40,9 @@ def light_curve(band="r"):
     return out
 
 
-@pytest.mark.parametrize("name", sorted(lcf_exporters()))
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
 def test_conforms(name, tmp_path):
-    exporter = lcf_exporters()[name]()
+    exporter = EXPORTERS[name]()
     check_exporter(exporter, tmp_path / f"curve.{exporter.suffix}")
     assert [p.name for p in tmp_path.iterdir()] == [f"curve.{exporter.suffix}"]
 
@@ -82,7 +87,7 @@ def test_votable_has_units_ucds_and_time_systems(tmp_path):
     assert fields["A_flux"].unit.to_string("vounit") == "'electron'.s**-1"
     assert fields["A_flux"].ucd == "phot.flux"
     assert fields["A_d_flux_common"].ucd == "stat.error.sys;phot.flux"
-    assert fields["B_mag"].description == "AB magnitude of B"
+    assert fields["B_mag"].description.startswith("AB magnitude of B")
     assert fields["seeing"].unit == u.arcsec
     systems = {s.ID: s for s in file.resources[0].time_systems}
     assert systems[fields["mjd"].ref].timescale == "UTC"

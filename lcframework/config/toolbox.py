@@ -35,7 +35,7 @@ class Tool:
 
 
 @attrs.frozen
-class Setup:
+class Toolbox:
     """What stages work with: the configuration and the tools, also as they differ by instrument."""
 
     config: Config
@@ -71,7 +71,7 @@ class Setup:
         return {**settings, "plugin": [t.name for t in tools], **{t.name: t.identity() for t in tools}}
 
 
-def select(config: Config, plugins: Plugins) -> Setup:
+def select(config: Config, plugins: Plugins) -> Toolbox:
     """Make the tools that a project asks for.
 
     Raises
@@ -86,7 +86,7 @@ def select(config: Config, plugins: Plugins) -> Setup:
         tools[name] = _tools(special, plugins, problems)
     if problems:
         raise config.error(list(dict.fromkeys(problems)))
-    return Setup(config, tools, configs)
+    return Toolbox(config, tools, configs)
 
 
 def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[str, tuple[Tool, ...]]:

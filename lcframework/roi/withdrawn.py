@@ -11,15 +11,17 @@ from sqlmodel import Session, col
 
 from lcframework.roi.cutout_files import FIT_ENDINGS, FOLDER, PREFIX, WITHDRAWN, stem, stem_of, with_digest
 from lcframework.roi.light_curves import TABLE_ENDINGS
-from lcframework.stages.base import FORCED, Entry, Ledger
 from lcframework.storage.tables import Product
+from lcframework.work import Entry, FitKey, Ledger, LightCurveKey, ProductState, RegionGroupKey
+
+Group = tuple[str, str, str]  # region, instrument and band
 
 
 def withdraw_cutouts(ledger: Ledger, stage: str, workdir: Path) -> None:
     """Set aside the cutouts of groups that have none any more."""
-    groups = ledger.of_stage(stage)
-    kept = {stem_of(p.path) for p in groups.values() if _stands(p)}
-    _set_aside(workdir, [f"{PREFIX}{name}.h5" for name in _names(groups, kept)])
+    groups = ledger.keyed(stage, RegionGroupKey)
+    kept = {stem_of(p.path) for p in groups.values() if _is_there(p)}
+    _set_aside(workdir, [f"{PREFIX}{name}.h5" for name in _names(map(_group, groups), kept)])
 
 
 def withdraw_fits(session: Session, ledger: Ledger, cutouts: str, stage: str, workdir: Path) -> None:
@@ -27,31 +29,35 @@ def withdraw_fits(session: Session, ledger: Ledger, cutouts: str, stage: str, wo
 
     A group whose cutouts come back as they were is fitted again: a fit is known only where its files are.
     """
-    prepared = ledger.of_stage(cutouts)
-    fits = {key.removeprefix("fit:"): p for key, p in ledger.of_stage(stage).items() if key.startswith("fit:")}
-    current = {key for key, p in prepared.items() if _stands(p)}
-    kept = {Path(p.path).name.removesuffix(FIT_ENDINGS[0]) for key, p in fits.items() if key in current and _stands(p)}
-    left = [f"fit:{key}" for key in fits if key in prepared and key not in current]
+    prepared = {_group(key): p for key, p in ledger.keyed(cutouts, RegionGroupKey).items()}
+    fits = {_group(key): p for key, p in ledger.keyed(stage, FitKey).items()}
+    current = {group for group, p in prepared.items() if _is_there(p)}
+    kept = {
+        Path(p.path).name.removesuffix(FIT_ENDINGS[0]) for group, p in fits.items() if group in current and _is_there(p)
+    }
+    left = [str(FitKey(*group)) for group in fits if group in prepared and group not in current]
     if left:
         session.execute(sa.delete(Product).where(col(Product.stage) == stage, col(Product.unit).in_(left)))
-    files = [name + ending for name in _names({**prepared, **fits}, kept) for ending in FIT_ENDINGS]
-    for key, product in ledger.of_stage(stage).items():
-        roi = key.removeprefix("light_curve:")
-        if roi != key and not _stands(product):
-            files += [roi + ending for ending in TABLE_ENDINGS]
+    files = [name + ending for name in _names({*prepared, *fits}, kept) for ending in FIT_ENDINGS]
+    for key, product in ledger.keyed(stage, LightCurveKey).items():
+        if not _is_there(product):
+            files += [key.roi + ending for ending in TABLE_ENDINGS]
     _set_aside(workdir, files)
 
 
-def _stands(product: Entry) -> bool:
-    return product.state in ("made", FORCED) and bool(product.path)
+def _group(key: RegionGroupKey | FitKey) -> Group:
+    return key.roi, key.instrument, key.band
 
 
-def _names(groups: Iterable[str], kept: set[str]) -> list[str]:
+def _is_there(product: Entry) -> bool:
+    return product.state in (ProductState.MADE, ProductState.FORCED) and bool(product.path)
+
+
+def _names(groups: Iterable[Group], kept: set[str]) -> list[str]:
     """Return the names that files of these groups may have had and that none has now."""
     taken = {name.casefold() for name in kept}
     found = []
-    for key in groups:
-        group = tuple(key.split(":", 2))
+    for group in groups:
         plain = stem(*group)
         found += [n for n in (plain, with_digest(plain, group)) if n.casefold() not in taken]
     return found

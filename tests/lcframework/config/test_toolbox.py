@@ -11,9 +11,10 @@ import attrs
 import pytest
 
 from lcframework.config.project_file import ConfigError, load
-from lcframework.config.tools import select
+from lcframework.config.toolbox import select
 from lcframework.hookspecs import hookimpl
 from lcframework.plugins import Plugins
+from lcframework.provenance import counted
 from lcframework.types import Cutouts, PointSources
 
 REGION = "[roi.J0248]\nra = 42.2\ndec = 19.2\n"
@@ -40,9 +41,9 @@ def selected(folder: Path, text: str, *more: tuple[str, str, Any]) -> Any:
 
 
 def test_an_aperture_reaches_stars_and_regions(tmp_path):
-    setup = selected(tmp_path, "[photometry]\naperture = 4\n")
-    assert setup.config.photometry.aperture == 4
-    assert setup.identity("photometry")["aperture"] == 4
+    toolbox = selected(tmp_path, "[photometry]\naperture = 4\n")
+    assert toolbox.config.photometry.aperture == 4
+    assert counted(toolbox.identity("photometry"))["aperture"] == 4
 
 
 def test_an_aperture_that_a_plugin_would_not_know_of_is_refused(tmp_path):

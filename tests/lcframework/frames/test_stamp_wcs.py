@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from lcframework.stages.stamp_extraction import header_text, moved
+from lcframework.frames.stamp_wcs import header_text, moved
 
 
 def frame_wcs(*, sip: bool, reference: tuple[float, float]) -> WCS:

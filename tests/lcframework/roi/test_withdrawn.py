@@ -8,9 +8,9 @@ from sqlmodel import Session, SQLModel, select
 
 from lcframework.roi.cutout_files import FIT_ENDINGS, stem, with_digest
 from lcframework.roi.light_curves import TABLE_ENDINGS
-from lcframework.stages.base import Ledger
-from lcframework.stages.withdrawn import withdraw_cutouts, withdraw_fits
+from lcframework.roi.withdrawn import withdraw_cutouts, withdraw_fits
 from lcframework.storage.tables import Product
+from lcframework.work import Ledger
 
 FOLDER = "prepared_roi_cutouts"
 
@@ -52,8 +52,8 @@ def test_one_band_goes_and_the_other_stays(session, folder):
         product("fit", "light_curve:Q", path=f"{FOLDER}/{tables[0]}"),
     ])  # fmt: skip
     session.flush()
-    withdraw_cutouts(Ledger(session), "cut", folder.parent)
-    withdraw_fits(session, Ledger(session), "cut", "fit", folder.parent)
+    withdraw_cutouts(Ledger.read(session), "cut", folder.parent)
+    withdraw_fits(session, Ledger.read(session), "cut", "fit", folder.parent)
     assert there(folder) == {*fits["r"], *tables, *own, f"cutouts_{names[0]}.h5"}
     assert there(folder / "withdrawn") == {*fits["g"], f"cutouts_{names[1]}.h5"}
     assert {p.unit for p in session.exec(select(Product).where(Product.stage == "fit"))} == {
@@ -67,7 +67,7 @@ def test_a_group_that_got_another_name_leaves_nothing_under_the_old_one(session,
         (folder / f"cutouts_{name}.h5").write_text(name)
     session.add(product("cut", "Q:cam:r", path=f"{FOLDER}/cutouts_{new}.h5"))
     session.flush()
-    withdraw_cutouts(Ledger(session), "cut", folder.parent)
+    withdraw_cutouts(Ledger.read(session), "cut", folder.parent)
     assert there(folder) == {f"cutouts_{new}.h5"}
 
 
@@ -82,6 +82,6 @@ def test_a_fit_that_fails_takes_its_files_and_the_tables_along(session, folder):
         product("fit", "light_curve:P", path=f"{FOLDER}/P{TABLE_ENDINGS[0]}"),
     ])  # fmt: skip
     session.flush()
-    withdraw_fits(session, Ledger(session), "cut", "fit", folder.parent)
+    withdraw_fits(session, Ledger.read(session), "cut", "fit", folder.parent)
     assert there(folder) == {"P" + TABLE_ENDINGS[0]}
     assert len(session.exec(select(Product)).all()) == 4  # the failure stays known

@@ -1,0 +1,182 @@
+"""Hot pixels: found where the field drifts over them, and kept as a map for each instrument."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import attrs
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from lcframework.config.structuring import place
+from lcframework.provenance import digest, file_digest
+from lcframework.storage.files import atomic
+from lcframework.storage.frame_files import read_frame, read_table
+from lcframework.storage.tables import Frame
+from lcframework.types import Bools, Floats, Ints, PixelFlag, UnusableInput
+from lcframework.work import HotPixelsKey, Outcome, Scope, Stage, Task, Toolbox, Unit
+
+#: As many frames as tell hot pixels apart, spread over the night.
+MOST_FRAMES = 60
+FEWEST_FRAMES = 5
+
+FrameOfSources = tuple[Floats, Ints, Table]  # an image, its flags and its sources
+
+
+@attrs.frozen(eq=False)
+class HotPixels:
+    """What a detector's pixels show without light: an excess to subtract, and pixels that can't be mended."""
+
+    excess: Floats  # (ny, nx) e-/s; 0 for a good pixel
+    bad: Bools  # (ny, nx)
+
+
+def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0, unstable: float = 3.0) -> HotPixels:
+    """Find the pixels that stay bright while the field drifts over them.
+
+    The median in time of sky-subtracted frames, each frame's sources left out, has no stars where the field moves. A
+    steady excess is subtracted, which keeps a pixel under a star's core; masking it would cost more than it brings.
+
+    Parameters
+    ----------
+    frames : list of (image, flags, sources)
+        All of one shape; e-/s.
+    sigma : float
+        A pixel is hot where the median exceeds this many times its usual spread.
+    unstable : float
+        A pixel is bad where its scatter in time exceeds this many times the usual one: its excess comes and goes.
+    """
+    stack = np.stack([_without_sources(*frame) for frame in frames])
+    seen = np.isfinite(stack).sum(axis=0) >= max(3, len(frames) // 4)
+    median = np.where(seen, _nanmedian(stack), np.nan)
+    scatter = np.where(seen, 1.4826 * _nanmedian(np.abs(stack - median)), np.nan)
+    level, usual = np.nanmedian(median), np.nanmedian(scatter)
+    spread = 1.4826 * np.nanmedian(np.abs(median - level))
+    with np.errstate(invalid="ignore"):
+        hot = np.abs(median - level) > sigma * spread
+        bad = hot & (scatter > unstable * usual)
+    return HotPixels(np.where(hot & ~bad, median - level, 0).astype(np.float32), np.asarray(bad))
+
+
+def _nanmedian(stack: Floats) -> Floats:
+    ordered = np.sort(stack, axis=0)  # nan goes last
+    count = np.isfinite(ordered).sum(axis=0)
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(stack) - 1)
+    middle = np.take_along_axis(ordered, low[None], 0) + np.take_along_axis(ordered, high[None], 0)
+    return np.asarray(middle[0] / 2)
+
+
+def _without_sources(image: Floats, flags: Ints, sources: Table) -> Floats:
+    out = image.astype(np.float32).copy()
+    out[(flags & (PixelFlag.BLANK | PixelFlag.SATURATED).value) > 0] = np.nan
+    ny, nx = out.shape
+    for row in sources:
+        if row["fwhm"] < 1.2:  # a hot pixel passes for a narrow source: that one must stay in the median
+            continue
+        r = int(np.ceil(max(4.0, 4.0 * float(row["a"]))))
+        x, y = round(float(row["x"])), round(float(row["y"]))
+        out[max(y - r, 0) : min(y + r + 1, ny), max(x - r, 0) : min(x + r + 1, nx)] = np.nan
+    return out
+
+
+# ---------------------------------------------------------------- as a product
+
+
+@attrs.frozen
+class HotPixelsPayload:
+    """The frames, by their images and tables of sources, that show an instrument's hot pixels."""
+
+    instrument: str
+    frames: tuple[tuple[str, str], ...]
+
+
+def hot_pixels_path(instrument: str) -> str:
+    """Return where an instrument's map lies in the workdir."""
+    return f"frames/hot_pixels_{digest(instrument, 8)}.fits"
+
+
+def hot_pixel_units(stage: Stage, frames: Iterable[Frame]) -> list[Unit[HotPixelsPayload]]:
+    """Return a unit for each instrument whose hot pixels are wanted, and that has frames enough.
+
+    Parameters
+    ----------
+    stage : Stage
+        Whose units they are.
+    frames : iterable of Frame
+        In the order of time.
+    """
+    frames, units = list(frames), []
+    for instrument in sorted({f.instrument for f in frames}):
+        if stage.toolbox.config_for(instrument).stamps.hot_pixels != "auto":
+            continue
+        shapes = [(f.height, f.width) for f in frames if f.instrument == instrument]
+        shape = max(set(shapes), key=shapes.count)
+        alike = [f for f in frames if f.instrument == instrument and (f.height, f.width) == shape]
+        if len(alike) < FEWEST_FRAMES:
+            continue  # too few to tell a hot pixel from a star: the map is made when there are more
+        step = max(1, len(alike) // MOST_FRAMES)
+        chosen = tuple((f.image_relpath or "", f.sources_relpath or "") for f in alike[::step])
+        # Frozen once made: which frames served is not part of what it depends on.
+        components = stage.components(hot_pixels="auto", instrument=instrument)
+        payload = HotPixelsPayload(instrument, chosen)
+        scope = Scope(instrument=instrument)
+        units.append(Unit(HotPixelsKey(instrument), f"hot pixels of {instrument}", components, payload, scope=scope))
+    return units
+
+
+class FindHotPixels(Task[HotPixelsPayload, list[FrameOfSources], HotPixels]):
+    """Makes the map of an instrument's hot pixels."""
+
+    def load(self, unit: Unit[HotPixelsPayload]) -> list[FrameOfSources]:
+        """Read the frames."""
+        workdir = self.toolbox.workdir
+        return [(*read_frame(workdir / i)[:2], read_table(workdir / s)) for i, s in unit.payload.frames]
+
+    def compute(self, values: list[FrameOfSources]) -> HotPixels:
+        """Find what stays while the field drifts."""
+        return hot_pixel_map(values)
+
+    def save(self, unit: Unit[HotPixelsPayload], values: list[FrameOfSources], result: HotPixels) -> Outcome:
+        """Write the map."""
+        path = hot_pixels_path(unit.payload.instrument)
+        with atomic(self.toolbox.workdir / path) as temporary:
+            bad = fits.ImageHDU(result.bad.astype(np.uint8), name="BAD")
+            fits.HDUList([fits.PrimaryHDU(result.excess), bad]).writeto(temporary)
+        token = hashlib.sha256(result.excess.tobytes() + np.packbits(result.bad).tobytes()).hexdigest()
+        summary = f"{int((result.excess != 0).sum())} hot pixels, {int(result.bad.sum())} bad"
+        return Outcome(path=path, token=token, summary=summary)
+
+
+def hot_pixels_identity(toolbox: Toolbox, instrument: str, found: str) -> str:
+    """Return what stamps depend on: `found`, the token of the map that was made; or the contents of the user's."""
+    setting = toolbox.config_for(instrument).stamps.hot_pixels
+    if setting in ("", "auto"):
+        return found if setting else ""
+    return file_digest(place(setting, toolbox.config.directory))
+
+
+def read_hot_pixels(toolbox: Toolbox, instrument: str) -> HotPixels | None:
+    """Return an instrument's map, made or given by the user; None where there is none.
+
+    Raises
+    ------
+    UnusableInput
+        Where the map can't be read.
+    """
+    setting = toolbox.config_for(instrument).stamps.hot_pixels
+    if not setting:
+        return None
+    auto = setting == "auto"
+    path = toolbox.workdir / hot_pixels_path(instrument) if auto else place(setting, toolbox.config.directory)
+    if auto and not path.exists():
+        return None
+    try:
+        with fits.open(path) as hdus:
+            image = np.asarray(hdus[0].data)
+            if auto:
+                return HotPixels(image.astype(np.float32), np.asarray(hdus["BAD"].data) != 0)
+            return HotPixels(np.zeros(image.shape, np.float32), image != 0)  # a user's map says what to mask
+    except (OSError, KeyError) as error:
+        raise UnusableInput(f"[stamps] hot_pixels = {setting!r} can't be read: {error}") from None

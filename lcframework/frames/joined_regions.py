@@ -1,0 +1,42 @@
+"""Joins the files of stamps and PSFs in ``regions.h5``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlmodel import Session, select
+
+from lcframework.storage.regions_file import write_regions
+from lcframework.storage.tables import Frame, PsfRow
+from lcframework.work import Entry, FrameKey
+
+
+def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entry], first_roi: str) -> None:
+    """Rebuild ``regions.h5`` from products, and delete files of stamps and PSFs that none refers to.
+
+    Parameters
+    ----------
+    session : Session
+        On the project's database.
+    workdir : Path
+        The project's folder of products.
+    stamps : mapping
+        The stamps that there are, by frame and field.
+    first_roi : str
+        The region that is called ``ROI`` besides.
+    """
+    keys = {f.id: f.key for f in session.exec(select(Frame))}
+    psfs: dict[int, dict[str, str]] = {}
+    for row in session.exec(select(PsfRow)):
+        psfs.setdefault(row.frame_id, {})[row.psf_ref] = row.path
+    frames: dict[str, tuple[list[str], dict[str, str]]] = {}
+    for key, product in sorted(stamps.items(), key=lambda item: str(item[0])):
+        there = {ref: path for ref, path in psfs.get(key.frame_id, {}).items() if (workdir / path).exists()}
+        if (workdir / product.path).exists():
+            frames.setdefault(keys[key.frame_id], ([], there))[0].append(product.path)
+    write_regions(workdir, frames, first_roi)
+    wanted = {path for files, there in frames.values() for path in (*files, *there.values())}
+    for path in (workdir / "regions").glob("*/*.h5"):
+        if str(path.relative_to(workdir)) not in wanted:
+            path.unlink()

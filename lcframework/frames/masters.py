@@ -1,0 +1,209 @@
+"""Master frames: which are needed, how they are made, and where they lie."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import sqlalchemy as sa
+from astropy.io import fits
+from sqlmodel import Session, col
+
+from lcframework.frames.exclusions import excluded
+from lcframework.frames.frame_list import FrameList
+from lcframework.frames.raw_frames import read_raw
+from lcframework.frames.reduction import Calibrations, FramePlan, InstrumentOf, MasterFile, MasterPayload
+from lcframework.storage.files import atomic
+from lcframework.storage.frame_files import ascii_text
+from lcframework.storage.tables import Product
+from lcframework.types import Exposure, Floats, Master, NeedMissing, UnusableInput
+from lcframework.work import Entry, Ledger, MasterKey, Outcome, ProductState, Stage, Task, Unit
+
+#: A stack of images that is larger lies in a file that the system pages in and out, not in memory.
+MAX_IN_MEMORY = 1 << 30  # bytes
+
+
+@attrs.frozen(eq=False)
+class MasterValues:
+    """What a master frame is made from."""
+
+    payload: MasterPayload
+    exposures: tuple[Exposure, ...]
+    images: Floats  # (n, ny, nx)
+    masters: Mapping[str, Master]
+
+
+@attrs.frozen(eq=False)
+class Reductions:
+    """How the frames of a project are to be reduced, and the master frames that this takes."""
+
+    plans: Mapping[int | None, FramePlan]  # by the ids of the frames that take part
+    units: Sequence[Unit[MasterPayload]]
+    calibrations: Calibrations | None
+
+
+def plan_reductions(
+    stage: Stage, session: Session, frame_list: FrameList, ledger: Ledger, instrument_of: InstrumentOf
+) -> Reductions:
+    """Plan how each frame is to be reduced, and set aside in the list those that are calibration frames themselves."""
+    toolbox, frames = stage.toolbox, frame_list.frames
+    used = any(toolbox.tool("reduction", name) for name in ("", *toolbox.configs))
+    calibrations = Calibrations(session, toolbox, instrument_of) if used else None
+    plans: dict[int | None, FramePlan] = {}
+    planned = calibrations.frames(frames) if calibrations else [FramePlan()] * len(frames)
+    for frame, plan in zip(frames, planned, strict=True):
+        if not excluded(frame):
+            frame_list.set_aside(frame, plan.set_aside)
+            if not plan.set_aside:
+                plans[frame.id] = plan
+    masters = calibrations.masters if calibrations else {}
+    units = {key: Unit(key, p.plan.name, stage.components(**parts), p) for key, (p, parts) in masters.items()}
+    tried = {key: p for key, u in units.items() if (p := ledger.product(stage.name, key)) and p.made_from(u)}
+    return Reductions(
+        {i: attrs.evolve(p, masters=_as_tried(p.masters, tried)) for i, p in plans.items()},
+        [attrs.evolve(u, payload=_needing(u.payload, tried)) for u in units.values()],
+        calibrations,
+    )
+
+
+def _needing(payload: MasterPayload, tried: Mapping[MasterKey, Entry]) -> MasterPayload:
+    return attrs.evolve(payload, needs=_as_tried(payload.needs, tried))
+
+
+def _as_tried(files: Sequence[MasterFile], tried: Mapping[MasterKey, Entry]) -> tuple[MasterFile, ...]:
+    """Return masters' files as they turned out: where each lies, or why it could not be made."""
+    out = []
+    for file in files:
+        product = tried.get(file.key)
+        if product is not None and product.state == ProductState.UNUSABLE:
+            file = attrs.evolve(file, reason=product.reason)
+        elif product is not None and product.path:
+            file = attrs.evolve(file, path=product.path)
+        out.append(file)
+    return tuple(out)
+
+
+def forget_old_masters(session: Session, stage: str, ledger: Ledger, reductions: Reductions) -> None:
+    """Drop the products of masters that no frame needs any more; their files go when the stage is finished."""
+    wanted = {unit.key for unit in reductions.units}
+    old = [str(key) for key in ledger.keyed(stage, MasterKey) if key not in wanted]
+    if old:
+        session.execute(sa.delete(Product).where(col(Product.stage) == stage, col(Product.unit).in_(old)))
+
+
+def ready_masters(units: Sequence[Unit[Any]]) -> list[Unit[MasterPayload]]:
+    """Return the masters among pending units that wait for no other."""
+    masters = [u for u in units if isinstance(u.key, MasterKey)]
+    pending = {u.key for u in masters}
+    return [u for u in masters if not any(need.key in pending for need in u.payload.needs)]
+
+
+class CombineMaster(Task[MasterPayload, MasterValues, Master]):
+    """Makes a master frame."""
+
+    def load(self, unit: Unit[MasterPayload]) -> MasterValues:
+        """Read a master's files, and the masters that it needs."""
+        payload = unit.payload
+        masters = _read(self.toolbox.workdir, payload.needs)
+        settings = self.toolbox.config_for(payload.instrument).frames
+        images: Any = None
+        for i, (exposure, path) in enumerate(payload.members):
+            image = read_raw(Path(path), settings).image
+            if images is None:
+                images = _stack((len(payload.members), *image.shape), self.toolbox.workdir)
+            if image.shape != images.shape[1:]:
+                raise UnusableInput(f"{exposure.name} is {image.shape}, others of its kind {images.shape[1:]} (ny, nx)")
+            images[i] = image
+        return MasterValues(payload, tuple(e for e, _ in payload.members), images, masters)
+
+    def compute(self, values: MasterValues) -> Master:
+        """Combine the images."""
+        tool = self.toolbox.tool("reduction", values.payload.instrument)
+        if tool is None:
+            raise NeedMissing(f'[reduction] plugin = "none", but {values.payload.plan.name} is wanted')
+        made: Master = tool.instance.combine(values.payload.plan, values.exposures, values.images, values.masters)
+        return made
+
+    def save(self, unit: Unit[MasterPayload], values: MasterValues, result: Master) -> Outcome:
+        """Write the master frame."""
+        payload = unit.payload
+        write_master(self.toolbox.workdir / payload.path, payload.plan.name, result)
+        left_out = len(payload.members) - len(result.used)
+        summary = f"{len(result.used)} files" + (f", {left_out} left out" if left_out else "")
+        summary += f", noise {result.noise:.2g} a pixel" if np.isfinite(result.noise) else ""
+        return Outcome(path=payload.path, summary=summary)
+
+
+def _stack(shape: tuple[int, ...], folder: Path) -> Floats:
+    if 4 * int(np.prod(shape)) <= MAX_IN_MEMORY:
+        return np.empty(shape, np.float32)
+    with tempfile.TemporaryFile(dir=folder) as file:  # it has no name, and is gone with the array
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def write_master(path: Path, name: str, master: Master) -> None:
+    """Write a master frame."""
+    image = fits.PrimaryHDU(np.asarray(master.image, np.float32))
+    image.header["MASTER"], image.header["KIND"] = ascii_text(name), ascii_text(master.kind)
+    if master.exptime is not None:
+        image.header["EXPTIME"] = (float(master.exptime), "[s]")
+    image.header["NCOMBINE"] = len(master.used)
+    if np.isfinite(master.noise):
+        image.header["NOISE"] = (float(master.noise), "one sigma of a pixel")
+    for member in master.used:
+        image.header["HISTORY"] = ascii_text(member)
+    bad = fits.ImageHDU(np.asarray(master.bad, np.uint8), name="BAD")
+    with atomic(path) as temporary:
+        fits.HDUList([image, bad]).writeto(temporary)
+
+
+def read_masters(workdir: Path, plan: FramePlan) -> dict[str, Master]:
+    """Read the masters that a frame is reduced with, by kind.
+
+    Raises
+    ------
+    UnusableInput
+        Where the frame can't be reduced, or one of them could not be made.
+    NeedMissing
+        Where one of them is not there.
+    """
+    if plan.missing:
+        raise UnusableInput(plan.missing)
+    return _read(workdir, plan.masters)
+
+
+def _read(workdir: Path, files: Sequence[MasterFile]) -> dict[str, Master]:
+    out = {}
+    for file in files:
+        if file.reason:
+            raise UnusableInput(f"it needs {file.text}, which can't be made: {file.reason}")
+        try:
+            with fits.open(workdir / file.path, memmap=False) as hdus:
+                header = hdus[0].header
+                image, bad = np.asarray(hdus[0].data, np.float32), np.asarray(hdus["BAD"].data) != 0
+        except FileNotFoundError:
+            raise NeedMissing(
+                f"{file.text} is needed, and {workdir / file.path} is not there. Where making it failed, see that "
+                "failure, in the log too; where the file was deleted, "
+                "`lcf run --force read_convert_skysub_character_catalog` makes it again"
+            ) from None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise NeedMissing(
+                f"{file.text} is needed, and {workdir / file.path} can't be read ({error}); make it again with "
+                "`lcf run --force read_convert_skysub_character_catalog`"
+            ) from None
+        out[file.kind] = Master(file.kind, image, bad, header.get("EXPTIME"))
+    return out
+
+
+def remove_old_masters(session: Session, workdir: Path) -> None:
+    """Delete the files of masters that no product is."""
+    kept = set(session.execute(sa.select(Product.path)).scalars())  # type: ignore[call-overload]
+    for path in (workdir / "frames").glob("master_*.fits"):
+        if os.path.relpath(path, workdir) not in kept:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,23 @@
+"""Which device JAX uses, and where it keeps what it compiled."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def prepare_device(device: str) -> None:
+    """Tell JAX which device to use and where to keep what it compiled, be it imported already or not."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lcframework" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    if device != "auto":
+        os.environ["JAX_PLATFORMS"] = "cpu" if device == "cpu" else "cuda"
+    if (jax := sys.modules.get("jax")) is not None:
+        # The variables were read when the caller imported it. Workers still read them.
+        jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+        least = float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+        if device != "auto" and jax.config.jax_platforms != os.environ["JAX_PLATFORMS"]:
+            jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])

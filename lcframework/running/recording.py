@@ -1,0 +1,129 @@
+"""What a run writes into the database: units' records and products, and products that are to be made again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+from sqlmodel import Session, col, select
+
+from lcframework.provenance import counted, digest
+from lcframework.running.run_report import StageReport, Unusable
+from lcframework.storage.records import Update, apply
+from lcframework.storage.tables import FINGERPRINT_RULE, Product
+from lcframework.work import Ending, Ledger, ProductState, Stage, Task, Unit, UnitResult
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Writes what stages made, one transaction a unit.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.engine.Engine
+        The project's database.
+    run_id : int
+        The run's row in ``runs``.
+    """
+
+    def __init__(self, engine: Engine, run_id: int) -> None:
+        self.engine, self.run_id = engine, run_id
+        self._forced: dict[tuple[str, str], str] = {}
+
+    def force(self, stages: Sequence[Stage], asked: str) -> None:
+        """Mark the products to be made again, all before any is: a run that goes on after a kill finds them."""
+        with Session(self.engine) as session:
+            ledger = Ledger.read(session)
+            for stage, units in [(s, s.to_force(session, ledger.seen_by(s.name, s.needs), asked)) for s in stages]:
+                stage.forget(session, units)
+                for unit in units:
+                    session.execute(
+                        sa.update(Product)
+                        .where(col(Product.stage) == stage.name, col(Product.unit) == unit)
+                        .values(state=ProductState.FORCED.value, fingerprint="", token=str(self.run_id), reason="")
+                    )
+            session.commit()
+            forced = Product.state == ProductState.FORCED.value
+            marked = session.exec(select(Product.stage, Product.unit, Product.token).where(forced))
+            self._forced = {(stage, unit): token for stage, unit, token in marked}
+
+    def adopt(self, session: Session, stage: Stage, units: Iterable[Unit[Any]], ledger: Ledger) -> None:
+        """Take over products that an earlier version recorded by another rule, and that are what they should be."""
+        for unit in units:
+            product = ledger.product(stage.name, unit.key)
+            if product is None or product.fingerprint_rule == FINGERPRINT_RULE or not product.made_from(unit):
+                continue
+            session.execute(
+                sa.update(Product)
+                .where(col(Product.stage) == stage.name, col(Product.unit) == str(unit.key))
+                .values(
+                    fingerprint=unit.fingerprint, components=counted(unit.components), fingerprint_rule=FINGERPRINT_RULE
+                )
+            )
+
+    def record(self, stage: Stage, task: Task[Any, Any, Any], results: list[UnitResult], report: StageReport) -> None:
+        """Write a batch's records and products."""
+        for result in results:
+            unit = result.unit
+            if result.ending is Ending.MISSING:
+                if result.reason not in report.missing:
+                    report.missing.append(result.reason)
+                continue
+            if result.ending is Ending.BUG:
+                head, _, trace = result.reason.partition("\n")
+                log.error("%s: %s: %s\n%s", stage.name, unit.label, head, trace)
+                report.bugs.append(Unusable(stage.name, unit.label, head))
+                continue
+            try:
+                self._write(stage, task, result)
+            except sa.exc.OperationalError:
+                raise  # the database itself fails, not this unit
+            except sa.exc.StatementError as error:
+                log.exception("%s: %s: its rows were refused", stage.name, unit.label)
+                report.bugs.append(Unusable(stage.name, unit.label, f"the database refused its rows: {error.orig}"))
+                continue
+            if result.ending is Ending.MADE:
+                report.unusable = [u for u in report.unusable if u.unit != unit.label]  # a second attempt succeeded
+                report.done += 1
+                report.summaries.append(result.outcome.summary)
+            else:
+                log.warning("%s: %s: %s", stage.name, unit.label, result.reason)
+                report.unusable.append(Unusable(stage.name, unit.label, result.reason, str(unit.key)))
+
+    def _write(self, stage: Stage, task: Task[Any, Any, Any], result: UnitResult) -> None:
+        unit, made = result.unit, result.ending is Ending.MADE
+        records = result.outcome.records if made else task.unusable_records(unit, result.reason)
+        with Session(self.engine) as session:
+            before = session.get(Product, (stage.name, str(unit.key)))
+            if made and before is not None:
+                self._clear_remark(session, task, unit, before)
+            apply(session, records)
+            session.merge(self._product(stage, result, before))
+            session.commit()
+
+    def _product(self, stage: Stage, result: UnitResult, before: Product | None) -> Product:
+        """Return the row of what a unit made; `before` is the one that it replaces."""
+        unit, outcome = result.unit, result.outcome
+        again = self._forced.get((stage.name, str(unit.key)))
+        if before is not None and before.state == ProductState.MADE and before.fingerprint == unit.fingerprint:
+            again = str(self.run_id)  # its file was gone
+        token = outcome.token or (digest([unit.fingerprint, again]) if again else unit.fingerprint)
+        state = ProductState.MADE if result.ending is Ending.MADE else ProductState.UNUSABLE
+        return Product(
+            stage=stage.name, unit=str(unit.key), fingerprint=unit.fingerprint, token=token,
+            components=counted(unit.components), state=state.value, reason=result.reason, path=outcome.path,
+            run_id=self.run_id, seconds=result.seconds, fingerprint_rule=FINGERPRINT_RULE,
+        )  # fmt: skip
+
+    @staticmethod
+    def _clear_remark(session: Session, task: Task[Any, Any, Any], unit: Unit[Any], before: Product) -> None:
+        """Clear the frame's remark that a unit was unusable, now that it is made."""
+        if before.state == ProductState.UNUSABLE and unit.frame_id is not None:
+            records = task.unusable_records(unit, before.reason)
+            apply(session, [attrs.evolve(r, where={**r.where, "comment": r.values["comment"]}, values={"comment": ""})
+                            for r in records if isinstance(r, Update) and "comment" in r.values])  # fmt: skip

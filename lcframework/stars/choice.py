@@ -1,0 +1,58 @@
+"""Which of a frame's reference stars serve the PSF and the photometry."""
+
+from __future__ import annotations
+
+from sqlmodel import Session, select
+
+from lcframework.stars.names import choose
+from lcframework.storage.queries import active_stars
+from lcframework.storage.tables import Star, StarInFrame
+from lcframework.types import LcfError
+
+#: Fainter stars add noise to a PSF and next to nothing to a coefficient; they serve where there are too few others.
+MIN_SIGNAL_TO_NOISE = 20.0
+FEWEST = 3
+
+
+def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, StarInFrame]]]:
+    """Return each frame's and field's stars with a usable stamp, nearest the region first; maybe none."""
+    stars = active_stars(session)
+    out: dict[tuple[int, str], list[tuple[Star, StarInFrame]]] = {}
+    for row in session.exec(select(StarInFrame)):
+        star = stars.get((row.combined_footprint_hash, row.gaia_id))
+        if star is not None and row.signal_to_noise is not None:
+            in_frame = out.setdefault((row.frame_id, row.combined_footprint_hash), [])
+            if row.usable:
+                in_frame.append((star, row))
+    for rows in out.values():
+        rows.sort(key=lambda pair: (pair[0].distance_to_roi_arcsec, pair[0].gaia_id))
+    return out
+
+
+def chosen_stars(rows: list[tuple[Star, StarInFrame]], wanted: int | list[str], exclude: list[str]) -> list[Star]:
+    """Return the stars of a frame to use, of its usable ones, nearest the region first.
+
+    A number means the nearest that have a signal-to-noise of `MIN_SIGNAL_TO_NOISE` in this frame; where fewer than
+    `FEWEST` have, the nearest of all. A list of letters is taken as it is.
+    """
+    if isinstance(wanted, int):
+        bright = [r for r in rows if (r[1].signal_to_noise or 0) >= MIN_SIGNAL_TO_NOISE and r[0].name not in exclude]
+        rows = bright if len(bright) >= FEWEST else rows
+    by_name = {s.name: s for s, _ in rows}
+    return [by_name[n] for n in choose(list(by_name), wanted, exclude)]
+
+
+def check_names(session: Session, where: str, wanted: int | list[str], exclude: list[str]) -> None:
+    """Refuse letters that no star has.
+
+    Raises
+    ------
+    LcfError
+        Naming them, and the letters there are.
+    """
+    known = {s.name for s in active_stars(session).values()}
+    asked = [*exclude, *(wanted if isinstance(wanted, list) else [])]
+    unknown = [n for n in asked if n not in known]
+    if unknown and known:
+        there = ", ".join(sorted(known, key=lambda n: (len(n), n)))
+        raise LcfError(f"{where} names {', '.join(unknown)}; the reference stars are {there}")

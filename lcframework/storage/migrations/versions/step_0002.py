@@ -1,0 +1,14 @@
+"""Products say by which rule their fingerprints were made: those that are there, by the first."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add the column."""
+    op.add_column("products", sa.Column("fingerprint_rule", sa.Integer(), nullable=False, server_default="1"))

@@ -1,0 +1,64 @@
+"""``regions.h5``: a group for each frame, with links to the files of its stamps and PSFs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from lcframework.storage.files import atomic
+from lcframework.storage.stamp_files import STAMP_DATASETS
+
+REGIONS = "regions.h5"
+#: What the first region is called besides.
+_ALIAS = "ROI"
+
+
+def write_regions(workdir: Path, frames: Mapping[str, tuple[Sequence[str], Mapping[str, str]]], first_roi: str) -> None:
+    """Rebuild ``regions.h5``: real groups a frame, external links to the write-once files below.
+
+    Parameters
+    ----------
+    workdir : Path
+        The project's folder of products.
+    frames : mapping
+        For each frame's key: its stamps files, and its PSF files by reference; paths relative to `workdir`. A star of
+        several fields is the same in each of their files.
+    first_roi : str
+        The region for which ``ROI`` is an alias, unless a region is called so.
+    """
+    with atomic(workdir / REGIONS) as temporary, h5py.File(temporary, "w") as file:
+        root = file.create_group("frames")
+        names = {}
+        for key, (stamps, psfs) in frames.items():
+            group = root.create_group(key)
+            names[key] = _link_stamps(group, workdir, stamps)
+            for ref, path in psfs.items():
+                group[f"psf_{ref}"] = h5py.ExternalLink(path, "/")
+        if any(_ALIAS in there for there in names.values()):
+            return  # a region is called so: the name means it in every frame, also where the frame lacks it
+        for key, there in names.items():
+            if first_roi in there:
+                for kind in STAMP_DATASETS:
+                    _link(root[key][kind], _ALIAS, there[first_roi], f"/{kind}/{first_roi}")
+
+
+def _link_stamps(group: Any, workdir: Path, files: Sequence[str]) -> dict[str, str]:
+    """Link a frame's stamps, and return the file of each by name."""
+    found: dict[str, str] = {}
+    for path in files:
+        with h5py.File(workdir / path, "r") as source:
+            found = {**dict.fromkeys(source["data"], path), **found}  # every kind has the same
+    group["frame_shape"] = h5py.ExternalLink(files[0], "/frame_shape")
+    for kind in STAMP_DATASETS:
+        made = group.create_group(kind)
+        for name, path in found.items():
+            _link(made, name, path, f"/{kind}/{name}")
+    return found
+
+
+def _link(group: Any, name: str, path: str, target: str) -> None:
+    """Link by HDF5's own call: there are hundreds of links a frame, and each run makes them all."""
+    group.id.links.create_external(name.encode(), path.encode(), target.encode())

@@ -1,0 +1,140 @@
+"""The version of a database's tables: made, known, brought up to date, or refused; never changed unasked."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlmodel import SQLModel
+
+import lcframework.storage.tables  # noqa: F401  (its tables are those that are made)
+from lcframework.types import NeedMissing
+
+#: The steps of ``migrations/versions/``, the last being what this version of lcframework works with.
+STEPS = ("0001", "0002")
+HEAD = STEPS[-1]
+_VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
+#: Columns that steps added; a database without them, and without a version, is of the first.
+_ADDED = {("products", "fingerprint_rule")}
+
+
+def make_tables(engine: Engine) -> None:
+    """Make the tables that are missing, and note the version of a database that is new.
+
+    Raises
+    ------
+    NeedMissing
+        Where the tables that are there are of another version.
+    """
+    with engine.connect() as connection:
+        version = version_of(connection)
+    if version not in (None, HEAD):
+        raise NeedMissing(_refusal(engine, version or ""))
+    with _transaction(engine) as connection:
+        SQLModel.metadata.create_all(connection)
+        if version is None:
+            connection.execute(
+                sa.text("create table if not exists alembic_version (version_num varchar(32) not null primary key)")
+            )
+            connection.execute(sa.insert(_VERSION).values(version_num=HEAD))
+
+
+@contextlib.contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    """Give a connection whose changes of tables are carried out together, or not at all."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":  # Python begins none before a change of tables
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+def version_of(connection: Connection) -> str | None:
+    """Return the version of a database's tables: None where there are none, empty where they are of no known one.
+
+    Tables that lack nothing and have no version are those of a database whose making was interrupted.
+    """
+    inspector = sa.inspect(connection)
+    names = set(inspector.get_table_names())
+    if "alembic_version" in names:
+        noted = connection.execute(sa.select(_VERSION.c.version_num)).scalar()
+        if noted is not None:
+            return str(noted)
+    lacking = set()
+    for name in names & set(SQLModel.metadata.tables):
+        there = {column["name"] for column in inspector.get_columns(name)}
+        lacking |= {(name, c.name) for c in SQLModel.metadata.tables[name].columns if c.name not in there}
+    if not lacking:
+        return None
+    return STEPS[0] if lacking <= _ADDED else ""
+
+
+def _refusal(engine: Engine, version: str) -> str:
+    what = f"the database {engine.url!r}"
+    if version in STEPS:
+        return (
+            f"{what} was made by an earlier version of lcframework (its tables are of version {version}, this one's of "
+            f"{HEAD}): `lcf upgrade` brings it up to date, and so does the next `lcf run`; finished work is kept"
+        )
+    if version:
+        return (
+            f"{what} was made by a newer version of lcframework (its tables are of version {version}; this one knows "
+            f"them up to {HEAD}). Use that version; the database is left as it is"
+        )
+    return (
+        f"{what} was made by a version of lcframework that is too old: it lacks columns. Use that version, or start in "
+        "another [project] workdir (where [project] database names a server: with an empty database). Everything is "
+        "then made again; letters of stars, the coefficients' scale and exclusions by `lcf exclude` do not come along"
+    )
+
+
+def upgrade_tables(engine: Engine) -> str:
+    """Bring a database's tables up to date, and return in words what was done; empty where nothing was to do.
+
+    A database in a file is copied first, beside itself.
+
+    Raises
+    ------
+    NeedMissing
+        Where the tables are of a version that can't be brought up to date.
+    """
+    with engine.connect() as connection:
+        version = version_of(connection)
+    if version in (None, HEAD):
+        return ""
+    if version not in STEPS:
+        raise NeedMissing(_refusal(engine, version or ""))
+    copy = _copied(engine, version)
+    with _transaction(engine) as connection:
+        _migrate(connection, version)
+    kept = f"; it is kept as it was in {copy}" if copy is not None else ""
+    return f"the database's tables were brought from version {version} to {HEAD}{kept}"
+
+
+def _migrate(connection: Connection, version: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    if not sa.inspect(connection).has_table("alembic_version"):
+        command.stamp(config, version)
+    command.upgrade(config, HEAD)
+
+
+def _copied(engine: Engine, version: str) -> Path | None:
+    """Copy a database that is a file, and return where to."""
+    name = engine.url.database
+    if engine.url.get_backend_name() != "sqlite" or not name:
+        return None
+    path = Path(name)
+    copy = path.with_name(f"{path.name}.version-{version}")
+    with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    for connection in (source, target):
+        connection.close()
+    return copy

@@ -1,0 +1,155 @@
+"""The columns of a region's light curve: what is published of an epoch, of a source, and of a night.
+
+The one place where a column is declared. What writes the tables, the exporters, the conformance checks and the
+documentation's test read it. A column of an epoch that has an `origin` is filled from the database by that alone; any
+other is computed in ``lcframework/roi/light_curves.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+#: Stands in a column's meaning for the name of the source, and in that of a magnitude for its system.
+_SOURCE, _SYSTEM = "<S>", "<system>"
+
+
+@attrs.frozen
+class CurveColumn:
+    """A column of a light curve.
+
+    Attributes
+    ----------
+    name : str
+        As the tables have it; of a source's column, what follows ``<source>_``.
+    unit : str
+        As astropy reads it; empty for none.
+    ucd : str
+        What it is, in the words of the IVOA (UCD1+).
+    meaning : str
+        What it holds, for people.
+    origin : str
+        The table and column of the database that an epoch's value is taken from; empty where it is computed.
+    text : bool
+        Whether it holds texts, not numbers.
+    """
+
+    name: str
+    unit: str
+    ucd: str
+    meaning: str
+    origin: str = ""
+    text: bool = False
+
+
+#: Of an epoch, in their order in the table; the sources' columns follow.
+EPOCH_COLUMNS = (
+    CurveColumn("frame_id", "", "meta.id", "row of the table frames", "frames.id"),
+    CurveColumn("frame", "", "meta.id;obs.image", "the frame's key, as its files are called", "frames.key", text=True),
+    CurveColumn("mjd", "d", "time.epoch", "MJD (UTC), middle of the exposure", "frames.mjd"),
+    CurveColumn(
+        "bjd_tdb", "d", "time.epoch", "barycentric Julian date (TDB) for this region, middle of the exposure",
+        "rois_in_frames.bjd_tdb",
+    ),
+    CurveColumn("band", "", "meta.id;instr.bandpass", "band of the frame", "frames.band", text=True),
+    CurveColumn("instrument", "", "meta.id;instr", "instrument of the frame", "frames.instrument", text=True),
+    CurveColumn("zeropoint", "mag", "phot.mag;arith.zp", "magnitude of 1 electron per second, normalised"),
+    CurveColumn(
+        "zeropoint_error", "mag", "stat.error;phot.mag;arith.zp",
+        "error of the zero point; it moves everything of one instrument and band",
+    ),
+    CurveColumn("reduced_chi2", "", "stat.fit.chi2", "reduced chi2 of the epoch's pixels"),
+    CurveColumn(
+        "seeing", "arcsec", "instr.obsty.seeing", "full width at half maximum of the stars", "frames.seeing_arcseconds"
+    ),
+    CurveColumn("seeing_pixels", "pix", "instr.obsty.seeing", "the seeing in pixels", "frames.seeing_pixels"),
+    CurveColumn("airmass", "", "obs.airMass", "airmass of the region", "rois_in_frames.airmass"),
+    CurveColumn("altitude", "deg", "pos.az.alt", "altitude of the region", "rois_in_frames.altitude"),
+    CurveColumn(
+        "sky_level", "electron / s", "instr.skyLevel", "level of the sky that was subtracted, a pixel",
+        "frames.sky_level_electron_per_second",
+    ),
+    CurveColumn(
+        "relative_normalization_error", "", "stat.error;phot.flux;arith.ratio",
+        "relative error of the frame's coefficient: it moves all sources of the epoch together; a part of d_flux",
+    ),
+    CurveColumn(
+        "relative_extra_scatter", "", "stat.error;phot.flux;arith.ratio",
+        "relative scatter beyond the errors, as the comparison stars show it in this frame; a part of d_flux",
+        "normalization_coefficients.extra_scatter",
+    ),
+    CurveColumn("flags", "", "meta.code.qual", "sum of the bits of EpochFlag; 0: nothing odd"),
+)  # fmt: skip
+
+#: Of a source in an epoch, behind its name: ``<source>_<name>``.
+SOURCE_COLUMNS = (
+    CurveColumn("flux", "electron / s", "phot.flux", "flux of <S>, normalised; negative values are kept"),
+    CurveColumn(
+        "d_flux", "electron / s", "stat.error;phot.flux",
+        "random error of the flux of <S> in the epoch: fit, normalization and extra scatter in quadrature",
+    ),
+    CurveColumn(
+        "d_flux_fit", "electron / s", "stat.error;phot.flux",
+        "the fit's part of d_flux, from the full covariance of the epoch's sources",
+    ),
+    CurveColumn(
+        "d_flux_common", "electron / s", "stat.error.sys;phot.flux",
+        "error that moves the whole curve of <S>: no part of d_flux, and not to be added to it",
+    ),
+    CurveColumn("mag", "mag", "phot.mag", "<system> magnitude of <S>; empty where the flux is not positive"),
+    CurveColumn(
+        "d_mag_down", "mag", "stat.error;phot.mag",
+        "random error of the magnitude of <S> towards fainter; empty where the flux less its error is not positive",
+    ),
+    CurveColumn("d_mag_up", "mag", "stat.error;phot.mag", "random error of the magnitude of <S> towards brighter"),
+)  # fmt: skip
+
+#: Of a night, instrument and band, in their order in the table; the sources' columns follow.
+NIGHT_COLUMNS = (
+    CurveColumn("night", "d", "time.epoch", "number of the night: its MJD at local noon, in whole days"),
+    CurveColumn("mjd", "d", "time.epoch", "mean MJD (UTC)"),
+    CurveColumn("bjd_tdb", "d", "time.epoch", "mean barycentric Julian date (TDB)"),
+    CurveColumn("band", "", "meta.id;instr.bandpass", "band of the frames", text=True),
+    CurveColumn("instrument", "", "meta.id;instr", "instrument of the frames", text=True),
+    CurveColumn("epochs", "", "meta.number", "how many epochs the means are of"),
+    CurveColumn("zeropoint", "mag", "phot.mag;arith.zp", "magnitude of 1 electron per second, normalised"),
+    CurveColumn("zeropoint_error", "mag", "stat.error;phot.mag;arith.zp", "error of the zero point"),
+)
+#: Of a source in a night, behind its name.
+SOURCE_NIGHT_COLUMNS = (
+    CurveColumn("flux", "electron / s", "phot.flux", "weighted mean of the fluxes of <S>"),
+    CurveColumn("d_flux", "electron / s", "stat.error;phot.flux", "random error of the mean"),
+    CurveColumn("scatter", "electron / s", "stat.stdev;phot.flux", "standard deviation of the night's fluxes of <S>"),
+    CurveColumn("mag", "mag", "phot.mag", "<system> magnitude of the mean flux of <S>"),
+    CurveColumn("d_mag_down", "mag", "stat.error;phot.mag", "its random error towards fainter"),
+    CurveColumn("d_mag_up", "mag", "stat.error;phot.mag", "its random error towards brighter"),
+)
+
+
+def column_of(name: str, system: str = "") -> CurveColumn | None:
+    """Return what a column of a light curve is, or None where it is none.
+
+    Parameters
+    ----------
+    name : str
+        As a table of epochs or nights has it.
+    system : str
+        The magnitudes' system, for the meaning.
+    """
+    for column in (*EPOCH_COLUMNS, *NIGHT_COLUMNS):
+        if column.name == name:
+            return column
+    # The longest first: "A_d_flux" ends like "A_flux" of a source called "A_d".
+    for column in sorted((*SOURCE_COLUMNS, *SOURCE_NIGHT_COLUMNS), key=lambda c: -len(c.name)):
+        source, found, _ = name.rpartition(f"_{column.name}")
+        if found and name.endswith(found):
+            meaning = column.meaning.replace(_SYSTEM, system).replace(_SOURCE, source).strip()
+            return attrs.evolve(column, name=name, meaning=meaning)
+    return None
+
+
+def source_names(columns: Iterable[str]) -> list[str]:
+    """Return the point sources that a light curve has columns of, in their order."""
+    columns = list(columns)
+    return [c.removesuffix("_d_flux") for c in columns if c.endswith("_d_flux") and f"{c[:-7]}_flux" in columns]

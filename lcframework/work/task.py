@@ -1,0 +1,160 @@
+"""A task: how the units of one kind are done, in three steps that any worker can take."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import attrs
+
+from lcframework.config.toolbox import Toolbox
+from lcframework.storage.records import Record, Update
+from lcframework.types import NeedMissing, UnusableInput
+from lcframework.work.unit import Ending, Outcome, Unit, UnitResult
+
+P = TypeVar("P")
+V = TypeVar("V")
+R = TypeVar("R")
+
+#: No other unit would fare better: the run stops.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+@attrs.frozen
+class Task(Generic[P, V, R]):
+    """How the units of one kind are done; ``Task[payload, values, result]``.
+
+    A task is pickled and sent to workers, which call `load`, `compute_batch` and `save`; none of these sees the
+    database. The driver calls the others.
+
+    Attributes
+    ----------
+    stage : str
+        The name of the stage whose task it is.
+    toolbox : Toolbox
+        The project's configuration and selected plugins.
+    accelerator : bool
+        Whether `compute` wants the accelerator: it is then done in the driver's process, which owns the device.
+    light : bool
+        Whether there is so little work that sending it to a worker costs more.
+    batch_size : int
+        How many units are done together.
+    """
+
+    accelerator: ClassVar[bool] = False
+    light: ClassVar[bool] = False
+    batch_size: ClassVar[int] = 1
+
+    stage: str
+    toolbox: Toolbox = attrs.field(repr=False, eq=False)
+
+    def load(self, unit: Unit[P]) -> V:
+        """Read a unit's files into values.
+
+        Raises
+        ------
+        UnusableInput
+            Where they can't be used.
+        """
+        raise NotImplementedError
+
+    def compute(self, values: V) -> R:
+        """Turn values into a result: no files, no database.
+
+        Raises
+        ------
+        UnusableInput
+            Where the values can't be used.
+        NeedMissing
+            Where something that the work needs is not there.
+        """
+        raise NotImplementedError
+
+    def save(self, unit: Unit[P], values: V, result: R) -> Outcome:
+        """Write a result's files, and return them with the records for the database."""
+        raise NotImplementedError
+
+    def compute_batch(self, batch: Sequence[V]) -> list[R | Exception]:
+        """Compute several units; an exception in the list stands for the unit that failed with it."""
+        results: list[R | Exception] = []
+        for values in batch:
+            try:
+                results.append(self.compute(values))
+            except Exception as error:
+                results.append(error)
+        return results
+
+    def batches(self, units: Sequence[Unit[P]]) -> list[list[Unit[P]]]:
+        """Group units for execution; what is done together may depend on its size."""
+        return [list(units[i : i + self.batch_size]) for i in range(0, len(units), self.batch_size)]
+
+    def warm_up(self) -> None:
+        """Load what `compute` needs, where that takes long; called in the driver while workers are busy.
+
+        Only a task that wants an accelerator is asked. It may be called in a thread, and may fail.
+        """
+
+    def unusable_records(self, unit: Unit[P], reason: str) -> tuple[Record, ...]:
+        """Return what to record of a unit that could not be used, beside its row in ``products``."""
+        if unit.frame_id is None:
+            return ()
+        return (Update("frames", {"id": unit.frame_id}, {"comment": f"{self.stage}: {reason}"}),)
+
+
+class BatchTask(Task[P, V, R]):
+    """A task that computes several units at once: it defines `compute_batch`."""
+
+    def compute(self, values: V) -> R:
+        """Compute one unit; raises what `compute_batch` gives for it."""
+        result = self.compute_batch([values])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def compute_batch(self, batch: Sequence[V]) -> list[R | Exception]:
+        """Compute several units; an exception in the list stands for the unit that failed with it."""
+        raise NotImplementedError
+
+
+def work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResult]:
+    """Load, compute and save a batch; each unit ends on its own terms."""
+    started = time.perf_counter()
+    results: dict[int, UnitResult] = {}
+    loaded: list[tuple[int, Any]] = []
+    for i, unit in enumerate(units):
+        try:
+            loaded.append((i, task.load(unit)))
+        except Exception as error:
+            results[i] = _failed(unit, error)
+    try:
+        computed = task.compute_batch([values for _, values in loaded]) if loaded else []
+    except Exception as error:
+        computed = [error] * len(loaded)
+    for (i, values), result in zip(loaded, computed, strict=True):
+        try:
+            if isinstance(result, Exception):
+                raise result
+            results[i] = UnitResult(units[i], Ending.MADE, outcome=task.save(units[i], values, result))
+        except Exception as error:
+            results[i] = _failed(units[i], error)
+    seconds = (time.perf_counter() - started) / max(1, len(units))
+    # The payload has served; a light unit travels back to the driver.
+    return [
+        attrs.evolve(results[i], unit=attrs.evolve(unit, payload=None), seconds=seconds) for i, unit in enumerate(units)
+    ]
+
+
+def _failed(unit: Unit[Any], error: Exception) -> UnitResult:
+    if isinstance(error, UnusableInput):
+        return UnitResult(unit, Ending.UNUSABLE, str(error))
+    if isinstance(error, NeedMissing):
+        return UnitResult(unit, Ending.MISSING, str(error))
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        where = f" ({error.filename})" if error.filename else ""
+        advice = "give the workdir room, or leave to write in it"
+        return UnitResult(unit, Ending.MISSING, f"{error.strerror}{where}: {advice}")
+    text = "".join(traceback.format_exception(error))
+    return UnitResult(unit, Ending.BUG, f"{type(error).__name__}: {error}\n{text}")

@@ -1,0 +1,37 @@
+"""Light curves as comma-separated values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+import numpy as np
+from astropy.table import MaskedColumn, Table
+
+from lcframework.hookspecs import hookimpl
+from plugins_builtin.shared.light_curve_tables import plain_table, whole_file
+
+
+@attrs.frozen
+class Csv:
+    """Comma-separated values with one line of column names."""
+
+    results_version: ClassVar[int] = 1
+    suffix: ClassVar[str] = "csv"
+
+    def export(self, light_curve: Table, path: Path) -> None:
+        """Write the light curve as CSV; what is unknown is left empty."""
+        table = plain_table(light_curve)
+        for name in table.colnames:
+            values = np.asarray(table[name])
+            if values.dtype.kind == "f" and np.isnan(values).any():
+                table[name] = MaskedColumn(values, mask=np.isnan(values))
+        with whole_file(path) as temporary:
+            table.write(temporary, format="ascii.csv", overwrite=True)
+
+
+@hookimpl
+def lcf_exporters() -> dict[str, type[Csv]]:
+    """Offer the format."""
+    return {"csv": Csv}
