@@ -1,15 +1,19 @@
-"""Sky and pixels: the tangent plane, proper motion, a WCS's local linear map, a frame's outline."""
+"""Sky and pixels: the tangent plane, proper motion, a WCS's local linear map, a frame's outline.
+
+Authors of plugins may use it too. Positions are in degrees (ICRS), offsets and angles in arcsec.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import numpy as np
-from astropy.wcs import WCS
-from astropy.wcs.wcs import NoConvergence
 
 from lcframework.types import Floats
+
+if TYPE_CHECKING:  # plugins that never see a WCS import this module too
+    from astropy.wcs import WCS
 
 ARCSEC = np.pi / 180.0 / 3600.0
 
@@ -44,21 +48,30 @@ def separation(ra: Any, dec: Any, ra0: Any, dec0: Any) -> Floats:
     return np.asarray(np.arctan2(up, np.sin(d0) * np.sin(dec) + np.cos(d0) * np.cos(dec) * np.cos(d)) / ARCSEC)
 
 
-def julian_year(mjd: float) -> float:
+FloatOrFloats = TypeVar("FloatOrFloats", float, Floats)
+
+
+def julian_year(mjd: FloatOrFloats) -> FloatOrFloats:
     """Return the Julian year of an MJD."""
     return 2000.0 + (mjd - 51544.5) / 365.25
 
 
+def after_years(ra: Any, dec: Any, pmra: Any, pmdec: Any, years: Any) -> tuple[Floats, Floats]:
+    """Return positions in degrees after `years` of proper motion (mas/yr, pmra times cos dec; nan: none)."""
+    xi = np.nan_to_num(np.asarray(pmra, float)) * np.asarray(years, float) / 1000.0
+    eta = np.nan_to_num(np.asarray(pmdec, float)) * np.asarray(years, float) / 1000.0
+    return from_plane(xi, eta, np.asarray(ra, float), np.asarray(dec, float))
+
+
 def at_epoch(ra: Any, dec: Any, pmra: Any, pmdec: Any, ref_epoch: Any, mjd: float) -> tuple[Floats, Floats]:
     """Return positions in degrees carried by proper motion (mas/yr, pmra times cos dec) to an MJD."""
-    years = julian_year(mjd) - np.asarray(ref_epoch, float)
-    xi = np.nan_to_num(np.asarray(pmra, float)) * years / 1000.0
-    eta = np.nan_to_num(np.asarray(pmdec, float)) * years / 1000.0
-    return from_plane(xi, eta, np.asarray(ra, float), np.asarray(dec, float))
+    return after_years(ra, dec, pmra, pmdec, julian_year(mjd) - np.asarray(ref_epoch, float))
 
 
 def sky_to_pixel(wcs: WCS, ra: Any, dec: Any) -> tuple[Floats, Floats]:
     """Return 0-based pixels of positions in degrees; nan where the WCS has no answer."""
+    from astropy.wcs.wcs import NoConvergence
+
     ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
     try:
         x, y = wcs.all_world2pix(ra, dec, 0, quiet=False)

@@ -10,10 +10,14 @@ import attrs
 import numpy as np
 from astropy.io import fits
 
+from lcframework.sky.geometry import from_plane, separation, to_plane
 from lcframework.types import Bools, Floats
+from plugins_builtin.shared.sky_positions import mean_direction
 
 #: Sigma beyond which a pair of source and star is left out of a fit.
 CLIP = 4.0
+#: Movement of the reference position, arcsec, below which a fit has settled.
+_SETTLED = 3.6e-6
 
 _KEYWORDS = re.compile(
     r"^(WCSAXES|CTYPE[12]|CUNIT[12]|CRVAL[12]|CRPIX[12]|CDELT[12]|CROTA[12]|CD[12]_[12]|PC[12]_[12]|PC00[12]00[12]"
@@ -109,34 +113,8 @@ def pixel_scales(wcs: Any, shape: tuple[int, int]) -> tuple[float, float]:
     ra, dec = wcs.all_pix2world([x - 0.5, x + 0.5, x, x], [y, y, y - 0.5, y + 0.5], 0)
     if not np.all(np.isfinite([ra, dec])):
         raise InvalidWcs("the frame's centre is nowhere on the sky")
-    scales = 3600.0 * separation(ra[::2], dec[::2], ra[1::2], dec[1::2])
+    scales = separation(ra[::2], dec[::2], ra[1::2], dec[1::2])
     return float(scales[0]), float(scales[1])
-
-
-def separation(ra: Floats, dec: Floats, ra0: Any, dec0: Any) -> Floats:
-    """Return angular separations, degrees, also where they are tiny or a pole is near."""
-    ra, dec, ra0, dec0 = (np.radians(v) for v in (ra, dec, ra0, dec0))
-    half = np.sin(0.5 * (dec - dec0)) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin(0.5 * (ra - ra0)) ** 2
-    return np.degrees(2.0 * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0))))
-
-
-def to_plane(ra: Floats, dec: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
-    """Project on the tangent plane at (ra0, dec0); degrees, nan beyond 85 degrees from it."""
-    delta = np.radians(np.asarray(ra, float) - ra0)
-    sin, cos, sin0, cos0 = (f(np.radians(v)) for v in (np.asarray(dec, float), dec0) for f in (np.sin, np.cos))
-    cosine = sin0 * sin + cos0 * cos * np.cos(delta)
-    cosine = np.where(cosine > np.cos(np.radians(85.0)), cosine, np.nan)
-    xi, eta = cos * np.sin(delta) / cosine, (cos0 * sin - sin0 * cos * np.cos(delta)) / cosine
-    return np.degrees(xi), np.degrees(eta)
-
-
-def from_plane(xi: Floats, eta: Floats, ra0: float, dec0: float) -> tuple[Floats, Floats]:
-    """Undo :func:`to_plane`."""
-    xi, eta, dec0 = np.radians(xi), np.radians(eta), np.radians(dec0)
-    depth = np.cos(dec0) - eta * np.sin(dec0)
-    ra = ra0 + np.degrees(np.arctan2(xi, depth))
-    dec = np.degrees(np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, depth)))
-    return np.mod(ra, 360.0), dec
 
 
 def stars_in_frame(
@@ -145,7 +123,7 @@ def stars_in_frame(
     """Return which stars lie in the frame (or `margin` pixels around it), and their x and y."""
     ny, nx = shape
     ra0, dec0 = (float(v) for v in wcs.all_pix2world(0.5 * (nx - 1), 0.5 * (ny - 1), 0))
-    scale = max(pixel_scales(wcs, shape)) / 3600.0
+    scale = max(pixel_scales(wcs, shape))
     # Distortion polynomials run away far from the frame: stars out there must not be mapped into it.
     near = np.flatnonzero(separation(ra, dec, ra0, dec0) < 1.2 * scale * (0.5 * np.hypot(nx, ny) + margin))
     if len(near) == 0:
@@ -186,15 +164,7 @@ def fit_wcs(x: Floats, y: Floats, ra: Floats, dec: Floats, shape: tuple[int, int
     """
     x, y, ra, dec = (np.asarray(v, float) for v in (x, y, ra, dec))
     u, v = x - 0.5 * (shape[1] - 1), y - 0.5 * (shape[0] - 1)
-    vectors = np.stack(
-        [
-            np.cos(np.radians(dec)) * np.cos(np.radians(ra)),
-            np.cos(np.radians(dec)) * np.sin(np.radians(ra)),
-            np.sin(np.radians(dec)),
-        ]
-    )
-    mean = vectors.mean(axis=1)
-    centre = np.degrees(np.arctan2(mean[1], mean[0])), np.degrees(np.arctan2(mean[2], np.hypot(mean[0], mean[1])))
+    centre = mean_direction(ra, dec)
     best: tuple[float, Any] | None = None
     used = np.ones(len(x), bool)
     for order in range(1, max_order + 1):
@@ -232,7 +202,7 @@ def _design(u: Floats, v: Floats, order: int) -> Floats:
 def _fit_order(
     u: Floats, v: Floats, ra: Floats, dec: Floats, centre: tuple[float, float], order: int, start: Bools
 ) -> tuple[tuple[float, float], Floats, Bools]:
-    """Return crval, coefficients (2, terms) in degrees of the pixel offsets, and which pairs were kept."""
+    """Return crval (degrees), coefficients (2, terms) from pixel offsets to arcsec, and which pairs were kept."""
     size = max(float(np.max(np.hypot(u, v))), 1.0)
     design = _design(u / size, v / size, order)
     keep = start.copy()
@@ -248,7 +218,7 @@ def _fit_order(
         # The median of a Rayleigh distribution is 1.1774 sigma; the floor keeps perfect pairs from being clipped.
         sigma = max(float(np.median(distance[keep])) / 1.1774, 0.01)
         new = start & (distance < CLIP * sigma)
-        settled = np.array_equal(new, keep) and step < 1e-9
+        settled = np.array_equal(new, keep) and step < _SETTLED
         if new.sum() < max(3, design.shape[1]) or settled:
             break
         keep = new
@@ -259,7 +229,7 @@ def _fit_order(
 def _residuals(
     u: Floats, v: Floats, ra: Floats, dec: Floats, crval: tuple[float, float], coefficients: Floats, order: int
 ) -> Floats:
-    """Distances in pixels between where the stars are and where the fit puts the sources."""
+    """Return the distances in pixels between where the stars are and where the fit puts the sources."""
     linear = coefficients[:, 1:3]
     model = coefficients.copy()
     model[:, 0] = 0.0
@@ -278,7 +248,7 @@ def _header(crval: tuple[float, float], coefficients: Floats, order: int, shape:
     header["CRPIX1"], header["CRPIX2"] = 0.5 * (shape[1] + 1), 0.5 * (shape[0] + 1)
     for i in range(2):
         for j in range(2):
-            header[f"CD{i + 1}_{j + 1}"] = linear[i, j]
+            header[f"CD{i + 1}_{j + 1}"] = linear[i, j] / 3600.0
     header["RADESYS"] = "ICRS"
     if order > 1:
         forward = np.linalg.solve(linear, coefficients[:, 3:])

@@ -21,7 +21,7 @@ from lcframework.types import (
     StarTable,
     TableSchema,
 )
-from plugins_builtin.shared.sky_geometry import inside
+from plugins_builtin.shared.sky_positions import inside
 
 #: Columns of STARS that hold numbers.
 _NUMBERS = tuple(c.name for c in STARS.columns if c.name not in ("source_id", "variable"))

@@ -9,13 +9,12 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.sky.geometry import separation, to_plane
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.astrometry.pattern_match import find_similarity
 from plugins_builtin.astrometry.star_match import FEWEST, bright_sources, match_stars, positions, refine
-from plugins_builtin.astrometry.wcs_fit import celestial_keywords, fit_wcs, open_wcs, separation, to_plane
+from plugins_builtin.astrometry.wcs_fit import celestial_keywords, fit_wcs, open_wcs
 from plugins_builtin.shared.option_checks import positive
-
-_ARCSEC = 3600.0
 
 
 @attrs.frozen
@@ -37,18 +36,18 @@ class CatalogMatch:
         if len(rows) < FEWEST:
             return NotSolved(f"{len(rows)} sources are too few to match with stars; see threshold in [sources.sep]")
         ra, dec, magnitude = (np.asarray(hint.stars[name], float) for name in ("ra", "dec", "magnitude"))
-        reach = max(self.radius, math.hypot(*shape) * hint.scale[1]) / _ARCSEC
+        reach = max(self.radius, math.hypot(*shape) * hint.scale[1])  # arcsec
         near = np.flatnonzero((separation(ra, dec, hint.ra, hint.dec) < reach) & np.isfinite(magnitude))
         near = near[np.argsort(magnitude[near], kind="stable")]
         if len(near) < FEWEST:
             return NotSolved(
-                f"the catalogue has {len(near)} stars within {reach * _ARCSEC:.0f} arcsec of the ROI, too few; "
+                f"the catalogue has {len(near)} stars within {reach:.0f} arcsec of the ROI, too few; "
                 "raise search_radius in [plate_solving] or choose a deeper catalogue in [stars]"
             )
         xy = positions(sources, rows)
-        plane = _ARCSEC * np.stack(to_plane(ra[near], dec[near], hint.ra, hint.dec), axis=1)
+        plane = np.stack(to_plane(ra[near], dec[near], hint.ra, hint.dec), axis=1)
         low, high = hint.scale
-        area = shape[0] * shape[1] * low * high / (math.pi * (reach * _ARCSEC) ** 2)
+        area = shape[0] * shape[1] * low * high / (math.pi * reach**2)
         found = find_similarity(xy, plane, (1.0 / high, 1.0 / low), ratio_of_areas=1.0 / area)
         if found is None:
             return NotSolved(

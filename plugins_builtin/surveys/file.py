@@ -13,7 +13,7 @@ from lcframework.hookspecs import hookimpl
 from lcframework.types import MagnitudeTable, StarTable
 from plugins_builtin.services.options import a_mapping_of, a_number
 from plugins_builtin.shared.option_checks import one_of
-from plugins_builtin.shared.sky_geometry import pairs_within, unambiguous
+from plugins_builtin.shared.sky_positions import pairs_within, unambiguous
 from plugins_builtin.shared.star_tables import magnitude_table
 from plugins_builtin.shared.table_files import ColumnMapping, read_table
 

@@ -11,12 +11,13 @@ import numpy as np
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
+from lcframework.sky.geometry import julian_year
 from lcframework.types import Bools, Floats, MagnitudeTable, NeedMissing, Region, StarTable
 from plugins_builtin.services.adql import in_cone, table_name
 from plugins_builtin.services.asking import ask
 from plugins_builtin.services.options import OPERATIONAL, a_count, a_number, a_table_name, a_url
 from plugins_builtin.services.tap import Patience, TapQuestion
-from plugins_builtin.shared.sky_geometry import MAS, enclosing_cone, pairs_within, unambiguous
+from plugins_builtin.shared.sky_positions import enclosing_cone, pairs_within, unambiguous
 from plugins_builtin.shared.star_tables import magnitude_table, plain_floats, unknown_band
 
 #: Pan-STARRS1 bands that make up each band that is known. ATLAS cyan and orange: Tonry et al. 2018, PASP 130, 064505,
@@ -31,7 +32,6 @@ SOUTHERN_LIMIT = -31.0
 _SUFFIXES = ("_panstarrs", "_ps1", "_atlas")
 _COLUMNS = ("RAJ2000", "DEJ2000", "Epoch", "Nd", "Qual", *(f"{p}{b}mag" for b in "grizy" for p in ("", "e_")))
 _EXTENDED = 1  # bit of Qual: extended in Pan-STARRS's own data
-_MJD_J2000 = 51544.5
 
 
 def panstarrs_query(table: str, region: Region) -> str:
@@ -127,7 +127,8 @@ class PanStarrs:
             )
         motion = np.hypot(plain_floats(stars["pmra"]), plain_floats(stars["pmdec"]))
         fastest = float(np.nan_to_num(motion).max())
-        margin = 2.0 * self.max_separation / 3600.0 + 20.0 * fastest / MAS  # 20 years hold any epoch of the survey
+        # In degrees; 20 years hold any epoch of the survey.
+        margin = (2.0 * self.max_separation + 20.0 * fastest / 1000.0) / 3600.0
         ra, dec, radius = enclosing_cone(stars["ra"], stars["dec"], margin)
         # Rounded, so that the same stars ask the same question on every machine.
         region = Region(round(ra, 6), round(dec, 6), round(radius + 1e-5, 5))
@@ -143,7 +144,7 @@ class PanStarrs:
 
     def _matches(self, stars: StarTable, answer: Table) -> tuple[np.ndarray, np.ndarray]:
         """Return indices of stars and of the rows that are theirs beyond doubt."""
-        epoch = 2000.0 + (np.asarray(answer["Epoch"]) - _MJD_J2000) / 365.25
+        epoch = julian_year(np.asarray(answer["Epoch"], float))
         star, row, _ = pairs_within(stars, answer["RAJ2000"], answer["DEJ2000"], self.max_separation, epoch)
         detections = np.nan_to_num(np.asarray(answer["Nd"], float))[row]
         most = np.zeros(len(stars))

@@ -31,6 +31,24 @@ def test_tangent_plane_and_back(ra0, dec0):
     np.testing.assert_allclose(geometry.separation(ra, dec, ra0, dec0), points.separation(centre).arcsec, atol=1e-6)
 
 
+@pytest.mark.parametrize(("ra0", "dec0"), [(150.0, 20.0), (0.02, -30.0), (200.0, 89.5), (77.0, 89.95)])
+def test_a_wide_plane_and_back(ra0, dec0):
+    xi, eta = 3600.0 * np.random.default_rng(3).uniform(-1, 1, (2, 50))
+    ra, dec = geometry.from_plane(xi, eta, ra0, dec0)
+    assert np.array(geometry.to_plane(ra, dec, ra0, dec0)) == pytest.approx(np.array([xi, eta]), abs=3.6e-6)
+    distance = np.arctan(geometry.ARCSEC * np.hypot(xi, eta)) / geometry.ARCSEC
+    assert geometry.separation(ra, dec, ra0, dec0) == pytest.approx(distance, rel=1e-9)
+
+
+def test_separations_at_every_scale():
+    rng = np.random.default_rng(4)
+    ra, dec = rng.uniform(0.0, 360.0, 500), np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, 500)))
+    for scale in (1e-7, 1e-3, 1.0, 90.0):
+        other = SkyCoord(ra, dec, unit="deg").directional_offset_by(33.0 * u.deg, scale * u.deg)
+        found = geometry.separation(ra, dec, other.ra.deg, other.dec.deg) / 3600.0
+        np.testing.assert_allclose(found, scale, rtol=1e-7, atol=1e-13)
+
+
 @pytest.mark.parametrize(("ra0", "dec0"), PLACES[:5])
 def test_tangent_plane_points_east_and_north(ra0, dec0):
     centre = SkyCoord(ra0 * u.deg, dec0 * u.deg)
@@ -60,6 +78,19 @@ def test_proper_motion_against_astropy(ra, dec):
     moved = np.hypot(pmra, pmdec) / 1000 * (geometry.julian_year(mjd) - epoch)
     assert expected.separation(SkyCoord(ra * u.deg, dec * u.deg)).arcsec == pytest.approx(moved, rel=1e-4)
     assert got.separation(expected).arcsec < 1e-3
+
+
+@pytest.mark.parametrize("dec", [0.0, 60.0, 89.9, -89.999])
+def test_years_of_proper_motion_near_the_poles(dec):
+    pmra, pmdec, years = 2000.0, -1500.0, 25.0
+    star = SkyCoord(
+        0.001 * u.deg, dec * u.deg, distance=50 * u.pc, pm_ra_cosdec=pmra * u.mas / u.yr,
+        pm_dec=pmdec * u.mas / u.yr, obstime=Time(2000.0, format="jyear"),
+    )  # fmt: skip
+    expected = star.apply_space_motion(new_obstime=Time(2000.0 + years, format="jyear"))
+    moved = SkyCoord(*np.array(geometry.after_years([0.001], [dec], [pmra], [pmdec], [years])) * u.deg)
+    offset = moved.separation(SkyCoord(expected.ra, expected.dec))
+    assert offset.to_value(u.arcsec)[0] < 2e-4  # of 62 arcsec; astropy goes through space velocities
 
 
 def test_unknown_proper_motion_moves_nothing():

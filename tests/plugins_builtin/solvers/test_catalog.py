@@ -6,9 +6,10 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
+from lcframework.sky.geometry import from_plane
 from lcframework.types import NotSolved, PlateSolution, SolveHint
 from plugins_builtin.astrometry.pattern_match import find_similarity
-from plugins_builtin.astrometry.wcs_fit import from_plane, open_wcs
+from plugins_builtin.astrometry.wcs_fit import open_wcs
 from plugins_builtin.solvers.catalog import CatalogMatch
 from plugins_builtin.solvers.reference_frame import ReferenceFrame
 
@@ -38,7 +39,7 @@ def header(place, angle=0.0, parity=1, offset=(0.0, 0.0), distorted=False):
 def sky(place, number=150, seed=1):
     """A catalogue over an area several times that of a frame."""
     rng = np.random.default_rng(seed)
-    xi, eta = rng.uniform(-0.06, 0.06, (2, number))
+    xi, eta = 3600.0 * rng.uniform(-0.06, 0.06, (2, number))
     ra, dec = from_plane(xi, eta, *place)
     return Table({"ra": ra, "dec": dec, "magnitude": 14 + 6 * rng.power(2, number)})
 

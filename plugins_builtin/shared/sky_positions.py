@@ -1,6 +1,6 @@
-"""Geometry on the sphere for catalogues and surveys: regions, proper motion and matching by position.
+"""Positions on the sky for catalogues and surveys: regions, and matching by position.
 
-Everything goes through unit vectors, so that right ascension 0/360 and the poles are ordinary places.
+What searches or averages goes through unit vectors, for which right ascension 0/360 and the poles are nothing special.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from lcframework.sky.geometry import ARCSEC, after_years, separation, to_plane
 from lcframework.types import Bools, Floats, Ints, Region
 
-#: mas in a degree
-MAS = 3.6e6
-#: Julian year of MJD 51544.5
-J2000 = 2000.0
+_J2000 = 2000.0  # Julian year
 
 
 def unit_vectors(ra: Any, dec: Any) -> Floats:
@@ -30,30 +28,6 @@ def angles(vectors: Floats) -> tuple[Floats, Floats]:
     return np.degrees(np.arctan2(y, x)) % 360.0, np.degrees(np.arctan2(z, np.hypot(x, y)))
 
 
-def separation(a: Floats, b: Floats) -> Floats:
-    """Return the angle in degrees between unit vectors; accurate for the smallest angles, unlike an arc cosine."""
-    half_chord = 0.5 * np.linalg.norm(np.asarray(a) - np.asarray(b), axis=-1)
-    return np.asarray(np.degrees(2.0 * np.arcsin(np.clip(half_chord, 0.0, 1.0))))
-
-
-def tangent_axes(ra: float, dec: float) -> tuple[Floats, Floats, Floats]:
-    """Return the unit vectors towards a position in degrees, and there towards east and north."""
-    a, d = np.radians(ra), np.radians(dec)
-    towards = np.array([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
-    east = np.array([-np.sin(a), np.cos(a), 0.0])
-    return towards, east, np.cross(towards, east)
-
-
-def tangent_plane(ra: Any, dec: Any, centre: tuple[float, float]) -> Floats:
-    """Project gnomonically about `centre`; returns (n, 2) degrees east and north, nan beyond 90 degrees."""
-    towards, east, north = tangent_axes(*centre)
-    vectors = unit_vectors(ra, dec)
-    depth = vectors @ towards
-    with np.errstate(divide="ignore", invalid="ignore"):
-        plane = np.stack([vectors @ east, vectors @ north], axis=-1) / depth[..., None]
-    return np.degrees(np.where(depth[..., None] > 0, plane, np.nan))
-
-
 def inside(region: Region, ra: Any, dec: Any) -> Bools:
     """Return which positions (degrees) lie in the cone, and in the polygon where the region has one.
 
@@ -62,8 +36,7 @@ def inside(region: Region, ra: Any, dec: Any) -> Bools:
     ValueError
         Where a vertex of the polygon is 90 degrees or more from the region's centre, or there are fewer than three.
     """
-    centre = unit_vectors(region.ra, region.dec)
-    within = separation(unit_vectors(ra, dec), centre) <= region.radius
+    within = separation(ra, dec, region.ra, region.dec) <= 3600.0 * region.radius
     if region.vertices is None:
         return np.asarray(within, bool)
     if len(region.vertices) < 3:
@@ -71,44 +44,32 @@ def inside(region: Region, ra: Any, dec: Any) -> Bools:
     import shapely
 
     vertices = np.asarray(region.vertices, float)
-    outline = tangent_plane(vertices[:, 0], vertices[:, 1], (region.ra, region.dec))
+    outline = np.stack(to_plane(vertices[:, 0], vertices[:, 1], region.ra, region.dec), axis=1)
     if not np.isfinite(outline).all():
         raise ValueError("a vertex of the polygon is 90 degrees or more from the region's centre")
-    points = tangent_plane(ra, dec, (region.ra, region.dec))
-    covered = shapely.intersects_xy(shapely.Polygon(outline), points[..., 0], points[..., 1])
+    covered = shapely.intersects_xy(shapely.Polygon(outline), *to_plane(ra, dec, region.ra, region.dec))
     return np.asarray(within & covered, bool)
+
+
+def mean_direction(ra: Any, dec: Any) -> tuple[float, float]:
+    """Return (ra, dec) in degrees of the mean of positions.
+
+    Raises
+    ------
+    ValueError
+        Where they have none, because they are spread over the whole sky.
+    """
+    mean = unit_vectors(ra, dec).mean(axis=0)
+    if np.linalg.norm(mean) < 1e-6:
+        raise ValueError("the positions are spread over the whole sky: they have no mean direction")
+    mean_ra, mean_dec = angles(mean)
+    return float(mean_ra), float(mean_dec)
 
 
 def enclosing_cone(ra: Any, dec: Any, margin: float) -> tuple[float, float, float]:
     """Return (ra, dec, radius) in degrees of a cone about the mean direction that holds all positions and `margin`."""
-    vectors = unit_vectors(ra, dec)
-    centre = vectors.mean(axis=0)
-    if np.linalg.norm(centre) < 1e-6:
-        raise ValueError("the positions are spread over the whole sky; no cone encloses them")
-    centre = centre / np.linalg.norm(centre)
-    centre_ra, centre_dec = angles(centre)
-    return float(centre_ra), float(centre_dec), float(separation(vectors, centre).max()) + margin
-
-
-def at_epoch(ra: Any, dec: Any, pmra: Any, pmdec: Any, years: Any) -> Floats:
-    """Return unit vectors of stars after `years` of proper motion.
-
-    Parameters
-    ----------
-    ra, dec : array_like
-        Degrees.
-    pmra, pmdec : array_like
-        mas/yr, `pmra` times cos(dec); nan counts as no motion.
-    years : array_like
-        Julian years from the epoch of the positions; broadcast.
-    """
-    a, d = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
-    east = np.stack([-np.sin(a), np.cos(a), np.zeros_like(a)], axis=-1)
-    north = np.stack([-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)], axis=-1)
-    motion = np.nan_to_num(np.asarray(pmra, float))[..., None] * east
-    motion = motion + np.nan_to_num(np.asarray(pmdec, float))[..., None] * north
-    moved = unit_vectors(ra, dec) + np.radians(motion / MAS) * np.asarray(years, float)[..., None]
-    return np.asarray(moved / np.linalg.norm(moved, axis=-1, keepdims=True))
+    centre = mean_direction(ra, dec)
+    return *centre, float(separation(ra, dec, *centre).max()) / 3600.0 + margin
 
 
 def pairs_within(
@@ -140,19 +101,18 @@ def pairs_within(
     columns = {name: np.asarray(stars[name], float) for name in ("ra", "dec", "pmra", "pmdec", "ref_epoch")}
     if not len(others) or not len(stars):
         return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
-    ref = np.nan_to_num(columns["ref_epoch"], nan=J2000)
+    ref = np.nan_to_num(columns["ref_epoch"], nan=_J2000)
     years = np.broadcast_to(np.asarray(np.nan if epoch is None else epoch, float), (len(others),))
     known = years[np.isfinite(years)]
     span = max(abs(known.max() - ref.min()), abs(ref.max() - known.min())) if len(known) else 0.0
     fastest = np.hypot(np.nan_to_num(columns["pmra"]), np.nan_to_num(columns["pmdec"])).max()
-    reach = np.radians(max_separation / 3600.0 + 1.01 * fastest * span / MAS)
+    reach = ARCSEC * (max_separation + 1.01 * fastest * span / 1000.0)
     candidates = cKDTree(unit_vectors(columns["ra"], columns["dec"])).query_ball_tree(cKDTree(others), reach)
     star = np.repeat(np.arange(len(ref)), [len(c) for c in candidates])
     position = np.array([j for found in candidates for j in found], int)
     elapsed = np.nan_to_num(years[position] - ref[star])
-    matched = {name: values[star] for name, values in columns.items()}
-    moved = at_epoch(matched["ra"], matched["dec"], matched["pmra"], matched["pmdec"], elapsed)
-    distance = 3600.0 * separation(moved, others[position])
+    moved = after_years(*(columns[name][star] for name in ("ra", "dec", "pmra", "pmdec")), elapsed)
+    distance = separation(*moved, np.asarray(ra, float)[position], np.asarray(dec, float)[position])
     keep = distance <= max_separation
     star, position, distance = star[keep], position[keep], distance[keep]
     order = np.lexsort((distance, star))
