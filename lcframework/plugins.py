@@ -6,7 +6,6 @@ that doesn't need it. Only asking for what it offers is an error.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ import attrs
 import pluggy
 
 from lcframework import hookspecs, protocols
+from lcframework.options import closest
 from lcframework.types import PluginError, RunEvent
 
 log = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ class Plugin:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a sentence that suggests the known word nearest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    like = closest(word, known)
+    return f'; did you mean "{like}"?' if like else ""
 
 
 class Plugins:

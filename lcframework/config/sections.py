@@ -6,59 +6,12 @@ The reference, with every key explained, is ``docs/project_file.md``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 import numpy as np
 
-Validator = Callable[[Any, Any, Any], None]
-
-
-def one_of(*choices: str) -> Validator:
-    """Validate a text against a list."""
-
-    def check(instance: Any, attribute: Any, value: Any) -> None:
-        if value not in choices:
-            raise ValueError(f"{attribute.name} = {value!r}: allowed are {', '.join(choices)}")
-
-    return check
-
-
-def at_least(low: float) -> Validator:
-    """Validate a number against a lower bound."""
-
-    def check(instance: Any, attribute: Any, value: Any) -> None:
-        if not value >= low:
-            raise ValueError(f"{attribute.name} = {value!r}: must be at least {low}")
-
-    return check
-
-
-def above(low: float) -> Validator:
-    """Validate a number against an exclusive lower bound."""
-
-    def check(instance: Any, attribute: Any, value: Any) -> None:
-        if not value > low:
-            raise ValueError(f"{attribute.name} = {value!r}: must be greater than {low}")
-
-    return check
-
-
-def within(low: float, high: float) -> Validator:
-    """Validate a number against an interval."""
-
-    def check(instance: Any, attribute: Any, value: Any) -> None:
-        if not low <= value <= high:
-            raise ValueError(f"{attribute.name} = {value!r}: must lie between {low} and {high}")
-
-    return check
-
-
-def ordered(instance: Any, attribute: Any, value: tuple[float, float]) -> None:
-    """Validate that an interval's ends are in order."""
-    if not value[0] < value[1]:
-        raise ValueError(f"{attribute.name} = {list(value)!r}: the first value must be below the second")
+from lcframework.options import at_least, not_negative, one_of, ordered, positive, within
 
 
 @attrs.frozen
@@ -76,10 +29,10 @@ class Frames:
 
     raw_dirs: list[str] = attrs.field(factory=lambda: ["raw"])
     pattern: str = "*.fits"
-    hdu_data: int = attrs.field(default=0, validator=at_least(0))
+    hdu_data: int = attrs.field(default=0, validator=not_negative)
     hdu_headers: list[int] = attrs.field(factory=lambda: [0])
-    trim_vertical: int = attrs.field(default=0, validator=at_least(0))  # pixels
-    trim_horizontal: int = attrs.field(default=0, validator=at_least(0))  # pixels
+    trim_vertical: int = attrs.field(default=0, validator=not_negative)  # pixels
+    trim_horizontal: int = attrs.field(default=0, validator=not_negative)  # pixels
     exclude: list[str] = attrs.field(factory=list)
 
 
@@ -107,7 +60,7 @@ class Roi:
 
     ra: float = attrs.field(validator=within(0, 360))  # degrees, ICRS
     dec: float = attrs.field(validator=within(-90, 90))  # degrees
-    exclusion_radius: float = attrs.field(default=3.5, validator=at_least(0))  # arcsec
+    exclusion_radius: float = attrs.field(default=3.5, validator=not_negative)  # arcsec
     point_sources: dict[str, tuple[float, float]] = attrs.field(factory=dict)  # degrees
 
     @point_sources.validator
@@ -150,9 +103,9 @@ class PlateSolving:
     plugin: str | list[str] = "existing"
     retry_failed: bool = False
     pixel_scale: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=ordered)  # arcsec/pixel
-    max_anisotropy: float = attrs.field(default=0.02, validator=above(0))
+    max_anisotropy: float = attrs.field(default=0.02, validator=positive)
     min_success_fraction: float = attrs.field(default=0.85, validator=within(0, 1))
-    search_radius: float = attrs.field(default=1.0, validator=above(0))  # degrees
+    search_radius: float = attrs.field(default=1.0, validator=positive)  # degrees
     verify: bool = True  # compare every solution with the catalogue
 
     @property
@@ -167,10 +120,10 @@ class Stars:
 
     plugin: str = "gaia"
     strategy: str = attrs.field(default="roi_disk", validator=one_of("roi_disk", "common_footprint", "per_frame"))
-    radius: float = attrs.field(default=300.0, validator=above(0))  # arcsec
+    radius: float = attrs.field(default=300.0, validator=positive)  # arcsec
     magnitude: tuple[float, float] = attrs.field(default=(16.0, 20.0), validator=ordered)
-    max_astrometric_excess_noise: float = attrs.field(default=3.0, validator=above(0))
-    min_flux_over_error: float = attrs.field(default=100.0, validator=at_least(0))
+    max_astrometric_excess_noise: float = attrs.field(default=3.0, validator=positive)
+    min_flux_over_error: float = attrs.field(default=100.0, validator=not_negative)
     min_number: int = attrs.field(default=6, validator=at_least(1))
 
 
@@ -181,7 +134,7 @@ class Stamps:
     star_size: int = attrs.field(default=24, validator=within(8, 512))  # pixels
     roi_size: int = attrs.field(default=32, validator=within(8, 512))  # pixels
     mask_bad_lines: bool = True
-    saturation: float = attrs.field(default=0.0, validator=at_least(0))  # in the unit of the raw data
+    saturation: float = attrs.field(default=0.0, validator=not_negative)  # in the unit of the raw data
     hot_pixels: str = ""
 
 
@@ -196,26 +149,24 @@ class Cosmics:
 class Selection:
     """A selection on a column: by sigma clipping or by an interval; without either, everything."""
 
-    sigma_clip: float | None = None
+    sigma_clip: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
     between: tuple[float, float] | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.sigma_clip is not None and self.between is not None:
             raise ValueError("sigma_clip and between exclude each other: keep one")
-        if self.sigma_clip is not None and self.sigma_clip <= 0:
-            raise ValueError(f"sigma_clip = {self.sigma_clip}: must be greater than 0")
 
 
 def _stars_validator(instance: Any, attribute: Any, value: int | list[str]) -> None:
     if isinstance(value, int) and value < 1:
-        raise ValueError(f"{attribute.name} = {value}: must be at least 1, or a list of star names")
+        raise ValueError(f"{attribute.name} must be at least 1, or a list of star names, got {value!r}")
     if isinstance(value, list) and not value:
-        raise ValueError(f"{attribute.name} = []: name at least one star, or give a number")
+        raise ValueError(f"{attribute.name} must name at least one star, or be a number, got []")
 
 
 def _aperture_validator(instance: Any, attribute: Any, value: float) -> None:
     if not (value == 0 or 1 <= value < math.inf):
-        raise ValueError(f"{attribute.name} = {value}: must be a radius of at least 1 pixel, or 0 for PSF fluxes")
+        raise ValueError(f"{attribute.name} must be a radius of at least 1 pixel, or 0 for PSF fluxes, got {value!r}")
 
 
 @attrs.frozen
@@ -279,7 +230,7 @@ class Run:
     """``[run]``."""
 
     executor: str = "local"
-    workers: int = attrs.field(default=0, validator=at_least(0))
+    workers: int = attrs.field(default=0, validator=not_negative)
     device: str = attrs.field(default="auto", validator=one_of("auto", "cpu", "gpu"))
     offline: bool = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -10,12 +10,8 @@ from astropy import units as u
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import one_of, positive
 from lcframework.types import MagnitudeTable, StarTable, UnusableInput
-
-
-def _positive(instance: Any, attribute: attrs.Attribute, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
 
 
 @attrs.frozen
@@ -26,8 +22,8 @@ class LocalMagnitudes:
 
     band: str = ""  # the only band it answers for; empty: any
     offset: float = 0.0  # mag, added
-    error: float = attrs.field(default=0.05, validator=_positive)  # mag, of each star
-    system: str = attrs.field(default="Vega", validator=attrs.validators.in_(("AB", "Vega")))
+    error: float = attrs.field(default=0.05, validator=positive)  # mag, of each star
+    system: str = attrs.field(default="Vega", validator=one_of("AB", "Vega"))
 
     def magnitudes(self, stars: StarTable, band: str) -> MagnitudeTable:
         """Return the magnitude of every star that has one."""

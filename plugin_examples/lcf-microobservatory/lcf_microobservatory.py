@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 from astropy.io import fits
 from astropy.time import Time
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import above
 from lcframework.types import HeaderInfo, TimeReference, UnusableInput
-
-
-def _positive(instance: Any, attribute: Any, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{attribute.name} must be a positive number, got {value!r}")
 
 
 @attrs.frozen
@@ -25,9 +20,13 @@ class MicroObservatory:
 
     results_version: ClassVar[int] = 1
 
-    gain: float = attrs.field(default=39.0, validator=_positive)  # e-/ADU, from the noise of Cecilia's frames
-    read_noise: float = attrs.field(default=0.6, validator=_positive)  # ADU
-    saturation: float = attrs.field(default=4000.0, validator=_positive)  # ADU: clipped at 4095, linear up to here
+    gain: float = attrs.field(
+        default=39.0, validator=above(0.0, finite=True)
+    )  # e-/ADU, from the noise of Cecilia's frames
+    read_noise: float = attrs.field(default=0.6, validator=above(0.0, finite=True))  # ADU
+    saturation: float = attrs.field(
+        default=4000.0, validator=above(0.0, finite=True)
+    )  # ADU: clipped at 4095, linear up to here
 
     def parse(self, header: fits.Header, path: Path) -> HeaderInfo | None:
         """Return what the header says, or None where another telescope wrote it.

@@ -15,17 +15,13 @@ from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive
 from lcframework.types import MagnitudeTable, NeedMissing, StarTable
 
 BANDS = ("u", "v", "g", "r", "i", "z")
 POSITIONS = ("raj2000", "dej2000", "mean_epoch", "flags_psf")
 NORTHERN_LIMIT = 35.0  # degrees; SkyMapper saw nothing north of it
 MAS = 3.6e6  # in a degree
-
-
-def _positive(instance: Any, attribute: attrs.Attribute, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
 
 
 @attrs.frozen
@@ -37,10 +33,10 @@ class SkyMapper:
 
     url: str = "https://api.skymapper.nci.org.au/public/tap"
     table: str = "dr4.master"
-    max_separation: float = attrs.field(default=1.5, validator=_positive)  # arcsec
+    max_separation: float = attrs.field(default=1.5, validator=positive)  # arcsec
     brightest: float = 9.0  # mag: brighter stars saturate
-    min_error: float = attrs.field(default=0.01, validator=_positive)  # mag, added: the survey's calibration
-    timeout: float = attrs.field(default=60.0, validator=_positive)  # s
+    min_error: float = attrs.field(default=0.01, validator=positive)  # mag, added: the survey's calibration
+    timeout: float = attrs.field(default=60.0, validator=positive)  # s
     retries: int = 2
     cache_dir: Path | None = None  # lcframework fills in workdir/cache
     offline: bool = False  # lcframework sets it from [run] offline

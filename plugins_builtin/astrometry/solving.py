@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import attrs
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from lcframework.options import whole_number
 from lcframework.types import Floats, Ints, NotSolved, PlateSolution, SolveHint, SourceTable, StarTable
 from plugins_builtin.astrometry.star_match import bright_sources, match_stars, refine
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, open_wcs
@@ -18,15 +17,8 @@ from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, o
 FEWEST_SOURCES = 4
 
 
-def order_of_sip(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    """Refuse an order that SIP does not have."""
-    if value not in range(0, 6):
-        raise ValueError(f"{attribute.name} must be 0 (no distortion) to 5, got {value!r}")
-
-
-def flag(default: bool = False) -> Any:
-    """Return an option that is true or false."""
-    return attrs.field(default=default, validator=attrs.validators.instance_of(bool))
+#: Validator of the order of SIP polynomials.
+order_of_sip = whole_number(0, 5, "0: no distortion")
 
 
 class Refining:

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import true_or_false, whole_number
 from lcframework.types import Bools, Floats, UnusableInput
 from plugins_builtin.engine.frames.bad_pixels import filled
-
-
-def _whole_number_from(smallest: int) -> Callable[[Any, Any, Any], None]:
-    def check(instance: Any, attribute: Any, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-            raise ValueError(f"{attribute.name} must be a whole number from {smallest} up, got {value!r}")
-
-    return check
 
 
 @attrs.frozen
@@ -34,9 +26,9 @@ class SepBackground:
 
     results_version: ClassVar[int] = 2
 
-    boxes: int = attrs.field(default=3, validator=_whole_number_from(1))  # per side
-    mask_sources: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
-    filter_size: int = attrs.field(default=1, validator=_whole_number_from(1))  # boxes; 1: no filtering
+    boxes: int = attrs.field(default=3, validator=whole_number(1))  # per side
+    mask_sources: bool = attrs.field(default=False, validator=true_or_false)
+    filter_size: int = attrs.field(default=1, validator=whole_number(1))  # boxes; 1: no filtering
 
     def estimate(self, image: Floats, mask: Bools) -> tuple[Floats, float]:
         """Return the sky and the rms of the pixels around it.

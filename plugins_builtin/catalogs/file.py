@@ -11,8 +11,8 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import above, mapping_of
 from lcframework.types import CatalogLimits, Region, StarTable, UnusableInput
-from plugins_builtin.services.options import a_mapping_of, a_number
 from plugins_builtin.shared.star_tables import select, star_table
 from plugins_builtin.shared.table_files import ColumnMapping, read_table
 
@@ -54,9 +54,9 @@ class TableOfStars:
     results_version: ClassVar[int] = 1
 
     path: Path = Path("stars.ecsv")
-    columns: Mapping[str, str] = attrs.field(factory=lambda: dict(COLUMNS), validator=a_mapping_of(COLUMNS))
+    columns: Mapping[str, str] = attrs.field(factory=lambda: dict(COLUMNS), validator=mapping_of(COLUMNS, "a column"))
     # Julian year of the positions, where the table has no column for it
-    ref_epoch: float = attrs.field(default=2016.0, validator=a_number(above=1800.0))
+    ref_epoch: float = attrs.field(default=2016.0, validator=above(1800.0, finite=True))
 
     def query(self, region: Region, limits: CatalogLimits) -> StarTable:
         """Return the table's stars in `region` within `limits`, sorted by source_id.

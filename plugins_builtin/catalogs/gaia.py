@@ -11,10 +11,10 @@ import numpy as np
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import above, web_address, whole_number
 from lcframework.types import CatalogLimits, Region, StarTable
-from plugins_builtin.services.adql import between, in_cone, number, table_name
-from plugins_builtin.services.asking import ask
-from plugins_builtin.services.options import OPERATIONAL, a_count, a_number, a_table_name, a_url
+from plugins_builtin.services.adql import between, in_cone, name_of_a_table, number, table_name
+from plugins_builtin.services.asking import OPERATIONAL, ask
 from plugins_builtin.services.tap import Patience, TapQuestion
 from plugins_builtin.shared.star_tables import plain_floats, select, star_table
 
@@ -103,16 +103,18 @@ class Gaia:
     results_version: ClassVar[int] = 1
     operational: ClassVar[frozenset[str]] = OPERATIONAL | {"mirror_table"}
 
-    url: str = attrs.field(default="https://gea.esac.esa.int/tap-server/tap", validator=a_url())
-    table: str = attrs.field(default="gaiadr3.gaia_source", validator=a_table_name)
+    url: str = attrs.field(default="https://gea.esac.esa.int/tap-server/tap", validator=web_address())
+    table: str = attrs.field(default="gaiadr3.gaia_source", validator=name_of_a_table)
     # empty: no mirror
-    mirror: str = attrs.field(default="https://tapvizier.cds.unistra.fr/TAPVizieR/tap", validator=a_url(empty=True))
+    mirror: str = attrs.field(
+        default="https://tapvizier.cds.unistra.fr/TAPVizieR/tap", validator=web_address(empty=True)
+    )
     # a name with a slash has VizieR's columns, any other the archive's
-    mirror_table: str = attrs.field(default="I/355/gaiadr3", validator=a_table_name)
-    timeout: float = attrs.field(default=60.0, validator=a_number(above=0.0))  # s, for each try
-    retries: int = attrs.field(default=3, validator=a_count())  # of each service
-    backoff: float = attrs.field(default=2.0, validator=a_number(above=0.0))  # s, doubled each time
-    max_rows: int = attrs.field(default=100_000, validator=a_count(least=1))
+    mirror_table: str = attrs.field(default="I/355/gaiadr3", validator=name_of_a_table)
+    timeout: float = attrs.field(default=60.0, validator=above(0.0, finite=True))  # s, for each try
+    retries: int = attrs.field(default=3, validator=whole_number())  # of each service
+    backoff: float = attrs.field(default=2.0, validator=above(0.0, finite=True))  # s, doubled each time
+    max_rows: int = attrs.field(default=100_000, validator=whole_number(1))
     cache_dir: Path | None = None  # unset: the core gives workdir/cache
     offline: bool = False  # true: only the cache answers
 

@@ -11,10 +11,10 @@ import numpy as np
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import above, mapping_of, web_address, whole_number
 from lcframework.types import CatalogLimits, Region, StarTable
-from plugins_builtin.services.adql import between, column_name, in_cone, number, table_name
-from plugins_builtin.services.asking import ask
-from plugins_builtin.services.options import OPERATIONAL, a_count, a_mapping_of, a_number, a_table_name, a_url
+from plugins_builtin.services.adql import between, column_name, in_cone, name_of_a_table, number, table_name
+from plugins_builtin.services.asking import OPERATIONAL, ask
 from plugins_builtin.services.tap import Patience, TapQuestion
 from plugins_builtin.shared.star_tables import plain_floats, select, star_table
 
@@ -92,16 +92,16 @@ class Vizier:
     results_version: ClassVar[int] = 1
     operational: ClassVar[frozenset[str]] = OPERATIONAL | {"server"}
 
-    catalog: str = attrs.field(default="I/259/tyc2", validator=a_table_name)
-    columns: Mapping[str, str] = attrs.field(factory=lambda: dict(TYCHO2), validator=a_mapping_of(QUANTITIES))
+    catalog: str = attrs.field(default="I/259/tyc2", validator=name_of_a_table)
+    columns: Mapping[str, str] = attrs.field(factory=lambda: dict(TYCHO2), validator=mapping_of(QUANTITIES, "a column"))
     # Julian year of the positions, where `columns` maps none
-    ref_epoch: float = attrs.field(default=2000.0, validator=a_number(above=1800.0))
-    server: str = attrs.field(default="https://tapvizier.cds.unistra.fr/TAPVizieR/tap", validator=a_url())
-    mirror: str = attrs.field(default="", validator=a_url(empty=True))  # of the same tables; empty: none
-    timeout: float = attrs.field(default=60.0, validator=a_number(above=0.0))  # s, for each try
-    retries: int = attrs.field(default=3, validator=a_count())  # of each service
-    backoff: float = attrs.field(default=2.0, validator=a_number(above=0.0))  # s, doubled each time
-    max_rows: int = attrs.field(default=100_000, validator=a_count(least=1))
+    ref_epoch: float = attrs.field(default=2000.0, validator=above(1800.0, finite=True))
+    server: str = attrs.field(default="https://tapvizier.cds.unistra.fr/TAPVizieR/tap", validator=web_address())
+    mirror: str = attrs.field(default="", validator=web_address(empty=True))  # of the same tables; empty: none
+    timeout: float = attrs.field(default=60.0, validator=above(0.0, finite=True))  # s, for each try
+    retries: int = attrs.field(default=3, validator=whole_number())  # of each service
+    backoff: float = attrs.field(default=2.0, validator=above(0.0, finite=True))  # s, doubled each time
+    max_rows: int = attrs.field(default=100_000, validator=whole_number(1))
     cache_dir: Path | None = None  # unset: the core gives workdir/cache
     offline: bool = False  # true: only the cache answers
 

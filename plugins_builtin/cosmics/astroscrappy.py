@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive
 from lcframework.types import Bools, Floats
-from plugins_builtin.shared.option_checks import positive
 
 # The method's median filters leave the outermost pixels alone: stamps are widened so that these are not the data's.
 _MARGIN = 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import traceback
@@ -14,6 +13,7 @@ import attrs
 from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import closest
 from lcframework.types import HeaderInfo, NeedMissing, UnusableInput
 
 FUNCTION = "parse_header"
@@ -73,8 +73,8 @@ class FileHeader:
         known = [field.name for field in attrs.fields(HeaderInfo)]
         for name in answer:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                like = closest(str(name), known)
+                hint = f"did you mean {like}?" if like else f"known are {', '.join(known)}"
                 raise UnusableInput(f"{FUNCTION}() in {self.path} returned an unknown {name!r}: {hint}")
         try:
             return HeaderInfo(**answer)

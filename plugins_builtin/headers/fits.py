@@ -11,9 +11,9 @@ import numpy as np
 from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import one_of, positive_or_zero
 from lcframework.types import DataUnit, HeaderInfo, TimeReference, UnusableInput
 from plugins_builtin.shared.header_times import SCALES, HeaderTime, header_time
-from plugins_builtin.shared.option_checks import one_of, positive_or_zero
 
 EXPTIME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE", "ITIME", "INTTIME", "TEXPTIME")
 # Cameras that write both mean e-/ADU by EGAIN and a setting of their amplifier by GAIN.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import at_least, positive, whole_number
 from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, Ints, NormalizationSolution, UnusableInput
 from plugins_builtin.engine.normalization.detector_terms import detector_places, monomials, shared_response
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit, EnsembleState, FluxTable, solve_ensemble
 from plugins_builtin.engine.normalization.ensemble_start import robust_start
 from plugins_builtin.engine.normalization.extra_scatter import extra_scatter
-from plugins_builtin.shared.option_checks import above, at_least
 
 # The shared response is linear beside coefficients and levels: a few rounds settle it, relative to the fluxes; more
 # where stars are so few that their scatter and it compete.
@@ -33,21 +33,12 @@ class Ensemble:
     results_version: ClassVar[int] = 3
 
     sigma_clip: float = attrs.field(default=4.0, validator=at_least(2.0))  # sigma; single fluxes
-    max_intrinsic_scatter: float = attrs.field(default=0.1, validator=above(0.0))  # relative; stars above are left out
-    spatial_order: int = attrs.field(default=0)  # of a polynomial a frame in detector position; 0: none
-    response_order: int = attrs.field(default=0)  # of a polynomial in detector position, one for all frames; 0: none
-    spatial_amplitude: float = attrs.field(default=0.1, validator=above(0.0))  # relative, half a frame off; prior sd
+    max_intrinsic_scatter: float = attrs.field(default=0.1, validator=positive)  # relative; stars above are left out
+    # Of a polynomial in detector position: one a frame, and one for all frames.
+    spatial_order: int = attrs.field(default=0, validator=whole_number(0, 3, "0: no spatial term"))
+    response_order: int = attrs.field(default=0, validator=whole_number(0, 4, "0: no shared response"))
+    spatial_amplitude: float = attrs.field(default=0.1, validator=positive)  # relative, half a frame off; prior sd
     max_iterations: int = attrs.field(default=120, validator=at_least(5))
-
-    @spatial_order.validator
-    def _check_order(self, attribute: Any, value: int) -> None:
-        if value not in (0, 1, 2, 3):
-            raise ValueError(f"spatial_order must be 0 (no spatial term), 1, 2 or 3, got {value!r}")
-
-    @response_order.validator
-    def _check_response(self, attribute: Any, value: int) -> None:
-        if value not in (0, 1, 2, 3, 4):
-            raise ValueError(f"response_order must be 0 (no shared response), 1, 2, 3 or 4, got {value!r}")
 
     def solve(self, fluxes: FluxMatrix) -> NormalizationSolution:
         """Return coefficients of frames and levels of stars.

@@ -8,12 +8,12 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive
 from lcframework.types import Bools, FitState, FitStatus, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
 from plugins_builtin.engine.residual_light import above_surroundings, apertures, residual_light
 from plugins_builtin.engine.stars.faint_source import average_over_positions
 from plugins_builtin.engine.stars.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
 from plugins_builtin.engine.stars.stamp_outliers import first_outliers, remaining_outliers
-from plugins_builtin.shared.option_checks import positive
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.stars.shared_background import SharedBackground

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import whole_number, within
 from lcframework.types import PSF, FitState, FitStatus, Floats, NeedMissing, PsfBatch
 
 if TYPE_CHECKING:
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
 
 #: FWHM of the target Gaussian in small pixels, by definition of STARRED's narrow PSFs.
 TARGET_FWHM = 2.0
-
-
-def _from_to(low: float, high: float, what: str) -> object:
-    """Return an attrs validator that says what the allowed values mean."""
-
-    def check(instance: object, attribute: attrs.Attribute[object], value: float) -> None:
-        if not low <= value <= high:
-            raise ValueError(f"{attribute.name} = {value}: {what}; allowed are {low:g} to {high:g}")
-
-    return check
 
 
 @attrs.frozen
@@ -40,23 +31,23 @@ class Starred:
     results_version: ClassVar[int] = 4
 
     subsampling_factor: int = attrs.field(
-        default=2, validator=_from_to(1, 4, "small pixels of the PSF across a pixel of the data")
+        default=2, validator=whole_number(1, 4, "small pixels of the PSF across a pixel of the data")
     )
     field_distortion: bool = False  # let the PSF stretch and shear linearly over the frame
     iterations_analytic: int = attrs.field(  # an upper bound
-        default=100, validator=_from_to(1, 10000, "steps of the fit of the Moffat, at most")
+        default=100, validator=whole_number(1, 10000, "steps of the fit of the Moffat, at most")
     )
     iterations_pixels: int = attrs.field(  # an upper bound: the fit stops when converged
-        default=3000, validator=_from_to(1, 1000000, "evaluations of the fit of the pixels, at most")
+        default=3000, validator=whole_number(1, 1000000, "evaluations of the fit of the pixels, at most")
     )
     max_masked: float = attrs.field(  # share of a stamp
-        default=0.4, validator=_from_to(0.0, 1.0, "stars with a larger share of masked pixels are left out")
+        default=0.4, validator=within(0.0, 1.0, "stars with a larger share of masked pixels are left out")
     )
     outlier_sigma: float = attrs.field(  # 0: look for none
-        default=5.0, validator=_from_to(0.0, 1000.0, "standard deviations beyond which a pixel can't be starlight")
+        default=5.0, validator=within(0.0, 1000.0, "standard deviations beyond which a pixel can't be starlight")
     )
     star_sigma: float = attrs.field(  # 0: keep all stars
-        default=5.0, validator=_from_to(0.0, 1000.0, "robust standard deviations of chi2 beyond which a star goes")
+        default=5.0, validator=within(0.0, 1000.0, "robust standard deviations of chi2 beyond which a star goes")
     )
 
     def fit(self, batch: PsfBatch) -> list[PSF]:

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import whole_number
 from lcframework.types import PSF, Bools, FitState, FitStatus, Floats, PsfBatch
 from plugins_builtin.psf_models.starred import TARGET_FWHM, failed_psf, star_precision
 
@@ -25,10 +26,10 @@ class StarredReference:
 
     results_version: ClassVar[int] = 2
 
-    subsampling_factor: int = attrs.field(default=2, validator=attrs.validators.in_((1, 2, 3, 4)))
+    subsampling_factor: int = attrs.field(default=2, validator=whole_number(1, 4))
     field_distortion: bool = False  # let the PSF stretch and shear linearly over the frame
-    iterations_analytic: int = attrs.field(default=100, validator=attrs.validators.ge(1))  # of the fit of the Moffat
-    iterations_pixels: int = attrs.field(default=3000, validator=attrs.validators.ge(1))  # of the fit of the pixels
+    iterations_analytic: int = attrs.field(default=100, validator=whole_number(1))  # of the fit of the Moffat
+    iterations_pixels: int = attrs.field(default=3000, validator=whole_number(1))  # of the fit of the pixels
     max_masked: float = 0.4  # share of a stamp: stars with more masked pixels are left out
 
     def fit(self, batch: PsfBatch) -> list[PSF]:

@@ -12,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import not_negative, one_of, ordered, positive, some_of
 from lcframework.types import (
     Exposure,
     Floats,
@@ -35,22 +36,10 @@ from plugins_builtin.shared.calibration_matching import (
     what_it_is,
     what_there_is,
 )
-from plugins_builtin.shared.option_checks import not_negative, one_of, positive
 
 KINDS = (BIAS, DARK, FLAT)
 #: Rows are combined so many values at a time.
 _STRIP = 1 << 23
-
-
-def _kinds(instance: object, attribute: attrs.Attribute[list[str]], value: list[str]) -> None:
-    wrong = [v for v in value if v not in KINDS]
-    if wrong or not value:
-        raise ValueError(f"{attribute.name} = {value!r}: a list of one or more of {', '.join(KINDS)} is needed")
-
-
-def _ordered(instance: object, attribute: attrs.Attribute[tuple[float, float]], value: tuple[float, float]) -> None:
-    if not value[0] < value[1]:
-        raise ValueError(f"{attribute.name} = {list(value)!r}: the first value must be below the second")
 
 
 @attrs.frozen
@@ -59,7 +48,7 @@ class Ccdproc:
 
     results_version: ClassVar[int] = 2
 
-    use: list[str] = attrs.field(factory=lambda: list(KINDS), validator=_kinds)
+    use: list[str] = attrs.field(factory=lambda: list(KINDS), validator=some_of(*KINDS))
     missing: str = attrs.field(default="refuse", validator=one_of("refuse", "skip"))  # frames without a match
     kind_keywords: list[str] = attrs.field(
         factory=lambda: ["IMAGETYP", "OBSTYPE", "IMAGETYPE", "EXPTYPE", "ESO DPR TYPE", "FRAME"]
@@ -74,7 +63,7 @@ class Ccdproc:
     temperature_tolerance: float = attrs.field(default=2.0, validator=not_negative)  # degrees C
     combine_by: str = attrs.field(default="clipped", validator=one_of("clipped", "median"))
     clip: float = attrs.field(default=5.0, validator=positive)  # sigma
-    flat_levels: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=_ordered)  # raw unit
+    flat_levels: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=ordered)  # raw unit
     least_sensitivity: float = attrs.field(default=0.1, validator=positive)  # relative
     greatest_dark: float = attrs.field(default=np.inf, validator=positive)  # raw unit / s
     overscan: str = ""  # a section, or the keyword that holds it, such as "BIASSEC"; "": none is subtracted

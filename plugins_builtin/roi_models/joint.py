@@ -8,9 +8,9 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import at_least, not_negative
 from lcframework.types import Floats, RoiFit
 from plugins_builtin.engine.roi.options import RoiModel, astrometry, clip_threshold, positions
-from plugins_builtin.shared.option_checks import at_least, not_negative
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.roi.geometry import Epochs

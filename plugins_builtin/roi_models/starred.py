@@ -9,9 +9,9 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import not_negative, one_of
 from lcframework.types import Floats, RoiFit, UnusableInput
 from plugins_builtin.engine.roi.options import RoiModel, astrometry, clip_threshold
-from plugins_builtin.shared.option_checks import not_negative, one_of
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.roi.geometry import Epochs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,14 @@ def table_name(name: str) -> str:
     if not _TABLE_NAME.match(name):
         raise ValueError(f"{name!r} is not the name of a table")
     return name if re.fullmatch(r"[A-Za-z0-9_.]+", name) else f'"{name}"'
+
+
+def name_of_a_table(instance: Any, attribute: Any, value: str) -> None:
+    """Check that an option can be the name of a table of a TAP service."""
+    try:
+        table_name(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name}: {error}") from error
 
 
 def column_name(name: str) -> str:

@@ -20,6 +20,9 @@ from plugins_builtin.services.tap import LONGEST_PAUSE, Patience, ServiceFailure
 
 log = logging.getLogger(__name__)
 
+#: Options that say how a service is asked and not what: they can't change an answer.
+OPERATIONAL = frozenset({"url", "mirror", "timeout", "retries", "backoff", "max_rows", "cache_dir", "offline"})
+
 
 def _insist(question: TapQuestion, patience: Patience) -> Table:
     """Ask one service until it answers or the retries are used up."""

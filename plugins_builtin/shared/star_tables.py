@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
+from lcframework.options import closest
 from lcframework.types import (
     MAGNITUDES,
     STARS,
@@ -29,10 +29,8 @@ _NUMBERS = tuple(c.name for c in STARS.columns if c.name not in ("source_id", "v
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence about `name`: the known name most like it, where there is one, and the stop."""
-    known = [str(k) for k in known]
-    folded = {k.lower(): k for k in reversed(known)}
-    close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
-    return f"; did you mean {folded[close[0]]!r}?" if close else "."
+    like = closest(name, known)
+    return f"; did you mean {like!r}?" if like else "."
 
 
 def plain_floats(column: Any) -> Floats:

@@ -19,20 +19,19 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive, true_or_false
 from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable, StarTable
 from plugins_builtin.astrometry.solving import (
     Refining,
     brightest,
     cone,
     fitted,
-    flag,
     icrs,
     order_of_sip,
     star_list,
 )
 from plugins_builtin.astrometry.star_match import positions
 from plugins_builtin.astrometry.wcs_fit import open_wcs
-from plugins_builtin.shared.option_checks import positive
 
 _PATIENCE = 2.0  # seconds that processes get to end
 _INDEX_HELP = (
@@ -53,7 +52,8 @@ class AstrometryNet(Refining):
     sip_order: int = attrs.field(default=1, validator=order_of_sip)
     timeout: float = attrs.field(default=60.0, validator=positive)  # seconds a frame
     max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are given
-    refine: bool = flag()  # fit to [stars]'s catalogue; else to the stars of the index files, which are fewer
+    # fit to [stars]'s catalogue; else to the stars of the index files, which are fewer
+    refine: bool = attrs.field(default=False, validator=true_or_false)
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the frame's WCS, or why none was found; position, radius and scale in `hint` narrow the search.

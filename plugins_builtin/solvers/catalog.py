@@ -9,12 +9,12 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive, whole_number
 from lcframework.sky.geometry import separation, to_plane
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.astrometry.pattern_match import find_similarity
 from plugins_builtin.astrometry.star_match import FEWEST, bright_sources, match_stars, positions, refine
 from plugins_builtin.astrometry.wcs_fit import celestial_keywords, fit_wcs, open_wcs
-from plugins_builtin.shared.option_checks import positive
 
 
 @attrs.frozen
@@ -26,7 +26,7 @@ class CatalogMatch:
 
     radius: float = attrs.field(default=180.0, validator=positive)  # arcsec around the ROI; at least the frame's extent
     max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are compared
-    max_order: int = attrs.field(default=3, validator=attrs.validators.in_(range(1, 6)))  # of the SIP distortion
+    max_order: int = attrs.field(default=3, validator=whole_number(1, 5))  # of the SIP distortion
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the frame's WCS, or why none was found; `hint` must hold `ra`, `dec`, `scale` and `stars`."""

@@ -9,8 +9,9 @@ import numpy as np
 from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import true_or_false
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
-from plugins_builtin.astrometry.solving import Refining, fitted, flag, matched
+from plugins_builtin.astrometry.solving import Refining, fitted, matched
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, open_wcs, pixel_scales
 
 #: arcsec/pixel of instruments that could ever take such frames.
@@ -24,7 +25,7 @@ class ExistingWcs(Refining):
     results_version: ClassVar[int] = 2
     needs_position: ClassVar[bool] = False
 
-    refine: bool = flag()  # fit it to the catalogue
+    refine: bool = attrs.field(default=False, validator=true_or_false)  # fit it to the catalogue
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the header's WCS, cleaned, or why it can't be one.

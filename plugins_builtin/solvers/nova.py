@@ -14,12 +14,12 @@ import attrs
 from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive, true_or_false
 from lcframework.types import Ints, NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable
-from plugins_builtin.astrometry.solving import Refining, brightest, cone, fitted, flag, icrs, matched, order_of_sip
+from plugins_builtin.astrometry.solving import Refining, brightest, cone, fitted, icrs, matched, order_of_sip
 from plugins_builtin.astrometry.star_match import positions
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs
 from plugins_builtin.services.nova import NovaService, OutOfTime, Refused, Unconfirmed
-from plugins_builtin.shared.option_checks import positive
 
 
 @attrs.frozen
@@ -35,9 +35,9 @@ class Nova(Refining):
     timeout: float = attrs.field(default=300.0, validator=positive)  # seconds a frame, the service's queue included
     poll: float = attrs.field(default=3.0, validator=positive)  # seconds between the first two questions; later longer
     max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are sent
-    publicly_visible: bool = flag()
-    refine: bool = flag()  # fit to [stars]'s catalogue
-    offline: bool = flag()  # as [run] offline says
+    publicly_visible: bool = attrs.field(default=False, validator=true_or_false)
+    refine: bool = attrs.field(default=False, validator=true_or_false)  # fit to [stars]'s catalogue
+    offline: bool = attrs.field(default=False, validator=true_or_false)  # as [run] offline says
     cache_dir: Path | None = None  # where submissions and turns are noted; unset: the core gives workdir/cache
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:

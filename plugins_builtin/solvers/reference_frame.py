@@ -8,11 +8,11 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive, whole_number
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.astrometry.pattern_match import find_similarity
 from plugins_builtin.astrometry.star_match import FEWEST, bright_sources, mutual_nearest, positions, refine
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, fit_wcs, open_wcs
-from plugins_builtin.shared.option_checks import positive
 
 
 @attrs.frozen
@@ -25,7 +25,7 @@ class ReferenceFrame:
 
     frame: str = ""  # a file name; empty: the best solved frame
     max_sources: int = attrs.field(default=200, validator=positive)  # the brightest are compared
-    max_order: int = attrs.field(default=3, validator=attrs.validators.in_(range(1, 6)))  # of the SIP distortion
+    max_order: int = attrs.field(default=3, validator=whole_number(1, 5))  # of the SIP distortion
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the frame's WCS, or why none was found.

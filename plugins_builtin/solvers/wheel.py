@@ -10,13 +10,13 @@ import attrs
 from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive, true_or_false
 from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.astrometry.solving import (
     Refining,
     brightest,
     cone,
     fitted,
-    flag,
     icrs,
     matched,
     order_of_sip,
@@ -24,7 +24,6 @@ from plugins_builtin.astrometry.solving import (
 )
 from plugins_builtin.astrometry.star_match import positions
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs
-from plugins_builtin.shared.option_checks import positive
 
 _BATCH = 25  # sources whose patterns are tried together, brightest first
 
@@ -38,7 +37,8 @@ class Wheel(Refining):
     index_dir: Path | None = None  # a folder of index files (*.fits)
     sip_order: int = attrs.field(default=1, validator=order_of_sip)  # 0: no distortion
     max_sources: int = attrs.field(default=100, validator=positive)  # the brightest are tried
-    refine: bool = flag()  # fit to [stars]'s catalogue; else to the stars of the index files
+    # fit to [stars]'s catalogue; else to the stars of the index files
+    refine: bool = attrs.field(default=False, validator=true_or_false)
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return the frame's WCS, or why none was found; the hint's position, radius and scale narrow the search.

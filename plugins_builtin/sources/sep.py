@@ -9,10 +9,10 @@ import numpy as np
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive, within
 from lcframework.types import SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
 from plugins_builtin.engine.frames.bad_pixels import filled
 from plugins_builtin.engine.frames.moments import FWHM_PER_SIGMA, Moments, adaptive_moments, stamps_at, width_factor
-from plugins_builtin.shared.option_checks import positive
 
 #: Bits of ``flags`` beyond sep's own (1 merged, 2 truncated by the edge, 4 deblending overflow, 8 singular).
 MASKED_CORE = 32  # a masked pixel within the core
@@ -24,11 +24,6 @@ EMPTY_APERTURE = 256  # flux not positive
 _WIDTH, _REACH = 1.5, 5
 _FEW = 0.02  # of a frame's pixels; up to that many are bridged one by one
 _CHUNK = 4096  # pixels a pass, which bounds the memory
-
-
-def _fraction(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{attribute.name} must lie between 0 (split all) and 1 (split nothing), got {value!r}")
 
 
 @attrs.frozen
@@ -43,7 +38,9 @@ class SepSources:
 
     threshold: float = attrs.field(default=2.0, validator=positive)  # sigma
     min_area: int = attrs.field(default=20, validator=positive)  # pixels
-    deblend_contrast: float = attrs.field(default=0.005, validator=_fraction)  # of the parent's flux
+    deblend_contrast: float = attrs.field(  # of the parent's flux
+        default=0.005, validator=within(0.0, 1.0, "0: split all; 1: split nothing")
+    )
     aperture: float = attrs.field(default=1.5, validator=positive)  # radius of the flux aperture, median FWHMs
 
     def extract(self, image: Floats, variance: Floats, mask: Bools) -> SourceTable:

@@ -10,9 +10,8 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import above, mapping_of, one_of
 from lcframework.types import MagnitudeTable, StarTable
-from plugins_builtin.services.options import a_mapping_of, a_number
-from plugins_builtin.shared.option_checks import one_of
 from plugins_builtin.shared.sky_positions import pairs_within, unambiguous
 from plugins_builtin.shared.star_tables import magnitude_table
 from plugins_builtin.shared.table_files import ColumnMapping, read_table
@@ -34,10 +33,12 @@ class TableOfMagnitudes:
     path: Path = Path("stars.ecsv")
     system: str = attrs.field(default="AB", validator=one_of("AB", "Vega"))
     # "{band}" in a name stands for the band asked for; `colour` may be mapped too
-    columns: Mapping[str, str] = attrs.field(factory=lambda: dict(COLUMNS), validator=a_mapping_of(QUANTITIES))
-    max_separation: float = attrs.field(default=1.5, validator=a_number(above=0.0))  # arcsec
+    columns: Mapping[str, str] = attrs.field(
+        factory=lambda: dict(COLUMNS), validator=mapping_of(QUANTITIES, "a column")
+    )
+    max_separation: float = attrs.field(default=1.5, validator=above(0.0, finite=True))  # arcsec
     epoch: float | None = None  # Julian year of the table's positions; unset: as the stars'
-    default_error: float = attrs.field(default=0.05, validator=a_number(above=0.0))  # mag, where no column has it
+    default_error: float = attrs.field(default=0.05, validator=above(0.0, finite=True))  # mag, where no column has it
 
     def magnitudes(self, stars: StarTable, band: str) -> MagnitudeTable:
         """Return the magnitudes of the stars that have an unambiguous match.

@@ -11,11 +11,11 @@ import numpy as np
 from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import above, web_address, whole_number
 from lcframework.sky.geometry import julian_year
 from lcframework.types import Bools, Floats, MagnitudeTable, NeedMissing, Region, StarTable
-from plugins_builtin.services.adql import in_cone, table_name
-from plugins_builtin.services.asking import ask
-from plugins_builtin.services.options import OPERATIONAL, a_count, a_number, a_table_name, a_url
+from plugins_builtin.services.adql import in_cone, name_of_a_table, table_name
+from plugins_builtin.services.asking import OPERATIONAL, ask
 from plugins_builtin.services.tap import Patience, TapQuestion
 from plugins_builtin.shared.sky_positions import enclosing_cone, pairs_within, unambiguous
 from plugins_builtin.shared.star_tables import magnitude_table, plain_floats, unknown_band
@@ -74,16 +74,16 @@ class PanStarrs:
     results_version: ClassVar[int] = 1
     operational: ClassVar[frozenset[str]] = OPERATIONAL
 
-    url: str = attrs.field(default="https://tapvizier.cds.unistra.fr/TAPVizieR/tap", validator=a_url())
-    mirror: str = attrs.field(default="", validator=a_url(empty=True))  # of the same table; empty: none
-    table: str = attrs.field(default="II/349/ps1", validator=a_table_name)
-    max_separation: float = attrs.field(default=1.5, validator=a_number(above=0.0))  # arcsec
+    url: str = attrs.field(default="https://tapvizier.cds.unistra.fr/TAPVizieR/tap", validator=web_address())
+    mirror: str = attrs.field(default="", validator=web_address(empty=True))  # of the same table; empty: none
+    table: str = attrs.field(default="II/349/ps1", validator=name_of_a_table)
+    max_separation: float = attrs.field(default=1.5, validator=above(0.0, finite=True))  # arcsec
     brightest: float = 14.0  # mag: brighter stars saturate in Pan-STARRS
-    min_error: float = attrs.field(default=0.01, validator=a_number(above=0.0))  # mag, of the calibration; added
-    timeout: float = attrs.field(default=60.0, validator=a_number(above=0.0))  # s, for each try
-    retries: int = attrs.field(default=3, validator=a_count())  # of each service
-    backoff: float = attrs.field(default=2.0, validator=a_number(above=0.0))  # s, doubled each time
-    max_rows: int = attrs.field(default=500_000, validator=a_count(least=1))
+    min_error: float = attrs.field(default=0.01, validator=above(0.0, finite=True))  # mag, of the calibration; added
+    timeout: float = attrs.field(default=60.0, validator=above(0.0, finite=True))  # s, for each try
+    retries: int = attrs.field(default=3, validator=whole_number())  # of each service
+    backoff: float = attrs.field(default=2.0, validator=above(0.0, finite=True))  # s, doubled each time
+    max_rows: int = attrs.field(default=500_000, validator=whole_number(1))
     cache_dir: Path | None = None  # unset: the core gives workdir/cache
     offline: bool = False  # true: only the cache answers
 

@@ -261,7 +261,7 @@ def test_flat_divides_and_flags():
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ({"use": ["bias", "fringe"]}, r"use = \['bias', 'fringe'\]: a list of one or more of bias, dark, flat"),
+        ({"use": ["bias", "fringe"]}, r"use must be a list .* of 'bias', 'dark', 'flat', got \['bias', 'fringe'\]"),
         ({"use": []}, "a list of one or more"), ({"missing": "warn"}, "missing must be one of 'refuse', 'skip'"),
         ({"combine_by": "mean"}, "combine_by must be one of"), ({"clip": 0.0}, "clip must be positive"),
         ({"flat_levels": (2.0, 1.0)}, "the first value must be below"),

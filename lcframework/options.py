@@ -1,0 +1,184 @@
+"""Validators of options, for sections of the project file and for plugins' options.
+
+Each is what :func:`attrs.field` takes as `validator`, or returns it. Their messages say what is allowed and what was
+given; none lets nan through.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
+from typing import Any
+from urllib.parse import urlparse
+
+Validator = Callable[[Any, Any, Any], None]
+
+
+def above(bound: float, *, finite: bool = False) -> Validator:
+    """Return a validator of numbers above `bound`; infinity is one of them unless `finite`."""
+    wanted = f"a number above {bound:g}" if finite else "positive" if bound == 0 else f"greater than {bound:g}"
+
+    def check(instance: Any, attribute: Any, value: float) -> None:
+        if not value > bound or (finite and math.isinf(value)):
+            raise ValueError(f"{attribute.name} must be {wanted}, got {value!r}")
+
+    return check
+
+
+def at_least(bound: float) -> Validator:
+    """Return a validator of numbers not below `bound`."""
+    wanted = "must not be negative" if bound == 0 else f"must be at least {bound:g}"
+
+    def check(instance: Any, attribute: Any, value: float) -> None:
+        if not value >= bound:
+            raise ValueError(f"{attribute.name} {wanted}, got {value!r}")
+
+    return check
+
+
+positive = above(0.0)
+not_negative = at_least(0.0)
+
+
+def positive_or_zero(purpose: str) -> Validator:
+    """Return a validator of finite positive numbers, and of 0, which is set for a `purpose`: ``"to ..."``."""
+
+    def check(instance: Any, attribute: Any, value: float) -> None:
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{attribute.name} must be a positive number, or 0 {purpose}; got {value!r}")
+
+    return check
+
+
+def within(low: float, high: float, meaning: str = "") -> Validator:
+    """Return a validator of numbers from `low` to `high`, both allowed.
+
+    Parameters
+    ----------
+    low, high : float
+        The limits.
+    meaning : str
+        What the number is, or what its limits mean, for the message.
+    """
+
+    def check(instance: Any, attribute: Any, value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(
+                f"{attribute.name} must lie between {low:g} and {high:g}{_in_brackets(meaning)}, got {value!r}"
+            )
+
+    return check
+
+
+def whole_number(least: int = 0, most: int | None = None, meaning: str = "") -> Validator:
+    """Return a validator of whole numbers from `least` to `most`.
+
+    Parameters
+    ----------
+    least, most : int
+        The limits, both allowed; no upper one where `most` is None.
+    meaning : str
+        What the number is, or what its limits mean, for the message.
+    """
+    limits = f"a whole number, {least} or more" if most is None else f"{least} to {most}, a whole number"
+
+    def check(instance: Any, attribute: Any, value: int) -> None:
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not whole or value < least or (most is not None and value > most):
+            raise ValueError(f"{attribute.name} must be {limits}{_in_brackets(meaning)}, got {value!r}")
+
+    return check
+
+
+def ordered(instance: Any, attribute: Any, value: tuple[float, float]) -> None:
+    """Check that the first value of an interval is below the second."""
+    if not value[0] < value[1]:
+        raise ValueError(f"{attribute.name}: the first value must be below the second, got {list(value)!r}")
+
+
+def true_or_false(instance: Any, attribute: Any, value: bool) -> None:
+    """Check that a value is a boolean, not a number or a text that means one."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} must be true or false, got {value!r}")
+
+
+def one_of(*choices: str, empty: str = "") -> Validator:
+    """Return a validator of one of some words.
+
+    Parameters
+    ----------
+    *choices : str
+        The words.
+    empty : str
+        What an empty text is set for, ``"to ..."``; where not given, it is refused.
+    """
+    words = _listed(choices) + (f", or '' {empty}" if empty else "")
+
+    def check(instance: Any, attribute: Any, value: str) -> None:
+        if value not in choices and not (empty and value == ""):
+            raise ValueError(f"{attribute.name} must be one of {words}, got {value!r}")
+
+    return check
+
+
+def some_of(*choices: str) -> Validator:
+    """Return a validator of lists of one or more of some words."""
+
+    def check(instance: Any, attribute: Any, value: Iterable[str]) -> None:
+        given = list(value)
+        if not given or any(word not in choices for word in given):
+            raise ValueError(f"{attribute.name} must be a list of one or more of {_listed(choices)}, got {given!r}")
+
+    return check
+
+
+def mapping_of(known: Iterable[str], what: str = "a text") -> Validator:
+    """Return a validator of mappings from some of the `known` names to texts that are not empty.
+
+    Parameters
+    ----------
+    known : iterable of str
+        The names that may be mapped.
+    what : str
+        What they are mapped to, for the message, such as ``"a column"``.
+    """
+    known = tuple(known)
+
+    def check(instance: Any, attribute: Any, value: Mapping[str, str]) -> None:
+        for name, text in value.items():
+            if name not in known:
+                like = closest(name, known)
+                hint = f"; did you mean {like!r}?" if like else "."
+                raise ValueError(f"{attribute.name} maps {name!r}, which is unknown{hint} Known: {', '.join(known)}")
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"{attribute.name}: {name} must name {what}, got {text!r}")
+
+    return check
+
+
+def web_address(*, empty: bool = False) -> Validator:
+    """Return a validator of http and https addresses, and of an empty text where `empty`."""
+
+    def check(instance: Any, attribute: Any, value: str) -> None:
+        parts = urlparse(value)
+        if (value or not empty) and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValueError(f"{attribute.name} must be an http:// or https:// address, got {value!r}")
+
+    return check
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like another, whatever their case; None where none is like it."""
+    original = {str(k).lower(): str(k) for k in reversed(list(known))}
+    found = difflib.get_close_matches(word.lower(), list(original), n=1, cutoff=0.6)
+    return original[found[0]] if found else None
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(repr(str(word)) for word in words)
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
