@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -29,7 +30,7 @@ class Match:
     @property
     def significant(self) -> bool:
         """Whether so many pairs can't be chance."""
-        return len(self.source) >= max(FEWEST, self.by_chance + 5.0 * np.sqrt(self.by_chance + 1.0))
+        return len(self.source) >= max(FEWEST, self.by_chance + 5.0 * math.sqrt(self.by_chance + 1.0))
 
 
 def bright_sources(sources: SourceTable, number: int = BRIGHTEST) -> Ints:
@@ -80,7 +81,7 @@ def common_shift(a: Floats, b: Floats, reach: float, width: float = 1.5) -> Floa
     # Equal counts: the smaller shift.
     counts = np.array([len(n) for n in tree.query_ball_point(differences, width)])
     peak = np.lexsort((np.hypot(*differences.T), -counts))[0]
-    return np.median(differences[tree.query_ball_point(differences[peak], width)], axis=0)
+    return np.asarray(np.median(differences[tree.query_ball_point(differences[peak], width)], axis=0))
 
 
 def match_stars(

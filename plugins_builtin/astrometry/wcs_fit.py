@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from lcframework.sky.geometry import from_plane, separation, to_plane
-from lcframework.types import Bools, Floats
+from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.shared.sky_positions import mean_direction
 
 #: Sigma beyond which a pair of source and star is left out of a fit.
@@ -119,7 +119,7 @@ def pixel_scales(wcs: Any, shape: tuple[int, int]) -> tuple[float, float]:
 
 def stars_in_frame(
     wcs: Any, ra: Floats, dec: Floats, shape: tuple[int, int], margin: float = 0.0
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Ints, Floats, Floats]:
     """Return which stars lie in the frame (or `margin` pixels around it), and their x and y."""
     ny, nx = shape
     ra0, dec0 = (float(v) for v in wcs.all_pix2world(0.5 * (nx - 1), 0.5 * (ny - 1), 0))
@@ -211,9 +211,9 @@ def _fit_order(
     for _ in range(20):
         target = np.stack(to_plane(ra, dec, *centre))
         coefficients = np.linalg.lstsq(design[keep], target[:, keep].T, rcond=None)[0].T / scaling
-        moved = from_plane(*coefficients[:, 0], *centre)
-        step = separation(*moved, *centre)
-        centre = float(moved[0]), float(moved[1])
+        ra0, dec0 = from_plane(coefficients[0, 0], coefficients[1, 0], *centre)
+        step = separation(ra0, dec0, *centre)
+        centre = float(ra0), float(dec0)
         distance = _residuals(u, v, ra, dec, centre, coefficients, order)
         # The median of a Rayleigh distribution is 1.1774 sigma; the floor keeps perfect pairs from being clipped.
         sigma = max(float(np.median(distance[keep])) / 1.1774, 0.01)
@@ -234,7 +234,8 @@ def _residuals(
     model = coefficients.copy()
     model[:, 0] = 0.0
     difference = np.stack(to_plane(ra, dec, *crval)) - model @ _design(u, v, order).T
-    return np.hypot(*np.linalg.solve(linear, difference))
+    dx, dy = np.linalg.solve(linear, difference)
+    return np.asarray(np.hypot(dx, dy))
 
 
 def _header(crval: tuple[float, float], coefficients: Floats, order: int, shape: tuple[int, int]) -> fits.Header:
@@ -272,4 +273,4 @@ def _inverse_sip(forward: Floats, order: int, shape: tuple[int, int]) -> Floats:
     size = max(nx, ny) / 2.0
     scaling = np.array([size ** (p + q) for p, q in _powers(order)])
     design = _design((u + shift[0]) / size, (v + shift[1]) / size, order)
-    return np.linalg.lstsq(design, -shift.T, rcond=None)[0].T / scaling
+    return np.asarray(np.linalg.lstsq(design, -shift.T, rcond=None)[0].T / scaling)

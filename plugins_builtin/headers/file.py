@@ -94,7 +94,7 @@ def _load(path: Path, stamp: tuple[int, int]) -> Callable[[fits.Header], Any]:
         exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
     except Exception as error:
         raise NeedMissing(f"the header parser {path} can't be run {_where(error, path)}: {_say(error)}") from error
-    function = getattr(module, FUNCTION, None)
+    function: Callable[[fits.Header], Any] | None = getattr(module, FUNCTION, None)
     if not callable(function):
         raise NeedMissing(f"{path} has no function {FUNCTION}(header): write `{EXAMPLE}`")
     return function

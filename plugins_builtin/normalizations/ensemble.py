@@ -235,8 +235,8 @@ class _Solution:
         intrinsic = np.full(len(level), np.nan)
         for star, value in self.scatter_of_rejected.items():
             intrinsic[star] = value
-            share = np.count_nonzero(weight[:, star])
-            error[star] = np.hypot(error[star], abs(level[star]) * value / np.sqrt(max(share, 1)))
+            measured = int(np.count_nonzero(weight[:, star]))
+            error[star] = np.hypot(error[star], abs(level[star]) * value / np.sqrt(max(measured, 1)))
         empty = information <= 0
         return np.where(empty, np.nan, level), np.where(empty, np.nan, error), intrinsic
 

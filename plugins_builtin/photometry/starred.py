@@ -94,11 +94,11 @@ class StarredPhotometry:
         stated = stamps
         outliers = _transient(first_outliers(stamps, self.sigma_clip))
         fit = fit_point_sources(_masked(stamps, outliers))
-        background = None
+        start: Floats | None = None
         settled = False
         for _ in range(_JOINT_ROUNDS):
-            start = None if background is None else background.image
             background, share = fit_background(_masked(stamps, outliers), fit.position, start)
+            start = background.image
             stamps = stated.reweighted(fit.model + share)
             cleaned = attrs.evolve(stamps, data=stamps.data - share)
             new = fit_point_sources(_masked(cleaned, outliers), start=fit.position)
@@ -121,7 +121,7 @@ def _masked(stamps: PointSourceStamps, outliers: Bools) -> PointSourceStamps:
 
 def _transient(outliers: Bools) -> Bools:
     """Return only the outliers at places where few epochs have one: the others belong to the sky."""
-    return outliers & (outliers.mean(axis=0) < _TRANSIENT)
+    return np.asarray(outliers & (outliers.mean(axis=0) < _TRANSIENT))
 
 
 def _joint_status(status: FitStatus, background: SharedBackground, settled: bool) -> FitStatus:
@@ -221,7 +221,7 @@ def _pedestal(stamps: PointSourceStamps, source: Floats) -> Floats:
     if not stamps.pedestal:
         return np.zeros(len(stamps))
     total = stamps.weight.sum(axis=(1, 2))
-    return np.sum(stamps.weight * (stamps.data - source), axis=(1, 2)) / np.where(total > 0, total, 1.0)
+    return np.asarray(np.sum(stamps.weight * (stamps.data - source), axis=(1, 2)) / np.where(total > 0, total, 1.0))
 
 
 def _status(prior: float, *, converged: bool, evaluations: int, light: float, away: float, chi2: float) -> FitStatus:
@@ -267,9 +267,10 @@ def _assemble(parts: list[PhotometryResult], shape: tuple[int, ...]) -> Photomet
         empty = np.zeros(0)
         images = np.zeros((0, *shape))
         return PhotometryResult(empty, empty, empty, empty, np.zeros((0, 3, 3)), empty, (), images, images.astype(bool))
-    names = ("flux", "x", "y", "background", "covariance", "reduced_chi2", "model", "outliers")
+    names = ("flux", "x", "y", "background", "covariance", "reduced_chi2", "model")
     joined: dict[str, Floats] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
-    return PhotometryResult(status=tuple(s for p in parts for s in p.status), **joined)
+    outliers = np.concatenate([p.outliers for p in parts])
+    return PhotometryResult(status=tuple(s for p in parts for s in p.status), outliers=outliers, **joined)
 
 
 @hookimpl

@@ -114,7 +114,8 @@ class Starred:
         """Return the narrow PSFs (n, m, m), each with sum 1, at positions (n, 2) of the frame, pixels."""
         from plugins_builtin.engine.psf.distortion import kernels_at
 
-        return kernels_at(psf.narrow, psf.distortion, xy, psf.frame_shape)
+        kernels: Floats = kernels_at(psf.narrow, psf.distortion, xy, psf.frame_shape)
+        return kernels
 
     def _setting(self) -> Setting:
         from plugins_builtin.engine.psf.model import Setting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import attrs
@@ -36,25 +37,27 @@ class StarredReference:
         """Return one PSF a frame; a frame that can't be fitted has a status that says why."""
         import jax
 
+        clear_caches: Callable[[], None] = jax.clear_caches
         psfs = []
         for f in range(len(batch)):
             psfs.append(self._frame(batch, f))
             # STARRED compiles anew for every frame; what that leaves behind ends in a crash after some twenty.
-            jax.clear_caches()
+            clear_caches()
         return psfs
 
     def at(self, psf: PSF, xy: Floats) -> Floats:
         """Return the narrow PSFs (n, m, m), each with sum 1, at positions (n, 2) of the frame, pixels."""
         from plugins_builtin.engine.psf.distortion import kernels_at
 
-        return kernels_at(psf.narrow, psf.distortion, xy, psf.frame_shape)
+        kernels: Floats = kernels_at(psf.narrow, psf.distortion, xy, psf.frame_shape)
+        return kernels
 
     def _frame(self, batch: PsfBatch, f: int) -> PSF:
         from plugins_builtin.engine.psf.prepare import usable_stars
 
         data, noise = np.asarray(batch.data[f], float), np.asarray(batch.noise[f], float)
         good, rejected = usable_stars(data, noise, np.asarray(batch.mask[f], bool), self.max_masked)
-        used = good.any(axis=(1, 2))
+        used = np.asarray(good.any(axis=(1, 2)))
         if not used.any():
             return failed_psf("no usable star", 0, data.shape, self.subsampling_factor, rejected)
         try:
@@ -99,7 +102,7 @@ class StarredReference:
     ) -> PSF:
         from plugins_builtin.engine.target import convolve_target
 
-        used = good.any(axis=(1, 2))
+        used = np.asarray(good.any(axis=(1, 2)))
         fitted = result["kwargs_psf"]
         narrow = np.asarray(result["narrow_psf"], float)
         if not np.isfinite(narrow).all():

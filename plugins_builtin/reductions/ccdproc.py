@@ -297,7 +297,7 @@ def _at_least(usual: float) -> Any:
     from astropy.stats import mad_std
 
     def spread(values: Floats, axis: Any = None) -> Floats:
-        return np.maximum(mad_std(values, axis=axis, ignore_nan=True), usual)
+        return np.asarray(np.maximum(mad_std(values, axis=axis, ignore_nan=True), usual))
 
     return spread
 

@@ -92,13 +92,7 @@ class Starred(RoiModel):
         if path is None:
             return None
         try:
-            if path.suffix == ".npy":
-                image = np.load(path)
-            else:
-                from astropy.io import fits
-
-                image = fits.getdata(path)
-            image = np.asarray(image, float)
+            image = _read_image(path)
         except (OSError, ValueError, TypeError) as error:
             raise UnusableInput(
                 f"[roi_model.starred] starting_background {path} can't be read ({error}); "
@@ -114,6 +108,15 @@ class Starred(RoiModel):
         if not np.isfinite(image).all():
             raise UnusableInput(f"[roi_model.starred] starting_background {path} holds values that are not finite")
         return image
+
+
+def _read_image(path: Path) -> Floats:
+    """Return the image in a .npy or a FITS file."""
+    if path.suffix == ".npy":
+        return np.asarray(np.load(path), float)
+    from astropy.io import fits
+
+    return np.asarray(fits.getdata(path), float)
 
 
 @hookimpl

@@ -111,8 +111,9 @@ def pairs_within(
     star = np.repeat(np.arange(len(ref)), [len(c) for c in candidates])
     position = np.array([j for found in candidates for j in found], int)
     elapsed = np.nan_to_num(years[position] - ref[star])
-    moved = after_years(*(columns[name][star] for name in ("ra", "dec", "pmra", "pmdec")), elapsed)
-    distance = separation(*moved, np.asarray(ra, float)[position], np.asarray(dec, float)[position])
+    own = {name: values[star] for name, values in columns.items()}
+    moved_ra, moved_dec = after_years(own["ra"], own["dec"], own["pmra"], own["pmdec"], elapsed)
+    distance = separation(moved_ra, moved_dec, np.asarray(ra, float)[position], np.asarray(dec, float)[position])
     keep = distance <= max_separation
     star, position, distance = star[keep], position[keep], distance[keep]
     order = np.lexsort((distance, star))

@@ -54,7 +54,8 @@ class CatalogMatch:
                 f"the brightest {len(rows)} sources form none of the patterns of {len(near)} catalogue stars; "
                 "check pixel_scale and that the ROI is in the frame"
             )
-        fit = fit_wcs(*xy[found.first].T, ra[near][found.second], dec[near][found.second], shape)
+        x, y = xy[found.first].T
+        fit = fit_wcs(x, y, ra[near][found.second], dec[near][found.second], shape)
         if fit is None:
             return NotSolved("too few stars match to fit a WCS")
         rough = PlateSolution(celestial_keywords(fit.header), int(fit.used.sum()), fit.rms)

@@ -54,7 +54,8 @@ class ReferenceFrame:
         i, j = mutual_nearest(xy, found(reference), 2.0)
         ra, dec = wcs.all_pix2world(*reference[j].T, 0)
         good = np.isfinite(ra) & np.isfinite(dec)
-        fit = fit_wcs(*xy[i][good].T, ra[good], dec[good], shape, self.max_order)
+        x, y = xy[i][good].T
+        fit = fit_wcs(x, y, ra[good], dec[good], shape, self.max_order)
         if fit is None or fit.used.sum() < FEWEST:
             return NotSolved("too few sources of the reference frame are seen here to fit a WCS")
         solution = PlateSolution(celestial_keywords(fit.header), int(fit.used.sum()), fit.rms)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
+import numpy as np
 from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
@@ -95,7 +96,8 @@ class Wheel(Refining):
             header = icrs(header)
         except InvalidWcs as error:
             return NotSolved(f"the engine's WCS is not valid: {error}")
-        index_stars = star_list([s.ra_deg for s in match.stars], [s.dec_deg for s in match.stars])
+        ra, dec = (np.array([getattr(star, name) for star in match.stars], float) for name in ("ra_deg", "dec_deg"))
+        index_stars = star_list(ra, dec)
         solution = matched(header, sources, index_stars, shape)
         return fitted(solution, sources, shape, hint, self.refine, index_stars)
 

@@ -118,7 +118,7 @@ class SepSources:
 def _bridge(image: Floats, bad: Bools) -> tuple[Floats, Bools]:
     """Fill small masked areas from their surroundings by a Gaussian mean; say which pixels stay unknown."""
     single = image.dtype.kind == "f" and image.dtype.itemsize <= 4  # sep is quicker with it
-    pixels = np.ascontiguousarray(np.where(bad, 0.0, image), dtype=np.float32 if single else np.float64)
+    pixels: Floats = np.ascontiguousarray(np.where(bad, 0.0, image), dtype=np.float32 if single else np.float64)
     y, x = np.nonzero(bad)
     if len(y) == 0:
         return pixels, bad
@@ -159,8 +159,11 @@ def _measure(pixels: Floats, found: Any) -> Moments:
     shape = adaptive_moments(pixels, found["x"], found["y"], 0.5 * (found["a"] + found["b"]), half)
     # A blend can pull the moments to its brighter neighbour: what wandered off is not this source any more.
     good = shape.converged & (np.hypot(shape.x - found["x"], shape.y - found["y"]) < np.maximum(1.0, found["a"]))
-    pick = lambda fitted, name: np.where(good, fitted, found[name])  # noqa: E731
-    return Moments(*(pick(getattr(shape, name), name) for name in ("x", "y", "a", "b", "theta")), good)
+
+    def pick(name: str) -> Floats:
+        return np.asarray(np.where(good, getattr(shape, name), found[name]))
+
+    return Moments(pick("x"), pick("y"), pick("a"), pick("b"), pick("theta"), good)
 
 
 def _touches(bad: Bools, x: Floats, y: Floats, radius: float) -> Bools:
