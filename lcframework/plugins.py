@@ -263,7 +263,7 @@ def class_problem(cls: Any, seam: Seam) -> str:
         return ""
     if not attrs.has(cls):
         return f"{cls.__name__} is not an attrs class; put @attrs.frozen before it"
-    for name in getattr(seam.protocol, "__annotations__", {}):
+    for name, _ in inspect.getmembers(seam.protocol, lambda member: isinstance(member, property)):
         if not hasattr(cls, name) and name not in attrs.fields_dict(cls):
             return f"{cls.__name__} has no attribute {name}"
     for name, wanted in inspect.getmembers(seam.protocol, inspect.isfunction):

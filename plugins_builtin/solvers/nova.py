@@ -27,7 +27,7 @@ class Nova(Refining):
     """Solves through the network; the key of your account comes from the environment and is stored nowhere."""
 
     results_version: ClassVar[int] = 1
-    operational: ClassVar[tuple[str, ...]] = ("key_variable", "timeout", "poll", "publicly_visible")
+    operational: ClassVar[frozenset[str]] = frozenset({"key_variable", "timeout", "poll", "publicly_visible"})
 
     url: str = "https://nova.astrometry.net"
     key_variable: str = "ASTROMETRY_NET_API_KEY"  # the environment variable that holds the API key

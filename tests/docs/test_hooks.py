@@ -29,6 +29,10 @@ def signatures(source: str) -> dict[str, str]:
     return found
 
 
+def is_protocol(cls: object) -> bool:
+    return bool(getattr(cls, "_is_protocol", False))
+
+
 def _signature(node: ast.FunctionDef) -> str:
     return f"({ast.unparse(node.args)}) -> {ast.unparse(node.returns) if node.returns else ''}"
 
@@ -56,6 +60,18 @@ def test_each_section_shows_the_protocol_of_its_hook() -> None:
     for seam in SEAMS:
         found = signatures("\n".join(pages.blocks(pages.section(PAGE, seam.hook).text, "python")))
         assert {k.split(".")[0] for k in found if "." in k} == ({seam.protocol.__name__} if seam.protocol else set())
+
+
+def test_every_ability_is_recognised_and_explained() -> None:
+    seams = {seam.protocol for seam in SEAMS}
+    classes = [cls for cls in vars(protocols).values() if is_protocol(cls) and cls.__module__ == protocols.__name__]
+    abilities = [cls.__name__ for cls in classes if cls not in seams]
+    section = pages.section(PAGE, "What a class may have besides")
+    assert [pages.plain(name) for name, _, _ in section.table()] == abilities
+    shown = signatures("\n".join(pages.blocks(section.text, "python")))
+    assert list(dict.fromkeys(member.split(".")[0] for member in shown)) == abilities
+    for name in abilities:
+        isinstance(None, getattr(protocols, name))  # a TypeError where it is not runtime-checkable
 
 
 def test_the_table_names_the_section_of_each_hook() -> None:

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from lcframework.protocols import FitsInBatches, WarmsUp
 from lcframework.types import FitStatus, LcfError, PluginError, TableSchema
 
 Array = NDArray[Any]
@@ -35,7 +36,8 @@ def check_plugin_class(plugin: Any, protocol: type[Any] | None = None) -> None:
     plugin : object
         An instance.
     protocol : type, optional
-        One of :mod:`lcframework.protocols`; its methods must be there, with the same parameters.
+        One of :mod:`lcframework.protocols`; its methods must be there, with the same parameters. So must those of the
+        optional abilities that the plugin has.
 
     Raises
     ------
@@ -70,8 +72,9 @@ def check_plugin_class(plugin: Any, protocol: type[Any] | None = None) -> None:
         who,
         "is not equal to its own pickled copy; leave eq=True, so that options can be compared",
     )
-    if protocol is not None:
-        _check_methods(plugin, protocol, who)
+    wanted = [] if protocol is None else [protocol]
+    for contract in (*wanted, *(ability for ability in (FitsInBatches, WarmsUp) if isinstance(plugin, ability))):
+        _check_methods(plugin, contract, who)
 
 
 def same_values(one: Any, other: Any) -> bool:

@@ -78,6 +78,12 @@ class OddVersion:
     results_version: ClassVar[str] = "two"
 
 
+@attrs.frozen
+class OddForecast:
+    def frames_at_once(self, frames: int) -> tuple[int, str]:
+        return frames, ""
+
+
 class Plain:
     pass
 
@@ -94,6 +100,7 @@ def test_good_class() -> None:
         (WithoutDefault(2.0), "no default"),
         (Unpicklable(), "worker process"),
         (OddVersion(), "results_version"),
+        (OddForecast(), "frames_at_once takes (frames) where the protocol says (stars, size)"),
     ],
 )
 def test_bad_class(plugin: Any, words: str) -> None:
