@@ -117,6 +117,8 @@ def _star_cores(stamps: Floats, noise: Floats) -> tuple[Bools, float]:
     An undersampled star is as sharp as a cosmic ray to the Laplacian; but all stars of a frame share one PSF, and a ray
     that hits a star's core makes it sharper than theirs.
     """
+    from astropy.stats import mad_std
+
     n, ny, nx = stamps.shape
     box = np.pad(stamps, ((0, 0), (1, 1), (1, 1)))
     neighbours = np.stack(
@@ -136,7 +138,7 @@ def _star_cores(stamps: Floats, noise: Floats) -> tuple[Bools, float]:
     limit = _SHARPEST
     typical = float(np.median(sharpness[bright])) if bright.any() else np.inf
     if bright.sum() >= _ENOUGH:
-        spread = 1.4826 * np.median(np.abs(sharpness[bright] - typical))
+        spread = float(mad_std(sharpness[bright]))
         # A star's place within its pixel changes its sharpness: that spread is not Gaussian, so never below 20 %.
         limit = min(limit, max(typical + 4.0 * spread, 1.2 * typical))
     allowance = 3.0 * error / np.where(bright, flux, 1.0)
