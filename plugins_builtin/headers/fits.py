@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -14,6 +14,7 @@ from lcframework.hookspecs import hookimpl
 from lcframework.options import one_of, positive_or_zero
 from lcframework.types import DataUnit, HeaderInfo, TimeReference, UnusableInput
 from plugins_builtin.shared.header_times import SCALES, HeaderTime, header_time
+from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
 
 EXPTIME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE", "ITIME", "INTTIME", "TEXPTIME")
 # Cameras that write both mean e-/ADU by EGAIN and a setting of their amplifier by GAIN.
@@ -109,18 +110,18 @@ class FitsHeader:
 
     def _band(self, header: fits.Header) -> str:
         if self.band_keyword:
-            return first_text(header, (self.band_keyword,))
+            return text_of(header, self.band_keyword)
         single = first_text(header, BAND)
         if single:
             return single
-        wheels = [t for t in (first_text(header, (k,)) for k in WHEELS) if t]
+        wheels = [t for t in (text_of(header, k) for k in WHEELS) if t]
         chosen = [t for t in wheels if t.lower() not in _NO_FILTER]
         return "+".join(chosen) if chosen else (wheels[0] if wheels else "")
 
     def _data_unit(self, header: fits.Header) -> DataUnit:
         if self.data_unit:
             return DataUnit(self.data_unit)
-        text = first_text(header, ("BUNIT",))
+        text = text_of(header, "BUNIT")
         if not text:
             return DataUnit.ADU
         plain = re.sub(r"[\s/]*(pix(el)?s?)\b", "", text.lower()).replace("-", "").replace(" ", "")
@@ -136,41 +137,13 @@ class FitsHeader:
         return _PER_SECOND[unit] if rest else unit
 
 
-def value_of(header: fits.Header, keyword: str) -> Any:
-    """Return a keyword's value; None where it is missing, undefined, or its card can't be read."""
-    try:
-        value = header.get(keyword)
-    except (fits.VerifyError, ValueError):
-        return None
-    return None if isinstance(value, fits.card.Undefined) else value
-
-
-def first_text(header: fits.Header, keywords: tuple[str, ...]) -> str:
-    """Return the first of the keywords that says something, stripped; '' where none does."""
-    for keyword in keywords:
-        value = value_of(header, keyword)
-        if value is not None and str(value).strip():
-            return str(value).strip()
-    return ""
-
-
 def instrument_name(header: fits.Header) -> str:
     """Return TELESCOP and INSTRUME as one name that TOML and file names take as it is."""
-    telescope, instrument = (first_text(header, (k,)) for k in ("TELESCOP", "INSTRUME"))
+    telescope, instrument = (text_of(header, k) for k in ("TELESCOP", "INSTRUME"))
     if instrument.lower().startswith(telescope.lower()) or telescope.lower() == instrument.lower():
         telescope = ""
     joined = f"{telescope}-{instrument}" if telescope and instrument else telescope or instrument
     return re.sub(r"[^A-Za-z0-9_-]+", "-", joined).strip("-")
-
-
-def _number(value: Any) -> float:
-    """Return a header's value as a number; nan where it isn't one."""
-    if isinstance(value, bool):
-        return np.nan
-    try:
-        return float(str(value).strip())
-    except ValueError:
-        return np.nan
 
 
 def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str) -> float:
@@ -182,8 +155,8 @@ def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str
         value = value_of(header, keyword)
         if value is None or str(value).strip() == "":
             continue
-        number = _number(value)
-        if np.isfinite(number) and number > 0:
+        number = as_number(value)
+        if number is not None and number > 0:
             return number
         raise UnusableInput(f"the header's {what} makes no sense: {keyword} = {value!r}; {ways}")
     raise UnusableInput(f"no {what} in the header: looked for {', '.join(keywords)}; {ways}")
@@ -192,8 +165,8 @@ def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str
 def _optional(header: fits.Header, keywords: tuple[str, ...], unknown: float) -> float:
     """Return the first of the keywords that holds a positive number."""
     for keyword in keywords:
-        number = _number(value_of(header, keyword))
-        if np.isfinite(number) and number > 0:
+        number = as_number(value_of(header, keyword))
+        if number is not None and number > 0:
             return number
     return unknown
 

@@ -36,6 +36,7 @@ from plugins_builtin.shared.calibration_matching import (
     what_it_is,
     what_there_is,
 )
+from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
 
 KINDS = (BIAS, DARK, FLAT)
 #: Rows are combined so many values at a time.
@@ -73,17 +74,17 @@ class Ccdproc:
 
     def describe(self, header: fits.Header, path: Path, shape: tuple[int, int]) -> Exposure:
         """Return what a raw file is, by its header."""
-        kind = _first(header, self.kind_keywords).lower()
+        kind = first_text(header, self.kind_keywords).lower()
         words = {BIAS: self.bias, DARK: self.dark, FLAT: self.flat}
         known = [name for name, parts in words.items() if any(part.lower() in kind for part in parts)]
-        bands = [text for text in (_text(header, k) for k in self.band_keywords) if text]
+        bands = [text for text in (_setting(header, k) for k in self.band_keywords) if text]
         return Exposure(
             name=path.name,
             kind=known[0] if known else ("light" if kind else ""),
-            setup=tuple((key, _text(header, key)) for key in dict.fromkeys([*self.match, *self._overscan_keyword])),
+            setup=tuple((key, _setting(header, key)) for key in dict.fromkeys([*self.match, *self._overscan_keyword])),
             band="+".join(bands),
-            exptime=_number(_first(header, self.exptime_keywords)),
-            temperature=_number(_text(header, self.temperature_keyword)) if self.temperature_keyword else None,
+            exptime=as_number(first_text(header, self.exptime_keywords)),
+            temperature=as_number(text_of(header, self.temperature_keyword)) if self.temperature_keyword else None,
             shape=shape,
         )
 
@@ -322,25 +323,10 @@ def _median(image: Floats) -> float:
     return float(np.median(finite)) if finite.size else 0.0
 
 
-def _text(header: fits.Header, keyword: str) -> str:
+def _setting(header: fits.Header, keyword: str) -> str:
     """Return a keyword's value as one text for one value: 1, 1.0 and '1' are the same."""
-    value = header.get(keyword)
-    if value is None or isinstance(value, fits.card.Undefined):
-        return ""
-    number = _number(str(value))
-    return f"{number:.12g}" if number is not None and not isinstance(value, bool) else str(value).strip()
-
-
-def _first(header: fits.Header, keywords: Sequence[str]) -> str:
-    return next((text for text in (_text(header, k) for k in keywords) if text), "")
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
+    number = as_number(value_of(header, keyword))
+    return text_of(header, keyword) if number is None else f"{number:.12g}"
 
 
 @hookimpl

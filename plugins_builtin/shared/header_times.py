@@ -11,6 +11,7 @@ import attrs
 from astropy.io import fits
 
 from lcframework.types import TimeReference
+from plugins_builtin.shared.header_values import as_number, text_of
 
 #: Names of time scales (TIMESYS, the FITS standard's table 30) and astropy's for them. GPS runs 19 s behind TAI.
 SCALES = {
@@ -67,12 +68,12 @@ def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> Head
     ValueError
         Where there is no usable time, quoting the keywords and their values.
     """
-    name = scale or str(_text(header, "TIMESYS") or "utc").split("(")[0].strip().lower()
+    name = scale or (text_of(header, "TIMESYS") or "utc").split("(")[0].strip().lower()
     if name not in SCALES:
         raise ValueError(f"the header's time scale TIMESYS = {header['TIMESYS']!r} is none of {', '.join(SCALES)}")
     seen = []
     for key, reference in _candidates(header, keyword):
-        value = _text(header, key)
+        value = text_of(header, key)
         seen.append(f"{key} = {value!r}")
         source, mjd = _read(header, key, value, name)
         if mjd is None:
@@ -90,7 +91,7 @@ def _candidates(header: fits.Header, keyword: str) -> Iterator[tuple[str, TimeRe
     known = {**DATES, **DAYS}
     names = {keyword.upper(): known.get(keyword.upper(), START)} if keyword else known
     for key, reference in names.items():
-        value = _text(header, key)
+        value = text_of(header, key)
         # UT-OBS and its like are often a time of day alone: those only complete a date.
         if value and not (not keyword and key in CLOCKS and _CLOCK.match(value)):
             yield key, reference
@@ -98,7 +99,7 @@ def _candidates(header: fits.Header, keyword: str) -> Iterator[tuple[str, TimeRe
 
 def _read(header: fits.Header, key: str, value: str, scale: str) -> tuple[str, float | None]:
     """Return the keywords used and the MJD in UTC; None where the value holds no full time."""
-    number = _number(value)
+    number = as_number(value)
     if number is not None:
         if number > 2_400_000.5:
             number -= 2_400_000.5
@@ -109,7 +110,7 @@ def _read(header: fits.Header, key: str, value: str, scale: str) -> tuple[str, f
     date, clock, offset = parts["date"], parts["time"], parts["offset"] or ""
     source = key
     if clock is None:
-        completing = next(((k, t) for k in CLOCKS if _CLOCK.match(t := _text(header, k))), None)
+        completing = next(((k, t) for k in CLOCKS if _CLOCK.match(t := text_of(header, k))), None)
         if completing is None:
             return key, None
         source, clock = f"{key}+{completing[0]}", completing[1]
@@ -156,18 +157,3 @@ def _offset_days(text: str) -> float:
         return 0.0
     minutes = 60 * int(digits[:2]) + int(digits[2:4] or 0)
     return (-1 if text.startswith("-") else 1) * minutes / 1440.0
-
-
-def _text(header: fits.Header, keyword: str) -> str:
-    try:
-        value = header.get(keyword)
-    except (fits.VerifyError, ValueError):
-        return ""
-    return "" if value is None or isinstance(value, fits.card.Undefined) else str(value).strip()
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
