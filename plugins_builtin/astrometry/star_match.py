@@ -10,6 +10,7 @@ import numpy as np
 
 from lcframework.types import Floats, Ints, PlateSolution, SourceTable, StarTable
 from plugins_builtin.astrometry.wcs_fit import celestial_keywords, fit_wcs, open_wcs, stars_in_frame
+from plugins_builtin.shared.sharpness import sharpest_star
 
 #: Pairs below which a match says nothing.
 FEWEST = 5
@@ -41,8 +42,7 @@ def bright_sources(sources: SourceTable, number: int = BRIGHTEST) -> Ints:
     flux, fwhm = np.asarray(sources["flux"], float), np.asarray(sources["fwhm"], float)
     rows = np.flatnonzero(np.isfinite(flux) & (flux > 0) & np.isfinite(sources["x"]) & np.isfinite(sources["y"]))
     if len(rows) >= 10:
-        typical = np.median(fwhm[rows][flux[rows] >= np.median(flux[rows])])
-        stellar = rows[~(fwhm[rows] < 0.6 * typical)]
+        stellar = rows[~(fwhm[rows] < sharpest_star(fwhm[rows], flux[rows]))]
         rows = stellar if len(stellar) >= 5 else rows
     return rows[np.argsort(-flux[rows], kind="stable")][:number]
 

@@ -13,6 +13,7 @@ from lcframework.options import positive, within
 from lcframework.types import SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
 from plugins_builtin.engine.frames.bad_pixels import filled
 from plugins_builtin.engine.frames.moments import FWHM_PER_SIGMA, Moments, adaptive_moments, stamps_at, width_factor
+from plugins_builtin.shared.sharpness import sharpest_star
 
 #: Bits of ``flags`` beyond sep's own (1 merged, 2 truncated by the edge, 4 deblending overflow, 8 singular).
 MASKED_CORE = 32  # a masked pixel within the core
@@ -24,6 +25,7 @@ EMPTY_APERTURE = 256  # flux not positive
 _WIDTH, _REACH = 1.5, 5
 _FEW = 0.02  # of a frame's pixels; up to that many are bridged one by one
 _CHUNK = 4096  # pixels a pass, which bounds the memory
+_ENOUGH = 5  # sources that tell how sharp a frame's stars are
 
 
 @attrs.frozen
@@ -85,7 +87,8 @@ class SepSources:
         flags = (found["flag"] & 15).astype(int)
         flags[_touches(bad, x, y, max(1.0, 0.5 * typical))] |= MASKED_CORE
         flags[~converged] |= UNMEASURED
-        flags[converged & (fwhm < _sharpest_star(fwhm[converged], flux[converged]))] |= TOO_SHARP
+        if np.count_nonzero(converged) >= _ENOUGH:
+            flags[converged & (fwhm < sharpest_star(fwhm[converged], flux[converged]))] |= TOO_SHARP
         flags[~(flux > 0)] |= EMPTY_APERTURE
         columns = {"x": x, "y": y, "flux": flux, "fwhm": fwhm, "a": a, "b": b, "theta": theta, "flags": flags}
         order = np.argsort(-flux, kind="stable")
@@ -174,14 +177,6 @@ def _touches(bad: Bools, x: Floats, y: Floats, radius: float) -> Bools:
     ix = np.clip(np.rint(x).astype(int), 0, bad.shape[1] - 1)
     iy = np.clip(np.rint(y).astype(int), 0, bad.shape[0] - 1)
     return np.asarray((stamps_at(bad, ix, iy, reach) & disk).any(axis=(1, 2)))
-
-
-def _sharpest_star(fwhm: Floats, flux: Floats) -> float:
-    """FWHM below which a source can't be a star of this frame."""
-    if len(fwhm) < 5:
-        return 0.0
-    bright = fwhm[flux >= np.median(flux)]
-    return 0.6 * float(np.median(bright))
 
 
 def _table(columns: dict[str, Any]) -> SourceTable:
