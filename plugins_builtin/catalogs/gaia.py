@@ -14,8 +14,8 @@ from lcframework.hookspecs import hookimpl
 from lcframework.options import above, web_address, whole_number
 from lcframework.types import CatalogLimits, Region, StarTable
 from plugins_builtin.services.adql import between, in_cone, name_of_a_table, number, table_name
-from plugins_builtin.services.asking import OPERATIONAL, ask
-from plugins_builtin.services.tap import Patience, TapQuestion
+from plugins_builtin.services.asking import AsksServices
+from plugins_builtin.services.tap import TapQuestion, columns_of
 from plugins_builtin.shared.star_tables import plain_floats, select, star_table
 
 #: Columns of the Gaia archive (and of mirrors that keep its names) by the names of STARS.
@@ -73,14 +73,10 @@ def read_gaia(answer: Table, table: str) -> Table:
     Raises
     ------
     KeyError
-        Naming a column that the answer lacks.
+        Naming the columns that the answer lacks.
     """
-    found = {name.lower(): name for name in answer.colnames}
     read = Table()
-    for name, original in names_in(table).items():
-        if original.lower() not in found:
-            raise KeyError(original)
-        column = answer[found[original.lower()]]
+    for name, column in columns_of(answer, names_in(table)).items():
         if name == "source_id":
             read[name] = [str(value) for value in column]
         elif name == "variable":
@@ -93,7 +89,7 @@ def read_gaia(answer: Table, table: str) -> Table:
 
 
 @attrs.frozen
-class Gaia:
+class Gaia(AsksServices):
     """Stars of Gaia DR3, by TAP.
 
     Answers are kept in `cache_dir`, so that a field is asked for once. Where the archive gives no whole answer after
@@ -101,7 +97,7 @@ class Gaia:
     """
 
     results_version: ClassVar[int] = 1
-    operational: ClassVar[frozenset[str]] = OPERATIONAL | {"mirror_table"}
+    operational: ClassVar[frozenset[str]] = AsksServices.operational | {"mirror_table"}
 
     url: str = attrs.field(default="https://gea.esac.esa.int/tap-server/tap", validator=web_address())
     table: str = attrs.field(default="gaiadr3.gaia_source", validator=name_of_a_table)
@@ -129,13 +125,10 @@ class Gaia:
         services = [("Gaia archive", self.url, self.table)]
         if self.mirror:
             services.append(("Gaia mirror", self.mirror, self.mirror_table))
-        answer = ask(
+        answer = self.ask(
             [self._question(*service, region, limits) for service in services],
-            Patience(self.timeout, self.retries, self.backoff, self.max_rows),
             name="gaia",
             purpose=f"Gaia stars within {region.radius:.4f} deg of ({region.ra:.5f}, {region.dec:.5f})",
-            cache_dir=self.cache_dir,
-            offline=self.offline,
         )
         meta = {"catalog": "gaia", "release": "DR3", "band": "G", "system": "Vega"}
         columns: dict[str, Any] = {name: answer[name] for name in answer.colnames}

@@ -14,8 +14,8 @@ from lcframework.hookspecs import hookimpl
 from lcframework.options import above, mapping_of, web_address, whole_number
 from lcframework.types import CatalogLimits, Region, StarTable
 from plugins_builtin.services.adql import between, column_name, in_cone, name_of_a_table, number, table_name
-from plugins_builtin.services.asking import OPERATIONAL, ask
-from plugins_builtin.services.tap import Patience, TapQuestion
+from plugins_builtin.services.asking import AsksServices
+from plugins_builtin.services.tap import TapQuestion
 from plugins_builtin.shared.star_tables import plain_floats, select, star_table
 
 #: Where a Tycho-2 star is in VizieR's I/259/tyc2; a name may join several columns with ``+``.
@@ -82,7 +82,7 @@ def read_vizier(answer: Table, mapping: Mapping[str, str]) -> Table:
 
 
 @attrs.frozen
-class Vizier:
+class Vizier(AsksServices):
     """Stars of any VizieR catalogue, by TAP; the defaults are those of Tycho-2.
 
     A quantity that `columns` does not map is unknown: give a catalogue of your own all of its columns, by the names
@@ -90,7 +90,7 @@ class Vizier:
     """
 
     results_version: ClassVar[int] = 1
-    operational: ClassVar[frozenset[str]] = OPERATIONAL | {"server"}
+    operational: ClassVar[frozenset[str]] = AsksServices.operational | {"server"}
 
     catalog: str = attrs.field(default="I/259/tyc2", validator=name_of_a_table)
     columns: Mapping[str, str] = attrs.field(factory=lambda: dict(TYCHO2), validator=mapping_of(QUANTITIES, "a column"))
@@ -121,13 +121,10 @@ class Vizier:
         """
         adql = vizier_query(self.catalog, self.columns, region, limits)
         servers = [url for url in (self.server, self.mirror) if url]
-        answer = ask(
+        answer = self.ask(
             [TapQuestion("VizieR", url, adql, lambda table: read_vizier(table, self.columns)) for url in servers],
-            Patience(self.timeout, self.retries, self.backoff, self.max_rows),
             name="vizier",
             purpose=f"{self.catalog} within {region.radius:.4f} deg of ({region.ra:.5f}, {region.dec:.5f})",
-            cache_dir=self.cache_dir,
-            offline=self.offline,
         )
         columns: dict[str, Any] = {name: answer[name] for name in answer.colnames}
         epoch = plain_floats(columns["ref_epoch"]) if "ref_epoch" in columns else np.full(len(answer), np.nan)

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlparse
 
 from astropy.table import Table
@@ -20,8 +20,27 @@ from plugins_builtin.services.tap import LONGEST_PAUSE, Patience, ServiceFailure
 
 log = logging.getLogger(__name__)
 
-#: Options that say how a service is asked and not what: they can't change an answer.
-OPERATIONAL = frozenset({"url", "mirror", "timeout", "retries", "backoff", "max_rows", "cache_dir", "offline"})
+
+class AsksServices:
+    """A plugin that asks catalogue services, and has the options for it that are annotated here."""
+
+    __slots__ = ()
+    #: They say how a service is asked and not what: they can't change an answer.
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"url", "mirror", "timeout", "retries", "backoff", "max_rows", "cache_dir", "offline"}
+    )
+
+    timeout: float  # s, for each try
+    retries: int  # further tries of each service
+    backoff: float  # s before the first of them, doubled each time
+    max_rows: int
+    cache_dir: Path | None  # None: nothing is kept
+    offline: bool  # true: only the cache answers
+
+    def ask(self, questions: Sequence[TapQuestion], name: str, purpose: str) -> Table:
+        """Return the answer to a question that any of several services can answer, by :func:`ask`."""
+        patience = Patience(self.timeout, self.retries, self.backoff, self.max_rows)
+        return ask(questions, patience, name=name, purpose=purpose, cache_dir=self.cache_dir, offline=self.offline)
 
 
 def _insist(question: TapQuestion, patience: Patience) -> Table:

@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from lcframework.types import NeedMissing
+from plugins_builtin.services.retry_after import seconds_to_wait
 
 LONGEST_WAIT = 30.0  # seconds between two questions for a result
 _TRIES = 3  # of a request that failed for want of a connection or of a whole answer
@@ -154,7 +155,7 @@ class NovaService:
             except urllib.error.HTTPError as error:
                 if error.code < 500 and error.code != 429:
                     raise Refused(f"HTTP {error.code} {error.reason} for {path}") from None
-                reason, wait = f"HTTP {error.code} {error.reason}", _retry_after(error)
+                reason, wait = f"HTTP {error.code} {error.reason}", seconds_to_wait(error.headers.get("Retry-After"))
                 taken = error.code not in (429, 503)
             except (OSError, http.client.HTTPException) as error:
                 self._left()
@@ -223,9 +224,3 @@ class NovaService:
         if time.monotonic() + seconds > self.deadline:
             raise OutOfTime
         time.sleep(seconds)
-
-
-def _retry_after(error: urllib.error.HTTPError) -> float:
-    """Return the seconds that a busy service asks for; 0 where it says none, or a date."""
-    value = (error.headers.get("Retry-After") or "").strip()
-    return float(value) if value.isdigit() else 0.0

@@ -11,12 +11,14 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 
 import attrs
-from astropy.table import Table
+from astropy.table import Column, Table
+
+from plugins_builtin.services.retry_after import seconds_to_wait
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,21 @@ def tap_answer(question: TapQuestion, patience: Patience) -> Table:
         raise ServiceFailure(f"the answer lacks a column: {_brief(error.args[0])}", again=False) from error
 
 
+def columns_of(answer: Table, wanted: Mapping[str, str]) -> dict[str, Column]:
+    """Return columns of an answer, by the keys of `wanted`, whose values are their names, written in any case.
+
+    Raises
+    ------
+    KeyError
+        Naming the columns that the answer lacks.
+    """
+    written = {name.lower(): name for name in answer.colnames}
+    missing = [name for name in wanted.values() if name.lower() not in written]
+    if missing:
+        raise KeyError(", ".join(missing))
+    return {key: answer[written[name.lower()]] for key, name in wanted.items()}
+
+
 def _session(timeout: float) -> Any:
     """Return a requests session all of whose calls have a time-out, and that closes what its users leave open."""
     import pyvo
@@ -137,19 +154,14 @@ def _failure(error: Exception, patience: Patience) -> ServiceFailure | None:
         return ServiceFailure(f"the query was refused: {_brief(error.reason)}", again=False)
     if isinstance(error, DALServiceError) and error.code:
         again = error.code >= 500 or error.code in (408, 429)
-        return ServiceFailure(f"HTTP status {error.code}: {_brief(error.reason)}", again, _asked_to_wait(error))
+        headers = getattr(getattr(error.cause, "response", None), "headers", {})
+        wait = seconds_to_wait(headers.get("Retry-After"))
+        return ServiceFailure(f"HTTP status {error.code}: {_brief(error.reason)}", again, wait)
     if isinstance(error, DALServiceError | DALFormatError):
         return ServiceFailure(_brief(error.reason), again=True)
     if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
         return ServiceFailure(f"connection failed: {_brief(_innermost(error))}", again=True)
     return None
-
-
-def _asked_to_wait(error: Any) -> float:
-    """Return the seconds of a Retry-After header, 0 where there is none (or a date, which no catalogue sends)."""
-    headers = getattr(getattr(error.cause, "response", None), "headers", {})
-    seconds = str(headers.get("Retry-After", "")).strip()
-    return float(seconds) if seconds.isdecimal() else 0.0
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from lcframework.types import Ints, NeedMissing, NotSolved, PlateSolution, Solve
 from plugins_builtin.astrometry.solving import Refining, brightest, cone, fitted, icrs, matched, order_of_sip
 from plugins_builtin.astrometry.star_match import positions
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs
+from plugins_builtin.services.answers_cache import digest
 from plugins_builtin.services.nova import NovaService, OutOfTime, Refused, Unconfirmed
 
 
@@ -109,8 +109,7 @@ class Nova(Refining):
     def _note(self, job: dict[str, Any]) -> Path | None:
         if self.cache_dir is None:
             return None
-        identity = json.dumps([self.url, job], sort_keys=True).encode()
-        return self.cache_dir / "nova" / f"{hashlib.sha256(identity).hexdigest()[:32]}.json"
+        return self.cache_dir / "nova" / f"{digest([self.url, job])[:32]}.json"
 
     def _job(self, sources: SourceTable, rows: Ints, shape: tuple[int, int], hint: SolveHint) -> dict[str, Any]:
         # FITS counts pixels from 1.

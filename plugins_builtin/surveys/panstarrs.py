@@ -15,8 +15,8 @@ from lcframework.options import above, web_address, whole_number
 from lcframework.sky.geometry import julian_year
 from lcframework.types import Bools, Floats, MagnitudeTable, NeedMissing, Region, StarTable
 from plugins_builtin.services.adql import in_cone, name_of_a_table, table_name
-from plugins_builtin.services.asking import OPERATIONAL, ask
-from plugins_builtin.services.tap import Patience, TapQuestion
+from plugins_builtin.services.asking import AsksServices
+from plugins_builtin.services.tap import TapQuestion, columns_of
 from plugins_builtin.shared.sky_positions import enclosing_cone, pairs_within, unambiguous
 from plugins_builtin.shared.star_tables import magnitude_table, plain_floats, unknown_band
 
@@ -46,13 +46,10 @@ def read_panstarrs(answer: Table) -> Table:
     Raises
     ------
     KeyError
-        Naming a column that the answer lacks.
+        Naming the columns that the answer lacks.
     """
-    found = {name.lower(): name for name in answer.colnames}
-    missing = [name for name in _COLUMNS if name.lower() not in found]
-    if missing:
-        raise KeyError(", ".join(missing))
-    return Table({name: plain_floats(answer[found[name.lower()]]) for name in _COLUMNS})
+    columns = columns_of(answer, {name: name for name in _COLUMNS})
+    return Table({name: plain_floats(column) for name, column in columns.items()})
 
 
 def combined(answer: Table, band: str) -> tuple[Floats, Floats]:
@@ -64,7 +61,7 @@ def combined(answer: Table, band: str) -> tuple[Floats, Floats]:
 
 
 @attrs.frozen
-class PanStarrs:
+class PanStarrs(AsksServices):
     """Pan-STARRS1 g, r, i, z, y and ATLAS c, o magnitudes (AB), asked for all stars at once, matched by position.
 
     Stars are carried to the epoch of each detection by their proper motion. A star with several detections within
@@ -72,7 +69,6 @@ class PanStarrs:
     """
 
     results_version: ClassVar[int] = 1
-    operational: ClassVar[frozenset[str]] = OPERATIONAL
 
     url: str = attrs.field(default="https://tapvizier.cds.unistra.fr/TAPVizieR/tap", validator=web_address())
     mirror: str = attrs.field(default="", validator=web_address(empty=True))  # of the same table; empty: none
@@ -133,13 +129,10 @@ class PanStarrs:
         # Rounded, so that the same stars ask the same question on every machine.
         region = Region(round(ra, 6), round(dec, 6), round(radius + 1e-5, 5))
         adql = panstarrs_query(self.table, region)
-        return ask(
+        return self.ask(
             [TapQuestion("VizieR", url, adql, read_panstarrs) for url in (self.url, self.mirror) if url],
-            Patience(self.timeout, self.retries, self.backoff, self.max_rows),
             name="panstarrs",
             purpose=f"Pan-STARRS magnitudes within {radius:.4f} deg of ({ra:.5f}, {dec:.5f})",
-            cache_dir=self.cache_dir,
-            offline=self.offline,
         )
 
     def _matches(self, stars: StarTable, answer: Table) -> tuple[np.ndarray, np.ndarray]:
