@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.types import Floats, Ints, PlateSolution, SourceTable, StarTable
-from plugins_builtin.astrometry.wcs_fit import celestial_keywords, fit_wcs, open_wcs, stars_in_frame
+from plugins_builtin.astrometry.wcs_fit import fit_wcs, open_wcs, stars_in_frame
 from plugins_builtin.shared.sharpness import sharpest_star
 
 #: Pairs below which a match says nothing.
@@ -136,6 +136,4 @@ def refine(
             break
         best, header = fit, fit.header
         tolerance = float(np.clip(5.0 * fit.rms, 0.7, 2.5))
-    if best is None:
-        return solution
-    return PlateSolution(celestial_keywords(best.header), int(best.used.sum()), best.rms, refined=True)
+    return solution if best is None else best.solution(refined=True)

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 
 from lcframework.sky.geometry import from_plane, separation, to_plane
-from lcframework.types import Bools, Floats, Ints
+from lcframework.types import Bools, Floats, Ints, PlateSolution
 from plugins_builtin.shared.sky_positions import mean_direction
 
 #: Sigma beyond which a pair of source and star is left out of a fit.
@@ -141,6 +141,10 @@ class WcsFit:
     used: Bools  # (n,) False where clipped
     rms: float  # pixels, of the distances of the pairs used
     order: int
+
+    def solution(self, refined: bool = False) -> PlateSolution:
+        """Return it as a plate solver's answer."""
+        return PlateSolution(celestial_keywords(self.header), int(self.used.sum()), self.rms, refined)
 
 
 def fit_wcs(x: Floats, y: Floats, ra: Floats, dec: Floats, shape: tuple[int, int], max_order: int = 1) -> WcsFit | None:

@@ -14,7 +14,7 @@ from lcframework.sky.geometry import separation, to_plane
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.astrometry.pattern_match import find_similarity
 from plugins_builtin.astrometry.star_match import FEWEST, bright_sources, match_stars, positions, refine
-from plugins_builtin.astrometry.wcs_fit import celestial_keywords, fit_wcs, open_wcs
+from plugins_builtin.astrometry.wcs_fit import fit_wcs, open_wcs
 
 
 @attrs.frozen
@@ -58,7 +58,7 @@ class CatalogMatch:
         fit = fit_wcs(x, y, ra[near][found.second], dec[near][found.second], shape)
         if fit is None:
             return NotSolved("too few stars match to fit a WCS")
-        rough = PlateSolution(celestial_keywords(fit.header), int(fit.used.sum()), fit.rms)
+        rough = fit.solution()
         if not match_stars(open_wcs(rough.header), sources, hint.stars, shape, tolerance=3.0).significant:
             return NotSolved("the stars around the best pattern do not agree with it")
         return refine(rough, sources, hint.stars, shape, self.max_order)

@@ -58,7 +58,7 @@ class ReferenceFrame:
         fit = fit_wcs(x, y, ra[good], dec[good], shape, self.max_order)
         if fit is None or fit.used.sum() < FEWEST:
             return NotSolved("too few sources of the reference frame are seen here to fit a WCS")
-        solution = PlateSolution(celestial_keywords(fit.header), int(fit.used.sum()), fit.rms)
+        solution = fit.solution()
         return solution if hint.stars is None else refine(solution, sources, hint.stars, shape, self.max_order)
 
 
