@@ -29,12 +29,12 @@ from plugins_builtin.shared.calibration_matching import (
     DARK,
     FLAT,
     Group,
-    alike,
     best_dark,
     darks,
-    served_by_one_dark,
-    what_it_is,
-    what_there_is,
+    describe_available,
+    describe_needed,
+    matching,
+    usable_without_scaling,
 )
 from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
 
@@ -73,7 +73,7 @@ class Ccdproc:
     # ---------------------------------------------------------------- headers
 
     def describe(self, header: fits.Header, path: Path, shape: tuple[int, int]) -> Exposure:
-        """Return what a raw file is, by its header."""
+        """Return what kind of frame a raw file is and how it was taken, by its header."""
         kind = first_text(header, self.kind_keywords).lower()
         words = {BIAS: self.bias, DARK: self.dark, FLAT: self.flat}
         known = [name for name, parts in words.items() if any(part.lower() in kind for part in parts)]
@@ -81,7 +81,9 @@ class Ccdproc:
         return Exposure(
             name=path.name,
             kind=known[0] if known else ("light" if kind else ""),
-            setup=tuple((key, _setting(header, key)) for key in dict.fromkeys([*self.match, *self._overscan_keyword])),
+            setup=tuple(
+                (name, _setting(header, name)) for name in dict.fromkeys([*self.match, *self._overscan_keyword])
+            ),
             band="+".join(bands),
             exptime=as_number(first_text(header, self.exptime_keywords)),
             temperature=as_number(text_of(header, self.temperature_keyword)) if self.temperature_keyword else None,
@@ -106,29 +108,29 @@ class Ccdproc:
         self, frame: Exposure, calibrations: Sequence[Exposure]
     ) -> tuple[MasterPlan | None, MasterPlan | None]:
         """Return the bias and the dark for a frame or a flat; a dark is scaled only where its bias is known."""
-        biases = alike(frame, BIAS, calibrations) if BIAS in self.use else []
+        biases = matching(frame, BIAS, calibrations) if BIAS in self.use else []
         bias = Group(BIAS, tuple(biases)).plan() if biases else None
         if bias is None and BIAS in self.use:
-            self._lack(frame, BIAS, calibrations)
+            self._refuse_missing(frame, BIAS, calibrations)
         if DARK not in self.use:
             return bias, None
-        groups = darks(alike(frame, DARK, calibrations), self.temperature_tolerance)
+        groups = darks(matching(frame, DARK, calibrations), self.temperature_tolerance)
         found = None
         if frame.exptime is not None:
             found = best_dark(
                 groups, frame.exptime, frame.temperature, self.temperature_tolerance, scaled=bias is not None
             )
         if found is None:
-            self._lack(frame, DARK, calibrations)
+            self._refuse_missing(frame, DARK, calibrations)
         return bias, found.plan([bias]) if found else None
 
     def _flat(self, frame: Exposure, calibrations: Sequence[Exposure]) -> MasterPlan | None:
-        flats = alike(frame, FLAT, calibrations)
+        flats = matching(frame, FLAT, calibrations)
         if not flats:
-            self._lack(frame, FLAT, calibrations)
+            self._refuse_missing(frame, FLAT, calibrations)
             return None
-        if DARK in self.use and not (BIAS in self.use and alike(frame, BIAS, calibrations)):
-            flats = served_by_one_dark(flats, alike(frame, DARK, calibrations), self.temperature_tolerance)
+        if DARK in self.use and not (BIAS in self.use and matching(frame, BIAS, calibrations)):
+            flats = usable_without_scaling(flats, matching(frame, DARK, calibrations), self.temperature_tolerance)
         typical = sorted(flats, key=lambda e: (e.exptime or 0.0, e.name))[len(flats) // 2]
         try:
             bias, dark = self._pedestal(typical, calibrations)
@@ -138,14 +140,15 @@ class Ccdproc:
             return None  # flats with their pedestal left in them would do harm
         return Group(FLAT, tuple(flats)).plan([bias, dark])
 
-    def _lack(self, frame: Exposure, kind: str, calibrations: Sequence[Exposure]) -> None:
+    def _refuse_missing(self, frame: Exposure, kind: str, calibrations: Sequence[Exposure]) -> None:
+        """Raise UnusableInput where no calibration frame of a kind matches, unless `missing` is ``"skip"``."""
         if self.missing == "skip":
             return
-        needed = what_it_is(frame, kind)
+        needed = describe_needed(frame, kind)
         only = "" if kind != DARK or BIAS in self.use else " (without a bias a dark can't be scaled to the exposure)"
         raise UnusableInput(
-            f"no {kind} matches ({needed}){only}: {what_there_is(frame, kind, calibrations)}. Add some to [reduction] "
-            f'dirs, leave "{kind}" out of [reduction.ccdproc] use, see its match and keywords, or set '
+            f"no {kind} matches ({needed}){only}: {describe_available(frame, kind, calibrations)}. Add some to "
+            f'[reduction] dirs, leave "{kind}" out of [reduction.ccdproc] use, see its match and keywords, or set '
             'missing = "skip"'
         )
 
@@ -170,7 +173,7 @@ class Ccdproc:
     def combine(
         self, plan: MasterPlan, members: Sequence[Exposure], images: Floats, masters: Mapping[str, Master]
     ) -> Master:
-        """Return a master; a dark is less its bias where there is one, a flat is relative to its median.
+        """Return a master; a dark has its bias subtracted where there is one, a flat is divided by its median.
 
         Raises
         ------
@@ -221,7 +224,7 @@ class Ccdproc:
         return np.where(made.mask, np.nan, made.data) if made.mask is not None else np.asarray(made.data)
 
     def reduce(self, image: Floats, frame: Exposure, masters: Mapping[str, Master]) -> tuple[Floats, Ints]:
-        """Return the image less its overscan's level, bias and dark, over the flat; and where the masters can't say.
+        """Return the image, calibrated by its overscan, bias, dark and flat, and flags where the masters are bad.
 
         The noise of bias and dark is in the scatter that is measured in the frame; that of the flat is not.
         """
@@ -239,7 +242,7 @@ class Ccdproc:
         if overscan is not None:
             out = overscan.less(out, whole)
             flags[overscan.strip] |= PixelFlag.DEFECT.value
-        out = _less_pedestal(out, frame, masters, whole)
+        out = _subtract_pedestal(out, frame, masters, whole)
         if FLAT in masters:
             ccdproc, data = _library(), _ccd_data()
             flat = np.where(masters[FLAT].bad, np.float32(1), masters[FLAT].image)
@@ -251,15 +254,15 @@ class Ccdproc:
 def _corrected(
     image: Floats, member: Exposure, masters: Mapping[str, Master], rows: slice, overscan: Overscan | None
 ) -> Floats:
-    """Return rows of a calibration frame less its overscan's level, bias and dark; nan where the overscan is."""
+    """Return rows of a calibration frame without overscan level, bias and dark; nan where the overscan is."""
     out = np.asarray(image[rows], np.float32)
     if overscan is not None:
         out = overscan.blank(overscan.less(out, rows), rows)
-    return _less_pedestal(out, member, masters, rows) if masters else out
+    return _subtract_pedestal(out, member, masters, rows) if masters else out
 
 
-def _less_pedestal(image: Floats, exposure: Exposure, masters: Mapping[str, Master], rows: slice) -> Floats:
-    """Return rows of an image less bias and dark; the dark is scaled where it is less its bias."""
+def _subtract_pedestal(image: Floats, exposure: Exposure, masters: Mapping[str, Master], rows: slice) -> Floats:
+    """Return rows of an image without bias and dark; the dark is scaled to the exposure where it has no bias in it."""
     ccdproc, data = _library(), _ccd_data()
     from astropy import units
 
@@ -269,11 +272,15 @@ def _less_pedestal(image: Floats, exposure: Exposure, masters: Mapping[str, Mast
     dark = masters.get(DARK)
     if dark is not None:
         scale = BIAS in masters and bool(dark.exptime) and exposure.exptime is not None
-        own, theirs = (exposure.exptime, dark.exptime) if scale else (1.0, 1.0)
+        exptime, dark_exptime = (exposure.exptime, dark.exptime) if scale else (1.0, 1.0)
         out = ccdproc.subtract_dark(
-            out, data(dark.image[rows], unit="adu"), dark_exposure=theirs * units.s, data_exposure=own * units.s,
-            scale=scale, add_keyword=False,
-        )  # fmt: skip
+            out,
+            data(dark.image[rows], unit="adu"),
+            dark_exposure=dark_exptime * units.s,
+            data_exposure=exptime * units.s,
+            scale=scale,
+            add_keyword=False,
+        )
     return np.asarray(out.data, np.float32)
 
 
@@ -294,7 +301,7 @@ def _ccd_data() -> Any:
 
 
 def _at_least(usual: float) -> Any:
-    """Return a pixel's scatter for clipping, not below the usual pixel's: few frames tell a pixel's own badly."""
+    """Return a function for the scatter of each pixel, not below the usual one: few frames measure it poorly."""
     from astropy.stats import mad_std
 
     def spread(values: Floats, axis: Any = None) -> Floats:
@@ -324,7 +331,7 @@ def _median(image: Floats) -> float:
 
 
 def _setting(header: fits.Header, keyword: str) -> str:
-    """Return a keyword's value as one text for one value: 1, 1.0 and '1' are the same."""
+    """Return a keyword's value as a text that is the same for equal values: 1, 1.0 and '1'."""
     number = as_number(value_of(header, keyword))
     return text_of(header, keyword) if number is None else f"{number:.12g}"
 

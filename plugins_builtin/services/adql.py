@@ -1,4 +1,4 @@
-"""Words of ADQL queries, from values and names that are checked: nothing that a user writes becomes an expression."""
+"""Parts of ADQL queries, made of checked values and names: nothing that a user writes becomes an expression."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def number(value: float) -> str:
     """
     value = float(value)
     if not np.isfinite(value):
-        raise ValueError(f"{value!r} can't stand in a query: not a finite number")
+        raise ValueError(f"{value!r} can't be part of a query: not a finite number")
     return np.format_float_positional(value, trim="0")
 
 

@@ -1,6 +1,6 @@
 """Asking catalogue services over the network: several of them, again and again, with a cache of their answers.
 
-What a single try may end in is the matter of :mod:`plugins_builtin.services.tap`.
+A single try is :mod:`plugins_builtin.services.tap`'s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class AsksServices:
     """A plugin that asks catalogue services, and has the options for it that are annotated here."""
 
     __slots__ = ()
-    #: They say how a service is asked and not what: they can't change an answer.
+    #: These options change how a service is asked, and never its answer.
     operational: ClassVar[frozenset[str]] = frozenset(
         {"url", "mirror", "timeout", "retries", "backoff", "max_rows", "cache_dir", "offline"}
     )
@@ -43,8 +43,8 @@ class AsksServices:
         return ask(questions, patience, name=name, purpose=purpose, cache_dir=self.cache_dir, offline=self.offline)
 
 
-def _insist(question: TapQuestion, patience: Patience) -> Table:
-    """Ask one service until it answers or the retries are used up."""
+def _ask_with_retries(question: TapQuestion, patience: Patience) -> Table:
+    """Return one service's answer; ServiceFailure where all retries fail."""
     for attempt in range(patience.retries + 1):
         try:
             return tap_answer(question, patience)
@@ -97,8 +97,8 @@ def ask(
         Where no service answers, or where offline and the cache does not know.
     """
     cache = AnswersCache(Path(cache_dir)) if cache_dir is not None else None
-    key: Mapping[str, Any] = {"name": name, "adql": questions[0].adql}
-    if cache is not None and (known := cache.load(key)) is not None:
+    identity: Mapping[str, Any] = {"name": name, "adql": questions[0].adql}
+    if cache is not None and (known := cache.load(identity)) is not None:
         return known
     if offline:
         where = f"in {cache.folder}" if cache is not None else "(no cache_dir is set)"
@@ -108,7 +108,7 @@ def ask(
         )
     table, origin = _first_answer(questions, patience, purpose)
     if cache is not None and len(table):
-        _keep(cache, key, table, origin)
+        _store(cache, identity, table, origin)
     return table
 
 
@@ -117,7 +117,7 @@ def _first_answer(questions: Sequence[TapQuestion], patience: Patience, purpose:
     reasons, empty = [], None
     for question in questions:
         try:
-            table = _insist(question, patience)
+            table = _ask_with_retries(question, patience)
         except ServiceFailure as failure:
             reasons.append(f"{question.service} ({urlparse(question.url).netloc}): {failure}")
             log.warning("%s: %s", purpose, reasons[-1])
@@ -134,9 +134,9 @@ def _first_answer(questions: Sequence[TapQuestion], patience: Patience, purpose:
     )
 
 
-def _keep(cache: AnswersCache, key: Mapping[str, Any], table: Table, origin: str) -> None:
+def _store(cache: AnswersCache, identity: Mapping[str, Any], table: Table, origin: str) -> None:
     """Store an answer; one that can't be stored is used all the same."""
     try:
-        cache.store(key, table, origin)
+        cache.store(identity, table, origin)
     except OSError as error:
         log.warning("the answer of %s was not kept in %s: %s", origin, cache.folder, error)

@@ -1,4 +1,4 @@
-"""A client of Astrometry.net's web interface: patient, seldom heard, and silent about the key."""
+"""A client of Astrometry.net's web interface: it retries, spaces its requests, and never shows the API key."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from lcframework.types import NeedMissing
 from plugins_builtin.services.retry_after import seconds_to_wait
 
 LONGEST_WAIT = 30.0  # seconds between two questions for a result
-_TRIES = 3  # of a request that failed for want of a connection or of a whole answer
+_TRIES = 3  # of a request that got no connection or no whole answer
 _SPACING = 1.0 / 3.0  # of `poll`, between any two requests
-_LONGEST_QUEUE = 600.0  # seconds; a turn noted for later than that is a clock's mistake
+_LONGEST_QUEUE = 600.0  # seconds; a turn reserved for later than that is the error of a clock
 _STALL = 60.0  # seconds without a byte, after which a connection is given up
 _LARGEST = 2**24  # bytes of an answer
 
-#: Sessions that the service opened for this process, by its address and the key.
+#: Sessions that services opened for this process, by their address and the API key.
 _SESSIONS: dict[tuple[str, str], str] = {}
-#: When this process asked a service last, for those that do not share a folder.
+#: When this process sent its last request to each service, where processes share no folder.
 _ASKED: dict[str, float] = {}
 
 #: Failures before anything was sent.
@@ -37,35 +37,35 @@ _UNSENT = (ConnectionRefusedError, socket.gaierror)
 
 
 class Refused(Exception):
-    """The service answered that it won't, in its own words."""
+    """The service refused a request; the message is the service's."""
 
 
 class Unconfirmed(Exception):
-    """A job may have been handed in, but the service's answer to that was lost; the message says how."""
+    """A job may have been submitted, but the service's confirmation was lost; the message gives the reason."""
 
 
 class OutOfTime(Exception):
-    """The deadline; no OSError, as TimeoutError is, because those are tried again."""
+    """The deadline is over. Unlike TimeoutError it is no OSError: those are tried again."""
 
 
 @attrs.frozen
 class NovaService:
     """One conversation with the service, for one frame.
 
-    Requests that fail for want of a connection, that the service is too busy for (HTTP 429, 5xx), or that are answered
-    with something else than JSON are repeated, each time after twice the wait, and after what `Retry-After` asks for.
-    A job is handed in again only where it is certain that it did not arrive.
+    A request is repeated, each time after twice the wait, where no connection is made, the service is too busy (HTTP
+    429, 5xx), or the answer is not JSON; not before the time in `Retry-After`. A job is submitted again only where it
+    is certain that it did not arrive.
     """
 
     url: str
-    key: str = attrs.field(repr=False)
+    api_key: str = attrs.field(repr=False)
     key_variable: str
     poll: float  # s
     deadline: float  # as of time.monotonic()
-    shared: Path | None = None  # a folder: processes that have it in common keep their requests apart
+    turns: Path | None = None  # a folder, through which processes keep their requests apart
 
     def submit(self, job: dict[str, Any]) -> int:
-        """Hand in a job and return the submission's number.
+        """Submit a job and return the submission's number.
 
         Raises
         ------
@@ -79,14 +79,14 @@ class NovaService:
                 # Sessions end; the next one serves this job and the following frames.
                 if attempt or "session" not in str(refused).lower():
                     raise
-                _SESSIONS.pop((self.url, self.key), None)
+                _SESSIONS.pop((self.url, self.api_key), None)
         number = answer.get("subid")
         if not isinstance(number, int):
             raise Refused("its answer names no submission")
         return number
 
     def result(self, submission: int) -> bytes | None:
-        """Wait for a submission's WCS, asking ever more rarely; None where the service found no match.
+        """Wait for a submission's WCS, with growing pauses; None where the service found no match.
 
         Raises
         ------
@@ -108,19 +108,19 @@ class NovaService:
                 return None
 
     def _session(self) -> str:
-        known = _SESSIONS.get((self.url, self.key))
+        known = _SESSIONS.get((self.url, self.api_key))
         if known is not None:
             return known
         try:
-            session = self._call("login", {"apikey": self.key}).get("session")
+            session = self._call("login", {"apikey": self.api_key}).get("session")
         except Refused as refused:
             raise NeedMissing(
                 f"{self.url} refused the API key in {self.key_variable}: {refused}; "
-                "the right one stands on your profile page there"
+                "the right one is on your profile page there"
             ) from None
         if not session:
             raise Refused("it opened no session")
-        return _SESSIONS.setdefault((self.url, self.key), str(session))
+        return _SESSIONS.setdefault((self.url, self.api_key), str(session))
 
     def _call(self, name: str, request: dict[str, Any] | None = None, once: bool = False) -> dict[str, Any]:
         """Ask the interface and return its answer."""
@@ -130,7 +130,7 @@ class NovaService:
             raise Refused(f"an answer that is no object ({type(answer).__name__})")
         if answer.get("status") == "error":
             # The service may quote what it was sent.
-            raise Refused(str(answer.get("errormessage", "no reason given")).replace(self.key, "(the key)")[:300])
+            raise Refused(str(answer.get("errormessage", "no reason given")).replace(self.api_key, "(the key)")[:300])
         return answer
 
     def _fetch(self, path: str) -> bytes:
@@ -138,7 +138,7 @@ class NovaService:
         return content
 
     def _ask(self, path: str, form: bytes | None, read: Any, once: bool = False) -> Any:
-        """Send a request until `read` understands the answer; give up after some attempts.
+        """Send a request until `read` can read the answer, at most `_TRIES` times.
 
         With `once`, it is sent again only where the service has not taken it.
         """
@@ -149,7 +149,7 @@ class NovaService:
             if attempt:
                 self._sleep(max(wait, self.poll * 2.0 ** (attempt - 1)))
             wait = 0.0
-            self._space()
+            self._wait_for_turn()
             try:
                 content = self._read(request)
             except urllib.error.HTTPError as error:
@@ -158,7 +158,7 @@ class NovaService:
                 reason, wait = f"HTTP {error.code} {error.reason}", seconds_to_wait(error.headers.get("Retry-After"))
                 taken = error.code not in (429, 503)
             except (OSError, http.client.HTTPException) as error:
-                self._left()
+                self._remaining()
                 cause = getattr(error, "reason", None) or error
                 reason, taken = str(cause) or type(cause).__name__, not isinstance(cause, _UNSENT)
             else:
@@ -175,11 +175,11 @@ class NovaService:
     def _read(self, request: urllib.request.Request) -> bytes:
         """Return an answer's content; a service that trickles does not hold the run beyond the deadline."""
         parts, size = [], 0
-        with urllib.request.urlopen(request, timeout=min(self._left(), _STALL)) as answer:
+        with urllib.request.urlopen(request, timeout=min(self._remaining(), _STALL)) as answer:
             while part := answer.read1(2**16):
                 parts.append(part)
                 size += len(part)
-                self._left()
+                self._remaining()
                 if size > _LARGEST:
                     raise http.client.HTTPException(f"an answer of more than {_LARGEST >> 20} MiB")
             expected = answer.headers.get("Content-Length", "")
@@ -187,18 +187,18 @@ class NovaService:
             raise http.client.IncompleteRead(b"", int(expected) - size)
         return b"".join(parts)
 
-    def _space(self) -> None:
-        """Keep requests apart: this process's, or those of all that share a folder."""
-        if self.shared is not None:
-            self._sleep(self._turn(self.shared))
+    def _wait_for_turn(self) -> None:
+        """Keep a part of `poll` between requests: this process's, or those of all processes that share `turns`."""
+        if self.turns is not None:
+            self._sleep(self._reserve_turn(self.turns))
             return
         rest = _ASKED.get(self.url, -1e9) + _SPACING * self.poll - time.monotonic()
         if rest > 0:
             self._sleep(rest)
         _ASKED[self.url] = time.monotonic()
 
-    def _turn(self, folder: Path) -> float:
-        """Return the seconds until the next request may be sent, and note there that it is taken."""
+    def _reserve_turn(self, folder: Path) -> float:
+        """Return the seconds until a request may be sent, and write into the folder when that is."""
         folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
         with open(folder / f"nova-{name}.turn", "a+", encoding="utf-8") as file:
@@ -208,13 +208,14 @@ class NovaService:
             with contextlib.suppress(ValueError):
                 last = float(file.read())
             turn = max(now, last + _SPACING * self.poll) if last < now + _LONGEST_QUEUE else now
-            if turn - now > self._left():
+            if turn - now > self._remaining():
                 raise OutOfTime
             file.truncate(0)
             file.write(repr(turn))
         return turn - now
 
-    def _left(self) -> float:
+    def _remaining(self) -> float:
+        """Return the seconds to the deadline; OutOfTime where there are none."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise OutOfTime

@@ -33,7 +33,8 @@ _CLOSING_TAG = re.compile(rb"</(\w+:)?VOTABLE\s*>\s*\Z")
 class ServiceFailure(Exception):
     """A service did not give a whole answer.
 
-    `again` says whether the same question may work in a moment, `wait` how many seconds the service asks to be left.
+    `again`: whether the same query may succeed when it is sent again; `wait`: the seconds after which the service
+    allows that, 0 where it names none.
     """
 
     def __init__(self, reason: str, again: bool, wait: float = 0.0) -> None:
@@ -100,7 +101,14 @@ def tap_answer(question: TapQuestion, patience: Patience) -> Table:
 
 
 def columns_of(answer: Table, wanted: Mapping[str, str]) -> dict[str, Column]:
-    """Return columns of an answer, by the keys of `wanted`, whose values are their names, written in any case.
+    """Return columns of an answer under new names.
+
+    Parameters
+    ----------
+    answer : astropy.table.Table
+        Whose columns the service may have written in another case.
+    wanted : mapping
+        New name to the answer's name.
 
     Raises
     ------
@@ -111,7 +119,7 @@ def columns_of(answer: Table, wanted: Mapping[str, str]) -> dict[str, Column]:
     missing = [name for name in wanted.values() if name.lower() not in written]
     if missing:
         raise KeyError(", ".join(missing))
-    return {key: answer[written[name.lower()]] for key, name in wanted.items()}
+    return {new: answer[written[name.lower()]] for new, name in wanted.items()}
 
 
 def _session(timeout: float) -> Any:
@@ -140,7 +148,7 @@ def _session(timeout: float) -> Any:
 
 
 def _failure(error: Exception, patience: Patience) -> ServiceFailure | None:
-    """Return what went wrong while asking, and whether to try again; None for what is no fault of a service."""
+    """Return an error as a failure of the service; None where it is a bug here."""
     import requests
     import urllib3
     from pyvo.dal import DALFormatError, DALQueryError, DALServiceError
@@ -165,7 +173,7 @@ def _failure(error: Exception, patience: Patience) -> ServiceFailure | None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Return what a connection really failed of, out of the wrappings of requests and urllib3."""
+    """Return the error that requests and urllib3 wrapped in others."""
     inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
     return _innermost(inner) if isinstance(inner, BaseException) else error
 
@@ -177,7 +185,7 @@ def _brief(text: Any) -> str:
 
 
 def _sync_answer(question: TapQuestion, patience: Patience, session: Any, deadline: float) -> tuple[Table, bool]:
-    """Ask and wait; returns the table and whether it was cut at a row limit."""
+    """Return the answer of a synchronous query, and whether it was cut at a row limit."""
     from pyvo.dal import DALServiceError, TAPQuery
 
     query = TAPQuery(question.url, question.adql, maxrec=patience.max_rows + 1, session=session)
@@ -193,7 +201,7 @@ def _sync_answer(question: TapQuestion, patience: Patience, session: Any, deadli
 
 
 def _async_answer(question: TapQuestion, patience: Patience, session: Any, deadline: float) -> tuple[Table, bool]:
-    """Run a job and fetch its result; the job is deleted on the server in the end."""
+    """Return the answer of an asynchronous job, and whether it was cut; the job is deleted on the server after that."""
     from pyvo.dal import AsyncTAPJob, DALServiceError
 
     job = AsyncTAPJob.create(question.url, question.adql, maxrec=patience.max_rows + 1, session=session)
@@ -248,7 +256,7 @@ def _parse(raw: bytes, url: str) -> tuple[Table, bool]:
 
 
 def _overflowed(votable: Any) -> bool:
-    """Return whether any QUERY_STATUS of the document says OVERFLOW; it stands after the table by the standard."""
+    """Return whether any QUERY_STATUS of the document says OVERFLOW; the standard puts it after the table."""
     infos = [info for resource in votable.resources for info in resource.infos]
     infos += [info for resource in votable.resources for table in resource.tables for info in table.infos]
     return any(info.name == "QUERY_STATUS" and str(info.value).upper() == "OVERFLOW" for info in infos)

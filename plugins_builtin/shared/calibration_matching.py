@@ -1,9 +1,9 @@
-"""Which bias, dark and flat frames belong together, and which of these groups suit a frame; headers alone decide."""
+"""Which bias, dark and flat frames are combined, and which of these groups calibrate a frame; by headers alone."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 import numpy as np
@@ -46,7 +46,7 @@ class Group:
         return MasterPlan(name, self.kind, tuple(sorted(e.name for e in self.members)), tuple(n for n in needs if n))
 
 
-def alike(frame: Exposure, kind: str, available: Iterable[Exposure]) -> list[Exposure]:
+def matching(frame: Exposure, kind: str, available: Iterable[Exposure]) -> list[Exposure]:
     """Return the calibration frames of a kind that were taken as a frame was; flats through the same filter."""
     return [
         e for e in available
@@ -56,7 +56,7 @@ def alike(frame: Exposure, kind: str, available: Iterable[Exposure]) -> list[Exp
 
 
 def darks(exposures: Sequence[Exposure], tolerance: float) -> list[Group]:
-    """Return darks grouped by exposure time and temperature; those that do not say their exposure time are left out."""
+    """Return darks grouped by exposure time and temperature, without those whose exposure time is unknown."""
     out = []
     timed = [e for e in exposures if e.exptime is not None and e.exptime > 0]
     for same in _runs(timed, [float(e.exptime or 0) for e in timed], lambda first: first * SAME_EXPTIME):
@@ -68,12 +68,12 @@ def darks(exposures: Sequence[Exposure], tolerance: float) -> list[Group]:
     return out
 
 
-def _runs(items: Sequence[Exposure], values: Sequence[float], width: object) -> list[list[Exposure]]:
+def _runs(items: Sequence[Exposure], values: Sequence[float], width: Callable[[float], float]) -> list[list[Exposure]]:
     """Return items in order of their values, in groups no wider than `width` of a group's least value."""
     out: list[list[Exposure]] = []
     first = -np.inf
     for value, item in sorted(zip(values, items, strict=True), key=lambda pair: (pair[0], pair[1].name)):
-        if not out or value - first > width(first):  # type: ignore[operator]
+        if not out or value - first > width(first):
             out.append([])
             first = value
         out[-1].append(item)
@@ -82,45 +82,47 @@ def _runs(items: Sequence[Exposure], values: Sequence[float], width: object) -> 
 
 def best_dark(groups: Sequence[Group], exptime: float, temperature: float | None, tolerance: float, scaled: bool
               ) -> Group | None:  # fmt: skip
-    """Return the darks to use for an exposure.
+    """Return the darks to use for an exposure; None where none suits it.
 
     Those of its own exposure time; else, where they can be scaled, the shortest of the longer ones, or the longest:
     scaling down a dark also scales its noise down. Among equals the nearest in temperature.
     """
 
-    def colder(group: Group) -> float:
-        there = group.temperature
-        return 0.0 if temperature is None or there is None else abs(there - temperature)
+    def difference(group: Group) -> float:
+        own = group.temperature
+        return 0.0 if temperature is None or own is None else abs(own - temperature)
 
-    near = [g for g in groups if colder(g) <= tolerance]
+    near = [g for g in groups if difference(g) <= tolerance]
     exact = [g for g in near if abs(g.exptime - exptime) <= 2 * SAME_EXPTIME * exptime]
     if exact or not scaled:
-        return min(exact, key=colder, default=None)
+        return min(exact, key=difference, default=None)
     longer = [g for g in near if g.exptime > exptime]
     times = [g.exptime for g in longer or near]
     wanted = min(times, default=0.0) if longer else max(times, default=0.0)
     # Headers give the time that was measured: 300.02 s in one night's darks, 300.00 s in another's.
-    return min((g for g in near if abs(g.exptime - wanted) <= SAME_EXPTIME * wanted), key=colder, default=None)
+    return min((g for g in near if abs(g.exptime - wanted) <= SAME_EXPTIME * wanted), key=difference, default=None)
 
 
-def served_by_one_dark(flats: Sequence[Exposure], available: Sequence[Exposure], tolerance: float) -> list[Exposure]:
-    """Return the flats that a dark serves which can't be scaled.
+def usable_without_scaling(
+    flats: Sequence[Exposure], available: Sequence[Exposure], tolerance: float
+) -> list[Exposure]:
+    """Return the flats to use where darks can't be scaled.
 
     They are those of one exposure time: of the times that have darks, the one with most flats. Where no time has
     darks, all flats are returned.
     """
     groups = darks(available, tolerance)
     timed = [e for e in flats if e.exptime is not None and e.exptime > 0]
-    served = []
+    with_dark = []
     for same in _runs(timed, [float(e.exptime or 0) for e in timed], lambda first: first * SAME_EXPTIME):
         typical = same[len(same) // 2]
         if best_dark(groups, float(typical.exptime or 0), typical.temperature, tolerance, scaled=False):
-            served.append(same)
-    return max(served, key=len, default=list(flats))
+            with_dark.append(same)
+    return max(with_dark, key=len, default=list(flats))
 
 
-def what_there_is(frame: Exposure, kind: str, available: Iterable[Exposure]) -> str:
-    """Return in words which calibration frames of a kind there are, and how they differ from what a frame needs."""
+def describe_available(frame: Exposure, kind: str, available: Iterable[Exposure]) -> str:
+    """Return in words which calibration frames of a kind exist, and how they differ from what a frame needs."""
     of_kind = [e for e in available if e.kind == kind]
     if not of_kind:
         return f"[reduction] dirs hold no {kind}"
@@ -132,7 +134,7 @@ def what_there_is(frame: Exposure, kind: str, available: Iterable[Exposure]) -> 
 def _difference(frame: Exposure, other: Exposure, kind: str) -> str:
     parts = [f"filter {other.band or 'unknown'}"] if kind == FLAT and other.band != frame.band else []
     wanted = dict(frame.setup)
-    parts += [f"{key} = {value or 'nothing'}" for key, value in other.setup if wanted.get(key) != value]
+    parts += [f"{keyword} = {value or 'nothing'}" for keyword, value in other.setup if wanted.get(keyword) != value]
     if other.shape != frame.shape:
         parts.append(f"{other.shape[1]} x {other.shape[0]} pixels")
     if kind == DARK:
@@ -142,11 +144,11 @@ def _difference(frame: Exposure, other: Exposure, kind: str) -> str:
     return ", ".join(parts) or "the same setup"
 
 
-def what_it_is(frame: Exposure, kind: str) -> str:
-    """Return in words what a calibration frame of a kind must have for a frame."""
+def describe_needed(frame: Exposure, kind: str) -> str:
+    """Return in words which properties a calibration frame of a kind must have for a frame."""
     parts = [f"filter {frame.band or 'unknown'}"] if kind == FLAT else []
     if kind == DARK:
         parts.append(f"{frame.exptime:g} s" if frame.exptime is not None else "unknown exposure time")
         parts += [f"{frame.temperature:.0f} C"] if frame.temperature is not None else []
-    parts += [f"{key} = {value or 'nothing'}" for key, value in frame.setup]
+    parts += [f"{keyword} = {value or 'nothing'}" for keyword, value in frame.setup]
     return ", ".join([*parts, f"{frame.shape[1]} x {frame.shape[0]} pixels"])

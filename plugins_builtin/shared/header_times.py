@@ -21,7 +21,7 @@ SCALES = {
 _GPS_BEHIND_TAI = 19.0  # s
 
 START, MID, END = TimeReference.START, TimeReference.MID, TimeReference.END
-#: Dates, best first: what says most plainly which moment and which scale it means.
+#: Dates and the moment that each is, best first: those with a definite moment and time scale.
 DATES = {
     "DATE-AVG": MID, "DATE-BEG": START, "UT-OBS": START, "DATE-OBS": START, "DATE_OBS": START, "UTSTART": START,
     "OBSTART": START, "DATE-END": END,
@@ -68,18 +68,20 @@ def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> Head
     ValueError
         Where there is no usable time, quoting the keywords and their values.
     """
-    name = scale or (text_of(header, "TIMESYS") or "utc").split("(")[0].strip().lower()
-    if name not in SCALES:
+    time_scale = scale or (text_of(header, "TIMESYS") or "utc").split("(")[0].strip().lower()
+    if time_scale not in SCALES:
         raise ValueError(f"the header's time scale TIMESYS = {header['TIMESYS']!r} is none of {', '.join(SCALES)}")
     seen = []
-    for key, reference in _candidates(header, keyword):
-        value = text_of(header, key)
-        seen.append(f"{key} = {value!r}")
-        source, mjd = _read(header, key, value, name)
+    for candidate, reference in _candidates(header, keyword):
+        value = text_of(header, candidate)
+        seen.append(f"{candidate} = {value!r}")
+        source, mjd = _read(header, candidate, value, time_scale)
         if mjd is None:
             continue
         if not _EARLIEST < mjd < _LATEST:
-            raise ValueError(f"the time {key} = {value!r} lies outside 1900 to 2100: the camera's clock was not set")
+            raise ValueError(
+                f"the time {candidate} = {value!r} lies outside 1900 to 2100: the camera's clock was not set"
+            )
         return HeaderTime(mjd, reference, source)
     if not seen:
         looked = keyword or ", ".join([*DATES, *DAYS])
@@ -87,36 +89,37 @@ def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> Head
     raise ValueError(f"the exposure's time can't be read (a date and a time of day are needed): {'; '.join(seen)}")
 
 
-def _candidates(header: fits.Header, keyword: str) -> Iterator[tuple[str, TimeReference]]:
+def _candidates(header: fits.Header, requested: str) -> Iterator[tuple[str, TimeReference]]:
+    """Yield the keywords that may hold the time, and which moment each is; the requested one alone, if any."""
     known = {**DATES, **DAYS}
-    names = {keyword.upper(): known.get(keyword.upper(), START)} if keyword else known
-    for key, reference in names.items():
-        value = text_of(header, key)
+    references = {requested.upper(): known.get(requested.upper(), START)} if requested else known
+    for keyword, reference in references.items():
+        value = text_of(header, keyword)
         # UT-OBS and its like are often a time of day alone: those only complete a date.
-        if value and not (not keyword and key in CLOCKS and _CLOCK.match(value)):
-            yield key, reference
+        if value and not (not requested and keyword in CLOCKS and _CLOCK.match(value)):
+            yield keyword, reference
 
 
-def _read(header: fits.Header, key: str, value: str, scale: str) -> tuple[str, float | None]:
+def _read(header: fits.Header, keyword: str, value: str, scale: str) -> tuple[str, float | None]:
     """Return the keywords used and the MJD in UTC; None where the value holds no full time."""
     number = as_number(value)
     if number is not None:
         if number > 2_400_000.5:
             number -= 2_400_000.5
-        return key, _to_utc(number, "mjd", scale) if number > 0 else None
+        return keyword, _to_utc(number, "mjd", scale) if number > 0 else None
     parts = _DATE.match(value)
     if parts is None:
-        return key, None
+        return keyword, None
     date, clock, offset = parts["date"], parts["time"], parts["offset"] or ""
-    source = key
+    source = keyword
     if clock is None:
         completing = next(((k, t) for k in CLOCKS if _CLOCK.match(t := text_of(header, k))), None)
         if completing is None:
-            return key, None
-        source, clock = f"{key}+{completing[0]}", completing[1]
-        # A clock that says UT is in UT whatever scale the rest of the header is in.
+            return keyword, None
+        source, clock = f"{keyword}+{completing[0]}", completing[1]
+        # A clock called UT is in UT, whatever time scale the rest of the header is in.
         scale = "utc" if completing[0].startswith("UT") else scale
-    if key.startswith("UT") or offset:
+    if keyword.startswith("UT") or offset:
         scale = "utc"
     moment = _to_utc(f"{_iso_date(date)}T{_iso_clock(clock)}", "isot", scale)
     return source, moment if moment is None else moment - _offset_days(offset)
@@ -126,7 +129,7 @@ def _to_utc(value: Any, form: str, scale: str) -> float | None:
     from astropy.time import Time, TimeDelta
 
     with warnings.catch_warnings():
-        # Years beyond the published leap seconds are good to a second, and stand out in the light curve by themselves.
+        # Beyond the published leap seconds times are right to a second, and such years are noticed in a light curve.
         warnings.simplefilter("ignore")
         try:
             time = Time(value, format=form, scale=SCALES[scale])
