@@ -7,16 +7,16 @@ import itertools
 import attrs
 import numpy as np
 
-from lcframework.types import Floats, Ints
-from plugins_builtin.astrometry.star_match import FEWEST, mutual_nearest
+from lcframework.types import Bools, Floats, Ints
+from plugins_builtin.astrometry.star_match import FEWEST_PAIRS, mutual_nearest
 
-# Triangles are compared by the ratios of their sides: flat ones and small ones say little.
+# Triangles are compared by the ratios of their sides, which flat and small ones do not determine well.
 _RATIO_TOLERANCE = 0.01
 _SMALLEST_RATIO = 0.15
-_NUMBERS = (12, 20, 32)  # of the brightest positions that make triangles: more only where fewer do not do
+_NUMBERS = (12, 20, 32)  # of the brightest positions that make triangles: more only where fewer find no map
 _CANDIDATES = 12  # of the best supported maps, how many are tried on all positions
 _MOST_TRIANGLES = 60_000
-_CHANCE = 1e-9  # of a map's pairs, beyond which it is not believed
+_CHANCE = 1e-9  # probability that a map's pairs are chance, from which on it is rejected
 
 
 @attrs.frozen(eq=False)
@@ -37,12 +37,12 @@ class Similarity:
     def significant(self) -> bool:
         """Whether so many pairs can't be chance.
 
-        Three pairs are what the map was made from, and some thousand maps compete: what is left must be far rarer
-        than that by chance.
+        The map was made from three of them, and is the best of some thousand maps: the probability that chance brings
+        the others must be far below one in as many.
         """
         from scipy.stats import poisson
 
-        return len(self.first) >= FEWEST and bool(poisson.sf(len(self.first) - 4, self.by_chance) < _CHANCE)
+        return len(self.first) >= FEWEST_PAIRS and bool(poisson.sf(len(self.first) - 4, self.by_chance) < _CHANCE)
 
 
 def find_similarity(
@@ -146,7 +146,7 @@ def _similar_triangles(a: Floats, b: Floats, scale: tuple[float, float]) -> tupl
 
 
 def _most_voted(factor: Floats, shift: Floats, za: Floats, mirrored: bool) -> list[_Map]:
-    """Return the densest places in the space of maps."""
+    """Return the maps at the densest points of the space of maps."""
     from scipy.spatial import cKDTree
 
     if len(factor) == 0:
@@ -170,8 +170,11 @@ def _most_voted(factor: Floats, shift: Floats, za: Floats, mirrored: bool) -> li
     return maps
 
 
-def _solve(a: Floats, b: Floats) -> tuple[Floats, Floats, Floats]:
-    """Fit ``a = factor b + shift`` to triangles of complex positions; say where all three corners agree."""
+def _solve(a: Floats, b: Floats) -> tuple[Floats, Floats, Bools]:
+    """Fit ``a = factor b + shift`` to triangles of complex positions.
+
+    Returns factors, shifts, and for which triangles all three corners agree.
+    """
     mean_a, mean_b = a.mean(axis=1), b.mean(axis=1)
     da, db = a - mean_a[:, None], b - mean_b[:, None]
     factor = (da * np.conj(db)).sum(axis=1) / (np.abs(db) ** 2).sum(axis=1)
@@ -181,7 +184,7 @@ def _solve(a: Floats, b: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _verify(a: Floats, b: Floats, candidate: _Map, tolerance: float, scale: tuple[float, float]) -> Similarity | None:
-    """Try a map on all positions, improving it by the pairs that it finds."""
+    """Return a map fitted to the pairs that it makes of all positions; None where they contradict it."""
     factor, shift = candidate.factor, candidate.shift
     matrix = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
     if candidate.mirrored:
@@ -192,7 +195,7 @@ def _verify(a: Floats, b: Floats, candidate: _Map, tolerance: float, scale: tupl
         mapped = b @ matrix.T + offset
         inside = np.flatnonzero(np.all((mapped > low) & (mapped < high), axis=1))[: 2 * len(a) + 20]
         i, j = mutual_nearest(a, mapped[inside], reach)
-        if len(i) < FEWEST:
+        if len(i) < FEWEST_PAIRS:
             return None
         j = inside[j]
         design = np.column_stack([b[j], np.ones(len(j))])

@@ -1,4 +1,4 @@
-"""What plate solvers share: options and their checks, what is asked of an engine, and what is made of its answer."""
+"""What plate solvers share: options and their checks, an engine's input, and how its answer becomes a solution."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ order_of_sip = whole_number(0, 5, "0: no distortion")
 
 
 class Refining:
-    """A solver with an option `refine`: whether its WCS is fitted again to the stars of ``[stars]``'s catalogue."""
+    """A solver with the option `refine`: whether its WCS is fitted again to the stars of ``[stars]``'s catalogue."""
 
     __slots__ = ()
     refine: bool
@@ -34,7 +34,7 @@ class Refining:
 
 
 def brightest(sources: SourceTable, number: int) -> Ints | NotSolved:
-    """Return the rows of the brightest sources, or that there are too few for an engine's patterns."""
+    """Return the rows of the brightest sources; NotSolved where they are too few for an engine's patterns."""
     rows = bright_sources(sources, number)
     if len(rows) >= FEWEST_SOURCES:
         return rows
@@ -44,10 +44,10 @@ def brightest(sources: SourceTable, number: int) -> Ints | NotSolved:
     )
 
 
-def cone(shape: tuple[int, int], hint: SolveHint) -> tuple[float, float, float] | None:
-    """Return (ra, dec, radius) in degrees within which the frame's centre lies; None where nothing is known.
+def search_cone(shape: tuple[int, int], hint: SolveHint) -> tuple[float, float, float] | None:
+    """Return (ra, dec, radius) in degrees within which the frame's centre lies; None where the hint has no position.
 
-    The hint is of the target, which may be in a corner of the frame: half a diagonal is added.
+    The hint's position is the target's, which may be in a corner of the frame: half a diagonal is added.
     """
     if hint.ra is None or hint.dec is None or hint.radius is None:
         return None
@@ -56,9 +56,9 @@ def cone(shape: tuple[int, int], hint: SolveHint) -> tuple[float, float, float] 
 
 
 def icrs(header: fits.Header) -> fits.Header:
-    """Return an engine's WCS, cleaned, on the ICRS.
+    """Return an engine's WCS, cleaned, in ICRS.
 
-    That is where the positions of index files are; an equinox alone would be read as FK5.
+    Positions in index files are ICRS; a header with an equinox alone would be read as FK5.
 
     Raises
     ------
@@ -74,11 +74,11 @@ def icrs(header: fits.Header) -> fits.Header:
 
 
 def star_list(ra: Floats, dec: Floats) -> StarTable:
-    """Return the stars of an index file, which holds the brightest alone, all of them wanted."""
+    """Return stars of an index file as a table; their magnitude, which it lacks, is 0: all of them are to be used."""
     return Table({"ra": np.asarray(ra, float), "dec": np.asarray(dec, float), "magnitude": np.zeros(len(ra))})
 
 
-def matched(
+def with_matches(
     header: fits.Header, sources: SourceTable, stars: StarTable | None, shape: tuple[int, int]
 ) -> PlateSolution:
     """Return a solution with the number and rms of its matches, where it has more of them than chance brings."""
@@ -88,7 +88,7 @@ def matched(
     return PlateSolution(header, len(pairs.source), pairs.rms) if pairs.significant else PlateSolution(header)
 
 
-def fitted(
+def refitted(
     solution: PlateSolution,
     sources: SourceTable,
     shape: tuple[int, int],
@@ -96,6 +96,6 @@ def fitted(
     to_catalogue: bool,
     index_stars: StarTable | None = None,
 ) -> PlateSolution:
-    """Fit a solution again: to the catalogue where that is wanted and there, else to the stars of the index files."""
+    """Fit a solution again: to the catalogue's stars if asked for and given, else to those of the index files."""
     stars = hint.stars if to_catalogue and hint.stars is not None and len(hint.stars) > 0 else index_stars
     return solution if stars is None else refine(solution, sources, stars, shape)

@@ -12,8 +12,8 @@ from lcframework.types import Floats, Ints, PlateSolution, SourceTable, StarTabl
 from plugins_builtin.astrometry.wcs_fit import fit_wcs, open_wcs, stars_in_frame
 from plugins_builtin.shared.sharpness import sharpest_star
 
-#: Pairs below which a match says nothing.
-FEWEST = 5
+#: Fewest pairs by which a match is judged.
+FEWEST_PAIRS = 5
 #: Of the frame's sources, how many of the brightest are compared with the catalogue.
 BRIGHTEST = 500
 
@@ -31,7 +31,7 @@ class Match:
     @property
     def significant(self) -> bool:
         """Whether so many pairs can't be chance."""
-        return len(self.source) >= max(FEWEST, self.by_chance + 5.0 * math.sqrt(self.by_chance + 1.0))
+        return len(self.source) >= max(FEWEST_PAIRS, self.by_chance + 5.0 * math.sqrt(self.by_chance + 1.0))
 
 
 def bright_sources(sources: SourceTable, number: int = BRIGHTEST) -> Ints:
@@ -67,7 +67,7 @@ def mutual_nearest(a: Floats, b: Floats, tolerance: float) -> tuple[Ints, Ints]:
 
 
 def common_shift(a: Floats, b: Floats, reach: float, width: float = 1.5) -> Floats:
-    """Return the shift b -> a, up to `reach` pixels, that brings most pairs together."""
+    """Return the shift from b to a, up to `reach` pixels, that brings most pairs within `width` pixels."""
     from scipy.spatial import cKDTree
 
     if len(a) == 0 or len(b) == 0:
@@ -122,17 +122,17 @@ def match_stars(
 def refine(
     solution: PlateSolution, sources: SourceTable, stars: StarTable, shape: tuple[int, int], max_order: int = 3
 ) -> PlateSolution:
-    """Fit the WCS again to the catalogue's stars; the solution as it was where these are too few to say better."""
+    """Fit the WCS again to the catalogue's stars; returns the given solution where too few of them match."""
     header, best = solution.header, None
     tolerance = 2.5
     for _ in range(4):
         match = match_stars(open_wcs(header), sources, stars, shape, tolerance=tolerance)
-        if not match.significant or len(match.source) < 2 * FEWEST:
+        if not match.significant or len(match.source) < 2 * FEWEST_PAIRS:
             break
         x, y = positions(sources, match.source).T
         ra, dec = (np.asarray(stars[name], float)[match.star] for name in ("ra", "dec"))
         fit = fit_wcs(x, y, ra, dec, shape, max_order=max_order)
-        if fit is None or fit.used.sum() < 2 * FEWEST:
+        if fit is None or fit.used.sum() < 2 * FEWEST_PAIRS:
             break
         best, header = fit, fit.header
         tolerance = float(np.clip(5.0 * fit.rms, 0.7, 2.5))

@@ -37,9 +37,9 @@ class InvalidWcs(ValueError):
 def celestial_keywords(header: fits.Header) -> fits.Header:
     """Return the keywords of a header's two-dimensional WCS, cleaned.
 
-    Numbers that were written as strings become numbers; SIP coefficients get the suffix in CTYPE without which they are
-    ignored by some programs, and TPV coefficients that name; where one distortion is written in both ways, SIP stays
-    where CTYPE names it, else TPV; everything else is left behind.
+    Numbers that were written as strings become numbers; SIP coefficients get the suffix in CTYPE without which some
+    programs ignore them, and TPV coefficients the projection of that name; where one distortion is written in both
+    ways, SIP is kept where CTYPE names it, else TPV. Other keywords are left out.
 
     Raises
     ------
@@ -90,7 +90,13 @@ def _number(keyword: str, value: Any) -> float | int:
 
 
 def open_wcs(header: fits.Header) -> Any:
-    """Return the astropy WCS of a header of :func:`celestial_keywords`, without the warnings about its dialect."""
+    """Return the astropy WCS of a header of :func:`celestial_keywords`, without warnings about old conventions.
+
+    Raises
+    ------
+    InvalidWcs
+        Where it can't be read.
+    """
     from astropy.wcs import WCS, FITSFixedWarning
 
     with warnings.catch_warnings():
@@ -124,7 +130,7 @@ def stars_in_frame(
     ny, nx = shape
     ra0, dec0 = (float(v) for v in wcs.all_pix2world(0.5 * (nx - 1), 0.5 * (ny - 1), 0))
     scale = max(pixel_scales(wcs, shape))
-    # Distortion polynomials run away far from the frame: stars out there must not be mapped into it.
+    # Distortion polynomials diverge far from the frame and could map distant stars into it.
     near = np.flatnonzero(separation(ra, dec, ra0, dec0) < 1.2 * scale * (0.5 * np.hypot(nx, ny) + margin))
     if len(near) == 0:
         return near, np.zeros(0), np.zeros(0)

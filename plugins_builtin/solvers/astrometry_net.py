@@ -24,16 +24,16 @@ from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, 
 from plugins_builtin.astrometry.solving import (
     Refining,
     brightest,
-    cone,
-    fitted,
     icrs,
     order_of_sip,
+    refitted,
+    search_cone,
     star_list,
 )
 from plugins_builtin.astrometry.star_match import positions
 from plugins_builtin.astrometry.wcs_fit import open_wcs
 
-_PATIENCE = 2.0  # seconds that processes get to end
+_PATIENCE = 2.0  # seconds that processes have to end
 _INDEX_HELP = (
     "index files hold the stars that it compares with, and those with patterns of a tenth to all of the frame's size "
     "are needed: Debian's package astrometry-data-tycho2 suits frames wider than half a degree, "
@@ -67,65 +67,65 @@ class AstrometryNet(Refining):
         if command is None:
             raise NeedMissing(
                 f"the command {self.command!r} was not found: install Astrometry.net (Debian, Ubuntu: apt install "
-                "astrometry.net astrometry-data-tycho2), or give its place as command in [plate_solving.astrometry-net]"
+                "astrometry.net astrometry-data-tycho2), or give its path as command in [plate_solving.astrometry-net]"
             )
         rows = brightest(sources, self.max_sources)
         if isinstance(rows, NotSolved):
             return rows
-        with tempfile.TemporaryDirectory(prefix="lcf-solve-") as folder:
-            place = Path(folder)
-            self._write_sources(place, sources, rows)
-            output = self._run([command, *self._arguments(place, shape, hint)], place)
+        with tempfile.TemporaryDirectory(prefix="lcf-solve-") as name:
+            workspace = Path(name)
+            self._write_sources(workspace, sources, rows)
+            output = self._run([command, *self._arguments(workspace, shape, hint)], workspace)
             if isinstance(output, NotSolved):
                 return output
-            if not (place / "out.wcs").exists():
+            if not (workspace / "out.wcs").exists():
                 return self._failure(output, len(rows))
-            solution, index_stars = _read(place)
-        return fitted(solution, sources, shape, hint, self.refine, index_stars)
+            solution, index_stars = _read(workspace)
+        return refitted(solution, sources, shape, hint, self.refine, index_stars)
 
     @staticmethod
-    def _write_sources(place: Path, sources: SourceTable, rows: np.ndarray) -> None:
+    def _write_sources(workspace: Path, sources: SourceTable, rows: np.ndarray) -> None:
         xy = positions(sources, rows) + 1.0  # FITS counts pixels from 1
         table = Table({"X": xy[:, 0], "Y": xy[:, 1], "FLUX": np.asarray(sources["flux"], float)[rows]})
-        fits.BinTableHDU(table).writeto(place / "sources.xyls")
+        fits.BinTableHDU(table).writeto(workspace / "sources.xyls")
 
-    def _arguments(self, place: Path, shape: tuple[int, int], hint: SolveHint) -> list[str]:
+    def _arguments(self, workspace: Path, shape: tuple[int, int], hint: SolveHint) -> list[str]:
         ny, nx = shape
-        arguments = [str(place / "sources.xyls"), "--dir", str(place), "--temp-dir", str(place), "--out", "out"]
-        arguments += ["--width", str(nx), "--height", str(ny), "--x-column", "X", "--y-column", "Y"]
+        arguments = [str(workspace / "sources.xyls"), "--dir", str(workspace), "--temp-dir", str(workspace)]
+        arguments += ["--out", "out", "--width", str(nx), "--height", str(ny), "--x-column", "X", "--y-column", "Y"]
         arguments += ["--sort-column", "FLUX", "--overwrite", "--no-plots", "--crpix-center"]
         # Files that nobody reads, and steps that need the command's own Python.
         arguments += ["--new-fits", "none", "--index-xyls", "none", "--match", "none"]
-        arguments += ["--rdls", str(place / "out.rdls"), "--tag-all"]
-        arguments += ["--no-remove-lines", "--uniformize", "0", "--corr", str(place / "out.corr")]
+        arguments += ["--rdls", str(workspace / "out.rdls"), "--tag-all"]
+        arguments += ["--no-remove-lines", "--uniformize", "0", "--corr", str(workspace / "out.corr")]
         # A second guard beside our own: the engine stops by itself even if this process is killed.
         arguments += ["--cpulimit", str(max(1, math.ceil(self.timeout)))]
         arguments += ["--tweak-order", str(self.sip_order)] if self.sip_order > 0 else ["--no-tweak"]
         if hint.scale is not None:
             low, high = hint.scale
             arguments += ["--scale-units", "arcsecperpix", "--scale-low", repr(low), "--scale-high", repr(high)]
-        where = cone(shape, hint)
-        if where is not None:
-            arguments += ["--ra", repr(where[0]), f"--dec={where[1]!r}", "--radius", repr(where[2])]
+        cone = search_cone(shape, hint)
+        if cone is not None:
+            arguments += ["--ra", repr(cone[0]), f"--dec={cone[1]!r}", "--radius", repr(cone[2])]
         if self.index_dir is not None:
-            arguments += ["--config", str(self._configuration(place))]
+            arguments += ["--config", str(self._configuration(workspace))]
         return arguments
 
-    def _configuration(self, place: Path) -> Path:
+    def _configuration(self, workspace: Path) -> Path:
         folder = Path(self.index_dir or "").expanduser().resolve()
         if not any(folder.glob("*.fits")):
             raise NeedMissing(
                 f"no index files (*.fits) in {folder}, the index_dir of [plate_solving.astrometry-net]; {_INDEX_HELP}"
             )
-        path = place / "astrometry.cfg"
+        path = workspace / "astrometry.cfg"
         path.write_text(f"cpulimit {math.ceil(self.timeout)}\nadd_path {folder}\nautoindex\n", encoding="utf-8")
         return path
 
-    def _run(self, arguments: list[str], place: Path) -> str | NotSolved:
+    def _run(self, arguments: list[str], workspace: Path) -> str | NotSolved:
         """Run the command and return what it printed; everything that it started ends with it."""
-        with open(place / "log", "w+", encoding="utf-8", errors="replace") as log:
+        with open(workspace / "log", "w+", encoding="utf-8", errors="replace") as log:
             process = subprocess.Popen(
-                arguments, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                arguments, cwd=workspace, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
             try:
                 process.wait(timeout=self.timeout)
@@ -153,11 +153,11 @@ class AstrometryNet(Refining):
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the command and its children, if any are left: those that do not go when they are asked are killed.
+    """End the command and its children, if any are left: those that do not end on SIGTERM are killed.
 
-    The command may go first: its children are what is waited for.
+    The command may end before its children: these are waited for.
     """
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # raised where nobody is left
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # raised where no process is left
         os.killpg(process.pid, signal.SIGTERM)
         until = time.monotonic() + _PATIENCE
         while time.monotonic() < until:
@@ -169,12 +169,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=_PATIENCE)
 
 
-def _read(place: Path) -> tuple[PlateSolution, StarTable | None]:
-    """Return the WCS with how well it matches the stars of the index, and these."""
-    header = icrs(fits.getheader(place / "out.wcs"))
+def _read(workspace: Path) -> tuple[PlateSolution, StarTable | None]:
+    """Return the solution, with its matches to the stars of the index files, and these stars."""
+    header = icrs(fits.getheader(workspace / "out.wcs"))
     matched, rms = 0, np.nan
-    if (place / "out.corr").exists():
-        with fits.open(place / "out.corr", memmap=False) as file:
+    if (workspace / "out.corr").exists():
+        with fits.open(workspace / "out.corr", memmap=False) as file:
             pairs = file[1].data
             x, y = open_wcs(header).all_world2pix(pairs["index_ra"], pairs["index_dec"], 0, quiet=True)
             distance = np.hypot(x - (pairs["field_x"] - 1.0), y - (pairs["field_y"] - 1.0))
@@ -182,8 +182,8 @@ def _read(place: Path) -> tuple[PlateSolution, StarTable | None]:
         close = distance[distance < max(2.0, 5.0 * float(np.median(distance)))]
         matched, rms = len(close), float(np.sqrt(np.mean(close**2)))
     stars = None
-    if (place / "out.rdls").exists():
-        with fits.open(place / "out.rdls", memmap=False) as file:
+    if (workspace / "out.rdls").exists():
+        with fits.open(workspace / "out.rdls", memmap=False) as file:
             stars = star_list(file[1].data["RA"], file[1].data["DEC"])
     return PlateSolution(header, matched, rms), stars
 

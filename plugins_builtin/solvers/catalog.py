@@ -13,7 +13,7 @@ from lcframework.options import positive, whole_number
 from lcframework.sky.geometry import separation, to_plane
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.astrometry.pattern_match import find_similarity
-from plugins_builtin.astrometry.star_match import FEWEST, bright_sources, match_stars, positions, refine
+from plugins_builtin.astrometry.star_match import FEWEST_PAIRS, bright_sources, match_stars, positions, refine
 from plugins_builtin.astrometry.wcs_fit import fit_wcs, open_wcs
 
 
@@ -33,13 +33,13 @@ class CatalogMatch:
         if hint.stars is None or hint.ra is None or hint.dec is None or hint.scale is None:
             return NotSolved("a position, a pixel scale and catalogue stars are needed to match detections to stars")
         rows = bright_sources(sources, self.max_sources)
-        if len(rows) < FEWEST:
+        if len(rows) < FEWEST_PAIRS:
             return NotSolved(f"{len(rows)} sources are too few to match with stars; see threshold in [sources.sep]")
         ra, dec, magnitude = (np.asarray(hint.stars[name], float) for name in ("ra", "dec", "magnitude"))
         reach = max(self.radius, math.hypot(*shape) * hint.scale[1])  # arcsec
         near = np.flatnonzero((separation(ra, dec, hint.ra, hint.dec) < reach) & np.isfinite(magnitude))
         near = near[np.argsort(magnitude[near], kind="stable")]
-        if len(near) < FEWEST:
+        if len(near) < FEWEST_PAIRS:
             return NotSolved(
                 f"the catalogue has {len(near)} stars within {reach:.0f} arcsec of the ROI, too few; "
                 "raise search_radius in [plate_solving] or choose a deeper catalogue in [stars]"

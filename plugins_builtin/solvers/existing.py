@@ -1,4 +1,4 @@
-"""The plate solver "existing": believes the WCS that the frame came with, after looking at it."""
+"""The plate solver "existing": takes the WCS of the frame's own header, after checking it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from astropy.io import fits
 from lcframework.hookspecs import hookimpl
 from lcframework.options import true_or_false
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
-from plugins_builtin.astrometry.solving import Refining, fitted, matched
+from plugins_builtin.astrometry.solving import Refining, refitted, with_matches
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, open_wcs, pixel_scales
 
-#: arcsec/pixel of instruments that could ever take such frames.
+#: arcsec/pixel that any instrument could have.
 _SENSIBLE = (1e-3, 1e3)
 
 
 @attrs.frozen
 class ExistingWcs(Refining):
-    """Takes the WCS of the frame's own header, whatever dialect it is in."""
+    """Takes the WCS of the frame's own header, also where it is written by old conventions."""
 
     results_version: ClassVar[int] = 2
     needs_position: ClassVar[bool] = False
@@ -47,8 +47,8 @@ class ExistingWcs(Refining):
             self._check(header, shape, hint)
         except InvalidWcs as error:
             return NotSolved(f"the header's WCS is not valid: {error}; choose another [plate_solving] plugin")
-        solution = matched(header, sources, hint.stars, shape)
-        return fitted(solution, sources, shape, hint, True) if self.refine and solution.matched else solution
+        solution = with_matches(header, sources, hint.stars, shape)
+        return refitted(solution, sources, shape, hint, True) if self.refine and solution.matched else solution
 
     @staticmethod
     def _check(header: fits.Header, shape: tuple[int, int], hint: SolveHint) -> None:

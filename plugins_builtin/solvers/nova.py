@@ -15,7 +15,15 @@ from astropy.io import fits
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, true_or_false
 from lcframework.types import Ints, NeedMissing, NotSolved, PlateSolution, SolveHint, SourceTable
-from plugins_builtin.astrometry.solving import Refining, brightest, cone, fitted, icrs, matched, order_of_sip
+from plugins_builtin.astrometry.solving import (
+    Refining,
+    brightest,
+    icrs,
+    order_of_sip,
+    refitted,
+    search_cone,
+    with_matches,
+)
 from plugins_builtin.astrometry.star_match import positions
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs
 from plugins_builtin.services.answers_cache import digest
@@ -24,7 +32,7 @@ from plugins_builtin.services.nova import NovaService, OutOfTime, Refused, Uncon
 
 @attrs.frozen
 class Nova(Refining):
-    """Solves through the network; the key of your account comes from the environment and is stored nowhere."""
+    """Solves through the network; the API key of your account comes from the environment and is stored nowhere."""
 
     results_version: ClassVar[int] = 1
     operational: ClassVar[frozenset[str]] = frozenset({"key_variable", "timeout", "poll", "publicly_visible"})
@@ -49,12 +57,12 @@ class Nova(Refining):
         Raises
         ------
         NeedMissing
-            Where there is no key, the service refuses it, it can't be reached, or the run is offline.
+            Where there is no API key, the service refuses it or can't be reached, or the run is offline.
         """
         if self.offline:
             raise NeedMissing(f"{self.url} needs the network, but [run] offline = true; astrometry-net needs none")
-        key = os.environ.get(self.key_variable, "")
-        if not key:
+        api_key = os.environ.get(self.key_variable, "")
+        if not api_key:
             raise NeedMissing(
                 f"the environment variable {self.key_variable} is not set: make an account on {self.url} and put "
                 "the API key of its profile page there"
@@ -63,7 +71,7 @@ class Nova(Refining):
         if isinstance(rows, NotSolved):
             return rows
         deadline = time.monotonic() + self.timeout
-        service = NovaService(self.url, key, self.key_variable, self.poll, deadline, self.cache_dir)
+        service = NovaService(self.url, api_key, self.key_variable, self.poll, deadline, self.cache_dir)
         try:
             content = self._answer(service, self._job(sources, rows, shape, hint))
         except Refused as refused:
@@ -84,11 +92,11 @@ class Nova(Refining):
             header = _header(content)
         except InvalidWcs as error:
             return NotSolved(f"the WCS that {self.url} sent is not valid: {error}")
-        solution = matched(header, sources, hint.stars, shape)
-        return fitted(solution, sources, shape, hint, True) if self.refine else solution
+        solution = with_matches(header, sources, hint.stars, shape)
+        return refitted(solution, sources, shape, hint, True) if self.refine else solution
 
     def _answer(self, service: NovaService, job: dict[str, Any]) -> bytes | None:
-        """Hand a job in, or take up the submission that an earlier run noted."""
+        """Return a job's result, by the submission that an earlier run noted, or a new one."""
         note = self._note(job)
         submission = _noted(note)
         if submission is not None:
@@ -128,14 +136,14 @@ class Nova(Refining):
         if hint.scale is not None:
             low, high = hint.scale
             job |= {"scale_units": "arcsecperpix", "scale_type": "ul", "scale_lower": low, "scale_upper": high}
-        where = cone(shape, hint)
-        if where is not None:
-            job |= dict(zip(("center_ra", "center_dec", "radius"), where, strict=True))
+        cone = search_cone(shape, hint)
+        if cone is not None:
+            job |= dict(zip(("center_ra", "center_dec", "radius"), cone, strict=True))
         return job
 
 
 def _noted(note: Path | None) -> int | None:
-    """Return the submission that a note names; None where there is none that can be read."""
+    """Return the number of the submission in a note; None where no note can be read."""
     if note is None:
         return None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The plate solver "reference-frame": carries a solved frame's WCS over by the sources that both frames show."""
+"""The plate solver "reference-frame": transfers a solved frame's WCS by the sources that both frames show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, whole_number
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.astrometry.pattern_match import find_similarity
-from plugins_builtin.astrometry.star_match import FEWEST, bright_sources, mutual_nearest, positions, refine
+from plugins_builtin.astrometry.star_match import FEWEST_PAIRS, bright_sources, mutual_nearest, positions, refine
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, fit_wcs, open_wcs
 
 
@@ -35,7 +35,7 @@ class ReferenceFrame:
         if hint.reference_sources is None or hint.reference_wcs is None:
             return NotSolved("no other frame is solved yet: put another solver before it in [plate_solving] plugin")
         here, there = (bright_sources(t, self.max_sources) for t in (sources, hint.reference_sources))
-        if min(len(here), len(there)) < FEWEST:
+        if min(len(here), len(there)) < FEWEST_PAIRS:
             return NotSolved(f"{len(here)} sources here and {len(there)} in the reference are too few to compare")
         xy, reference = positions(sources, here), positions(hint.reference_sources, there)
         found = find_similarity(xy, reference, (0.97, 1.03))
@@ -56,7 +56,7 @@ class ReferenceFrame:
         good = np.isfinite(ra) & np.isfinite(dec)
         x, y = xy[i][good].T
         fit = fit_wcs(x, y, ra[good], dec[good], shape, self.max_order)
-        if fit is None or fit.used.sum() < FEWEST:
+        if fit is None or fit.used.sum() < FEWEST_PAIRS:
             return NotSolved("too few sources of the reference frame are seen here to fit a WCS")
         solution = fit.solution()
         return solution if hint.stars is None else refine(solution, sources, hint.stars, shape, self.max_order)

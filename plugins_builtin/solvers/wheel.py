@@ -16,12 +16,12 @@ from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint, 
 from plugins_builtin.astrometry.solving import (
     Refining,
     brightest,
-    cone,
-    fitted,
     icrs,
-    matched,
     order_of_sip,
+    refitted,
+    search_cone,
     star_list,
+    with_matches,
 )
 from plugins_builtin.astrometry.star_match import positions
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs
@@ -59,8 +59,8 @@ class Wheel(Refining):
         if isinstance(rows, NotSolved):
             return rows
         size = astrometry.SizeHint(*hint.scale) if hint.scale is not None else None
-        where = cone(shape, hint)
-        place = astrometry.PositionHint(*where) if where is not None else None
+        cone = search_cone(shape, hint)
+        position = astrometry.PositionHint(*cone) if cone is not None else None
         parameters = astrometry.SolutionParameters(
             sip_order=self.sip_order,
             tune_up_logodds_threshold=14.0 if self.sip_order > 0 else None,
@@ -69,7 +69,7 @@ class Wheel(Refining):
             logodds_callback=lambda _: astrometry.Action.STOP,
         )
         # FITS counts pixels from 1.
-        answer = self._engine().solve((positions(sources, rows) + 1.0).tolist(), size, place, parameters)
+        answer = self._engine().solve((positions(sources, rows) + 1.0).tolist(), size, position, parameters)
         if not answer.has_match():
             return NotSolved(
                 f"no match for the brightest {len(rows)} sources; check pixel_scale, search_radius in [plate_solving], "
@@ -98,8 +98,8 @@ class Wheel(Refining):
             return NotSolved(f"the engine's WCS is not valid: {error}")
         ra, dec = (np.array([getattr(star, name) for star in match.stars], float) for name in ("ra_deg", "dec_deg"))
         index_stars = star_list(ra, dec)
-        solution = matched(header, sources, index_stars, shape)
-        return fitted(solution, sources, shape, hint, self.refine, index_stars)
+        solution = with_matches(header, sources, index_stars, shape)
+        return refitted(solution, sources, shape, hint, self.refine, index_stars)
 
 
 @functools.lru_cache(maxsize=2)
