@@ -18,10 +18,10 @@ from plugins_builtin.engine.frames.bad_pixels import filled
 class SepBackground:
     """Sky from a mesh of boxes: sep's clipped modes, moved to the mean of the pixels that no source reaches.
 
-    A mode is not the mean that a star's flux stands on: photon noise is skewed, and stars' wings are too faint to be
-    clipped. Between the boxes' centres the sky is a cubic spline (up to three boxes: a parabola) with the right mean in
-    each box. Box values are not median-filtered unless `filter_size` asks for it: on a mesh as coarse as the default
-    one, a 3 x 3 median flattens the centre of a sky that is curved.
+    The mode is not the mean, which is what lies under a star: photon noise is skewed, and stars' wings are too faint to
+    be clipped. Between the boxes' centres the sky is a cubic spline (up to three boxes: a parabola) with the right mean
+    in each box. Box values are not median-filtered unless `filter_size` is set: on a mesh as coarse as the default one,
+    a 3 x 3 median flattens the centre of a curved sky.
     """
 
     results_version: ClassVar[int] = 2
@@ -85,7 +85,7 @@ def prepare(image: Floats, mask: Bools) -> tuple[Floats, Bools]:
 
 
 def _sources(image: Floats, rms: float, bad: Bools) -> Bools:
-    """Pixels that belong to sources, grown by what their wings add to the sky."""
+    """Return the pixels of sources and of their wings."""
     from scipy.ndimage import binary_dilation, gaussian_filter
 
     if rms <= 0:
@@ -93,11 +93,11 @@ def _sources(image: Floats, rms: float, bad: Bools) -> Bools:
     # Smoothing by one pixel lowers the noise of a pixel by sqrt(4 pi): the cut below is 3 sigma of what is left.
     above = gaussian_filter(np.where(bad, 0.0, image), 1.0) > 3.0 * rms / math.sqrt(4.0 * math.pi)
     core = binary_dilation(above & (gaussian_filter(above.astype(np.float32), 1.0) > 0.5), iterations=4)
-    # A frame that is all sources has no sky to be seen: better a contaminated estimate than none.
+    # Where sources cover nearly all of a frame, a contaminated estimate is better than none.
     return core if np.mean(core | bad) < 0.8 else np.zeros(image.shape, bool)
 
 
 @hookimpl
 def lcf_background_estimators() -> dict[str, type]:
-    """Name the estimator."""
+    """Offer the sky estimator ``sep``."""
     return {"sep": SepBackground}

@@ -115,5 +115,5 @@ class TableOfStars:
 
 @hookimpl
 def lcf_star_catalogs() -> dict[str, type]:
-    """Return the catalogue ``file``."""
+    """Offer the star catalogue ``file``."""
     return {"file": TableOfStars}

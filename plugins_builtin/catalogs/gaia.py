@@ -51,7 +51,7 @@ DR3_EPOCH = 2016.0
 
 
 def names_in(table: str) -> Mapping[str, str]:
-    """Return the columns of a table of Gaia sources by the names of STARS; VizieR's tables have a slash in theirs."""
+    """Return the columns of a table of Gaia sources by the names of STARS; a slash in its name makes it VizieR's."""
     return VIZIER if "/" in table else ARCHIVE
 
 
@@ -68,7 +68,7 @@ def gaia_query(table: str, region: Region, limits: CatalogLimits) -> str:
 
 
 def read_gaia(answer: Table, table: str) -> Table:
-    """Return an answer with the names of STARS, whoever gave it.
+    """Return an answer of the archive or a mirror with the names of STARS.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def read_gaia(answer: Table, table: str) -> Table:
 class Gaia(AsksServices):
     """Stars of Gaia DR3, by TAP.
 
-    Answers are kept in `cache_dir`, so that a field is asked for once. Where the archive gives no whole answer after
+    Answers are kept in `cache_dir`, so that a region is asked for once. Where the archive gives no whole answer after
     all retries, the mirror is asked.
     """
 
@@ -120,7 +120,7 @@ class Gaia(AsksServices):
         Raises
         ------
         NeedMissing
-            Where neither archive nor mirror gives a whole answer, or `offline` and the field is not in the cache.
+            Where neither archive nor mirror gives a whole answer, or `offline` and the region is not in the cache.
         """
         services = [("Gaia archive", self.url, self.table)]
         if self.mirror:
@@ -142,5 +142,5 @@ class Gaia(AsksServices):
 
 @hookimpl
 def lcf_star_catalogs() -> dict[str, type]:
-    """Return the catalogue ``gaia``."""
+    """Offer the star catalogue ``gaia``."""
     return {"gaia": Gaia}

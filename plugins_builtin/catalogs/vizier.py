@@ -18,7 +18,7 @@ from plugins_builtin.services.asking import AsksServices
 from plugins_builtin.services.tap import TapQuestion
 from plugins_builtin.shared.star_tables import plain_floats, select, star_table
 
-#: Where a Tycho-2 star is in VizieR's I/259/tyc2; a name may join several columns with ``+``.
+#: Columns of VizieR's I/259/tyc2 by the names of STARS; ``+`` joins several columns to one identifier.
 TYCHO2 = {
     "source_id": "TYC1+TYC2+TYC3",
     "ra": "RAmdeg",
@@ -117,7 +117,7 @@ class Vizier(AsksServices):
         Raises
         ------
         NeedMissing
-            Where no service gives a whole answer, or `offline` and the field is not in the cache.
+            Where no service gives a whole answer, or `offline` and the region is not in the cache.
         """
         adql = vizier_query(self.catalog, self.columns, region, limits)
         servers = [url for url in (self.server, self.mirror) if url]
@@ -135,5 +135,5 @@ class Vizier(AsksServices):
 
 @hookimpl
 def lcf_star_catalogs() -> dict[str, type]:
-    """Return the catalogue ``vizier``."""
+    """Offer the star catalogue ``vizier``."""
     return {"vizier": Vizier}

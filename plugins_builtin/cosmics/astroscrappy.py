@@ -13,15 +13,15 @@ from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
 from lcframework.types import Bools, Floats
 
-# The method's median filters leave the outermost pixels alone: stamps are widened so that these are not the data's.
+# The method's median filters skip the outermost pixels: stamps get a margin, so that these are not the data's.
 _MARGIN = 4
 _WAITING = "OMP_WAIT_POLICY"
-_LOOKS = 4  # each at what the one before has cleaned
+_ITERATIONS = 4  # each on the stamps that the one before has cleaned
 
 _REACH = 3.0  # pixels from a stamp's centre to where its star may be
 _CORE = 2.5  # pixels, radius of what is called a star's core
-_ENOUGH = 4  # stars that tell how sharp a frame's PSF is
-# The method's fast, separable median is good where stars are wider than 2 pixels, and eats the wings of sharper ones.
+_ENOUGH = 4  # fewest stars that show how sharp a frame's PSF is
+# The method's fast, separable median suits stars wider than 2 pixels; it takes the wings of sharper ones for rays.
 _WELL_SAMPLED = 0.08
 _SHARPEST = 0.35  # of the core's flux in one pixel above its neighbours: a Gaussian with a FWHM of 1.4 pixels
 
@@ -56,11 +56,13 @@ class Astroscrappy:
         sigma = np.where(unknown, usual, noise)
         spared, sharpness = _star_cores(data, sigma)
         first = self._detect(data / usual, sigma / usual, unknown, sharpness, iterations=1)
-        # Where a first look finds nothing, further ones would not: they cost three times as much.
+        # Where one iteration finds nothing, further ones would not: they cost three times as much.
         again = first.any(axis=(1, 2))
         found = first.copy()
         if again.any():
-            found[again] = self._detect(data[again] / usual, sigma[again] / usual, unknown[again], sharpness, _LOOKS)
+            found[again] = self._detect(
+                data[again] / usual, sigma[again] / usual, unknown[again], sharpness, _ITERATIONS
+            )
         return found & ~unknown & ~spared
 
     def _detect(self, data: Floats, sigma: Floats, unknown: Bools, sharpness: float, iterations: int) -> Bools:
@@ -103,7 +105,7 @@ def _astroscrappy() -> Any:
 
 
 def _sheet(stamps: Floats | Bools) -> Floats | Bools:
-    """Lay stamps below each other with mirrored margins, so that one call treats them all."""
+    """Join stamps, each with a mirrored margin, to one image, so that one call searches them all."""
     wide = np.pad(stamps, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN)), mode="symmetric")
     dtype = bool if wide.dtype == bool else np.float32
     return np.ascontiguousarray(wide.reshape(-1, wide.shape[2]), dtype=dtype)
@@ -139,7 +141,7 @@ def _star_cores(stamps: Floats, noise: Floats) -> tuple[Bools, float]:
     typical = float(np.median(sharpness[bright])) if bright.any() else np.inf
     if bright.sum() >= _ENOUGH:
         spread = float(mad_std(sharpness[bright]))
-        # A star's place within its pixel changes its sharpness: that spread is not Gaussian, so never below 20 %.
+        # A star's position within its pixel changes its sharpness: that spread is not Gaussian, so never below 20 %.
         limit = min(limit, max(typical + 4.0 * spread, 1.2 * typical))
     allowance = 3.0 * error / np.where(bright, flux, 1.0)
     return core & (bright & (sharpness <= limit + allowance))[:, None, None], typical
@@ -147,5 +149,5 @@ def _star_cores(stamps: Floats, noise: Floats) -> tuple[Bools, float]:
 
 @hookimpl
 def lcf_cosmic_maskers() -> dict[str, type]:
-    """Name the masker."""
+    """Offer the cosmic-ray finder ``astroscrappy``."""
     return {"astroscrappy": Astroscrappy}

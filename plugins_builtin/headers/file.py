@@ -1,4 +1,4 @@
-"""The header parser of the documentation: a function ``parse_header(header)`` in a file of the user's."""
+"""The header parser ``file``: a function ``parse_header(header)`` in a file of the user's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FileHeader:
     path: Path = attrs.field(default=Path("header_parser/parse_header.py"), converter=Path)
 
     def parse(self, header: fits.Header, path: Path) -> HeaderInfo | None:
-        """Return what the user's function says of the merged header; None where it says that it is not its own.
+        """Return what the user's function reads off the merged header; None where it returns None.
 
         Raises
         ------
@@ -47,7 +47,7 @@ class FileHeader:
         try:
             answer = parse_header(header.copy())
         except Exception as error:
-            raise UnusableInput(f"{FUNCTION}() failed {_where(error, self.path)}: {_say(error)}") from error
+            raise UnusableInput(f"{FUNCTION}() failed {_location(error, self.path)}: {_describe(error)}") from error
         return None if answer is None else self._check(answer)
 
     def _function(self) -> Callable[[fits.Header], Any]:
@@ -55,7 +55,7 @@ class FileHeader:
             stamp = self.path.stat()
         except OSError as error:
             raise NeedMissing(
-                f"no header parser at {self.path}: write there `{EXAMPLE}`, or give its place as path in [header.file]"
+                f"no header parser at {self.path}: write there `{EXAMPLE}`, or give its path in [header.file]"
             ) from error
         return _load(self.path, (stamp.st_mtime_ns, stamp.st_size))
 
@@ -93,15 +93,17 @@ def _load(path: Path, stamp: tuple[int, int]) -> Callable[[fits.Header], Any]:
         # Compiled here, because the loader would leave a __pycache__ in the user's folder.
         exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
     except Exception as error:
-        raise NeedMissing(f"the header parser {path} can't be run {_where(error, path)}: {_say(error)}") from error
+        raise NeedMissing(
+            f"the header parser {path} can't be run {_location(error, path)}: {_describe(error)}"
+        ) from error
     function: Callable[[fits.Header], Any] | None = getattr(module, FUNCTION, None)
     if not callable(function):
         raise NeedMissing(f"{path} has no function {FUNCTION}(header): write `{EXAMPLE}`")
     return function
 
 
-def _where(error: BaseException, path: Path) -> str:
-    """Say in which line of the user's file an exception arose."""
+def _location(error: BaseException, path: Path) -> str:
+    """Return in words the line of the user's file in which an exception arose."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f"in line {error.lineno} of {path}"
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
@@ -111,11 +113,11 @@ def _where(error: BaseException, path: Path) -> str:
     return f"in line {lines[-1].lineno} of {path}{text}"
 
 
-def _say(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
 @hookimpl
 def lcf_header_parsers() -> dict[str, type]:
-    """Name the parser."""
+    """Offer the header parser ``file``."""
     return {"file": FileHeader}

@@ -149,7 +149,8 @@ def instrument_name(header: fits.Header) -> str:
 def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str) -> float:
     """Return the first of the keywords that is present, which must be positive.
 
-    A present but senseless one is not passed over for the next: where a camera writes several, they differ in meaning.
+    One with a value that makes no sense is an error, and the next is not tried: a camera that writes several means
+    different things by them.
     """
     for keyword in keywords:
         value = value_of(header, keyword)
@@ -173,5 +174,5 @@ def _optional(header: fits.Header, keywords: tuple[str, ...], unknown: float) ->
 
 @hookimpl
 def lcf_header_parsers() -> dict[str, type]:
-    """Name the parser."""
+    """Offer the header parser ``fits``."""
     return {"fits": FitsHeader}

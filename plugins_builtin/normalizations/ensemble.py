@@ -77,7 +77,7 @@ class Ensemble:
 
 @attrs.define(eq=False)
 class _Solution:
-    """One call's bookkeeping: which stars and frames take part, and why the others do not."""
+    """The state of one call: which stars and frames take part, and why the others do not."""
 
     options: Ensemble
     table: FluxTable
@@ -116,18 +116,18 @@ class _Solution:
         """Return the frames and stars of the largest set that common stars join."""
         valid = self.table.valid[:, stars]
         label_frame, label_star = _components(valid)
-        kinds, counts = np.unique(label_frame[valid.any(axis=1)], return_counts=True)
-        main = kinds[np.argmax(counts)]
-        apart = stars[label_star != main]
+        labels, counts = np.unique(label_frame[valid.any(axis=1)], return_counts=True)
+        largest = labels[np.argmax(counts)]
+        apart = stars[label_star != largest]
         for star in apart:
             self.rejected[int(star)] = "shares no frame with the ensemble's other stars, directly or through others"
-        if len(kinds) > 1:
+        if len(labels) > 1:
             lost = int(counts.sum() - counts.max())
             self.notes.append(
-                f"the frames fall into {len(kinds)} sets without a common star; {lost} frames outside the largest set "
+                f"the frames fall into {len(labels)} sets without a common star; {lost} frames outside the largest set "
                 "have no coefficient: choose more stars, or split the project"
             )
-        return np.flatnonzero(label_frame == main), stars[label_star == main]
+        return np.flatnonzero(label_frame == largest), stars[label_star == largest]
 
     def _fit(self, frames: Ints, stars: Ints) -> EnsembleFit:
         """Solve for coefficients and levels, and in turns with them for the response that all frames share."""
@@ -182,12 +182,12 @@ class _Solution:
         n_frames, n_stars = self.table.flux.shape
         state, normal = fit.state, fit.linearised
         measured = state.used.any(axis=1)
-        here = 1.0 + self.at_reference @ self.response
-        own = state.terms[:, 0] * here[frames]
+        reference_response = 1.0 + self.at_reference @ self.response
+        own = state.terms[:, 0] * reference_response[frames]
         gauge = float(np.median(own[measured]))
         if not gauge > 0:
             gauge = float(np.max(np.abs(own[measured])))
-        error = np.sqrt(normal.coefficient_variance * fit.inflation) * here[frames]
+        error = np.sqrt(normal.coefficient_variance * fit.inflation) * reference_response[frames]
         extra = extra_scatter(fit, self._corrected(frames, stars), self.options.sigma_clip)
 
         def of_frames(values: Floats) -> Floats:
@@ -196,7 +196,7 @@ class _Solution:
             return whole
 
         coefficient = of_frames(own / gauge)
-        level, level_error, intrinsic = self._rejected_levels(coefficient / here)
+        level, level_error, intrinsic = self._rejected_levels(coefficient / reference_response)
         level[stars] = state.level * gauge
         total = normal.information.sum()
         level_error[stars] = level[stars] * np.sqrt(np.diag(normal.level_covariance) + 1.0 / total)
@@ -205,7 +205,7 @@ class _Solution:
         used, model = np.zeros((n_frames, n_stars), bool), np.full((n_frames, n_stars), np.nan)
         used[at], model[at] = state.used, normal.model * self._response(frames, stars)
         if len(stars) == 1:
-            self.notes.append("one star only: its own variability can't be told from the frames' transparency")
+            self.notes.append("one star only: its own variability can't be separated from the frames' transparency")
         if not fit.converged:
             self.notes.insert(0, f"not settled after {fit.iterations} iterations")
         kind = FitState.CONVERGED if fit.converged else FitState.BOUND
@@ -288,11 +288,11 @@ def _reference(fluxes: FluxMatrix, valid: Bools) -> Floats:
 def _basis(fluxes: FluxMatrix, reference: Floats, order: int) -> Floats:
     """Return 1 and the monomials up to `order` of the position from the reference, in half frame widths, (f, n, k)."""
     xy = np.asarray(fluxes.xy, float)
-    place = np.nan_to_num((xy - reference[:, None, :]) / (0.5 * max(fluxes.frame_shape)))
-    return np.concatenate([np.ones((*place.shape[:2], 1)), monomials(place, order)], axis=-1)
+    position = np.nan_to_num((xy - reference[:, None, :]) / (0.5 * max(fluxes.frame_shape)))
+    return np.concatenate([np.ones((*position.shape[:2], 1)), monomials(position, order)], axis=-1)
 
 
 @hookimpl
 def lcf_normalizations() -> dict[str, type]:
-    """Offer the ensemble."""
+    """Offer the normalization ``ensemble``."""
     return {"ensemble": Ensemble}

@@ -88,10 +88,10 @@ class StarredPhotometry:
         return describe(stamps, fit, outliers)
 
     def _measure_jointly(self, stamps: PointSourceStamps) -> PhotometryResult:
-        """Alternate between the shared background at given positions and the star on what it leaves."""
+        """Fit in turns the shared background, for given stars, and the star, without that background."""
         from plugins_builtin.engine.stars.shared_background import fit_background
 
-        stated = stamps
+        original = stamps
         outliers = _transient(first_outliers(stamps, self.sigma_clip))
         fit = fit_point_sources(_masked(stamps, outliers))
         start: Floats | None = None
@@ -99,7 +99,7 @@ class StarredPhotometry:
         for _ in range(_JOINT_ROUNDS):
             background, share = fit_background(_masked(stamps, outliers), fit.position, start)
             start = background.image
-            stamps = stated.reweighted(fit.model + share)
+            stamps = original.reweighted(fit.model + share)
             cleaned = attrs.evolve(stamps, data=stamps.data - share)
             new = fit_point_sources(_masked(cleaned, outliers), start=fit.position)
             found = _transient(remaining_outliers(cleaned, stamps.weight, new, self.sigma_clip))
@@ -120,12 +120,12 @@ def _masked(stamps: PointSourceStamps, outliers: Bools) -> PointSourceStamps:
 
 
 def _transient(outliers: Bools) -> Bools:
-    """Return only the outliers at places where few epochs have one: the others belong to the sky."""
+    """Return only the outliers at pixels where few epochs have one: the others are light from the sky."""
     return np.asarray(outliers & (outliers.mean(axis=0) < _TRANSIENT))
 
 
 def _joint_status(status: FitStatus, background: SharedBackground, settled: bool) -> FitStatus:
-    """Return an epoch's status with what became of the background."""
+    """Return an epoch's status, which also says whether the background converged."""
     evaluations = status.evaluations + background.evaluations
     if status.state is not FitState.CONVERGED or (settled and background.converged):
         return attrs.evolve(status, evaluations=evaluations)
@@ -207,7 +207,7 @@ def describe(stamps: PointSourceStamps, fit: PointSourceFit, outliers: Bools) ->
 def _residual_light(
     stamps: PointSourceStamps, weight: Floats, model: Floats, image: Floats, position: Floats
 ) -> tuple[Floats, Floats]:
-    """Return what models leave within the aperture (n,), and its variance."""
+    """Return the sum of the residuals within the aperture (n,), and its variance."""
     counted = apertures(position, image.shape[1:], stamps.aperture)
     images = image[:, None]
     if stamps.pedestal:
@@ -217,7 +217,7 @@ def _residual_light(
 
 
 def _pedestal(stamps: PointSourceStamps, source: Floats) -> Floats:
-    """Return the mean of what the source leaves, 0 where no pedestal is wanted."""
+    """Return the weighted mean of the data without the source; 0 where no pedestal is fitted."""
     if not stamps.pedestal:
         return np.zeros(len(stamps))
     total = stamps.weight.sum(axis=(1, 2))
@@ -275,5 +275,5 @@ def _assemble(parts: list[PhotometryResult], shape: tuple[int, ...]) -> Photomet
 
 @hookimpl
 def lcf_photometry() -> dict[str, type]:
-    """Offer PSF photometry."""
+    """Offer the photometry ``starred``."""
     return {"starred": StarredPhotometry}

@@ -21,7 +21,7 @@ TARGET_FWHM = 2.0
 
 @attrs.frozen
 class Starred:
-    """STARRED's PSF model, fitted by a solver of our own that stops when converged.
+    """STARRED's PSF model, fitted by another solver than STARRED's, which stops when converged.
 
     The model of a frame's stars, its penalty on starlet scales and their weights are STARRED's; only the way to the
     minimum differs (and the weights are computed instead of drawn). Pixels that can't be starlight (missed cosmic
@@ -123,7 +123,7 @@ class Starred:
         return Setting(self.subsampling_factor, TARGET_FWHM, self.field_distortion)
 
     def _psf(self, fit: Fit, setting: Setting, frame_shape: tuple[int, int]) -> PSF:
-        """Return what was fitted in the terms of the seam."""
+        """Return a fit as the protocol's value."""
         from plugins_builtin.engine.psf.distortion import named
         from plugins_builtin.engine.psf.fit import kernel, loss, star_residuals
         from plugins_builtin.engine.target import convolve_target
@@ -175,14 +175,14 @@ def _any_batch(stars: int, size: int) -> PsfBatch:
     profile = np.exp(-0.5 * (grid / 2.0) ** 2)
     shape = (1, stars, size, size)
     data = np.broadcast_to(1e3 * np.outer(profile, profile), shape)
-    places = np.zeros((1, stars, 2))
-    return PsfBatch(data, np.ones(shape), np.zeros(shape, bool), places, places, np.array([4.7]), (size, size))
+    xy = offset = np.zeros((1, stars, 2))
+    return PsfBatch(data, np.ones(shape), np.zeros(shape, bool), xy, offset, np.array([4.7]), (size, size))
 
 
 def star_precision(amplitude: Floats, inverse_variance: Floats, residual: Floats) -> Floats:
-    """Return what stars tell of their image of unit flux, (n, n): the sum of amplitude^2 / noise^2.
+    """Return the inverse variance of the stars' mean image of unit flux, (n, n): the sum of amplitude^2 / noise^2.
 
-    Where residuals exceed the noise, stars differ by more than it, and tell less by the reduced chi2.
+    Where residuals exceed the noise, stars differ by more than that, and it is divided by the reduced chi2.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def star_precision(amplitude: Floats, inverse_variance: Floats, residual: Floats
 def failed_psf(
     reason: str, evaluations: int, shape: tuple[int, ...], subsampling: int, rejected: dict[int, str]
 ) -> PSF:
-    """Return what stands for the PSF of a frame that has none; `shape` is that of its stamps, (stars, n, n)."""
+    """Return the PSF of a frame that could not be fitted, full of nan; `shape` is its stamps', (stars, n, n)."""
     stars, n = shape[0], shape[-1]
     m = n * subsampling
     if rejected:
@@ -223,5 +223,5 @@ def failed_psf(
 
 @hookimpl
 def lcf_psf_models() -> dict[str, type]:
-    """Return the model ``starred``."""
+    """Offer the PSF model ``starred``."""
     return {"starred": Starred}

@@ -1,4 +1,4 @@
-"""PSFs by STARRED's own routine, frame by frame: slow, and the yardstick of the built-in solver."""
+"""PSFs by STARRED's own routine, frame by frame: slow; what the built-in solver is compared with."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class StarredReference:
         return self._psf(result, data, noise, good, batch.frame_shape, rejected)
 
     def _build(self, data: Floats, noise: Floats, good: Bools, batch: PsfBatch, f: int, used: Bools) -> dict[str, Any]:
-        """Call STARRED, without its progress bars; it gets copies, for it divides its arguments in place."""
+        """Call STARRED, without its progress bars, on copies: it divides its arguments in place."""
         from starred.procedures.psf_routines import build_psf
 
         from plugins_builtin.engine.psf.distortion import scaled_positions
@@ -146,5 +146,5 @@ class StarredReference:
 
 @hookimpl
 def lcf_psf_models() -> dict[str, type]:
-    """Return the model ``starred-reference``."""
+    """Offer the PSF model ``starred-reference``."""
     return {"starred-reference": StarredReference}

@@ -338,5 +338,5 @@ def _setting(header: fits.Header, keyword: str) -> str:
 
 @hookimpl
 def lcf_reductions() -> dict[str, type]:
-    """Name the reduction."""
+    """Offer the reduction ``ccdproc``."""
     return {"ccdproc": Ccdproc}

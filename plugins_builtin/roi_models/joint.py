@@ -57,5 +57,5 @@ class Joint(RoiModel):
 
 @hookimpl
 def lcf_roi_models() -> dict[str, type[Any]]:
-    """Offer the model `joint`."""
+    """Offer the ROI model ``joint``."""
     return {"joint": Joint}

@@ -121,5 +121,5 @@ def _read_image(path: Path) -> Floats:
 
 @hookimpl
 def lcf_roi_models() -> dict[str, type[Any]]:
-    """Offer the model `starred`."""
+    """Offer the ROI model ``starred``."""
     return {"starred": Starred}

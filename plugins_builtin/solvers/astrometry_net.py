@@ -190,5 +190,5 @@ def _read(workspace: Path) -> tuple[PlateSolution, StarTable | None]:
 
 @hookimpl
 def lcf_plate_solvers() -> dict[str, type]:
-    """Name the solver."""
+    """Offer the plate solver ``astrometry-net``."""
     return {"astrometry-net": AstrometryNet}

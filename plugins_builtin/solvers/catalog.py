@@ -66,5 +66,5 @@ class CatalogMatch:
 
 @hookimpl
 def lcf_plate_solvers() -> dict[str, type]:
-    """Name the solver."""
+    """Offer the plate solver ``catalog``."""
     return {"catalog": CatalogMatch}

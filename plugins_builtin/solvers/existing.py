@@ -74,5 +74,5 @@ class ExistingWcs(Refining):
 
 @hookimpl
 def lcf_plate_solvers() -> dict[str, type]:
-    """Name the solver."""
+    """Offer the plate solver ``existing``."""
     return {"existing": ExistingWcs}

@@ -169,5 +169,5 @@ def _header(content: bytes) -> fits.Header:
 
 @hookimpl
 def lcf_plate_solvers() -> dict[str, type]:
-    """Name the solver."""
+    """Offer the plate solver ``nova``."""
     return {"nova": Nova}

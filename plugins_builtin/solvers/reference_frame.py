@@ -64,5 +64,5 @@ class ReferenceFrame:
 
 @hookimpl
 def lcf_plate_solvers() -> dict[str, type]:
-    """Name the solver."""
+    """Offer the plate solver ``reference-frame``."""
     return {"reference-frame": ReferenceFrame}

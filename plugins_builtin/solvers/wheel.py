@@ -112,5 +112,5 @@ def _load(files: tuple[Path, ...]) -> Any:
 
 @hookimpl
 def lcf_plate_solvers() -> dict[str, type]:
-    """Name the solver."""
+    """Offer the plate solver ``wheel``."""
     return {"wheel": Wheel}

@@ -25,7 +25,7 @@ EMPTY_APERTURE = 256  # flux not positive
 _WIDTH, _REACH = 1.5, 5
 _FEW = 0.02  # of a frame's pixels; up to that many are bridged one by one
 _CHUNK = 4096  # pixels a pass, which bounds the memory
-_ENOUGH = 5  # sources that tell how sharp a frame's stars are
+_ENOUGH = 5  # fewest sources that show how sharp a frame's stars are
 
 
 @attrs.frozen
@@ -95,7 +95,7 @@ class SepSources:
         return _table({name: values[order] for name, values in columns.items()})
 
     def _detect(self, pixels: Floats, noise: Floats, mask: Bools) -> Any:
-        """Run sep, giving it more room as long as that is what it lacks."""
+        """Run sep, again with a larger buffer or without deblending where it fails for want of these."""
         import sep
 
         stack, contrast = 300_000, self.deblend_contrast
@@ -119,7 +119,7 @@ class SepSources:
 
 
 def _bridge(image: Floats, bad: Bools) -> tuple[Floats, Bools]:
-    """Fill small masked areas from their surroundings by a Gaussian mean; say which pixels stay unknown."""
+    """Fill small masked areas with Gaussian means of their surroundings; returns the pixels that stay unknown too."""
     single = image.dtype.kind == "f" and image.dtype.itemsize <= 4  # sep is quicker with it
     pixels: Floats = np.ascontiguousarray(np.where(bad, 0.0, image), dtype=np.float32 if single else np.float64)
     y, x = np.nonzero(bad)
@@ -157,10 +157,10 @@ def _smoothed(pixels: Floats, bad: Bools, y: Ints, x: Ints) -> tuple[Floats, Flo
 
 
 def _measure(pixels: Floats, found: Any) -> Moments:
-    """Positions and shapes from adaptive moments; those of the isophote where the moments fail."""
+    """Return positions and shapes by adaptive moments; those of the isophote where the moments fail."""
     half = int(np.clip(np.ceil(4.5 * np.median(found["a"])), 4, 25))
     shape = adaptive_moments(pixels, found["x"], found["y"], 0.5 * (found["a"] + found["b"]), half)
-    # A blend can pull the moments to its brighter neighbour: what wandered off is not this source any more.
+    # In a blend the moments may move to the brighter neighbour, and describe another source.
     good = shape.converged & (np.hypot(shape.x - found["x"], shape.y - found["y"]) < np.maximum(1.0, found["a"]))
 
     def pick(name: str) -> Floats:
@@ -170,7 +170,7 @@ def _measure(pixels: Floats, found: Any) -> Moments:
 
 
 def _touches(bad: Bools, x: Floats, y: Floats, radius: float) -> Bools:
-    """Whether a masked pixel lies within `radius` of each position, rounded to a pixel."""
+    """Return whether a masked pixel lies within `radius` of each position, rounded to a pixel."""
     reach = int(radius)
     steps = np.arange(-reach, reach + 1)
     disk = np.hypot(steps[:, None], steps) <= radius
@@ -190,5 +190,5 @@ def _table(columns: dict[str, Any]) -> SourceTable:
 
 @hookimpl
 def lcf_source_extractors() -> dict[str, type]:
-    """Name the extractor."""
+    """Offer the source extractor ``sep``."""
     return {"sep": SepSources}

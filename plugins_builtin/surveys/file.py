@@ -25,14 +25,14 @@ class TableOfMagnitudes:
     """Magnitudes of a table in any format that astropy reads.
 
     A star takes the magnitude of the row within `max_separation` of it. Where several rows are that close to a star,
-    or several stars to a row, which is which can't be known, and those stars are left out.
+    or several stars to a row, the match is ambiguous, and those stars are left out.
     """
 
     results_version: ClassVar[int] = 1
 
     path: Path = Path("stars.ecsv")
     system: str = attrs.field(default="AB", validator=one_of("AB", "Vega"))
-    # "{band}" in a name stands for the band asked for; `colour` may be mapped too
+    # "{band}" in a name is rewith_position by the band asked for; `colour` may be mapped too
     columns: Mapping[str, str] = attrs.field(
         factory=lambda: dict(COLUMNS), validator=mapping_of(QUANTITIES, "a column")
     )
@@ -61,10 +61,10 @@ class TableOfMagnitudes:
         colour = mapping.numbers(table, "colour", "mag") if "colour" in given else None
         error = np.full(len(table), np.nan) if error is None else error
         error = np.where(error > 0, error, self.default_error)  # 0 and nan are ways to write "unknown"
-        placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-        star, row, _ = pairs_within(stars, ra[placed], dec[placed], self.max_separation, self.epoch)
+        with_position = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+        star, row, _ = pairs_within(stars, ra[with_position], dec[with_position], self.max_separation, self.epoch)
         sure = unambiguous(star, row)
-        star, row = star[sure], placed[row[sure]]
+        star, row = star[sure], with_position[row[sure]]
         meta: dict[str, Any] = {"survey": "file", "path": str(self.path), "band": band, "system": self.system}
         if colour is not None:
             meta["colour"] = given["colour"]
@@ -74,5 +74,5 @@ class TableOfMagnitudes:
 
 @hookimpl
 def lcf_calibration_surveys() -> dict[str, type]:
-    """Return the survey ``file``."""
+    """Offer the survey ``file``."""
     return {"file": TableOfMagnitudes}

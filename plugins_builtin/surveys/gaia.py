@@ -93,5 +93,5 @@ class GaiaTransformed:
 
 @hookimpl
 def lcf_calibration_surveys() -> dict[str, type]:
-    """Return the survey ``gaia``."""
+    """Offer the survey ``gaia``."""
     return {"gaia": GaiaTransformed}

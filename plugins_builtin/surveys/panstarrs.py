@@ -90,7 +90,7 @@ class PanStarrs(AsksServices):
         ------
         NeedMissing
             For an unknown band; for stars that are all south of Pan-STARRS's sky; where no service gives a whole
-            answer, or `offline` and the field is not in the cache.
+            answer, or `offline` and the region is not in the cache.
         """
         name = band
         for suffix in _SUFFIXES:
@@ -136,7 +136,7 @@ class PanStarrs(AsksServices):
         )
 
     def _matches(self, stars: StarTable, answer: Table) -> tuple[np.ndarray, np.ndarray]:
-        """Return indices of stars and of the rows that are theirs beyond doubt."""
+        """Return the indices of stars and of the rows that match them unambiguously."""
         epoch = julian_year(np.asarray(answer["Epoch"], float))
         star, row, _ = pairs_within(stars, answer["RAJ2000"], answer["DEJ2000"], self.max_separation, epoch)
         detections = np.nan_to_num(np.asarray(answer["Nd"], float))[row]
@@ -155,5 +155,5 @@ def _extended(answer: Table) -> Bools:
 
 @hookimpl
 def lcf_calibration_surveys() -> dict[str, type]:
-    """Return the survey ``panstarrs``."""
+    """Offer the survey ``panstarrs``."""
     return {"panstarrs": PanStarrs}
