@@ -180,7 +180,7 @@ class UsesNetwork(Protocol):
 
     @property
     def offline(self) -> bool:
-        """Whether it must not: an option, which ``[run] offline = true`` sets too."""
+        """Whether it must do without: an option, which is true where ``[run] offline`` is."""
 
 
 @runtime_checkable
@@ -189,7 +189,7 @@ class KeepsCache(Protocol):
 
     @property
     def cache_dir(self) -> Path | None:
-        """The folder for them: an option, which is the workdir's ``cache`` where the project file names no other."""
+        """The folder for them: an option, which is the workdir's ``cache`` where the project file does not set it."""
 
 
 @runtime_checkable
@@ -233,7 +233,7 @@ class NeedsReference(Protocol):
 
 @runtime_checkable
 class NamesReference(Protocol):
-    """A plate solver that needs a reference, with an option that names it."""
+    """A plate solver with an option that names the reference which it needs."""
 
     @property
     def frame(self) -> str:
@@ -268,7 +268,7 @@ class WarmsUp(Protocol):
     """A PSF model, photometry or ROI model whose first fit has to wait for something, such as compiled programs."""
 
     def warm_up(self, stars: int, size: int) -> None:
-        """Load it, for frames of as many stamps of `size` pixels; called in a thread while other work is done."""
+        """Load it, for frames of `stars` stamps with sides of `size` pixels; called in a thread beside other work."""
 
 
 @runtime_checkable

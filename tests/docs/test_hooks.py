@@ -66,7 +66,7 @@ def test_every_ability_is_recognised_and_explained() -> None:
     seams = {seam.protocol for seam in SEAMS}
     classes = [cls for cls in vars(protocols).values() if is_protocol(cls) and cls.__module__ == protocols.__name__]
     abilities = [cls.__name__ for cls in classes if cls not in seams]
-    section = pages.section(PAGE, "What a class may have besides")
+    section = pages.section(PAGE, "Optional abilities")
     assert [pages.plain(name) for name, _, _ in section.table()] == abilities
     shown = signatures("\n".join(pages.blocks(section.text, "python")))
     assert list(dict.fromkeys(member.split(".")[0] for member in shown)) == abilities
