@@ -17,6 +17,7 @@ from sqlmodel import select
 
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.project import Project
+from lcframework.protocols import KeepsCache, UsesNetwork
 from lcframework.sky.solver_stars import SolverStars
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, survey_magnitudes
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint, disks
@@ -87,7 +88,8 @@ class _Asker:
         self, stage: str, what: str, tool: Tool, question: Callable[[Toolbox], Table]
     ) -> tuple[Answer, Table | None]:
         """Put one question; return what became of it, and the answer."""
-        folder = getattr(tool.instance, "cache_dir", None) or self.cache
+        keeper = tool.instance
+        folder = (keeper.cache_dir if isinstance(keeper, KeepsCache) else None) or self.cache
         before = _files(folder)
         try:
             table = question(self.online)
@@ -188,7 +190,7 @@ def _reaching(toolbox: Toolbox, offline: bool) -> Toolbox:
 
 def _networked(tool: Tool) -> bool:
     """Whether a plugin may use the network: those that do have the option `offline`."""
-    return "offline" in attrs.fields_dict(type(tool.instance))
+    return isinstance(tool.instance, UsesNetwork)
 
 
 def _distinct(toolbox: Toolbox, section: str) -> list[Tool]:

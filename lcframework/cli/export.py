@@ -11,6 +11,7 @@ import tomli
 from lcframework.cli.filters import filters, usage_errors
 from lcframework.config.structuring import nearest_key
 from lcframework.project import Project
+from lcframework.protocols import HasSuffix
 
 
 @click.command("export")
@@ -31,7 +32,8 @@ def command(project: Path, name: str, output: Path | None, pairs: tuple[str, ...
         tables = opened.light_curve_tables(**only)
     folder.mkdir(parents=True, exist_ok=True)
     for region, table in tables.items():
-        path = folder / f"{region}.{getattr(exporter, 'suffix', name)}"
+        ending = exporter.suffix if isinstance(exporter, HasSuffix) else name
+        path = folder / f"{region}.{ending}"
         exporter.export(table, path)
         click.echo(str(path))
 

@@ -11,6 +11,7 @@ import attrs
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import Problem, structure
 from lcframework.plugins import SEAM_OF_SECTION, Plugins
+from lcframework.protocols import HasOperational, MeasuresApertures
 from lcframework.provenance import Components, describe
 from lcframework.types import PluginError
 
@@ -29,7 +30,8 @@ class Tool:
 
     def identity(self) -> Components:
         """Return what of it a product depends on: its version, and the options that can change an answer."""
-        operational = {"offline", "cache_dir", *getattr(type(self.instance), "operational", ())}
+        named = self.instance.operational if isinstance(self.instance, HasOperational) else ()
+        operational = {"offline", "cache_dir", *named}
         options = {k: v for k, v in describe(self.instance).items() if k not in operational}
         return {"results_version": self.results_version, **options}
 
@@ -111,7 +113,7 @@ def _check_aperture(config: Config, tools: Mapping[str, tuple[Tool, ...]], probl
             f"{stamps.star_size} and roi_size = {stamps.roi_size}: enlarge these, or take a smaller aperture",
         ))  # fmt: skip
     for tool in (*tools["photometry"], *tools["roi_model"]):
-        if not getattr(tool.instance, "apertures", False):
+        if not (isinstance(tool.instance, MeasuresApertures) and tool.instance.apertures):
             problems.append(Problem(
                 "photometry.aperture",
                 f'[{tool.section}] plugin = "{tool.name}" measures PSF fluxes alone; set aperture = 0, or choose one '

@@ -10,6 +10,7 @@ import attrs
 from lcframework.config.toolbox import Tool
 from lcframework.frames.header_cards import moment_said, time_cards
 from lcframework.header_doctor.reading import FileReading
+from lcframework.protocols import HasTimeReference
 from lcframework.provenance import file_digest
 
 #: Times closer than this are one time, s.
@@ -76,7 +77,7 @@ def _moments(files: Sequence[FileReading], parsers: tuple[Tool, ...]) -> tuple[s
         said, where = moment_said(f.header, i.time_source)
         taken = f"{source} is taken as the {i.time_reference.value} of the exposure"
         change = f"; set time_reference in [header.{f.parser}] if it is another"
-        if not hasattr(by_name[f.parser].instance, "time_reference"):
+        if not isinstance(by_name[f.parser].instance, HasTimeReference):
             change = f"; the parser {f.parser} decides that"
         if said == i.time_reference.value:
             out[key] = f"{taken}, as {where} says"

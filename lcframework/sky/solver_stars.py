@@ -10,6 +10,7 @@ from astropy.table import Table, vstack
 
 from lcframework.config.sections import PlateSolving as Settings
 from lcframework.config.toolbox import Tool, Toolbox
+from lcframework.protocols import NeedsStars
 from lcframework.provenance import Components
 from lcframework.sky import solver_hints
 from lcframework.storage.frame_files import write_table
@@ -21,7 +22,7 @@ FIELD_STARS = "frames/field_stars.fits"
 
 def needs_stars(tool: Tool) -> bool:
     """Return whether a solver can't do without catalogue stars."""
-    return bool(getattr(tool.instance, "needs_stars", False))
+    return isinstance(tool.instance, NeedsStars) and tool.instance.needs_stars
 
 
 @attrs.frozen

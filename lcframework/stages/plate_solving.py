@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.config.sections import PlateSolving as Settings
 from lcframework.config.toolbox import Tool, Toolbox
+from lcframework.protocols import NamesReference, NeedsPosition, NeedsReference
 from lcframework.provenance import Components, canonical, complete, counted
 from lcframework.sky import geometry, solver_hints, wcs_check
 from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
@@ -282,7 +283,8 @@ class PlateSolving(Stage):
         solved = [
             f for f in frames if f.plate_solved and f.instrument == instrument and FrameKey(f.id or 0) in products
         ]
-        if name := str(getattr(tools[0].instance, "frame", "")):
+        solver = tools[0].instance
+        if isinstance(solver, NamesReference) and (name := solver.frame):
             named = [f for f in solved if name in (f.key, Path(f.original_image_path).name)]
             return {name: named[0]} if named else {}
         wcs_files = {f.id: (workdir / (f.wcs_relpath or ""), products[FrameKey(f.id or 0)].token) for f in solved}
@@ -327,11 +329,12 @@ class PlateSolving(Stage):
 def _positions(toolbox: Toolbox, tool: Tool, settings: Settings) -> tuple[solver_hints.Place, ...]:
     """Return where a solver is to look for a frame, in turn."""
     positions = solver_hints.places(toolbox.config.roi.values(), settings.search_radius)
-    return positions if getattr(tool.instance, "needs_position", True) else positions[:1]
+    one_will_do = isinstance(tool.instance, NeedsPosition) and not tool.instance.needs_position
+    return positions[:1] if one_will_do else positions
 
 
 def _needs_reference(tool: Tool) -> bool:
-    return bool(getattr(tool.instance, "needs_reference", False))
+    return isinstance(tool.instance, NeedsReference) and tool.instance.needs_reference
 
 
 def _lasting(before: Mapping[str, Any], now: Components) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from sqlmodel import Session
 
 from lcframework.frames.joined_regions import join_regions
+from lcframework.protocols import WarmsUp
 from lcframework.provenance import counted_elsewhere, digest
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.choice import check_names, chosen_stars, usable_stars
@@ -81,10 +82,9 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
     def warm_up(self) -> None:
         """Let the model load what it needs for as many stars as are asked for."""
         tool, config = self.toolbox.tool("psf"), self.toolbox.config
-        warm_up = getattr(tool.instance, "warm_up", None) if tool is not None else None
-        if warm_up is not None:
+        if tool is not None and isinstance(tool.instance, WarmsUp):
             stars = config.psf.stars
-            warm_up(stars if isinstance(stars, int) else len(stars), config.stamps.star_size)
+            tool.instance.warm_up(stars if isinstance(stars, int) else len(stars), config.stamps.star_size)
 
     def load(self, unit: Unit[PsfPayload]) -> PsfValues:
         """Read the stars' stamps."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from lcframework.config.toolbox import Tool
+from lcframework.protocols import FitsInBatches
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,9 @@ def in_batches(units: Sequence[T], tool: Tool | None, stars: int, size: int, oth
     otherwise : int
         How many frames are done together where the plugin says nothing.
     """
-    forecast = getattr(tool.instance, "frames_at_once", None) if tool is not None else None
     together = otherwise
-    if forecast is not None and tool is not None:
-        together, words = forecast(max(1, stars), size)
+    if tool is not None and isinstance(tool.instance, FitsInBatches):
+        together, words = tool.instance.frames_at_once(max(1, stars), size)
         batches = -(-len(units) // together)
         log.info(
             "[%s] %d frames with up to %d stars in %d batches. %s", tool.section, len(units), stars, batches, words
