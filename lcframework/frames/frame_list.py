@@ -91,13 +91,18 @@ class FrameList:
         """Take a frame out that is none of the sky; or back in, where `why` is empty and that was the reason."""
         set_aside(self._session, frame, why)
 
+    @property
+    def changed(self) -> list[Frame]:
+        """The rows that are new, or are not as they were recorded."""
+        return [frame for frame in self.frames if self._recorded.get(frame.id) != _state(frame)]
+
     def record(self) -> None:
-        """Write the rows that are new, or are not as they were recorded."""
-        for frame in self.frames:
-            if frame.id not in self._recorded:
-                self._session.add(Frame(**{**frame.model_dump(), "id": None}))
-            elif _state(frame) != self._recorded[frame.id]:
+        """Write the rows that changed."""
+        for frame in self.changed:
+            if frame.id in self._recorded:
                 self._session.merge(frame)
+            else:
+                self._session.add(Frame(**{**frame.model_dump(), "id": None}))
         self._session.flush()
 
 

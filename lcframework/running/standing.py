@@ -67,8 +67,10 @@ def standing(stages: Sequence[Stage], session: Session) -> Status:
     """Return how stages and files stand, within the stages' filter."""
     ledger = Ledger.read(session)
     seen: list[_Seen] = []
+    waiting = False
     for stage in stages:
-        seen.append(_look(stage, session, ledger, any(s.status.pending for s in seen)))
+        seen.append(_look(stage, session, ledger, waiting))
+        waiting = waiting or _brings_more(stage, seen[-1].status, session, ledger)
     toolbox, only = stages[0].toolbox, stages[0].only
     scopes = frame_scopes(session, toolbox.config.roi) if only else {}
     rows = [f for f in _every_frame(session, toolbox) if only.admits(scopes.get(f.id or 0, Scope()))]
@@ -98,17 +100,24 @@ def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> 
     ledger = Ledger.read(session)
     asked = described(stages, stages[0].only if stages else Filter())
     plan: list[StageStatus] = []
+    waiting = False
     for stage in stages:
         seen = ledger
         if stage.name in force:
             own = ledger.seen_by(stage.name, stage.needs)
             seen = ledger.forcing(stage.name, stage.to_force(session, own, asked))
-        plan.append(_look(stage, session, seen, any(s.pending for s in plan)).status)
+        plan.append(_look(stage, session, seen, waiting).status)
+        waiting = waiting or _brings_more(stage, plan[-1], session, ledger)
     return plan
 
 
+def _brings_more(stage: Stage, status: StageStatus, session: Session, ledger: Ledger) -> bool:
+    """Return whether a stage has work, or something to record, that may bring work to later ones."""
+    return bool(status.pending) or stage.unprepared(session, ledger.seen_by(stage.name, stage.needs))
+
+
 def _look(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen:
-    """Return how a stage stands; `waiting`: an earlier one has work."""
+    """Return how a stage stands; `waiting`: an earlier one brings more."""
     ledger = whole.seen_by(stage.name, stage.needs)
     every = stage.units(session, ledger)
     units = stage.within(session, every)

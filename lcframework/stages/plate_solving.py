@@ -211,17 +211,19 @@ class PlateSolving(Stage):
             for f in session.exec(select(Frame).order_by(col(Frame.id)))
             if FrameKey(f.id or 0) in imported and not f.eliminated
         ]
+        queries: list[Unit[Any]] = []
         stars = ""
         sky: Components = {}
         if frames and self.stars.regions():
             query = self._query_unit()
+            queries = [query]
             if not ledger.is_done(self.name, query):
-                return [query]
+                return queries
             if (product := ledger.product(self.name, query.key)) is not None and product.made:
                 stars, sky = FIELD_STARS, self.stars.identity()
         parts = {instrument: self._parts(instrument, sky) for instrument in {f.instrument for f in frames}}
         units = [self._unit(f, imported[FrameKey(f.id or 0)].token, parts[f.instrument], stars) for f in frames]
-        return [*self._again(session, ledger, units, frames)]
+        return [*queries, *self._again(session, ledger, units, frames)]
 
     def _parts(self, instrument: str, sky: Components) -> Components:
         """Return what the frames of an instrument are made from, beside themselves, when they are first tried."""

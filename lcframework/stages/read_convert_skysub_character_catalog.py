@@ -225,6 +225,12 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             reductions.calibrations.record()
         forget_old_masters(session, self.name, ledger, reductions)
 
+    def unprepared(self, session: Session, ledger: Ledger) -> bool:
+        """Return whether frames are taken out, or back in, that are not recorded so."""
+        frame_list = FrameList(session, self.toolbox.config)
+        self._plan(session, frame_list, ledger)
+        return bool(frame_list.changed)
+
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return the master frames that are needed, and a unit for each raw file that is not excluded."""
         config = self.toolbox.config

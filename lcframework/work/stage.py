@@ -80,6 +80,10 @@ class Stage:
     def prepare(self, session: Session, ledger: Ledger) -> None:
         """Write what must be in the database before the units are listed; only a run does this, once a stage."""
 
+    def unprepared(self, session: Session, ledger: Ledger) -> bool:
+        """Return whether `prepare` would change what later stages see, so that these can't be planned yet."""
+        return False
+
     def ready(self, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         """Return those of the pending units that need not wait for others of them."""
         return list(units)

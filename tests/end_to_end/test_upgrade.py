@@ -1,0 +1,60 @@
+"""A workdir that an earlier version made: its database is brought up to date, and its finished work counts."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import Any
+
+import pytest
+
+from lcframework.provenance import complete
+from lcframework.running import recording
+from lcframework.storage.connection import FILE_NAME
+from lcframework.work import ledger, unit
+
+
+@pytest.fixture
+def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a campaign that ran when every option counted in fingerprints, and tables had no version."""
+    with monkeypatch.context() as patch:
+        for module in (unit, recording):
+            patch.setattr(module, "counted", complete)
+        for module in (ledger, recording):
+            patch.setattr(module, "FINGERPRINT_RULE", 1)
+        assert fresh.run().code == 0
+    with contextlib.closing(sqlite3.connect(fresh.folder / FILE_NAME)) as connection, connection:
+        connection.executescript("drop table alembic_version; alter table products drop column fingerprint_rule")
+    return fresh
+
+
+def test_finished_work_counts(old: Any, lcf: Any) -> None:
+    ended = lcf("status", old.project)
+    assert ended.code == 1
+    assert "lcf upgrade" in ended.err
+    ended = lcf("upgrade", old.project)
+    assert ended.code == 0
+    assert ended.out.startswith("The database's tables were brought from version 0001 to 0002; it is kept as it was in")
+    assert lcf("upgrade", old.project).out == "Nothing to do: the database is up to date.\n"
+    assert old.pending() == {}
+    report = old.run_json()
+    assert (report["exit_code"], report["upgraded"]) == (0, "")
+    assert {s["name"]: s["done"] for s in report["stages"] if s["done"]} == {}
+    assert old.query("select count(*) from products where fingerprint_rule = 1 and stage != 'finish'") == [(0,)]
+    # What changes is found by comparing with what the earlier version recorded.
+    old.edit("[plate_solving]", "[psf.starred]\niterations_pixels = 2000\n[plate_solving]")
+    assert old.pending() == {"psf_modeling": ["psf.starred.iterations_pixels: 3000 -> 2000"]}
+
+
+def test_a_run_upgrades_and_says_so(old: Any) -> None:
+    ended = old.run()
+    assert ended.code == 0
+    assert ended.out.startswith("Upgraded: the database's tables were brought from version 0001 to 0002; it is kept")
+    assert "Nothing to do" in ended.out
+    assert "from version 0001 to 0002" in (old.folder / "lcf.log").read_text()
+
+
+def test_what_changed_since_is_named_by_what_the_earlier_version_recorded(old: Any) -> None:
+    old.edit("[plate_solving]", "[psf.starred]\niterations_pixels = 2000\n[plate_solving]")
+    assert "psf_modeling" in old.done("--stop", "psf_modeling")
+    assert old.query("select distinct fingerprint_rule from products where stage = 'psf_modeling'") == [(2,)]
