@@ -75,6 +75,12 @@ def test_the_header_parser_is_healthy(folder: Path) -> None:
     assert plugins.names("lcf_header_parsers") == ["hilltop"]
 
 
+def test_the_stage_is_healthy(folder: Path) -> None:
+    plugins = Plugins([("stage-period", "here", lambda: imported("lcf_period.py"))])
+    assert plugins.plugins[0].healthy
+    assert plugins.names("lcf_stages") == ["period"]
+
+
 def test_the_printed_project_selects_the_survey(folder: Path) -> None:
     texts = [t for t in pages.blocks(PAGE, "toml") if "[roi." in t]
     (folder / "project.toml").write_text(texts[0] + '[roi_model]\nplugin = "none"\n')
