@@ -6,6 +6,7 @@ that doesn't need it. Only asking for what it offers is an error.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Iterable, Mapping
@@ -96,6 +97,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f'; did you mean "{like}"?' if like else ""
 
 
+@functools.cache
+def _release(dist: metadata.Distribution | None) -> str:
+    """Return a distribution's name and version; many entry points share one, whose metadata are slow to read."""
+    return f"{dist.name} {dist.version}" if dist is not None else ""
+
+
 class Plugins:
     """Every installed plugin, loaded and checked.
 
@@ -125,9 +132,7 @@ class Plugins:
         found = []
         for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
             if not point.name.startswith(COMMAND_PREFIX):
-                dist = point.dist
-                origin = f"{dist.name} {dist.version}" if dist is not None else point.value
-                found.append((point.name, origin, point.load))
+                found.append((point.name, _release(point.dist) or point.value, point.load))
         return cls(found)
 
     def _load(self, name: str, origin: str, loader: Any) -> Plugin:

@@ -6,12 +6,10 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
-from astropy.table import QTable, Table
-from astropy.timeseries import TimeSeries
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
@@ -38,6 +36,10 @@ from lcframework.storage.tables import Frame, Star
 from lcframework.types import LcfError
 from lcframework.work import Filter, Ledger, Stage
 from lcframework.work.scopes import UnknownName, check_names, idle_overrides
+
+if TYPE_CHECKING:
+    from astropy.table import QTable, Table
+    from astropy.timeseries import TimeSeries
 
 log = logging.getLogger(__name__)
 
@@ -348,6 +350,8 @@ class Project:
         return table
 
     def _table(self, model: type[Frame] | type[Star]) -> Table:
+        from astropy.table import Table
+
         with self.session() as session:
             rows = [r.model_dump() for r in session.exec(select(model))]
         if not rows:

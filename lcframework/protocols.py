@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
-
-from astropy.io import fits
-from astropy.table import Table
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from lcframework.types import (
     PSF,
@@ -43,6 +40,10 @@ from lcframework.types import (
     Stamps,
     StarTable,
 )
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.table import Table
 
 
 class HeaderParser(Protocol):

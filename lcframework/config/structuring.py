@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import types
 import typing
@@ -54,7 +55,8 @@ def structure(cls: type[T], table: Mapping[str, Any], where: str, base: Path, pr
     """
     before = len(problems)
     fields = {f.name: f for f in attrs.fields(cls) if f.init}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
+    missing = [n for n, f in fields.items() if f.default is attrs.NOTHING and n not in table]
+    hints = typing.get_type_hints(cls) if table or missing else {}  # slow, and not needed where all is at its default
     convert = converter(base)
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -70,7 +72,6 @@ def structure(cls: type[T], table: Mapping[str, Any], where: str, base: Path, pr
             problems.append(
                 Problem(place, f"[{where}] {key} = {_toml(value)}: {detail or 'not allowed'}; expected {expected}")
             )
-    missing = [n for n, f in fields.items() if f.default is attrs.NOTHING and n not in table]
     for name in missing:
         problems.append(Problem(where, f'[{where}] needs the key "{name}": {allowed(hints[name])}'))
     if len(problems) > before:
@@ -83,6 +84,7 @@ def structure(cls: type[T], table: Mapping[str, Any], where: str, base: Path, pr
         return None
 
 
+@functools.cache
 def converter(base: Path) -> cattrs.Converter:
     """Return a converter that never coerces one scalar into another and resolves paths against `base`."""
     convert = cattrs.Converter(detailed_validation=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lcframework.work import Task, Unit, UnitResult
+if TYPE_CHECKING:
+    from lcframework.work import Task, Unit, UnitResult
 
 
 class Executor(Protocol):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import LcfError, NeedMissing
-from lcframework.work import Task, Unit, UnitResult, work
+
+if TYPE_CHECKING:
+    from lcframework.work import Task, Unit, UnitResult
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 #: Seconds that a result, which is small, may take from a worker.
@@ -28,6 +30,8 @@ class DaskExecutor:
 
     def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
         """Yield the results of batches as they come."""
+        from lcframework.work import work
+
         if task.accelerator or task.light:
             for batch in batches:
                 yield work(task, batch)

@@ -8,15 +8,20 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lcframework.executors.processes import pool_of
 from lcframework.hookspecs import hookimpl
 from lcframework.types import LcfError
-from lcframework.work import Task, Unit, UnitResult, work
 
-#: What every stage's work needs; SciPy's subpackages load when they are first used.
-_IMPORTED = ("lcframework.stages", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.spatial")
+if TYPE_CHECKING:
+    from lcframework.work import Task, Unit, UnitResult
+
+#: What every stage's work needs, of which much loads only where it is first used.
+_IMPORTED = (
+    "lcframework.stages", "lcframework.frames.raw_frames", "lcframework.sky.ephemerides", "astropy.table",
+    "astropy.wcs", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.spatial",
+)  # fmt: skip
 
 
 class LocalExecutor:
@@ -33,6 +38,8 @@ class LocalExecutor:
 
     def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
         """Yield the results of batches as they come."""
+        from lcframework.work import work
+
         if task.accelerator or task.light or self._workers == 1 or (len(batches) == 1 and self._pool is None):
             for batch in batches:
                 yield work(task, batch)
@@ -42,6 +49,8 @@ class LocalExecutor:
     def _run_in_pool(
         self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]
     ) -> Iterator[list[UnitResult]]:
+        from lcframework.work import work
+
         queue = iter(batches)
         running: dict[Future[list[UnitResult]], Sequence[Unit[Any]]] = {}
         try:

@@ -6,9 +6,10 @@ import importlib
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lcframework.work import Task
+if TYPE_CHECKING:
+    from lcframework.work import Task
 
 log = logging.getLogger(__name__)
 

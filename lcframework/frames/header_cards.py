@@ -9,7 +9,7 @@ from typing import Any
 
 from astropy.io import fits
 
-from lcframework.sky.ephemerides import EARLIEST, LATEST
+from lcframework.sky.times import EARLIEST, LATEST
 
 #: Quantity -> how keywords that may hold it look, best first.
 LOOKS = {

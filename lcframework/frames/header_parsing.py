@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from astropy.io import fits
 
 from lcframework.config.toolbox import GENERIC_PARSER, Tool
 from lcframework.types import HeaderInfo, LcfError, UnusableInput
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 
 def parse_header(parsers: Sequence[Tool], header: fits.Header, path: Path) -> HeaderInfo:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table
 
 from lcframework.config.structuring import place
 from lcframework.provenance import digest, file_digest
@@ -18,11 +17,14 @@ from lcframework.storage.tables import Frame
 from lcframework.types import Bools, Floats, Ints, PixelFlag, UnusableInput
 from lcframework.work import HotPixelsKey, Outcome, Scope, Stage, Task, Toolbox, Unit
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+
 #: As many frames as tell hot pixels apart, spread over the night.
 MOST_FRAMES = 60
 FEWEST_FRAMES = 5
 
-FrameOfSources = tuple[Floats, Ints, Table]  # an image, its flags and its sources
+FrameOfSources: TypeAlias = "tuple[Floats, Ints, Table]"  # an image, its flags and its sources
 
 
 @attrs.frozen(eq=False)
@@ -140,6 +142,8 @@ class FindHotPixels(Task[HotPixelsPayload, list[FrameOfSources], HotPixels]):
 
     def save(self, unit: Unit[HotPixelsPayload], values: list[FrameOfSources], result: HotPixels) -> Outcome:
         """Write the map."""
+        from astropy.io import fits
+
         path = hot_pixels_path(unit.payload.instrument)
         with atomic(self.toolbox.workdir / path) as temporary:
             bad = fits.ImageHDU(result.bad.astype(np.uint8), name="BAD")
@@ -165,6 +169,8 @@ def read_hot_pixels(toolbox: Toolbox, instrument: str) -> HotPixels | None:
     UnusableInput
         Where the map can't be read.
     """
+    from astropy.io import fits
+
     setting = toolbox.config_for(instrument).stamps.hot_pixels
     if not setting:
         return None

@@ -11,12 +11,10 @@ from typing import Any
 import attrs
 import numpy as np
 import sqlalchemy as sa
-from astropy.io import fits
 from sqlmodel import Session, col
 
 from lcframework.frames.exclusions import excluded
 from lcframework.frames.frame_list import FrameList
-from lcframework.frames.raw_frames import read_raw
 from lcframework.frames.reduction import Calibrations, FramePlan, InstrumentOf, MasterFile, MasterPayload
 from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import ascii_text
@@ -108,6 +106,8 @@ class CombineMaster(Task[MasterPayload, MasterValues, Master]):
 
     def load(self, unit: Unit[MasterPayload]) -> MasterValues:
         """Read a master's files, and the masters that it needs."""
+        from lcframework.frames.raw_frames import read_raw
+
         payload = unit.payload
         masters = _read(self.toolbox.workdir, payload.needs)
         settings = self.toolbox.config_for(payload.instrument).frames
@@ -148,6 +148,8 @@ def _stack(shape: tuple[int, ...], folder: Path) -> Floats:
 
 def write_master(path: Path, name: str, master: Master) -> None:
     """Write a master frame."""
+    from astropy.io import fits
+
     image = fits.PrimaryHDU(np.asarray(master.image, np.float32))
     image.header["MASTER"], image.header["KIND"] = ascii_text(name), ascii_text(master.kind)
     if master.exptime is not None:
@@ -178,6 +180,8 @@ def read_masters(workdir: Path, plan: FramePlan) -> dict[str, Master]:
 
 
 def _read(workdir: Path, files: Sequence[MasterFile]) -> dict[str, Master]:
+    from astropy.io import fits
+
     out = {}
     for file in files:
         if file.reason:

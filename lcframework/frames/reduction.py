@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
-from astropy.io import fits
 from sqlmodel import Session, select
 
 from lcframework.config.sections import Frames
 from lcframework.config.structuring import place
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.frames.exclusions import SET_ASIDE, excluded
-from lcframework.frames.raw_frames import read_raw_header
 from lcframework.provenance import Components, counted, describe, digest, file_digest
 from lcframework.storage.tables import Frame, RawExposure
 from lcframework.types import Exposure, LcfError, MasterPlan, PluginError, UnusableInput
 from lcframework.work.keys import MasterKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astropy.io import fits
 
 log = logging.getLogger(__name__)
 
 SKY = "light"
 _CALIBRATION, _FRAME = "calibration", "frame"
 
-InstrumentOf = Callable[[fits.Header, Path], str]
+InstrumentOf: TypeAlias = "Callable[[fits.Header, Path], str]"
 
 
 @attrs.frozen
@@ -172,6 +175,8 @@ class Calibrations:
 
     def _read(self, row: RawExposure) -> RawExposure:
         """Let the plugin describe a file; one that can't be read has no kind, and a comment that says why."""
+        from lcframework.frames.raw_frames import read_raw_header
+
         path = Path(row.path)
         tool = self.tools[row.instrument]
         assert tool is not None
@@ -235,6 +240,8 @@ class Calibrations:
 
     def _instrument(self, path: Path) -> str:
         """Return whose settings hold for a frame: an instrument's that has its own, or '' for everyone's."""
+        from lcframework.frames.raw_frames import read_raw_header
+
         if len(self.tools) == 1:
             return ""
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from lcframework.types import Bools, Floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: A neighbour is masked out to where its profile falls to this many times the background's rms.
 NEIGHBOUR_LEVEL = 0.5

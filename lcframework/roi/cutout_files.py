@@ -7,19 +7,20 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-import h5py
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS
 
 from lcframework.provenance import digest
 from lcframework.roi.epochs import STORED_COLUMNS, EpochColumns
 from lcframework.sky.geometry import from_plane
 from lcframework.storage.files import atomic
 from lcframework.types import Cutouts, FitState, FitStatus, Floats, HighResolution, Kernels, RoiFit
+
+if TYPE_CHECKING:
+    import h5py
+    from astropy.io import fits
 
 FOLDER = "prepared_roi_cutouts"
 PREFIX = "cutouts_"
@@ -77,6 +78,8 @@ class PreparedEpochs:
 
 def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
     """Write calibrated cutouts."""
+    import h5py
+
     c = epochs.cutouts
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         values: dict[str, Any] = {
@@ -95,6 +98,8 @@ def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
 
 def read_cutouts(path: Path) -> PreparedEpochs:
     """Read what :func:`write_cutouts` wrote."""
+    import h5py
+
     with h5py.File(path, "r") as file:
         columns = _read_columns(file)
         v = {name: file[name][()] for name in file if name not in columns}
@@ -111,6 +116,8 @@ def read_cutouts(path: Path) -> PreparedEpochs:
 
 
 def _write_columns(file: h5py.File, columns: EpochColumns) -> None:
+    import h5py
+
     for name in STORED_COLUMNS:
         values = columns[name]
         file.create_dataset(name, data=values, dtype=h5py.string_dtype() if values.dtype == object else None)
@@ -144,6 +151,8 @@ _FIT_ARRAYS = ("flux", "covariance", "common_covariance", "offset", "offset_cova
 
 def write_fit(path: Path, content: FitFile) -> None:
     """Write a region's fit, with the covariances between its sources."""
+    import h5py
+
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         for name in _FIT_ARRAYS:
             file[name] = getattr(content.fit, name)
@@ -161,6 +170,8 @@ def write_fit(path: Path, content: FitFile) -> None:
 
 def read_fit(path: Path) -> FitFile:
     """Read what :func:`write_fit` wrote."""
+    import h5py
+
     with h5py.File(path, "r") as file:
         arrays = {n: file[n][()] for n in _FIT_ARRAYS}
         columns = _read_columns(file)
@@ -177,6 +188,8 @@ def read_fit(path: Path) -> FitFile:
 
 def high_resolution_header(transform: Floats, ra: float, dec: float) -> fits.Header:
     """Return the WCS of an image whose small pixels lie at ``transform`` of sky offsets around (ra, dec)."""
+    from astropy.wcs import WCS
+
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.cunit = ["deg", "deg"]
@@ -189,6 +202,8 @@ def high_resolution_header(transform: Floats, ra: float, dec: float) -> fits.Hea
 
 def write_images(folder: Path, name: str, fit: RoiFit, ra: float, dec: float) -> None:
     """Write the two high-resolution images, with and without point sources."""
+    from astropy.io import fits
+
     high = fit.high_resolution
     header = high_resolution_header(high.transform, ra, dec)
     header["BUNIT"] = "electron/s"

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import astropy.units as u
 import numpy as np
-from astropy.table import QTable, Table, vstack
-from astropy.time import Time
-from astropy.timeseries import TimeSeries
 
 from lcframework.roi.cutout_files import WITHDRAWN, FitFile
 from lcframework.storage.files import atomic
@@ -27,6 +23,10 @@ from lcframework.types import (
     LcfError,
     column_of,
 )
+
+if TYPE_CHECKING:
+    from astropy.table import QTable, Table
+    from astropy.timeseries import TimeSeries
 
 #: Above this the noise map does not describe an epoch.
 HIGH_CHI2 = 1.5
@@ -46,6 +46,8 @@ TABLE_ENDINGS = tuple(table_name("", kind, row) for kind in ("csv", "ecsv") for 
 
 def epochs_table(content: FitFile) -> Table:
     """Return the rows of one instrument and band, with the columns of `EPOCH_COLUMNS` and `SOURCE_COLUMNS`."""
+    from astropy.table import Table
+
     n = len(content.fit.flux)
     sources = {name: _of_source(content, k) for k, name in enumerate(content.names)}
     weak = np.zeros(n, bool)
@@ -111,6 +113,8 @@ def magnitudes(flux: Floats, error: Floats, zeropoint: float) -> dict[str, Float
 
 def join(contents: Sequence[FitFile]) -> Table:
     """Return all epochs of a region, by time."""
+    from astropy.table import vstack
+
     table = vstack([epochs_table(c) for c in contents], metadata_conflicts="silent")
     table.sort(["mjd", "frame_id"])
     return table
@@ -128,6 +132,8 @@ def per_night(table: Table, names: Sequence[str], longitude: float | Mapping[str
     longitude : float or mapping
         Degrees east, or those of each instrument: nights are counted from local noon to noon.
     """
+    from astropy.table import Table
+
     # An MJD begins at midnight UTC; local noon is half a day and the longitude away.
     east = [longitude[i] if isinstance(longitude, Mapping) else longitude for i in table["instrument"]]
     night = np.floor(np.asarray(table["mjd"]) - 0.5 + np.array(east) / 360.0).astype(int)
@@ -192,6 +198,8 @@ def read_light_curve(folder: Path, roi: str) -> QTable:
     LcfError
         Where there is none yet.
     """
+    from astropy.table import QTable
+
     path = folder / table_name(roi, "ecsv")
     if not path.exists():
         old = folder / WITHDRAWN / path.name
@@ -205,6 +213,9 @@ def read_light_curve(folder: Path, roi: str) -> QTable:
 
 def time_series(table: QTable) -> TimeSeries:
     """Return a table of epochs as a time series, its times in UTC."""
+    from astropy.time import Time
+    from astropy.timeseries import TimeSeries
+
     series = TimeSeries(time=Time(table["mjd"].value, format="mjd", scale="utc"))
     series.meta.update(table.meta)
     for column in table.colnames:
@@ -214,6 +225,9 @@ def time_series(table: QTable) -> TimeSeries:
 
 def with_units(table: Table, systems: Sequence[str]) -> Table:
     """Return the table with units on its columns and the time scales and magnitude system in its metadata."""
+    import astropy.units as u
+    from astropy.table import QTable
+
     out = QTable(table, copy=True)
     for name in out.colnames:
         column = column_of(name)

@@ -20,8 +20,6 @@ from astropy.time import Time
 from astropy.utils import iers
 from astropy.utils.exceptions import AstropyWarning
 
-from lcframework.types import UnusableInput
-
 # What else asks astropy for the Earth's orientation gets what comes with it; a run never waits for a server.
 iers.conf.auto_download = False
 iers.conf.auto_max_age = None  # old predictions are better than none
@@ -29,36 +27,6 @@ iers.conf.iers_degraded_accuracy = "ignore"
 
 #: Seconds; it is below 0.9, by which the Earth turns 0.004 degrees.
 _UT1_MINUS_UTC = 0.0
-#: MJD of 1900 and of 2100: the ephemerides hold between them, and no frame was taken outside.
-EARLIEST, LATEST = 15_020.0, 88_069.0
-#: MJD of 1972, before which there was no UTC as it is now.
-UTC_BEGAN = 41_317.0
-
-
-def check_time(mjd: float) -> None:
-    """Refuse a time that no frame can have.
-
-    Raises
-    ------
-    UnusableInput
-        Saying what the number looks like.
-    """
-    if EARLIEST <= mjd <= LATEST:
-        return
-    looks = ""
-    if EARLIEST <= mjd - 2_400_000.5 <= LATEST:
-        looks = f"; it looks like a Julian date, and would be MJD {mjd - 2_400_000.5:.5f}"
-    elif EARLIEST <= mjd / 86_400.0 + 40_587.0 <= LATEST and mjd > 1e8:
-        looks = f"; it looks like seconds since 1970, and would be MJD {mjd / 86_400.0 + 40_587.0:.5f}"
-    raise UnusableInput(
-        f"its time, MJD {mjd:.10g}, lies outside 1900 to 2100{looks}. Name the right keyword by time_keyword in "
-        "[header.fits], or correct the header parser"
-    )
-
-
-def time_is_odd(mjd: float) -> bool:
-    """Whether a time is possible but strange: before UTC began, or yet to come."""
-    return mjd < UTC_BEGAN or mjd > Time.now().mjd + 1.0
 
 
 @contextlib.contextmanager

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-import shapely
-from shapely.geometry import MultiPolygon, Polygon
 
 from lcframework.provenance import digest
 from lcframework.sky.geometry import from_plane, separation, to_plane
 from lcframework.types import Region
+
+if TYPE_CHECKING:
+    import shapely
+    from shapely.geometry import MultiPolygon, Polygon
 
 Vertices = list[list[float]]
 
@@ -26,6 +29,8 @@ class Combined:
 
 def combine(outlines: Sequence[Vertices], ra0: float, dec0: float) -> Combined:
     """Return the intersection and the union of outlines, worked on the plane tangent at (ra0, dec0)."""
+    import shapely
+
     polygons = [_plane_polygon(o, ra0, dec0) for o in outlines]
     polygons = [p for p in polygons if not p.is_empty]
     if not polygons:
@@ -36,6 +41,8 @@ def combine(outlines: Sequence[Vertices], ra0: float, dec0: float) -> Combined:
 
 
 def _plane_polygon(outline: Vertices, ra0: float, dec0: float) -> Polygon:
+    from shapely.geometry import Polygon
+
     ra, dec = np.array(outline).T
     xi, eta = to_plane(ra, dec, ra0, dec0)
     if not np.isfinite(xi).all():
@@ -45,12 +52,16 @@ def _plane_polygon(outline: Vertices, ra0: float, dec0: float) -> Polygon:
 
 
 def _parts(shape: shapely.Geometry) -> list[Polygon]:
+    from shapely.geometry import Polygon
+
     if isinstance(shape, Polygon):
         return [] if shape.is_empty else [shape]
     return [p for p in getattr(shape, "geoms", []) if isinstance(p, Polygon)]
 
 
 def _largest(shape: shapely.Geometry) -> Polygon:
+    from shapely.geometry import Polygon
+
     return max(_parts(shape), key=lambda p: p.area, default=Polygon())
 
 
@@ -64,6 +75,8 @@ def _sky(polygon: Polygon | MultiPolygon, ra0: float, dec0: float) -> Vertices:
 
 def contains(vertices: Vertices, ra: Sequence[float], dec: Sequence[float], ra0: float, dec0: float) -> np.ndarray:
     """Return which positions lie inside a polygon."""
+    import shapely
+
     polygon = _plane_polygon(vertices, ra0, dec0)
     xi, eta = to_plane(ra, dec, ra0, dec0)
     inside = np.isfinite(xi)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-from astropy.table import Table, vstack
 
 from lcframework.config.sections import PlateSolving as Settings
 from lcframework.config.toolbox import Tool, Toolbox
@@ -14,8 +14,11 @@ from lcframework.protocols import NeedsStars
 from lcframework.provenance import Components
 from lcframework.sky import solver_hints
 from lcframework.storage.frame_files import write_table
-from lcframework.types import STARS, CatalogLimits, NeedMissing, Region
+from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, StarTable
 from lcframework.work import Outcome, Task, Unit
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 FIELD_STARS = "frames/field_stars.fits"
 
@@ -85,6 +88,8 @@ class SolverStars:
 
     def query_all(self, regions: Sequence[Region]) -> Table:
         """Ask for the stars of several regions, which may overlap; each star comes once. Raises as :meth:`query`."""
+        from astropy.table import vstack
+
         tables = [self.query(region) for region in regions]
         if len(tables) == 1:
             return tables[0]
@@ -100,7 +105,7 @@ class SolverStars:
         return [config.plate_solving for config in self.toolbox.by_instrument().values()]
 
 
-class AskForSolverStars(Task[tuple[Region, ...], tuple[Region, ...], Table]):
+class AskForSolverStars(Task[tuple[Region, ...], tuple[Region, ...], StarTable]):
     """Asks the catalogue for the stars of the project's sky."""
 
     def load(self, unit: Unit[tuple[Region, ...]]) -> tuple[Region, ...]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 import scipy  # its subpackages load when they are first used
-from astropy.wcs import WCS
 
 from lcframework.config.sections import PlateSolving
 from lcframework.sky.geometry import Scale, scale_at, sky_to_pixel
 from lcframework.storage.frame_files import make_wcs
 from lcframework.types import Floats, Ints, PlateSolution, SourceTable, StarTable
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 #: Sources and stars below which a lack of pairs says nothing.
 FEWEST = 8

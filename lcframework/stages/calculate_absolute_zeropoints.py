@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.table import Table
 from sqlmodel import Session, select
 
 from lcframework.config.toolbox import Tool
@@ -20,6 +19,9 @@ from lcframework.storage.tables import StarLevel
 from lcframework.types import MAGNITUDES, NeedMissing, UnusableInput
 from lcframework.work import FieldGroupKey, Ledger, Outcome, Replace, Scope, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import field_rois
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 @attrs.frozen(eq=False)
@@ -173,6 +175,8 @@ def survey_magnitudes(tool: Tool, stars: list[dict[str, Any]], band: str) -> Tab
 
 def star_table(stars: list[dict[str, Any]]) -> Table:
     """Return rows of ``stars`` as the table that surveys are given."""
+    from astropy.table import Table
+
     table = Table()
     table["source_id"] = [str(s["gaia_id"]) for s in stars]
     units = {"ra": "deg", "dec": "deg", "pmra": "mas/yr", "pmdec": "mas/yr", "ref_epoch": "yr", "magnitude": "mag"}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.wcs import WCS
 from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config
 from lcframework.provenance import describe, digest, plain
-from lcframework.sky import ephemerides, geometry
+from lcframework.sky import geometry
 from lcframework.sky.footprints import Combined, StarField, area, combine, disk
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.read_convert_skysub_character_catalog import observing_site
@@ -33,6 +32,11 @@ from lcframework.work import (
     UnitKey,
     Update,
 )
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from lcframework.sky import ephemerides
 
 OUTSIDE = "contains no region of interest"
 
@@ -92,6 +96,8 @@ class PlaceFrame(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
 
     def compute_batch(self, batch: Sequence[SolvedFrame]) -> list[FrameOnSky | Exception]:
         """Work out several frames: the sky of all moments is asked for in one call."""
+        from lcframework.sky import ephemerides
+
         states: dict[tuple[int, str], ephemerides.TargetState] = {}
         for instrument in {frame.payload.instrument for frame in batch}:
             t = self.toolbox.config_for(instrument).telescope

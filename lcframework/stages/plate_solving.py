@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table
 from sqlmodel import Session, col, select
 
 from lcframework.config.sections import PlateSolving as Settings
@@ -43,6 +41,10 @@ from lcframework.work import (
     UnitKey,
     Update,
 )
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.table import Table
 
 #: The component with what an attempt had beside frame and settings: where it differs now, a failed frame is tried
 #: again; what is solved stays so.
@@ -91,6 +93,8 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
 
     def load(self, unit: Unit[FramePayload]) -> Unsolved:
         """Read the frame's header and sources."""
+        from astropy.io import fits
+
         p = unit.payload
         workdir = self.toolbox.workdir
         header = fits.getheader(workdir / p.image)

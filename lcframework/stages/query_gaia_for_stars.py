@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.table import Table
-from astropy.wcs import WCS
 from sqlmodel import Session, select
 
 from lcframework.provenance import digest, plain
@@ -21,7 +19,7 @@ from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.tables import CombinedFootprint, RoiInFrame, Star
-from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, UnusableInput
+from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, StarTable, UnusableInput
 from lcframework.work import (
     FieldStarsKey,
     FrameKey,
@@ -36,6 +34,10 @@ from lcframework.work import (
     UnitKey,
     Update,
 )
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from astropy.wcs import WCS
 
 #: Stars nearer to a frame's edge than this are not in it, pixels.
 EDGE = 3.0
@@ -73,7 +75,7 @@ class FrameToSearch:
     wcs: WCS
 
 
-class ChooseStars(Task[FieldQuery, FieldQuery, Table]):
+class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
     """Asks the catalogue for a field's stars, and chooses."""
 
     light: ClassVar[bool] = True

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table
 from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
@@ -25,10 +23,10 @@ from lcframework.frames.masters import (
     ready_masters,
     remove_old_masters,
 )
-from lcframework.frames.raw_frames import RawFrame, pixel_flags, read_raw, to_rate
+from lcframework.frames.pixels import pixel_flags, to_rate
 from lcframework.frames.reduction import FramePlan
 from lcframework.provenance import Components, describe
-from lcframework.sky import ephemerides
+from lcframework.sky.times import check_time, time_is_odd
 from lcframework.storage.frame_files import ascii_text, write_frame, write_table
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame
@@ -46,6 +44,13 @@ from lcframework.types import (
     UnusableInput,
 )
 from lcframework.work import FrameKey, Ledger, MasterKey, Outcome, Stage, Task, Unit, UnitKey, Update
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.table import Table
+
+    from lcframework.frames.raw_frames import RawFrame
+    from lcframework.sky import ephemerides
 
 #: Below this many clean detections the seeing and a plate solution rest on little.
 FEW_SOURCES = 5
@@ -89,6 +94,8 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
 
     def load(self, unit: Unit[RawPayload]) -> RawValues:
         """Read the raw file and the master frames that it is reduced with."""
+        from lcframework.frames.raw_frames import read_raw
+
         p = unit.payload
         masters = read_masters(self.toolbox.workdir, p.plan)
         path = Path(p.path)
@@ -96,9 +103,11 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
 
     def compute(self, values: RawValues) -> Imported:
         """Reduce, convert, subtract the sky, find sources."""
+        from lcframework.sky import ephemerides
+
         path, raw = values.path, values.raw
         info = parse_header(self.toolbox.all("header"), raw.header, path)
-        ephemerides.check_time(info.mjd_mid)
+        check_time(info.mjd_mid)
         config = self.toolbox.config_for(info.instrument)
         reduced, defects = self._reduced(raw, values.exposure, values.masters, info)
         mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation, reduced) | defects
@@ -168,7 +177,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         info = result.info
         flags = info.flags
         flags |= FrameFlag.FEW_SOURCES if len(result.sources) < FEW_SOURCES else 0
-        flags |= FrameFlag.ODD_TIME if ephemerides.time_is_odd(info.mjd_mid) else 0
+        flags |= FrameFlag.ODD_TIME if time_is_odd(info.mjd_mid) else 0
         flags |= FrameFlag.SUN_UP if (result.sky.sun_altitude or -90) > 0 else 0
         row = {
             "image_relpath": image_path, "sources_relpath": sources_path, "band": info.band,

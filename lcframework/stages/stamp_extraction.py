@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
 import sqlalchemy as sa
-from astropy.table import Table
 from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config
@@ -49,6 +48,9 @@ from lcframework.work import (
     Update,
 )
 from lcframework.work.scopes import field_rois
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: What a region holds is rounded up to this, so that correcting a point source's place leaves stamps as they are.
 REACH_STEP = 2.0  # arcsec

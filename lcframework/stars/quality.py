@@ -7,13 +7,16 @@ frame, so that a further frame changes no verdict.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-from astropy.table import Table
 
 from lcframework.storage.stamp_files import Stamp
 from lcframework.types import Bools, Floats, PixelFlag
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: The kinds of verdict, and what each means.
 KINDS = {

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-from astropy.table import Table
 from sqlmodel import Session, select
 
 from lcframework.stars.quality import KINDS, kind_of
 from lcframework.storage.queries import active_stars
 from lcframework.storage.tables import Star, StarInFrame, StarLevel
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: Kinds of verdict that speak of the star and not of the frame.
 OF_THE_STAR = ("blended", "extended", "elongated")

@@ -34,6 +34,9 @@ def keep(values: Floats, selection: Selection) -> Bools:
     for _ in range(_ROUNDS):
         centre = np.median(values[good]) if good.any() else np.nan
         spread = 1.4826 * np.median(np.abs(values[good] - centre)) if good.any() else np.nan
+        # The limit is never below `sigma_clip`, and to ask for it takes SciPy, slow to import for who only looks.
+        if not (values[good] > centre + selection.sigma_clip * max(spread, 1e-12)).any():
+            break
         limit = clipping_limit(selection.sigma_clip, int(good.sum()))
         now = good & (np.nan_to_num(values, nan=np.inf) <= centre + limit * max(spread, 1e-12))
         # Half or more of the values agree exactly: nothing to clip against.

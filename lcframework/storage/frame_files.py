@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table
-from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
 
 from lcframework.storage.files import atomic
 from lcframework.types import Floats, Ints, UnusableInput
 
+if TYPE_CHECKING:
+    from astropy.io import fits
+    from astropy.table import Table
+    from astropy.wcs import WCS
+
 
 def write_frame(path: Path, image: Floats, mask: Ints, header: fits.Header) -> None:
     """Write an imported frame: the image in e-/s and its mask of :class:`~lcframework.types.PixelFlag` bits."""
+    from astropy.io import fits
+    from astropy.utils.exceptions import AstropyWarning
+
     primary = fits.PrimaryHDU(np.asarray(image, np.float32), header)
     flags = fits.ImageHDU(np.asarray(mask, np.uint8), name="MASK")
     with atomic(path) as temporary, warnings.catch_warnings():
@@ -32,6 +37,8 @@ def read_frame(path: Path) -> tuple[Floats, Ints, fits.Header]:
     UnusableInput
         Where the file is gone or damaged; importing it again (``--force``) mends that.
     """
+    from astropy.io import fits
+
     try:
         with fits.open(path, memmap=False) as hdus:
             image = np.asarray(hdus[0].data, np.float32)
@@ -50,6 +57,9 @@ def ascii_text(text: str) -> str:
 
 def write_table(path: Path, table: Table) -> None:
     """Write a table's columns and their units as FITS."""
+    from astropy.io import fits
+    from astropy.utils.exceptions import AstropyWarning
+
     hdu = fits.BinTableHDU(table.filled().as_array())
     for i, name in enumerate(table.colnames, 1):  # as cards: through `Table.write` they cost ten times the whole
         if table[name].unit is not None:
@@ -61,6 +71,9 @@ def write_table(path: Path, table: Table) -> None:
 
 def read_table(path: Path) -> Table:
     """Read a table that :func:`write_table` wrote."""
+    from astropy.io import fits
+    from astropy.table import Table
+
     with fits.open(path, memmap=False) as hdus:
         data = np.asarray(hdus[1].data)
         return Table(data.astype(data.dtype.newbyteorder("=")))
@@ -74,6 +87,8 @@ def write_wcs(path: Path, header: fits.Header) -> None:
 
 def read_wcs_header(path: Path) -> fits.Header:
     """Read the header that :func:`write_wcs` wrote."""
+    from astropy.io import fits
+
     return fits.Header.fromstring(path.read_text(encoding="ascii"), sep="\n")
 
 
@@ -84,6 +99,9 @@ def read_wcs(path: Path) -> WCS:
 
 def make_wcs(header: fits.Header) -> WCS:
     """Return a header's celestial WCS, without astropy's remarks on keywords that it mends."""
+    from astropy.utils.exceptions import AstropyWarning
+    from astropy.wcs import WCS
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         return WCS(header, naxis=2)

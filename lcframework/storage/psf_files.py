@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from lcframework.storage.files import atomic
@@ -13,6 +12,8 @@ from lcframework.types import PSF, FitState, FitStatus
 
 def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
     """Write one frame's PSF in the layout of ``psf_<ref>`` of ``regions.h5``."""
+    import h5py
+
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         file["narrow_psf"] = psf.narrow
         file["full_psf"] = psf.full
@@ -33,6 +34,8 @@ def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
 
 def read_psf(path: Path) -> PSF:
     """Read what measuring needs of a PSF that :func:`write_psf` wrote."""
+    import h5py
+
     with h5py.File(path, "r") as file:
         return PSF(
             narrow=file["narrow_psf"][()],

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from lcframework.storage.files import atomic
 from lcframework.storage.stamp_files import STAMP_DATASETS
 
@@ -29,6 +27,8 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[Sequence[str], Mappi
     first_roi : str
         The region for which ``ROI`` is an alias, unless a region is called so.
     """
+    import h5py
+
     with atomic(workdir / REGIONS) as temporary, h5py.File(temporary, "w") as file:
         root = file.create_group("frames")
         names = {}
@@ -47,6 +47,8 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[Sequence[str], Mappi
 
 def _link_stamps(group: Any, workdir: Path, files: Sequence[str]) -> dict[str, str]:
     """Link a frame's stamps, and return the file of each by name."""
+    import h5py
+
     found: dict[str, str] = {}
     for path in files:
         with h5py.File(workdir / path, "r") as source:

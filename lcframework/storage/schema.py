@@ -28,12 +28,19 @@ def make_tables(engine: Engine) -> None:
     Raises
     ------
     NeedMissing
-        Where the tables that are there are of another version.
+        Where the tables that are there are of another version, or lack columns of this one.
     """
     with engine.connect() as connection:
         version = version_of(connection)
+        lacking = _lacking(connection) if version == HEAD else set()
     if version not in (None, HEAD):
         raise NeedMissing(_refusal(engine, version or ""))
+    if lacking:
+        names = ", ".join(sorted(f"{table}.{column}" for table, column in lacking))
+        raise NeedMissing(
+            f"the database {engine.url!r} lacks columns that its version {HEAD} has: {names}. It was changed outside "
+            "lcframework: put back a copy of it, or start in another [project] workdir"
+        )
     with _transaction(engine) as connection:
         SQLModel.metadata.create_all(connection)
         if version is None:
@@ -57,19 +64,24 @@ def version_of(connection: Connection) -> str | None:
 
     Tables that lack nothing and have no version are those of a database whose making was interrupted.
     """
-    inspector = sa.inspect(connection)
-    names = set(inspector.get_table_names())
-    if "alembic_version" in names:
+    if sa.inspect(connection).has_table("alembic_version"):
         noted = connection.execute(sa.select(_VERSION.c.version_num)).scalar()
         if noted is not None:
             return str(noted)
-    lacking = set()
-    for name in names & set(SQLModel.metadata.tables):
-        there = {column["name"] for column in inspector.get_columns(name)}
-        lacking |= {(name, c.name) for c in SQLModel.metadata.tables[name].columns if c.name not in there}
+    lacking = _lacking(connection)
     if not lacking:
         return None
     return STEPS[0] if lacking <= _ADDED else ""
+
+
+def _lacking(connection: Connection) -> set[tuple[str, str]]:
+    """Return the table and name of each column that a table of ours should have and has not."""
+    inspector = sa.inspect(connection)
+    lacking = set()
+    for name in set(inspector.get_table_names()) & set(SQLModel.metadata.tables):
+        there = {column["name"] for column in inspector.get_columns(name)}
+        lacking |= {(name, c.name) for c in SQLModel.metadata.tables[name].columns if c.name not in there}
+    return lacking
 
 
 def _refusal(engine: Engine, version: str) -> str:

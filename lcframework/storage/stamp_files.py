@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import h5py
 import numpy as np
 
 from lcframework.storage.files import atomic
@@ -34,6 +33,8 @@ class Stamp:
 
 def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int, int]) -> None:
     """Write one frame's stamps in the layout of a frame's group of ``regions.h5``."""
+    import h5py
+
     with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         file["frame_shape"] = np.asarray(frame_shape)
         groups = {kind: file.create_group(kind) for kind in (*STAMP_DATASETS, "corner")}
@@ -59,6 +60,8 @@ _LARGEST_COMPACT = 60_000
 
 def _put(group: Any, name: str, array: Any) -> None:
     """Make a dataset by HDF5's own calls: h5py's are slower, and a frame has hundreds of small ones."""
+    import h5py
+
     array = np.asarray(array, order="C")
     kind = h5py.h5t.py_create(array.dtype, logical=True)
     options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -70,6 +73,8 @@ def _put(group: Any, name: str, array: Any) -> None:
 
 def _get(group: Any, name: str) -> Any:
     """Return what :func:`_put` put."""
+    import h5py
+
     there = h5py.h5d.open(group.id, name.encode())
     array = np.empty(there.shape, there.dtype)
     there.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
@@ -81,6 +86,8 @@ def read_stamps(path: Path, names: list[str] | None = None, wcs: bool = True) ->
 
     Without `wcs` their headers stay empty, which takes half the time.
     """
+    import h5py
+
     out = {}
     with h5py.File(path, "r") as file:
         groups = {kind: file[kind] for kind in (*STAMP_DATASETS, "corner")}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
-from astropy.table import Table
 
 from lcframework.types.failures import PluginError
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+
 #: Astropy tables whose required columns are stated by :data:`SOURCES`, :data:`STARS`, :data:`MAGNITUDES`.
-SourceTable: TypeAlias = Table
-StarTable: TypeAlias = Table
-MagnitudeTable: TypeAlias = Table
+SourceTable: TypeAlias = "Table"
+StarTable: TypeAlias = "Table"
+MagnitudeTable: TypeAlias = "Table"
 
 
 @attrs.frozen
@@ -48,6 +50,8 @@ class TableSchema:
         PluginError
             Naming the plugin and each column that is missing, or the rows that share one identity.
         """
+        from astropy.table import Table
+
         if not isinstance(table, Table):
             raise PluginError(f"{who} returned a {type(table).__name__} where a {self.name} table is expected")
         missing = [c.name for c in self.columns if c.required and c.name not in table.colnames]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import numpy as np
-from astropy.io import fits
 
 from lcframework.types.tables import SourceTable, StarTable
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 
 @attrs.frozen(eq=False)

@@ -6,8 +6,6 @@ from typing import ClassVar
 
 import attrs
 import numpy as np
-from astropy import units as u
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import one_of, positive
@@ -27,6 +25,9 @@ class LocalMagnitudes:
 
     def magnitudes(self, stars: StarTable, band: str) -> MagnitudeTable:
         """Return the magnitude of every star that has one."""
+        from astropy import units as u
+        from astropy.table import Table
+
         if self.band and band != self.band:
             raise UnusableInput(f"localmag answers for the band {self.band!r} alone, not {band!r}")
         known = np.isfinite(np.asarray(stars["magnitude"], float))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
-from astropy.io import fits
-from astropy.time import Time
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import above
 from lcframework.types import HeaderInfo, TimeReference, UnusableInput
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 
 @attrs.frozen
@@ -67,6 +68,8 @@ def _start(header: fits.Header) -> float:
 
     DATE-OBS is local time and MJD-OBS is rounded to 86 s. UT-OBS ends in "-0000", an offset that means UTC.
     """
+    from astropy.time import Time
+
     text = str(header.get("UT-OBS", "")).strip()
     try:
         return float(Time(text.removesuffix("-0000").removesuffix("Z"), format="isot", scale="utc").mjd)

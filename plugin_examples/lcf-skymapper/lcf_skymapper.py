@@ -6,17 +6,17 @@ import hashlib
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy import units as u
-from astropy.coordinates import SkyCoord, search_around_sky
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
 from lcframework.types import MagnitudeTable, NeedMissing, StarTable
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 BANDS = ("u", "v", "g", "r", "i", "z")
 POSITIONS = ("raj2000", "dej2000", "mean_epoch", "flags_psf")
@@ -49,6 +49,9 @@ class SkyMapper:
         NeedMissing
             For an unknown band, stars beyond the survey, or a service that does not answer.
         """
+        from astropy import units as u
+        from astropy.table import Table
+
         name = band.removesuffix("_skymapper")
         if name not in BANDS:
             raise NeedMissing(f"SkyMapper has no band {band!r}; set [calibration] band to one of {', '.join(BANDS)}")
@@ -69,6 +72,8 @@ class SkyMapper:
 
     def _query(self, stars: StarTable) -> str:
         """Return the ADQL for everything in a cone around all stars; the cone is right at RA 0 and at the pole."""
+        from astropy.coordinates import SkyCoord
+
         places = SkyCoord(stars["ra"], stars["dec"], unit="deg")
         south = float(places.dec.deg.min())
         if south > NORTHERN_LIMIT:
@@ -87,6 +92,8 @@ class SkyMapper:
 
     def _answer(self, query: str) -> Table:
         """Return the service's answer, from the cache where it has been asked before."""
+        from astropy.table import Table
+
         stored = None
         if self.cache_dir is not None:
             stored = Path(self.cache_dir) / f"skymapper-{hashlib.sha256(query.encode()).hexdigest()[:24]}.fits"
@@ -129,6 +136,9 @@ class SkyMapper:
 
     def _matches(self, stars: StarTable, answer: Table) -> tuple[np.ndarray, np.ndarray]:
         """Return indices of stars and rows that match each other and nothing else."""
+        from astropy import units as u
+        from astropy.coordinates import SkyCoord, search_around_sky
+
         none = np.zeros(0, int), np.zeros(0, int)
         if len(answer) == 0:
             return none
@@ -152,6 +162,8 @@ def _floats(column: Any) -> np.ndarray:
 
 
 def _as_fits(table: Table) -> bytes:
+    from astropy.table import Table
+
     plain = Table({name: _floats(table[name]) for name in table.colnames})
     stream = BytesIO()
     plain.write(stream, format="fits")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table
 
 from lcframework.options import whole_number
 from lcframework.types import Floats, Ints, NotSolved, PlateSolution, SolveHint, SourceTable, StarTable
 from plugins_builtin.astrometry.star_match import bright_sources, match_stars, refine
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, open_wcs
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 #: Astrometry.net's patterns are quadrilaterals.
 FEWEST_SOURCES = 4
@@ -75,6 +77,8 @@ def icrs(header: fits.Header) -> fits.Header:
 
 def star_list(ra: Floats, dec: Floats) -> StarTable:
     """Return stars of an index file as a table; their magnitude, which it lacks, is 0: all of them are to be used."""
+    from astropy.table import Table
+
     return Table({"ra": np.asarray(ra, float), "dec": np.asarray(dec, float), "magnitude": np.zeros(len(ra))})
 
 

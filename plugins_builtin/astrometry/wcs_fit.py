@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from astropy.io import fits
 
 from lcframework.sky.geometry import from_plane, separation, to_plane
 from lcframework.types import Bools, Floats, Ints, PlateSolution
 from plugins_builtin.shared.sky_positions import mean_direction
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 #: Sigma beyond which a pair of source and star is left out of a fit.
 CLIP = 4.0
@@ -46,6 +48,8 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
     InvalidWcs
         Where a number can't be read, or the distortion is one that needs more than the header.
     """
+    from astropy.io import fits
+
     if any(f"{name}{axis}" in header for name in ("CPDIS", "CQDIS", "D2IMDIS") for axis in (1, 2)):
         raise InvalidWcs("its distortion is a look-up table in another HDU, which is not supported")
     clean = fits.Header()
@@ -249,6 +253,8 @@ def _residuals(
 
 
 def _header(crval: tuple[float, float], coefficients: Floats, order: int, shape: tuple[int, int]) -> fits.Header:
+    from astropy.io import fits
+
     suffix = "-SIP" if order > 1 else ""
     linear = coefficients[:, 1:3]
     header = fits.Header()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import above, web_address, whole_number
@@ -17,6 +16,9 @@ from plugins_builtin.services.adql import between, in_cone, name_of_a_table, num
 from plugins_builtin.services.asking import AsksServices
 from plugins_builtin.services.tap import TapQuestion, columns_of
 from plugins_builtin.shared.star_tables import plain_floats, select, star_table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: Columns of the Gaia archive (and of mirrors that keep its names) by the names of STARS.
 ARCHIVE = {
@@ -75,6 +77,8 @@ def read_gaia(answer: Table, table: str) -> Table:
     KeyError
         Naming the columns that the answer lacks.
     """
+    from astropy.table import Table
+
     read = Table()
     for name, column in columns_of(answer, names_in(table)).items():
         if name == "source_id":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import above, mapping_of, web_address, whole_number
@@ -17,6 +16,9 @@ from plugins_builtin.services.adql import between, column_name, in_cone, name_of
 from plugins_builtin.services.asking import AsksServices
 from plugins_builtin.services.tap import TapQuestion
 from plugins_builtin.shared.star_tables import plain_floats, select, star_table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: Columns of VizieR's I/259/tyc2 by the names of STARS; ``+`` joins several columns to one identifier.
 TYCHO2 = {
@@ -66,6 +68,8 @@ def read_vizier(answer: Table, mapping: Mapping[str, str]) -> Table:
     KeyError
         Naming a column that the answer lacks.
     """
+    from astropy.table import Table
+
     found = {name.lower(): name for name in answer.colnames}
     parts = []
     read = Table()

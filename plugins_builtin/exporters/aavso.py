@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import source_names
 from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, whole_file
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 _MJD_TO_JD = 2400000.5
 #: What the AAVSO calls bands; a band's name is compared in lower case, without "_sdss" and the like.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import numpy as np
-from astropy.table import MaskedColumn, Table
 
 from lcframework.hookspecs import hookimpl
 from plugins_builtin.shared.light_curve_tables import plain_table, whole_file
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 @attrs.frozen
@@ -22,6 +24,8 @@ class Csv:
 
     def export(self, light_curve: Table, path: Path) -> None:
         """Write the light curve as CSV; what is unknown is left empty."""
+        from astropy.table import MaskedColumn
+
         table = plain_table(light_curve)
         for name in table.colnames:
             values = np.asarray(table[name])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import column_of
 from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, whole_file
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 @attrs.frozen

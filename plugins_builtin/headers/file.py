@@ -7,14 +7,16 @@ import importlib.util
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
-from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import closest
 from lcframework.types import HeaderInfo, NeedMissing, UnusableInput
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 FUNCTION = "parse_header"
 NEEDED = ("exptime", "gain", "mjd")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import numpy as np
-from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import one_of, positive_or_zero
 from lcframework.types import DataUnit, HeaderInfo, TimeReference, UnusableInput
 from plugins_builtin.shared.header_times import SCALES, HeaderTime, header_time
 from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 EXPTIME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE", "ITIME", "INTTIME", "TEXPTIME")
 # Cameras that write both mean e-/ADU by EGAIN and a setting of their amplifier by GAIN.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import not_negative, one_of, ordered, positive, some_of
@@ -37,6 +36,9 @@ from plugins_builtin.shared.calibration_matching import (
     usable_without_scaling,
 )
 from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 KINDS = (BIAS, DARK, FLAT)
 #: Rows are combined so many values at a time.

@@ -13,10 +13,12 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from astropy.table import Table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class AnswersCache:
 
     def load(self, question: Mapping[str, Any]) -> Table | None:
         """Return the stored answer, or None where there is none that is whole."""
+        from astropy.table import Table
+
         path = self.path(question)
         if not path.is_file():
             return None

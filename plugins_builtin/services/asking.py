@@ -9,14 +9,15 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlparse
-
-from astropy.table import Table
 
 from lcframework.types import NeedMissing
 from plugins_builtin.services.answers_cache import AnswersCache
 from plugins_builtin.services.tap import LONGEST_PAUSE, Patience, ServiceFailure, TapQuestion, tap_answer
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 log = logging.getLogger(__name__)
 

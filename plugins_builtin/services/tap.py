@@ -13,12 +13,14 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from astropy.table import Column, Table
 
 from plugins_builtin.services.retry_after import seconds_to_wait
+
+if TYPE_CHECKING:
+    from astropy.table import Column, Table
 
 log = logging.getLogger(__name__)
 

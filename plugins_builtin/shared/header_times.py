@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from astropy.io import fits
 
 from lcframework.types import TimeReference
 from plugins_builtin.shared.header_values import as_number, text_of
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 #: Names of time scales (TIMESYS, the FITS standard's table 30) and astropy's for them. GPS runs 19 s behind TAI.
 SCALES = {

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from astropy.io import fits
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 
 def value_of(header: fits.Header, keyword: str) -> Any:
     """Return a keyword's value; None where it is missing, undefined, or its card can't be read."""
+    from astropy.io import fits
+
     try:
         value = header.get(keyword)
     except (fits.VerifyError, ValueError):

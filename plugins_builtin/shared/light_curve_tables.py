@@ -6,10 +6,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-from astropy.table import Table
+from typing import TYPE_CHECKING
 
 from lcframework.types import column_of
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 def plain_table(light_curve: Table) -> Table:
@@ -17,6 +19,8 @@ def plain_table(light_curve: Table) -> Table:
 
     A `TimeSeries` has its time a second time, as an object that only some formats can hold.
     """
+    from astropy.table import Table
+
     out = Table()
     out.meta.update(light_curve.meta)
     for name in light_curve.colnames:

@@ -5,13 +5,15 @@ What searches or averages goes through unit vectors, for which right ascension 0
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from lcframework.sky.geometry import ARCSEC, after_years, separation, to_plane
 from lcframework.types import Bools, Floats, Ints, Region
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 _J2000 = 2000.0  # Julian year
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from lcframework.options import closest
 from lcframework.types import (
@@ -22,6 +21,9 @@ from lcframework.types import (
     TableSchema,
 )
 from plugins_builtin.shared.sky_positions import inside
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: Columns of STARS that hold numbers.
 _NUMBERS = tuple(c.name for c in STARS.columns if c.name not in ("source_id", "variable"))
@@ -58,6 +60,8 @@ def star_table(columns: Mapping[str, Any], meta: Mapping[str, Any]) -> StarTable
     meta : mapping
         Kept in the table's ``meta``.
     """
+    from astropy.table import Table
+
     count = len(columns["ra"])
     table = Table(meta=dict(meta))
     table["source_id"] = np.asarray([str(name) for name in columns["source_id"]], dtype=str)
@@ -92,6 +96,8 @@ def magnitude_table(
     source_id: Any, mag: Any, mag_err: Any, meta: Mapping[str, Any], colour: Any | None = None
 ) -> MagnitudeTable:
     """Build a MAGNITUDES table, without the rows whose magnitude or error is not a number."""
+    from astropy.table import Table
+
     table = Table(meta=dict(meta))
     table["source_id"] = np.asarray(source_id, dtype=str)
     table["mag"] = plain_floats(mag)

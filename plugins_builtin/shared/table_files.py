@@ -5,14 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from astropy.table import Table
 
 from lcframework.types import Floats, NeedMissing, UnusableInput
 from plugins_builtin.shared.star_tables import nearest_name, plain_floats
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: astropy's names of formats, tried in turn for an extension that does not decide.
 _ANY_FORMAT = ("fits", "votable", "ascii.ecsv", "ascii", "semicolons")
@@ -51,6 +53,8 @@ def read_table(path: Path, option: str) -> Table:
     UnusableInput
         Where it can't be read as a table, or has no row.
     """
+    from astropy.table import Table
+
     path = Path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"

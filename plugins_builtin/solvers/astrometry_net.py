@@ -15,8 +15,6 @@ from typing import ClassVar
 
 import attrs
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, true_or_false
@@ -85,6 +83,9 @@ class AstrometryNet(Refining):
 
     @staticmethod
     def _write_sources(workspace: Path, sources: SourceTable, rows: np.ndarray) -> None:
+        from astropy.io import fits
+        from astropy.table import Table
+
         xy = positions(sources, rows) + 1.0  # FITS counts pixels from 1
         table = Table({"X": xy[:, 0], "Y": xy[:, 1], "FLUX": np.asarray(sources["flux"], float)[rows]})
         fits.BinTableHDU(table).writeto(workspace / "sources.xyls")
@@ -171,6 +172,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _read(workspace: Path) -> tuple[PlateSolution, StarTable | None]:
     """Return the solution, with its matches to the stars of the index files, and these stars."""
+    from astropy.io import fits
+
     header = icrs(fits.getheader(workspace / "out.wcs"))
     matched, rms = 0, np.nan
     if (workspace / "out.corr").exists():

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import numpy as np
-from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import true_or_false
 from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
 from plugins_builtin.astrometry.solving import Refining, refitted, with_matches
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, open_wcs, pixel_scales
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 #: arcsec/pixel that any instrument could have.
 _SENSIBLE = (1e-3, 1e3)

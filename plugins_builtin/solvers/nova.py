@@ -7,10 +7,9 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
-from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, true_or_false
@@ -28,6 +27,9 @@ from plugins_builtin.astrometry.star_match import positions
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs
 from plugins_builtin.services.answers_cache import digest
 from plugins_builtin.services.nova import NovaService, OutOfTime, Refused, Unconfirmed
+
+if TYPE_CHECKING:
+    from astropy.io import fits
 
 
 @attrs.frozen
@@ -159,6 +161,8 @@ def _header(content: bytes) -> fits.Header:
     InvalidWcs
         Where it is cut off, or is something else.
     """
+    from astropy.io import fits
+
     if not content.rstrip().endswith(b"END"):
         raise InvalidWcs("it is no whole FITS header")
     try:

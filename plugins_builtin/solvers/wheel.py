@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.io import fits
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, true_or_false
@@ -91,6 +90,8 @@ class Wheel(Refining):
     def _solution(
         self, match: Any, sources: SourceTable, shape: tuple[int, int], hint: SolveHint
     ) -> PlateSolution | NotSolved:
+        from astropy.io import fits
+
         header = fits.Header(fits.Card(name, *value) for name, value in match.wcs_fields.items())
         try:
             header = icrs(header)

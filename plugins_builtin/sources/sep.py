@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, within
@@ -180,6 +179,8 @@ def _touches(bad: Bools, x: Floats, y: Floats, radius: float) -> Bools:
 
 
 def _table(columns: dict[str, Any]) -> SourceTable:
+    from astropy.table import Table
+
     table = Table(columns)
     for column in SOURCES.columns:
         if column.unit:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import numpy as np
-from astropy.table import Table
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import above, web_address, whole_number
@@ -19,6 +18,9 @@ from plugins_builtin.services.asking import AsksServices
 from plugins_builtin.services.tap import TapQuestion, columns_of
 from plugins_builtin.shared.sky_positions import enclosing_cone, pairs_within, unambiguous
 from plugins_builtin.shared.star_tables import magnitude_table, plain_floats, unknown_band
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 #: Pan-STARRS1 bands that make up each band that is known. ATLAS cyan and orange: Tonry et al. 2018, PASP 130, 064505,
 #: equation 2.
@@ -48,6 +50,8 @@ def read_panstarrs(answer: Table) -> Table:
     KeyError
         Naming the columns that the answer lacks.
     """
+    from astropy.table import Table
+
     columns = columns_of(answer, {name: name for name in _COLUMNS})
     return Table({name: plain_floats(column) for name, column in columns.items()})
 

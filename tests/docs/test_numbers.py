@@ -7,7 +7,7 @@ import re
 import pages
 import pytest
 
-from lcframework.frames import hot_pixels, raw_frames, stamping
+from lcframework.frames import hot_pixels, pixels, stamping
 from lcframework.roi import light_curves, registration
 from lcframework.stages import read_convert_skysub_character_catalog
 from lcframework.stars import choice as star_choice
@@ -22,7 +22,7 @@ QUOTED = [
     ("numerics.md", "fitted from 8 stars", zeropoint.STARS_FOR_COLOUR, 8),
     ("numerics.md", "from 6 stars on", registration.STARS_FOR_MAP, 6),
     ("numerics.md", "floor of 0.003 px", registration.FLOOR, 0.003),
-    ("numerics.md", "8 times what is usual", raw_frames.BAD_LINE_SIGMA, 8.0),
+    ("numerics.md", "8 times what is usual", pixels.BAD_LINE_SIGMA, 8.0),
     ("numerics.md", "about 60 sky-subtracted frames", hot_pixels.MOST_FRAMES, 60),
     ("numerics.md", "chi2 above 1.5", light_curves.HIGH_CHI2, 1.5),
     ("numerics.md", "ratio of 6 flux and position", photometry_starred._FAINT, 6.0),

@@ -45,14 +45,26 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def test_working_with_a_project_imports_no_fit(project):
-    """JAX and STARRED are imported when a fit starts, not before."""
-    heavy = ("jax", "starred", "sep", "astroscrappy", "astroquery", "matplotlib", "distributed", "galsim")
+def test_looking_at_a_project_imports_nothing_of_the_work(project):
+    """What opens files and fits is imported when work begins: to look takes a second otherwise."""
+    heavy = (
+        "jax", "starred", "sep", "astroscrappy", "astroquery", "matplotlib", "distributed", "galsim", "astropy",
+        "h5py", "shapely", "scipy.special", "alembic",
+    )  # fmt: skip
     code = (
         "import sys; from lcframework import Project; Project.open(sys.argv[1]).status();"
         f"print([m for m in {heavy} if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code, project], text=True).strip() == "[]"
+
+
+def test_plugins_are_listed_without_the_database_or_astropy():
+    heavy = ("sqlalchemy", "sqlmodel", "astropy", "h5py", "jax")
+    code = (
+        "import sys; from lcframework.plugins import Plugins; Plugins.installed();"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

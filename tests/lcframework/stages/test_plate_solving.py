@@ -329,7 +329,7 @@ def test_other_stars_have_failed_frames_alone_tried_again(make):
     # Forced, the solved frame is made with the present stars, and is up to date from then on.
     forced = solving(solve(path, force=["plate_solving"])[0])
     assert (forced.done, len(forced.unusable)) == (2, 1)
-    assert solving(solve(path)[0]).up_to_date == 2
+    assert solving(solve(path)[0]).up_to_date == 3
 
 
 def test_why_a_failed_frame_is_tried_again_is_told(make):

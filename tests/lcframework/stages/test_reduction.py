@@ -176,12 +176,12 @@ def test_record_of_what_was_applied(folder):
 def test_masters_are_made_once_and_headers_read_once(folder, monkeypatch):
     assert folder.run().units_done == 0  # the files were moved: that is noted
     masters = {p: p.stat().st_mtime_ns for p in (folder.path / "frames").glob("master_*.fits")}
-    from lcframework.frames import frame_list, reduction
+    from lcframework.frames import frame_list, raw_frames, reduction
 
     def never(*arguments: object) -> None:
         raise AssertionError("a file was read though nothing had changed")
 
-    monkeypatch.setattr(reduction, "read_raw_header", never)
+    monkeypatch.setattr(raw_frames, "read_raw_header", never)
     monkeypatch.setattr(reduction, "file_digest", never)
     monkeypatch.setattr(frame_list, "file_digest", never)
     assert folder.pending() == {}
