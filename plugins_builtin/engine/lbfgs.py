@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 #: Length of the recorded history; later values overwrite its last element.
 HISTORY = 400
@@ -13,42 +18,42 @@ _SHORTEST = 1e-8
 
 
 class Minimum(NamedTuple):
-    """Where a minimisation ended. Arrays of JAX."""
+    """Where a minimisation ended."""
 
-    position: Any  # (d,)
-    value: Any
-    evaluations: Any  # int
-    converged: Any  # bool
-    stage: Any  # int, the last that was worked on
-    history: Any  # (HISTORY,) values after each evaluation, nan where there was none
+    position: Float[Array, " d"]
+    value: Float[Array, ""]
+    evaluations: Int[Array, ""]
+    converged: Bool[Array, ""]
+    stage: Int[Array, ""]  # the last that was worked on
+    history: Float[Array, " history"]  # values after each evaluation, nan where there was none
 
 
 class _State(NamedTuple):
-    position: Any
-    value: Any
-    gradient: Any
-    direction: Any
-    step: Any
-    steps: Any  # (memory, d)
-    changes: Any  # (memory, d)
-    inverse_products: Any  # (memory,) 1 / (step . change), 0 where empty
-    scale: Any  # of the initial inverse Hessian
-    evaluations: Any
-    checkpoint: Any  # value at the last convergence test
-    next_test: Any
-    stage: Any
-    converged: Any
-    history: Any
+    position: Float[Array, " d"]
+    value: Float[Array, ""]
+    gradient: Float[Array, " d"]
+    direction: Float[Array, " d"]
+    step: Float[Array, ""]
+    steps: Float[Array, "memory d"]
+    changes: Float[Array, "memory d"]
+    inverse_products: Float[Array, " memory"]  # 1 / (step . change), 0 where empty
+    scale: Float[Array, ""]  # of the initial inverse Hessian
+    evaluations: Int[Array, ""]
+    checkpoint: Float[Array, ""]  # value at the last convergence test
+    next_test: Int[Array, ""]
+    stage: Int[Array, ""]
+    converged: Bool[Array, ""]
+    history: Float[Array, " history"]
 
 
 def minimize(
-    function: Callable[..., tuple[Any, Any]],
-    start: Any,
+    function: Callable[..., tuple[Float[Array, ""], Float[Array, " d"]]],
+    start: Float[Array, " d"],
     *,
-    max_evaluations: Any,
-    tolerance: Any,
-    course: Any = None,
-    stage: Any = 0,
+    max_evaluations: int | Int[Array, ""],
+    tolerance: float | Float[Array, "#stages"],
+    course: Float[Array, " stages"] | None = None,
+    stage: int | Int[Array, ""] = 0,
     memory: int = 8,
     patience: int = 10,
     slack: float = 1e-7,
@@ -64,14 +69,14 @@ def minimize(
     Parameters
     ----------
     function : callable
-        From (d,), and an element of `course` where there is one, to (value, gradient). Scale its argument so that its
-        curvature is about one.
-    start : array (d,)
+        From a position, and an element of `course` where there is one, to value and gradient. Scale its argument so
+        that its curvature is about one.
+    start : array
     max_evaluations : int
         May be traced.
-    tolerance : float or array (stages,)
+    tolerance : float or array
         In the value's unit; may be traced.
-    course : array (stages,), optional
+    course : array, optional
         What distinguishes the functions: a homotopy from an easy one to the one that counts.
     stage : int
         Where on the course to begin; may be traced.
@@ -82,33 +87,29 @@ def minimize(
     slack : float
         Relative increase of the value that still counts as none.
     """
-    import jax
-    import jax.numpy as jnp
+    tolerances = jnp.atleast_1d(jnp.asarray(tolerance))
 
-    course = None if course is None else jnp.asarray(course)
-    tolerance = jnp.atleast_1d(jnp.asarray(tolerance))
-
-    def evaluate(position: Any, stage: Any) -> tuple[Any, Any]:
+    def evaluate(position: Float[Array, " d"], stage: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, " d"]]:
         return function(position) if course is None else function(position, course[stage])
 
     def advance(state: _State) -> _State:
-        return _advance(state, _descend(state, *evaluate(_trial(state), state.stage), slack), tolerance, patience,
-                        max_evaluations)  # fmt: skip
+        tried = _descend(state, *evaluate(_trial(state), state.stage), slack)
+        return _advance(state, tried, tolerances, patience, max_evaluations)
 
-    def going(state: _State) -> Any:
+    def going(state: _State) -> Bool[Array, ""]:
         return ~state.converged & (state.evaluations < max_evaluations)
 
     first = jnp.asarray(stage, jnp.int32)
     kind = jax.eval_shape(evaluate, start, first)[0].dtype
-    end = jax.lax.while_loop(going, advance, _beginning(start, first, kind, memory, patience))
+    end: _State = jax.lax.while_loop(going, advance, _beginning(start, first, kind, memory, patience))
     converged = end.converged & jnp.isfinite(end.value)
     return Minimum(end.position, end.value, end.evaluations, converged, end.stage, end.history)
 
 
-def _beginning(start: Any, stage: Any, kind: Any, memory: int, patience: int) -> _State:
+def _beginning(
+    start: Float[Array, " d"], stage: Int[Array, ""], kind: np.dtype[np.floating], memory: int, patience: int
+) -> _State:
     """Return the state whose first trial is the start itself, and any value lower: `function` is compiled only once."""
-    import jax.numpy as jnp
-
     empty = jnp.zeros((memory, start.size), start.dtype)
     nothing = jnp.zeros_like(start)
     unknown = jnp.asarray(jnp.inf, kind)
@@ -132,17 +133,15 @@ def _beginning(start: Any, stage: Any, kind: Any, memory: int, patience: int) ->
     )
 
 
-def _trial(state: _State) -> Any:
+def _trial(state: _State) -> Float[Array, " d"]:
     return state.position + state.step * state.direction
 
 
-def _descend(state: _State, value: Any, gradient: Any, slack: float) -> _State:
+def _descend(state: _State, value: Float[Array, ""], gradient: Float[Array, " d"], slack: float) -> _State:
     """Return the state after the trial point's value and gradient: accepted, or with a shorter step.
 
     `converged` says that no step along the gradient itself helps.
     """
-    import jax.numpy as jnp
-
     slope = jnp.vdot(state.gradient, state.direction)
     allowed = state.value + _ARMIJO * state.step * slope + slack * jnp.abs(state.value)
     accepted = (value <= allowed) & jnp.isfinite(value)
@@ -167,14 +166,12 @@ def _descend(state: _State, value: Any, gradient: Any, slack: float) -> _State:
     return state._replace(direction=direction, step=jnp.where(renew, 1.0, shorter).astype(state.position.dtype))
 
 
-def _remember(state: _State, step: Any, change: Any, accepted: Any) -> _State:
+def _remember(state: _State, step: Float[Array, " d"], change: Float[Array, " d"], accepted: Bool[Array, ""]) -> _State:
     """Return the state with an accepted step and its change of the gradient in memory, where these show a curvature."""
-    import jax.numpy as jnp
-
     product = jnp.vdot(step, change)
     curved = accepted & (product > 1e-10 * jnp.linalg.norm(step) * jnp.linalg.norm(change))
 
-    def latest(kept: Any, new: Any) -> Any:
+    def latest(kept: Float[Array, "memory ..."], new: Float[Array, " ..."]) -> Float[Array, "memory ..."]:
         return jnp.where(curved, jnp.roll(kept, -1, 0).at[-1].set(new), kept)
 
     return state._replace(
@@ -185,10 +182,14 @@ def _remember(state: _State, step: Any, change: Any, accepted: Any) -> _State:
     )
 
 
-def _advance(before: _State, state: _State, tolerance: Any, patience: int, max_evaluations: Any) -> _State:
+def _advance(
+    before: _State,
+    state: _State,
+    tolerance: Float[Array, " stages"],
+    patience: int,
+    max_evaluations: int | Int[Array, ""],
+) -> _State:
     """Count the evaluation and test for convergence; where a stage ended, return the beginning of the next."""
-    import jax.numpy as jnp
-
     last = len(tolerance) - 1
     evaluations = before.evaluations + 1
     test = evaluations >= before.next_test
@@ -207,25 +208,23 @@ def _advance(before: _State, state: _State, tolerance: Any, patience: int, max_e
     )
 
 
-def _direction(state: _State) -> Any:
+def _direction(state: _State) -> Float[Array, " d"]:
     """Return minus the inverse Hessian times the gradient (two loops over the remembered pairs)."""
-    import jax
-    import jax.numpy as jnp
-
     gradient, steps, changes, inverses = state.gradient, state.steps, state.changes, state.inverse_products
     memory = steps.shape[0]
 
-    def backward(k: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+    def backward(k: Int[Array, ""], carry: tuple[Array, Array]) -> tuple[Array, Array]:
         q, alphas = carry
         index = memory - 1 - k
         alpha = inverses[index] * jnp.vdot(steps[index], q)
         return q - alpha * changes[index], alphas.at[index].set(alpha)
 
-    def forward(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+    def forward(index: Int[Array, ""], carry: tuple[Array, Array]) -> tuple[Array, Array]:
         q, alphas = carry
         beta = inverses[index] * jnp.vdot(changes[index], q)
         return q + steps[index] * jnp.where(inverses[index] > 0, alphas[index] - beta, 0.0), alphas
 
     carry = jax.lax.fori_loop(0, memory, backward, (gradient, jnp.zeros(memory, gradient.dtype)))
     scaled = jnp.where(inverses[-1] > 0, state.scale, 1.0) * carry[0]
-    return -jax.lax.fori_loop(0, memory, forward, (scaled, carry[1]))[0]
+    ascent: Array = jax.lax.fori_loop(0, memory, forward, (scaled, carry[1]))[0]
+    return -ascent

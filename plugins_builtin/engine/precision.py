@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from importlib import import_module
 
 import jax
 
 
 def double_precision() -> AbstractContextManager[None]:
     """Return a context in which JAX knows float64."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    from jax.experimental import enable_x64
-
-    return enable_x64()
+    # Older releases of JAX have it among their experiments.
+    home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
+    context: AbstractContextManager[None] = home.enable_x64(True)
+    return context

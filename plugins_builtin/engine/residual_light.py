@@ -10,23 +10,23 @@ has taken a part of what the PSF misses; so where there is one, what the pixels 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
-Floats = NDArray[np.floating[Any]]
+from lcframework.types import Floats
 
 
-def apertures(centre: Floats, shape: tuple[int, int], radius: float) -> Floats:
-    """Return discs (n, ny, nx) about positions (n, 2) x, y from the stamps' centres; their edge is a pixel wide."""
+def apertures(centre: Float[Floats, "n 2"], shape: tuple[int, int], radius: float) -> Float[Floats, "n ny nx"]:
+    """Return discs about positions x, y from the stamps' centres; their edge is a pixel wide."""
     y, x = (np.arange(size) - 0.5 * (size - 1) for size in shape)
     distance = np.hypot(x - centre[:, 0, None, None], y[:, None] - centre[:, 1, None, None])
     return np.asarray(np.clip(radius + 0.5 - distance, 0.0, 1.0))
 
 
-def above_surroundings(aperture: Floats, weight: Floats) -> Floats:
-    """Return apertures (n, ny, nx) less the weighted mean of the pixels outside: blind to any constant."""
+def above_surroundings(
+    aperture: Float[Floats, "n ny nx"], weight: Float[Floats, "n ny nx"]
+) -> Float[Floats, "n ny nx"]:
+    """Return apertures less the weighted mean of the pixels outside: blind to any constant."""
     outside = np.where(aperture == 0, weight, 0.0)
     total = outside.sum(axis=(1, 2))
     inside = np.sum(np.where(weight > 0, aperture, 0.0), axis=(1, 2))
@@ -34,18 +34,23 @@ def above_surroundings(aperture: Floats, weight: Floats) -> Floats:
     return np.asarray(aperture - share[:, None, None] * outside)
 
 
-def residual_light(residual: Floats, weight: Floats, aperture: Floats, images: Floats) -> tuple[Floats, Floats]:
-    """Return the sums (n,) of residuals within apertures, and their variances.
+def residual_light(
+    residual: Float[Floats, "n ny nx"],
+    weight: Float[Floats, "n ny nx"],
+    aperture: Float[Floats, "n ny nx"],
+    images: Float[Floats, "n p ny nx"],
+) -> tuple[Float[Floats, " n"], Float[Floats, " n"]]:
+    """Return the sums of residuals within apertures, and their variances.
 
     Parameters
     ----------
-    residual : array (n, ny, nx)
+    residual : array
         Data less the model.
-    weight : array (n, ny, nx)
+    weight : array
         Inverse variances; 0 where a pixel is not used, which counts as the model says.
-    aperture : array (n, ny, nx)
+    aperture : array
         What part of each pixel counts, less that of the surroundings.
-    images : array (n, p, ny, nx)
+    images : array
         What was fitted by its amplitude: unit sources, a constant.
     """
     used = weight > 0
@@ -62,8 +67,10 @@ def residual_light(residual: Floats, weight: Floats, aperture: Floats, images: F
     return total, np.maximum(variance - fitted, 0.0)
 
 
-def shared_out(flux: Floats, covariance: Floats, galaxy: float, total: float, variance: float) -> tuple[Floats, Floats]:
-    """Return the fluxes (k,) and their covariance with an epoch's residual light shared out.
+def shared_out(
+    flux: Float[Floats, " k"], covariance: Float[Floats, "k k"], galaxy: float, total: float, variance: float
+) -> tuple[Float[Floats, " k"], Float[Floats, "k k"]]:
+    """Return the fluxes and their covariance with an epoch's residual light shared out.
 
     A PSF that misses a part of one source misses the same part of each; so a source's share is that of its light in
     the model's, of which `galaxy` is what no point source gives. Sources that are not seen (nan) get none. Faint fluxes

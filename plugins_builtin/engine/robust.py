@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
+from lcframework.types import Bools, Floats
 
 #: Standard deviation of a normal distribution in units of its median absolute deviation.
 SIGMA_PER_MAD = 1.482602218505602
 
 
-def masked_median(values: Floats, used: Bools, axis: int) -> Floats:
+def masked_median(
+    values: Float[Floats, "*shape"], used: Bool[Bools, "*shape"], axis: int
+) -> Float[Floats, "*without_axis"]:
     """Return the median of the `used` values along `axis`; nan where none is used."""
     counts = used.sum(axis=axis)
     ordered = np.sort(np.where(used, values, np.inf), axis=axis)
@@ -28,7 +28,9 @@ def masked_median(values: Floats, used: Bools, axis: int) -> Floats:
     return np.where(counts > 0, middle, np.nan)
 
 
-def masked_scale(values: Floats, used: Bools, axis: int) -> Floats:
+def masked_scale(
+    values: Float[Floats, "*shape"], used: Bool[Bools, "*shape"], axis: int
+) -> Float[Floats, "*without_axis"]:
     """Return the standard deviation about zero of the `used` values along `axis`, from their median absolute value."""
     return SIGMA_PER_MAD * masked_median(np.abs(values), used, axis)
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
+from lcframework.types import Floats
 from plugins_builtin.engine.target import target_matrix
-
-Array = NDArray[np.float64]
 
 _KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
 
@@ -25,8 +24,8 @@ def number_of_scales(m: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def smoothing_matrices(m: int) -> Array:
-    """Return the smoothings ``P_1 ... P_J``, (J, m, m)."""
+def smoothing_matrices(m: int) -> Float[Floats, "scales {m} {m}"]:
+    """Return the smoothings ``P_1 ... P_J``."""
     rows = np.arange(m)
     product = np.eye(m)
     matrices = []
@@ -43,15 +42,17 @@ def smoothing_matrices(m: int) -> Array:
     return result
 
 
-def details(image: Array) -> Array:
-    """Return the detail coefficients (..., J, m, m) of images (..., m, m)."""
+def details(image: Float[Floats, "*stack m m"]) -> Float[Floats, "*stack scales m m"]:
+    """Return the detail coefficients of images."""
     smooth = smoothing_matrices(image.shape[-1])
     coarse = smooth @ image[..., None, :, :] @ np.swapaxes(smooth, -1, -2)
     return np.concatenate([image[..., None, :, :], coarse[..., :-1, :, :]], axis=-3) - coarse
 
 
-def noise_weights(noise: Array, subsampling: int, fwhm: float) -> Array:
-    """Return the standard deviation of each detail coefficient of ``B.T (n / sigma^2)``, (..., J, m, m).
+def noise_weights(
+    noise: Float[Floats, "*stack n n"], subsampling: int, fwhm: float
+) -> Float[Floats, "*stack scales m m"]:
+    """Return the standard deviation of each detail coefficient of ``B.T (n / sigma^2)``.
 
     ``n`` is noise on small pixels, B the convolution with the target Gaussian: STARRED's weights, which it draws with
     random numbers. The variance of a linear map of independent pixels is the map of their variances with squared
@@ -62,7 +63,7 @@ def noise_weights(noise: Array, subsampling: int, fwhm: float) -> Array:
 
     Parameters
     ----------
-    noise : array (..., n, n)
+    noise : array
         One sigma of the data, everywhere finite and positive.
     subsampling : int
         Small pixels across a data pixel.
@@ -70,11 +71,12 @@ def noise_weights(noise: Array, subsampling: int, fwhm: float) -> Array:
         FWHM of the target Gaussian, small pixels.
     """
     m = noise.shape[-1] * subsampling
-    gaussian = target_matrix(np.float64(0.0), m, 1, fwhm)
+    gaussian = target_matrix(np.zeros(()), m, 1, fwhm)
     smooth = np.concatenate([np.eye(m)[None], smoothing_matrices(m)]) @ gaussian
     inverse = np.repeat(np.repeat(1.0 / noise**2, subsampling, axis=-2), subsampling, axis=-1)[..., None, :, :]
     square, cross = smooth**2, smooth[:-1] * smooth[1:]
     own = square @ inverse @ np.swapaxes(square, -1, -2)
     mixed = cross @ inverse @ np.swapaxes(cross, -1, -2)
     variance = own[..., :-1, :, :] - 2.0 * mixed + own[..., 1:, :, :]
-    return np.sqrt(np.maximum(variance, 0.0))
+    weights: Floats = np.sqrt(np.maximum(variance, 0.0))
+    return weights

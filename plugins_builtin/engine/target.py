@@ -21,10 +21,24 @@ Every function works in NumPy, and with ``xp=jax.numpy`` inside traced code; the
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import Any
+import operator
+from functools import lru_cache, reduce
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 import numpy as np
+from jaxtyping import Float
+
+from lcframework.types import Floats
+
+if TYPE_CHECKING:
+    from jax import Array
+
+    #: Arrays of NumPy or of JAX.
+    AnyArray = TypeVar("AnyArray", Floats, Array)
+else:
+    # JAX takes long to import, and most fits do without: where annotations are evaluated, any shape and type will do.
+    AnyArray = TypeVar("AnyArray")
 
 #: FWHM of a Gaussian of unit standard deviation.
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -33,12 +47,20 @@ FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 _HARMONICS = np.arange(1, 8)
 
 
-def target_matrix(offset: Any, n: int, subsampling: int, fwhm: float, m: int | None = None, *, xp: Any = np) -> Any:
+def target_matrix(
+    offset: Float[AnyArray, "*stack"],
+    n: int,
+    subsampling: int,
+    fwhm: float,
+    m: int | None = None,
+    *,
+    xp: ModuleType = np,
+) -> Float[AnyArray, "*stack {n} m"]:
     """Return the 1-D operator from a kernel to the data pixels of a source at `offset`.
 
     Parameters
     ----------
-    offset : array (...)
+    offset : array
         Source's distance from the stamp's geometric centre, data pixels.
     n : int
         Data pixels of the stamp along this axis.
@@ -53,86 +75,123 @@ def target_matrix(offset: Any, n: int, subsampling: int, fwhm: float, m: int | N
 
     Returns
     -------
-    array (..., n, m)
+    array
         Each column sums to 1, but for what falls outside the stamp.
     """
     return _matrices(offset, n, subsampling, fwhm, m, xp, slope=False)[0]
 
 
 def target_matrix_derivative(
-    offset: Any, n: int, subsampling: int, fwhm: float, m: int | None = None, *, xp: Any = np
-) -> Any:
-    """Return the derivative of :func:`target_matrix` by `offset`, (..., n, m), per data pixel."""
+    offset: Float[AnyArray, "*stack"],
+    n: int,
+    subsampling: int,
+    fwhm: float,
+    m: int | None = None,
+    *,
+    xp: ModuleType = np,
+) -> Float[AnyArray, "*stack {n} m"]:
+    """Return the derivative of :func:`target_matrix` by `offset`, per data pixel."""
     return _matrices(offset, n, subsampling, fwhm, m, xp, slope=True)[1]
 
 
 def target_matrix_pair(
-    offset: Any, n: int, subsampling: int, fwhm: float, m: int | None = None, *, xp: Any = np
-) -> tuple[Any, Any]:
+    offset: Float[AnyArray, "*stack"],
+    n: int,
+    subsampling: int,
+    fwhm: float,
+    m: int | None = None,
+    *,
+    xp: ModuleType = np,
+) -> tuple[Float[AnyArray, "*stack {n} m"], Float[AnyArray, "*stack {n} m"]]:
     """Return :func:`target_matrix` and its derivative by `offset` together, which costs little more than one."""
     return _matrices(offset, n, subsampling, fwhm, m, xp, slope=True)
 
 
-def point_sources(kernels: Any, x: Any, y: Any, n: int, subsampling: int, fwhm: float, *, xp: Any = np) -> Any:
-    """Return images (..., n, n) of unit point sources at (x, y) from their stamps' centres.
+def point_sources(
+    kernels: Float[AnyArray, "*#stack my mx"],
+    x: Float[AnyArray, "*#stack"],
+    y: Float[AnyArray, "*#stack"],
+    n: int,
+    subsampling: int,
+    fwhm: float,
+    *,
+    xp: ModuleType = np,
+) -> Float[AnyArray, "*stack {n} {n}"]:
+    """Return images of unit point sources at (x, y), data pixels from their stamps' centres.
 
-    `kernels` is (..., m, m); `x` and `y` are (...), data pixels; the other parameters are those of
-    :func:`target_matrix`.
+    The other parameters are those of :func:`target_matrix`.
     """
     rows = target_matrix(y, n, subsampling, fwhm, kernels.shape[-2], xp=xp)
     columns = target_matrix(x, n, subsampling, fwhm, kernels.shape[-1], xp=xp)
-    return rows @ kernels @ xp.swapaxes(columns, -1, -2)
+    return rows @ kernels @ columns.swapaxes(-1, -2)
 
 
-def convolve_target(kernels: Any, fwhm: float, *, xp: Any = np) -> Any:
-    """Return kernels (..., m, m) convolved with the target Gaussian: full PSFs on small pixels."""
+def convolve_target(
+    kernels: Float[AnyArray, "*stack my mx"], fwhm: float, *, xp: ModuleType = np
+) -> Float[AnyArray, "*stack my mx"]:
+    """Return kernels convolved with the target Gaussian: full PSFs on small pixels."""
     if fwhm == 0:
         return kernels
-    zero = xp.zeros((), kernels.dtype)
+    zero: AnyArray = xp.zeros((), kernels.dtype)
     rows = target_matrix(zero, kernels.shape[-2], 1, fwhm, xp=xp)
     columns = target_matrix(zero, kernels.shape[-1], 1, fwhm, xp=xp)
     return rows @ kernels @ columns.T
 
 
+@overload
 def _matrices(
-    offset: Any, n: int, subsampling: int, fwhm: float, m: int | None, xp: Any, slope: bool
-) -> tuple[Any, Any]:
+    offset: AnyArray, n: int, subsampling: int, fwhm: float, m: int | None, xp: ModuleType, slope: Literal[False]
+) -> tuple[AnyArray, None]: ...
+
+
+@overload
+def _matrices(
+    offset: AnyArray, n: int, subsampling: int, fwhm: float, m: int | None, xp: ModuleType, slope: Literal[True]
+) -> tuple[AnyArray, AnyArray]: ...
+
+
+def _matrices(
+    offset: AnyArray, n: int, subsampling: int, fwhm: float, m: int | None, xp: ModuleType, slope: bool
+) -> tuple[AnyArray, AnyArray | None]:
     """Return the operator and, where asked for, its derivative."""
     offset = xp.asarray(offset)
-    if not xp.issubdtype(offset.dtype, xp.floating):
-        offset = offset.astype(float)
     size = n * subsampling
     m = size if m is None else m
     # Both arrays are centred on their geometric centres, which may lie between pixels.
-    grid = (np.arange(size) - 0.5 * (size - 1))[:, None] - (np.arange(m) - 0.5 * (m - 1))[None, :]
-    grid = grid.astype(offset.dtype)
+    differences = (np.arange(size) - 0.5 * (size - 1))[:, None] - (np.arange(m) - 0.5 * (m - 1))[None, :]
+    grid: AnyArray = xp.asarray(differences, offset.dtype)
     shift = subsampling * offset[..., None, None]
     # Small pixels of a block are summed one by one: a reduction over a reshaped axis is slow in compiled code.
     distances = [grid[k::subsampling] - shift for k in range(subsampling)]
     if fwhm == 0:
-        filtered = _prefilter(m).astype(offset.dtype)
-        values = sum(_spline(d, xp) for d in distances) @ filtered
-        slopes = -subsampling * sum(_spline_slope(d, xp) for d in distances) @ filtered if slope else None
-        return values, slopes
+        filtered: AnyArray = xp.asarray(_prefilter(m), offset.dtype)
+        values: AnyArray = _sum([_spline(d, xp) for d in distances]) @ filtered
+        return values, -subsampling * _sum([_spline_slope(d, xp) for d in distances]) @ filtered if slope else None
     sigma = fwhm / FWHM_PER_SIGMA
     norm, norm_slope = _sampled_norm(subsampling * offset + 0.5 * ((size - m) % 2), sigma, xp)
     inverse = (1.0 / norm)[..., None, None]
-    parts = [inverse * xp.exp((-0.5 / sigma**2) * d**2) for d in distances]
-    values = sum(parts)
+    parts: list[AnyArray] = [inverse * xp.exp((-0.5 / sigma**2) * d**2) for d in distances]
+    values = _sum(parts)
     if not slope:
         return values, None
-    moments = sum(part * d for part, d in zip(parts, distances, strict=True))
+    moments = _sum([part * d for part, d in zip(parts, distances, strict=True)])
     return values, subsampling * (moments / sigma**2 - values * norm_slope[..., None, None] * inverse)
 
 
-def _sampled_norm(phase: Any, sigma: float, xp: Any) -> tuple[Any, Any]:
+def _sum(parts: list[AnyArray]) -> AnyArray:
+    return reduce(operator.add, parts)
+
+
+def _sampled_norm(
+    phase: Float[AnyArray, "*stack"], sigma: float, xp: ModuleType
+) -> tuple[Float[AnyArray, "*stack"], Float[AnyArray, "*stack"]]:
     """Return the sum of samples of ``exp(-d^2 / 2 sigma^2)`` and its derivative by the phase (small pixels)."""
     scale = sigma * math.sqrt(2.0 * math.pi)
     weights = 2.0 * np.exp(-2.0 * (np.pi * _HARMONICS * sigma) ** 2)
     # Whole pixels are taken off first: float32 would lose the phase otherwise.
     angle = 2.0 * math.pi * (phase - xp.round(phase))
-    norm = xp.ones_like(angle)
-    slope = xp.zeros_like(angle)
+    norm: AnyArray = xp.ones_like(angle)
+    slope: AnyArray = xp.zeros_like(angle)
     for k, weight in zip(_HARMONICS.tolist(), weights.tolist(), strict=True):
         if weight > 1e-18:
             norm = norm + weight * xp.cos(k * angle)
@@ -141,24 +200,26 @@ def _sampled_norm(phase: Any, sigma: float, xp: Any) -> tuple[Any, Any]:
 
 
 @lru_cache(maxsize=16)
-def _prefilter(m: int) -> Any:
-    """Return the (m, m) matrix from samples to the coefficients of the cubic spline through them, zero outside."""
-    collocation = np.diag(np.full(m, 4.0 / 6.0))
+def _prefilter(m: int) -> Float[Floats, "{m} {m}"]:
+    """Return the matrix from samples to the coefficients of the cubic spline through them, zero outside."""
+    collocation: Floats = np.diag(np.full(m, 4.0 / 6.0))
     collocation += np.diag(np.full(m - 1, 1.0 / 6.0), 1) + np.diag(np.full(m - 1, 1.0 / 6.0), -1)
     return np.linalg.inv(collocation)
 
 
-def _spline(d: Any, xp: Any) -> Any:
+def _spline(d: Float[AnyArray, "*stack"], xp: ModuleType) -> Float[AnyArray, "*stack"]:
     """Return the cubic cardinal B-spline at `d`."""
     r = xp.abs(d)
     near = 2.0 / 3.0 - r**2 + 0.5 * r**3
     far = xp.clip(2.0 - r, 0.0, None) ** 3 / 6.0
-    return xp.where(r < 1.0, near, far)
+    values: AnyArray = xp.where(r < 1.0, near, far)
+    return values
 
 
-def _spline_slope(d: Any, xp: Any) -> Any:
+def _spline_slope(d: Float[AnyArray, "*stack"], xp: ModuleType) -> Float[AnyArray, "*stack"]:
     """Return the derivative of the cubic cardinal B-spline at `d`."""
     r = xp.abs(d)
     near = -2.0 * r + 1.5 * r**2
     far = -0.5 * xp.clip(2.0 - r, 0.0, None) ** 2
-    return xp.sign(d) * xp.where(r < 1.0, near, far)
+    slopes: AnyArray = xp.sign(d) * xp.where(r < 1.0, near, far)
+    return slopes

@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 _AHEAD = 4  # results a thread may be ahead of who takes them: memory does not grow with the number of items
 
 

@@ -17,7 +17,7 @@ def test_equals_the_model_of_starred(n, subsampling):
     inner = slice(m // 4, m - m // 4)
     kernel[inner, inner] = rng.uniform(size=kernel[inner, inner].shape)
     kernel /= kernel.sum()
-    x, y = 0.37, -0.81
+    x, y = np.array(0.37), np.array(-0.81)
     model = PSF(n, 1, subsampling, convolution_method="fft", include_moffat=False)
     reference = model.model(
         {},
@@ -69,7 +69,7 @@ def test_full_psf_is_shifted(m):
     """A Gaussian of FWHM 3 data pixels, moved by the spline, is the Gaussian sampled at its new place."""
     sigma = 3.0 / 2.3548
     kernel = _gaussian(m, 2 * sigma, 0, 0)
-    ours = point_sources(kernel, 0.31, -1.77, 24, 2, 0.0)
+    ours = point_sources(kernel, np.array(0.31), np.array(-1.77), 24, 2, 0.0)
     fine = _gaussian(48, 2 * sigma, 0.62, -3.54).reshape(24, 2, 24, 2).sum(axis=(1, 3))
     # The error of cubic splines is at most max|f''''| / 384 an axis, and max|f''''| = 3 / sigma^4 times the peak.
     assert abs(ours - fine).max() < 2 * 3 / (2 * sigma) ** 4 / 384 * fine.max()
@@ -80,8 +80,9 @@ def test_kernel_of_another_size_is_padded_with_nothing():
     rng = np.random.default_rng(1)
     kernel = rng.uniform(size=(20, 20))
     padded = np.pad(kernel, 6)
+    place = np.array(0.3), np.array(0.1)
     np.testing.assert_allclose(
-        point_sources(kernel, 0.3, 0.1, 16, 2, 2.0), point_sources(padded, 0.3, 0.1, 16, 2, 2.0), rtol=1e-13
+        point_sources(kernel, *place, 16, 2, 2.0), point_sources(padded, *place, 16, 2, 2.0), rtol=1e-13
     )
 
 
