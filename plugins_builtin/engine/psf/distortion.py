@@ -8,42 +8,56 @@ coordinates; the image is interpolated linearly and keeps its sum and its centre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import ModuleType
 
 import numpy as np
+from jaxtyping import Float
+
+from lcframework.types import Floats
+from plugins_builtin.engine.target import AnyArray
 
 #: Names of the three pairs of coefficients, in the order in which they are stored.
 NAMES = ("dilation_x", "dilation_y", "shear")
 
 
-def scaled_positions(xy: Any, frame_shape: tuple[int, int]) -> Any:
-    """Return positions (..., 2) from the frame's centre in units of its sides, from -0.5 to 0.5."""
+def scaled_positions(xy: Float[Floats, "*stack 2"], frame_shape: tuple[int, int]) -> Float[Floats, "*stack 2"]:
+    """Return positions from the frame's centre in units of its sides, from -0.5 to 0.5."""
     ny, nx = frame_shape
     sides = np.array([nx, ny], float)
-    return (np.asarray(xy, float) - 0.5 * (sides - 1.0)) / sides
+    scaled: Floats = (np.asarray(xy, float) - 0.5 * (sides - 1.0)) / sides
+    return scaled
 
 
-def distort(kernel: Any, coefficients: Any, position: Any, *, xp: Any = np) -> Any:
-    """Return `kernel` (m, m) as it is at `position` (2,), a scaled position, for `coefficients` (6,)."""
+def distort(
+    kernel: Float[AnyArray, "m m"],
+    coefficients: Float[AnyArray, " 6"],
+    position: Float[AnyArray, " 2"],
+    *,
+    xp: ModuleType = np,
+) -> Float[AnyArray, "m m"]:
+    """Return `kernel` as it is at `position`, a scaled position."""
     m = kernel.shape[-1]
     first, second, shear = (coefficients[2 * k] * position[0] + coefficients[2 * k + 1] * position[1] for k in range(3))
     a, d = 1.0 + first, 1.0 + second
     determinant = a * d - shear**2
     centre = 0.5 * (m - 1)
-    grid = (np.arange(m) - centre).astype(kernel.dtype)
+    grid: AnyArray = xp.asarray(np.arange(m) - centre, kernel.dtype)
     rows, columns = grid[:, None], grid[None, :]
     from_row = (d * rows - shear * columns) / determinant + centre
     from_column = (a * columns - shear * rows) / determinant + centre
     moved = _bilinear(kernel, from_row, from_column, xp)
-    return moved * (xp.sum(kernel) / xp.sum(moved))
+    distorted: AnyArray = moved * (kernel.sum() / moved.sum())
+    return distorted
 
 
-def _bilinear(image: Any, rows: Any, columns: Any, xp: Any) -> Any:
+def _bilinear(
+    image: Float[AnyArray, "m m"], rows: Float[AnyArray, "m m"], columns: Float[AnyArray, "m m"], xp: ModuleType
+) -> Float[AnyArray, "m m"]:
     """Return `image` at fractional pixels by linear interpolation, with zeros outside."""
     m = image.shape[-1]
     low_row, low_column = xp.floor(rows), xp.floor(columns)
     row_part, column_part = rows - low_row, columns - low_column
-    total = 0.0
+    total: AnyArray = xp.zeros_like(image)
     for row, row_weight in ((low_row, 1.0 - row_part), (low_row + 1, row_part)):
         for column, column_weight in ((low_column, 1.0 - column_part), (low_column + 1, column_part)):
             inside = (row >= 0) & (row < m) & (column >= 0) & (column < m)
@@ -53,13 +67,18 @@ def _bilinear(image: Any, rows: Any, columns: Any, xp: Any) -> Any:
     return total
 
 
-def named(coefficients: Any) -> dict[str, Any]:
+def named(coefficients: Float[Floats, " 6"]) -> dict[str, Float[Floats, " 2"]]:
     """Return the six coefficients as three pairs under STARRED's names."""
     return {name: np.asarray(coefficients[2 * k : 2 * k + 2], float) for k, name in enumerate(NAMES)}
 
 
-def kernels_at(kernel: Any, distortion: Mapping[str, Any], xy: Any, frame_shape: tuple[int, int]) -> Any:
-    """Return `kernel` (n, m, m) at positions `xy` (n, 2) of the frame, pixels; copies where there is no distortion."""
+def kernels_at(
+    kernel: Float[Floats, "m m"],
+    distortion: Mapping[str, Float[Floats, " 2"]],
+    xy: Float[Floats, "*places 2"],
+    frame_shape: tuple[int, int],
+) -> Float[Floats, "n m m"]:
+    """Return `kernel` at positions `xy` of the frame, pixels; copies where there is no distortion."""
     xy = np.atleast_2d(np.asarray(xy, float))
     if not distortion:
         return np.repeat(kernel[None], len(xy), axis=0)

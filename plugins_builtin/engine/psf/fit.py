@@ -10,18 +10,17 @@ from typing import Any
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 
+from lcframework.types import Bools, Floats
 from plugins_builtin.engine.psf.distortion import distort
-from plugins_builtin.engine.psf.model import Frame, Model, Setting
+from plugins_builtin.engine.psf.model import Frame, Model, Result, Setting
 from plugins_builtin.engine.psf.moffat import moffat
 from plugins_builtin.engine.psf.outliers import MODEL_ERROR, Residuals, outlying_pixels, unlike_stars
 from plugins_builtin.engine.psf.prepare import Prepared, prepare, usable_stars
 from plugins_builtin.engine.psf.run import DTYPE, lanes, run_step
 from plugins_builtin.engine.starlet import details
 from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
-
-Array = NDArray[np.float64]
 
 #: The penalty's softness and the gain in a few evaluations below which each stage ends. STARRED's objective has no
 #: softness; the last stage ends some tenths of a unit above its minimum.
@@ -59,18 +58,18 @@ class Limits:
 class Fit:
     """One frame on its way."""
 
-    data: Array  # e-/s
-    noise: Array
-    good: NDArray[np.bool_]
-    offset: Array
+    data: Float[Floats, "stars n n"]  # e-/s
+    noise: Float[Floats, "stars n n"]
+    good: Bool[Bools, "stars n n"]
+    offset: Float[Floats, "stars 2"]
     seeing: float
-    position: Array
+    position: Float[Floats, "stars 2"]
     rejected: dict[int, str]
     prepared: Prepared
-    model: Model
-    outliers: NDArray[np.bool_]
-    suspects: NDArray[np.bool_]  # what `outliers` would be were any masked
-    history: list[Array]
+    model: Model[Floats]
+    outliers: Bool[Bools, "stars n n"]
+    suspects: Bool[Bools, "stars n n"]  # what `outliers` would be were any masked
+    history: list[Float[Floats, " _"]]
     evaluations: int = 0
     stage: int = 0  # of the pixels' fit
     spent: int = 0  # evaluations of the pixels' fit that count against its bound
@@ -79,18 +78,18 @@ class Fit:
     failure: str = ""
 
     @property
-    def stars(self) -> NDArray[np.bool_]:
+    def stars(self) -> Bool[Bools, " stars"]:
         """Return which stars are used."""
-        return self.good.any(axis=(1, 2))
+        return np.asarray(self.good.any(axis=(1, 2)))
 
 
 def begin_frames(
-    data: Array,
-    noise: Array,
-    mask: NDArray[np.bool_],
-    offset: Array,
-    seeing: Array,
-    position: Array,
+    data: Float[Floats, "frames stars n n"],
+    noise: Float[Floats, "frames stars n n"],
+    mask: Bool[Bools, "frames stars n n"],
+    offset: Float[Floats, "frames stars 2"],
+    seeing: Float[Floats, " frames"],
+    position: Float[Floats, "frames stars 2"],
     setting: Setting,
     limits: Limits,
 ) -> list[Fit]:
@@ -98,15 +97,15 @@ def begin_frames(
 
     Parameters
     ----------
-    data, noise : array (frames, stars, n, n)
+    data, noise : array
         e-/s.
-    mask : bool array (frames, stars, n, n)
+    mask : bool array
         True: do not use.
-    offset : array (frames, stars, 2)
+    offset : array
         Where stars are expected, pixels from the stamps' centres.
-    seeing : array (frames,)
+    seeing : array
         Guess of the FWHM, pixels.
-    position : array (frames, stars, 2)
+    position : array
         Scaled positions in the frame (:func:`plugins_builtin.engine.psf.distortion.scaled_positions`).
     setting, limits
         What is fitted, and how far.
@@ -145,8 +144,8 @@ def _live(fits: list[Fit]) -> list[Fit]:
 
 
 def _selected(
-    data: Array, noise: Array, mask: NDArray[np.bool_], limits: Limits
-) -> tuple[Array, Array, NDArray[np.bool_], dict[int, str]]:
+    data: Float[Floats, "stars n n"], noise: Float[Floats, "stars n n"], mask: Bool[Bools, "stars n n"], limits: Limits
+) -> tuple[Float[Floats, "stars n n"], Float[Floats, "stars n n"], Bool[Bools, "stars n n"], dict[int, str]]:
     """Return one frame's stamps in double precision, the pixels that can be used, and the stars that can't."""
     stamps, sigma = np.asarray(data, float), np.asarray(noise, float)
     good, rejected = usable_stars(stamps, sigma, np.asarray(mask, bool), limits.max_masked)
@@ -154,13 +153,13 @@ def _selected(
 
 
 def _begin(
-    data: Array,
-    noise: Array,
-    good: NDArray[np.bool_],
+    data: Float[Floats, "stars n n"],
+    noise: Float[Floats, "stars n n"],
+    good: Bool[Bools, "stars n n"],
     rejected: dict[int, str],
-    offset: Array,
+    offset: Float[Floats, "stars 2"],
     seeing: float,
-    position: Array,
+    position: Float[Floats, "stars 2"],
     setting: Setting,
 ) -> Fit:
     """Return a fit at its first guess."""
@@ -185,7 +184,7 @@ def _begin(
     )
 
 
-def _first_model(prepared: Prepared, setting: Setting) -> Model:
+def _first_model(prepared: Prepared, setting: Setting) -> Model[Floats]:
     m = prepared.data.shape[-1] * setting.subsampling
     x, y = prepared.offset.T
     return Model(prepared.shape, np.zeros((m, m)), prepared.amplitude, x, y, np.zeros(6))
@@ -199,7 +198,7 @@ def _look(fit: Fit, setting: Setting, limits: Limits) -> bool:
     fit.outliers[:] = False
     residuals = star_residuals(fit, setting)
     score = np.abs(residuals.residual) * np.sqrt(residuals.inverse_variance)
-    doubtful = (score > threshold).any(axis=(1, 2))
+    doubtful = np.asarray((score > threshold).any(axis=(1, 2)))
     if doubtful.any():
         amplitude, x, y = robust_stars(kernels(fit, setting), fit, doubtful, setting)
         fit.model = fit.model._replace(amplitude=amplitude, x=x, y=y)
@@ -225,7 +224,9 @@ def _drop(fit: Fit, setting: Setting, limits: Limits) -> bool:
     return True
 
 
-def robust_stars(kernel: Array, fit: Fit, which: NDArray[np.bool_], setting: Setting) -> tuple[Array, Array, Array]:
+def robust_stars(
+    kernel: Float[Floats, "*stars m m"], fit: Fit, which: Bool[Bools, " stars"], setting: Setting
+) -> tuple[Float[Floats, " stars"], Float[Floats, " stars"], Float[Floats, " stars"]]:
     """Return amplitudes, x and y with those of the stars `which` fitted again, with far pixels weighing little.
 
     Least squares lets a bright cosmic ray drag its star along, until all of the star looks wrong. Residuals beyond 1.5
@@ -276,23 +277,24 @@ def loss(fit: Fit, setting: Setting) -> float:
     return 0.5 * chi2 + float((fit.prepared.penalty * np.abs(details(fit.model.correction))).sum())
 
 
-def kernel(fit: Fit, setting: Setting) -> Array:
-    """Return Moffat plus correction (m, m), not normalised."""
+def kernel(fit: Fit, setting: Setting) -> Float[Floats, "m m"]:
+    """Return Moffat plus correction, not normalised."""
     m = fit.model.correction.shape[-1]
     shape = np.asarray(fit.model.shape, float)
-    return moffat(shape, m, setting.subsampling) + np.asarray(fit.model.correction, float)
+    values: Floats = moffat(shape, m, setting.subsampling) + np.asarray(fit.model.correction, float)
+    return values
 
 
-def kernels(fit: Fit, setting: Setting) -> Array:
-    """Return the kernel (m, m), or each star's own (stars, m, m) where there is distortion."""
+def kernels(fit: Fit, setting: Setting) -> Float[Floats, "*stars m m"]:
+    """Return the kernel, or each star's own where there is distortion."""
     values = kernel(fit, setting)
     if not setting.distorted:
         return values
     return np.array([distort(values, np.asarray(fit.model.distortion, float), place) for place in fit.position])
 
 
-def unit_images(fit: Fit, setting: Setting) -> Array:
-    """Return the stars' images (stars, n, n) for an amplitude of one, in double precision."""
+def unit_images(fit: Fit, setting: Setting) -> Float[Floats, "stars n n"]:
+    """Return the stars' images for an amplitude of one, in double precision."""
     x, y = np.asarray(fit.model.x, float), np.asarray(fit.model.y, float)
     return point_sources(kernels(fit, setting), x, y, fit.data.shape[-1], setting.subsampling, setting.fwhm)
 
@@ -300,7 +302,7 @@ def unit_images(fit: Fit, setting: Setting) -> Array:
 # ---------------------------------------------------------------- on the device
 
 
-def _run(fits: list[Fit], setting: Setting, step: int, arguments: list[tuple[Any, ...]]) -> list[Any]:
+def _run(fits: list[Fit], setting: Setting, step: int, arguments: list[tuple[Any, ...]]) -> list[Result]:
     weights = [np.where(fit.outliers, 0.0, fit.prepared.inverse_variance) for fit in fits]
     frames = [
         (fit.model, Frame(fit.prepared.data, weight, fit.position, fit.prepared.penalty))
@@ -328,7 +330,7 @@ def _pixels(fits: list[Fit], limit: int, setting: Setting, only_first: bool = Fa
         # Distorted kernels are interpolated linearly; the kinks make for small gains that do go on.
         tolerance = 0.5 * tolerance
     first = len(STAGES) - 1 if only_first else 0
-    bound = ROUND if fits and lanes(*fits[0].data.shape[:2], setting) else limit
+    bound = ROUND if fits and lanes(fits[0].data.shape[0], fits[0].data.shape[1], setting) else limit
     while fits:
         arguments = [
             (
@@ -345,7 +347,7 @@ def _pixels(fits: list[Fit], limit: int, setting: Setting, only_first: bool = Fa
         fits = [fit for fit in _live(fits) if not fit.converged and fit.spent < limit]
 
 
-def _take_pixels(fit: Fit, result: Any) -> None:
+def _take_pixels(fit: Fit, result: Result) -> None:
     spent = int(result.evaluations)
     fit.spent += spent
     fit.evaluations += spent
@@ -361,10 +363,10 @@ def _excess(fit: Fit) -> float:
     measured in; and where a model can't fit, the valleys along which it still gains are long.
     """
     chi2 = 2.0 * fit.value / max(float(np.count_nonzero(fit.prepared.inverse_variance)), 1.0)
-    return max(1.0, chi2) ** 1.5
+    return float(max(1.0, chi2) ** 1.5)
 
 
-def _take(fit: Fit, result: Any, failure: str) -> None:
+def _take(fit: Fit, result: Result, failure: str) -> None:
     fit.model = Model(*(np.asarray(part, float) for part in result.model))
     stars = fit.good.shape[0]
     fit.model = fit.model._replace(**{name: getattr(fit.model, name)[:stars] for name in ("amplitude", "x", "y")})

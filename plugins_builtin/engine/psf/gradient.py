@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from plugins_builtin.engine.starlet import smoothing_matrices
 from plugins_builtin.engine.target import target_matrix_pair
@@ -13,24 +15,24 @@ from plugins_builtin.engine.target import target_matrix_pair
 class DataGradient(NamedTuple):
     """Derivatives of half the chi2."""
 
-    kernel: Any  # (m, m)
-    amplitude: Any  # (stars,)
-    x: Any
-    y: Any
+    kernel: Float[Array, "m m"]
+    amplitude: Float[Array, " stars"]
+    x: Float[Array, " stars"]
+    y: Float[Array, " stars"]
 
 
 def half_chi2(
-    kernel: Any,
-    amplitude: Any,
-    x: Any,
-    y: Any,
-    data: Any,
-    inverse_variance: Any,
+    kernel: Float[Array, "m m"],
+    amplitude: Float[Array, " stars"],
+    x: Float[Array, " stars"],
+    y: Float[Array, " stars"],
+    data: Float[Array, "stars n n"],
+    inverse_variance: Float[Array, "stars n n"],
     subsampling: int,
     fwhm: float,
-    sum_type: Any,
-) -> tuple[Any, DataGradient]:
-    """Return half the chi2 of stars (stars, n, n) with one `kernel` (m, m), and its gradient.
+    sum_type: DTypeLike,
+) -> tuple[Float[Array, ""], DataGradient]:
+    """Return half the chi2 of stars with one `kernel`, and its gradient.
 
     With ``T = A_y K`` and ``g = -iv (data - a T A_x.T)``, everything follows from ``U = a g A_x``: the gradient by the
     kernel is ``sum A_y.T U``, by y ``<dA_y, U K.T>``, by x ``<dA_x, a g.T T>``.
@@ -54,15 +56,15 @@ def half_chi2(
     return value, DataGradient(by_kernel, by_amplitude, by_x, by_y)
 
 
-def penalty(correction: Any, weight: Any, softness: Any, sum_type: Any) -> tuple[Any, Any]:
-    """Return the sum of ``sqrt((weight w)^2 + softness^2) - softness`` over starlet details w, and its gradient (m, m).
+def penalty(
+    correction: Float[Array, "m m"],
+    weight: Float[Array, "scales m m"],
+    softness: float | Float[Array, ""],
+    sum_type: DTypeLike,
+) -> tuple[Float[Array, ""], Float[Array, "m m"]]:
+    """Return the sum of ``sqrt((weight w)^2 + softness^2) - softness`` over starlet details w, and its gradient.
 
-    Parameters
-    ----------
-    correction : array (m, m)
-    weight : array (scales, m, m)
-    softness : float
-        0: the absolute value itself.
+    A `softness` of 0 makes it the absolute value itself.
     """
     m = correction.shape[-1]
     smooth = jnp.asarray(smoothing_matrices(m), correction.dtype)
@@ -77,8 +79,8 @@ def penalty(correction: Any, weight: Any, softness: Any, sum_type: Any) -> tuple
     return value, slope[0] + smooth.reshape(-1, m).T @ (sides @ smooth).reshape(-1, m)
 
 
-def starlet_details(image: Any) -> Any:
-    """Return the starlet details (scales, m, m) of an image (m, m), in its own precision."""
+def starlet_details(image: Float[Array, "m m"]) -> Float[Array, "scales m m"]:
+    """Return the starlet details of an image, in its own precision."""
     smooth = jnp.asarray(smoothing_matrices(image.shape[-1]), image.dtype)
     # Scales side by side make one large product of many small ones.
     coarse = (smooth.reshape(-1, image.shape[-1]) @ image).reshape(smooth.shape) @ jnp.swapaxes(smooth, -1, -2)

@@ -19,49 +19,62 @@ padded with zero weight.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
 
 from plugins_builtin.engine.lbfgs import minimize
 from plugins_builtin.engine.psf.distortion import distort
 from plugins_builtin.engine.psf.gradient import half_chi2, penalty, starlet_details
 from plugins_builtin.engine.psf.moffat import moffat
 from plugins_builtin.engine.psf.scaling import pixel_scaling
-from plugins_builtin.engine.target import target_matrix, target_matrix_pair
+from plugins_builtin.engine.target import AnyArray, target_matrix, target_matrix_pair
 
 
-class Frame(NamedTuple):
+class Frame(NamedTuple, Generic[AnyArray]):
     """What is given of a frame. Fluxes are in a unit in which the stars' amplitudes are about one."""
 
-    data: Any  # (stars, n, n)
-    inverse_variance: Any  # (stars, n, n), 0 where masked
-    position: Any  # (stars, 2) in the frame, from its centre, in units of its sides
-    penalty: Any  # (scales, m, m)
+    data: Float[AnyArray, "stars n n"]
+    inverse_variance: Float[AnyArray, "stars n n"]  # 0 where masked
+    position: Float[AnyArray, "stars 2"]  # in the frame, from its centre, in units of its sides
+    penalty: Float[AnyArray, "scales m m"]
 
 
-class Model(NamedTuple):
+class Model(NamedTuple, Generic[AnyArray]):
     """What is fitted to a frame."""
 
-    shape: Any  # (4,) of the Moffat
-    correction: Any  # (m, m) h
-    amplitude: Any  # (stars,)
-    x: Any  # (stars,) from the stamp's centre, data pixels
-    y: Any  # (stars,)
-    distortion: Any  # (6,) zeros where there is none
+    shape: Float[AnyArray, " 4"]  # of the Moffat
+    correction: Float[AnyArray, "m m"]  # h
+    amplitude: Float[AnyArray, " stars"]
+    x: Float[AnyArray, " stars"]  # from the stamp's centre, data pixels
+    y: Float[AnyArray, " stars"]
+    distortion: Float[AnyArray, " 6"]  # zeros where there is none
 
 
 class Result(NamedTuple):
     """A fitted model and how the fit ended."""
 
-    model: Model
-    value: Any  # of the objective, with the softness that it was minimised with
-    evaluations: Any
-    converged: Any
-    stage: Any
-    history: Any
+    model: Model[Array]
+    value: Float[Array, ""]  # of the objective, with the softness that it was minimised with
+    evaluations: int | Int[Array, ""]
+    converged: Bool[Array, ""]
+    stage: int | Int[Array, ""]
+    history: Float[Array, " history"]
+
+
+class _Equations(NamedTuple):
+    """Normal equations of the analytic step: of what the stars share, of each star's own unknowns, and between."""
+
+    shared_gradient: Float[Array, " shared"]
+    star_gradient: Float[Array, "stars 3"]
+    shared_hessian: Float[Array, "shared shared"]
+    mixed: Float[Array, "stars shared 3"]
+    star_hessian: Float[Array, "stars 3 3"]
 
 
 class Setting(NamedTuple):
@@ -82,44 +95,53 @@ _LOG_BETA = (math.log(0.7), math.log(50.0))
 _ELLIPTICITY = 1.5
 
 
-def narrow(model: Model, setting: Setting) -> Any:
-    """Return Moffat plus correction, (m, m)."""
+def narrow(model: Model[Array], setting: Setting) -> Float[Array, "m m"]:
+    """Return Moffat plus correction."""
     m = model.correction.shape[-1]
     return moffat(model.shape, m, setting.subsampling, xp=jnp) + model.correction
 
 
-def star_images(kernel: Any, model: Model, frame: Frame, setting: Setting) -> Any:
-    """Return the stars (stars, n, n) of unit amplitude that `kernel` (m, m) makes."""
+def star_images(
+    kernel: Float[Array, "m m"], model: Model[Array], frame: Frame[Array], setting: Setting
+) -> Float[Array, "stars n n"]:
+    """Return the stars of unit amplitude that `kernel` makes."""
     n = frame.data.shape[-1]
     rows = target_matrix(model.y, n, setting.subsampling, setting.fwhm, xp=jnp)
     columns = target_matrix(model.x, n, setting.subsampling, setting.fwhm, xp=jnp)
-    if setting.distorted:
-        kernel = jax.vmap(partial(distort, xp=jnp), (None, None, 0))(kernel, model.distortion, frame.position)
-    return rows @ kernel @ jnp.swapaxes(columns, -1, -2)
+    kernels = _distorted(kernel, model.distortion, frame) if setting.distorted else kernel
+    return rows @ kernels @ jnp.swapaxes(columns, -1, -2)
 
 
-def chi2(model: Model, frame: Frame, setting: Setting) -> Any:
-    """Return the stars' chi2, (stars,), summed in double precision where JAX knows it."""
+def chi2(model: Model[Array], frame: Frame[Array], setting: Setting) -> Float[Array, " stars"]:
+    """Return the stars' chi2, summed in double precision where JAX knows it."""
     images = star_images(narrow(model, setting), model, frame, setting)
     residual = frame.data - model.amplitude[:, None, None] * images
     return jnp.sum(frame.inverse_variance * residual**2, axis=(-1, -2), dtype=_sum_type())
 
 
-def objective(model: Model, frame: Frame, softness: Any, setting: Setting) -> Any:
+def objective(
+    model: Model[Array], frame: Frame[Array], softness: float | Float[Array, ""], setting: Setting
+) -> Float[Array, ""]:
     """Return L with a penalty smoothed by `softness` (0: STARRED's own)."""
     return (
         0.5 * jnp.sum(chi2(model, frame, setting)) + penalty(model.correction, frame.penalty, softness, _sum_type())[0]
     )
 
 
-def _sum_type() -> Any:
-    return jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+def _sum_type() -> DTypeLike:
+    return jnp.result_type(float)
 
 
 # ---------------------------------------------------------------- the analytic step
 
 
-def fit_moffat(model: Model, frame: Frame, max_iterations: Any, tolerance: Any, setting: Setting) -> Result:
+def fit_moffat(
+    model: Model[Array],
+    frame: Frame[Array],
+    max_iterations: Int[Array, ""],
+    tolerance: Float[Array, ""],
+    setting: Setting,
+) -> Result:
     """Fit Moffat, amplitudes, positions (and distortion) by Levenberg-Marquardt; the correction stays as it is.
 
     The normal equations have the form of an arrow: the stars' own blocks of three are eliminated first.
@@ -127,12 +149,12 @@ def fit_moffat(model: Model, frame: Frame, max_iterations: Any, tolerance: Any, 
     linearize = partial(_normal_equations, frame=frame, setting=setting)
 
     class State(NamedTuple):
-        model: Model
-        equations: Any
-        value: Any
-        damping: Any
-        iterations: Any
-        converged: Any
+        model: Model[Array]
+        equations: _Equations
+        value: Float[Array, ""]
+        damping: Float[Array, ""]
+        iterations: int | Int[Array, ""]
+        converged: Bool[Array, ""]
 
     def step(state: State) -> State:
         trial = _bounded(_damped_step(state.model, state.equations, state.damping, setting), frame)
@@ -157,16 +179,16 @@ def fit_moffat(model: Model, frame: Frame, max_iterations: Any, tolerance: Any, 
     return Result(end.model, end.value, end.iterations, end.converged & jnp.isfinite(end.value), 0, jnp.zeros(0))
 
 
-def _normal_equations(model: Model, frame: Frame, setting: Setting) -> tuple[Any, Any]:
-    """Return (shared gradient, star gradients, shared, mixed and star Hessians) and the value at `model`."""
+def _normal_equations(
+    model: Model[Array], frame: Frame[Array], setting: Setting
+) -> tuple[_Equations, Float[Array, ""]]:
+    """Return the normal equations and the value at `model`."""
     n, m = frame.data.shape[-1], model.correction.shape[-1]
     sub, fwhm = setting.subsampling, setting.fwhm
 
-    def kernels(shared: Any) -> Any:
+    def kernels(shared: Float[Array, " shared"]) -> Float[Array, "one_or_stars m m"]:
         kernel = moffat(shared[:4], m, sub, xp=jnp) + model.correction
-        if not setting.distorted:
-            return kernel[None]
-        return jax.vmap(partial(distort, xp=jnp), (None, None, 0))(kernel, shared[4:], frame.position)
+        return _distorted(kernel, shared[4:], frame) if setting.distorted else kernel[None]
 
     shared = _shared(model, setting)
     kernel = kernels(shared)
@@ -189,7 +211,7 @@ def _normal_equations(model: Model, frame: Frame, setting: Setting) -> tuple[Any
     weighted = frame.inverse_variance * residual
     flat_own, flat_common = (v.reshape(*v.shape[:2], -1).swapaxes(0, 1) for v in (own, common))
     weight = frame.inverse_variance.reshape(len(residual), 1, -1)
-    equations = (
+    equations = _Equations(
         jnp.einsum("ksp,sp->k", flat_common.swapaxes(0, 1), weighted.reshape(len(residual), -1)),
         jnp.einsum("skp,sp->sk", flat_own, weighted.reshape(len(residual), -1)),
         jnp.sum((weight * flat_common) @ flat_common.swapaxes(-1, -2), axis=0),
@@ -200,16 +222,26 @@ def _normal_equations(model: Model, frame: Frame, setting: Setting) -> tuple[Any
     return equations, value
 
 
-def _shared(model: Model, setting: Setting) -> Any:
+def _distorted(
+    kernel: Float[Array, "m m"], distortion: Float[Array, " 6"], frame: Frame[Array]
+) -> Float[Array, "stars m m"]:
+    """Return each star's kernel."""
+    kernels: Array = jax.vmap(partial(distort, xp=jnp), (None, None, 0))(kernel, distortion, frame.position)
+    return kernels
+
+
+def _shared(model: Model[Array], setting: Setting) -> Float[Array, " shared"]:
     return jnp.concatenate([model.shape, model.distortion]) if setting.distorted else model.shape
 
 
-def _damped_step(model: Model, equations: Any, damping: Any, setting: Setting) -> Model:
+def _damped_step(
+    model: Model[Array], equations: _Equations, damping: Float[Array, ""], setting: Setting
+) -> Model[Array]:
     """Return the model moved by one damped Gauss-Newton step."""
     shared_gradient, star_gradient, shared_hessian, mixed, star_hessian = equations
 
-    def damped(hessian: Any) -> Any:
-        diagonal = jnp.diagonal(hessian, axis1=-2, axis2=-1)
+    def damped(hessian: Float[Array, "*stack p p"]) -> Float[Array, "*stack p p"]:
+        diagonal: Array = jnp.diagonal(hessian, axis1=-2, axis2=-1)
         # A padded star has no curvature at all: the small constant keeps its block regular.
         return hessian + jnp.eye(hessian.shape[-1], dtype=hessian.dtype) * (damping * diagonal + 1e-12)[..., None, :]
 
@@ -229,7 +261,7 @@ def _damped_step(model: Model, equations: Any, damping: Any, setting: Setting) -
     )
 
 
-def _bounded(model: Model, frame: Frame) -> Model:
+def _bounded(model: Model[Array], frame: Frame[Array]) -> Model[Array]:
     n, m = frame.data.shape[-1], model.correction.shape[-1]
     log_fwhm, e1, e2, log_beta = model.shape
     shape = jnp.stack(
@@ -253,11 +285,17 @@ def _bounded(model: Model, frame: Frame) -> Model:
 
 
 def fit_pixels(
-    model: Model, frame: Frame, softness: Any, tolerance: Any, stage: Any, max_evaluations: Any, setting: Setting
+    model: Model[Array],
+    frame: Frame[Array],
+    softness: Float[Array, " stages"],
+    tolerance: Float[Array, " stages"],
+    stage: Int[Array, ""],
+    max_evaluations: Int[Array, ""],
+    setting: Setting,
 ) -> Result:
     """Fit the correction with amplitudes and positions, the Moffat held; or free, with distortion.
 
-    The penalty gets harder in stages: `softness` and `tolerance` (stages,) are theirs, beginning with `stage`.
+    The penalty gets harder in stages: `softness` and `tolerance` are theirs, beginning with `stage`.
     """
     m = model.correction.shape[-1]
     stars = len(model.amplitude)
@@ -267,7 +305,7 @@ def fit_pixels(
     scale = _scales(model, frame, setting)
     analytic = moffat(model.shape, m, setting.subsampling, xp=jnp)
 
-    def unpack(vector: Any) -> Model:
+    def unpack(vector: Float[Array, " d"]) -> Model[Array]:
         correction = pixels.pixels(vector[: m * m].reshape(m, m))
         others = vector[m * m :] * scale
         a, x, y = others[: 3 * stars].reshape(3, stars)
@@ -277,7 +315,9 @@ def fit_pixels(
         distortion = others[3 * stars : -4] if setting.distorted else model.distortion
         return free._replace(distortion=distortion, shape=others[-4:])
 
-    def written_out(vector: Any, softness: Any) -> tuple[Any, Any]:
+    def written_out(
+        vector: Float[Array, " d"], softness: Float[Array, ""]
+    ) -> tuple[Float[Array, ""], Float[Array, " d"]]:
         here = unpack(vector)
         places = (here.amplitude, here.x, here.y, frame.data, frame.inverse_variance)
         value, slope = half_chi2(analytic + here.correction, *places, setting.subsampling, setting.fwhm, _sum_type())
@@ -312,7 +352,7 @@ def _frees_moffat(setting: Setting) -> bool:
     return setting.distorted or setting.subsampling > 2
 
 
-def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
+def _scales(model: Model[Array], frame: Frame[Array], setting: Setting) -> Float[Array, " others"]:
     """Return a step for amplitudes, x, y (and distortion) over which the objective changes by about one."""
     n = frame.data.shape[-1]
     sub, fwhm = setting.subsampling, setting.fwhm
@@ -322,7 +362,7 @@ def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
     for_amplitude = jnp.sum(frame.inverse_variance * image**2, axis=(-1, -2))
     for_position = model.amplitude**2 * jnp.sum(frame.inverse_variance * slope**2, axis=(-1, -2))
 
-    def inverse_root(curvature: Any) -> Any:
+    def inverse_root(curvature: Float[Array, "*stack"]) -> Float[Array, "*stack"]:
         return jnp.where(curvature > 0, 1.0 / jnp.sqrt(jnp.maximum(curvature, 1e-30)), 1.0)
 
     parts = [inverse_root(for_amplitude), inverse_root(for_position), inverse_root(for_position)]
@@ -337,7 +377,7 @@ def _scales(model: Model, frame: Frame, setting: Setting) -> Any:
 
 
 @lru_cache(maxsize=32)
-def compiled(setting: Setting, batched: bool) -> tuple[Any, Any]:
+def compiled(setting: Setting, batched: bool) -> tuple[Callable[..., Result], Callable[..., Result]]:
     """Return the jitted analytic and pixel steps, for one frame or mapped over frames."""
     analytic = partial(fit_moffat, setting=setting)
     pixels = partial(fit_pixels, setting=setting)

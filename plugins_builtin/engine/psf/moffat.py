@@ -7,17 +7,23 @@ Four numbers: ``(ln fwhm, e1, e2, ln beta)``, with fwhm the geometric mean of th
 from __future__ import annotations
 
 import math
-from typing import Any
+from types import ModuleType
 
 import numpy as np
+from jaxtyping import Float
+
+from lcframework.types import Floats
+from plugins_builtin.engine.target import AnyArray
 
 
-def moffat(shape: Any, m: int, subsampling: int, *, xp: Any = np) -> Any:
-    """Return the Moffat of parameters `shape` (..., 4) sampled on (..., m, m) small pixels, 1 at the array's centre.
+def moffat(
+    shape: Float[AnyArray, "*stack 4"], m: int, subsampling: int, *, xp: ModuleType = np
+) -> Float[AnyArray, "*stack {m} {m}"]:
+    """Return the Moffat of parameters `shape` sampled on small pixels, 1 at the array's centre.
 
     Parameters
     ----------
-    shape : array (..., 4)
+    shape : array
         ``(ln fwhm, e1, e2, ln beta)``, FWHM in data pixels.
     m : int
         Small pixels along each axis.
@@ -32,13 +38,14 @@ def moffat(shape: Any, m: int, subsampling: int, *, xp: Any = np) -> Any:
     # The metric is exp(-E) / core^2 with E = [[e1, e2], [e2, -e1]]; the small constant keeps the root differentiable.
     e = xp.sqrt(e1**2 + e2**2 + 1e-20)
     even, odd = xp.cosh(e), xp.sinh(e) / e
-    grid = (np.arange(m) - 0.5 * (m - 1)).astype(shape.dtype)
+    grid: AnyArray = xp.asarray(np.arange(m) - 0.5 * (m - 1), shape.dtype)
     x, y = grid[None, :], grid[:, None]
     radius = (even - odd * e1) * x**2 + (even + odd * e1) * y**2 - 2.0 * odd * e2 * x * y
-    return xp.exp(-beta * xp.log1p(radius / core**2))
+    values: AnyArray = xp.exp(-beta * xp.log1p(radius / core**2))
+    return values
 
 
-def to_starred(shape: Any) -> dict[str, float]:
+def to_starred(shape: Float[Floats, " 4"]) -> dict[str, float]:
     """Return STARRED's parameters (fwhm_x, fwhm_y, phi, beta) of one Moffat, with phi in [0, pi / 2]."""
     log_fwhm, e1, e2, log_beta = (float(value) for value in shape)
     half = 0.5 * np.hypot(e1, e2)
@@ -49,7 +56,7 @@ def to_starred(shape: Any) -> dict[str, float]:
     return {"fwhm_x": float(major), "fwhm_y": float(minor), "phi": float(angle), "beta": float(np.exp(log_beta))}
 
 
-def from_starred(fwhm_x: float, fwhm_y: float, phi: float, beta: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the parameters (4,) of the Moffat that STARRED describes so."""
+def from_starred(fwhm_x: float, fwhm_y: float, phi: float, beta: float) -> Float[Floats, " 4"]:
+    """Return the parameters of the Moffat that STARRED describes so."""
     e = np.log(fwhm_x / fwhm_y)
     return np.array([0.5 * np.log(fwhm_x * fwhm_y), e * np.cos(2 * phi), e * np.sin(2 * phi), np.log(beta)])

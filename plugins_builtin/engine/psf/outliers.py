@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from lcframework.types import Bools, Floats
 
 #: Part of a star's light that may be misplaced because its PSF is not quite the frame's.
 MODEL_ERROR = 0.03
@@ -24,27 +23,27 @@ MAX_FLAGGED = 0.08
 
 @attrs.frozen(eq=False)
 class Residuals:
-    """How the stars (stars, n, n) of a frame differ from the model; masked pixels have no weight."""
+    """How the stars of a frame differ from the model; masked pixels have no weight."""
 
-    residual: Array
-    inverse_variance: Array
-    model: Array
-    amplitude: Array  # (stars,)
+    residual: Float[Floats, "stars n n"]
+    inverse_variance: Float[Floats, "stars n n"]
+    model: Float[Floats, "stars n n"]
+    amplitude: Float[Floats, " stars"]
 
     @property
-    def pixels(self) -> Array:
+    def pixels(self) -> Float[Floats, " stars"]:
         """Return how many pixels of each star count."""
-        return (self.inverse_variance > 0).sum(axis=(1, 2)).astype(float)
+        return np.asarray(np.sum(self.inverse_variance > 0, axis=(1, 2), dtype=float))
 
     @property
-    def chi2(self) -> Array:
+    def chi2(self) -> Float[Floats, " stars"]:
         """Return the stars' reduced chi2, nan where a star is not used."""
         pixels = self.pixels
         total = (self.inverse_variance * self.residual**2).sum(axis=(1, 2))
         return np.where(pixels > 0, total / np.maximum(pixels, 1.0), np.nan)
 
     @property
-    def misfit(self) -> Array:
+    def misfit(self) -> Float[Floats, " stars"]:
         """Return the residuals beyond the noise relative to the stars' signal, nan where a star is not used."""
         pixels = self.pixels
         excess = np.maximum((self.inverse_variance * self.residual**2).sum(axis=(1, 2)) - pixels, 0.0)
@@ -52,8 +51,8 @@ class Residuals:
         return np.where(pixels > 0, np.sqrt(excess / np.maximum(signal, 1e-30)), np.nan)
 
 
-def outlying_pixels(stars: Residuals, threshold: float) -> Bools:
-    """Return pixels (stars, n, n) whose residual is neither noise nor what the other stars show at that place.
+def outlying_pixels(stars: Residuals, threshold: float) -> Bool[Bools, "stars n n"]:
+    """Return pixels whose residual is neither noise nor what the other stars show at that place.
 
     With residuals r (clipped at `threshold` sigma), inverse variances w and amplitudes a, the other stars predict
     ``e_i = a_i sum(a_j w_j r_j) / sum(a_j^2 w_j)`` with variance ``a_i^2 / sum(a_j^2 w_j)``. A pixel is flagged where
@@ -78,10 +77,13 @@ def outlying_pixels(stars: Residuals, threshold: float) -> Bools:
     distance[candidates] /= _usual_deviation(deviation, candidates)
     core = candidates & (distance > threshold)
     near = np.nanmax(_neighbours(core.astype(float)), axis=1) > 0
-    return core | (near & candidates & (distance > 0.5 * threshold))
+    outlying: Bools = core | (near & candidates & (distance > 0.5 * threshold))
+    return outlying
 
 
-def _usual_deviation(deviation: Array, candidates: Bools) -> Array:
+def _usual_deviation(
+    deviation: Float[Floats, "stars n n"], candidates: Bool[Bools, "stars n n"]
+) -> Float[Floats, " candidates"]:
     """Return, for each candidate pixel, how far the other stars deviate within a pixel of that place; at least 1."""
     around = _neighbours(deviation)
     star, row, column = np.nonzero(candidates)
@@ -93,14 +95,14 @@ def _usual_deviation(deviation: Array, candidates: Bools) -> Array:
     return np.maximum(1.0, np.where(count > 0, median, 0.0) * _SIGMA_PER_MAD)
 
 
-def _neighbours(images: Array) -> Array:
-    """Return images (stars, 9, n, n) moved by each step of up to one pixel, nan beyond the border."""
+def _neighbours(images: Float[Floats, "stars n n"]) -> Float[Floats, "stars 9 n n"]:
+    """Return images moved by each step of up to one pixel, nan beyond the border."""
     n = images.shape[-1]
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
     return np.stack([padded[:, i : i + n, j : j + n] for i in range(3) for j in range(3)], axis=1)
 
 
-def unlike_stars(stars: Residuals, flagged: Bools, threshold: float) -> dict[int, str]:
+def unlike_stars(stars: Residuals, flagged: Bool[Bools, "stars n n"], threshold: float) -> dict[int, str]:
     """Return the stars that don't look like the others, each with the reason.
 
     A star goes where too many of its pixels are at odds with the others, far more than is usual in its frame, or where
@@ -118,8 +120,8 @@ def unlike_stars(stars: Residuals, flagged: Bools, threshold: float) -> dict[int
     chi2, misfit = clean.chi2, clean.misfit
     centre = np.median(chi2[used])
     spread = 1.4826 * np.median(np.abs(chi2[used] - centre)) + np.sqrt(2.0 / np.median(stars.pixels[used]))
-    typical = np.median(misfit[used])
-    too_many = max(MAX_FLAGGED, 4.0 * np.median(share[used]))
+    typical = float(np.median(misfit[used]))
+    too_many = max(MAX_FLAGGED, 4.0 * float(np.median(share[used])))
     reasons: dict[int, str] = {}
     for i in used.tolist():
         if share[i] > too_many:
@@ -128,6 +130,7 @@ def unlike_stars(stars: Residuals, flagged: Bools, threshold: float) -> dict[int
             reasons[i] = (
                 f"reduced chi2 {chi2[i]:.2f} where the others' median is {centre:.2f}: it does not look like them"
             )
-    worst = sorted(reasons, key=lambda i: -max(share[i] / too_many, misfit[i] / max(3.0 * typical, MODEL_ERROR)))
+    excess = np.maximum(share / too_many, misfit / max(3.0 * typical, MODEL_ERROR))
+    worst = sorted(reasons, key=lambda i: -float(excess[i]))
     may_go = min(len(used) - 3, len(used) // 2)
     return {i: reasons[i] for i in sorted(worst[:may_go])}

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 
+from lcframework.types import Bools, Floats
 from plugins_builtin.engine.psf.moffat import from_starred, moffat
 from plugins_builtin.engine.starlet import noise_weights
 from plugins_builtin.engine.target import FWHM_PER_SIGMA, point_sources
-
-Array = NDArray[np.float64]
 
 #: STARRED's first guess of the Moffat's slope.
 START_BETA = 2.0
@@ -23,18 +22,23 @@ START_BETA = 2.0
 class Prepared:
     """One frame, ready to be fitted. `reason` says why it can't be, and is empty where it can."""
 
-    data: Array  # (stars, n, n) in `unit`
-    inverse_variance: Array  # (stars, n, n) 1 / unit^2, 0 where masked or where the star is left out
-    penalty: Array  # (scales, m, m)
+    data: Float[Floats, "stars n n"]  # in `unit`
+    inverse_variance: Float[Floats, "stars n n"]  # 1 / unit^2, 0 where masked or where the star is left out
+    penalty: Float[Floats, "scales m m"]
     unit: float  # e-/s
-    shape: Array  # (4,) first guess of the Moffat
-    amplitude: Array  # (stars,) of it
-    offset: Array  # (stars, 2)
+    shape: Float[Floats, " 4"]  # first guess of the Moffat
+    amplitude: Float[Floats, " stars"]  # of it
+    offset: Float[Floats, "stars 2"]
     reason: str = ""
 
 
-def usable_stars(data: Array, noise: Array, mask: NDArray[np.bool_], max_masked: float) -> tuple[Array, dict[int, str]]:
-    """Return pixels that can be used (stars, n, n), and why stars are left out.
+def usable_stars(
+    data: Float[Floats, "stars n n"],
+    noise: Float[Floats, "stars n n"],
+    mask: Bool[Bools, "stars n n"],
+    max_masked: float,
+) -> tuple[Bool[Bools, "stars n n"], dict[int, str]]:
+    """Return pixels that can be used, and why stars are left out.
 
     A pixel needs finite data and a finite, positive noise. A star needs light and enough of its pixels; a stamp that is
     masked altogether is padding and gets no reason.
@@ -55,17 +59,23 @@ def usable_stars(data: Array, noise: Array, mask: NDArray[np.bool_], max_masked:
 
 
 def prepare(
-    data: Array, noise: Array, good: NDArray[np.bool_], offset: Array, seeing: float, subsampling: int, fwhm: float
+    data: Float[Floats, "stars n n"],
+    noise: Float[Floats, "stars n n"],
+    good: Bool[Bools, "stars n n"],
+    offset: Float[Floats, "stars 2"],
+    seeing: float,
+    subsampling: int,
+    fwhm: float,
 ) -> Prepared:
     """Return a frame ready to be fitted.
 
     Parameters
     ----------
-    data, noise : array (stars, n, n)
+    data, noise : array
         e-/s.
-    good : bool array (stars, n, n)
+    good : bool array
         Pixels to use; none of a star that is left out.
-    offset : array (stars, 2)
+    offset : array
         Where the stars are expected, pixels from the stamps' centres.
     seeing : float
         Guess of the FWHM, pixels.
@@ -98,8 +108,8 @@ def prepare(
     return Prepared(clean, inverse, penalty, unit, shape, np.where(used, np.maximum(amplitude, floor), 0.0), places)
 
 
-def typical_noise(noise: Array, good: NDArray[np.bool_]) -> Array:
-    """Return the noise (n, n) that sets the penalty's weights: the median over stars.
+def typical_noise(noise: Float[Floats, "stars n n"], good: Bool[Bools, "stars n n"]) -> Float[Floats, "n n"]:
+    """Return the noise that sets the penalty's weights: the median over stars.
 
     Pixels that any star has masked get the median of the others: STARRED's rule.
     """
@@ -111,8 +121,14 @@ def typical_noise(noise: Array, good: NDArray[np.bool_]) -> Array:
     return np.where(np.isnan(typical), np.nanmedian(typical), typical)
 
 
-def locate(data: Array, inverse: Array, expected: Array, seeing: float, reach: float = 1.5) -> Array:
-    """Return the stars' positions (stars, 2) from their stamps' centres, pixels, to a fraction of a pixel.
+def locate(
+    data: Float[Floats, "stars n n"],
+    inverse: Float[Floats, "stars n n"],
+    expected: Float[Floats, "stars 2"],
+    seeing: float,
+    reach: float = 1.5,
+) -> Float[Floats, "stars 2"]:
+    """Return the stars' positions from their stamps' centres, pixels, to a fraction of a pixel.
 
     Each star is where a Gaussian of the seeing fits best within its stamp. Stars of a frame share the error of the
     frame's astrometry: one that disagrees with the median shift from `expected` by more than `reach` pixels is thought
@@ -126,7 +142,7 @@ def locate(data: Array, inverse: Array, expected: Array, seeing: float, reach: f
     gain = np.where(power > 0.2 * power.max(axis=(1, 2), keepdims=True), signal, 0.0) / np.sqrt(power + 1e-30)
     found = np.zeros((len(data), 2))
     for i, image in enumerate(gain):
-        row, column = np.unravel_index(np.argmax(image), image.shape)
+        row, column = (int(i) for i in np.unravel_index(np.argmax(image), image.shape))
         found[i] = grid[column] + _vertex(image[row], column), grid[row] + _vertex(image[:, column], row)
     used = inverse.any(axis=(1, 2))
     shift = found - expected
@@ -135,7 +151,7 @@ def locate(data: Array, inverse: Array, expected: Array, seeing: float, reach: f
     return np.where((agrees & used)[:, None], found, np.clip(expected + median, grid[0], grid[-1]))
 
 
-def _vertex(values: Array, peak: int) -> float:
+def _vertex(values: Float[Floats, " n"], peak: int) -> float:
     """Return the vertex of the parabola through `values` around index `peak`, relative to it."""
     if not 0 < peak < len(values) - 1:
         return 0.0

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
+from lcframework.types import Floats
 from plugins_builtin.engine.device import LANES, forecast
 from plugins_builtin.engine.precision import double_precision
 from plugins_builtin.engine.psf import model as psf_model
-from plugins_builtin.engine.psf.model import Frame, Model, Setting
+from plugins_builtin.engine.psf.model import Frame, Model, Result, Setting
 from plugins_builtin.engine.threads import in_order
 
 #: Numbers of stars that code is compiled for.
 _STAR_BUCKETS = (2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 
 DTYPE = np.float32
+
+_Answer = TypeVar("_Answer")
 
 
 def lanes(stars: int, size: int, setting: Setting) -> int:
@@ -28,14 +31,14 @@ def lanes(stars: int, size: int, setting: Setting) -> int:
 
 
 def run_step(
-    frames: list[tuple[Model, Frame]], setting: Setting, step: int, arguments: list[tuple[Any, ...]]
-) -> list[Any]:
+    frames: list[tuple[Model[Floats], Frame[Floats]]], setting: Setting, step: int, arguments: list[tuple[Any, ...]]
+) -> list[Result]:
     """Run a compiled step over frames, each with its arguments, and return their results as NumPy.
 
     Parameters
     ----------
     frames : list of (Model, Frame)
-        NumPy, all of one shape.
+        All of one shape.
     setting : Setting
     step : int
         0: the analytic step, 1: that of the pixels.
@@ -53,22 +56,23 @@ def run_step(
         return _run_batched(values, psf_model.compiled(setting, True)[step], side_by_side)
 
 
-def _run_threaded(values: list[tuple[Any, ...]], function: Callable[..., Any]) -> list[Any]:
+def _run_threaded(values: list[tuple[Any, ...]], function: Callable[..., _Answer]) -> list[_Answer]:
     """Run a frame a core: a compiled step keeps one core busy, and leaves Python free for other threads."""
 
-    def run(one: tuple[Any, ...]) -> Any:
+    def run(one: tuple[Any, ...]) -> _Answer:
         with double_precision():  # what it sets is the thread's own
-            return jax.device_get(function(*one))
+            answer: _Answer = jax.device_get(function(*one))
+        return answer
 
     first = run(values[0])  # alone, so that the step is compiled once
     return [first, *in_order(run, values[1:])]
 
 
-def _run_batched(values: list[tuple[Any, ...]], function: Callable[..., Any], most: int) -> list[Any]:
+def _run_batched(values: list[tuple[Any, ...]], function: Callable[..., _Answer], most: int) -> list[_Answer]:
     """Run up to `most` frames side by side, fewer where they don't fit in the device's memory after all."""
     together = min((size for size in LANES if size >= len(values)), default=most)
     together = min(together, most)
-    results: list[Any] = []
+    results: list[_Answer] = []
     while len(results) < len(values):
         batch = values[len(results) : len(results) + together]
         stacked = jax.tree.map(lambda *parts: np.stack(parts), *batch, *[batch[0]] * (together - len(batch)))
@@ -87,14 +91,14 @@ def _bucket(stars: int) -> int:
     return next((size for size in _STAR_BUCKETS if size >= stars), stars)
 
 
-def _device_values(model: Model, frame: Frame) -> tuple[Model, Frame]:
+def _device_values(model: Model[Floats], frame: Frame[Floats]) -> tuple[Model[Floats], Frame[Floats]]:
     """Return model and frame in single precision, stars padded to a bucket."""
     missing = _bucket(len(frame.data)) - len(frame.data)
 
-    def single(values: Any) -> Any:
+    def single(values: Floats) -> Floats:
         return np.asarray(values, DTYPE)
 
-    def padded(values: Any) -> Any:
+    def padded(values: Floats) -> Floats:
         return np.concatenate([single(values), np.zeros((missing, *np.shape(values)[1:]), DTYPE)])
 
     stars = Frame(padded(frame.data), padded(frame.inverse_variance), padded(frame.position), single(frame.penalty))

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Array, Float
 
+from lcframework.types import Floats
 from plugins_builtin.engine.starlet import number_of_scales
 from plugins_builtin.engine.target import FWHM_PER_SIGMA
-
-Array = NDArray[np.float64]
 
 # The penalty is curved only around zero, within its softness. Most details are there, but the directions that matter
 # most are not; so its curvature counts as if the softness were this: before the details are known, and once they are.
@@ -26,33 +25,39 @@ _SOFTNESS_UNKNOWN, _SOFTNESS = 0.2, 0.04
 
 
 class PixelScaling(NamedTuple):
-    """A linear map from coordinates to pixels, (m, m) both: cosines, filtered, then divided by a local weight."""
+    """A linear map from coordinates to pixels: cosines, filtered, then divided by a local weight."""
 
-    cosines: Any  # (m, m) orthonormal, columns are cosines
-    filter: Any  # (m, m)
-    weight: Any  # (m, m)
+    cosines: Float[Array, "m m"]  # orthonormal, columns are cosines
+    filter: Float[Array, "m m"]
+    weight: Float[Array, "m m"]
 
-    def pixels(self, coordinates: Any) -> Any:
+    def pixels(self, coordinates: Float[Array, "m m"]) -> Float[Array, "m m"]:
         """Return pixels for coordinates."""
         return (self.cosines @ (self.filter * coordinates) @ self.cosines.T) / self.weight
 
-    def coordinates(self, pixels: Any) -> Any:
+    def coordinates(self, pixels: Float[Array, "m m"]) -> Float[Array, "m m"]:
         """Return the coordinates of pixels."""
         return (self.cosines.T @ (pixels * self.weight) @ self.cosines) / self.filter
 
-    def gradient(self, by_pixels: Any) -> Any:
+    def gradient(self, by_pixels: Float[Array, "m m"]) -> Float[Array, "m m"]:
         """Return the gradient by coordinates from that by pixels."""
         return self.filter * (self.cosines.T @ (by_pixels / self.weight) @ self.cosines)
 
 
-def pixel_scaling(penalty: Any, detail: Any, data_weight: Any, subsampling: int, fwhm: float) -> PixelScaling:
-    """Return coordinates for pixels with the penalty's weights (scales, m, m).
+def pixel_scaling(
+    penalty: Float[Array, "scales m m"],
+    detail: Float[Array, "scales m m"],
+    data_weight: Float[Array, "n n"],
+    subsampling: int,
+    fwhm: float,
+) -> PixelScaling:
+    """Return coordinates for pixels with the penalty's weights.
 
-    `detail` (scales, m, m) is the starlet details of the pixels as far as they are known, where the penalty is less
-    curved the larger they are. `data_weight` (n, n) is the sum over stars of inverse variance times squared amplitude.
+    `detail` is the starlet details of the pixels as far as they are known, where the penalty is less curved the larger
+    they are. `data_weight` is the sum over stars of inverse variance times squared amplitude.
     """
     m = penalty.shape[-1]
-    cosines, detail_power, data_power = (part.astype(penalty.dtype) for part in _powers(m, subsampling, fwhm))
+    cosines, detail_power, data_power = (jnp.asarray(part, penalty.dtype) for part in _powers(m, subsampling, fwhm))
     softness = jnp.where(jnp.any(detail != 0), _SOFTNESS, _SOFTNESS_UNKNOWN).astype(penalty.dtype)
     curved = penalty * (1.0 + (penalty * detail / softness) ** 2) ** -0.25
     mean = jnp.mean(curved**2, axis=(-1, -2), keepdims=True)
@@ -64,8 +69,10 @@ def pixel_scaling(penalty: Any, detail: Any, data_weight: Any, subsampling: int,
 
 
 @lru_cache(maxsize=16)
-def _powers(m: int, subsampling: int, fwhm: float) -> tuple[Array, Array, Array]:
-    """Return orthonormal cosines (m, m), the details' power at each (scales, m, m), and the data's (m, m)."""
+def _powers(
+    m: int, subsampling: int, fwhm: float
+) -> tuple[Float[Floats, "{m} {m}"], Float[Floats, "scales {m} {m}"], Float[Floats, "{m} {m}"]]:
+    """Return orthonormal cosines, the details' power at each, and the data's."""
     frequency = np.pi * np.arange(m) / m
     cosines = np.sqrt(2.0 / m) * np.cos(frequency[None, :] * (np.arange(m)[:, None] + 0.5))
     cosines[:, 0] /= np.sqrt(2.0)

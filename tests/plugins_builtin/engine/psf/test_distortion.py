@@ -41,5 +41,5 @@ def test_kernels_at_positions():
 
 
 def test_scaled_positions():
-    scaled = scaled_positions([[0.0, 0.0], [99.0, 199.0], [49.5, 99.5]], (200, 100))
+    scaled = scaled_positions(np.array([[0.0, 0.0], [99.0, 199.0], [49.5, 99.5]]), (200, 100))
     np.testing.assert_allclose(scaled, [[-0.495, -0.4975], [0.495, 0.4975], [0.0, 0.0]])
