@@ -13,16 +13,13 @@ sources it tends to the best fit less the bias that :mod:`plugins_builtin.engine
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
+from lcframework.types import Floats
 from plugins_builtin.engine.stars.point_source_fit import PointSourceStamps
 from plugins_builtin.engine.target import target_matrix
-
-Floats = NDArray[np.floating[Any]]
 
 # Spacing of the positions, pixels: 2 standard deviations at a signal-to-noise ratio of 6 in sharp images.
 _SPACING = 0.5
@@ -34,9 +31,9 @@ _MOST_NODES = 31  # along an axis
 class FaintSources:
     """Posterior means and covariances."""
 
-    flux: Floats  # (n,)
-    position: Floats  # (n, 2)
-    covariance: Floats  # (n, 3, 3) of flux, x, y
+    flux: Float[Floats, " n"]
+    position: Float[Floats, "n 2"]
+    covariance: Float[Floats, "n 3 3"]  # of flux, x, y
 
 
 def average_over_positions(stamps: PointSourceStamps) -> FaintSources:
@@ -49,8 +46,10 @@ def average_over_positions(stamps: PointSourceStamps) -> FaintSources:
     )
 
 
-def _one(stamps: PointSourceStamps, nodes: Floats) -> tuple[float, Floats, Floats]:
-    """Return flux, position (2,) and covariance (3, 3) of the only stamp."""
+def _one(
+    stamps: PointSourceStamps, nodes: Float[Floats, " nodes"]
+) -> tuple[float, Float[Floats, " 2"], Float[Floats, "3 3"]]:
+    """Return flux, position and covariance of the only stamp."""
     x0, y0 = stamps.expected[0]
     flux, variance = _linear_estimates(stamps, x0 + nodes, y0 + nodes)
     x, y = np.meshgrid(nodes, nodes)
@@ -65,8 +64,10 @@ def _one(stamps: PointSourceStamps, nodes: Floats) -> tuple[float, Floats, Float
     return float(mean[0]), np.array([x0 + mean[1], y0 + mean[2]]), covariance
 
 
-def _linear_estimates(stamps: PointSourceStamps, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Return flux and its variance at all positions of a grid, (y, x)."""
+def _linear_estimates(
+    stamps: PointSourceStamps, x: Float[Floats, " x"], y: Float[Floats, " y"]
+) -> tuple[Float[Floats, "y x"], Float[Floats, "y x"]]:
+    """Return flux and its variance at all positions of a grid."""
     ny, nx = stamps.data.shape[1:]
     kernel = stamps.kernels[0]
     rows = target_matrix(y, ny, stamps.subsampling, stamps.fwhm, kernel.shape[0])

@@ -14,17 +14,12 @@ the flux goes to zero and the prior takes over. It is subtracted.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 
+from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.target import target_matrix, target_matrix_derivative
-
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.integer[Any]]
 
 # Of a position's standard error.
 _SETTLED = 0.01
@@ -38,36 +33,36 @@ _LEAST_VARIANCE = 0.01
 class SourceImages:
     """Images of unit point sources, and their derivatives by the position in pixels."""
 
-    value: Floats  # (n, ny, nx)
-    by_x: Floats
-    by_y: Floats
+    value: Float[Floats, "n ny nx"]
+    by_x: Float[Floats, "n ny nx"]
+    by_y: Float[Floats, "n ny nx"]
 
 
 @attrs.frozen(eq=False)
 class PointSourceStamps:
     """What is fitted."""
 
-    data: Floats  # (n, ny, nx), finite everywhere
-    weight: Floats  # (n, ny, nx) inverse variance, 0 where not to be used
-    kernels: Floats  # (n, m, m)
+    data: Float[Floats, "n ny nx"]  # finite everywhere
+    weight: Float[Floats, "n ny nx"]  # inverse variance, 0 where not to be used
+    kernels: Float[Floats, "n my mx"]
     subsampling: int
     fwhm: float  # of the target Gaussian, small pixels
-    expected: Floats  # (n, 2) x, y from the stamp's centre, pixels
+    expected: Float[Floats, "n 2"]  # x, y from the stamp's centre, pixels
     prior: float  # pixels
     pedestal: bool
-    photon_variance: Floats = attrs.field()  # (n,) variance per unit of light in the data that weights hold; 0: unknown
-
+    # Variance per unit of light in the data that weights hold; 0: unknown.
+    photon_variance: Float[Floats, " n"] = attrs.field()
     aperture: float = 0.0  # pixels; see `Stamps`
 
     @photon_variance.default
-    def _unknown(self) -> Floats:
+    def _unknown(self) -> Float[Floats, " n"]:
         return np.zeros(len(self.data))
 
     def __len__(self) -> int:
         """Return the number of stamps."""
         return len(self.data)
 
-    def take(self, which: Ints | Bools | slice) -> PointSourceStamps:
+    def take(self, which: Int[Ints, " rows"] | Bool[Bools, " n"] | slice) -> PointSourceStamps:
         """Return some of the stamps."""
         return attrs.evolve(
             self,
@@ -78,8 +73,8 @@ class PointSourceStamps:
             photon_variance=self.photon_variance[which],
         )
 
-    def reweighted(self, model: Floats) -> PointSourceStamps:
-        """Return the stamps with the photon noise of a model (n, ny, nx) in place of the data's.
+    def reweighted(self, model: Float[Floats, "n ny nx"]) -> PointSourceStamps:
+        """Return the stamps with the photon noise of a model in place of the data's.
 
         Weights made from noisy data are larger where a pixel happens to be faint. That makes a flux too small by about
         the number of photons that are one pixel's variance, for each pixel of the star (Baker and Cousins 1984, Nucl.
@@ -91,8 +86,8 @@ class PointSourceStamps:
         other = np.maximum(variance + self.photon_variance[:, None, None] * change, _LEAST_VARIANCE * variance)
         return attrs.evolve(self, weight=np.where(used, 1.0 / other, 0.0))
 
-    def images(self, position: Floats) -> SourceImages:
-        """Return unit sources at positions (n, 2)."""
+    def images(self, position: Float[Floats, "n 2"]) -> SourceImages:
+        """Return unit sources at positions."""
         ny, nx = self.data.shape[1:]
         my, mx = self.kernels.shape[1:]
         x, y = position[:, 0], position[:, 1]
@@ -109,20 +104,20 @@ class PointSourceStamps:
 class PointSourceFit:
     """Estimates, one a stamp; parameters in the order flux, x, y, pedestal."""
 
-    flux: Floats  # (n,) without the correction for the fitted position's bias
-    pedestal: Floats  # (n,)
-    position: Floats  # (n, 2)
-    normal: Floats  # (n, 4, 4) normal matrix, prior included
+    flux: Float[Floats, " n"]  # without the correction for the fitted position's bias
+    pedestal: Float[Floats, " n"]
+    position: Float[Floats, "n 2"]
+    normal: Float[Floats, "n 4 4"]  # normal matrix, prior included
     images: SourceImages
-    converged: Bools  # (n,)
-    evaluations: Ints  # (n,)
+    converged: Bool[Bools, " n"]
+    evaluations: Int[Ints, " n"]
 
     @property
-    def model(self) -> Floats:
-        """Images (n, ny, nx) that the estimates make."""
+    def model(self) -> Float[Floats, "n ny nx"]:
+        """Images that the estimates make."""
         return self.flux[:, None, None] * self.images.value + self.pedestal[:, None, None]
 
-    def put(self, where: Ints, other: PointSourceFit) -> None:
+    def put(self, where: Int[Ints, " rows"], other: PointSourceFit) -> None:
         """Take over all stamps of `other` at the indices `where`."""
         for name in ("flux", "pedestal", "position", "normal", "converged"):
             getattr(self, name)[where] = getattr(other, name)
@@ -130,13 +125,13 @@ class PointSourceFit:
         for name in ("value", "by_x", "by_y"):
             getattr(self.images, name)[where] = getattr(other.images, name)
 
-    def covariance(self) -> Floats:
-        """Return the covariance (n, 4, 4); infinite where the data say nothing."""
+    def covariance(self) -> Float[Floats, "n 4 4"]:
+        """Return the covariance; infinite where the data say nothing."""
         solvable = np.isfinite(self.normal).all(axis=(1, 2)) & (self.normal[:, 0, 0] > 0)
         safe = np.where(solvable[:, None, None], self.normal, np.eye(4))
         return np.where(solvable[:, None, None], np.linalg.inv(safe), np.inf)
 
-    def flux_bias(self, weight: Floats) -> Floats:
+    def flux_bias(self, weight: Float[Floats, "n ny nx"]) -> Float[Floats, " n"]:
         """Return by how much the flux is too large because the position is fitted to the same noise."""
         overlap = np.einsum("nij,nij,nij->n", weight, self.images.value, self.images.value)
         gradient = np.stack([self.images.by_x, self.images.by_y], axis=1)
@@ -145,11 +140,15 @@ class PointSourceFit:
         with np.errstate(divide="ignore", invalid="ignore"):
             share = 0.5 * np.einsum("nab,nba->n", curvature, spread) / overlap
         # Below a signal of about 2 the expansion ends; half is more than it ever is above.
-        return self.flux * np.minimum(np.nan_to_num(share), 0.5)
+        bias: Floats = self.flux * np.minimum(np.nan_to_num(share), 0.5)
+        return bias
 
 
 def fit_point_sources(
-    stamps: PointSourceStamps, start: Floats | None = None, max_evaluations: int = 40, tolerance: float = 1e-4
+    stamps: PointSourceStamps,
+    start: Float[Floats, "n 2"] | None = None,
+    max_evaluations: int = 40,
+    tolerance: float = 1e-4,
 ) -> PointSourceFit:
     """Fit flux, position and pedestal of every stamp.
 
@@ -157,7 +156,7 @@ def fit_point_sources(
     ----------
     stamps : PointSourceStamps
         Stamps of one size.
-    start : array (n, 2), optional
+    start : array, optional
         Positions to start from; the expected ones where not given.
     max_evaluations : int
         Bound on the trial positions of a stamp.
@@ -195,14 +194,14 @@ def fit_point_sources(
 class _Evaluated:
     """Stamps at trial positions, with the linear parameters at their best."""
 
-    flux: Floats
-    pedestal: Floats
-    objective: Floats  # (n,) chi2 and prior
-    normal: Floats  # (n, 4, 4)
-    gradient: Floats  # (n, 2) minus half the objective's, by the position
+    flux: Float[Floats, " n"]
+    pedestal: Float[Floats, " n"]
+    objective: Float[Floats, " n"]  # chi2 and prior
+    normal: Float[Floats, "n 4 4"]
+    gradient: Float[Floats, "n 2"]  # minus half the objective's, by the position
     images: SourceImages
 
-    def put(self, where: Ints, other: _Evaluated, which: Bools) -> None:
+    def put(self, where: Int[Ints, " rows"], other: _Evaluated, which: Bool[Bools, " n"]) -> None:
         """Take over the stamps `which` of `other` at the indices `where`."""
         for name in ("flux", "pedestal", "objective", "normal", "gradient"):
             getattr(self, name)[where] = getattr(other, name)[which]
@@ -210,7 +209,7 @@ class _Evaluated:
             getattr(self.images, name)[where] = getattr(other.images, name)[which]
 
 
-def _evaluate(stamps: PointSourceStamps, position: Floats) -> _Evaluated:
+def _evaluate(stamps: PointSourceStamps, position: Float[Floats, "n 2"]) -> _Evaluated:
     images = stamps.images(position)
     flux, pedestal = solve_linear(stamps.data, stamps.weight, images.value, stamps.pedestal)
     residual = stamps.data - flux[:, None, None] * images.value - pedestal[:, None, None]
@@ -238,8 +237,10 @@ def _evaluate(stamps: PointSourceStamps, position: Floats) -> _Evaluated:
     return _Evaluated(flux, pedestal, objective, normal, gradient, images)
 
 
-def solve_linear(data: Floats, weight: Floats, value: Floats, pedestal: bool) -> tuple[Floats, Floats]:
-    """Return flux and pedestal (n,) of least squares for images (n, ny, nx) at known positions; 0 without data."""
+def solve_linear(
+    data: Float[Floats, "n ny nx"], weight: Float[Floats, "n ny nx"], value: Float[Floats, "n ny nx"], pedestal: bool
+) -> tuple[Float[Floats, " n"], Float[Floats, " n"]]:
+    """Return flux and pedestal of least squares for images at known positions; 0 without data."""
     own = np.einsum("nij,nij,nij->n", weight, value, value)
     right = np.einsum("nij,nij,nij->n", weight, value, data)
     if not pedestal:
@@ -252,8 +253,8 @@ def solve_linear(data: Floats, weight: Floats, value: Floats, pedestal: bool) ->
     return (ones * right - cross * level) / determinant, (own * level - cross * right) / determinant
 
 
-def _step(best: _Evaluated, damping: Floats, active: Ints) -> Floats:
-    """Return the damped steps (n, 2) of the active stamps."""
+def _step(best: _Evaluated, damping: Float[Floats, " n"], active: Int[Ints, " active"]) -> Float[Floats, "active 2"]:
+    """Return the damped steps of the active stamps."""
     normal = best.normal[active].copy()
     normal[:, [1, 2], [1, 2]] *= 1.0 + damping[active][:, None]
     # Without light or data the linear parameters' rows are empty; they must not make the position singular.
@@ -263,4 +264,5 @@ def _step(best: _Evaluated, damping: Floats, active: Ints) -> Floats:
     right[:, 1:3, 0] = best.gradient[active]
     step = np.linalg.solve(normal, right)[:, 1:3, 0]
     length = np.linalg.norm(step, axis=1, keepdims=True)
-    return step * np.minimum(1.0, _LONGEST_STEP / np.maximum(length, 1e-300))
+    limited: Floats = step * np.minimum(1.0, _LONGEST_STEP / np.maximum(length, 1e-300))
+    return limited

@@ -20,15 +20,16 @@ from typing import Any
 
 import attrs
 import numpy as np
+from jaxtyping import Complex, Float
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.optimize import minimize
 
+from lcframework.types import Floats
 from plugins_builtin.engine.starlet import details, smoothing_matrices
 from plugins_builtin.engine.stars.point_source_fit import PointSourceStamps, solve_linear
 
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
+Complexes = NDArray[np.complexfloating[Any, Any]]
 
 #: Strength of the penalty, standard deviations of the noise.
 STRENGTH = 3.0
@@ -43,7 +44,7 @@ _CHUNK = 64
 class SharedBackground:
     """A fitted background."""
 
-    image: Floats  # (m, m) e-/s a small pixel
+    image: Float[Floats, "m m"]  # e-/s a small pixel
     objective: float
     evaluations: int
     converged: bool
@@ -52,7 +53,7 @@ class SharedBackground:
 class BackgroundModel:
     """The linear map from the shared image to the stamps at given positions of the star."""
 
-    def __init__(self, stamps: PointSourceStamps, position: Floats) -> None:
+    def __init__(self, stamps: PointSourceStamps, position: Float[Floats, "e 2"]) -> None:
         ny, nx = stamps.data.shape[1:]
         self._stamps = stamps
         self._sub = stamps.subsampling
@@ -71,8 +72,10 @@ class BackgroundModel:
         # Rows and columns by which a stamp that is not square falls short of the image.
         self._skip = ((self.size - ny * self._sub) // 2, (self.size - nx * self._sub) // 2)
 
-    def _shift_spectrum(self, offset: Floats, kernel_size: int, real: bool) -> Floats:
-        """Return the transfer function (e, w) of moving the image by `offset` data pixels along one axis.
+    def _shift_spectrum(
+        self, offset: Float[Floats, " e"], kernel_size: int, real: bool
+    ) -> Complex[Complexes, "e frequencies"]:
+        """Return the transfer function of moving the image by `offset` data pixels along one axis.
 
         The kernel's centre is at ``(kernel_size - 1) / 2``; where that lies between pixels, the image's own grid is
         taken to lie half a small pixel off, so that an unshifted star needs no interpolation.
@@ -82,22 +85,23 @@ class BackgroundModel:
         part = distance - whole
         frequency = (fft.rfftfreq if real else fft.fftfreq)(self._grid)
         turn = np.exp(-2j * np.pi * frequency)
-        return (turn ** (whole - kernel_size // 2)[:, None]) * (1.0 - part[:, None] + part[:, None] * turn)
+        moved: Complexes = (turn ** (whole - kernel_size // 2)[:, None]) * (1.0 - part[:, None] + part[:, None] * turn)
+        return moved
 
     def chunks(self) -> list[slice]:
         """Return the epochs in portions."""
         return [slice(i, i + _CHUNK) for i in range(0, len(self._stamps), _CHUNK)]
 
-    def forward(self, image: Floats, part: slice) -> Floats:
-        """Return the stamps (e, ny, nx) of an image (m, m)."""
+    def forward(self, image: Float[Floats, "m m"], part: slice) -> Float[Floats, "e ny nx"]:
+        """Return the stamps of an image."""
         ny, nx = self._shape
         small = fft.irfft2(fft.rfft2(image, (self._grid, self._grid)) * self._transfer[part], (self._grid, self._grid))
         top, left = self._skip
         small = small[:, top : top + ny * self._sub, left : left + nx * self._sub]
-        return small.reshape(-1, ny, self._sub, nx, self._sub).sum(axis=(2, 4))
+        return np.asarray(small.reshape(-1, ny, self._sub, nx, self._sub).sum(axis=(2, 4)))
 
-    def adjoint(self, stamps: Floats, part: slice) -> Floats:
-        """Return the transpose's image (m, m) of stamps (e, ny, nx)."""
+    def adjoint(self, stamps: Float[Floats, "e ny nx"], part: slice) -> Float[Floats, "m m"]:
+        """Return the transpose's image of stamps."""
         top, left = self._skip
         ny, nx = self._shape
         small = np.zeros((len(stamps), self._grid, self._grid))
@@ -105,10 +109,10 @@ class BackgroundModel:
             np.repeat(stamps, self._sub, axis=1), self._sub, axis=2
         )
         total = np.sum(fft.rfft2(small) * np.conj(self._transfer[part]), axis=0)
-        return fft.irfft2(total, (self._grid, self._grid))[: self.size, : self.size]
+        return np.asarray(fft.irfft2(total, (self._grid, self._grid))[: self.size, : self.size])
 
-    def noise_weights(self) -> Floats:
-        """Return the standard deviation (scales, m, m) of the starlet coefficients of the likelihood's gradient.
+    def noise_weights(self) -> Float[Floats, "scales m m"]:
+        """Return the standard deviation of the starlet coefficients of the likelihood's gradient.
 
         Noise ``n_e / sigma_e^2`` of all epochs, carried back to the small pixels by the transpose. The kernel is the
         epochs' mean; a data pixel's variance is spread evenly over its small pixels.
@@ -140,22 +144,25 @@ class BackgroundModel:
         spectrum = np.conj(fft.rfft2(response, (grid, grid))) * fft.rfft2(source, (grid, grid))
         variance = np.roll(fft.irfft2(spectrum, (grid, grid)), (wide // 2, wide // 2), axis=(1, 2))
         inner = slice(self.size, 2 * self.size)
-        return np.sqrt(np.maximum(variance[:, inner, inner], 0.0))
+        return np.asarray(np.sqrt(np.maximum(variance[:, inner, inner], 0.0)))
 
 
 def fit_background(
-    stamps: PointSourceStamps, position: Floats, start: Floats | None = None, strength: float = STRENGTH
-) -> tuple[SharedBackground, Floats]:
+    stamps: PointSourceStamps,
+    position: Float[Floats, "e 2"],
+    start: Float[Floats, "m m"] | None = None,
+    strength: float = STRENGTH,
+) -> tuple[SharedBackground, Float[Floats, "e ny nx"]]:
     """Fit the shared image, placed at the star's positions.
 
     Parameters
     ----------
     stamps : PointSourceStamps
         All epochs of one star.
-    position : array (e, 2)
+    position : array
         The star's positions, pixels from the stamp's centre: the image is shifted to them, and the point sources are
         linearised about them.
-    start : array (m, m), optional
+    start : array, optional
         An image to start from.
     strength : float
         lambda.
@@ -164,7 +171,7 @@ def fit_background(
     -------
     SharedBackground
         The image.
-    array (e, ny, nx)
+    array
         Its share of the stamps.
     """
     model = BackgroundModel(stamps, position)
@@ -201,12 +208,12 @@ def _unit(stamps: PointSourceStamps) -> float:
 class _StarSpace:
     """What a star's flux, small shifts and pedestal can explain of each epoch's stamp, in standard deviations."""
 
-    root: Floats  # (e, p) square root of the weights
-    slope: Floats  # (e, 4, p) of the model, times the root
-    solution: Floats  # (e, 4, 4) inverse of the normal matrix, prior included
+    root: Float[Floats, "e pixels"]  # square root of the weights
+    slope: Float[Floats, "e 4 pixels"]  # of the model, times the root
+    solution: Float[Floats, "e 4 4"]  # inverse of the normal matrix, prior included
 
     @classmethod
-    def about(cls, stamps: PointSourceStamps, position: Floats) -> _StarSpace:
+    def about(cls, stamps: PointSourceStamps, position: Float[Floats, "e 2"]) -> _StarSpace:
         images = stamps.images(position)
         flux, _ = solve_linear(stamps.data, stamps.weight, images.value, stamps.pedestal)
         away = flux[:, None, None]
@@ -221,8 +228,8 @@ class _StarSpace:
         normal[:, [1, 2], [1, 2]] += stamps.prior**-2
         return cls(root, slope, np.linalg.inv(normal))
 
-    def unexplained(self, data: Floats, part: slice) -> tuple[float, Floats]:
-        """Return half the least chi2 (with the shifts' prior) of stamps, and the weighted residuals (e, p)."""
+    def unexplained(self, data: Float[Floats, "e ny nx"], part: slice) -> tuple[float, Float[Floats, "e pixels"]]:
+        """Return half the least chi2 (with the shifts' prior) of stamps, and the weighted residuals."""
         scaled = data.reshape(len(data), -1) * self.root[part]
         slope = self.slope[part]
         right = slope @ scaled[..., None]
@@ -238,10 +245,10 @@ class _Problem:
     stamps: PointSourceStamps
     model: BackgroundModel
     star: _StarSpace
-    weights: Floats  # (scales, m, m)
+    weights: Float[Floats, "scales m m"]
     unit: float
 
-    def __call__(self, flat: Floats, rounding: float) -> tuple[float, Floats]:
+    def __call__(self, flat: Float[Floats, " d"], rounding: float) -> tuple[float, Float[Floats, " d"]]:
         size = self.model.size
         image = flat.reshape(size, size)
         value, gradient = self._penalty(image, rounding)
@@ -252,7 +259,7 @@ class _Problem:
             gradient -= self.unit * self.model.adjoint(weighted.reshape(data.shape), part)
         return value, gradient.ravel()
 
-    def _penalty(self, image: Floats, rounding: float) -> tuple[float, Floats]:
+    def _penalty(self, image: Float[Floats, "m m"], rounding: float) -> tuple[float, Float[Floats, "m m"]]:
         coefficients = details(image)
         tip = rounding / np.maximum(self.weights, 1e-300)
         length = np.sqrt(coefficients**2 + tip**2)

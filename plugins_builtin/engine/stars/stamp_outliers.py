@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy  # its subpackages load when they are first used
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 
-from plugins_builtin.engine.stars.point_source_fit import PointSourceFit, PointSourceStamps, solve_linear
-
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
+from lcframework.types import Bools, Floats
+from plugins_builtin.engine.stars.point_source_fit import (
+    PointSourceFit,
+    PointSourceStamps,
+    SourceImages,
+    solve_linear,
+)
 
 #: Neighbours of an outlier are outliers beyond this many standard deviations: a cosmic ray's faint rim.
 NEIGHBOUR = 2.5
@@ -21,14 +22,19 @@ PSF_TOLERANCE = 0.05
 _AROUND = (1, 3, 3)
 
 
-def find_outliers(residual: Floats, weight: Floats, tolerance: Floats, limit: float) -> Bools:
-    """Return pixels (n, ny, nx) beyond `limit` standard deviations, and their neighbours of the same sign.
+def find_outliers(
+    residual: Float[Floats, "n ny nx"],
+    weight: Float[Floats, "n ny nx"],
+    tolerance: Float[Floats, "n ny nx"],
+    limit: float,
+) -> Bool[Bools, "n ny nx"]:
+    """Return pixels beyond `limit` standard deviations, and their neighbours of the same sign.
 
     Parameters
     ----------
-    residual, weight : array (n, ny, nx)
+    residual, weight : array
         Data minus model, and inverse variance, 0 where a pixel is not used.
-    tolerance : array (n, ny, nx)
+    tolerance : array
         Standard deviation of what the model itself may be wrong by.
     limit : float
         Standard deviations.
@@ -43,13 +49,13 @@ def find_outliers(residual: Floats, weight: Floats, tolerance: Floats, limit: fl
     return found
 
 
-def psf_tolerance(model: Floats) -> Floats:
-    """Return what point sources (n, ny, nx) may be wrong by because their PSF is."""
-    return PSF_TOLERANCE * scipy.ndimage.maximum_filter(np.abs(model), _AROUND)
+def psf_tolerance(model: Float[Floats, "n ny nx"]) -> Float[Floats, "n ny nx"]:
+    """Return what point sources may be wrong by because their PSF is."""
+    return np.asarray(PSF_TOLERANCE * scipy.ndimage.maximum_filter(np.abs(model), _AROUND))
 
 
-def first_outliers(stamps: PointSourceStamps, limit: float) -> Bools:
-    """Return what is plainly not the star before any position is fitted, (n, ny, nx).
+def first_outliers(stamps: PointSourceStamps, limit: float) -> Bool[Bools, "n ny nx"]:
+    """Return what is plainly not the star before any position is fitted.
 
     Flux and pedestal are fitted at the expected position with Cauchy weights, so that a cosmic ray brighter than the
     star does not become the star; a star off its expected position by the prior's width is tolerated.
@@ -69,12 +75,15 @@ def first_outliers(stamps: PointSourceStamps, limit: float) -> Bools:
     return find_outliers(residual, stamps.weight, tolerance, limit)
 
 
-def remaining_outliers(stamps: PointSourceStamps, weight: Floats, fit: PointSourceFit, limit: float) -> Bools:
-    """Return the outliers of finished fits, (n, ny, nx), judged over all pixels of inverse variance `weight`."""
+def remaining_outliers(
+    stamps: PointSourceStamps, weight: Float[Floats, "n ny nx"], fit: PointSourceFit, limit: float
+) -> Bool[Bools, "n ny nx"]:
+    """Return the outliers of finished fits, judged over all pixels of inverse variance `weight`."""
     source = fit.flux[:, None, None] * fit.images.value
     return find_outliers(stamps.data - fit.model, weight, psf_tolerance(source), limit)
 
 
-def _start_tolerance(flux: Floats, images: Any, prior: float) -> Floats:
+def _start_tolerance(flux: Float[Floats, " n"], images: SourceImages, prior: float) -> Float[Floats, "n ny nx"]:
     moved = np.hypot(images.by_x, images.by_y) * prior
-    return np.abs(flux)[:, None, None] * np.hypot(moved, psf_tolerance(images.value))
+    tolerance: Floats = np.abs(flux)[:, None, None] * np.hypot(moved, psf_tolerance(images.value))
+    return tolerance
