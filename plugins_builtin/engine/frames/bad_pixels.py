@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
 
@@ -12,7 +13,7 @@ from lcframework.types import Bools, Floats
 _SAMPLE = 1e5
 
 
-def filled(image: Floats, bad: Bools) -> Floats:
+def filled(image: Float[Floats, "ny nx"], bad: Bool[Bools, "ny nx"]) -> Float[Floats, "ny nx"]:
     """Return an image with a typical value where it is bad."""
     if not bad.any():
         return image

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
 import attrs
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+from numpy.typing import NDArray
 
 from lcframework.types import Bools, Floats, Ints
 
@@ -15,20 +18,28 @@ _ITERATIONS = 25
 _CHUNK = 400  # sources a pass, which bounds the memory
 _NARROWEST_WEIGHT = 0.8  # pixels, one sigma
 
+_Kind = TypeVar("_Kind", bound=np.generic)
+
 
 @attrs.frozen(eq=False)
 class Moments:
     """Centres and second moments of sources."""
 
-    x: Floats  # (n,) pixels, 0-based
-    y: Floats  # (n,)
-    a: Floats  # (n,) rms along the major axis, pixels
-    b: Floats  # (n,)
-    theta: Floats  # (n,) rad, from +x towards +y
-    converged: Bools  # (n,)
+    x: Float[Floats, " n"]  # pixels, 0-based
+    y: Float[Floats, " n"]
+    a: Float[Floats, " n"]  # rms along the major axis, pixels
+    b: Float[Floats, " n"]
+    theta: Float[Floats, " n"]  # rad, from +x towards +y
+    converged: Bool[Bools, " n"]
 
 
-def adaptive_moments(image: Floats, x: Floats, y: Floats, sigma: Floats, half: int) -> Moments:
+def adaptive_moments(
+    image: Float[Floats, "ny nx"],
+    x: Float[Floats, " n"] | Sequence[float],
+    y: Float[Floats, " n"] | Sequence[float],
+    sigma: Float[Floats, " n"] | Sequence[float],
+    half: int,
+) -> Moments:
     """Measure sources with a Gaussian weight that is matched to each.
 
     The weight's centre is the weighted centroid and its covariance twice the weighted covariance: the fixed point of
@@ -37,9 +48,9 @@ def adaptive_moments(image: Floats, x: Floats, y: Floats, sigma: Floats, half: i
 
     Parameters
     ----------
-    image : array (ny, nx)
+    image : array
         Sky-subtracted.
-    x, y, sigma : array (n,)
+    x, y, sigma : array
         Where to start, pixels.
     half : int
         Half size of the pixels used around each source.
@@ -50,33 +61,44 @@ def adaptive_moments(image: Floats, x: Floats, y: Floats, sigma: Floats, half: i
         for i in range(0, len(x), _CHUNK)
     ]
     if not parts:
-        return Moments(*(np.zeros(0) for _ in range(5)), np.zeros(0, bool))
+        none = np.zeros(0)
+        return Moments(none, none, none, none, none, np.zeros(0, bool))
     centre, covariance, converged = (np.concatenate(p) for p in zip(*parts, strict=True))
     a, b, theta = axes(covariance)
     return Moments(centre[:, 0], centre[:, 1], a, b, theta, converged)
 
 
-def stamps_at(image: Any, x: Ints, y: Ints, half: int) -> Any:
-    """Return the pixels (n, 2 half + 1, 2 half + 1) around pixels of an image, 0 beyond its border."""
+def stamps_at(
+    image: Shaped[NDArray[_Kind], "ny nx"], x: Int[Ints, " n"], y: Int[Ints, " n"], half: int
+) -> Shaped[NDArray[_Kind], "n side side"]:
+    """Return the pixels around pixels of an image, `half` on each side, 0 beyond its border."""
     steps = np.arange(-half, half + 1)
     rows, columns = y[:, None] + steps, x[:, None] + steps
     (ny, nx), inside = image.shape, np.ones((len(x), len(steps), len(steps)), bool)
     inside &= ((rows >= 0) & (rows < ny))[:, :, None]
     inside &= ((columns >= 0) & (columns < nx))[:, None, :]
-    values = image[np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None, :]]
+    values: NDArray[_Kind] = image[np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None, :]]
     values[~inside] = 0
     return values
 
 
-def axes(covariance: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return rms along the major and minor axis and the major axis' angle of covariances (n, 2, 2)."""
+def axes(
+    covariance: Float[Floats, "n 2 2"],
+) -> tuple[Float[Floats, " n"], Float[Floats, " n"], Float[Floats, " n"]]:
+    """Return rms along the major and minor axis and the major axis' angle of covariances."""
     xx, yy, xy = covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1]
     mean, spread = 0.5 * (xx + yy), np.hypot(0.5 * (xx - yy), xy)
     theta = 0.5 * np.arctan2(2.0 * xy, xx - yy)
     return np.sqrt(np.maximum(mean + spread, 0)), np.sqrt(np.maximum(mean - spread, 0)), theta
 
 
-def width_factor(image: Floats, noise: Floats, bad: Bools, moments: Moments, number: int = 60) -> float:
+def width_factor(
+    image: Float[Floats, "ny nx"],
+    noise: Float[Floats, "ny nx"],
+    bad: Bool[Bools, "ny nx"],
+    moments: Moments,
+    number: int = 60,
+) -> float:
     """Return the FWHM of the sources' common profile over that of the Gaussians that match them best.
 
     Real profiles have wings, which make the matching Gaussian wider than the profile at half maximum: by a sixth for
@@ -85,9 +107,9 @@ def width_factor(image: Floats, noise: Floats, bad: Bools, moments: Moments, num
 
     Parameters
     ----------
-    image, noise : array (ny, nx)
+    image, noise : array
         Sky-subtracted, and one sigma.
-    bad : bool array (ny, nx)
+    bad : bool array
         Pixels that must not be used.
     moments : Moments
         Of the image's sources.
@@ -100,10 +122,11 @@ def width_factor(image: Floats, noise: Floats, bad: Bools, moments: Moments, num
     if len(radius) < 10:
         return 1.0
 
-    def residual(p: Floats) -> Floats:
+    def residual(p: Float[Floats, " 3"]) -> Float[Floats, " bins"]:
         height, log_alpha, log_beta = p
         beta = 1.0 + np.exp(log_beta)
-        return (height * (1.0 + (radius / np.exp(log_alpha)) ** 2) ** -beta - value) / sigma
+        deviation: Floats = (height * (1.0 + (radius / np.exp(log_alpha)) ** 2) ** -beta - value) / sigma
+        return deviation
 
     start = [1.0, np.log(3.0), np.log(3.0)]
     bounds = [0.5, -1.0, -1.5], [2.5, 3.5, 5.0]
@@ -112,21 +135,28 @@ def width_factor(image: Floats, noise: Floats, bad: Bools, moments: Moments, num
     return float(np.clip(2.0 * alpha * np.sqrt(2.0 ** (1.0 / beta) - 1.0) / FWHM_PER_SIGMA, 0.7, 1.1))
 
 
-def _binned(radius: Floats, value: Floats, sigma: Floats) -> tuple[Floats, Floats, Floats]:
+def _binned(
+    radius: Float[Floats, " pixels"], value: Float[Floats, " pixels"], sigma: Float[Floats, " pixels"]
+) -> tuple[Float[Floats, " bins"], Float[Floats, " bins"], Float[Floats, " bins"]]:
     """Return medians in bins of radius, which neighbours and cosmic rays do not move."""
     bins = np.floor(radius * 10.0).astype(int)
     order = np.argsort(bins, kind="stable")
     rows = np.split(order, np.searchsorted(bins[order], np.arange(41)))[1:-1]  # those of bins 0 to 39
     rows = [r for r in rows if len(r) >= 5]
-    columns = (
-        [np.median(radius[r]) for r in rows],
-        [np.median(value[r]) for r in rows],
-        [1.25 * np.median(sigma[r]) / np.sqrt(len(r)) for r in rows],
+    return (
+        np.array([np.median(radius[r]) for r in rows]),
+        np.array([np.median(value[r]) for r in rows]),
+        np.array([1.25 * np.median(sigma[r]) / np.sqrt(len(r)) for r in rows]),
     )
-    return tuple(np.array(c) for c in columns)  # type: ignore[return-value]
 
 
-def _profile(image: Floats, noise: Floats, bad: Bools, moments: Moments, number: int) -> tuple[Floats, Floats, Floats]:
+def _profile(
+    image: Float[Floats, "ny nx"],
+    noise: Float[Floats, "ny nx"],
+    bad: Bool[Bools, "ny nx"],
+    moments: Moments,
+    number: int,
+) -> tuple[Float[Floats, " pixels"], Float[Floats, " pixels"], Float[Floats, " pixels"]]:
     """Return the radius in sigmas, height and its error of the pixels of the sources with the highest peaks."""
     ny, nx = image.shape
     ix, iy = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in ((moments.x, nx), (moments.y, ny)))
@@ -157,7 +187,13 @@ def _profile(image: Floats, noise: Floats, bad: Bools, moments: Moments, number:
     return np.concatenate(radii), np.concatenate(values), np.concatenate(errors)
 
 
-def _measure(image: Floats, x: Floats, y: Floats, sigma: Floats, half: int) -> tuple[Floats, Floats, Bools]:
+def _measure(
+    image: Float[Floats, "ny nx"],
+    x: Float[Floats, " n"],
+    y: Float[Floats, " n"],
+    sigma: Float[Floats, " n"],
+    half: int,
+) -> tuple[Float[Floats, "n 2"], Float[Floats, "n 2 2"], Bool[Bools, " n"]]:
     ny, nx = image.shape
     ix, iy = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in ((x, nx), (y, ny)))
     steps = np.arange(-half, half + 1)
@@ -181,7 +217,13 @@ def _measure(image: Floats, x: Floats, y: Floats, sigma: Floats, half: int) -> t
     return centre, covariance, alive & (change < 1e-2)
 
 
-def _step(stamps: Floats, grid_x: Floats, grid_y: Floats, centre: Floats, shape: Floats) -> tuple[Floats, Floats]:
+def _step(
+    stamps: Float[Floats, "n side side"],
+    grid_x: Int[Ints, "n 1 side"],
+    grid_y: Int[Ints, "n side 1"],
+    centre: Float[Floats, "n 2"],
+    shape: Float[Floats, "n 2 2"],
+) -> tuple[Float[Floats, "n 2"], Float[Floats, "n 2 2"]]:
     """Return the centres and covariances that the weights of the present ones lead to."""
     weight, floored = _weight(shape)
     dx, dy = grid_x[:, 0] - centre[:, :1], grid_y[:, :, 0] - centre[:, 1:]
@@ -208,7 +250,7 @@ def _step(stamps: Floats, grid_x: Floats, grid_y: Floats, centre: Floats, shape:
     return centre + offset + np.einsum("nij,nj->ni", shape @ np.linalg.inv(weight), offset), new
 
 
-def _weight(shape: Floats) -> tuple[Floats, Bools]:
+def _weight(shape: Float[Floats, "n 2 2"]) -> tuple[Float[Floats, "n 2 2"], Bool[Bools, " n"]]:
     """Return the covariances of the weights, and which differ from the sources'.
 
     A weight narrower than a pixel sees one or two pixels, and shrinks to nothing on them.
@@ -226,7 +268,7 @@ def _weight(shape: Floats) -> tuple[Floats, Bools]:
     return weight, floored
 
 
-def _unweighted(measured: Floats, weight: Floats) -> Floats:
+def _unweighted(measured: Float[Floats, "n 2 2"], weight: Float[Floats, "n 2 2"]) -> Float[Floats, "n 2 2"]:
     """Return the covariance of the Gaussians that look like `measured` through `weight`; inf where there is none."""
     # A single bright pixel has no width at all, or less than none with noise: the floor is far below any star's.
     values, vectors = np.linalg.eigh(np.where(np.isfinite(measured), measured, 1e3 * np.eye(2)))
@@ -235,5 +277,5 @@ def _unweighted(measured: Floats, weight: Floats) -> Floats:
     return np.where(values.min(axis=1)[:, None, None] > 0, _compose(1.0 / values, vectors), np.inf)
 
 
-def _compose(values: Floats, vectors: Floats) -> Floats:
-    return np.einsum("nij,nj,nkj->nik", vectors, values, vectors)
+def _compose(values: Float[Floats, "n 2"], vectors: Float[Floats, "n 2 2"]) -> Float[Floats, "n 2 2"]:
+    return np.asarray(np.einsum("nij,nj,nkj->nik", vectors, values, vectors))

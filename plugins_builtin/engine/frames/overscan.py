@@ -6,8 +6,9 @@ import re
 
 import attrs
 import numpy as np
+from jaxtyping import Float, Int, Real
 
-from lcframework.types import Exposure, Floats, UnusableInput
+from lcframework.types import Exposure, Floats, Ints, UnusableInput
 
 #: Rows of the overscan beyond this many times the usual scatter about the level are not fitted.
 _CLIP = 4.0
@@ -19,14 +20,14 @@ _SECTION = re.compile(rf"\[{_RANGE},{_RANGE}\]")
 class Overscan:
     """One image's overscan."""
 
-    level: Floats  # (ny, 1) or (1, nx), raw unit
+    level: Float[Floats, "#ny #nx"]  # constant along one axis; raw unit
     strip: tuple[slice, slice]  # (y, x) in the image
 
-    def less(self, image: Floats, rows: slice) -> Floats:
+    def less(self, image: Float[Floats, "rows nx"], rows: slice) -> Float[Floats, "rows nx"]:
         """Return rows of the image less the level."""
         return image - (self.level[rows] if len(self.level) > 1 else self.level)
 
-    def blank(self, image: Floats, rows: slice) -> Floats:
+    def blank(self, image: Float[Floats, "rows nx"], rows: slice) -> Float[Floats, "rows nx"]:
         """Return rows of an image with nan where the overscan is: no light falls there."""
         y, x = self.strip
         out = image.copy()
@@ -59,12 +60,12 @@ def read_section(text: str, shape: tuple[int, int]) -> tuple[slice, slice]:
     return slices[1], slices[0]
 
 
-def find_overscan(image: Floats, exposure: Exposure, text: str, order: int) -> Overscan:
+def find_overscan(image: Real[np.ndarray, "ny nx"], exposure: Exposure, text: str, order: int) -> Overscan:
     """Return an image's overscan, its level a polynomial along the strip.
 
     Parameters
     ----------
-    image : array (ny, nx)
+    image : array
         Raw; may have been trimmed by as much on either side.
     exposure : Exposure
         Its shape is that in the file, which `text` counts in.
@@ -97,7 +98,9 @@ def find_overscan(image: Floats, exposure: Exposure, text: str, order: int) -> O
     return Overscan((level[:, None] if tall else level[None, :]).astype(np.float32), (y, x))
 
 
-def _polynomial(along: Floats, means: Floats, order: int, n: int) -> Floats:
+def _polynomial(
+    along: Int[Ints, " length"], means: Float[Floats, " length"], order: int, n: int
+) -> Float[Floats, " {n}"]:
     """Return a polynomial through the means, at each of `n` pixels along the strip; it is held beyond its ends."""
     good = np.isfinite(means)
     if good.sum() <= order:

@@ -8,14 +8,11 @@ through the boxes' values, at their centres, a curved sky would come out too fla
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
+from lcframework.types import Bools, Floats, Ints
 
 #: Pixels along the side of a block, at most, and blocks along the side of a box, at least.
 _BLOCK = 8
@@ -41,8 +38,8 @@ _STEPS = 3
 class Blocks:
     """Means of blocks of good pixels; nan where too few are left."""
 
-    mean: Floats  # (my, mx)
-    variance: Floats  # (my, mx) of a pixel about its block's mean; nan for blocks of one pixel
+    mean: Float[Floats, "my mx"]
+    variance: Float[Floats, "my mx"]  # of a pixel about its block's mean; nan for blocks of one pixel
 
 
 @attrs.frozen(eq=False)
@@ -52,17 +49,17 @@ class Axis:
     n: int
     boxes: int
 
-    def box(self, position: Floats) -> NDArray[np.integer[Any]]:
+    def box(self, position: Float[Floats, " positions"]) -> Int[Ints, " positions"]:
         """Return the box of each position, pixels."""
-        return np.clip(((position + 0.5) * self.boxes / self.n).astype(int), 0, self.boxes - 1)
+        return np.asarray(np.clip(((position + 0.5) * self.boxes / self.n).astype(int), 0, self.boxes - 1))
 
     @property
-    def centres(self) -> Floats:
+    def centres(self) -> Float[Floats, " boxes"]:
         """Where the boxes' centres are, pixels."""
         return (np.arange(self.boxes) + 0.5) * self.n / self.boxes - 0.5
 
-    def spline(self, position: Floats) -> Floats:
-        """Return the matrix (position, box) from values at the boxes' centres to a spline through them."""
+    def spline(self, position: Float[Floats, " positions"]) -> Float[Floats, "positions boxes"]:
+        """Return the matrix from values at the boxes' centres to a spline through them."""
         from scipy.interpolate import make_interp_spline
 
         if self.boxes == 1:
@@ -72,17 +69,22 @@ class Axis:
 
 
 def level_sky(
-    image: Floats, bad: Bools, first: Floats, rms: float, boxes: int, filter_size: int = 1
-) -> tuple[Floats, float]:
-    """Return a sky (ny, nx), and one sigma of its pixels.
+    image: Float[Floats, "ny nx"],
+    bad: Bool[Bools, "ny nx"],
+    first: Float[Floats, "ny nx"],
+    rms: float,
+    boxes: int,
+    filter_size: int = 1,
+) -> tuple[Float[Floats, "ny nx"], float]:
+    """Return a sky, and one sigma of its pixels.
 
     Parameters
     ----------
-    image : array (ny, nx)
+    image : array
         Finite everywhere.
-    bad : bool array (ny, nx)
+    bad : bool array
         Pixels not to use.
-    first : array (ny, nx)
+    first : array
         A sky to begin with, good to some rms.
     rms : float
         One sigma of a pixel, to begin with.
@@ -109,11 +111,13 @@ def level_sky(
             values += _box_means(means - rows @ values @ columns.T, sky, index, values.shape)
     if filter_size > 1:
         values = median_filter(values, filter_size)
-    down, across = (a.spline(np.arange(a.n)).astype(image.dtype) for a in axes)
+    down, across = (a.spline(np.arange(a.n, dtype=float)).astype(image.dtype) for a in axes)
     return down @ values.astype(image.dtype) @ across.T, _pixel_rms(blocks, sky, index, rms)
 
 
-def average(image: Floats, bad: Bools, first: Floats, rms: float, size: int) -> Blocks:
+def average(
+    image: Float[Floats, "ny nx"], bad: Bool[Bools, "ny nx"], first: Float[Floats, "ny nx"], rms: float, size: int
+) -> Blocks:
     """Return the means of blocks of `size` pixels a side, without pixels that are bad or a few `rms` off the first sky.
 
     Pixels that fill no block, at the upper edges, are left out.
@@ -137,14 +141,14 @@ def average(image: Floats, bad: Bools, first: Floats, rms: float, size: int) -> 
     return Blocks(mean, variance)
 
 
-def _block_sums(image: Floats, size: int) -> Floats:
+def _block_sums(image: Float[Floats, "rows columns"], size: int) -> Float[Floats, "my mx"]:
     my, mx = (n // size for n in image.shape)
     rows = image.reshape(my, size, mx * size).sum(axis=1)
     return np.asarray(rows.reshape(my, mx, size).sum(axis=2, dtype=float))
 
 
-def sky_blocks(residual: Floats, index: Any) -> Bools:
-    """Return which blocks (my, mx) see sky alone, from their means less a sky; `index` is each block's box."""
+def sky_blocks(residual: Float[Floats, "my mx"], index: Int[Ints, "my mx"]) -> Bool[Bools, "my mx"]:
+    """Return which blocks see sky alone, from their means less a sky; `index` is each block's box."""
     from scipy.ndimage import distance_transform_cdt
 
     finite = np.isfinite(residual)
@@ -160,7 +164,7 @@ def sky_blocks(residual: Floats, index: Any) -> Bools:
     return out
 
 
-def _unclipped(values: Floats) -> Bools:
+def _unclipped(values: Float[Floats, " values"]) -> Bool[Bools, " values"]:
     kept = np.ones(len(values), bool)
     while True:
         centre, scatter = _spread(values[kept])
@@ -170,21 +174,23 @@ def _unclipped(values: Floats) -> Bools:
         kept = inside
 
 
-def _spread(values: Floats) -> tuple[float, float]:
+def _spread(values: Float[Floats, " values"]) -> tuple[float, float]:
     if not len(values):
         return 0.0, 0.0
     centre = float(np.median(values))
     return centre, 1.4826 * float(np.median(np.abs(values - centre)))
 
 
-def _box_means(values: Floats, chosen: Bools, index: Any, shape: tuple[int, ...]) -> Floats:
+def _box_means(
+    values: Float[Floats, "my mx"], chosen: Bool[Bools, "my mx"], index: Int[Ints, "my mx"], shape: tuple[int, ...]
+) -> Float[Floats, "rows columns"]:
     """Return the boxes' means of the chosen blocks; 0 for a box without any."""
     length = int(np.prod(shape))
     total = np.bincount(index[chosen], values[chosen], length)
     return np.asarray((total / np.maximum(np.bincount(index[chosen], minlength=length), 1)).reshape(shape))
 
 
-def _pixel_rms(blocks: Blocks, sky: Bools, index: Any, otherwise: float) -> float:
+def _pixel_rms(blocks: Blocks, sky: Bool[Bools, "my mx"], index: Int[Ints, "my mx"], otherwise: float) -> float:
     """Return one sigma of a pixel about its neighbours, the median over the boxes."""
     chosen = sky & np.isfinite(blocks.variance)
     boxes = [float(np.mean(blocks.variance[chosen & (index == b)])) for b in np.unique(index[chosen])]
