@@ -9,31 +9,34 @@ directions are left to the prior, and change no normalised flux.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
+from lcframework.types import Floats
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit, FluxTable
 
-Floats = NDArray[np.floating[Any]]
 
-
-def monomials(place: Floats, order: int) -> Floats:
-    """Return the monomials of degree 1 to `order` of positions (..., 2), as (..., k)."""
+def monomials(place: Float[Floats, "*stack 2"], order: int) -> Float[Floats, "*stack terms"]:
+    """Return the monomials of degree 1 to `order` of positions."""
     x, y = place[..., 0], place[..., 1]
     terms = [x ** (total - j) * y**j for total in range(1, order + 1) for j in range(total + 1)]
     return np.stack(terms, axis=-1) if terms else np.zeros((*x.shape, 0))
 
 
-def detector_places(xy: Floats, shape: tuple[int, int]) -> Floats:
-    """Return pixel positions (..., 2) from the detector's centre in half widths; 0 where not finite."""
+def detector_places(xy: Float[Floats, "*stack 2"], shape: tuple[int, int]) -> Float[Floats, "*stack 2"]:
+    """Return pixel positions from the detector's centre in half widths; 0 where not finite."""
     centre = 0.5 * (np.array(shape[::-1], float) - 1.0)
     return np.asarray(np.nan_to_num((np.asarray(xy, float) - centre) / (0.5 * max(shape))))
 
 
-def shared_response(fit: EnsembleFit, table: FluxTable, terms: Floats, present: Floats, prior: float) -> Floats:
-    """Return by how much the coefficients q (k,) of a response shared by all frames are to change.
+def shared_response(
+    fit: EnsembleFit,
+    table: FluxTable,
+    terms: Float[Floats, "f n shared"],
+    present: Float[Floats, " shared"],
+    prior: float,
+) -> Float[Floats, " shared"]:
+    """Return by how much the coefficients q of a response shared by all frames are to change.
 
     Parameters
     ----------
@@ -41,9 +44,9 @@ def shared_response(fit: EnsembleFit, table: FluxTable, terms: Floats, present: 
         Of fluxes that are corrected for the response so far.
     table : FluxTable
         Those fluxes.
-    terms : array (f, n, k)
+    terms : array
         The shared terms at the stars' places.
-    present : array (k,)
+    present : array
         The coefficients so far.
     prior : float
         Standard deviation of a Gaussian prior about 0 on the coefficients.
@@ -58,9 +61,9 @@ def shared_response(fit: EnsembleFit, table: FluxTable, terms: Floats, present: 
     block = np.swapaxes(weighted, 1, 2) @ basis
     stiff = np.full(basis.shape[-1], table.prior**-2)
     stiff[0] = 1e-9  # a frame without stars
-    gain = np.linalg.solve(block + np.diag(stiff), np.swapaxes(weighted, 1, 2))  # (f, k, n)
+    gain = np.linalg.solve(block + np.diag(stiff), np.swapaxes(weighted, 1, 2))  # (f, terms, n)
 
-    def without_frames(values: Floats) -> Floats:
+    def without_frames(values: Float[Floats, "f n values"]) -> Float[Floats, "f n values"]:
         return np.asarray(values - basis @ (gain @ values))
 
     stars = np.diag(weight.sum(axis=0)) - np.einsum("fnk,fkm->nm", weighted, gain, optimize=True)

@@ -13,17 +13,13 @@ mean can't make its own scatter vanish, as the leverage of each flux is taken in
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
 import scipy  # its subpackages load when they are first used
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 
+from lcframework.types import Bools, Floats
 from plugins_builtin.engine.robust import clipped_variance, masked_median
-
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
 
 # A frame has a scatter of its own only where its chi2 is this improbable.
 _FRAME_SIGNIFICANCE = 1e-3
@@ -36,10 +32,10 @@ _MAX_CLIPPED_IN_STAR = 0.3
 class FluxTable:
     """What the ensemble is solved from."""
 
-    flux: Floats  # (f, n)
-    variance: Floats  # (f, n) of the measurement
-    valid: Bools  # (f, n)
-    basis: Floats  # (f, n, k) 1, then terms in position
+    flux: Float[Floats, "f n"]
+    variance: Float[Floats, "f n"]  # of the measurement
+    valid: Bool[Bools, "f n"]
+    basis: Float[Floats, "f n terms"]  # 1, then terms in position
     prior: float  # relative standard deviation of the terms in position
 
 
@@ -47,14 +43,14 @@ class FluxTable:
 class EnsembleState:
     """Estimates at one iteration."""
 
-    terms: Floats  # (f, k)
-    log_level: Floats  # (n,)
-    star_variance: Floats  # (n,) relative
-    frame_variance: Floats  # (f,) relative
-    used: Bools  # (f, n)
+    terms: Float[Floats, "f terms"]
+    log_level: Float[Floats, " n"]
+    star_variance: Float[Floats, " n"]  # relative
+    frame_variance: Float[Floats, " f"]  # relative
+    used: Bool[Bools, "f n"]
 
     @property
-    def level(self) -> Floats:
+    def level(self) -> Float[Floats, " n"]:
         """Levels of the stars."""
         return np.exp(self.log_level)
 
@@ -63,15 +59,15 @@ class EnsembleState:
 class Linearised:
     """The normal equations at a state, reduced to the stars, and the covariances that follow."""
 
-    residual: Floats  # (f, n)
-    model: Floats  # (f, n)
-    variance: Floats  # (f, n)
-    leverage: Floats  # (f, n)
-    information: Floats  # (n,) of the stars' log levels
-    level_covariance: Floats  # (n, n) of the log levels
-    coefficient_variance: Floats  # (f,) without the part that is common to all frames
-    step_terms: Floats  # (f, k)
-    step_log_level: Floats  # (n,)
+    residual: Float[Floats, "f n"]
+    model: Float[Floats, "f n"]
+    variance: Float[Floats, "f n"]
+    leverage: Float[Floats, "f n"]
+    information: Float[Floats, " n"]  # of the stars' log levels
+    level_covariance: Float[Floats, "n n"]  # of the log levels
+    coefficient_variance: Float[Floats, " f"]  # without the part that is common to all frames
+    step_terms: Float[Floats, "f terms"]
+    step_log_level: Float[Floats, " n"]
 
 
 @attrs.frozen(eq=False)
@@ -80,7 +76,7 @@ class EnsembleFit:
 
     state: EnsembleState
     linearised: Linearised
-    inflation: Floats  # (f,) of the coefficients' variances: the weights are estimates themselves
+    inflation: Float[Floats, " f"]  # of the coefficients' variances: the weights are estimates themselves
     iterations: int
     converged: bool
 
@@ -106,7 +102,7 @@ def solve_ensemble(
     state = start
     converged = False
     iteration = 0
-    inflation = np.ones(len(table.flux))
+    inflation: Floats = np.ones(len(table.flux))
     for iteration in range(1, max_iterations + 1):
         # The limit comes down as the scatters settle: a scatter that starts too small must not clip what it comes from.
         limit = sigma_clip * max(1.0, 1.5 - 0.1 * (iteration - 1))
@@ -177,8 +173,8 @@ def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
     )
 
 
-def _penalty(table: FluxTable, state: EnsembleState) -> Floats:
-    """Return the prior's precision (f, k, k) of the terms in position."""
+def _penalty(table: FluxTable, state: EnsembleState) -> Float[Floats, "f terms terms"]:
+    """Return the prior's precision of the terms in position."""
     k = table.basis.shape[-1]
     penalty = np.zeros((len(state.terms), k, k))
     scale = np.maximum(np.abs(state.terms[:, 0]), 1e-6 * np.max(np.abs(state.terms[:, 0]), initial=1e-30))
@@ -187,7 +183,7 @@ def _penalty(table: FluxTable, state: EnsembleState) -> Floats:
     return penalty
 
 
-def gauged_inverse(system: Floats, information: Floats) -> Floats:
+def gauged_inverse(system: Float[Floats, "n n"], information: Float[Floats, " n"]) -> Float[Floats, "n n"]:
     """Invert the stars' system, in which a common factor of all levels is undetermined; unused stars get zeros."""
     used = information > 0
     inverse = np.zeros_like(system)
@@ -200,7 +196,12 @@ def gauged_inverse(system: Floats, information: Floats) -> Floats:
     return inverse
 
 
-def _own_variance(state: EnsembleState, inverse: Floats, gain: Floats, level_covariance: Floats) -> Floats:
+def _own_variance(
+    state: EnsembleState,
+    inverse: Float[Floats, "f terms terms"],
+    gain: Float[Floats, "f terms n"],
+    level_covariance: Float[Floats, "n n"],
+) -> Float[Floats, " f"]:
     """Return the coefficients' variances, less the mode of the levels' errors that moves all coefficients alike.
 
     Without terms in position the stars' gauge leaves no such mode. With them, a slope of the levels over the field
@@ -210,9 +211,10 @@ def _own_variance(state: EnsembleState, inverse: Floats, gain: Floats, level_cov
     own = inverse[:, 0, 0]
     weight = np.where(state.used.any(axis=1), coefficient / own, 0.0)
     pull = gain[:, 0, :]
-    common = weight @ pull / max(weight @ coefficient, 1e-300)
+    common = weight @ pull / max(float(weight @ coefficient), 1e-300)
     rest = pull - coefficient[:, None] * common
-    return own + np.einsum("fn,nm,fm->f", rest, level_covariance, rest, optimize=True)
+    variance: Floats = own + np.einsum("fn,nm,fm->f", rest, level_covariance, rest, optimize=True)
+    return variance
 
 
 def _advance(state: EnsembleState, normal: Linearised) -> tuple[EnsembleState, float]:
@@ -220,7 +222,7 @@ def _advance(state: EnsembleState, normal: Linearised) -> tuple[EnsembleState, f
     step = np.clip(normal.step_log_level, -0.5, 0.5)
     error = np.sqrt(normal.coefficient_variance)
     moved = np.abs(normal.step_terms[:, 0]) / error
-    frames = state.used.any(axis=1)
+    frames = np.asarray(state.used.any(axis=1))
     new = attrs.evolve(
         state,
         terms=state.terms + np.where(frames[:, None], normal.step_terms, 0.0),
@@ -229,7 +231,7 @@ def _advance(state: EnsembleState, normal: Linearised) -> tuple[EnsembleState, f
     return new, float(np.max(moved[frames], initial=0.0))
 
 
-def _select(table: FluxTable, state: EnsembleState, normal: Linearised, limit: float) -> Bools:
+def _select(table: FluxTable, state: EnsembleState, normal: Linearised, limit: float) -> Bool[Bools, "f n"]:
     """Return which fluxes are within `limit` standard deviations of the model that the others make."""
     candidates = table.valid & np.isfinite(state.log_level)
     # A flux that was used pulls the model towards it; one that was not has the model's error on top of its own.
@@ -244,12 +246,13 @@ def _select(table: FluxTable, state: EnsembleState, normal: Linearised, limit: f
     clipped = (deviation > limit) & (rank < allowed[:, None])
     in_star = candidates.sum(axis=0)
     variable = (clipped.sum(axis=0) > _MAX_CLIPPED_IN_STAR * in_star) & (in_star > 3)
-    return candidates & ~(clipped & ~variable)
+    selected: Bools = candidates & ~(clipped & ~variable)
+    return selected
 
 
 def _scatters(
     state: EnsembleState, normal: Linearised, limit: float, with_frames: bool, damping: float
-) -> tuple[Floats, Floats, Floats, float]:
+) -> tuple[Float[Floats, " n"], Float[Floats, " f"], Float[Floats, " f"], float]:
     """Return new scatters of stars and frames by one scoring step, and how uncertain and how settled they are.
 
     The third value is the factor on the variance of a mean whose weights are estimated, ``1 + 4 sum p (1 - p) / nu``
@@ -299,7 +302,7 @@ def _damping(iteration: int) -> float:
     return 0.5 if iteration <= 20 else 10.0 / iteration
 
 
-def _typical_variance(state: EnsembleState, normal: Linearised, informed: Bools) -> float:
+def _typical_variance(state: EnsembleState, normal: Linearised, informed: Bool[Bools, " n"]) -> float:
     """Return the median of the stars' intrinsic variances, in which bright stars count for more.
 
     The weights do not depend on a star's own scatter: one that comes out small by chance must not become the rule.
@@ -314,14 +317,14 @@ def _typical_variance(state: EnsembleState, normal: Linearised, informed: Bools)
 
 
 def _scoring_step(
-    variance: Floats,
-    excess: Floats,
-    curvature: Floats,
+    variance: Float[Floats, " components"],
+    excess: Float[Floats, "f n"],
+    curvature: Float[Floats, "f n"],
     axis: int,
     damping: float,
     centre: float = 0.0,
-    spread: Floats | float = np.inf,
-) -> tuple[Floats, Floats]:
+    spread: Float[Floats, " components"] | float = np.inf,
+) -> tuple[Float[Floats, " components"], Float[Floats, " components"]]:
     """Return variance components after a bounded step of Fisher scoring on the restricted likelihood, and their errors.
 
     `centre` and `spread` are those of a Gaussian prior on the components.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from plugins_builtin.engine.normalization.ensemble import Bools, EnsembleState, Floats, FluxTable, gauged_inverse
+from lcframework.types import Bools, Floats
+from plugins_builtin.engine.normalization.ensemble import EnsembleState, FluxTable, gauged_inverse
 from plugins_builtin.engine.robust import masked_median, masked_scale
 
 
@@ -36,7 +38,9 @@ def robust_start(table: FluxTable) -> EnsembleState:
     )
 
 
-def _least_absolute(log_flux: Floats, clear: Bools) -> tuple[Floats, Floats]:
+def _least_absolute(
+    log_flux: Float[Floats, "f n"], clear: Bool[Bools, "f n"]
+) -> tuple[Float[Floats, " f"], Float[Floats, " n"]]:
     """Return coefficients and levels of least absolute deviation in the logarithm; nan without a clear flux."""
     stars = clear.any(axis=0)
     frames = clear.any(axis=1)
@@ -57,7 +61,7 @@ def _least_absolute(log_flux: Floats, clear: Bools) -> tuple[Floats, Floats]:
     return np.where(frames, np.exp(coefficient), np.nan), np.where(stars, np.exp(level), np.nan)
 
 
-def _frame_average(table: FluxTable, level: Floats) -> Floats:
+def _frame_average(table: FluxTable, level: Float[Floats, " n"]) -> Float[Floats, " f"]:
     """Return the frames' coefficients by least squares, given levels (nan: unknown)."""
     use = table.valid & np.isfinite(level)
     weight = np.where(use, 1.0 / table.variance, 0.0)
@@ -66,7 +70,7 @@ def _frame_average(table: FluxTable, level: Floats) -> Floats:
     return np.where(bottom > 0, np.sum(weight * known * table.flux, axis=1) / np.where(bottom > 0, bottom, 1.0), np.nan)
 
 
-def _star_average(table: FluxTable, coefficient: Floats) -> Floats:
+def _star_average(table: FluxTable, coefficient: Float[Floats, " f"]) -> Float[Floats, " n"]:
     """Return the stars' levels by least squares, given coefficients (nan: unknown); nan below 3 sigma."""
     use = table.valid & np.isfinite(coefficient)[:, None]
     weight = np.where(use, 1.0 / table.variance, 0.0)

@@ -10,17 +10,13 @@ Bayes; Efron and Morris 1973, J. Am. Stat. Assoc. 68, 117).
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 
+from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit, FluxTable
 from plugins_builtin.engine.robust import SIGMA_PER_MAD, clipped_variance
-
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
 
 #: Stars with fewer fluxes have no scatter to speak of.
 _FEWEST = 5
@@ -30,13 +26,13 @@ _FEWEST = 5
 class _Steps:
     """Squares of what fluxes differ by from their neighbours in time, relative; all 0 where there is none."""
 
-    square: Floats  # (f, n)
-    noise: Floats  # (f, n) what the errors make of it
-    share: Floats  # (f, n) times a scatter's variance
+    square: Float[Floats, "f n"]
+    noise: Float[Floats, "f n"]  # what the errors make of it
+    share: Float[Floats, "f n"]  # times a scatter's variance
 
 
-def extra_scatter(fit: EnsembleFit, table: FluxTable, limit: float) -> Floats:
-    """Return the relative standard deviation (f,) of fluxes beyond their errors.
+def extra_scatter(fit: EnsembleFit, table: FluxTable, limit: float) -> Float[Floats, " f"]:
+    """Return the relative standard deviation of fluxes beyond their errors.
 
     Parameters
     ----------
@@ -68,10 +64,10 @@ def extra_scatter(fit: EnsembleFit, table: FluxTable, limit: float) -> Floats:
         factor = np.sum(weight * excess, axis=1)[frames] / due[frames]
         doubt = 2.0 * np.sum(weight, axis=1)[frames] / due[frames] ** 2
         variance[frames] = typical * np.maximum(_drawn_together(factor, doubt), 0.0)
-    return np.sqrt(variance)
+    return np.asarray(np.sqrt(variance))
 
 
-def _steps(relative: Floats, noise: Floats, used: Bools) -> _Steps:
+def _steps(relative: Float[Floats, "f n"], noise: Float[Floats, "f n"], used: Bool[Bools, "f n"]) -> _Steps:
     """Return the squared differences of each flux from the mean of the star's fluxes before and after it."""
     steps = _Steps(*(np.zeros_like(relative) for _ in range(3)))
     for star in range(relative.shape[1]):
@@ -89,11 +85,11 @@ def _steps(relative: Floats, noise: Floats, used: Bools) -> _Steps:
     return steps
 
 
-def _ratio(top: Floats, bottom: Floats) -> Floats:
+def _ratio(top: Float[Floats, " n"], bottom: Float[Floats, " n"]) -> Float[Floats, " n"]:
     return np.asarray(top / np.where(bottom > 0, bottom, np.inf))
 
 
-def _typical(star_variance: Floats, noise: Floats, count: Any) -> float:
+def _typical(star_variance: Float[Floats, " n"], noise: Float[Floats, " n"], count: Int[Ints, " n"]) -> float:
     """Return the median of the stars' variances, weighted by how well each is known."""
     known = count >= min(_FEWEST, max(int(count.max(initial=0)), 1))
     if not known.any():
@@ -106,7 +102,7 @@ def _typical(star_variance: Floats, noise: Floats, count: Any) -> float:
     return float(values[order][np.searchsorted(total, 0.5 * total[-1])])
 
 
-def _drawn_together(factor: Floats, doubt: Floats) -> Floats:
+def _drawn_together(factor: Float[Floats, " frames"], doubt: Float[Floats, " frames"]) -> Float[Floats, " frames"]:
     """Return factors drawn to their mean, by as much as their own variances `doubt` are of the whole spread."""
     weight = 1.0 / doubt
     mean = float(np.sum(weight * factor) / weight.sum())
