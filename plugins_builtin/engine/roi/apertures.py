@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import Floats
 from plugins_builtin.engine.residual_light import above_surroundings, apertures, residual_light, shared_out
@@ -11,8 +12,10 @@ from plugins_builtin.engine.roi.psf_error import Fitted
 from plugins_builtin.engine.roi.scene import source_images
 
 
-def with_residual_light(epochs: Epochs, fitted: Fitted, covariance: Floats) -> tuple[Floats, Floats]:
-    """Return fluxes (e, k) and covariances (e, k, k) with what the PSFs miss within `epochs.aperture` of a source.
+def with_residual_light(
+    epochs: Epochs, fitted: Fitted, covariance: Float[Floats, "e k k"]
+) -> tuple[Float[Floats, "e k"], Float[Floats, "e k k"]]:
+    """Return fluxes and covariances with what the PSFs miss within `epochs.aperture` of a source.
 
     `covariance` is that of the fitted fluxes. A source that an epoch does not see has flux nan there.
     """
@@ -20,7 +23,7 @@ def with_residual_light(epochs: Epochs, fitted: Fitted, covariance: Floats) -> t
     if epochs.aperture == 0:
         return flux, covariance
     middle = 0.5 * (np.array(epochs.shape[::-1]) - 1)
-    for e in np.flatnonzero(epochs.usable & fitted.seen.any(axis=1)):
+    for e in np.flatnonzero(epochs.usable & fitted.seen.any(axis=1)).tolist():
         seen, place = fitted.seen[e], fitted.places(epochs, e)
         sources = source_images(epochs, e, place)[0]
         aperture = apertures(place[seen] - middle, epochs.shape, epochs.aperture).max(axis=0)

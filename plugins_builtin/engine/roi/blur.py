@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from lcframework.types import Floats
 
 
-def convolved(image: Floats, kernel: Floats) -> Floats:
-    """Return an image (N, N) convolved with a kernel (m, m), of the image's size; zeros are beyond its border.
+def convolved(image: Float[Floats, "rows columns"], kernel: Float[Floats, "my mx"]) -> Float[Floats, "rows columns"]:
+    """Return an image convolved with a kernel, of the image's size; zeros are beyond its border.
 
     It is SciPy's ``fftconvolve``, whose import takes longer than the fit of many epochs.
     """
@@ -23,7 +24,7 @@ def convolved(image: Floats, kernel: Floats) -> Floats:
     lengths = [next_fast_len(n + m - 1, real=True) for n, m in zip(image.shape, kernel.shape, strict=True)]
     whole = irfft2(rfft2(image, lengths) * rfft2(kernel, lengths), lengths)
     y, x = ((m - 1) // 2 for m in kernel.shape)
-    return whole[y : y + image.shape[0], x : x + image.shape[1]]
+    return np.asarray(whole[y : y + image.shape[0], x : x + image.shape[1]])
 
 
 class Turns:
@@ -44,20 +45,20 @@ class Turns:
         block = slice(i * self.size, (i + 1) * self.size)
         return None if self.operator is None else self.operator[block, block]
 
-    def forth(self, images: Floats) -> Floats:
-        """Return the images (e, N, N) rotated."""
-        return images if self.operator is None else (self.operator @ images.ravel()).reshape(images.shape)
+    def forth(self, images: Float[Floats, "e N N"]) -> Float[Floats, "e N N"]:
+        """Return the images rotated."""
+        return images if self.operator is None else np.reshape(self.operator @ images.ravel(), images.shape)
 
-    def back(self, images: Floats) -> Floats:
+    def back(self, images: Float[Floats, "e N N"]) -> Float[Floats, "e N N"]:
         """Return the transpose of `forth` applied to images."""
-        return images if self.operator is None else (self.transpose @ images.ravel()).reshape(images.shape)
+        return images if self.operator is None else np.reshape(self.transpose @ images.ravel(), images.shape)
 
 
 class Blur:
-    """Convolution of images (e, N, N) with each epoch's kernel (``mode="same"``), then sums over data pixels."""
+    """Convolution of images with each epoch's kernel (``mode="same"``), then sums over data pixels."""
 
-    def __init__(self, kernels: Floats, size: int, subsampling: int) -> None:
-        """Transform the kernels (e, m, m)."""
+    def __init__(self, kernels: Float[Floats, "e m m"], size: int, subsampling: int) -> None:
+        """Transform the kernels."""
         from scipy.fft import next_fast_len, rfft2
 
         s, m = subsampling, kernels.shape[-1]
@@ -72,8 +73,8 @@ class Blur:
         self.conjugates = self.spectra.conj().astype(np.complex64)
         self.mirrored = -np.arange(self.coarse) % self.coarse  # rows of the negative frequencies
 
-    def __call__(self, images: Floats, rows: slice) -> Floats:
-        """Return images (e, N, N) on data pixels (e, n, n), convolved with the kernels `rows`."""
+    def __call__(self, images: Float[Floats, "e N N"], rows: slice) -> Float[Floats, "e n n"]:
+        """Return images on data pixels, convolved with the kernels `rows`."""
         from scipy.fft import irfft2, rfft2
 
         s, coarse, n = self.subsampling, self.coarse, self.size // self.subsampling
@@ -87,10 +88,10 @@ class Blur:
             folded[..., near] += spectra[..., column[near]]
             far = self.length - column[~near]
             folded[..., ~near] += spectra[:, self.mirrored][..., far].conj()
-        return irfft2(folded, (coarse, coarse))[..., :n, :n] / s**2
+        return np.asarray(irfft2(folded, (coarse, coarse))[..., :n, :n] / s**2)
 
-    def transposed(self, images: Floats, rows: slice) -> Floats:
-        """Return the transpose of the call applied to images (e, n, n) of single precision."""
+    def transposed(self, images: Float32[Floats, "e n n"], rows: slice) -> Float32[Floats, "e N N"]:
+        """Return the transpose of the call applied to images of single precision."""
         from scipy.fft import irfft2, rfft2
 
         s, coarse = self.subsampling, self.coarse
@@ -101,4 +102,4 @@ class Blur:
         tiled[..., near] = spectra[..., column[near]]
         tiled[..., ~near] = spectra[:, self.mirrored][..., coarse - column[~near]].conj()
         tiled = np.tile(tiled, (1, s, 1)) * self.conjugates[rows]
-        return irfft2(tiled, (self.length, self.length))[..., : self.size, : self.size]
+        return np.asarray(irfft2(tiled, (self.length, self.length))[..., : self.size, : self.size])

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from jaxtyping import Float, Float32, Int
 
-from lcframework.types import Floats
+from lcframework.types import Floats, Ints
 from plugins_builtin.engine.roi.interpolation import rotation_matrix
 from plugins_builtin.engine.roi.penalties import GaussianPriors, Values
 from plugins_builtin.engine.roi.starlet_objective import StarletObjective
@@ -20,29 +21,34 @@ _KINK = 0.02  # small pixels from a whole one
 class Others:
     """All unknowns but the background: the normal equations of an epoch's own and of positions, and their response."""
 
-    covariance: Floats  # (e, p, p) of fluxes, translation, sky
-    cross: Floats  # (e, p, 2k) with positions
-    positions: Floats  # (2k, 2k) inverse of the positions' Schur complement; zeros where they are held
-    local_h: Floats  # (e, p, N^2) single precision
-    positions_h: Floats  # (2k, N^2)
+    covariance: Float[Floats, "e p p"]  # of fluxes, translation, sky
+    cross: Float[Floats, "e p c"]  # with positions
+    positions: Float[Floats, "c c"]  # inverse of the positions' Schur complement; zeros where they are held
+    local_h: Float32[Floats, "e p pixels"]
+    positions_h: Float[Floats, "c pixels"]
 
-    def solve(self, local: Floats, c: Floats) -> tuple[Floats, Floats]:
-        """Return the normal equations' solution for right-hand sides (e, p) and (2k,)."""
+    def solve(
+        self, local: Float[Floats, "e p"], c: Float[Floats, " c"]
+    ) -> tuple[Float[Floats, "e p"], Float[Floats, " c"]]:
+        """Return the normal equations' solution for right-hand sides."""
         own, slope = self.of_positions(local, c)
         c = self.positions @ slope
         return own - np.einsum("epq,eqc,c->ep", self.covariance, self.cross, c), c
 
-    def of_positions(self, local: Floats, c: Floats) -> tuple[Floats, Floats]:
+    def of_positions(
+        self, local: Float[Floats, "e p"], c: Float[Floats, " c"]
+    ) -> tuple[Float[Floats, "e p"], Float[Floats, " c"]]:
         """Return the local unknowns with positions held, and what is left of the positions' right-hand side."""
         own = np.einsum("epq,eq->ep", self.covariance, local)
         return own, c - np.einsum("epc,ep->c", self.cross, own)
 
-    def onto_h(self, local: Floats, c: Floats) -> Floats:
-        """Return how the background's gradient (N^2,) changes with changes of the others."""
-        return np.tensordot(local.astype(np.float32), self.local_h, 2) + c @ self.positions_h
+    def onto_h(self, local: Float[Floats, "e p"], c: Float[Floats, " c"]) -> Float[Floats, " pixels"]:
+        """Return how the background's gradient changes with changes of the others."""
+        by_h: Floats = np.tensordot(local.astype(np.float32), self.local_h, 2) + c @ self.positions_h
+        return by_h
 
-    def from_h(self, h: Floats) -> tuple[Floats, Floats]:
-        """Return how the others' gradients change with a change of the background (N^2,)."""
+    def from_h(self, h: Float[Floats, " pixels"]) -> tuple[Float[Floats, "e p"], Float[Floats, " c"]]:
+        """Return how the others' gradients change with a change of the background."""
         return self.local_h @ h.astype(np.float32), self.positions_h @ h
 
 
@@ -78,8 +84,10 @@ def others(objective: StarletObjective, values: Values, free_positions: bool) ->
     return Others(covariance, cross, free, local_h, shared_h)
 
 
-def _columns(objective: StarletObjective, values: Values, e: int, background: Floats) -> Floats:
-    """Return the derivatives (k + 3 + 2k, n, n) of an epoch's image by fluxes, translation, sky and positions."""
+def _columns(
+    objective: StarletObjective, values: Values, e: int, background: Float[Floats, "n n"]
+) -> Float[Floats, "unknowns n n"]:
+    """Return the derivatives of an epoch's image by fluxes, translation, sky and positions."""
     sources, by_x, by_y = objective.sources_at(values, e)
     slope_y, slope_x = np.gradient(background)
     flux = values.flux[e]
@@ -90,8 +98,8 @@ def _columns(objective: StarletObjective, values: Values, e: int, background: Fl
     return np.concatenate([sources, move, np.ones((1, *background.shape)), positions])
 
 
-def _hold(shift: Floats, a_ll: Floats, k: int) -> None:
-    """Hold translations (e, 2), small pixels, that are near a whole one: chi2 has a kink there, and steps jump over it.
+def _hold(shift: Float[Floats, "e 2"], a_ll: Float[Floats, "e p p"], k: int) -> None:
+    """Hold translations, small pixels, that are near a whole one: chi2 has a kink there, and steps jump over it.
 
     The interpolation blurs on both sides of a whole pixel and not on it. The reference epoch is always there.
     """
@@ -99,7 +107,13 @@ def _hold(shift: Floats, a_ll: Floats, k: int) -> None:
     a_ll[epoch, k + axis, k + axis] *= 1e6
 
 
-def _add_priors(priors: GaussianPriors, used: Floats, a_ll: Floats, shared: Floats, k: int) -> None:
+def _add_priors(
+    priors: GaussianPriors,
+    used: Int[Ints, " e"],
+    a_ll: Float[Floats, "e p p"],
+    shared: Float[Floats, "c c"],
+    k: int,
+) -> None:
     """Add the Gaussian priors, and enough for what an epoch does not see."""
     p = k + 3
     t = np.arange(k, k + 2)
@@ -126,21 +140,27 @@ class Eliminated:
         finally:
             penalties.kinks = True
 
-    def reduced(self, gradient: Values) -> tuple[Floats, Floats, Floats]:
-        """Return the others' steps, local (e, p) and positions (2k,), and the background's gradient (N, N) after."""
+    def reduced(self, gradient: Values) -> tuple[Float[Floats, "e p"], Float[Floats, " c"], Float[Floats, "N N"]]:
+        """Return the others' steps, local and of positions, and the background's gradient after."""
         own, c = self.others.solve(-self._local(gradient), -gradient.c.ravel())
         return own, c, gradient.h + self.others.onto_h(own, c).reshape(gradient.h.shape)
 
-    def by_positions(self, gradient: Values) -> Floats:
-        """Return the gradient (k, 2) by positions, the local unknowns eliminated."""
+    def by_positions(self, gradient: Values) -> Float[Floats, "k 2"]:
+        """Return the gradient by positions, the local unknowns eliminated."""
         return -self.others.of_positions(-self._local(gradient), -gradient.c.ravel())[1].reshape(gradient.c.shape)
 
-    def _local(self, gradient: Values) -> Floats:
+    def _local(self, gradient: Values) -> Float[Floats, "e p"]:
         local = np.concatenate([gradient.flux, gradient.translation, gradient.sky[:, None]], axis=1)
         return local[self.objective.used]
 
-    def stepped(self, values: Values, h: Floats, own: Floats | float = 0.0, c: Floats | float = 0.0) -> Values:
-        """Return the values after a step of the background (N, N), to which the others answer, and steps of theirs."""
+    def stepped(
+        self,
+        values: Values,
+        h: Float[Floats, "N N"],
+        own: Float[Floats, "e p"] | float = 0.0,
+        c: Float[Floats, " c"] | float = 0.0,
+    ) -> Values:
+        """Return the values after a step of the background, to which the others answer, and steps of theirs."""
         pull = self.others.from_h(h.ravel())
         response = self.others.solve(-pull[0], -pull[1])
         k = values.flux.shape[1]

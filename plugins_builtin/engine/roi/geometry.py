@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Cutouts, Floats, Ints, PointSources, UnusableInput
 
@@ -18,26 +19,28 @@ class Epochs:
     Stamp positions are 0-based pixels; `small` pixels are `1 / subsampling` of them.
     """
 
-    data: Floats  # (e, ny, nx) float64, 0 where masked
-    variance: Floats  # (e, ny, nx) as stated by the noise maps, 1 where masked
-    valid: Bools  # (e, ny, nx)
-    kernels: Floats  # (e, m, m)
+    data: Float[Floats, "e ny nx"]  # 0 where masked
+    variance: Float[Floats, "e ny nx"]  # as stated by the noise maps, 1 where masked
+    valid: Bool[Bools, "e ny nx"]
+    kernels: Float[Floats, "e m m"]
     subsampling: int
     fwhm: float  # of the target Gaussian, small pixels
-    transform: Floats  # (e, 2, 3)
-    registration: Floats  # (e, 2, 2) pixels^2
-    transparency_error: Floats  # (e,) relative, 0 where unknown
-    seeing: Floats  # (e,) pixels
-    photon_slope: Floats  # (e,) variance per e-/s of signal; 0 where the noise maps do not show one
-    zenith: Floats  # (e, 2) tan z times the zenith's direction (xi, eta), less the mean; 0 where refraction is left out
-    psf_precision: Floats  # (e, n, n) of a star's image of unit flux, 0 where not known
+    transform: Float[Floats, "e 2 3"]
+    registration: Float[Floats, "e 2 2"]  # pixels^2
+    transparency_error: Float[Floats, " e"]  # relative, 0 where unknown
+    seeing: Float[Floats, " e"]  # pixels
+    photon_slope: Float[Floats, " e"]  # variance per e-/s of signal; 0 where the noise maps do not show one
+    # tan z times the zenith's direction (xi, eta), less the mean; 0 where refraction is left out.
+    zenith: Float[Floats, "e 2"]
+    # Of a star's image of unit flux, 0 where not known; of all epochs, or of none.
+    psf_precision: Float[Floats, "_ size size"]
     aperture: float = 0.0  # pixels; see `Cutouts`
 
     def __len__(self) -> int:
         """Return the number of epochs."""
         return len(self.data)
 
-    def take(self, rows: Ints) -> Epochs:
+    def take(self, rows: Int[Ints, " rows"]) -> Epochs:
         """Return some of the epochs."""
         return attrs.evolve(
             self,
@@ -56,9 +59,9 @@ class Epochs:
         return self.data.shape[1], self.data.shape[2]
 
     @property
-    def usable(self) -> Bools:
-        """(e,) whether an epoch has enough pixels to be fitted."""
-        return self.valid.sum(axis=(1, 2)) >= 9
+    def usable(self) -> Bool[Bools, " e"]:
+        """Whether an epoch has enough pixels to be fitted."""
+        return np.asarray(self.valid.sum(axis=(1, 2)) >= 9)
 
     @property
     def scale(self) -> float:
@@ -66,23 +69,25 @@ class Epochs:
         return float(np.median(pixel_scales(self.transform)))
 
 
-def pixel_scales(transform: Floats) -> Floats:
-    """Return arcsec a pixel (e,) of transforms (e, 2, 3)."""
-    return 1.0 / np.sqrt(np.abs(np.linalg.det(transform[..., :2])))
+def pixel_scales(transform: Float[Floats, "*e 2 3"]) -> Float[Floats, "*e"]:
+    """Return arcsec a pixel of transforms."""
+    return np.asarray(1.0 / np.sqrt(np.abs(np.linalg.det(transform[..., :2]))))
 
 
-def to_pixels(transform: Floats, offset: Floats) -> Floats:
-    """Return stamp positions (..., 2) of tangent-plane offsets (..., 2), arcsec, for one transform (2, 3)."""
-    return offset @ transform[:, :2].T + transform[:, 2]
+def to_pixels(transform: Float[Floats, "2 3"], offset: Float[Floats, "*stack 2"]) -> Float[Floats, "*stack 2"]:
+    """Return stamp positions of tangent-plane offsets, arcsec, for one transform."""
+    xy: Floats = offset @ transform[:, :2].T + transform[:, 2]
+    return xy
 
 
-def to_sky(transform: Floats, xy: Floats) -> Floats:
-    """Return tangent-plane offsets (..., 2), arcsec, of stamp positions: the inverse of :func:`to_pixels`."""
-    return (xy - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+def to_sky(transform: Float[Floats, "2 3"], xy: Float[Floats, "*stack 2"]) -> Float[Floats, "*stack 2"]:
+    """Return tangent-plane offsets, arcsec, of stamp positions: the inverse of :func:`to_pixels`."""
+    offset: Floats = (xy - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+    return offset
 
 
-def small_pixel_transform(transform: Floats, subsampling: int) -> Floats:
-    """Return a transform (2, 3) to small pixels, whose first centre lies a half small pixel inside the stamp's edge."""
+def small_pixel_transform(transform: Float[Floats, "2 3"], subsampling: int) -> Float[Floats, "2 3"]:
+    """Return a transform to small pixels, whose first centre lies a half small pixel inside the stamp's edge."""
     result = subsampling * transform
     result[:, 2] += 0.5 * (subsampling - 1)
     return result
@@ -137,10 +142,10 @@ def prepare(cutouts: Cutouts, point_sources: PointSources, refraction: bool = Fa
     )
 
 
-def _zenith(cutouts: Cutouts, valid: Bools) -> Floats:
+def _zenith(cutouts: Cutouts, valid: Bool[Bools, "e ny nx"]) -> Float[Floats, "e 2"]:
     """Return the zenith's directions less their mean, which is in the sources' positions."""
     zenith = np.asarray(cutouts.zenith, float)
-    used = valid.any(axis=(1, 2))
+    used = np.asarray(valid.any(axis=(1, 2)))
     unknown = used & ~np.isfinite(zenith).all(axis=1)
     if unknown.any():
         raise UnusableInput(
@@ -164,7 +169,7 @@ def squared(epochs: Epochs) -> Epochs:
     )
 
 
-def _check_inside(transform: Floats, shape: tuple[int, ...], point_sources: PointSources) -> None:
+def _check_inside(transform: Float[Floats, "e 2 3"], shape: tuple[int, ...], point_sources: PointSources) -> None:
     """Raise where a source is outside all stamps."""
     ny, nx = shape
     outside = []
@@ -181,7 +186,7 @@ def _check_inside(transform: Floats, shape: tuple[int, ...], point_sources: Poin
         )
 
 
-def photon_slope(data: Floats, variance: Floats, valid: Bools) -> float:
+def photon_slope(data: Float[Floats, "ny nx"], variance: Float[Floats, "ny nx"], valid: Bool[Bools, "ny nx"]) -> float:
     """Return the variance per unit of signal that a noise map was made with, 0 where it shows none.
 
     A noise map made from the data follows ``variance = floor + slope * max(data, 0)`` exactly, which the brighter half
@@ -199,14 +204,14 @@ def photon_slope(data: Floats, variance: Floats, valid: Bools) -> float:
     return float(slope) if exact and slope > 0 and floor > 0 else 0.0
 
 
-def model_variance(epochs: Epochs, e: int, model: Floats) -> Floats:
-    """Return the noise variance (ny, nx) that the model predicts at epoch `e`.
+def model_variance(epochs: Epochs, e: int, model: Float[Floats, "ny nx"]) -> Float[Floats, "ny nx"]:
+    """Return the noise variance that the model predicts at epoch `e`.
 
     Weights made from noisy data give the pixels that happen to be faint more weight, which biases fluxes low; with
     the signal taken from the model they do not.
     """
     slope = epochs.photon_slope[e]
     if slope == 0:
-        return epochs.variance[e]
+        return np.asarray(epochs.variance[e])
     change = slope * (np.maximum(model, 0.0) - np.maximum(epochs.data[e], 0.0))
-    return np.maximum(epochs.variance[e] + change, 0.1 * epochs.variance[e])
+    return np.asarray(np.maximum(epochs.variance[e] + change, 0.1 * epochs.variance[e]))

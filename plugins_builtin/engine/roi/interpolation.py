@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import Floats
 from plugins_builtin.engine.roi.geometry import Epochs, small_pixel_transform, to_pixels
@@ -27,18 +28,18 @@ class Alignment:
     size: int  # N
     subsampling: int
     offset: float  # small pixels by which convolution moves the image: 0.5 for even kernels
-    alpha: Floats  # (e,) degrees
-    translation: Floats  # (e, 2) data pixels, as registered
+    alpha: Float[Floats, " e"]  # degrees
+    translation: Float[Floats, "e 2"]  # data pixels, as registered
 
-    def array_transform(self, epochs: Epochs) -> Floats:
-        """Return the transform (2, 3) from the sky to the deconvolved image's array indices."""
+    def array_transform(self, epochs: Epochs) -> Float[Floats, "2 3"]:
+        """Return the transform from the sky to the deconvolved image's array indices."""
         transform = small_pixel_transform(epochs.transform[0], self.subsampling)
         transform[:, 2] -= self.offset
         return transform
 
 
-def align(epochs: Epochs, centre: Floats) -> Alignment:
-    """Return the rotations and translations that the transforms ask for, exact at tangent-plane point `centre` (2,).
+def align(epochs: Epochs, centre: Float[Floats, " 2"]) -> Alignment:
+    """Return the rotations and translations that the transforms ask for, exact at tangent-plane point `centre`.
 
     STARRED's model has no scale: differences of scale between epochs are left to the pixels' interpolation error.
     """
@@ -59,8 +60,8 @@ def align(epochs: Epochs, centre: Floats) -> Alignment:
     return Alignment(n, s, offset, alpha, translation)
 
 
-def rotation_matrix(angle: float) -> Floats:
-    """Return the (2, 2) rotation by `angle` (rad) that acts on (x, y)."""
+def rotation_matrix(angle: float) -> Float[Floats, "2 2"]:
+    """Return the rotation by `angle` (rad) that acts on (x, y)."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
@@ -91,8 +92,10 @@ def rotation_operator(size: int, degrees: float) -> Any:
     return csr_matrix(entries, shape=(size * size, size * size))
 
 
-def translation_matrices(size: int, shift: Floats) -> tuple[Floats, Floats]:
-    """Return the (..., N, N) linear interpolations that move a row by `shift` (...) pixels, and their derivatives.
+def translation_matrices(
+    size: int, shift: Float[Floats, "*stack"]
+) -> tuple[Float[Floats, "*stack {size} {size}"], Float[Floats, "*stack {size} {size}"]]:
+    """Return the linear interpolations that move a row of N pixels by `shift` pixels, and their derivatives.
 
     At the border the weights that are left are normalised, and what comes from beyond it by more than half a pixel is
     zero.

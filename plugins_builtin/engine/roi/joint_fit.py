@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import attrs
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import FitState, FitStatus, Floats
 from plugins_builtin.engine.roi.geometry import Epochs, pixel_scales, small_pixel_transform, to_pixels, to_sky
@@ -40,7 +41,7 @@ class Settings:
     """What to fit."""
 
     galaxies: int = 1
-    galaxy_positions: Floats = attrs.field(factory=lambda: np.zeros((0, 2)))  # (p, 2) arcsec
+    galaxy_positions: Float[Floats, "known 2"] = attrs.field(factory=lambda: np.zeros((0, 2)))  # arcsec
     bump_amplitude: float = 0.2  # of the smoothed galaxy; 0: no bumps
     fix_astrometry: bool | float = False
     clip: float | None = 5.0
@@ -65,14 +66,14 @@ class State:
     floor: float = 0.0  # pixels, of the registration
 
 
-def fit_jointly(epochs: Epochs, offset: Floats, settings: Settings) -> State:
+def fit_jointly(epochs: Epochs, offset: Float[Floats, "k 2"], settings: Settings) -> State:
     """Fit all epochs.
 
     Parameters
     ----------
     epochs : Epochs
         The data.
-    offset : (k, 2)
+    offset : array
         Point sources' positions to start from, arcsec; the astrometric prior's mean.
     settings : Settings
         What to fit.
@@ -91,8 +92,8 @@ def fit_jointly(epochs: Epochs, offset: Floats, settings: Settings) -> State:
     return state
 
 
-def prepare_again(epochs: Epochs, known: Floats) -> Epochs:
-    """Return the epochs without a known part (e, ny, nx) of their images; noise stays that of the whole."""
+def prepare_again(epochs: Epochs, known: Float[Floats, "e ny nx"]) -> Epochs:
+    """Return the epochs without a known part of their images; noise stays that of the whole."""
     data = np.where(epochs.valid, epochs.data - known, 0.0)
     return attrs.evolve(epochs, data=data, photon_slope=np.zeros(len(epochs)))
 
@@ -124,7 +125,7 @@ def _begin(epochs: Epochs, scene: Scene, settings: Settings, notes: list[str]) -
     return State(scene, local, weights, prior, found, [found.objective], 1, notes=notes)
 
 
-def _prior(epochs: Epochs, scene: Scene, settings: Settings, flux_guess: Floats) -> Prior:
+def _prior(epochs: Epochs, scene: Scene, settings: Settings, flux_guess: Float[Floats, " k"]) -> Prior:
     """Return the priors around a scene's own parameters, with the registration as it is stated."""
     k = len(scene.offset)
     mean, sd = galaxy_prior(epochs, scene.galaxies)
@@ -137,7 +138,7 @@ def _prior(epochs: Epochs, scene: Scene, settings: Settings, flux_guess: Floats)
     return Prior(start, precision, shift, flux_guess)
 
 
-def _limited(scene: Scene, step: Floats, scale: float) -> Scene:
+def _limited(scene: Scene, step: Float[Floats, " shared"], scale: float) -> Scene:
     """Return the scene after a step, none of its parameters moved further than a linearisation holds."""
     k = scene.offset.size
     g = scene.galaxies.size
@@ -208,7 +209,7 @@ def _add_bumps(epochs: Epochs, state: State, settings: Settings) -> None:
     sky = lattice(epochs, scene.galaxies[0, 1:3], _BUMP_SPACING * small)
     bumps = Bumps(sky, _BUMP_SIGMA * small, settings.bump_amplitude * _smooth_brightness(epochs, scene, sky))
     information = np.zeros(len(sky))
-    for i in np.flatnonzero(epochs.usable):
+    for i in np.flatnonzero(epochs.usable).tolist():
         images = bump_images(epochs, i, bumps, state.local.shift[i]).reshape(len(sky), -1)
         information += images**2 @ state.weights.inverse_variance[i].ravel()
     # A bump that the data say nothing of would only cost time.
@@ -223,7 +224,7 @@ def _add_bumps(epochs: Epochs, state: State, settings: Settings) -> None:
     state.passes += 1
 
 
-def _smooth_brightness(epochs: Epochs, scene: Scene, sky: Floats) -> Floats:
+def _smooth_brightness(epochs: Epochs, scene: Scene, sky: Float[Floats, "b 2"]) -> Float[Floats, " b"]:
     """Return the galaxies' brightness (e-/s per square arcsec) smoothed by a bump's width, at tangent-plane points."""
     from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -231,17 +232,19 @@ def _smooth_brightness(epochs: Epochs, scene: Scene, sky: Floats) -> Floats:
     width = _BUMP_SIGMA * epochs.scale / epochs.subsampling / images.grid.spacing
     # A spline's coefficients, smoothed by this much, are its values.
     total = gaussian_filter(np.sum(images.coefficients, axis=0), width, mode="nearest")
-    return np.maximum(map_coordinates(total, images.grid.index(sky), order=1, mode="nearest"), 0.0)
+    return np.asarray(np.maximum(map_coordinates(total, images.grid.index(sky), order=1, mode="nearest"), 0.0))
 
 
-def background_image(epochs: Epochs, scene: Scene, transform: Floats, size: tuple[int, int]) -> Floats:
+def background_image(
+    epochs: Epochs, scene: Scene, transform: Float[Floats, "2 3"], size: tuple[int, int]
+) -> Float[Floats, "rows columns"]:
     """Return the galaxies and bumps at the target's resolution on small pixels, e-/s a small pixel.
 
     Parameters
     ----------
     epochs, scene : Epochs, Scene
         What was fitted.
-    transform : (2, 3)
+    transform : array
         Small pixels per arcsec.
     size : (int, int)
         (ny, nx) of the image.
@@ -261,15 +264,18 @@ def background_image(epochs: Epochs, scene: Scene, transform: Floats, size: tupl
 
 
 def high_resolution(
-    epochs: Epochs, offset: Floats, mean_flux: Floats, background: Callable[[Floats, tuple[int, int]], Floats]
-) -> tuple[Floats, Floats, Floats]:
+    epochs: Epochs,
+    offset: Float[Floats, "k 2"],
+    mean_flux: Float[Floats, " k"],
+    background: Callable[[Floats, tuple[int, int]], Floats],
+) -> tuple[Float[Floats, "rows columns"], Float[Floats, "rows columns"], Float[Floats, "2 3"]]:
     """Return a background image, the same with the mean point sources, and their transform.
 
     Parameters
     ----------
     epochs : Epochs
         The first gives the orientation.
-    offset, mean_flux : (k, 2), (k,)
+    offset, mean_flux : arrays
         Point sources.
     background : function of (transform, size)
         As :func:`background_image`.

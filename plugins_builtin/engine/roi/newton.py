@@ -7,8 +7,12 @@ keeps per epoch only ``A_ll`` and ``A_gl``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import attrs
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.roi.geometry import Epochs, model_variance
@@ -23,17 +27,17 @@ _SEEN = 0.02
 class Local:
     """The unknowns of each epoch."""
 
-    flux: Floats  # (e, k)
-    sky: Floats  # (e,)
-    shift: Floats  # (e, 2) pixels
-    transparency: Floats  # (e,) of the galaxy, relative to the coefficient's
+    flux: Float[Floats, "e k"]
+    sky: Float[Floats, " e"]
+    shift: Float[Floats, "e 2"]  # pixels
+    transparency: Float[Floats, " e"]  # of the galaxy, relative to the coefficient's
 
     def copy(self) -> Local:
         """Return a copy that can be changed."""
         return Local(self.flux.copy(), self.sky.copy(), self.shift.copy(), self.transparency.copy())
 
-    def stepped(self, steps: Floats, fraction: float) -> Local:
-        """Return the unknowns after a fraction of `steps` (e, k + 4)."""
+    def stepped(self, steps: Float[Floats, "e p"], fraction: float) -> Local:
+        """Return the unknowns after a fraction of `steps`."""
         k = self.flux.shape[1]
         move = fraction * steps[:, k + 1 : k + 3]
         length = np.linalg.norm(move, axis=1, keepdims=True)
@@ -55,19 +59,19 @@ class Local:
 class Prior:
     """Gaussian priors: on the shared unknowns, a mean and a precision; on translations, a covariance an epoch."""
 
-    mean: Floats  # (g,)
-    precision: Floats  # (g, g)
-    shift_covariance: Floats  # (e, 2, 2) pixels^2
-    flux_guess: Floats  # (k,) for a source that an epoch does not see
+    mean: Float[Floats, " shared"]
+    precision: Float[Floats, "shared shared"]
+    shift_covariance: Float[Floats, "e 2 2"]  # pixels^2
+    flux_guess: Float[Floats, " k"]  # for a source that an epoch does not see
 
 
 @attrs.define(eq=False)
 class Weights:
     """What each pixel counts, and which were clipped."""
 
-    inverse_variance: Floats  # (e, ny, nx), 0 where masked or clipped
-    outliers: Bools  # (e, ny, nx)
-    suspects: Ints  # (e, ny, nx) sign of the residual where it can't be noise, clipped or not; else 0
+    inverse_variance: Float[Floats, "e ny nx"]  # 0 where masked or clipped
+    outliers: Bool[Bools, "e ny nx"]
+    suspects: Int[Ints, "e ny nx"]  # sign of the residual where it can't be noise, clipped or not; else 0
 
 
 @attrs.frozen(eq=False)
@@ -75,17 +79,17 @@ class Pass:
     """What one pass over the epochs found, at one point of the parameter space."""
 
     objective: float  # half of chi2 plus the priors'
-    gradient: Floats  # (g,) of the objective, local unknowns eliminated
-    schur: Floats  # (g, g)
-    a_ll: Floats  # (e, p, p) the epoch's own block, priors included
-    a_lg: Floats  # (e, p, g)
-    b_l: Floats  # (e, p)
-    seen: Bools  # (e, k)
-    chi2: Floats  # (e,)
-    pixels: Floats  # (e,) number of pixels used
-    shift_found: Floats  # (e, 2) where the pixels alone would put the epoch
-    shift_precision: Floats  # (e, 2, 2)
-    model: Floats  # (e, ny, nx)
+    gradient: Float[Floats, " shared"]  # of the objective, local unknowns eliminated
+    schur: Float[Floats, "shared shared"]
+    a_ll: Float[Floats, "e p p"]  # the epoch's own block, priors included
+    a_lg: Float[Floats, "e p shared"]
+    b_l: Float[Floats, "e p"]
+    seen: Bool[Bools, "e k"]
+    chi2: Float[Floats, " e"]
+    pixels: Float[Floats, " e"]  # number of pixels used
+    shift_found: Float[Floats, "e 2"]  # where the pixels alone would put the epoch
+    shift_precision: Float[Floats, "e 2 2"]
+    model: Float[Floats, "e ny nx"]
 
 
 def first_weights(epochs: Epochs) -> Weights:
@@ -114,9 +118,9 @@ def one_pass(
         np.zeros(epochs.data.shape),
     )  # fmt: skip
 
-    def eliminated(i: int) -> tuple[Floats, Floats, float]:
+    def eliminated(i: int) -> tuple[Float[Floats, "shared shared"], Float[Floats, " shared"], float]:
         """Fill in epoch `i`; return its part of the Schur complement, the gradient and the objective."""
-        columns, image, seen, shared = _linearised(epochs, i, scene, sky, local)
+        columns, image, sources, shared = _linearised(epochs, i, scene, sky, local)
         if refresh is not None:
             refresh(i, image, weights)
         out.model[i] = image
@@ -124,25 +128,27 @@ def one_pass(
         residual = (epochs.data[i] - image).ravel()
         root = np.sqrt(iv)
         left, right, r = columns * root, shared * root, residual * root
-        out.seen[i] = seen(iv)
+        out.seen[i] = _seen(sources, iv)
         a_ll, a_lg = left @ left.T, left @ right.T
         b_l = left @ r
         out.chi2[i], out.pixels[i] = r @ r, np.count_nonzero(iv)
         out.shift_found[i], out.shift_precision[i] = _own_shift(a_ll, b_l, local.shift[i], k)
-        value = 0.5 * out.chi2[i] + local_prior(epochs, i, local, prior, out.seen[i], a_ll, b_l)
+        value = 0.5 * float(out.chi2[i]) + local_prior(epochs, i, local, prior, out.seen[i], a_ll, b_l)
         solved = np.linalg.solve(a_ll, np.column_stack([a_lg, b_l]))
         out.a_ll[i], out.a_lg[i], out.b_l[i] = a_ll, a_lg, b_l
         return right @ right.T - a_lg.T @ solved[:, :-1], right @ r - a_lg.T @ solved[:, -1], value
 
-    for curvature, slope, value in in_order(eliminated, [int(i) for i in np.flatnonzero(epochs.usable)]):
+    for curvature, slope, value in in_order(eliminated, np.flatnonzero(epochs.usable).tolist()):
         schur += curvature
         gradient -= slope
         objective += value
     return attrs.evolve(out, objective=objective, schur=0.5 * (schur + schur.T))
 
 
-def _linearised(epochs: Epochs, i: int, scene: Scene, sky: SkyImages, local: Local):
-    """Return local columns (p, n), the model (ny, nx), a test of which sources are seen, shared columns (g, n)."""
+def _linearised(
+    epochs: Epochs, i: int, scene: Scene, sky: SkyImages, local: Local
+) -> tuple[Float[Floats, "p pixels"], Float[Floats, "ny nx"], Float[Floats, "k ny nx"], Float[Floats, "shared pixels"]]:
+    """Return local columns, the model, the sources' unit images, shared columns."""
     k = local.flux.shape[1]
     r = render(epochs, i, scene, sky, local.shift[i])
     flux, transparency = local.flux[i], local.transparency[i]
@@ -154,27 +160,31 @@ def _linearised(epochs: Epochs, i: int, scene: Scene, sky: SkyImages, local: Loc
     by_offset = np.stack([by_xi, by_eta], axis=1).reshape(2 * k, *image.shape)
     by_refraction = (epochs.zenith[i, 0] * by_xi + epochs.zenith[i, 1] * by_eta)[: len(scene.refraction)]
     shared = np.concatenate([by_offset, by_refraction, transparency * r.by_galaxies, transparency * r.by_bumps])
-    squares = r.sources.reshape(k, -1) ** 2
+    return columns, image, r.sources, shared.reshape(len(shared), -1)
 
-    def seen(iv: Floats) -> Bools:
-        # Against the best placed source: one off the stamp has little of its light even without a mask.
-        return squares @ (iv > 0) > _SEEN * squares.sum(axis=1).max(initial=1e-30)
 
-    return columns, image, seen, shared.reshape(len(shared), -1)
+def _seen(sources: Float[Floats, "k ny nx"], inverse_variance: Float[Floats, " pixels"]) -> Bool[Bools, " k"]:
+    """Return which sources the pixels in use show enough of."""
+    squares = sources.reshape(len(sources), -1) ** 2
+    # Against the best placed source: one off the stamp has little of its light even without a mask.
+    return np.asarray(squares @ (inverse_variance > 0) > _SEEN * squares.sum(axis=1).max(initial=1e-30))
 
 
 def local_columns(
-    flux: Floats, sources: tuple[Floats, Floats, Floats], extended: Floats, transparency: float = 1.0
-) -> Floats:
-    """Return an epoch's image by its own unknowns, (k + 4, ny nx): fluxes, sky, x, y, transparency.
+    flux: Float[Floats, " k"],
+    sources: tuple[Float[Floats, "k ny nx"], Float[Floats, "k ny nx"], Float[Floats, "k ny nx"]],
+    extended: Float[Floats, "ny nx"],
+    transparency: float = 1.0,
+) -> Float[Floats, "k+4 ny*nx"]:
+    """Return an epoch's image by its own unknowns: fluxes, sky, x, y, transparency.
 
     Parameters
     ----------
-    flux : (k,)
+    flux : array
         Of the sources, e-/s.
-    sources : three of (k, ny, nx)
+    sources : three arrays
         Their unit images, and the derivatives by x and y.
-    extended : (ny, nx)
+    extended : array
         What else is on the sky, for a transparency of 1.
     transparency : float
         Of what is extended.
@@ -188,7 +198,9 @@ def local_columns(
     return columns.reshape(len(columns), -1)
 
 
-def _own_shift(a_ll: Floats, b_l: Floats, shift: Floats, k: int) -> tuple[Floats, Floats]:
+def _own_shift(
+    a_ll: Float[Floats, "p p"], b_l: Float[Floats, " p"], shift: Float[Floats, " 2"], k: int
+) -> tuple[Float[Floats, " 2"], Float[Floats, "2 2"]]:
     """Return where an epoch's pixels put it, fluxes and sky free, and the precision of that."""
     others = np.r_[np.arange(k + 1)]
     t = [k + 1, k + 2]
@@ -201,7 +213,15 @@ def _own_shift(a_ll: Floats, b_l: Floats, shift: Floats, k: int) -> tuple[Floats
     return shift + np.linalg.solve(precision + 1e-9 * size * np.eye(2), slope), precision
 
 
-def local_prior(epochs: Epochs, i: int, local: Local, prior: Prior, seen: Bools, a_ll: Floats, b_l: Floats) -> float:
+def local_prior(
+    epochs: Epochs,
+    i: int,
+    local: Local,
+    prior: Prior,
+    seen: Bool[Bools, " k"],
+    a_ll: Float[Floats, "k+4 k+4"],
+    b_l: Float[Floats, " k+4"],
+) -> float:
     """Add an epoch's priors to its normal equations (changed in place); return their part of the objective."""
     k = len(seen)
     precision = np.linalg.inv(prior.shift_covariance[i])
@@ -213,17 +233,17 @@ def local_prior(epochs: Epochs, i: int, local: Local, prior: Prior, seen: Bools,
     a_ll[k + 3, k + 3] += weight
     b_l[k + 3] -= weight * (local.transparency[i] - 1.0)
     objective += 0.5 * weight * (local.transparency[i] - 1.0) ** 2
-    for s in np.flatnonzero(~seen):
+    for s in np.flatnonzero(~seen).tolist():
         # Unmeasured here: held at its usual flux, which keeps its wings off its neighbours.
         weight = 1.0 / max(abs(prior.flux_guess[s]), 1e-3) ** 2
         a_ll[s, s] += weight
         b_l[s] -= weight * (local.flux[i, s] - prior.flux_guess[s])
         objective += 0.5 * weight * (local.flux[i, s] - prior.flux_guess[s]) ** 2
-    return objective
+    return float(objective)
 
 
-def solve_step(found: Pass) -> tuple[Floats, Floats, float]:
-    """Return the steps of the shared (g,) and the local unknowns (e, p), and the decrease that they promise."""
+def solve_step(found: Pass) -> tuple[Float[Floats, " shared"], Float[Floats, "e p"], float]:
+    """Return the steps of the shared and the local unknowns, and the decrease that they promise."""
     if len(found.gradient):
         factor = _scaled_cholesky(found.schur)
         shared = -factor(found.gradient)
@@ -236,9 +256,9 @@ def solve_step(found: Pass) -> tuple[Floats, Floats, float]:
     return shared, local, decrease + 0.5 * float((own * found.b_l).sum())
 
 
-def _scaled_cholesky(matrix: Floats):
+def _scaled_cholesky(matrix: Float[Floats, "shared shared"]) -> Callable[[Floats], Floats]:
     """Return a solver for a positive matrix whose diagonal spans many decades."""
-    from scipy.linalg import cho_factor, cho_solve
+    from scipy.linalg import cho_factor
 
     scale = 1.0 / np.sqrt(np.diag(matrix))
     scaled = matrix * np.outer(scale, scale)
@@ -250,17 +270,23 @@ def _scaled_cholesky(matrix: Floats):
             continue
     else:
         raise np.linalg.LinAlgError("the shared normal equations are not positive")
-    return lambda b: (scale * cho_solve(factor, (scale * b.T).T.T).T).T if b.ndim == 1 else _apply(factor, scale, b)
+
+    return partial(_solve_scaled, factor, scale)
 
 
-def _apply(factor: tuple[Floats, bool], scale: Floats, b: Floats) -> Floats:
+def _solve_scaled(
+    factor: tuple[Floats, bool], scale: Float[Floats, " shared"], right: Float[Floats, " shared *columns"]
+) -> Float[Floats, " shared *columns"]:
     from scipy.linalg import cho_solve
 
-    return scale[:, None] * cho_solve(factor, scale[:, None] * b)
+    along = scale if right.ndim == 1 else scale[:, None]
+    return np.asarray(along * cho_solve(factor, along * right))
 
 
-def covariances(found: Pass, k: int) -> tuple[Floats, Floats, Floats]:
-    """Return the fluxes' random covariance (e, k, k), the part common to all epochs, and the shared covariance (g, g).
+def covariances(
+    found: Pass, k: int
+) -> tuple[Float[Floats, "e k k"], Float[Floats, "e k k"], Float[Floats, "shared shared"]]:
+    """Return the fluxes' random covariance, the part common to all epochs, and the shared unknowns' covariance.
 
     The two parts of the flux error are of different kinds and must not be added: the first is new at each epoch, the
     second, which comes from the shared unknowns, moves a source's whole curve.
@@ -281,7 +307,12 @@ class Refresh:
     """Makes an epoch's weights from the model: its photon noise, and no weight where a residual can't be noise."""
 
     def __init__(
-        self, epochs: Epochs, model_error: float, threshold: float | None, from_model: bool, persistent: Bools
+        self,
+        epochs: Epochs,
+        model_error: float,
+        threshold: float | None,
+        from_model: bool,
+        persistent: Bool[Bools, "2 ny nx"],
     ) -> None:
         """Take the relative error of the model, and the sigmas beyond which a pixel is clipped (None: none is).
 
@@ -293,7 +324,7 @@ class Refresh:
         self.threshold = threshold
         self.from_model = from_model
 
-    def __call__(self, i: int, image: Floats, weights: Weights) -> None:
+    def __call__(self, i: int, image: Float[Floats, "ny nx"], weights: Weights) -> None:
         """Replace the weights of epoch `i`, of which `image` is the model."""
         epochs = self.epochs
         variance = model_variance(epochs, i, image) if self.from_model else epochs.variance[i]
@@ -306,7 +337,7 @@ class Refresh:
         weights.inverse_variance[i] = np.where(valid & ~weights.outliers[i], 1.0 / variance, 0.0)
 
 
-def suspects(z: Floats, threshold: float) -> Ints:
+def suspects(z: Float[Floats, "ny nx"], threshold: float) -> Int[Ints, "ny nx"]:
     """Return the sign of residuals `z` (sigma) beyond a threshold, and of neighbours above half of it; else 0."""
     from scipy.ndimage import binary_dilation
 
@@ -317,7 +348,7 @@ def suspects(z: Floats, threshold: float) -> Ints:
     return np.where(found, np.sign(z), 0).astype(np.int8)
 
 
-def persistent(signs: Ints) -> Bools:
+def persistent(signs: Int[Ints, "e ny nx"]) -> Bool[Bools, "2 ny nx"]:
     """Return where more than a quarter of the epochs have suspects of one sign, there or next to it.
 
     That is what the model lacks, not what fell on a detector. A cosmic ray that misled the model shows as one epoch
@@ -325,12 +356,12 @@ def persistent(signs: Ints) -> Bools:
 
     Parameters
     ----------
-    signs : (e, ny, nx)
+    signs : array
         From :func:`suspects`.
 
     Returns
     -------
-    (2, ny, nx)
+    array
         For suspects above and below the model.
     """
     from scipy.ndimage import maximum_filter
@@ -339,17 +370,19 @@ def persistent(signs: Ints) -> Bools:
     return np.array(near) > max(2, 0.25 * len(signs))
 
 
-def not_persistent(signs: Ints, lasting: Bools) -> Bools:
-    """Return the suspects (..., ny, nx) that `lasting` (2, ny, nx) does not explain."""
-    return ((signs > 0) & ~lasting[0]) | ((signs < 0) & ~lasting[1])
+def not_persistent(signs: Int[Ints, "*stack ny nx"], lasting: Bool[Bools, "2 ny nx"]) -> Bool[Bools, "*stack ny nx"]:
+    """Return the suspects that `lasting` does not explain."""
+    return np.asarray(((signs > 0) & ~lasting[0]) | ((signs < 0) & ~lasting[1]))
 
 
-def relative_model_error(z: Floats, image: Floats, sigma: Floats) -> float:
+def relative_model_error(
+    z: Float[Floats, " pixels"], image: Float[Floats, " pixels"], sigma: Float[Floats, " pixels"]
+) -> float:
     """Return the model's relative error (0 to 0.2) that its residuals show in pixels of high signal.
 
     Parameters
     ----------
-    z, image, sigma : (n,)
+    z, image, sigma : array
         Residuals in sigma, model above the sky, and noise.
     """
     bright = image > 15 * sigma

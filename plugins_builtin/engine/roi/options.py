@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import Cutouts, Floats, PointSources, RoiFit
-
-if TYPE_CHECKING:
-    from plugins_builtin.engine.roi.geometry import Epochs
+from plugins_builtin.engine.roi.geometry import Epochs, prepare
 
 
 class RoiModel:
@@ -40,12 +39,10 @@ class RoiModel:
             No pixel can be used; a point source lies outside all stamps (named); differential refraction is wanted and
             an epoch's zenith is not known; or a file that an option names does not fit.
         """
-        from plugins_builtin.engine.roi.geometry import prepare
-
         epochs = prepare(cutouts, point_sources, self.differential_refraction)
         return self._fit(epochs, np.asarray(point_sources.offset, float))
 
-    def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
+    def _fit(self, epochs: Epochs, offset: Float[Floats, "k 2"]) -> RoiFit:
         raise NotImplementedError
 
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import attrs
 import numpy as np
+from jaxtyping import Float, Int
 
 from lcframework.types import Floats, Ints
 from plugins_builtin.engine.roi.blur import convolved
@@ -36,11 +37,11 @@ class Strengths:
 class Values:
     """The unknowns; positions and translations in data pixels, c from the stamp's centre."""
 
-    flux: Floats  # (e, k)
-    c: Floats  # (k, 2)
-    translation: Floats  # (e, 2)
-    sky: Floats  # (e,) e-/s a data pixel
-    h: Floats  # (N, N) e-/s a small pixel
+    flux: Float[Floats, "e k"]
+    c: Float[Floats, "k 2"]
+    translation: Float[Floats, "e 2"]
+    sky: Float[Floats, " e"]  # e-/s a data pixel
+    h: Float[Floats, "N N"]  # e-/s a small pixel
 
     def zeros(self) -> Values:
         """Return as many zeros."""
@@ -51,20 +52,22 @@ class Values:
 class GaussianPriors:
     """Means and standard deviations; inf where there is none."""
 
-    c: Floats  # (k, 2)
-    c_sigma: Floats  # (k, 2)
-    translation: Floats  # (e, 2)
-    translation_sigma: Floats  # (e, 2)
+    c: Float[Floats, "k 2"]
+    c_sigma: Float[Floats, "k 2"]
+    translation: Float[Floats, "e 2"]
+    translation_sigma: Float[Floats, "e 2"]
 
 
-def starlet_weights(inverse_variance: Floats, kernel: Floats, subsampling: int) -> Floats:
-    """Return the standard deviation (J, N, N) that noise gives each detail coefficient of ``B (n / sigma^2)``.
+def starlet_weights(
+    inverse_variance: Float[Floats, "n n"], kernel: Float[Floats, "m m"], subsampling: int
+) -> Float[Floats, "scales N N"]:
+    """Return the standard deviation that noise gives each detail coefficient of ``B (n / sigma^2)``.
 
     Parameters
     ----------
-    inverse_variance : (n, n)
+    inverse_variance : array
         Of all epochs together.
-    kernel : (m, m)
+    kernel : array
         Typical narrow PSF, B the convolution with it.
     subsampling : int
         Small pixels across a data pixel.
@@ -94,7 +97,9 @@ def starlet_weights(inverse_variance: Floats, kernel: Floats, subsampling: int) 
     return np.array(weights)
 
 
-def slit_weights(inverse_variance: Floats, kernel: Floats, subsampling: int) -> Floats:
+def slit_weights(
+    inverse_variance: Float[Floats, "n n"], kernel: Float[Floats, "m m"], subsampling: int
+) -> Float[Floats, "scales N N"]:
     """Return STARRED's approximation ("SLIT") of :func:`starlet_weights`, which its pipeline uses for regions.
 
     It takes the noise as uncorrelated after the convolution: a multiple of the exact weight at the finest scale, and a
@@ -108,11 +113,11 @@ def slit_weights(inverse_variance: Floats, kernel: Floats, subsampling: int) -> 
     impulse[n // 2, n // 2] = 1.0
     wavelets = details(impulse)
     total = np.stack([convolved(variance, wavelet**2) for wavelet in wavelets])
-    return np.sqrt(np.maximum(total, 0.0))
+    return np.asarray(np.sqrt(np.maximum(total, 0.0)))
 
 
-def _same_convolution(n: int, kernel: Floats) -> Floats:
-    """Return the (n, n) matrix of a 1-D convolution that keeps the size, zeros beyond the border."""
+def _same_convolution(n: int, kernel: Float[Floats, " m"]) -> Float[Floats, "{n} {n}"]:
+    """Return the matrix of a 1-D convolution that keeps the size, zeros beyond the border."""
     taps = np.arange(n)[:, None] - np.arange(n)[None, :] + (len(kernel) - 1) // 2
     inside = (taps >= 0) & (taps < len(kernel))
     return np.where(inside, kernel[np.clip(taps, 0, len(kernel) - 1)], 0.0)
@@ -123,15 +128,15 @@ class Penalties:
 
     def __init__(
         self,
-        used: Ints,
+        used: Int[Ints, " used"],
         subsampling: int,
         unit: float,
-        weights: Floats,
+        weights: Float[Floats, "scales N N"],
         strengths: Strengths,
         priors: GaussianPriors,
         counted: int | None = None,
     ) -> None:
-        """Take the epochs with data, the unit of positivity (e-/s) and the starlets' weights (J, N, N).
+        """Take the epochs with data, the unit of positivity (e-/s) and the starlets' weights.
 
         Penalties count as often as there are epochs, `counted` if that is given.
         """
@@ -145,7 +150,9 @@ class Penalties:
         self.penalty = self.scale[:, None, None] * weights * self.epochs / subsampling**2
         self.point_penalty = strengths.point_sources * weights * self.epochs / subsampling**2
 
-    def _absolute(self, a: Floats, slope: Floats) -> tuple[Floats, Floats]:
+    def _absolute(
+        self, a: Float[Floats, "*shape"], slope: Float[Floats, "*shape"]
+    ) -> tuple[Float[Floats, "*shape"], Float[Floats, "*shape"]]:
         """Return |a| and its derivative, smoothed so that the penalty `slope * |a|` is off by `smoothing` at most."""
         if self.smoothing == 0:
             return np.abs(a), np.sign(a)
@@ -153,14 +160,21 @@ class Penalties:
         root = np.sqrt(a * a + eps * eps)
         return root - eps, a / root
 
-    def _starlet(self, image: Floats, penalty: Floats) -> tuple[float, Floats]:
+    def _starlet(
+        self, image: Float[Floats, "N N"], penalty: Float[Floats, "scales N N"]
+    ) -> tuple[float, Float[Floats, "N N"]]:
         absolute, sign = self._absolute(details(image), penalty)
         return float((penalty * absolute).sum()), details_transposed(penalty * sign)
 
-    def __call__(self, values: Values, gradient: Values, sources: tuple[Floats, ...]) -> float:
+    def __call__(
+        self,
+        values: Values,
+        gradient: Values,
+        sources: tuple[Float[Floats, "k N N"], Float[Floats, "k N N"], Float[Floats, "k N N"]],
+    ) -> float:
         """Return the penalties and priors, and add their gradient.
 
-        `sources` are unit point sources (k, N, N) on the deconvolved image and their derivatives by c.
+        `sources` are unit point sources on the deconvolved image and their derivatives by c.
         """
         s, used = self.subsampling, self.used
         total = 0.0
@@ -213,11 +227,12 @@ class Penalties:
         return 0.5 * float((of_c * (values.c - p.c)).sum() + (of_t * (values.translation - p.translation)).sum())
 
 
-def details_transposed(coefficients: Floats) -> Floats:
-    """Return the transpose of :func:`plugins_builtin.engine.starlet.details` applied to coefficients (J, N, N)."""
+def details_transposed(coefficients: Float[Floats, "scales N N"]) -> Float[Floats, "N N"]:
+    """Return the transpose of :func:`plugins_builtin.engine.starlet.details` applied to coefficients."""
     smooth = smoothing_matrices(coefficients.shape[-1])
     # Detail j is smoothing j - 1 minus smoothing j.
     of_smooth = -coefficients
     of_smooth[:-1] += coefficients[1:]
     back = smooth.swapaxes(1, 2) @ of_smooth @ smooth
-    return coefficients[0] + back.sum(axis=0)
+    image: Floats = coefficients[0] + back.sum(axis=0)
+    return image

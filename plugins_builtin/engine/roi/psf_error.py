@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
 from plugins_builtin.engine.roi.geometry import Epochs, to_pixels, to_sky
@@ -33,29 +34,30 @@ EXCESS = 2.0
 class Fitted:
     """What was fitted to the epochs."""
 
-    offset: Floats  # (k, 2) of the sources, arcsec
-    flux: Floats  # (e, k)
-    sky: Floats  # (e,)
-    shift: Floats  # (e, 2) pixels
-    model: Floats  # (e, ny, nx)
-    inverse_variance: Floats  # (e, ny, nx)
-    shift_covariance: Floats  # (e, 2, 2) prior of the translations, pixels^2
-    seen: Bools  # (e, k)
-    background: Floats  # (m, m) e-/s a small pixel, not blurred by the PSFs
-    transform: Floats  # (2, 3) its small pixels per arcsec
+    offset: Float[Floats, "k 2"]  # of the sources, arcsec
+    flux: Float[Floats, "e k"]
+    sky: Float[Floats, " e"]
+    shift: Float[Floats, "e 2"]  # pixels
+    model: Float[Floats, "e ny nx"]
+    inverse_variance: Float[Floats, "e ny nx"]
+    shift_covariance: Float[Floats, "e 2 2"]  # prior of the translations, pixels^2
+    seen: Bool[Bools, "e k"]
+    background: Float[Floats, "rows columns"]  # e-/s a small pixel, not blurred by the PSFs
+    transform: Float[Floats, "2 3"]  # its small pixels per arcsec
 
-    def places(self, epochs: Epochs, i: int) -> Floats:
-        """Return where the sources are in an epoch's stamp, (k, 2)."""
-        return to_pixels(epochs.transform[i], self.offset) + self.shift[i]
+    def places(self, epochs: Epochs, i: int) -> Float[Floats, "k 2"]:
+        """Return where the sources are in an epoch's stamp."""
+        places: Floats = to_pixels(epochs.transform[i], self.offset) + self.shift[i]
+        return places
 
 
-def psf_covariance(epochs: Epochs, fitted: Fitted) -> Floats:
-    """Return the fluxes' covariance (e, k, k) that comes from the noise of the PSFs; 0 where that is not known."""
+def psf_covariance(epochs: Epochs, fitted: Fitted) -> Float[Floats, "e k k"]:
+    """Return the fluxes' covariance that comes from the noise of the PSFs; 0 where that is not known."""
     e, k = fitted.flux.shape
     result = np.zeros((e, k, k))
     if k == 0 or not epochs.psf_precision.size:
         return result
-    for i in np.flatnonzero(epochs.usable):
+    for i in np.flatnonzero(epochs.usable).tolist():
         precision = epochs.psf_precision[i]
         known = precision > _KNOWN * precision.max()
         if fitted.seen[i].any() and known.any():
@@ -68,8 +70,8 @@ def psf_covariance(epochs: Epochs, fitted: Fitted) -> Floats:
     return result
 
 
-def _influence(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Floats:
-    """Return the change (k, n^2) of an epoch's fluxes with the image (n, n) of a star of unit flux."""
+def _influence(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Float[Floats, "k {n}**2"]:
+    """Return the change of an epoch's fluxes with the image of `n` x `n` pixels of a star of unit flux."""
     from scipy.fft import irfft2, next_fast_len, rfft2
 
     ny, nx = epochs.shape
@@ -82,8 +84,8 @@ def _influence(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Floats:
     return found
 
 
-def _light(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Floats:
-    """Return where light comes from, (ny + n - 1, nx + n - 1) e-/s a pixel; stamp pixel x is at x + (n - 1) / 2."""
+def _light(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Float[Floats, "rows columns"]:
+    """Return where light comes from, e-/s a pixel, with n - 1 pixels more: stamp pixel x is at x + (n - 1) / 2."""
     from scipy.ndimage import map_coordinates
 
     size = (epochs.shape[0] + n - 1, epochs.shape[1] + n - 1)
@@ -96,16 +98,16 @@ def _light(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Floats:
     at = fitted.places(epochs, i) + margin
     for (px, py), flux in zip(at[fitted.seen[i]], fitted.flux[i][fitted.seen[i]], strict=True):
         light += flux * np.outer(_shares(py, size[0]), _shares(px, size[1]))
-    return light
+    return np.asarray(light)
 
 
-def _shares(place: float, size: int) -> Floats:
+def _shares(place: float, size: int) -> Float[Floats, " {size}"]:
     """Return how a point is shared between the two of `size` pixels that it lies between."""
     return np.asarray(np.maximum(0.0, 1.0 - np.abs(place - np.arange(size))))
 
 
-def _estimator(epochs: Epochs, i: int, fitted: Fitted) -> Floats:
-    """Return the change (k, ny nx) of an epoch's fluxes with its data; sky, translation and transparency are free."""
+def _estimator(epochs: Epochs, i: int, fitted: Fitted) -> Float[Floats, "k pixels"]:
+    """Return the change of an epoch's fluxes with its data; sky, translation and transparency are free."""
     flux, seen = fitted.flux[i], fitted.seen[i]
     k = len(flux)
     sources, by_x, by_y = source_images(epochs, i, fitted.places(epochs, i))
@@ -120,8 +122,8 @@ def _estimator(epochs: Epochs, i: int, fitted: Fitted) -> Floats:
     return np.linalg.solve(normal, weighted)[:k]
 
 
-def _single_star(epochs: Epochs, i: int, n: int) -> Floats:
-    """Return a star of unit flux and its derivatives by x and y, (3, n^2)."""
+def _single_star(epochs: Epochs, i: int, n: int) -> Float[Floats, "3 {n}**2"]:
+    """Return a star of unit flux and its derivatives by x and y."""
     kernel = epochs.kernels[i]
-    here, slope = target_matrix_pair(np.float64(0.0), n, epochs.subsampling, epochs.fwhm, len(kernel))
+    here, slope = target_matrix_pair(np.zeros(()), n, epochs.subsampling, epochs.fwhm, len(kernel))
     return np.stack([here @ kernel @ here.T, here @ kernel @ slope.T, slope @ kernel @ here.T]).reshape(3, -1)

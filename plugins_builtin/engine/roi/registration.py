@@ -9,6 +9,7 @@ epoch far beyond it gets a prior as wide as its displacement asks for, and does 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import Floats
 from plugins_builtin.engine.roi.geometry import Epochs
@@ -20,8 +21,8 @@ _FAR = 9.0  # squared sigmas: three per axis, beyond which an epoch stands alone
 _FLOORS = np.geomspace(1e-3, 2.0, 60)  # pixels
 
 
-def shift_covariances(epochs: Epochs, found: Pass) -> tuple[Floats, float]:
-    """Return the prior covariance (e, 2, 2) of each epoch's translation, and the floor, pixels.
+def shift_covariances(epochs: Epochs, found: Pass) -> tuple[Float[Floats, "e 2 2"], float]:
+    """Return the prior covariance of each epoch's translation, and the floor, pixels.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def shift_covariances(epochs: Epochs, found: Pass) -> tuple[Floats, float]:
     return covariance, floor
 
 
-def _log_likelihood(shift: Floats, covariance: Floats) -> float:
-    """Return the log likelihood of displacements (e, 2) under a Student t of given scale matrices."""
+def _log_likelihood(shift: Float[Floats, "e 2"], covariance: Float[Floats, "e 2 2"]) -> float:
+    """Return the log likelihood of displacements under a Student t of given scale matrices."""
     distance = np.einsum("ei,eij,ej->e", shift, np.linalg.inv(covariance), shift)
     _, logdet = np.linalg.slogdet(covariance)
     return float(np.sum(-0.5 * logdet - 0.5 * (_FREEDOM + 2) * np.log1p(distance / _FREEDOM)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import Floats, HighResolution, RoiFit
 from plugins_builtin.engine.roi.apertures import with_residual_light
@@ -91,9 +92,12 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
     )
 
 
-def _relative_difference(flux: Floats, other: Floats, covariance: Floats) -> Floats:
-    """Return by how much two light curves (e, k) of each source differ as a whole, (k,) relative."""
+def _relative_difference(
+    flux: Float[Floats, "e k"], other: Float[Floats, "e k"], covariance: Float[Floats, "e k k"]
+) -> Float[Floats, " k"]:
+    """Return by how much two light curves of each source differ as a whole, relative."""
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num(1 / np.einsum("ekk->ek", covariance))
     total = (weight * np.nan_to_num(flux) ** 2).sum(axis=0)
-    return (weight * np.nan_to_num(flux * (flux - other))).sum(axis=0) / np.maximum(total, 1e-30)
+    difference: Floats = (weight * np.nan_to_num(flux * (flux - other))).sum(axis=0) / np.maximum(total, 1e-30)
+    return difference

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import Floats
 from plugins_builtin.engine.roi.geometry import Epochs, pixel_scales, to_pixels, to_sky
@@ -24,9 +25,9 @@ _OVERSAMPLING = 2
 class Bumps:
     """Gaussian bumps of unit-variance amplitudes: brightness ``z * prior * exp(-r^2 / 2 sigma^2)``."""
 
-    sky: Floats  # (b, 2) arcsec
+    sky: Float[Floats, "b 2"]  # arcsec
     sigma: float  # arcsec, the target Gaussian's width included
-    prior: Floats  # (b,) e-/s per square arcsec at the centre for z = 1
+    prior: Float[Floats, " b"]  # e-/s per square arcsec at the centre for z = 1
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -40,27 +41,28 @@ NO_BUMPS = Bumps(np.zeros((0, 2)), 1.0, np.zeros(0))
 class Scene:
     """The parameters common to all epochs."""
 
-    offset: Floats  # (k, 2) arcsec
-    galaxies: Floats  # (g, 7), see `roi_sersic.PARAMETERS`
+    offset: Float[Floats, "k 2"]  # arcsec
+    galaxies: Float[Floats, "g 7"]  # see `sersic.PARAMETERS`
     bumps: Bumps
-    z: Floats  # (b,)
-    refraction: Floats = attrs.field(factory=lambda: np.zeros(0))  # (k,) arcsec per tan z, or none
+    z: Float[Floats, " b"]
+    # Arcsec per tan z; of all sources, or of none.
+    refraction: Float[Floats, " _"] = attrs.field(factory=lambda: np.zeros(0))
 
     @property
     def size(self) -> int:
         """Number of parameters: 2 k (+ k) + 7 g + b, in the order of `vector`."""
         return self.offset.size + len(self.refraction) + self.galaxies.size + len(self.z)
 
-    def at(self, zenith: Floats) -> Floats:
-        """Return the point sources' offsets (k, 2) at an epoch with the zenith in a direction (2,)."""
+    def at(self, zenith: Float[Floats, " 2"]) -> Float[Floats, "k 2"]:
+        """Return the point sources' offsets at an epoch with the zenith in a direction."""
         return self.offset + np.outer(self.refraction, zenith) if len(self.refraction) else self.offset
 
     @property
-    def vector(self) -> Floats:
+    def vector(self) -> Float[Floats, " shared"]:
         """Positions source by source, then refraction, galaxies, bumps."""
         return np.concatenate([self.offset.ravel(), self.refraction, self.galaxies.ravel(), self.z])
 
-    def with_vector(self, vector: Floats) -> Scene:
+    def with_vector(self, vector: Float[Floats, " shared"]) -> Scene:
         """Return the scene with other parameters."""
         r = self.offset.size
         a, b = r + len(self.refraction), r + len(self.refraction) + self.galaxies.size
@@ -77,12 +79,12 @@ class Scene:
 class Rendered:
     """One epoch's images and derivatives."""
 
-    sources: Floats  # (k, ny, nx) of unit flux
-    by_x: Floats  # (k, ny, nx) per pixel
-    by_y: Floats
-    galaxy: Floats  # (ny, nx)
-    by_galaxies: Floats  # (7 g, ny, nx)
-    by_bumps: Floats  # (b, ny, nx)
+    sources: Float[Floats, "k ny nx"]  # of unit flux
+    by_x: Float[Floats, "k ny nx"]  # per pixel
+    by_y: Float[Floats, "k ny nx"]
+    galaxy: Float[Floats, "ny nx"]
+    by_galaxies: Float[Floats, "parameters ny nx"]  # 7 a galaxy
+    by_bumps: Float[Floats, "b ny nx"]
 
 
 class SkyImages:
@@ -103,8 +105,8 @@ class SkyImages:
         self.coefficients = [spline_filter(stack[0], order=3, mode="nearest") for stack in images]
         self.derivatives = [stack[1:] for stack in images]
 
-    def at(self, epochs: Epochs, e: int, shift: Floats) -> list[Floats]:
-        """Return each galaxy's images (8, ny, nx) at epoch `e` translated by `shift` pixels."""
+    def at(self, epochs: Epochs, e: int, shift: Float[Floats, " 2"]) -> list[Float[Floats, "8 ny nx"]]:
+        """Return each galaxy's images at epoch `e` translated by `shift` pixels."""
         from scipy.fft import irfft2, next_fast_len, rfft2
         from scipy.ndimage import map_coordinates
 
@@ -132,8 +134,10 @@ class SkyImages:
         return results
 
 
-def _bilinear(images: Floats, index: Floats) -> Floats:
-    """Return images (n, rows, columns) at fractional indices (2, ...), by the same weights; the border continues."""
+def _bilinear(
+    images: Float[Floats, "images rows columns"], index: Float[Floats, " 2 *stack"]
+) -> Float[Floats, " images *stack"]:
+    """Return images at fractional indices, by the same weights; the border continues."""
     shape = images.shape[1:]
     low = [np.clip(np.floor(i).astype(int), 0, length - 2) for i, length in zip(index, shape, strict=True)]
     row, column = (np.clip(i - j, 0.0, 1.0) for i, j in zip(index, low, strict=True))
@@ -142,7 +146,8 @@ def _bilinear(images: Floats, index: Floats) -> Floats:
     above = np.take(flat, first, axis=1) * (1 - column) + np.take(flat, first + 1, axis=1) * column
     first = first + shape[1]
     below = np.take(flat, first, axis=1) * (1 - column) + np.take(flat, first + 1, axis=1) * column
-    return above * (1 - row) + below * row
+    between: Floats = above * (1 - row) + below * row
+    return between
 
 
 def _sky_grid(epochs: Epochs) -> SkyGrid:
@@ -157,8 +162,10 @@ def _sky_grid(epochs: Epochs) -> SkyGrid:
     return SkyGrid(0.5 * (low + high) - 0.5 * (size - 1) * spacing, spacing, size)
 
 
-def source_images(epochs: Epochs, e: int, xy: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return unit images (k, ny, nx) of point sources at stamp positions (k, 2), and their derivatives by x and y."""
+def source_images(
+    epochs: Epochs, e: int, xy: Float[Floats, "k 2"]
+) -> tuple[Float[Floats, "k ny nx"], Float[Floats, "k ny nx"], Float[Floats, "k ny nx"]]:
+    """Return unit images of point sources at stamp positions, and their derivatives by x and y."""
     ny, nx = epochs.shape
     kernel, s, fwhm = epochs.kernels[e], epochs.subsampling, epochs.fwhm
     rows, by_rows = target_matrix_pair(xy[:, 1] - 0.5 * (ny - 1), ny, s, fwhm, kernel.shape[0])
@@ -167,8 +174,10 @@ def source_images(epochs: Epochs, e: int, xy: Floats) -> tuple[Floats, Floats, F
     return rows @ right, rows @ (kernel @ by_columns.swapaxes(1, 2)), by_rows @ right
 
 
-def wide_operators(offset: Floats, n: int, subsampling: int, fwhm: float, m: int) -> Floats:
-    """Return what `target_matrix` does, (b, n, m), for many offsets (b,) at once.
+def wide_operators(
+    offset: Float[Floats, " b"], n: int, subsampling: int, fwhm: float, m: int
+) -> Float[Floats, "b {n} {m}"]:
+    """Return what `target_matrix` does for many offsets at once.
 
     An operator's elements depend on the difference of its indices alone, so one row of Gaussian samples fills it.
     """
@@ -180,24 +189,25 @@ def wide_operators(offset: Floats, n: int, subsampling: int, fwhm: float, m: int
     return np.lib.stride_tricks.as_strided(blocks[:, m - 1 :], (len(offset), n, m), strides, writeable=False)
 
 
-def bump_images(epochs: Epochs, e: int, bumps: Bumps, shift: Floats) -> Floats:
-    """Return the images (b, ny, nx) of bumps with z = 1 at epoch `e`."""
+def bump_images(epochs: Epochs, e: int, bumps: Bumps, shift: Float[Floats, " 2"]) -> Float[Floats, "b ny nx"]:
+    """Return the images of bumps with z = 1 at epoch `e`."""
     ny, nx = epochs.shape
     if len(bumps) == 0:
         return np.zeros((0, ny, nx))
     kernel = epochs.kernels[e]
     s = epochs.subsampling
     xy = to_pixels(epochs.transform[e], bumps.sky) + shift
-    fwhm = FWHM_PER_SIGMA * bumps.sigma / pixel_scales(epochs.transform[e]) * s
+    fwhm = FWHM_PER_SIGMA * bumps.sigma / float(pixel_scales(epochs.transform[e])) * s
     rows = wide_operators(xy[:, 1] - 0.5 * (ny - 1), ny, s, fwhm, kernel.shape[0])
     columns = wide_operators(xy[:, 0] - 0.5 * (nx - 1), nx, s, fwhm, kernel.shape[1])
     flux = bumps.prior * 2 * np.pi * bumps.sigma**2
     right = np.ascontiguousarray(columns).reshape(-1, kernel.shape[1]) @ kernel.T
     right = right.reshape(len(bumps), nx, -1).swapaxes(1, 2) * flux[:, None, None]
-    return np.ascontiguousarray(rows) @ right
+    images: Floats = np.ascontiguousarray(rows) @ right
+    return images
 
 
-def render(epochs: Epochs, e: int, scene: Scene, sky: SkyImages, shift: Floats) -> Rendered:
+def render(epochs: Epochs, e: int, scene: Scene, sky: SkyImages, shift: Float[Floats, " 2"]) -> Rendered:
     """Return epoch `e`'s images of `scene`, translated by `shift` pixels."""
     xy = to_pixels(epochs.transform[e], scene.at(epochs.zenith[e])) + shift
     sources, by_x, by_y = source_images(epochs, e, xy)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import Floats
 
@@ -26,12 +27,12 @@ _STEEP = 8  # pixels from the centre
 class SkyGrid:
     """A square grid on the tangent plane: point ``[j, i]`` lies at ``origin + spacing * (i, j)``, arcsec."""
 
-    origin: Floats  # (2,)
+    origin: Float[Floats, " 2"]
     spacing: float  # arcsec
     size: int
 
-    def index(self, sky: Floats) -> Floats:
-        """Return fractional (row, column) indices (2, ...) of tangent-plane offsets (..., 2)."""
+    def index(self, sky: Float[Floats, "*stack 2"]) -> Float[Floats, " 2 *stack"]:
+        """Return fractional indices (row, column) of tangent-plane offsets."""
         ij = (sky - self.origin) / self.spacing
         return np.stack([ij[..., 1], ij[..., 0]])
 
@@ -43,28 +44,31 @@ def bn(n: float) -> float:
     return float(gammaincinv(2.0 * n, 0.5))
 
 
-def shape_matrix(e1: float, e2: float) -> Floats:
-    """Return the (2, 2) matrix Q of the ellipse."""
+def shape_matrix(e1: float, e2: float) -> Float[Floats, "2 2"]:
+    """Return the matrix Q of the ellipse."""
     e = np.hypot(e1, e2)
     ratio = np.sinh(2 * e) / e if e > 1e-8 else 2.0
-    return np.cosh(2 * e) * np.eye(2) - ratio * np.array([[e1, e2], [e2, -e1]])
+    matrix: Floats = np.cosh(2 * e) * np.eye(2) - ratio * np.array([[e1, e2], [e2, -e1]])
+    return matrix
 
 
-def surface_brightness(theta: Floats, sky: Floats, soft: float) -> Floats:
+def surface_brightness(
+    theta: Float[Floats, " 7"], sky: Float[Floats, "*stack 2"], soft: float
+) -> Float[Floats, " 8 *stack"]:
     """Return a Sersic's brightness and its derivatives at tangent-plane points.
 
     Parameters
     ----------
-    theta : (7,)
+    theta : array
         `PARAMETERS`.
-    sky : (..., 2)
+    sky : array
         arcsec.
     soft : float
         Softening of the centre, arcsec: ``R^2 + soft^2`` takes the place of ``R^2``.
 
     Returns
     -------
-    (8, ...)
+    array
         e-/s per square arcsec, then its derivative by each parameter.
     """
     from scipy.special import digamma, gammaln
@@ -100,17 +104,20 @@ def surface_brightness(theta: Floats, sky: Floats, soft: float) -> Floats:
     )
 
 
-def _quadratic(matrix: Floats, d: Floats) -> Floats:
+def _quadratic(matrix: Float[Floats, "2 2"], d: Float[Floats, "*stack 2"]) -> Float[Floats, "*stack"]:
     """Return ``d.T matrix d`` over the last axis."""
-    return matrix[0, 0] * d[..., 0] ** 2 + 2 * matrix[0, 1] * d[..., 0] * d[..., 1] + matrix[1, 1] * d[..., 1] ** 2
+    value: Floats = (
+        matrix[0, 0] * d[..., 0] ** 2 + 2 * matrix[0, 1] * d[..., 0] * d[..., 1] + matrix[1, 1] * d[..., 1] ** 2
+    )
+    return value
 
 
-def target_images(theta: Floats, grid: SkyGrid, fwhm: float) -> Floats:
+def target_images(theta: Float[Floats, " 7"], grid: SkyGrid, fwhm: float) -> Float[Floats, "8 size size"]:
     """Return a Sersic and its derivatives on a grid, convolved with a Gaussian.
 
     Parameters
     ----------
-    theta : (7,)
+    theta : array
         `PARAMETERS`.
     grid : SkyGrid
         Where.
@@ -119,7 +126,7 @@ def target_images(theta: Floats, grid: SkyGrid, fwhm: float) -> Floats:
 
     Returns
     -------
-    (8, size, size)
+    array
         e-/s per square arcsec, averaged over a grid step where the profile is steep.
     """
     from scipy.ndimage import gaussian_filter

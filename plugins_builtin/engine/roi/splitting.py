@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from jaxtyping import Float
 
 from lcframework.types import Floats
 from plugins_builtin.engine.roi.eliminated import Eliminated
@@ -35,8 +36,10 @@ _SAMPLED, _EVERY = 6, 20  # epochs that stand for all, and steps by one evaluati
 _WINDOW, _GAIN = 20, 5e-6  # the fit has converged where so many values differ by less than this part of the objective
 
 
-def _trades(objective: StarletObjective, values: Values, free_positions: bool) -> tuple[Floats, Floats]:
-    """Return changes of the background (t, N, N) that the point sources can undo, and by what part (t,) they do.
+def _trades(
+    objective: StarletObjective, values: Values, free_positions: bool
+) -> tuple[Float[Floats, "trades N N"], Float[Floats, " trades"]]:
+    """Return changes of the background that the point sources can undo, and by what part they do.
 
     A source gives light to the background under it at no cost. Where its flux is steady it moves at no cost as well.
     """
@@ -52,9 +55,15 @@ class Metric:
     """What stands for the curvature by the background: diagonal in Fourier space, less what the sources undo."""
 
     def __init__(
-        self, objective: StarletObjective, undone: Floats, part: Floats, above: float, rho: Floats, flat: float
+        self,
+        objective: StarletObjective,
+        undone: Float[Floats, "trades N N"],
+        part: Float[Floats, " trades"],
+        above: float,
+        rho: Float[Floats, " scales"],
+        flat: float,
     ) -> None:
-        """Take changes (t, N, N) and what part of each is undone (t,), a factor, rho (J,) and that of positivity."""
+        """Take changes and what part of each is undone, a factor, rho of the starlets and that of positivity."""
         n, s = objective.alignment.size, objective.alignment.subsampling
         boxes = []
         for frequency in (np.fft.fftfreq(n), np.fft.rfftfreq(n)):
@@ -70,19 +79,19 @@ class Metric:
         starlets = np.abs(np.fft.rfft2(details(impulse))) ** 2
         self.total = chi2 + np.tensordot(rho, starlets, 1) + flat
         self.shape = (n, n)
-        self.undone = np.zeros((0, n, n))
+        self.undone: Floats = np.zeros((0, n, n))
         if len(undone):
             pushed = np.fft.irfft2(np.fft.rfft2(undone) * chi2, self.shape)
-            normal = np.tensordot(undone, pushed, [(1, 2), (1, 2)])
+            normal = np.tensordot(undone, pushed, ((1, 2), (1, 2)))
             scale = 1 / np.sqrt(np.diag(normal))
             normal = normal * np.outer(scale, scale) + 1e-9 * np.eye(len(scale))
             self.undone = np.tensordot(np.linalg.inv(np.linalg.cholesky(normal)) * scale, pushed, 1)
             self.undone *= np.sqrt(part)[:, None, None]
             self.pulled = np.fft.irfft2(np.fft.rfft2(self.undone) / self.total, self.shape)
-            self.inner = np.linalg.inv(np.eye(len(undone)) - np.tensordot(self.undone, self.pulled, [(1, 2), (1, 2)]))
+            self.inner = np.linalg.inv(np.eye(len(undone)) - np.tensordot(self.undone, self.pulled, ((1, 2), (1, 2))))
 
-    def solve(self, gradient: Floats) -> Floats:
-        """Return the step (N, N) for a gradient."""
+    def solve(self, gradient: Float[Floats, "N N"]) -> Float[Floats, "N N"]:
+        """Return the step for a gradient."""
         step = np.fft.irfft2(np.fft.rfft2(gradient) / self.total, self.shape)
         if len(self.undone):
             step += np.tensordot(self.inner @ np.tensordot(self.undone, step, 2), self.pulled, 1)
@@ -93,18 +102,24 @@ class Metric:
 class Split:
     """The penalties' variables and multipliers, and the coefficients that they are tied to."""
 
-    d: Floats  # (J, N, N) starlet coefficients of the background
-    z: Floats  # (J, N, N)
-    u: Floats
-    y: Floats  # (N, N)
-    q: Floats
+    d: Float[Floats, "scales N N"]  # starlet coefficients of the background
+    z: Float[Floats, "scales N N"]
+    u: Float[Floats, "scales N N"]
+    y: Float[Floats, "N N"]
+    q: Float[Floats, "N N"]
 
     @classmethod
-    def start(cls, d: Floats, h: Floats) -> Split:
+    def start(cls, d: Float[Floats, "scales N N"], h: Float[Floats, "N N"]) -> Split:
         """Return variables that agree with a background and its coefficients."""
         return cls(d, d, np.zeros_like(d), h, np.zeros_like(h))
 
-    def update(self, d: Floats, h: Floats, starlets: Floats, positivity: float) -> None:
+    def update(
+        self,
+        d: Float[Floats, "scales N N"],
+        h: Float[Floats, "N N"],
+        starlets: Float[Floats, "scales N N"],
+        positivity: float,
+    ) -> None:
         """Take coefficients and background of a step; `starlets` and `positivity` are the slopes over rho."""
         self.d = d
         w = _RELAXED * d + (1 - _RELAXED) * self.z + self.u
@@ -219,7 +234,7 @@ class Descent:
     def _every(self) -> int:
         return _EVERY if self.sample else 1
 
-    def _details(self, of: Eliminated, values: Values) -> Floats:
+    def _details(self, of: Eliminated, values: Values) -> Float[Floats, "scales N N"]:
         return details(values.h + of.level(values))
 
     def _advanced(self, values: Values, gradient: Values, steps: int) -> Values:

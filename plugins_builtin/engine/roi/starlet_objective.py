@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import attrs
 import numpy as np
+from jaxtyping import Float, Float32, Int
 
 from lcframework.types import Floats, Ints
 from plugins_builtin.engine.roi.blur import Blur, Turns
@@ -30,39 +31,47 @@ from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 _CHUNK = 16  # epochs convolved together
 
+#: Unit point sources and their derivatives by x and y: of one place for all epochs, or of one each.
+_Sources = tuple[Float[Floats, "*each k N N"], Float[Floats, "*each k N N"], Float[Floats, "*each k N N"]]
+#: The same on an epoch's data pixels.
+_Images = tuple[Float[Floats, "k n n"], Float[Floats, "k n n"], Float[Floats, "k n n"]]
+
 
 @attrs.frozen(eq=False)
 class Moves:
     """What moved the deconvolved image to some epochs, in single precision."""
 
-    rotated: Floats  # (e, N, N)
-    sideways: Floats  # (e, N, N) rotated, then translated along x
-    x: Floats  # (e, N, N) translations, and their derivatives
-    by_x: Floats
-    y: Floats
-    by_y: Floats
+    rotated: Float32[Floats, "e N N"]
+    sideways: Float32[Floats, "e N N"]  # rotated, then translated along x
+    x: Float32[Floats, "e N N"]  # translations, and their derivatives
+    by_x: Float32[Floats, "e N N"]
+    y: Float32[Floats, "e N N"]
+    by_y: Float32[Floats, "e N N"]
 
 
 class StarletObjective:
     """The objective for one set of cutouts."""
 
+    turns: list[Turns]
+    blur: Blur
+
     def __init__(
         self,
         epochs: Epochs,
         alignment: Alignment,
-        inverse_variance: Floats,
-        weights: Floats,
+        inverse_variance: Float[Floats, "e n n"],
+        weights: Float[Floats, "scales N N"],
         strengths: Strengths,
         priors: GaussianPriors,
         exact: bool = False,
-        displacement: Floats | None = None,
+        displacement: Float[Floats, "e k 2"] | None = None,
         like: StarletObjective | None = None,
         counted: int | None = None,
     ) -> None:
         """Prepare the operators.
 
-        `inverse_variance` (e, n, n) is 0 where a pixel is not used; `weights` (J, N, N) are those of the starlets;
-        `displacement` (e, k, 2), data pixels of the first epoch, moves each epoch's point sources; `like` is an
+        `inverse_variance` is 0 where a pixel is not used; `weights` are those of the starlets;
+        `displacement`, data pixels of the first epoch, moves each epoch's point sources; `like` is an
         objective for the same epochs, whose operators are used again; `counted` is the number of epochs that the
         penalties are for, if not those with data.
         """
@@ -81,7 +90,7 @@ class StarletObjective:
         self.unit = float(max(epochs.data[epochs.valid].max(initial=0.0), 1e-30))
         self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors, counted)
 
-    def part(self, rows: Ints, scale: Floats) -> StarletObjective:
+    def part(self, rows: Int[Ints, " rows"], scale: Float[Floats, " rows"]) -> StarletObjective:
         """Return chi2 and priors of some epochs that stand for all, each for `scale` of its like."""
         a, penalties = self.alignment, self.penalties
         p = penalties.priors
@@ -99,8 +108,10 @@ class StarletObjective:
 
     # ------------------------------------------------------------ the image
 
-    def gaussians(self, c: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return unit point sources (k, N, N) on the deconvolved image, and their derivatives by x and y (data px)."""
+    def gaussians(
+        self, c: Float[Floats, "k 2"]
+    ) -> tuple[Float[Floats, "k N N"], Float[Floats, "k N N"], Float[Floats, "k N N"]]:
+        """Return unit point sources on the deconvolved image, and their derivatives by x and y (data px)."""
         n, s = self.alignment.size, self.alignment.subsampling
         # Full PSFs have no target; a penalty on their sources needs an image of some width.
         sigma = (self.epochs.fwhm or 2.0) / FWHM_PER_SIGMA
@@ -115,36 +126,37 @@ class StarletObjective:
         (x, by_x), (y, by_y) = axes
         return y[:, :, None] * x[:, None, :], y[:, :, None] * by_x[:, None, :], by_y[:, :, None] * x[:, None, :]
 
-    def model(self, values: Values) -> Floats:
-        """Return the model (e, n, n); 0 for epochs without data."""
+    def model(self, values: Values) -> Float[Floats, "e n n"]:
+        """Return the model; 0 for epochs without data."""
         result = np.zeros(self.epochs.data.shape)
         sources = self.gaussians(values.c)
         for rows, chosen in self.chunks():
             result[chosen] = self._forward(values, self._placed(values, sources, chosen)[0], rows, chosen)[0]
             if self.exact:
-                for e in chosen:
+                for e in chosen.tolist():
                     result[e] += np.tensordot(values.flux[e], self.exact_sources(values, e)[0], 1)
         return result
 
-    def background(self, values: Values) -> Floats:
-        """Return the background's part (e, n, n) of the model, the sky left out."""
+    def background(self, values: Values) -> Float[Floats, "e n n"]:
+        """Return the background's part of the model, the sky left out."""
         alone = Values(0 * values.flux, values.c, values.translation, 0 * values.sky, values.h)
         return self.model(alone)
 
-    def sources_at(self, values: Values, e: int) -> tuple[Floats, Floats, Floats]:
-        """Return unit images (k, n, n) of the point sources at epoch `e`, and their derivatives by x and y."""
+    def sources_at(self, values: Values, e: int) -> _Images:
+        """Return unit images of the point sources at epoch `e`, and their derivatives by x and y."""
         if self.exact:
             return self.exact_sources(values, e)
         row = int(np.searchsorted(self.used, e))
         shift = self.alignment.subsampling * values.translation[e]
-        (x, by_x), (y, by_y) = (translation_matrices(self.alignment.size, a) for a in shift)
+        (x, by_x), (y, by_y) = (translation_matrices(self.alignment.size, np.asarray(a)) for a in shift)
         unit, turn = self.gaussians(self._places(values, e))[0], self.turns[row // _CHUNK].one(row % _CHUNK)
         turned = unit if turn is None else (turn @ unit.reshape(len(unit), -1).T).T.reshape(unit.shape)
         s = self.alignment.subsampling
         moved = (y @ turned @ x.T, s * (y @ turned @ by_x.T), s * (by_y @ turned @ x.T))
-        return tuple(self.blur(a, slice(row, row + 1)) for a in moved)  # type: ignore[return-value]
+        on_stamp, slope_x, slope_y = (self.blur(a, slice(row, row + 1)) for a in moved)
+        return on_stamp, slope_x, slope_y
 
-    def exact_sources(self, values: Values, e: int) -> tuple[Floats, Floats, Floats]:
+    def exact_sources(self, values: Values, e: int) -> _Images:
         """Return what `sources_at` does for sources that are not interpolated."""
         a, s = self.alignment, self.alignment.subsampling
         pivot = a.size // 2 + a.offset - 0.5 * (a.size - 1)
@@ -152,13 +164,15 @@ class StarletObjective:
         xy = ((s * self._places(values, e) - pivot) @ turn.T + pivot) / s + values.translation[e]
         return source_images(self.epochs, e, xy + 0.5 * (self.epochs.shape[0] - 1))
 
-    def chunks(self) -> Iterator[tuple[slice, Ints]]:
+    def chunks(self) -> Iterator[tuple[slice, Int[Ints, " chosen"]]]:
         """Return rows among the used epochs, and the epochs, a few at a time."""
         for start in range(0, len(self.used), _CHUNK):
             rows = slice(start, start + _CHUNK)
             yield rows, self.used[rows]
 
-    def _forward(self, values: Values, sources: Floats, rows: slice, chosen: Ints) -> tuple[Floats, Moves]:
+    def _forward(
+        self, values: Values, sources: Float[Floats, "*each k N N"], rows: slice, chosen: Int[Ints, " e"]
+    ) -> tuple[Float[Floats, "e n n"], Moves]:
         shift = self.alignment.subsampling * values.translation[chosen]
         x, by_x = translation_matrices(self.alignment.size, shift[:, 0])
         y, by_y = translation_matrices(self.alignment.size, shift[:, 1])
@@ -175,25 +189,28 @@ class StarletObjective:
         # Gradients need no more than single precision, and cost half in it.
         return image, Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
 
-    def _places(self, values: Values, e: int) -> Floats:
-        """Return the point sources' positions (k, 2) at epoch `e`."""
+    def _places(self, values: Values, e: int) -> Float[Floats, "k 2"]:
+        """Return the point sources' positions at epoch `e`."""
         return values.c if self.displacement is None else values.c + self.displacement[e]
 
-    def _placed(self, values: Values, sources: tuple[Floats, ...], chosen: Ints) -> tuple[Floats, ...]:
-        """Return unit sources and their derivatives as some epochs have them: `sources`, or (e, k, N, N) each."""
+    def _placed(self, values: Values, sources: _Sources, chosen: Int[Ints, " chosen"]) -> _Sources:
+        """Return unit sources and their derivatives as some epochs have them: `sources`, or one set an epoch."""
         if self.displacement is None or self.exact:
             return sources
         places = values.c + self.displacement[chosen]
         shape = (*places.shape[:2], *values.h.shape)
-        return tuple(a.reshape(shape) for a in self.gaussians(places.reshape(-1, 2)))
+        unit, by_x, by_y = self.gaussians(places.reshape(-1, 2))
+        return unit.reshape(shape), by_x.reshape(shape), by_y.reshape(shape)
 
-    def moves(self, values: Values, rows: slice, chosen: Ints) -> Moves:
+    def moves(self, values: Values, rows: slice, chosen: Int[Ints, " chosen"]) -> Moves:
         """Return what moves the deconvolved image to some epochs."""
         sources = self._placed(values, self.gaussians(values.c), chosen)[0]
         return self._forward(values, sources, rows, chosen)[1]
 
-    def at_rest(self, images: Floats, moves: Moves, rows: slice) -> tuple[Floats, Floats, Floats]:
-        """Return images on the data's pixels (e, n, n) as the deconvolved image's gradient (e, N, N) sees them.
+    def at_rest(
+        self, images: Float[Floats, "e n n"], moves: Moves, rows: slice
+    ) -> tuple[Float32[Floats, "e N N"], Float32[Floats, "e N N"], Float32[Floats, "e N N"]]:
+        """Return images on the data's pixels as the deconvolved image's gradient sees them.
 
         The other two are the images before columns are moved back, and before anything is.
         """
@@ -219,13 +236,14 @@ class StarletObjective:
         for rows, chosen in self.chunks():
             placed = self._placed(values, sources, chosen)
             image, moves = self._forward(values, placed[0], rows, chosen)
-            exact = [self.exact_sources(values, e) for e in chosen] if self.exact else []
+            epochs = chosen.tolist() if self.exact else []
+            exact = [self.exact_sources(values, e) for e in epochs]
             for i, (unit, _, _) in enumerate(exact):
                 image[i] += np.tensordot(values.flux[chosen[i]], unit, 1)
             weighted = self.inverse_variance[chosen] * (image - self.epochs.data[chosen])
             value += 0.5 * float((weighted * (image - self.epochs.data[chosen])).sum())
             gradient.sky[chosen] = weighted.sum(axis=(1, 2))
-            for e, images, w in zip(chosen if exact else [], exact, weighted, strict=bool(exact)):
+            for e, images, w in zip(epochs, exact, weighted, strict=self.exact):
                 self._exact_gradient(values, gradient, e, images, w)
             self._pull_back(values, gradient, placed, rows, chosen, weighted, moves)
         return value + self.penalties(values, gradient, sources), gradient
@@ -234,21 +252,21 @@ class StarletObjective:
         self,
         values: Values,
         gradient: Values,
-        sources: tuple[Floats, ...],
+        sources: _Sources,
         rows: slice,
-        chosen: Ints,
-        weighted: Floats,
+        chosen: Int[Ints, " e"],
+        weighted: Float[Floats, "e n n"],
         moves: Moves,
     ) -> None:
         """Add the gradient of chi2 by everything that is on the deconvolved image."""
         s = self.alignment.subsampling
-        at_rest, half, back = self.at_rest(weighted, moves, rows)
+        by_h, half, back = self.at_rest(weighted, moves, rows)
         gradient.translation[chosen, 0] += s * ((half @ moves.by_x) * moves.rotated).sum(axis=(1, 2))
         gradient.translation[chosen, 1] += s * ((moves.by_y.swapaxes(1, 2) @ back) * moves.sideways).sum(axis=(1, 2))
-        gradient.h += at_rest.sum(axis=0)
+        gradient.h += by_h.sum(axis=0)
         if self.exact:
             return
-        at_rest = at_rest.reshape(len(chosen), -1, 1)
+        at_rest = by_h.reshape(len(chosen), -1, 1)
         # One set of sources for all epochs, or one an epoch.
         flat = [a.reshape(*a.shape[:-2], values.h.size) for a in sources]
         gradient.flux[chosen] = (flat[0] @ at_rest)[..., 0]
@@ -256,7 +274,7 @@ class StarletObjective:
             gradient.c[:, axis] += (values.flux[chosen] * (flat[1 + axis] @ at_rest)[..., 0]).sum(axis=0)
 
     def _exact_gradient(
-        self, values: Values, gradient: Values, e: int, images: tuple[Floats, Floats, Floats], weighted: Floats
+        self, values: Values, gradient: Values, e: int, images: _Images, weighted: Float[Floats, "n n"]
     ) -> None:
         """Add the gradient of chi2 by sources that are not interpolated."""
         gradient.flux[e] = np.tensordot(images[0], weighted, 2)

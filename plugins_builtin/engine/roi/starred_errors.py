@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
 from plugins_builtin.engine.roi.newton import Local, Prior, local_columns, local_prior
 from plugins_builtin.engine.roi.starred_fit import Solution
 
 
-def random_covariance(solution: Solution, seen: Bools) -> Floats:
-    """Return the covariance (e, k, k) of each epoch's fluxes, its sky, translation and transparency marginalised.
+def random_covariance(solution: Solution, seen: Bool[Bools, "e k"]) -> Float[Floats, "e k k"]:
+    """Return the covariance of each epoch's fluxes, its sky, translation and transparency marginalised.
 
-    `seen` (e, k) tells which fluxes an epoch measures; the others' rows and columns are nan.
+    `seen` tells which fluxes an epoch measures; the others' rows and columns are nan.
     """
     objective, values, epochs = solution.objective, solution.values, solution.epochs
     e, k = values.flux.shape
@@ -21,7 +22,7 @@ def random_covariance(solution: Solution, seen: Bools) -> Floats:
     local = Local(values.flux, values.sky, shift, np.ones(e))
     prior = Prior(np.zeros(0), np.zeros((0, 0)), solution.shift_covariance, solution.joint.prior.flux_guess)
     result = np.full((e, k, k), np.nan)
-    for i in objective.used:
+    for i in objective.used.tolist():
         columns = local_columns(values.flux[i], objective.sources_at(values, i), background[i])
         columns *= np.sqrt(objective.inverse_variance[i]).ravel()
         a_ll = columns @ columns.T

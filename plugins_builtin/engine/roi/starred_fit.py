@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, FitState, FitStatus, Floats
 from plugins_builtin.engine.roi.blur import convolved
@@ -33,7 +34,7 @@ class StarredSettings:
     """What to fit; strengths and bounds as the options of `roi_model.starred` name them."""
 
     background: bool = True
-    starting_background: Floats | None = None  # (N, N) e-/s a small pixel, on the first epoch's grid
+    starting_background: Float[Floats, "N N"] | None = None  # e-/s a small pixel, on the first epoch's grid
     optimize_background: bool = True
     fix_astrometry: bool | float = False
     iterations_translations: int = 300
@@ -55,16 +56,16 @@ class Solution:
     alignment: Alignment
     values: Values
     joint: State
-    outliers: Bools
-    shift_covariance: Floats  # (e, 2, 2) of the prior
+    outliers: Bool[Bools, "e n n"]
+    shift_covariance: Float[Floats, "e 2 2"]  # of the prior
     history: list[float]
     evaluations: int
     converged: bool
     notes: list[str]
 
     @property
-    def offset(self) -> Floats:
-        """Point sources' tangent-plane offsets (k, 2)."""
+    def offset(self) -> Float[Floats, "k 2"]:
+        """Point sources' tangent-plane offsets."""
         return to_sky(self.epochs.transform[0], self.values.c + 0.5 * (self.epochs.shape[0] - 1))
 
     def status(self) -> FitStatus:
@@ -81,14 +82,14 @@ class Solution:
         return FitStatus(state, self.evaluations, "; ".join(reasons))
 
 
-def fit_starred(epochs: Epochs, offset: Floats, settings: StarredSettings) -> Solution:
+def fit_starred(epochs: Epochs, offset: Float[Floats, "k 2"], settings: StarredSettings) -> Solution:
     """Fit all epochs with STARRED's objective.
 
     Parameters
     ----------
     epochs : Epochs
         The data, in square stamps.
-    offset : (k, 2)
+    offset : array
         Point sources' positions to start from, arcsec.
     settings : StarredSettings
         What to fit.
@@ -101,7 +102,9 @@ def fit_starred(epochs: Epochs, offset: Floats, settings: StarredSettings) -> So
     inverse_variance = joint.weights.inverse_variance
     weights = _weights(epochs, inverse_variance, settings.slit)
     c = _centred(epochs, offset)
-    sigma = {True: 1e-5, False: np.inf}.get(settings.fix_astrometry, settings.fix_astrometry)
+    sigma = settings.fix_astrometry
+    if isinstance(sigma, bool):
+        sigma = 1e-5 if sigma else np.inf
     deviation = np.sqrt(np.einsum("eii->ei", joint.prior.shift_covariance))
     priors = GaussianPriors(c, np.full(c.shape, float(sigma)), alignment.translation, deviation)
     if settings.fix_astrometry is True:
@@ -112,7 +115,7 @@ def fit_starred(epochs: Epochs, offset: Floats, settings: StarredSettings) -> So
         displacement = (joint.scene.refraction[:, None] * epochs.zenith[:, None]) @ epochs.transform[0][:, :2].T
 
     def objective(
-        strengths: Strengths, iv: Floats = inverse_variance, like: StarletObjective | None = None
+        strengths: Strengths, iv: Float[Floats, "e n n"] = inverse_variance, like: StarletObjective | None = None
     ) -> StarletObjective:
         return StarletObjective(epochs, alignment, iv, weights, strengths, priors, settings.exact, displacement, like)
 
@@ -144,8 +147,8 @@ def fit_starred(epochs: Epochs, offset: Floats, settings: StarredSettings) -> So
     )  # fmt: skip
 
 
-def _outliers(objective: StarletObjective, values: Values, threshold: float | None) -> Bools:
-    """Return the pixels (e, n, n) that can't be noise around the starlets' model."""
+def _outliers(objective: StarletObjective, values: Values, threshold: float | None) -> Bool[Bools, "e n n"]:
+    """Return the pixels that can't be noise around the starlets' model."""
     epochs = objective.epochs
     signs = np.zeros(epochs.valid.shape, np.int8)
     none = np.zeros(epochs.valid.shape, bool)
@@ -164,13 +167,17 @@ def _outliers(objective: StarletObjective, values: Values, threshold: float | No
     return not_persistent(signs, persistent(signs))
 
 
-def _reweighted(epochs: Epochs, inverse_variance: Floats, outliers: Bools) -> Floats:
+def _reweighted(
+    epochs: Epochs, inverse_variance: Float[Floats, "e n n"], outliers: Bool[Bools, "e n n"]
+) -> Float[Floats, "e n n"]:
     """Return the weights with other pixels clipped; one that comes back gets what its noise map states."""
     stated = np.where(inverse_variance > 0, inverse_variance, 1 / epochs.variance)
     return np.where(epochs.valid & ~outliers & epochs.usable[:, None, None], stated, 0.0)
 
 
-def _joint_start(epochs: Epochs, alignment: Alignment, offset: Floats, settings: StarredSettings, free: bool) -> State:
+def _joint_start(
+    epochs: Epochs, alignment: Alignment, offset: Float[Floats, "k 2"], settings: StarredSettings, free: bool
+) -> State:
     """Return a joint fit, which gives positions, clipped pixels, noise, the registration's floor and a background."""
     joint = Settings(
         galaxies=1 if free else 0, fix_astrometry=settings.fix_astrometry, clip=settings.clip,
@@ -189,13 +196,17 @@ def _joint_start(epochs: Epochs, alignment: Alignment, offset: Floats, settings:
     return fit_jointly(prepare_again(epochs, bare.background(values)), offset, joint)
 
 
-def _centred(epochs: Epochs, offset: Floats) -> Floats:
+def _centred(epochs: Epochs, offset: Float[Floats, "k 2"]) -> Float[Floats, "k 2"]:
     """Return positions on the first epoch's stamp from its centre, data pixels."""
     return to_pixels(epochs.transform[0], offset) - 0.5 * (epochs.shape[0] - 1)
 
 
 def _start_values(
-    epochs: Epochs, alignment: Alignment, joint: State, given: Floats | None, settings: StarredSettings
+    epochs: Epochs,
+    alignment: Alignment,
+    joint: State,
+    given: Float[Floats, "N N"] | None,
+    settings: StarredSettings,
 ) -> Values:
     """Return the joint fit's unknowns as STARRED's."""
     size = (alignment.size, alignment.size)
@@ -215,7 +226,7 @@ def _start_values(
     )
 
 
-def _weights(epochs: Epochs, inverse_variance: Floats, slit: bool) -> Floats:
+def _weights(epochs: Epochs, inverse_variance: Float[Floats, "e n n"], slit: bool) -> Float[Floats, "scales N N"]:
     """Return the starlets' weights, from the noise of all epochs together and their mean kernel.
 
     STARRED takes the first epoch's noise map and PSF as typical; where epochs are alike that is the same.
@@ -278,7 +289,7 @@ class Run:
                 break
             self.objective.penalties.smoothing = smoothing
 
-            def function(x: Floats) -> tuple[float, Floats]:
+            def function(x: Float[Floats, " d"]) -> tuple[float, Float[Floats, " d"]]:
                 value, gradient = self.objective.value_and_gradient(scaling.values(x))
                 self.history.append(value)
                 return value, scaling.gradient(gradient)
@@ -327,10 +338,10 @@ class _Scaling:
     def length(self) -> int:
         return sum(self.sizes)
 
-    def _split(self, x: Floats) -> list[Floats]:
+    def _split(self, x: Float[Floats, " d"]) -> list[Float[Floats, " _"]]:
         return np.split(x, np.cumsum(self.sizes)[:-1])
 
-    def values(self, x: Floats) -> Values:
+    def values(self, x: Float[Floats, " d"]) -> Values:
         """Return the values after steps `x`."""
         local, c, trade, h = self._split(x)
         start = self.start
@@ -352,7 +363,7 @@ class _Scaling:
             background,
         )
 
-    def gradient(self, gradient: Values) -> Floats:
+    def gradient(self, gradient: Values) -> Float[Floats, " d"]:
         """Return the gradient by the steps."""
         full = np.concatenate([gradient.flux, gradient.translation, gradient.sky[:, None]], axis=1)
         local = full[np.ix_(self.used, self.local)]
@@ -367,24 +378,24 @@ class _Scaling:
         return np.concatenate(parts)
 
 
-def _trade_scale(joint: State, k: int) -> Floats:
-    """Return the error (k,) that the joint fit gives to what is common to all fluxes of a source."""
+def _trade_scale(joint: State, k: int) -> Float[Floats, " {k}"]:
+    """Return the error that the joint fit gives to what is common to all fluxes of a source."""
     _, common, _ = covariances(joint.found, k)
     return np.sqrt(np.nan_to_num(np.nanmean(np.einsum("ekk->ek", common), axis=0), nan=1.0)) if k else np.zeros(0)
 
 
-def _positive(matrices: Floats) -> Floats:
+def _positive(matrices: Float[Floats, "*stack p p"]) -> Float[Floats, "*stack p p"]:
     """Return symmetric matrices with a trace of ridge."""
     matrices = 0.5 * (matrices + matrices.swapaxes(-1, -2))
     diagonal = np.einsum("...ii->...i", matrices)
-    return matrices + 1e-10 * diagonal[..., None] * np.eye(matrices.shape[-1])
+    return np.asarray(matrices + 1e-10 * diagonal[..., None] * np.eye(matrices.shape[-1]))
 
 
-def _background_scale(objective: StarletObjective) -> Floats:
-    """Return one over the square root of chi2's curvature by each small pixel, (N, N)."""
+def _background_scale(objective: StarletObjective) -> Float[Floats, "N N"]:
+    """Return one over the square root of chi2's curvature by each small pixel."""
     s = objective.alignment.subsampling
     kernel = objective.epochs.kernels[objective.used].mean(axis=0)
     response = convolved(kernel, np.ones((s, s))) ** 2
     total = np.repeat(np.repeat(objective.inverse_variance.sum(axis=0), s, axis=0), s, axis=1) / s**2
     curvature = np.maximum(convolved(total, response[::-1, ::-1]), 0.0)
-    return 1 / np.sqrt(np.maximum(curvature, 0.01 * curvature.max()))
+    return np.asarray(1 / np.sqrt(np.maximum(curvature, 0.01 * curvature.max())))

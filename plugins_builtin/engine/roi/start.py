@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from jaxtyping import Float, Int
 
 from lcframework.types import Floats, Ints
 from plugins_builtin.engine.roi.geometry import Epochs, to_pixels, to_sky
@@ -16,7 +17,7 @@ _WIDTHS = (0.8, 1.6, 3.2)  # pixels, sigma of the Gaussians that stand for a gal
 _STEP = 0.75  # widths between the positions that are tried, at least a pixel
 _START_INDEX = 2.0
 
-#: Prior standard deviations of `roi_sersic.PARAMETERS`; centre in pixels.
+#: Prior standard deviations of `sersic.PARAMETERS`; centre in pixels.
 PRIOR_SD = np.array([3.0, 1.5, 1.5, 0.7, 0.6, 0.2, 0.2])
 
 
@@ -24,32 +25,37 @@ PRIOR_SD = np.array([3.0, 1.5, 1.5, 0.7, 0.6, 0.2, 0.2])
 class Found:
     """A galaxy that was found: parameters to start from and the gain in chi2."""
 
-    theta: Floats  # (7,)
+    theta: Float[Floats, " 7"]
     gain: float
 
 
-def best_epochs(epochs: Epochs, number: int) -> Ints:
+def best_epochs(epochs: Epochs, number: int) -> Int[Ints, " best"]:
     """Return the sharpest and deepest usable epochs."""
     depth = np.where(epochs.valid, 1.0 / epochs.variance, 0.0).sum(axis=(1, 2)) / np.maximum(epochs.seeing, 0.5) ** 2
     order = np.argsort(-np.where(epochs.usable, depth, -1.0))
     return order[: min(number, int(epochs.usable.sum()))]
 
 
-def find_galaxy(epochs: Epochs, offset: Floats, known: list[Floats], positions: Floats | None = None) -> Found:
+def find_galaxy(
+    epochs: Epochs,
+    offset: Float[Floats, "k 2"],
+    known: list[Float[Floats, " 7"]],
+    positions: Float[Floats, "places 2"] | None = None,
+) -> Found:
     """Return the round galaxy that most improves on point sources and known galaxies.
 
     Parameters
     ----------
     epochs : Epochs
         The data; the six best epochs are looked at.
-    offset : (k, 2)
+    offset : array
         Point sources, arcsec.
-    known : list of (7,)
+    known : list of arrays
         Galaxies found before, whose place a new one does not take.
-    positions : (p, 2), optional
+    positions : array, optional
         Where to look, arcsec; everywhere on the stamp where not given.
     """
-    chosen = best_epochs(epochs, 6)
+    chosen = best_epochs(epochs, 6).tolist()
     best = Found(np.zeros(N_PARAMETERS), -np.inf)
     for width in _WIDTHS:
         sigma = width * epochs.scale
@@ -65,15 +71,17 @@ def find_galaxy(epochs: Epochs, offset: Floats, known: list[Floats], positions: 
     return best
 
 
-def _everywhere(epochs: Epochs, e: int, width: float) -> Floats:
-    """Return tangent-plane points (p, 2) all over an epoch's stamp."""
+def _everywhere(epochs: Epochs, e: int, width: float) -> Float[Floats, "places 2"]:
+    """Return tangent-plane points all over an epoch's stamp."""
     ny, nx = epochs.shape
     step = max(1.0, _STEP * width)
     y, x = np.mgrid[1 : ny - 1 : step, 1 : nx - 1 : step]
     return to_sky(epochs.transform[e], np.stack([x.ravel(), y.ravel()], axis=1))
 
 
-def _project(epochs: Epochs, i: int, offset: Floats, known: list[Floats], bumps: Bumps) -> tuple[Floats, Floats]:
+def _project(
+    epochs: Epochs, i: int, offset: Float[Floats, "k 2"], known: list[Float[Floats, " 7"]], bumps: Bumps
+) -> tuple[Float[Floats, " b"], Float[Floats, " b"]]:
     """Return each bump's product with the data, and its power, with point sources, sky and known galaxies fitted."""
     none = np.zeros(2)
     sources, by_x, by_y = source_images(epochs, i, to_pixels(epochs.transform[i], offset))
@@ -93,7 +101,9 @@ def _project(epochs: Epochs, i: int, offset: Floats, known: list[Floats], bumps:
     return np.where(left > 1e-3 * power, images @ data, 0.0), np.maximum(left, 1e-30)
 
 
-def _combine(projected: Floats, power: Floats) -> tuple[Floats, Floats]:
+def _combine(
+    projected: Float[Floats, "e b"], power: Float[Floats, "e b"]
+) -> tuple[Float[Floats, " b"], Float[Floats, " b"]]:
     """Return the gain in chi2 and the amplitude of each candidate; one epoch alone (a cosmic ray) counts little."""
     significance = projected / np.sqrt(power)
     if len(significance) > 2:
@@ -104,10 +114,12 @@ def _combine(projected: Floats, power: Floats) -> tuple[Floats, Floats]:
     return total**2 / power.sum(axis=0), total / power.sum(axis=0)
 
 
-def start_galaxies(epochs: Epochs, offset: Floats, number: int, positions: Floats) -> tuple[Floats, list[str]]:
-    """Return the galaxies (g, 7) to start from, and a note for each that the data do not ask for.
+def start_galaxies(
+    epochs: Epochs, offset: Float[Floats, "k 2"], number: int, positions: Float[Floats, "known 2"]
+) -> tuple[Float[Floats, "g 7"], list[str]]:
+    """Return the galaxies to start from, and a note for each that the data do not ask for.
 
-    `positions` (p, 2), arcsec, are galaxies known to be there; others are searched for, up to `number`.
+    `positions`, arcsec, are galaxies known to be there; others are searched for, up to `number`.
     """
     found: list[Floats] = []
     notes: list[str] = []
@@ -124,15 +136,15 @@ def start_galaxies(epochs: Epochs, offset: Floats, number: int, positions: Float
     return np.array(found).reshape(-1, N_PARAMETERS), notes
 
 
-def galaxy_prior(epochs: Epochs, galaxies: Floats) -> tuple[Floats, Floats]:
-    """Return prior means and standard deviations (7 g) around the galaxies that a fit starts from."""
+def galaxy_prior(epochs: Epochs, galaxies: Float[Floats, "g 7"]) -> tuple[Float[Floats, " 7*g"], Float[Floats, " 7*g"]]:
+    """Return prior means and standard deviations around the galaxies that a fit starts from."""
     sd = PRIOR_SD.copy()
     sd[1:3] *= epochs.scale
     return galaxies.ravel().copy(), np.tile(sd, len(galaxies))
 
 
-def offset_prior(epochs: Epochs, number: int, fix_astrometry: bool | float) -> Floats:
-    """Return the prior covariance (2k, 2k), arcsec^2, of point-source positions.
+def offset_prior(epochs: Epochs, number: int, fix_astrometry: bool | float) -> Float[Floats, "2*{number} 2*{number}"]:
+    """Return the prior covariance, arcsec^2, of point-source positions.
 
     `fix_astrometry`: True holds them, a number is the sigma in pixels. False leaves a source 0.5 px, and all of them
     together 2 px: what a look at an image gives, and a bound where a source is too faint to place itself.
@@ -148,8 +160,8 @@ def offset_prior(epochs: Epochs, number: int, fix_astrometry: bool | float) -> F
     return covariance + (together * epochs.scale) ** 2 * axis
 
 
-def lattice(epochs: Epochs, centre: Floats, spacing: float) -> Floats:
-    """Return points (b, 2) a `spacing` (arcsec) apart that cover the stamps, one of them at `centre`."""
+def lattice(epochs: Epochs, centre: Float[Floats, " 2"], spacing: float) -> Float[Floats, "b 2"]:
+    """Return points a `spacing` (arcsec) apart that cover the stamps, one of them at `centre`."""
     ny, nx = epochs.shape
     corners = np.array([[0, 0], [nx, 0], [0, ny], [nx, ny]], float)
     sky = np.concatenate([to_sky(t, corners) for t in epochs.transform]) - centre
