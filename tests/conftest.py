@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import checked_shapes
 import pytest
 
 from lcframework.cli import main as cli
 
+# Before any test or plugin imports it.
+checked_shapes.install("plugins_builtin.engine")
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def pytest_runtest_setup() -> None:
+    """Check the first calls of each test."""
+    checked_shapes.begin_test()
 
 
 @pytest.fixture(autouse=True, scope="session")
