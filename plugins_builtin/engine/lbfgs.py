@@ -87,7 +87,6 @@ def minimize(
     slack : float
         Relative increase of the value that still counts as none.
     """
-    tolerances = jnp.atleast_1d(jnp.asarray(tolerance))
 
     def evaluate(position: Float[Array, " d"], stage: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, " d"]]:
         return function(position) if course is None else function(position, course[stage])
@@ -101,6 +100,7 @@ def minimize(
 
     first = jnp.asarray(stage, jnp.int32)
     kind = jax.eval_shape(evaluate, start, first)[0].dtype
+    tolerances = jnp.atleast_1d(jnp.asarray(tolerance, kind))
     end: _State = jax.lax.while_loop(going, advance, _beginning(start, first, kind, memory, patience))
     converged = end.converged & jnp.isfinite(end.value)
     return Minimum(end.position, end.value, end.evaluations, converged, end.stage, end.history)
@@ -142,13 +142,13 @@ def _descend(state: _State, value: Float[Array, ""], gradient: Float[Array, " d"
 
     `converged` says that no step along the gradient itself helps.
     """
+    kind, step = value.dtype, state.step  # values may be wider than positions
     slope = jnp.vdot(state.gradient, state.direction)
-    allowed = state.value + _ARMIJO * state.step * slope + slack * jnp.abs(state.value)
+    allowed = state.value + (_ARMIJO * step * slope).astype(kind) + slack * jnp.abs(state.value)
     accepted = (value <= allowed) & jnp.isfinite(value)
-    parabola = -0.5 * slope * state.step**2 / (value - state.value - slope * state.step)
-    shorter = jnp.where(
-        jnp.isfinite(parabola), jnp.clip(parabola, 0.1 * state.step, 0.5 * state.step), 0.1 * state.step
-    )
+    parabola = (-0.5 * slope * step**2).astype(kind) / (value - state.value - (slope * step).astype(kind))
+    least, most = (0.1 * step).astype(kind), (0.5 * step).astype(kind)
+    shorter = jnp.where(jnp.isfinite(parabola), jnp.clip(parabola, least, most), least)
     # A direction along which nothing helps any more: forget the curvature and follow the gradient once.
     stuck = ~accepted & (shorter < _SHORTEST)
     hopeless = stuck & (state.inverse_products[-1] == 0)
@@ -202,7 +202,7 @@ def _advance(
         evaluations=evaluations,
         checkpoint=jnp.where(onward, jnp.inf, jnp.where(test, state.value, before.checkpoint)),
         next_test=jnp.where(onward, evaluations + 1, jnp.where(test, before.next_test + patience, before.next_test)),
-        stage=before.stage + onward,
+        stage=before.stage + onward.astype(before.stage.dtype),
         converged=settled & (before.stage == last),
         history=before.history.at[jnp.minimum(evaluations - 1, HISTORY - 1)].set(state.value),
     )

@@ -159,10 +159,10 @@ def _matrices(
     m = size if m is None else m
     # Both arrays are centred on their geometric centres, which may lie between pixels.
     differences = (np.arange(size) - 0.5 * (size - 1))[:, None] - (np.arange(m) - 0.5 * (m - 1))[None, :]
-    grid: AnyArray = xp.asarray(differences, offset.dtype)
+    grid: AnyArray = xp.asarray(differences, offset.dtype)[(None,) * offset.ndim]
     shift = subsampling * offset[..., None, None]
     # Small pixels of a block are summed one by one: a reduction over a reshaped axis is slow in compiled code.
-    distances = [grid[k::subsampling] - shift for k in range(subsampling)]
+    distances = [grid[..., k::subsampling, :] - shift for k in range(subsampling)]
     if fwhm == 0:
         filtered: AnyArray = xp.asarray(_prefilter(m), offset.dtype)
         values: AnyArray = _sum([_spline(d, xp) for d in distances]) @ filtered

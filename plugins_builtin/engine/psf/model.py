@@ -206,7 +206,7 @@ def _normal_equations(
             amplitude * (row_slopes @ kernel @ transposed),
         ],
     )
-    common = amplitude * (rows @ slopes @ transposed)
+    common = amplitude[None] * (rows @ slopes @ transposed)
     residual = frame.data - amplitude * image
     weighted = frame.inverse_variance * residual
     flat_own, flat_common = (v.reshape(*v.shape[:2], -1).swapaxes(0, 1) for v in (own, common))
@@ -242,8 +242,9 @@ def _damped_step(
 
     def damped(hessian: Float[Array, "*stack p p"]) -> Float[Array, "*stack p p"]:
         diagonal: Array = jnp.diagonal(hessian, axis1=-2, axis2=-1)
+        unit = jnp.broadcast_to(jnp.eye(hessian.shape[-1], dtype=hessian.dtype), hessian.shape)
         # A padded star has no curvature at all: the small constant keeps its block regular.
-        return hessian + jnp.eye(hessian.shape[-1], dtype=hessian.dtype) * (damping * diagonal + 1e-12)[..., None, :]
+        return hessian + unit * (damping * diagonal + 1e-12)[..., None, :]
 
     inverse = jnp.linalg.inv(damped(star_hessian))
     projected = mixed @ inverse

@@ -62,7 +62,7 @@ def pixel_scaling(
     curved = penalty * (1.0 + (penalty * detail / softness) ** 2) ** -0.25
     mean = jnp.mean(curved**2, axis=(-1, -2), keepdims=True)
     weight = jnp.sqrt(jnp.mean(curved**2 / jnp.maximum(mean, 1e-30), axis=0) + 1e-3)
-    strength = jnp.mean((curved / weight) ** 2, axis=(-1, -2))
+    strength = jnp.mean((curved / weight[None]) ** 2, axis=(-1, -2))
     upsampled = jnp.repeat(jnp.repeat(data_weight, subsampling, 0), subsampling, 1)
     curvature = jnp.tensordot(strength / softness, detail_power, 1) + jnp.mean(upsampled / weight**2) * data_power
     return PixelScaling(cosines, 1.0 / jnp.sqrt(jnp.maximum(curvature, 1e-12 * jnp.max(curvature))), weight)

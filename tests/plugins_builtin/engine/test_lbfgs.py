@@ -57,10 +57,11 @@ def rounded():
     import jax
     import jax.numpy as jnp
 
-    aim = jnp.asarray([3.0, 2.0, 0.5, -0.2, 1.5])
-    return jax.value_and_grad(
-        lambda x, softness: jnp.sum(0.5 * (x - aim) ** 2 + jnp.sqrt(x**2 + softness**2) - softness), argnums=0
-    )
+    def function(x, softness):
+        aim = jnp.asarray([3.0, 2.0, 0.5, -0.2, 1.5], x.dtype)
+        return jnp.sum(0.5 * (x - aim) ** 2 + jnp.sqrt(x**2 + softness**2) - softness)
+
+    return jax.value_and_grad(function)
 
 
 def test_a_course_ends_at_the_minimum_of_its_last_function(rounded):

@@ -8,7 +8,7 @@ from plugins_builtin.engine.target import target_matrix
 
 
 @pytest.mark.parametrize("m", [22, 48])
-def test_details_are_those_of_starred(m):
+def test_details_are_those_of_starred(m, calls_starred):
     from starred.utils.jax_utils import decompose
 
     image = np.random.default_rng(3).normal(size=(m, m))
@@ -30,7 +30,7 @@ def test_weights_are_the_scatter_of_drawn_noise():
     assert ratio.std() == pytest.approx(1 / np.sqrt(2 * draws), rel=0.2)
 
 
-def test_weights_are_those_that_starred_draws():
+def test_weights_are_those_that_starred_draws(calls_starred):
     """STARRED's 100 draws scatter by 7 % around our weights, without a bias on any scale."""
     from starred.psf.psf import PSF
     from starred.utils.noise_utils import propagate_noise

@@ -7,7 +7,7 @@ from plugins_builtin.engine.target import convolve_target, point_sources, target
 
 
 @pytest.mark.parametrize(("n", "subsampling"), [(12, 1), (12, 2), (11, 2), (11, 3), (10, 4)])
-def test_equals_the_model_of_starred(n, subsampling):
+def test_equals_the_model_of_starred(n, subsampling, calls_starred):
     jnp = pytest.importorskip("jax.numpy")
     from starred.psf.psf import PSF
 

@@ -7,7 +7,7 @@ from plugins_builtin.engine.psf.distortion import NAMES, distort, kernels_at, na
 from plugins_builtin.engine.psf.moffat import from_starred, moffat
 
 
-def test_is_the_distortion_of_starred():
+def test_is_the_distortion_of_starred(calls_starred):
     from starred.psf.psf import apply_distortion
 
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from plugins_builtin.engine.psf.moffat import from_starred, moffat, to_starred
 @pytest.mark.parametrize(
     "parameters", [(3.0, 3.0, 0.0, 2.0), (4.0, 2.5, 0.6, 3.3), (2.5, 4.0, 1.4, 1.6), (3.1, 2.9, 0.9, 4.0)]
 )
-def test_is_the_moffat_of_starred(parameters):
+def test_is_the_moffat_of_starred(parameters, calls_starred):
     from starred.psf.psf import PSF
 
     model = PSF(20, 1, 2, convolution_method="fft", elliptical_moffat=True)
