@@ -18,14 +18,12 @@ from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import Toolbox, options
 from lcframework.config.toolbox import select as select_tools
 from lcframework.frames.exclusions import IMPORT, take_in, take_out
-from lcframework.frames.frame_list import idle_exclusions
-from lcframework.frames.reduction import unused
-from lcframework.frames.strange_frames import strange_frames
 from lcframework.plugins import Plugins
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve, time_series
 from lcframework.running.chain import between, limited, position, resolve, stage_names
+from lcframework.running.doubts import Cause, causes, record_project_doubts
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener, Runner
 from lcframework.running.standing import StageStatus, Status, planned, standing
@@ -35,7 +33,7 @@ from lcframework.storage.lock import hold
 from lcframework.storage.tables import Frame, Star
 from lcframework.types import LcfError
 from lcframework.work import Filter, Ledger, Stage
-from lcframework.work.scopes import UnknownName, check_names, idle_overrides
+from lcframework.work.scopes import UnknownName, check_names
 
 if TYPE_CHECKING:
     from astropy.table import QTable, Table
@@ -124,6 +122,7 @@ class Project:
         only = self._only(rois, bands, instruments, [s.name for s in stages])
         with self.hold(), self._logging(), self._connected(self.engine()) as engine:
             report = Runner(self.toolbox, self.plugins, engine, listeners).run(stages, force, only)
+            record_project_doubts(engine, self.toolbox)
         report.upgraded = upgraded
         return report
 
@@ -270,16 +269,10 @@ class Project:
         with self.session() as session:
             return planned(limited(chosen, only), force, session)
 
-    def remarks(self) -> list[str]:
-        """Return what deserves a look: names and files without effect, and frames under a strange sky."""
-        reduced = any(self.toolbox.tool("reduction", name) for name in ("", *self.toolbox.configs))
+    def doubts(self) -> list[Cause]:
+        """Return what makes results doubtful, and settings and files without effect: each cause once, worst first."""
         with self.session() as session:
-            return [
-                *idle_exclusions(self.config),
-                *idle_overrides(session, self.config.instruments()),
-                *(unused(session) if reduced else ()),
-                *strange_frames(session),
-            ]
+            return causes(session, self.toolbox)
 
     def exclude(self, names: Sequence[str], why: str, undo: bool = False) -> int:
         """Take frames out of all stages, or back in.

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import click
 
+from lcframework.cli.doubts import JSON_FORMAT, print_doubts
 from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.progress import progress
-from lcframework.cli.remarks import tell_remarks
+from lcframework.cli.unusable import by_reason
 from lcframework.config.structuring import nearest_key
 from lcframework.project import LOG_FILE, Project
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.light_curves import table_name
+from lcframework.running.doubts import as_json
 from lcframework.running.run_report import RunReport
 from lcframework.running.standing import StageStatus
 
-#: So many unusable inputs are listed; `lcf status` has them all.
+#: So many reasons why inputs are unusable are printed; `lcf status` has them all.
 _LISTED = 20
 
 
@@ -79,13 +81,7 @@ def tell(report: RunReport, project: Project) -> None:
     left_out = [f"{s.name} {s.left_out}" for s in report.stages if s.left_out]
     if left_out:
         click.echo(f"Left out by {report.only}: {', '.join(left_out)}, and what rests on them.")
-    unusable = report.unusable
-    if unusable:
-        click.echo(f"\n{len(unusable)} inputs can't be used:", err=True)
-        for item in unusable[:_LISTED]:
-            click.echo(f"  {item.unit} ({item.stage}): {item.reason}", err=True)
-        if len(unusable) > _LISTED:
-            click.echo(f"  ... and {len(unusable) - _LISTED} more; see `lcf status {project.config.path}`", err=True)
+    _unusable(report, project)
     for bug in report.bugs:
         click.echo(f"\nFailed, a bug: {bug.stage}, {bug.unit}: {bug.reason}", err=True)
     if report.bugs:
@@ -94,9 +90,23 @@ def tell(report: RunReport, project: Project) -> None:
         click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
     if report.message:
         click.echo(f"\nStopped: {report.message}", err=True)
-    tell_remarks(project)
+    print_doubts(project)
     for path in light_curves(project):
         click.echo(f"Light curve: {path}")
+
+
+def _unusable(report: RunReport, project: Project) -> None:
+    """Print what can't be used: a line a reason, however many inputs share it."""
+    if not report.unusable:
+        return
+    click.echo(f"\n{len(report.unusable)} inputs can't be used:", err=True)
+    lines = by_reason([(u.stage, u.unit, u.reason) for u in report.unusable])
+    for line in lines[:_LISTED]:
+        click.echo(f"  {line}", err=True)
+    if len(lines) > _LISTED:
+        click.echo(f"  ... and {len(lines) - _LISTED} other reasons", err=True)
+    if len(lines) < len(report.unusable) or len(lines) > _LISTED:
+        click.echo(f"  `lcf status {project.config.path}` lists them all.", err=True)
 
 
 def light_curves(project: Project) -> list[Path]:
@@ -109,6 +119,7 @@ def light_curves(project: Project) -> list[Path]:
 def as_dict(report: RunReport, project: Project) -> dict[str, object]:
     """Return a run's outcome for ``--json``."""
     return {
+        "format": JSON_FORMAT,
         "exit_code": report.exit_code,
         "message": report.message,
         "upgraded": report.upgraded,
@@ -122,7 +133,7 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
         "unusable": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.unusable],
         "failed": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.bugs],
         "light_curves": [str(p) for p in light_curves(project)],
-        "remarks": project.remarks(),
+        "doubts": as_json(project.doubts()),
     }  # fmt: skip
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
+from lcframework.cli.doubts import JSON_FORMAT, print_doubts
 from lcframework.cli.filters import filters, usage_errors
-from lcframework.cli.remarks import tell_remarks
 from lcframework.project import Project
+from lcframework.running import doubts
 from lcframework.running.frame_status import FrameState
 from lcframework.running.standing import Status
 from lcframework.work.keys import FrameKey
@@ -32,7 +33,9 @@ def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) ->
     with usage_errors():
         status = opened.status(**only)
     if as_json:
-        click.echo(json.dumps({**as_dict(status), "remarks": opened.remarks()}, indent=2))
+        click.echo(
+            json.dumps({"format": JSON_FORMAT, **as_dict(status), "doubts": doubts.as_json(opened.doubts())}, indent=2)
+        )
         return
     width = max(len(s.name) for s in status.stages)
     click.echo(f"{'stage':<{width}}  made  unusable  pending")
@@ -52,7 +55,7 @@ def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) ->
     others = [u for u in status.unusable if FrameKey.parse(u[1]) is None]
     for stage, unit, reason in others:
         click.echo(f"  {unit} ({stage}): {reason}")
-    tell_remarks(opened)
+    print_doubts(opened)
 
 
 def _stars(status: Status) -> None:

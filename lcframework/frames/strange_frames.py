@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlmodel import Session, col, select
 
 from lcframework.storage.tables import Frame
-from lcframework.types import FrameFlag
+from lcframework.types import Doubt, FrameFlag
 
 _STRANGE = {
-    FrameFlag.SUN_UP: "the sun was above the horizon; are times and [telescope] right?",
-    FrameFlag.TARGET_DOWN: "a region of interest was below the horizon; are times and [telescope] right?",
-    FrameFlag.ODD_TIME: "the time lies before 1972 or is yet to come; is it read from the right keyword?",
-}
+    FrameFlag.SUN_UP: Doubt(
+        "sun_up", "the sun was above the horizon", "Check that times and [telescope] are right"
+    ),
+    FrameFlag.TARGET_DOWN: Doubt(
+        "target_down", "a region of interest was below the horizon", "Check that times and [telescope] are right"
+    ),
+    FrameFlag.ODD_TIME: Doubt(
+        "odd_time", "the time lies before 1972 or in the future", "Check that it is read from the right keyword"
+    ),
+}  # fmt: skip
 
 
-def strange_frames(session: Session) -> list[str]:
-    """Return a sentence on each kind of strange circumstance, with the frames that it holds for."""
+def strange_frames(session: Session) -> Iterator[tuple[Doubt, tuple[str, ...]]]:
+    """Yield a doubt for each kind of strange circumstance, with the names of the frames that it holds for."""
     frames = session.exec(select(Frame).where(Frame.flags > 0, ~col(Frame.eliminated)).order_by(col(Frame.id))).all()
-    out = []
-    for flag, text in _STRANGE.items():
-        names = [Path(f.original_image_path).name for f in frames if f.flags & flag]
+    for flag, doubt in _STRANGE.items():
+        names = tuple(Path(f.original_image_path).name for f in frames if f.flags & flag)
         if names:
-            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            out.append(f"{text}: {len(names)} frame{'s' if len(names) > 1 else ''} ({shown})")
-    return out
+            yield doubt, names

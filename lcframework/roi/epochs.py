@@ -19,6 +19,7 @@ EpochColumns = Mapping[str, NDArray[Any]]
 #: What cutouts hold of an epoch beside what the light curve does, and where it is from.
 CUTOUT_COLUMNS = {
     "exptime": "frames.exptime",
+    "frame_flags": "frames.flags",
     "pixel_scale": "frames.pixel_scale",
     "angle_to_north": "frames.angle_to_north",
     "background_rms": "frames.background_rms_electron_per_second",

@@ -19,6 +19,7 @@ from lcframework.types import (
     EpochFlag,
     FitState,
     Floats,
+    FrameFlag,
     Ints,
     LcfError,
     column_of,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 HIGH_CHI2 = 1.5
 #: A source below this many sigma has no symmetric magnitude worth the name.
 LOW_SIGNAL = 3.0
+#: What speaks against a frame; the other bits of its flags do not.
+_DOUBTED = FrameFlag.DOUBTED | FrameFlag.SUN_UP | FrameFlag.ODD_TIME | FrameFlag.TARGET_DOWN
 _MAGNITUDES = 2.5 / np.log(10)
 
 
@@ -90,6 +93,8 @@ def _flags(content: FitFile, weak: Bools) -> Ints:
     converged = fit.status.state is FitState.CONVERGED
     flags = np.full(len(weak), 0 if converged else EpochFlag.FIT_NOT_CONVERGED.value)
     flags |= np.where(fit.reduced_chi2 > HIGH_CHI2, EpochFlag.HIGH_CHI2.value, 0)
+    doubted = np.nan_to_num(np.asarray(content.columns["frame_flags"], float)).astype(int) & _DOUBTED
+    flags |= np.where(doubted > 0, EpochFlag.FRAME_DOUBTED.value, 0)
     flags |= np.where(fit.outliers.any(axis=(1, 2)), EpochFlag.PIXELS_CLIPPED.value, 0)
     return np.asarray(flags | np.where(weak, EpochFlag.LOW_SIGNAL.value, 0))
 

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.provenance import counted, digest
 from lcframework.running.run_report import StageReport, Unusable
+from lcframework.storage.doubts import doubt_records, flag_doubted
 from lcframework.storage.records import Update, apply
 from lcframework.storage.tables import FINGERPRINT_RULE, Product
 from lcframework.work import Ending, Ledger, ProductState, Stage, Task, Unit, UnitResult
@@ -102,8 +103,11 @@ class Recorder:
             before = session.get(Product, (stage.name, str(unit.key)))
             if made and before is not None:
                 self._clear_remark(session, task, unit, before)
-            apply(session, records)
+            doubts = result.outcome.doubts if made else ()
+            apply(session, [*records, doubt_records(stage.name, str(unit.key), doubts, unit.frame_id)])
             session.merge(self._product(stage, result, before))
+            if unit.frame_id is not None:
+                flag_doubted(session, unit.frame_id)
             session.commit()
 
     def _product(self, stage: Stage, result: UnitResult, before: Product | None) -> Product:

@@ -15,7 +15,7 @@ import lcframework.storage.tables  # noqa: F401  (its tables are those that are 
 from lcframework.types import NeedMissing
 
 #: The steps of ``migrations/versions/``, the last being what this version of lcframework works with.
-STEPS = ("0001", "0002")
+STEPS = ("0001", "0002", "0003")
 HEAD = STEPS[-1]
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
 #: Columns that steps added; a database without them, and without a version, is of the first.

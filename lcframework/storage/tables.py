@@ -312,6 +312,22 @@ class Product(SQLModel, table=True):
     seconds: float = 0.0
 
 
+class DoubtRow(SQLModel, table=True):
+    """A doubt about what a unit made; it goes with the product. Those of the project as a whole are of no unit."""
+
+    __tablename__ = "doubts"
+
+    stage: str = Field(primary_key=True)
+    unit: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    subject: str = Field(default="", primary_key=True)
+    severity: str
+    text: str
+    remedy: str = ""
+    value: float | None = None
+    frame_id: int | None = Field(default=None, index=True)
+
+
 class RunOutcome(enum.StrEnum):
     """How a run ended."""
 

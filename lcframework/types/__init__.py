@@ -8,7 +8,7 @@ Conventions, everywhere:
 - Sky offsets ``(xi, eta)`` are on the tangent plane: arcsec towards east and north of a reference position.
 - A kernel's centre is the geometric centre of its array, ``(m - 1) / 2`` on each axis.
 
-Import from here. The modules inside are its own arrangement: `arrays`, `failures`, `flags` and `tables` for
+Import from here. The modules inside are its own arrangement: `arrays`, `doubts`, `failures`, `flags` and `tables` for
 all, then one for each step of the pipeline, in its order: `frames`, `reduction`, `sky`, `wcs`, `fit_status`, `psf`,
 `photometry`, `normalization`, `regions`; then `light_curve` and `events`.
 """
@@ -16,6 +16,7 @@ all, then one for each step of the pipeline, in its order: `frames`, `reduction`
 from __future__ import annotations
 
 from lcframework.types.arrays import Bools, Floats, Ints
+from lcframework.types.doubts import Doubt, Severity
 from lcframework.types.events import RunEvent
 from lcframework.types.failures import LcfError, NeedMissing, PluginError, UnusableInput
 from lcframework.types.fit_status import FitState, FitStatus
@@ -57,6 +58,8 @@ __all__ = [  # noqa: RUF022
     "UnusableInput",
     "NeedMissing",
     "PluginError",
+    "Doubt",
+    "Severity",
     "PixelFlag",
     "FrameFlag",
     "EpochFlag",

@@ -25,6 +25,7 @@ class FrameFlag(enum.IntFlag):
     WCS_REFINED = 4
     ODD_TIME = 8
     TARGET_DOWN = 16
+    DOUBTED = 32
 
 
 class EpochFlag(enum.IntFlag):
@@ -34,3 +35,4 @@ class EpochFlag(enum.IntFlag):
     HIGH_CHI2 = 2
     PIXELS_CLIPPED = 4
     LOW_SIGNAL = 8
+    FRAME_DOUBTED = 16

@@ -9,6 +9,7 @@ import attrs
 
 from lcframework.provenance import Components, counted, digest
 from lcframework.storage.records import Record
+from lcframework.types import Doubt
 from lcframework.work.keys import UnitKey
 from lcframework.work.scopes import Scope
 
@@ -63,12 +64,15 @@ class Outcome:
         here where a unit is done again and comes out the same.
     summary : str
         A few words for people.
+    doubts : tuple of Doubt
+        What makes the product doubtful.
     """
 
     records: tuple[Record, ...] = ()
     path: str = ""
     token: str = ""
     summary: str = ""
+    doubts: tuple[Doubt, ...] = ()
 
 
 class Ending(enum.StrEnum):

@@ -344,9 +344,9 @@ def test_settings_of_an_instrument_that_no_frame_has_are_named(campaign):
         '[instrument."Tiny Cam"] has no effect so far: no imported frame is of that instrument; '
         'did you mean "Tiny Cam/2"?'
     )
-    assert campaign.status()["remarks"] == []
+    assert campaign.status()["doubts"] == []
     campaign.append('[instrument."Tiny Cam".stamps]\nstar_size = 22')
-    assert said in campaign.status()["remarks"]
+    assert said in [d["text"] for d in campaign.status()["doubts"]]
 
 
 @pytest.mark.parametrize("command", ["run", "status", "export"])

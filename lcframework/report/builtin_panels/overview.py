@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 import numpy as np
@@ -13,6 +13,8 @@ from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import Fate, fates, group_name, number
 from lcframework.report.results import Results
+from lcframework.running.doubts import Cause
+from lcframework.types import Severity
 
 
 @attrs.frozen
@@ -35,7 +37,8 @@ class Overview:
     def render(self, project: Project) -> str:
         """Return the panel."""
         found = fates(project, self.results)
-        tiles = [frames_tile(found), *self._tiles()]
+        causes = project.doubts()
+        tiles = [frames_tile(found), *self._tiles(), *_doubts_tile(causes)]
         items = Markup("").join(_tile(t) for t in tiles)
         look = list(dict.fromkeys(t.what for t in tiles if not t.good))
         if not self.results.light_curves:
@@ -51,7 +54,8 @@ class Overview:
             reasons = html.table(
                 ("state", "why", "frames"), rows, "Frames that are not in the light curve", numeric=[2]
             )
-        return html.paragraph(verdict) + Markup('<ul class="tiles">{}</ul>').format(items) + reasons
+        panel = html.paragraph(verdict) + Markup('<ul class="tiles">{}</ul>').format(items)
+        return panel + _doubts_table(causes) + reasons
 
     def _tiles(self) -> Iterator[Tile]:
         r = self.results
@@ -101,6 +105,21 @@ class Overview:
                 f"Model of {roi}", f"χ² {middle:.2f}", 0.7 <= middle <= 1.3 and flagged <= len(curve) / 4,
                 f"median of {len(curve)} epochs; {flagged} carry a flag",
             )  # fmt: skip
+
+
+def _doubts_tile(causes: Sequence[Cause]) -> Iterator[Tile]:
+    """Yield a tile where something speaks against the numbers."""
+    against = [c for c in causes if c.severity is not Severity.NOTE]
+    if against:
+        serious = sum(c.severity is Severity.SERIOUS for c in against)
+        yield Tile("Doubts", str(len(against)), False, f"{serious} of them serious; the table below names them")
+
+
+def _doubts_table(causes: Sequence[Cause]) -> Markup:
+    if not causes:
+        return Markup("")
+    rows = [(c.severity.value, c.text, c.extent, c.remedy) for c in causes]
+    return html.table(("how bad", "what", "where", "what to do"), rows, "What speaks against the numbers")
 
 
 def frames_tile(found: list[Fate]) -> Tile:

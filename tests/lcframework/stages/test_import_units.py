@@ -151,10 +151,10 @@ def test_sun_and_time_are_flagged_and_told(tmp_path, lcf):
     *_, flags, _ = imported(tmp_path, electrons(), "electron", SITE, **date)
     assert flags == FrameFlag.SUN_UP
     told = lcf("status", tmp_path / "project.toml").err
-    assert "Note: the sun was above the horizon; are times and [telescope] right?: 1 frame (a.fits)" in told
+    assert "Doubt: the sun was above the horizon. 1 frame: a.fits. Check that times and [telescope] are right." in told
     *_, flags, _ = imported(tmp_path, electrons(), "electron", SITE, DATE_OBS="2088-02-20T05:46:18")
     assert flags & FrameFlag.ODD_TIME
-    assert "the time lies before 1972 or is yet to come" in lcf("status", tmp_path / "project.toml").err
+    assert "the time lies before 1972 or in the future" in lcf("status", tmp_path / "project.toml").err
 
 
 @pytest.mark.parametrize(("latitude", "down"), [(-60.0, True), (60.0, False)])

@@ -379,14 +379,14 @@ def test_files_that_take_no_part_are_named(folder, lcf):
     write(folder.path / "calibration/odd.fits", np.zeros((5, 5), np.int16), fits.Header({"IMAGETYP": "focus"}))
     assert folder.pending() == {}
     assert folder.run().exit_code == 0
-    remarks = Project.open(folder.toml).remarks()
+    remarks = [c.text for c in Project.open(folder.toml).doubts()]
     assert any(r.startswith("calibration/broken.fits takes no part in the reduction: ") for r in remarks)
     assert any("calibration/odd.fits" in r for r in remarks)
     told = lcf("status", folder.toml)
     for i in range(5):  # one sentence for all that share a reason
         (folder.path / f"calibration/broken{i}.fits").write_bytes(b"nothing")
     assert folder.run().exit_code == 0
-    (said,) = (r for r in Project.open(folder.toml).remarks() if "take no part" in r)
+    (said,) = (c.text for c in Project.open(folder.toml).doubts() if "take no part" in c.text)
     assert said.startswith(
         "6 files take no part in the reduction (calibration/broken.fits, calibration/broken0.fits, "
         "calibration/broken1.fits, ...); of the first: broken.fits can't be read"
@@ -401,7 +401,7 @@ def test_excluded_name_that_no_file_has_is_told(folder, lcf):
         told = lcf(command, folder.toml, *arguments)
         assert told.code == 0
         assert 'Note: [frames] exclude names "r00.fits", and no file is called so; the nearest: r0.fits' in told.err
-    assert "r0.fits" in Project.open(folder.toml).remarks()[0]
+    assert "r0.fits" in Project.open(folder.toml).doubts()[0].text
 
 
 def test_folder_that_is_not_there(folder):

@@ -1,0 +1,135 @@
+"""What is doubtful about a project: each cause once, with all frames that it holds for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+from sqlalchemy.engine import Engine
+from sqlmodel import Session, select
+
+from lcframework.config.toolbox import Toolbox
+from lcframework.frames.frame_list import idle_exclusions
+from lcframework.frames.reduction import unused
+from lcframework.frames.strange_frames import strange_frames
+from lcframework.storage.doubts import doubt_records, doubts_in_force
+from lcframework.storage.records import apply
+from lcframework.storage.tables import DoubtRow, Frame
+from lcframework.types import Doubt, Severity
+from lcframework.work.scopes import idle_overrides
+
+#: The name in the column `stage` of doubts about the project as a whole.
+PROJECT = "project"
+#: So many frames, stars or files of a cause are named.
+_NAMED = 3
+_ORDER = list(Severity)
+
+
+@attrs.frozen
+class Cause:
+    """A cause of doubt, and what it holds for.
+
+    Attributes
+    ----------
+    kind, text, remedy : str
+        As of :class:`~lcframework.types.Doubt`; where texts differ, that of the worst.
+    severity : Severity
+        The worst of its doubts.
+    stage : str
+        Whose products are doubtful; ``project`` for the project as a whole.
+    frames, subjects : tuple of str
+        The raw files' names; the stars, regions or files.
+    values : tuple of float
+        How bad each doubt is, where that is a number.
+    """
+
+    kind: str
+    text: str
+    remedy: str
+    severity: Severity
+    stage: str
+    frames: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
+
+    @property
+    def extent(self) -> str:
+        """What it holds for, in a few words; empty for the project as a whole."""
+        parts = [_counted(self.frames, "frame"), _counted(self.subjects, "")]
+        return "; ".join(p for p in parts if p)
+
+    @property
+    def sentence(self) -> str:
+        """The whole of it for people."""
+        extent, remedy = (f" {self.extent}." if self.extent else ""), (f" {self.remedy}." if self.remedy else "")
+        return f"{self.text.rstrip('.')}.{extent}{remedy}"
+
+
+def _counted(names: Sequence[str], what: str) -> str:
+    """Return how many names there are, and the first of them."""
+    if not names:
+        return ""
+    shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    if not what:
+        return shown if len(names) == 1 else f"{len(names)}: {shown}"
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {shown}"
+
+
+def causes(session: Session, toolbox: Toolbox) -> list[Cause]:
+    """Return every cause of doubt, the worst first."""
+    names = dict(session.exec(select(Frame.id, Frame.original_image_path)).all())
+    groups: dict[tuple[str, str], list[DoubtRow]] = {}
+    for row in doubts_in_force(session):
+        groups.setdefault((row.stage, row.kind), []).append(row)
+    found = [_cause(rows, names) for rows in groups.values()]
+    for doubt, frames in _of_project(session, toolbox):
+        found.append(Cause(doubt.kind, doubt.text, doubt.remedy, doubt.severity, PROJECT, frames))
+    return sorted(found, key=lambda c: _ORDER.index(c.severity))
+
+
+def _cause(rows: Sequence[DoubtRow], names: dict[int | None, str]) -> Cause:
+    worst = max(rows, key=lambda r: (-_ORDER.index(Severity(r.severity)), abs(r.value or 0.0)))
+    frames = dict.fromkeys(Path(names[r.frame_id]).name for r in rows if r.frame_id is not None)
+    return Cause(
+        worst.kind, worst.text, worst.remedy, Severity(worst.severity), worst.stage, tuple(frames),
+        tuple(dict.fromkeys(r.subject for r in rows if r.subject)),
+        tuple(r.value for r in rows if r.value is not None and math.isfinite(r.value)),
+    )  # fmt: skip
+
+
+def _of_project(session: Session, toolbox: Toolbox) -> Iterable[tuple[Doubt, tuple[str, ...]]]:
+    """Yield what is doubtful about settings, files and skies, with the frames that it holds for."""
+    config = toolbox.config
+    for kind, sentences in (
+        ("idle_exclusion", idle_exclusions(config)),
+        ("idle_instrument", idle_overrides(session, config.instruments())),
+        ("unused_calibration", unused(session) if _reduced(toolbox) else []),
+    ):
+        for sentence in sentences:
+            yield Doubt(kind, sentence, severity=Severity.NOTE), ()
+    yield from strange_frames(session)
+
+
+def _reduced(toolbox: Toolbox) -> bool:
+    return any(toolbox.tool("reduction", name) for name in ("", *toolbox.configs))
+
+
+def record_project_doubts(engine: Engine, toolbox: Toolbox) -> None:
+    """Write the doubts about the project as a whole into the database, for those who query it."""
+    with Session(engine) as session:
+        doubts = []
+        for number, (doubt, frames) in enumerate(_of_project(session, toolbox)):
+            doubts.append(attrs.evolve(doubt, subject=", ".join(frames) or str(number)))
+        apply(session, [doubt_records(PROJECT, PROJECT, doubts)])
+        session.commit()
+
+
+def as_json(found: Iterable[Cause]) -> list[dict[str, object]]:
+    """Return causes as the ``doubts`` of ``--json``."""
+    return [
+        {"kind": c.kind, "severity": c.severity.value, "text": c.text, "remedy": c.remedy, "stage": c.stage,
+         "frames": list(c.frames), "subjects": list(c.subjects), "values": list(c.values)}
+        for c in found
+    ]  # fmt: skip

@@ -1,0 +1,56 @@
+"""Doubts in the database: written with the product that they are about, and read while it is in use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
+
+from lcframework.storage.records import Replace
+from lcframework.storage.tables import DoubtRow, Frame, Product
+from lcframework.types import Doubt, FrameFlag, Severity
+
+_MADE = "made"
+
+
+def doubt_records(stage: str, unit: str, doubts: Iterable[Doubt], frame_id: int | None = None) -> Replace:
+    """Return the record that replaces all doubts about what a unit of a stage made.
+
+    Of several doubts of one kind about one subject the last counts.
+    """
+    rows = {
+        (d.kind, d.subject): {
+            "stage": stage, "unit": unit, "kind": d.kind, "subject": d.subject, "severity": d.severity.value,
+            "text": d.text, "remedy": d.remedy, "value": d.value if math.isfinite(d.value) else None,
+            "frame_id": frame_id,
+        }
+        for d in doubts
+    }  # fmt: skip
+    return Replace("doubts", {"stage": stage, "unit": unit}, list(rows.values()))
+
+
+def doubts_in_force(session: Session) -> list[DoubtRow]:
+    """Return the doubts about products that are there, of frames that are not taken out, in the order of frames."""
+    rows = (
+        select(DoubtRow)
+        .join(Product, sa.and_(col(Product.stage) == DoubtRow.stage, col(Product.unit) == DoubtRow.unit))
+        .outerjoin(Frame, col(Frame.id) == DoubtRow.frame_id)
+        .where(col(Product.state) == _MADE, sa.func.coalesce(Frame.eliminated, sa.false()) == sa.false())
+        .order_by(col(DoubtRow.frame_id), col(DoubtRow.stage), col(DoubtRow.unit), col(DoubtRow.subject))
+    )
+    return list(session.exec(rows))
+
+
+def flag_doubted(session: Session, frame_id: int) -> None:
+    """Set or clear the flag of a frame that something speaks against; mere notes do not count."""
+    against = select(DoubtRow.kind).where(DoubtRow.frame_id == frame_id, DoubtRow.severity != Severity.NOTE.value)
+    frame = session.get(Frame, frame_id)
+    if frame is None:
+        return
+    session.refresh(frame)
+    doubted = session.exec(against).first() is not None
+    flags = frame.flags & ~FrameFlag.DOUBTED.value | (FrameFlag.DOUBTED.value if doubted else 0)
+    if flags != frame.flags:
+        session.execute(sa.update(Frame).where(col(Frame.id) == frame_id).values(flags=flags))
