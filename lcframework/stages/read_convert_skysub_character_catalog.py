@@ -33,6 +33,7 @@ from lcframework.storage.tables import Frame
 from lcframework.types import (
     SOURCES,
     DataUnit,
+    Doubt,
     Exposure,
     Floats,
     FrameFlag,
@@ -87,6 +88,7 @@ class Imported:
     sky_level: float
     rms: float
     sky: ephemerides.SkyState
+    doubts: tuple[Doubt, ...] = ()
 
 
 class ImportFrame(Task[RawPayload, RawValues, Imported]):
@@ -126,7 +128,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         t = config.telescope
         site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
         state = ephemerides.sky_state(info.mjd_mid, site)
-        return Imported(image, mask, raw.header, info, sources, level, rms, state)
+        return Imported(image, mask, raw.header, info, sources, level, rms, state, info.doubts)
 
     def _reduced(
         self, raw: RawFrame, exposure: Exposure | None, masters: Mapping[str, Master], info: HeaderInfo
@@ -192,7 +194,10 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
             "calibration": p.plan.text,
         }  # fmt: skip
         return Outcome(
-            (Update("frames", {"id": unit.frame_id}, row),), image_path, summary=f"{len(result.sources)} sources"
+            (Update("frames", {"id": unit.frame_id}, row),),
+            image_path,
+            summary=f"{len(result.sources)} sources",
+            doubts=result.doubts,
         )
 
     def unusable_records(self, unit: Unit[RawPayload], reason: str) -> tuple[Record, ...]:

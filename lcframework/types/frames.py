@@ -8,6 +8,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from lcframework.types.doubts import Doubt
+
 
 class TimeReference(enum.StrEnum):
     """Which moment of an exposure a header's time is."""
@@ -52,6 +54,7 @@ class HeaderInfo:
     read_noise: float = attrs.field(default=np.nan, converter=float)  # e-; nan: unknown
     data_unit: DataUnit = attrs.field(default=DataUnit.ADU, converter=DataUnit)
     flags: int = 0  # FrameFlag bits
+    doubts: tuple[Doubt, ...] = ()  # about what the header says
 
     @property
     def mjd_start(self) -> float:
