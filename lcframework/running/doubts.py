@@ -57,7 +57,8 @@ class Cause:
     @property
     def extent(self) -> str:
         """What it holds for, in a few words; empty for the project as a whole."""
-        parts = [_counted(self.frames, "frame"), _counted(self.subjects, "")]
+        others = [s for s in self.subjects if s not in self.text]
+        parts = [_counted(self.frames, "frame"), _counted(others, "")]
         return "; ".join(p for p in parts if p)
 
     @property

@@ -25,6 +25,8 @@ from lcframework.roi.cutout_files import (
     write_images,
 )
 from lcframework.roi.light_curves import join, per_night, write_light_curve
+from lcframework.roi.model_doubts import model_doubts
+from lcframework.roi.support import beyond_psfs
 from lcframework.roi.withdrawn import withdraw_fits
 from lcframework.sky.geometry import to_plane
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
@@ -91,7 +93,9 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
                 f"[roi.{payload.roi}.point_sources] is empty: name at least one point source to measure"
             )
         aperture = self.toolbox.config_for(payload.instrument).photometry.aperture
-        fit: RoiFit = tool.instance.fit(attrs.evolve(epochs.cutouts, aperture=aperture), point_sources(region))
+        sources = point_sources(region)
+        mask = epochs.cutouts.mask | beyond_psfs(epochs.cutouts, sources)
+        fit: RoiFit = tool.instance.fit(attrs.evolve(epochs.cutouts, aperture=aperture, mask=mask), sources)
         if not fit.status.usable:
             raise UnusableInput(f"the model of {payload.roi} failed: {fit.status.reason or fit.status.state.value}")
         return fit
@@ -109,7 +113,9 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         write_images(folder, name, result, region.ra, region.dec)
         write_astrometry(folder / f"{name}_astrometry.json", names, result, region.ra, region.dec)
         chi2 = float(np.nanmedian(result.reduced_chi2))
-        return Outcome(path=f"{FOLDER}/{name}_fit.h5", summary=f"chi2 {chi2:.2f}, {result.status.state.value}")
+        doubts = tuple(model_doubts(p.roi, unit.label, epochs.cutouts, result))
+        summary = f"chi2 {chi2:.2f}, {result.status.state.value}"
+        return Outcome(path=f"{FOLDER}/{name}_fit.h5", summary=summary, doubts=doubts)
 
 
 class JoinLightCurve(Task[TablePayload, list[FitFile], list[FitFile]]):
@@ -151,7 +157,7 @@ class ModelCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (PrepareCalibratedCutouts.name,)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/<roi>_photometry_per_epoch.csv",)
     unit: ClassVar[str] = "region, instrument and band"
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return what fits a group, and what joins the fits of a region."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +22,7 @@ from lcframework.frames.hot_pixels import (
 from lcframework.frames.joined_regions import join_regions
 from lcframework.frames.stamp_wcs import header_text, moved
 from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_map, own_radius
+from lcframework.frames.target_detection import target_doubt
 from lcframework.provenance import Components, Option, describe
 from lcframework.sky.geometry import separation
 from lcframework.stages.plate_solving import PlateSolving
@@ -34,7 +35,7 @@ from lcframework.storage.records import Record
 from lcframework.storage.regions_file import REGIONS
 from lcframework.storage.stamp_files import Stamp, write_stamps
 from lcframework.storage.tables import CombinedFootprint, Frame, Product, RoiInFrame, StarInFrame
-from lcframework.types import Floats, Ints, PixelFlag, UnusableInput
+from lcframework.types import Doubt, Floats, Ints, PixelFlag, UnusableInput
 from lcframework.work import (
     FrameKey,
     HotPixelsKey,
@@ -105,6 +106,7 @@ class FrameStamps:
     stamps: dict[str, Stamp]
     stars: dict[str, dict[str, Any]]
     shape: tuple[int, int]
+    doubts: tuple[Doubt, ...] = ()
 
 
 class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
@@ -136,7 +138,19 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
             radius = reach_of(self.toolbox.config, target.name) / v.payload.pixel_scale
             rois[target.name] = self._stamp(v, flags, target, settings.roi_size, radius)
         stamps = self._with_cosmics({**stars, **rois}, v.payload.instrument)
-        return FrameStamps(stamps, self._worth({name: stamps[name] for name in stars}, v), v.image.shape)
+        worth = self._worth({name: stamps[name] for name in stars}, v)
+        return FrameStamps(stamps, worth, v.image.shape, tuple(self._doubts(v, settings.roi_size)))
+
+    def _doubts(self, v: FrameValues, size: int) -> Iterator[Doubt]:
+        """Yield a doubt for each region that seems to be elsewhere."""
+        p, config = v.payload, self.toolbox.config
+        known = np.array([(t.x, t.y) for t in p.stars]).reshape(-1, 2)
+        for target in p.rois:
+            sky = list(config.roi[target.name].point_sources.values())
+            positions = np.array(v.wcs.all_world2pix(sky, 0)).reshape(-1, 2) if sky else np.zeros((0, 2))
+            doubt = target_doubt(target.name, v.sources, positions, known, v.wcs, size, p.seeing, p.rms)
+            if doubt is not None:
+                yield doubt
 
     def _stamp(self, v: FrameValues, flags: Ints, target: Target, size: int, radius: float) -> Stamp:
         corner = corner_of(target.x, target.y, size)
@@ -198,7 +212,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
             for star, row in result.stars.items()
         ]
         usable = sum(r["usable"] for r in result.stars.values())
-        return Outcome(tuple(records), path, summary=f"{usable} usable stars")
+        return Outcome(tuple(records), path, summary=f"{usable} usable stars", doubts=result.doubts)
 
 
 @attrs.define
@@ -213,7 +227,7 @@ class StampExtraction(Stage):
     needs: ClassVar[tuple[str, ...]] = (Import.name, PlateSolving.name, QueryGaiaForStars.name)
     makes: ClassVar[tuple[str, ...]] = ("regions.h5", "regions/<name>/stamps_<fingerprint>.h5", "stars_in_frames")
     unit: ClassVar[str] = "frame and field"
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return what finds hot pixels, and what cuts stamps."""

@@ -1,0 +1,120 @@
+"""What speaks against the model of a region: its fit's end, its chi2, and light that it does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lcframework.roi.light_curves import HIGH_CHI2
+from lcframework.types import Bools, Cutouts, Doubt, FitState, Floats, RoiFit, Severity
+
+#: From this median reduced chi2 on, residuals are larger than the errors of fluxes allow for.
+_SERIOUS_CHI2 = 3.0
+#: Light without a source counts from this significance in the mean residual on, ...
+_SIGNIFICANT = 10.0
+#: ... and from this share of the brightest source's flux: residuals of a bright source's PSF are no source.
+_SHARE = 0.05
+
+
+def model_doubts(roi: str, names: str, cutouts: Cutouts, fit: RoiFit) -> Iterator[Doubt]:
+    """Yield what speaks against the fit of a region.
+
+    Parameters
+    ----------
+    roi : str
+        The region.
+    names : str
+        The region, instrument and band, for people.
+    cutouts : Cutouts
+        What was fitted.
+    fit : RoiFit
+        The fit.
+    """
+    if fit.status.state is not FitState.CONVERGED:
+        yield Doubt(
+            "fit_not_converged",
+            f"the fit of {names} is {fit.status.state.value}: {fit.status.reason or 'its fluxes may still change'}",
+            "Raise the fit's iterations in [roi_model], or look at the residuals in the report",
+            subject=names,
+        )
+    chi2 = float(np.nanmedian(fit.reduced_chi2))
+    if chi2 > HIGH_CHI2:
+        yield Doubt(
+            "poor_fit",
+            f"the model of {names} does not describe its pixels: the median reduced chi2 is {chi2:.2f}",
+            f"Look at the residuals in the report: a source, a galaxy or a neighbour may be missing in [roi.{roi}]",
+            severity=Severity.SERIOUS if chi2 > _SERIOUS_CHI2 else Severity.DOUBT, value=chi2, subject=names,
+        )  # fmt: skip
+    found = unmodelled_source(cutouts, fit)
+    if found is not None:
+        offset, share = found
+        away = float(np.hypot(*offset))
+        yield Doubt(
+            "unmodelled_source",
+            f"the residuals of {names} show a source that no model holds, {offset[0]:+.2f} arcsec east and "
+            f"{offset[1]:+.2f} arcsec north of the region's position, of {100 * share:.0f} % of the brightest source",
+            f"Add it to [roi.{roi}.point_sources], or correct the position of one",
+            severity=Severity.SERIOUS if share > 0.5 else Severity.DOUBT, value=away, subject=names,
+        )  # fmt: skip
+
+
+def unmodelled_source(cutouts: Cutouts, fit: RoiFit) -> tuple[Floats, float] | None:
+    """Return where the mean residual of all epochs has a source, and its flux as a share of the brightest one's.
+
+    Residuals are averaged on the sky, on pixels as large as a frame's, and summed in a PSF's effective area; what lies
+    within a seeing disk of a fitted source is left out, for there the PSF's own error dominates.
+
+    Returns
+    -------
+    ((2,) array of arcsec (xi, eta), float), or None where there is none
+    """
+    scale = 1 / np.sqrt(abs(np.linalg.det(cutouts.transform[:, :, :2]))).mean()  # arcsec a pixel
+    seeing = float(np.nanmedian(cutouts.seeing)) / scale
+    mean, weight = _mean_residual(cutouts, fit, scale)
+    if mean.size == 0 or not np.isfinite(seeing):
+        return None
+    flux, error = _summed(mean, weight, seeing / 2.3548)
+    n = mean.shape[0]
+    yy, xx = (np.mgrid[:n, :n] - (n - 1) / 2) * scale
+    near = np.zeros(mean.shape, bool)
+    for xi, eta in np.reshape(fit.offset, (-1, 2)):
+        near |= np.hypot(xx - xi, yy - eta) < seeing * scale
+    usable = (weight > 0) & ~near & np.isfinite(error)
+    brightest = float(np.nanmax(np.abs(np.nanmedian(fit.flux, axis=0)))) if fit.flux.size else 0.0
+    significance = np.where(usable, flux / np.where(usable, error, 1), 0)
+    y, x = np.unravel_index(int(np.argmax(significance)), mean.shape)
+    if significance[y, x] < _SIGNIFICANT or flux[y, x] < _SHARE * brightest:
+        return None
+    return np.array([xx[y, x], yy[y, x]]), float(flux[y, x] / max(brightest, 1e-30))
+
+
+def _mean_residual(cutouts: Cutouts, fit: RoiFit, scale: float) -> tuple[Floats, Floats]:
+    """Return the weighted mean residual on the sky (n, n), and the sum of weights; xi grows along x, eta along y."""
+    n = cutouts.data.shape[-1]
+    total, weight = np.zeros((n, n)), np.zeros((n, n))
+    pixel_y, pixel_x = np.mgrid[: cutouts.data.shape[1], : cutouts.data.shape[2]]
+    good: Bools = ~(cutouts.mask | fit.outliers) & np.isfinite(fit.model)
+    for epoch, transform in enumerate(cutouts.transform):
+        at = np.stack([pixel_x, pixel_y], axis=-1)[good[epoch]] - transform[:, 2]
+        sky = at @ np.linalg.inv(transform[:, :2]).T / scale + (n - 1) / 2
+        x, y = np.rint(sky).astype(int).T
+        inside = (x >= 0) & (x < n) & (y >= 0) & (y < n)
+        inverse = 1 / np.asarray(cutouts.noise[epoch][good[epoch]], float) ** 2
+        residual = (cutouts.data[epoch] - fit.model[epoch])[good[epoch]]
+        np.add.at(total, (y[inside], x[inside]), (inverse * residual)[inside])
+        np.add.at(weight, (y[inside], x[inside]), inverse[inside])
+    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0), weight
+
+
+def _summed(mean: Floats, weight: Floats, sigma: float) -> tuple[Floats, Floats]:
+    """Return the flux of a Gaussian of this width at each pixel, fitted to a mean residual, and its error."""
+    from scipy.ndimage import correlate
+
+    reach = max(1, int(np.ceil(3 * sigma)))
+    offset = np.arange(-reach, reach + 1)
+    profile = np.exp(-0.5 * (offset[:, None] ** 2 + offset**2) / sigma**2)
+    profile /= profile.sum()
+    information = correlate(weight, profile**2, mode="constant")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return correlate(weight * mean, profile, mode="constant") / information, 1 / np.sqrt(information)

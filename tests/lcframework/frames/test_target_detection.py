@@ -1,0 +1,56 @@
+"""A target that is not where the project file says is noticed in the frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from lcframework.frames.target_detection import target_doubt
+from lcframework.types import Severity
+
+NOWHERE = np.zeros((0, 2))
+
+
+def sky() -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = [150.0, 20.0], [101.0, 101.0], [-0.5 / 3600, 0.5 / 3600]
+    return wcs
+
+
+def ask(sources: list[tuple[float, float, float]], known=NOWHERE, positions=((100.0, 100.0),)):
+    table = Table(rows=sources, names=("x", "y", "flux")) if sources else Table()
+    return target_doubt("T", table, np.array(positions).reshape(-1, 2), known, sky(), 32, 3.0, 0.4)
+
+
+def test_a_target_that_moved_is_doubted_with_the_place_of_the_source() -> None:
+    doubt = ask([(108.0, 100.0, 15000.0), (20.0, 20.0, 1e5)])
+    assert doubt is not None
+    assert doubt.severity is Severity.SERIOUS
+    assert doubt.value == pytest.approx(4.0, abs=1e-3)  # 8 pixels of 0.5 arcsec
+    assert f"ra = {150 - 4 / 3600 / np.cos(np.radians(20)):.5f}, dec = 20.00000" in doubt.text
+
+
+def test_a_known_star_beside_a_target_too_faint_to_be_detected_is_noted() -> None:
+    doubt = ask([(108.0, 100.0, 15000.0)], known=np.array([(108.4, 100.2)]))
+    assert doubt is not None
+    assert doubt.severity is Severity.NOTE
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        [],  # nothing at all
+        [(108.0, 100.0, 15000.0), (101.5, 99.0, 200.0)],  # the target is detected beside a brighter source
+        [(120.0, 100.0, 15000.0)],  # beyond the stamp
+        [(108.0, 100.0, 30.0)],  # too faint to be sure
+    ],
+)
+def test_nothing_speaks_against_other_skies(sources) -> None:
+    assert ask(sources) is None
+
+
+def test_a_region_without_point_sources_has_no_target() -> None:
+    assert ask([(108.0, 100.0, 15000.0)], positions=()) is None

@@ -1,0 +1,92 @@
+"""The pixels of a region that no source's PSF reaches, and what speaks against its model."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+
+from lcframework.roi.model_doubts import model_doubts, unmodelled_source
+from lcframework.roi.support import beyond_psfs
+from lcframework.types import Cutouts, FitState, FitStatus, HighResolution, Kernels, PointSources, RoiFit, Severity
+
+E, N, SCALE, SIGMA = 5, 32, 0.5, 1.4  # epochs, pixels, arcsec a pixel, pixels
+CENTRE = (N - 1) / 2
+
+
+def gaussian(x: float, y: float, flux: float) -> np.ndarray:
+    yy, xx = np.mgrid[:N, :N]
+    return flux * np.exp(-0.5 * ((xx - x) ** 2 + (yy - y) ** 2) / SIGMA**2) / (2 * np.pi * SIGMA**2)
+
+
+def cutouts(data: np.ndarray, size: int = 48, rng: int = 1) -> Cutouts:
+    """Return epochs whose x grows to the west, dithered by a pixel."""
+    shifts = np.random.default_rng(rng).integers(-1, 2, (E, 2))
+    transform = np.zeros((E, 2, 3))
+    transform[:, 0, 0], transform[:, 1, 1] = -1 / SCALE, 1 / SCALE
+    transform[:, :, 2] = CENTRE + shifts
+    noise = np.ones((E, N, N))
+    moved = np.stack([np.roll(image, tuple(s)[::-1], (0, 1)) for image, s in zip(data, shifts, strict=True)])
+    return Cutouts(
+        data=moved + np.random.default_rng(2).normal(0, 1, (E, N, N)), noise=noise, mask=np.zeros((E, N, N), bool),
+        kernels=Kernels(np.ones((E, size, size)) / size**2, 2, 0.0), transform=transform,
+        registration_covariance=np.zeros((E, 2, 2)), mjd=np.arange(E, dtype=float),
+        seeing=np.full(E, 2.3548 * SIGMA * SCALE), airmass=np.ones(E), normalization_error=np.zeros(E),
+    )  # fmt: skip
+
+
+def fit(model: np.ndarray, chi2: float = 1.0, state: FitState = FitState.CONVERGED) -> RoiFit:
+    return RoiFit(
+        flux=np.full((E, 1), 1000.0), covariance=np.ones((E, 1, 1)), common_covariance=np.zeros((E, 1, 1)),
+        offset=np.zeros((1, 2)), offset_covariance=np.eye(2), translation=np.zeros((E, 2)),
+        high_resolution=HighResolution(np.zeros((4, 4)), np.zeros((4, 4)), np.zeros((2, 3))), model=model,
+        outliers=np.zeros((E, N, N), bool), reduced_chi2=np.full(E, chi2), status=FitStatus(state, 3, "why"),
+    )  # fmt: skip
+
+
+def test_pixels_beyond_the_support_of_a_single_source() -> None:
+    """Of the stars' stamps of 24 pixels as many are left of the region's 32, wherever the source lies in a pixel."""
+    epochs = cutouts(np.zeros((E, N, N)))
+    beyond = beyond_psfs(epochs, PointSources(("A",), np.array([[0.1, -0.05]])))
+    for mask in beyond:
+        rows, columns = (~mask).any(1).sum(), (~mask).any(0).sum()
+        assert (rows, columns) == (24, 24)
+        assert (~mask).sum() == 24 * 24
+
+
+def test_sources_apart_keep_the_pixels_of_each() -> None:
+    epochs = cutouts(np.zeros((E, N, N)), size=20)  # reach 5 pixels
+    two = PointSources(("A", "B"), np.array([[2.5, 0.0], [-2.5, 0.0]]))  # 5 pixels either side
+    (first, *_) = beyond_psfs(epochs, two)
+    x, y = epochs.transform[0, :, 2]
+    assert not first[int(y), int(x - 9)]
+    assert not first[int(y), int(x + 9)]
+    assert first[int(y + 7), int(x)]
+    assert not beyond_psfs(epochs, PointSources((), np.zeros((0, 2)))).any()
+
+
+def test_light_that_no_model_holds_is_found_where_it_is() -> None:
+    source, other = gaussian(CENTRE, CENTRE, 1000.0), gaussian(CENTRE - 6, CENTRE + 4, 400.0)
+    epochs = cutouts(np.stack([source + other] * E))
+    empty = cutouts(np.stack([source] * E))
+    model = empty.data - np.random.default_rng(2).normal(0, 1, (E, N, N))  # the same noise: the source alone
+    found = unmodelled_source(epochs, fit(model))
+    assert found is not None
+    offset, share = found
+    assert offset == pytest.approx([3.0, 2.0], abs=0.5)  # east is towards smaller x
+    assert share == pytest.approx(0.4, abs=0.06)
+    assert unmodelled_source(empty, fit(model)) is None
+
+
+def test_what_speaks_against_a_fit() -> None:
+    epochs = cutouts(np.zeros((E, N, N)))
+    flat = np.zeros((E, N, N))
+    assert list(model_doubts("T", "T cam r", epochs, fit(flat))) == []
+    (poor,) = model_doubts("T", "T cam r", epochs, fit(flat, chi2=2.0))
+    assert (poor.kind, poor.severity, poor.value) == ("poor_fit", Severity.DOUBT, 2.0)
+    (worse,) = model_doubts("T", "T cam r", epochs, fit(flat, chi2=6.0))
+    assert worse.severity is Severity.SERIOUS
+    (early,) = model_doubts("T", "T cam r", epochs, fit(flat, state=FitState.BOUND))
+    assert early.kind == "fit_not_converged"
+    masked = attrs.evolve(epochs, mask=np.ones((E, N, N), bool))
+    assert unmodelled_source(masked, fit(flat)) is None
