@@ -2,18 +2,31 @@
 
 A PSF is fitted on the stars' stamps and normalised there: light beyond them belongs to no flux. It cancels between
 stars and target only where both are fitted on the same support. A region's stamp may be larger; pixels of it that no
-source's PSF reaches hold light that the model lacks, which lowers the flux the more, the worse the seeing is.
+source's PSF reaches hold light that the model lacks, which is taken for sky and lowers the flux, the more the worse the
+seeing is. The same pixels tell how bright the sky is. They are left out where they cost more than they bring.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lcframework.types import Bools, Cutouts, PointSources
+from lcframework.types import Bools, Cutouts, Floats, PointSources
+
+#: So many pixels at the edge of a PSF's support tell how much light lies beyond it.
+_EDGE = 2
+#: A relative flux that is so far off moves magnitudes by less than the best zero points' errors.
+_FALSE_LEVEL = 0.003
 
 
-def beyond_psfs(cutouts: Cutouts, sources: PointSources) -> Bools:
-    """Return which pixels of each epoch no point source's PSF reaches; none where there is no source.
+def harmful_pixels(cutouts: Cutouts, sources: PointSources) -> Bools:
+    """Return the pixels of each epoch that no point source's PSF reaches, if they bias fluxes by more than they help.
+
+    Without the light beyond the support, the sky is taken for brighter by the light at its edge, in units of the flux
+    `e`, and the flux falls by `e A`, with the PSF's effective area ``A = sum(p)^2 / sum(p^2)``, or the aperture's.
+    Without the pixels, the variance of the relative flux grows by ``(A s / f)^2 (1 / n_in - 1 / n)``, with the noise of
+    a pixel `s`, the flux `f`, and the numbers of pixels on the support and in all. All epochs are treated alike: the
+    pixels are harmful where the variance of `e A` over the epochs, which is false variability, is above the mean of
+    that variance, or where the mean of `e A`, which is a false magnitude, is above `_FALSE_LEVEL`.
 
     Parameters
     ----------
@@ -26,6 +39,28 @@ def beyond_psfs(cutouts: Cutouts, sources: PointSources) -> Bools:
     -------
     (e, ny, nx) array of bool
     """
+    beyond = beyond_psfs(cutouts, sources) & ~cutouts.mask
+    if not beyond.any():
+        return beyond
+    bias, cost = [], []
+    for epoch in np.flatnonzero(beyond.any(axis=(1, 2))).tolist():
+        psf = _on_pixels(cutouts, epoch)
+        rows, columns = np.indices(psf.shape)
+        edge = np.minimum(np.minimum(rows, columns), len(psf) - 1 - np.maximum(rows, columns)) < _EDGE
+        area = max(psf.sum() ** 2 / (psf**2).sum(), np.pi * cutouts.aperture**2)
+        on = ~beyond[epoch] & ~cutouts.mask[epoch]
+        sky = np.median(cutouts.data[epoch][beyond[epoch]])
+        flux = float((cutouts.data[epoch] - sky)[on].sum())
+        noise = float(np.median(cutouts.noise[epoch][beyond[epoch]]))
+        fewer = 1 / max(1, int(on.sum())) - 1 / (on.sum() + beyond[epoch].sum())
+        bias.append(psf[edge].mean() * area)
+        cost.append((area * noise / flux) ** 2 * fewer if flux > 0 else np.inf)
+    harmful = np.var(bias) > np.mean(cost) or abs(np.mean(bias)) > _FALSE_LEVEL
+    return beyond if harmful else np.zeros_like(beyond)
+
+
+def beyond_psfs(cutouts: Cutouts, sources: PointSources) -> Bools:
+    """Return which pixels (e, ny, nx) of each epoch no point source's PSF reaches; none where there is no source."""
     beyond = np.zeros(cutouts.mask.shape, bool)
     if not len(sources.offset):
         return beyond
@@ -36,3 +71,16 @@ def beyond_psfs(cutouts: Cutouts, sources: PointSources) -> Bools:
         distances = [np.maximum(np.abs(xx - x), np.abs(yy - y)) for x, y in centres]
         beyond[epoch] = np.min(distances, axis=0) > reach
     return beyond
+
+
+def _on_pixels(cutouts: Cutouts, epoch: int) -> Floats:
+    """Return an epoch's full PSF on the data's pixels."""
+    from scipy.ndimage import gaussian_filter
+
+    kernels = cutouts.kernels
+    psf = np.asarray(kernels.values[epoch], float)
+    if kernels.target_fwhm > 0:
+        psf = gaussian_filter(psf, kernels.target_fwhm / 2.3548, mode="constant")
+    s = kernels.subsampling_factor
+    n = psf.shape[-1] // s
+    return np.asarray(psf[: n * s, : n * s].reshape(n, s, n, s).sum((1, 3)))

@@ -26,7 +26,7 @@ from lcframework.roi.cutout_files import (
 )
 from lcframework.roi.light_curves import join, per_night, write_light_curve
 from lcframework.roi.model_doubts import model_doubts
-from lcframework.roi.support import beyond_psfs
+from lcframework.roi.support import harmful_pixels
 from lcframework.roi.withdrawn import withdraw_fits
 from lcframework.sky.geometry import to_plane
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
@@ -94,8 +94,9 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
             )
         aperture = self.toolbox.config_for(payload.instrument).photometry.aperture
         sources = point_sources(region)
-        mask = epochs.cutouts.mask | beyond_psfs(epochs.cutouts, sources)
-        fit: RoiFit = tool.instance.fit(attrs.evolve(epochs.cutouts, aperture=aperture, mask=mask), sources)
+        cutouts = attrs.evolve(epochs.cutouts, aperture=aperture)
+        cutouts = attrs.evolve(cutouts, mask=cutouts.mask | harmful_pixels(cutouts, sources))
+        fit: RoiFit = tool.instance.fit(cutouts, sources)
         if not fit.status.usable:
             raise UnusableInput(f"the model of {payload.roi} failed: {fit.status.reason or fit.status.state.value}")
         return fit

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lcframework.roi.model_doubts import model_doubts, unmodelled_source
-from lcframework.roi.support import beyond_psfs
+from lcframework.roi.support import beyond_psfs, harmful_pixels
 from lcframework.types import Cutouts, FitState, FitStatus, HighResolution, Kernels, PointSources, RoiFit, Severity
 
 E, N, SCALE, SIGMA = 5, 32, 0.5, 1.4  # epochs, pixels, arcsec a pixel, pixels
@@ -63,6 +63,33 @@ def test_sources_apart_keep_the_pixels_of_each() -> None:
     assert not first[int(y), int(x + 9)]
     assert first[int(y + 7), int(x)]
     assert not beyond_psfs(epochs, PointSources((), np.zeros((0, 2)))).any()
+
+
+def moffat(size: int, fwhm: float, beta: float = 3.0) -> np.ndarray:
+    """Return a profile on half pixels whose light beyond its array is lost."""
+    yy, xx = (np.mgrid[:size, :size] - (size - 1) / 2) / 2
+    core = 0.5 * fwhm / np.sqrt(2 ** (1 / beta) - 1)
+    profile = (1 + (xx**2 + yy**2) / core**2) ** -beta
+    return profile / profile.sum()
+
+
+@pytest.mark.parametrize(
+    ("seeings", "flux", "harmful"),
+    [
+        ([3.0, 3.2, 2.9, 3.1, 3.0], 2000.0, False),  # hardly any light lies beyond
+        ([8.0] * E, 3e4, True),  # so much lies beyond that the magnitude would be wrong
+        ([3.0, 3.2, 4.9, 3.1, 3.0], 1e6, True),  # what lies beyond follows the seeing, and no noise hides it
+        ([3.0, 3.2, 4.9, 3.1, 3.0], 500.0, False),  # noise hides it
+    ],
+)
+def test_pixels_are_left_out_where_the_light_beyond_costs_more_than_they_bring(seeings, flux, harmful) -> None:
+    epochs = cutouts(np.stack([gaussian(CENTRE, CENTRE, flux)] * E))
+    epochs = attrs.evolve(epochs, kernels=Kernels(np.stack([moffat(48, fwhm) for fwhm in seeings]), 2, 0.0))
+    one = PointSources(("A",), np.zeros((1, 2)))
+    found = harmful_pixels(epochs, one)
+    assert found.any() == harmful
+    if harmful:
+        assert (found == beyond_psfs(epochs, one)).all()
 
 
 def test_light_that_no_model_holds_is_found_where_it_is() -> None:
