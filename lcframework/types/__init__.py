@@ -1,16 +1,16 @@
-"""The values that pass through hooks: frozen attrs classes, table schemas, flags and the kinds of failure.
+"""The values that pass through hooks: frozen attrs classes, table schemas, flags and exceptions.
 
-Conventions, everywhere:
+Conventions that hold everywhere:
 
 - Pixel coordinates are 0-based ``(x, y)``; the centre of an image's first pixel is ``(0, 0)``.
-- Images are ``(ny, nx)`` arrays, in e-/s once imported; stacks of them put the stack's axis first.
+- Images are ``(ny, nx)`` arrays, in e-/s after the import; in a stack of images the first axis counts the images.
 - A boolean mask is True where a pixel must **not** be used.
 - Sky offsets ``(xi, eta)`` are on the tangent plane: arcsec towards east and north of a reference position.
 - A kernel's centre is the geometric centre of its array, ``(m - 1) / 2`` on each axis.
 
-Import from here. The modules inside are its own arrangement: `arrays`, `doubts`, `failures`, `flags` and `tables` for
-all, then one for each step of the pipeline, in its order: `frames`, `reduction`, `sky`, `wcs`, `fit_status`, `psf`,
-`photometry`, `normalization`, `regions`; then `light_curve` and `events`.
+Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags` and `tables` serve all steps of
+the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`, `wcs`,
+`fit_status`, `psf`, `photometry`, `normalization`, `regions`; then `light_curve` and `events`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arrays, as annotations name them."""
+"""Types of NumPy arrays for annotations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What listeners are told of a run."""
+"""The events of a run, of which listeners are notified."""
 
 from __future__ import annotations
 

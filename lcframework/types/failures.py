@@ -1,4 +1,4 @@
-"""The kinds of failure."""
+"""The exceptions that lcframework and its plugins raise."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ class LcfError(Exception):
 
 
 class UnusableInput(LcfError):
-    """This input can't be used: recorded with its reason, and the rest of the run goes on."""
+    """An input can't be used; the reason is recorded, and the rest of the run continues."""
 
 
 class NeedMissing(LcfError):
-    """Something that the work needs is not there; the message names the command or setting that gives it."""
+    """Something that the work needs is missing; the message names the command or option that provides it."""
 
 
 class PluginError(LcfError):

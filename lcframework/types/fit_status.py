@@ -1,4 +1,4 @@
-"""How a fit ended."""
+"""The end state of a fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 
 
 class FitState(enum.StrEnum):
-    """How a fit ended."""
+    """The end state of a fit; the values of `BOUND` and `CONVERGED` may be used, those of `FAILED` may not."""
 
     CONVERGED = "converged"
     BOUND = "stopped at the bound"

@@ -1,4 +1,4 @@
-"""Bits that say what is odd about a pixel, a frame or an epoch."""
+"""Bits that describe what is unusual about a pixel, a frame or an epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PixelFlag(enum.IntFlag):
 
 
 class FrameFlag(enum.IntFlag):
-    """What is odd about a frame that is used all the same; bits of ``frames.flags``."""
+    """What is unusual about a frame that is still used; bits of ``frames.flags``."""
 
     FEW_SOURCES = 1
     SUN_UP = 2
@@ -29,7 +29,7 @@ class FrameFlag(enum.IntFlag):
 
 
 class EpochFlag(enum.IntFlag):
-    """What is odd about one epoch of a light curve; bits of the ``flags`` column."""
+    """What is unusual about one epoch of a light curve; bits of the ``flags`` column."""
 
     FIT_NOT_CONVERGED = 1
     HIGH_CHI2 = 2

@@ -1,4 +1,4 @@
-"""What is read off the header of a frame."""
+"""What is read from the header of a frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lcframework.types.doubts import Doubt
 
 
 class TimeReference(enum.StrEnum):
-    """Which moment of an exposure a header's time is."""
+    """The moment of the exposure that the time in a header gives."""
 
     START = "start"
     MID = "mid"
@@ -20,7 +20,7 @@ class TimeReference(enum.StrEnum):
 
 
 class DataUnit(enum.StrEnum):
-    """What a raw pixel counts."""
+    """The unit of the pixel values of a raw frame."""
 
     ADU = "adu"
     ELECTRON = "electron"
@@ -40,7 +40,7 @@ def _finite(instance: Any, attribute: Any, value: float) -> None:
 
 @attrs.frozen
 class HeaderInfo:
-    """What a header parser reads off one frame."""
+    """What a header parser reads from the header of one frame."""
 
     exptime: float = attrs.field(converter=float, validator=_positive)  # s
     gain: float = attrs.field(converter=float, validator=_positive)  # e-/unit of the data

@@ -1,8 +1,8 @@
-"""The columns of a region's light curve: what is published of an epoch, of a source, and of a night.
+"""The columns of the light curve of a region: those of an epoch, of a source, and of a night.
 
-The one place where a column is declared. What writes the tables, the exporters, the conformance checks and the
-documentation's test read it. A column of an epoch that has an `origin` is filled from the database by that alone; any
-other is computed in ``lcframework/roi/light_curves.py``.
+Columns are declared only here. The writer of the tables, the exporters, the conformance checks and the test of the
+documentation read these declarations. An epoch's column with an `origin` is copied from that column of the database;
+any other column is computed in ``lcframework/roi/light_curves.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import attrs
 
-#: Stands in a column's meaning for the name of the source, and in that of a magnitude for its system.
+#: Placeholders in a column's meaning: for the name of the source, and for the magnitude system.
 _SOURCE, _SYSTEM = "<S>", "<system>"
 
 
@@ -22,17 +22,17 @@ class CurveColumn:
     Attributes
     ----------
     name : str
-        As the tables have it; of a source's column, what follows ``<source>_``.
+        The column's name in the tables; for a column of a source, the part after ``<source>_``.
     unit : str
-        As astropy reads it; empty for none.
+        In the notation that astropy reads; empty for none.
     ucd : str
-        What it is, in the words of the IVOA (UCD1+).
+        The quantity, as a Unified Content Descriptor of the IVOA (UCD1+).
     meaning : str
-        What it holds, for people.
+        What the column holds, in words.
     origin : str
-        The table and column of the database that an epoch's value is taken from; empty where it is computed.
+        The table and column of the database from which an epoch's value is copied; empty where it is computed.
     text : bool
-        Whether it holds texts, not numbers.
+        Whether the column holds text instead of numbers.
     """
 
     name: str
@@ -43,10 +43,10 @@ class CurveColumn:
     text: bool = False
 
 
-#: Of an epoch, in their order in the table; the sources' columns follow.
+#: Columns of an epoch, in their order in the table; the columns of the sources follow them.
 EPOCH_COLUMNS = (
     CurveColumn("frame_id", "", "meta.id", "row of the table frames", "frames.id"),
-    CurveColumn("frame", "", "meta.id;obs.image", "the frame's key, as its files are called", "frames.key", text=True),
+    CurveColumn("frame", "", "meta.id;obs.image", "the frame's name, as in its file names", "frames.key", text=True),
     CurveColumn("mjd", "d", "time.epoch", "MJD (UTC), middle of the exposure", "frames.mjd"),
     CurveColumn(
         "bjd_tdb", "d", "time.epoch", "barycentric Julian date (TDB) for this region, middle of the exposure",
@@ -82,7 +82,7 @@ EPOCH_COLUMNS = (
     CurveColumn("flags", "", "meta.code.qual", "sum of the bits of EpochFlag; 0: nothing odd"),
 )  # fmt: skip
 
-#: Of a source in an epoch, behind its name: ``<source>_<name>``.
+#: Columns of a source in an epoch, each after the source's name: ``<source>_<name>``.
 SOURCE_COLUMNS = (
     CurveColumn("flux", "electron / s", "phot.flux", "flux of <S>, normalised; negative values are kept"),
     CurveColumn(
@@ -105,7 +105,7 @@ SOURCE_COLUMNS = (
     CurveColumn("d_mag_up", "mag", "stat.error;phot.mag", "random error of the magnitude of <S> towards brighter"),
 )  # fmt: skip
 
-#: Of a night, instrument and band, in their order in the table; the sources' columns follow.
+#: Columns of a night, instrument and band, in their order in the table; the columns of the sources follow them.
 NIGHT_COLUMNS = (
     CurveColumn("night", "d", "time.epoch", "number of the night: its MJD at local noon, in whole days"),
     CurveColumn("mjd", "d", "time.epoch", "mean MJD (UTC)"),
@@ -116,7 +116,7 @@ NIGHT_COLUMNS = (
     CurveColumn("zeropoint", "mag", "phot.mag;arith.zp", "magnitude of 1 electron per second, normalised"),
     CurveColumn("zeropoint_error", "mag", "stat.error;phot.mag;arith.zp", "error of the zero point"),
 )
-#: Of a source in a night, behind its name.
+#: Columns of a source in a night, each after the source's name.
 SOURCE_NIGHT_COLUMNS = (
     CurveColumn("flux", "electron / s", "phot.flux", "weighted mean of the fluxes of <S>"),
     CurveColumn("d_flux", "electron / s", "stat.error;phot.flux", "random error of the mean"),
@@ -128,14 +128,14 @@ SOURCE_NIGHT_COLUMNS = (
 
 
 def column_of(name: str, system: str = "") -> CurveColumn | None:
-    """Return what a column of a light curve is, or None where it is none.
+    """Return the declaration of a column of a light curve, or None for an unknown name.
 
     Parameters
     ----------
     name : str
-        As a table of epochs or nights has it.
+        The column's name in a table of epochs or nights.
     system : str
-        The magnitudes' system, for the meaning.
+        The magnitude system, such as ``AB``, which is filled into the meaning.
     """
     for column in (*EPOCH_COLUMNS, *NIGHT_COLUMNS):
         if column.name == name:
@@ -150,6 +150,6 @@ def column_of(name: str, system: str = "") -> CurveColumn | None:
 
 
 def source_names(columns: Iterable[str]) -> list[str]:
-    """Return the point sources that a light curve has columns of, in their order."""
+    """Return the names of the point sources that have columns in a light curve, in the order of the columns."""
     columns = list(columns)
     return [c.removesuffix("_d_flux") for c in columns if c.endswith("_d_flux") and f"{c[:-7]}_flux" in columns]

@@ -1,4 +1,4 @@
-"""Star fluxes of many frames, and what they tell of the frames."""
+"""Star fluxes of many frames, and the relative transparency of the frames that follows from them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lcframework.types.fit_status import FitStatus
 
 @attrs.frozen(eq=False)
 class FluxMatrix:
-    """Star fluxes of the frames of one instrument and band. nan: not measured, or left out by a selection."""
+    """Star fluxes of the frames of one instrument and band; nan where not measured, or excluded by a selection."""
 
     flux: Floats  # (f, n) e-/s
     error: Floats  # (f, n)
     xy: Floats  # (f, n, 2) pixels in the frame, nan where not measured
     frame_shape: tuple[int, int]
-    reference_xy: Floats | None = None  # (f, 2) where a coefficient that varies over the frame is wanted: at the ROI
+    reference_xy: Floats | None = None  # (f, 2) pixels: the ROI's position, at which varying coefficients are evaluated
 
 
 @attrs.frozen(eq=False)
 class NormalizationSolution:
     """Relative transparency of frames and levels of stars: ``flux[f, s] ~ coefficient[f] * level[s]``.
 
-    The gauge (the product is unchanged by a factor moved from one to the other) is fixed by the caller.
+    A factor can be moved from the coefficients to the levels without changing the product. The caller fixes this scale.
     """
 
     coefficient: Floats  # (f,) nan where a frame has no star
@@ -36,6 +36,6 @@ class NormalizationSolution:
     intrinsic_scatter: Floats  # (n,) relative, beyond the errors
     used: Bools  # (f, n) False where clipped or missing
     status: FitStatus
-    rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of a star left out: why
-    model: Floats | None = None  # (f, n) e-/s, the fluxes that it expects; None: coefficient times level
-    extra_scatter: Floats | None = None  # (f,) relative, of a source's flux beyond its errors, as the stars show
+    rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of an excluded star -> reason
+    model: Floats | None = None  # (f, n) e-/s, the expected fluxes; None: coefficient times level
+    extra_scatter: Floats | None = None  # (f,) relative scatter of the stars beyond their errors

@@ -11,7 +11,10 @@ from lcframework.types.fit_status import FitStatus
 
 @attrs.frozen(eq=False)
 class Stamps:
-    """Stamps, one a measurement. A joint photometry plugin gets all epochs of one star; else any mixture."""
+    """Stamps, one for each measurement.
+
+    A joint photometry plugin gets all epochs of one star; any other plugin gets any mixture of stars and frames.
+    """
 
     data: Floats  # (n, ny, nx) e-/s
     noise: Floats  # (n, ny, nx) one sigma
@@ -19,7 +22,7 @@ class Stamps:
     offset: Floats  # (n, 2) expected (x, y) of the star from the stamp's centre, pixels
     photon_variance: Floats = attrs.field()  # (n,) (e-/s)^2 in `noise` squared per e-/s of light in `data`; 0: unknown
 
-    aperture: float = 0.0  # pixels; the radius within which light that the PSF misses is the star's; 0: PSF fluxes
+    aperture: float = 0.0  # pixels; light in this radius that the PSF misses is added to the star; 0: PSF fluxes
 
     @photon_variance.default
     def _unknown(self) -> Floats:
@@ -32,7 +35,7 @@ class Stamps:
 
 @attrs.frozen(eq=False)
 class Kernels:
-    """One kernel a stamp, as `PSF` defines them."""
+    """One kernel for each stamp, as `PSF` defines them."""
 
     values: Floats  # (n, m, m), narrow PSFs, sum 1
     subsampling_factor: int
@@ -41,12 +44,12 @@ class Kernels:
 
 @attrs.frozen(eq=False)
 class PhotometryResult:
-    """Fluxes and positions of stamps' stars."""
+    """Fluxes and positions of the stars in stamps."""
 
     flux: Floats  # (n,) e-/s
     x: Floats  # (n,) from the stamp's centre, pixels
     y: Floats  # (n,)
-    background: Floats  # (n,) e-/s a pixel; 0 where none is fitted
+    background: Floats  # (n,) e-/s per pixel; 0 where none is fitted
     covariance: Floats  # (n, 3, 3) of (flux, x, y), background marginalised
     reduced_chi2: Floats  # (n,)
     status: tuple[FitStatus, ...]

@@ -13,7 +13,7 @@ from lcframework.types.fit_status import FitStatus
 
 @attrs.frozen(eq=False)
 class PsfBatch:
-    """Star stamps of a batch of frames, padded to one number of stars."""
+    """Star stamps of a batch of frames, padded so that every frame has the same number of stars."""
 
     data: Floats  # (f, n, ny, nx) e-/s
     noise: Floats  # (f, n, ny, nx) one sigma, e-/s
@@ -42,7 +42,7 @@ class PSF:
     target_fwhm: float  # small pixels; 0: `narrow` is a full PSF
     status: FitStatus
     reduced_chi2: float
-    distortion: Mapping[str, Floats] = attrs.field(factory=dict)  # known to the model's `at` alone
+    distortion: Mapping[str, Floats] = attrs.field(factory=dict)  # read only by the method `at` of the PSF model
     frame_shape: tuple[int, int] = (0, 0)
     amplitude: Floats = attrs.field(factory=lambda: np.zeros(0))  # (n,) e-/s of each star
     offset: Floats = attrs.field(factory=lambda: np.zeros((0, 2)))  # (n, 2) fitted, from the stamp's centre
@@ -50,6 +50,6 @@ class PSF:
     outliers: Bools = attrs.field(factory=lambda: np.zeros((0, 0, 0), bool))  # (n, ny, nx) found in the residuals
     residuals: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (n, ny, nx) data - model, e-/s
     loss_history: Floats = attrs.field(factory=lambda: np.zeros(0))
-    rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of a star left out: why
-    # (ny, nx) what the stars tell of their image of unit flux: the sum of amplitude^2 / noise^2; empty where not known
+    rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of an excluded star -> reason
+    # (ny, nx) inverse variance of the stars' mean image of unit flux: sum of amplitude^2 / noise^2; empty: unknown
     precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))

@@ -1,4 +1,4 @@
-"""Calibrated cutouts of a region of interest, and the light curves that a model makes of them."""
+"""Calibrated cutouts of a region of interest, and the light curves that a model fits to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Cutouts:
     normalization_error: Floats  # (e,) relative
     zenith: Floats = attrs.field()  # (e, 2) tan z times the zenith's direction (xi, eta); nan where unknown
     psf_precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (e, n, n) of `PSF`, 0 where not known
-    aperture: float = 0.0  # pixels; the radius within which light that the PSFs miss is the sources'; 0: PSF fluxes
+    aperture: float = 0.0  # pixels; light in this radius that the PSFs miss is added to the sources; 0: PSF fluxes
 
     @zenith.default
     def _unknown(self) -> Floats:
@@ -51,10 +51,10 @@ class Cutouts:
 
 @attrs.frozen(eq=False)
 class HighResolution:
-    """An image on small pixels and where it lies: ``(x, y) = transform[:, :2] @ (xi, eta) + transform[:, 2]``."""
+    """An image on small pixels and its position: ``(x, y) = transform[:, :2] @ (xi, eta) + transform[:, 2]``."""
 
-    background: Floats  # (m, m) e-/s a small pixel, without point sources
-    model: Floats  # (m, m) the same with the mean point sources as Gaussians of `target_fwhm`
+    background: Floats  # (m, m) e-/s per small pixel, without point sources
+    model: Floats  # (m, m) the background plus the mean point sources as Gaussians of `target_fwhm`
     transform: Floats  # (2, 3) small pixels per arcsec, small pixels
 
 
@@ -64,7 +64,7 @@ class RoiFit:
 
     flux: Floats  # (e, k) e-/s
     covariance: Floats  # (e, k, k) random, from the noise of an epoch's pixels and of its PSF
-    common_covariance: Floats  # (e, k, k) moves all epochs of a source together; not to be added to `covariance`
+    common_covariance: Floats  # (e, k, k) of errors common to all epochs of a source; not to be added to `covariance`
     offset: Floats  # (k, 2) fitted (xi, eta) arcsec
     offset_covariance: Floats  # (2k, 2k) arcsec^2, in the order xi_1, eta_1, xi_2, ...
     translation: Floats  # (e, 2) pixels, beyond `transform`

@@ -1,4 +1,4 @@
-"""Which piece of sky, and which of its stars."""
+"""Regions of the sky, and limits on the stars of a catalogue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 @attrs.frozen
 class Region:
-    """A piece of sky: a cone, or the polygon of `vertices` inside that cone."""
+    """A part of the sky: a cone, or the polygon of `vertices` inside that cone."""
 
     ra: float  # degrees, ICRS
     dec: float  # degrees
@@ -18,7 +18,7 @@ class Region:
 
 @attrs.frozen
 class CatalogLimits:
-    """Which stars of a catalogue are wanted; a catalogue that lacks a quantity ignores its limit."""
+    """Limits on the stars of a catalogue; a catalogue that does not have a quantity ignores its limit."""
 
     magnitude: tuple[float, float] = (-np.inf, np.inf)  # main band
     max_astrometric_excess_noise: float = np.inf  # mas

@@ -1,4 +1,4 @@
-"""Tables that pass through hooks: what each must hold."""
+"""The columns that each table must have when it passes through a hook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MagnitudeTable: TypeAlias = "Table"
 
 @attrs.frozen
 class Column:
-    """One column of a table at a seam: its name, its unit as a string ('' for none) and what it holds."""
+    """One column of a table that passes through a hook: its name, its unit as a string ('': none), its meaning."""
 
     name: str
     unit: str
@@ -29,19 +29,19 @@ class Column:
 
 @attrs.frozen
 class TableSchema:
-    """What a table that passes through a hook must hold, and which column names its rows."""
+    """The columns of a table that passes through a hook; `identity` is the column whose values must be unique."""
 
     name: str
     columns: tuple[Column, ...]
     identity: str | None = None
 
     def check(self, table: Any, who: str) -> Table:
-        """Return the table if it fulfils the schema.
+        """Return the table if it has all required columns and unique identities.
 
         Parameters
         ----------
         table : astropy.table.Table
-            What a plugin returned.
+            The table that a plugin returned.
         who : str
             The plugin's name, for the message.
 
@@ -80,7 +80,7 @@ SOURCES = TableSchema(
 )
 
 
-#: Stars of a catalogue, one row a star.
+#: Stars of a catalogue, one row for each star.
 STARS = TableSchema(
     "stars",
     (

@@ -1,4 +1,4 @@
-"""Plate solving."""
+"""Hints and results of plate solving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class SolveHint:
-    """What is known of a frame's pointing before it is solved; None where nothing is known."""
+    """What is known about the pointing of a frame before plate solving; an attribute is None where it is unknown."""
 
     ra: float | None = None  # degrees, ICRS
     dec: float | None = None  # degrees
@@ -23,13 +23,13 @@ class SolveHint:
     scale: tuple[float, float] | None = None  # arcsec/pixel
     header: fits.Header | None = None  # the frame's own header, which may hold a WCS
     stars: StarTable | None = None  # catalogue stars of the field at the frame's epoch
-    reference_sources: SourceTable | None = None  # of a frame that is solved
-    reference_wcs: fits.Header | None = None
+    reference_sources: SourceTable | None = None  # sources of another frame, which is solved
+    reference_wcs: fits.Header | None = None  # WCS of that frame
 
 
 @attrs.frozen(eq=False)
 class PlateSolution:
-    """A WCS, and how well it matches."""
+    """A WCS, and how well it matches the catalogue or reference."""
 
     header: fits.Header  # a complete celestial WCS, with SIP or TPV where there is distortion
     matched: int = 0  # stars matched; 0: unknown
@@ -39,6 +39,6 @@ class PlateSolution:
 
 @attrs.frozen
 class NotSolved:
-    """No WCS was found."""
+    """The answer of a plate solver that found no WCS, with the reason."""
 
     reason: str
