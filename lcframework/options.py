@@ -1,7 +1,7 @@
 """Validators of options, for sections of the project file and for plugins' options.
 
-Each is what :func:`attrs.field` takes as `validator`, or returns it. Their messages say what is allowed and what was
-given; none lets nan through.
+Each function is a `validator` for :func:`attrs.field`, or returns one. The messages state what is allowed and what was
+given. All reject nan.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Validator = Callable[[Any, Any, Any], None]
 
 
 def above(bound: float, *, finite: bool = False) -> Validator:
-    """Return a validator of numbers above `bound`; infinity is one of them unless `finite`."""
+    """Return a validator of numbers above `bound`; infinity is allowed unless `finite`."""
     wanted = f"a number above {bound:g}" if finite else "positive" if bound == 0 else f"greater than {bound:g}"
 
     def check(instance: Any, attribute: Any, value: float) -> None:
@@ -43,7 +43,7 @@ not_negative = at_least(0.0)
 
 
 def positive_or_zero(purpose: str) -> Validator:
-    """Return a validator of finite positive numbers, and of 0, which is set for a `purpose`: ``"to ..."``."""
+    """Return a validator of finite positive numbers and 0; `purpose` (``"to ..."``) states the meaning of 0."""
 
     def check(instance: Any, attribute: Any, value: float) -> None:
         if not (math.isfinite(value) and value >= 0):
@@ -78,7 +78,7 @@ def whole_number(least: int = 0, most: int | None = None, meaning: str = "") -> 
     Parameters
     ----------
     least, most : int
-        The limits, both allowed; no upper one where `most` is None.
+        The limits, both allowed; there is no upper limit where `most` is None.
     meaning : str
         What the number is, or what its limits mean, for the message.
     """
@@ -99,20 +99,20 @@ def ordered(instance: Any, attribute: Any, value: tuple[float, float]) -> None:
 
 
 def true_or_false(instance: Any, attribute: Any, value: bool) -> None:
-    """Check that a value is a boolean, not a number or a text that means one."""
+    """Check that a value is a boolean, not a number or a text such as ``"true"``."""
     if not isinstance(value, bool):
         raise ValueError(f"{attribute.name} must be true or false, got {value!r}")
 
 
 def one_of(*choices: str, empty: str = "") -> Validator:
-    """Return a validator of one of some words.
+    """Return a validator of texts that must be one of `choices`.
 
     Parameters
     ----------
     *choices : str
         The words.
     empty : str
-        What an empty text is set for, ``"to ..."``; where not given, it is refused.
+        The meaning of an empty text, ``"to ..."``; an empty text is refused where this is empty.
     """
     words = _listed(choices) + (f", or '' {empty}" if empty else "")
 
@@ -124,7 +124,7 @@ def one_of(*choices: str, empty: str = "") -> Validator:
 
 
 def some_of(*choices: str) -> Validator:
-    """Return a validator of lists of one or more of some words."""
+    """Return a validator of lists of one or more of `choices`."""
 
     def check(instance: Any, attribute: Any, value: Iterable[str]) -> None:
         given = list(value)
@@ -135,12 +135,12 @@ def some_of(*choices: str) -> Validator:
 
 
 def mapping_of(known: Iterable[str], what: str = "a text") -> Validator:
-    """Return a validator of mappings from some of the `known` names to texts that are not empty.
+    """Return a validator of mappings from `known` names to texts that are not empty.
 
     Parameters
     ----------
     known : iterable of str
-        The names that may be mapped.
+        The names that are allowed in the mapping.
     what : str
         What they are mapped to, for the message, such as ``"a column"``.
     """
@@ -159,7 +159,7 @@ def mapping_of(known: Iterable[str], what: str = "a text") -> Validator:
 
 
 def web_address(*, empty: bool = False) -> Validator:
-    """Return a validator of http and https addresses, and of an empty text where `empty`."""
+    """Return a validator of http and https addresses; an empty text is allowed where `empty`."""
 
     def check(instance: Any, attribute: Any, value: str) -> None:
         parts = urlparse(value)
@@ -170,7 +170,7 @@ def web_address(*, empty: bool = False) -> Validator:
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like another, whatever their case; None where none is like it."""
+    """Return the known word that is most similar to `word`, ignoring case; None where no word is similar."""
     original = {str(k).lower(): str(k) for k in reversed(list(known))}
     found = difflib.get_close_matches(word.lower(), list(original), n=1, cutoff=0.6)
     return original[found[0]] if found else None

@@ -9,7 +9,7 @@ import click
 import tomli
 
 from lcframework.cli.filters import filters, usage_errors
-from lcframework.config.structuring import nearest_key
+from lcframework.config.structuring import nearest_or_allowed
 from lcframework.project import Project
 from lcframework.protocols import HasSuffix
 
@@ -25,7 +25,7 @@ def command(project: Path, name: str, output: Path | None, pairs: tuple[str, ...
     opened = Project.open(project)
     known = opened.plugins.names("lcf_exporters")
     if name not in known:
-        raise click.UsageError(f'no exporter is called "{name}"{nearest_key(name, known)}')
+        raise click.UsageError(f'no exporter is called "{name}"{nearest_or_allowed(name, known)}')
     exporter = opened.exporter(name, dict(_pair(p) for p in pairs))
     folder = output or opened.workdir
     with usage_errors():

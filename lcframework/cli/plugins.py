@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import click
 
-from lcframework.config.structuring import allowed, nearest_key
+from lcframework.config.structuring import allowed, nearest_or_allowed
 from lcframework.plugins import SEAMS, Offer, Plugin, Plugins
 
 
@@ -48,7 +48,7 @@ def _detail(found: Plugins, name: str) -> None:
     plugins = [p for p in found.plugins if name in (p.name, *(o.name for o in p.offers))]
     if not plugins:
         known = sorted({p.name for p in found.plugins} | {o.name for p in found.plugins for o in p.offers})
-        raise click.ClickException(f'no installed plugin is called "{name}"{nearest_key(name, known)}')
+        raise click.ClickException(f'no installed plugin is called "{name}"{nearest_or_allowed(name, known)}')
     for plugin in plugins:
         click.echo(f"{plugin.name}: {plugin.module}, from {plugin.origin}")
         click.echo(f"  hooks: {', '.join(plugin.hooks) or 'none'}")

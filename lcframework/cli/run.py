@@ -12,7 +12,7 @@ from lcframework.cli.doubts import JSON_FORMAT, print_doubts
 from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.progress import progress
 from lcframework.cli.unusable import by_reason
-from lcframework.config.structuring import nearest_key
+from lcframework.config.structuring import nearest_or_allowed
 from lcframework.project import LOG_FILE, Project
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.light_curves import table_name
@@ -52,7 +52,7 @@ def command(
     opened = Project.open(project)
     for name in (start, stop, *force):
         if name and name not in opened.stage_names:
-            raise click.UsageError(f'"{name}" is not a stage{nearest_key(name, opened.stage_names)}')
+            raise click.UsageError(f'"{name}" is not a stage{nearest_or_allowed(name, opened.stage_names)}')
     if dry_run:
         with usage_errors():
             plan = opened.plan(start, stop, force, **only)

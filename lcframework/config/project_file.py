@@ -1,7 +1,7 @@
-"""The project file: TOML into frozen attrs values, with errors that teach.
+"""The project file: reads TOML into frozen attrs values.
 
-All that is wrong with a file is reported at once: unknown keys with the nearest known one, missing and conflicting
-keys, values of the wrong kind, each with file, line, what was given and what is allowed.
+All errors of a file are reported together: unknown options with the nearest known name, missing and conflicting
+options, values of the wrong type. Each error states the file, the line, the given value and the allowed values.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from lcframework.config.sections import (
     Stars,
     Telescope,
 )
-from lcframework.config.structuring import Problem, nearest_key, place, structure
+from lcframework.config.structuring import Problem, nearest_or_allowed, resolve_path, structure
 from lcframework.types import LcfError
 
 RawTable = dict[str, Any]
 
-#: Sections that may differ by instrument; the others say something of all frames, or before the instrument is known.
+#: Sections that may differ by instrument; the others apply to all frames, or are used before the instrument is known.
 BY_INSTRUMENT = tuple(s for s in SECTIONS if s not in ("project", "frames", "header", "stars", "run"))
 
 
 class ConfigError(LcfError):
-    """Everything that is wrong with a project file."""
+    """All errors of one project file, one line each, with the path and the line number."""
 
     def __init__(self, path: Path, problems: list[Problem], lines: Mapping[str, int]) -> None:
         self.problems = problems
         rows = []
         for problem in problems:
-            line = lines.get(problem.key) or lines.get(problem.key.rpartition(".")[0])
+            line = lines.get(problem.name) or lines.get(problem.name.rpartition(".")[0])
             rows.append(f"{path}{f', line {line}' if line else ''}: {problem.message}")
         super().__init__("\n".join(rows))
 
@@ -61,8 +61,8 @@ class ConfigError(LcfError):
 class Config:
     """A project file that was read without error.
 
-    `raw` is the parsed TOML with instrument overrides merged in; `tables` holds the options of plugins by section and
-    plugin name, still unstructured, because only the plugin's class knows them.
+    `raw` is the parsed TOML with the overrides of the instrument merged in. `tables` holds the options of plugins by
+    section and plugin name; they are not yet checked, because only the class of the plugin knows them.
     """
 
     path: Path
@@ -97,15 +97,15 @@ class Config:
 
     @property
     def workdir(self) -> Path:
-        """Where products go."""
-        return place(self.project.workdir, self.directory).resolve()
+        """The folder in which products are written."""
+        return resolve_path(self.project.workdir, self.directory).resolve()
 
     def instruments(self) -> list[str]:
         """Return the instruments that have overrides."""
         return list(self.raw.get("instrument", {}))
 
     def for_instrument(self, name: str) -> Config:
-        """Return the configuration that holds for the frames of one instrument."""
+        """Return the configuration for the frames of one instrument, with its overrides applied."""
         override = self.raw.get("instrument", {}).get(name)
         if not override:
             return self
@@ -114,7 +114,7 @@ class Config:
         return _build(self.path, merged, self.lines, instrument=name)
 
     def error(self, problems: list[Problem]) -> ConfigError:
-        """Return an error about this file."""
+        """Return an error that lists these problems with the line numbers of this file."""
         return ConfigError(self.path, problems, self.lines)
 
 
@@ -131,7 +131,7 @@ def load(path: Path, stage_names: tuple[str, ...] = ()) -> Config:
     Raises
     ------
     ConfigError
-        With all that is wrong in it.
+        Lists all errors of the file.
     """
     path = path.resolve()
     try:
@@ -160,9 +160,9 @@ def _build(
     values: dict[str, Any] = {"telescope": None}
     tables: dict[str, dict[str, RawTable]] = {}
     known = [*SECTIONS, "roi", "instrument", *extra]
-    for key in raw:
-        if key not in known and not instrument:  # the file itself was looked at before its instruments
-            problems.append(Problem(key, f"[{key}] is not a section{nearest_key(key, known)}"))
+    for section in raw:
+        if section not in known and not instrument:  # the file itself was checked before its instruments
+            problems.append(Problem(section, f"[{section}] is not a section{nearest_or_allowed(section, known)}"))
     for name, cls in SECTIONS.items():
         table = raw.get(name, {})
         if not isinstance(table, dict):
@@ -178,19 +178,20 @@ def _build(
         values[name] = structure(cls, own, name, path.parent, problems)
     values["roi"] = _regions(raw.get("roi", {}), path.parent, problems)
     for name, sections in _overrides(raw, problems).items():
-        for key in sections:
-            if key not in BY_INSTRUMENT:
-                where = f"instrument.{name}.{key}"
+        for section in sections:
+            if section not in BY_INSTRUMENT:
+                where = f"instrument.{name}.{section}"
                 problems.append(
                     Problem(
                         where,
-                        f"[{where}]: {key} can't be set for one instrument{nearest_key(key, BY_INSTRUMENT)}",
+                        f"[{where}]: {section} can't be set for one instrument"
+                        f"{nearest_or_allowed(section, BY_INSTRUMENT)}",
                     )
                 )
     if problems:
         if instrument:
             problems = [
-                Problem(f"instrument.{instrument}.{p.key}", f"{p.message} (for instrument {instrument})")
+                Problem(f"instrument.{instrument}.{p.name}", f"{p.message} (for instrument {instrument})")
                 for p in problems
             ]
         raise ConfigError(path, problems, lines)
@@ -243,17 +244,17 @@ def _merge(base: RawTable, override: RawTable) -> RawTable:
 
 
 def line_numbers(text: str) -> dict[str, int]:
-    """Return the line on which each table and key of a TOML text starts, by dotted name."""
+    """Return the line on which each table and option of a TOML text starts, by dotted name."""
     lines: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
         header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line)
-        key = re.match(r"\s*((?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*[\w\"'-]+)*)\s*=", line)
+        option = re.match(r"\s*((?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*[\w\"'-]+)*)\s*=", line)
         if header:
             table = _dotted(header[1])
             lines.setdefault(table, number)
-        elif key:
-            name = _dotted(key[1])
+        elif option:
+            name = _dotted(option[1])
             lines.setdefault(f"{table}.{name}" if table else name, number)
     return lines
 

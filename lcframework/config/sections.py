@@ -1,6 +1,6 @@
-"""The sections of a project file as frozen attrs classes: fields are keys, with defaults, units and validators.
+"""The sections of a project file as frozen attrs classes; each attribute is an option with its default and validator.
 
-The reference, with every key explained, is ``docs/project_file.md``.
+Comments give the units. The reference that explains every option is ``docs/project_file.md``.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Cosmics:
 
 @attrs.frozen
 class Selection:
-    """A selection on a column: by sigma clipping or by an interval; without either, everything."""
+    """A selection on a column: by sigma clipping or by an interval; without either, all rows are selected."""
 
     sigma_clip: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
     between: tuple[float, float] | None = None
@@ -206,7 +206,7 @@ class Calibration:
     bands: dict[str, str] = attrs.field(factory=dict)
 
     def band_of(self, frame_band: str) -> str:
-        """Return the survey's band for frames of one band."""
+        """Return the survey's band that calibrates frames taken in `frame_band`."""
         return self.bands.get(frame_band, self.band)
 
 

@@ -1,4 +1,4 @@
-"""TOML values into attrs classes through cattrs, key by key, so that every problem of a table is found at once."""
+"""Converts TOML tables to attrs classes with cattrs, option by option, so that all errors of a table are found."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Problem:
-    """Something wrong with one key, by its dotted name."""
+    """An error in the project file; `name` is the dotted name of the option or table."""
 
-    key: str
+    name: str
     message: str
 
 
-def nearest_key(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion, or else the keys that are allowed."""
+def nearest_or_allowed(word: str, known: Iterable[str]) -> str:
+    """Return the known name nearest to `word` as a suggestion, or all allowed names where none is similar."""
     known = list(known)
     return nearest(word, known) or f"; allowed: {', '.join(known) or 'nothing'}"
 
 
 def structure(cls: type[T], table: Mapping[str, Any], where: str, base: Path, problems: list[Problem]) -> T | None:
-    """Make an attrs instance from a table.
+    """Return an attrs instance made from a table.
 
     Parameters
     ----------
     cls : type
         An attrs class.
     table : mapping
-        Keys and values as TOML gives them.
+        Options and their values, as parsed from TOML.
     where : str
         The table's dotted name, for messages.
     base : Path
         The folder to which paths are relative.
     problems : list of Problem
-        What is wrong is appended here.
+        Errors are appended to this list.
 
     Returns
     -------
     instance or None
-        None where anything was wrong.
+        None where there was an error.
     """
     before = len(problems)
-    fields = {f.name: f for f in attrs.fields(cls) if f.init}  # type: ignore[arg-type]
-    missing = [n for n, f in fields.items() if f.default is attrs.NOTHING and n not in table]
-    hints = typing.get_type_hints(cls) if table or missing else {}  # slow, and not needed where all is at its default
+    known = {f.name: f for f in attrs.fields(cls) if f.init}  # type: ignore[arg-type]
+    missing = [n for n, f in known.items() if f.default is attrs.NOTHING and n not in table]
+    hints = typing.get_type_hints(cls) if table or missing else {}  # slow; not needed if all are at their defaults
     convert = converter(base)
     values: dict[str, Any] = {}
-    for key, value in table.items():
-        place = f"{where}.{key}"
-        if key not in fields:
-            problems.append(Problem(place, f'[{where}] has no key "{key}"{nearest_key(key, fields)}'))
+    for option, value in table.items():
+        dotted = f"{where}.{option}"
+        if option not in known:
+            problems.append(Problem(dotted, f'[{where}] has no option "{option}"{nearest_or_allowed(option, known)}'))
             continue
         try:
-            values[key] = convert.structure(value, hints[key])
+            values[option] = convert.structure(value, hints[option])
         except Exception as error:
-            expected = allowed(hints[key])
+            expected = allowed(hints[option])
             detail = _innermost(error)
             problems.append(
-                Problem(place, f"[{where}] {key} = {_toml(value)}: {detail or 'not allowed'}; expected {expected}")
+                Problem(dotted, f"[{where}] {option} = {_toml(value)}: {detail or 'not allowed'}; expected {expected}")
             )
     for name in missing:
-        problems.append(Problem(where, f'[{where}] needs the key "{name}": {allowed(hints[name])}'))
+        problems.append(Problem(where, f'[{where}] needs the option "{name}": {allowed(hints[name])}'))
     if len(problems) > before:
         return None
     try:
@@ -86,11 +86,11 @@ def structure(cls: type[T], table: Mapping[str, Any], where: str, base: Path, pr
 
 @functools.cache
 def converter(base: Path) -> cattrs.Converter:
-    """Return a converter that never coerces one scalar into another and resolves paths against `base`."""
+    """Return a converter that never converts one scalar type to another and resolves paths against `base`."""
     convert = cattrs.Converter(detailed_validation=False)
     for kind in (str, int, bool, float):
         convert.register_structure_hook(kind, _strict(kind))
-    convert.register_structure_hook(Path, lambda value, _: place(_strict(str)(value, str), base))
+    convert.register_structure_hook(Path, lambda value, _: resolve_path(_strict(str)(value, str), base))
     convert.register_structure_hook_factory(_is_union, lambda hint: _union(hint, convert))
     convert.register_structure_hook_factory(_is_fixed_tuple, lambda hint: _tuple(hint, convert))
     convert.register_structure_hook_factory(attrs.has, lambda cls: _nested(cls, base))
@@ -113,7 +113,7 @@ def _union(hint: Any, convert: cattrs.Converter) -> Callable[[Any, Any], Any]:
 
     def structure_union(value: Any, _: Any) -> Any:
         if value is None or (value == "" and type(None) in members and str not in members):
-            return None  # TOML has no null: an empty string stands for "none"
+            return None  # TOML has no null: an empty string means "none"
         errors = []
         for member in members:
             if member is not type(None):
@@ -150,8 +150,8 @@ def _nested(cls: type[Any], base: Path) -> Callable[[Any, Any], Any]:
     return structure_nested
 
 
-def place(path: str, base: Path) -> Path:
-    """Return a path of the project file: environment variables and ~ expanded, relative to `base`."""
+def resolve_path(path: str, base: Path) -> Path:
+    """Return a path that the project file gives, with environment variables and ~ expanded, relative to `base`."""
     return base / Path(os.path.expandvars(path)).expanduser()
 
 

@@ -1,4 +1,4 @@
-"""The plugins that a project's sections select, with their options, ready to be sent to workers."""
+"""The plugins that the sections of a project file select, with their options; they can be pickled for workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Tool:
-    """One selected plugin."""
+    """One selected plugin: an instance of its class with the options of ``[section.name]``."""
 
     section: str
     name: str
@@ -29,7 +29,7 @@ class Tool:
     results_version: int
 
     def identity(self) -> Components:
-        """Return what of it a product depends on: its version, and the options that can change an answer."""
+        """Return what a product depends on: the version of the plugin, and its options that can change results."""
         named = self.instance.operational if isinstance(self.instance, HasOperational) else ()
         operational = {"offline", "cache_dir", *named}
         options = {k: v for k, v in describe(self.instance).items() if k not in operational}
@@ -38,7 +38,7 @@ class Tool:
 
 @attrs.frozen
 class Toolbox:
-    """What stages work with: the configuration and the tools, also as they differ by instrument."""
+    """The configuration and the tools that stages use, for all instruments."""
 
     config: Config
     tools: Mapping[str, Mapping[str, tuple[Tool, ...]]]  # instrument ('' for all others) -> section -> tools
@@ -46,7 +46,7 @@ class Toolbox:
 
     @property
     def workdir(self) -> Path:
-        """Where products go."""
+        """The folder in which products are written."""
         return self.config.workdir
 
     def config_for(self, instrument: str) -> Config:
@@ -54,7 +54,7 @@ class Toolbox:
         return self.configs.get(instrument, self.config)
 
     def by_instrument(self) -> dict[str, Config]:
-        """Return every configuration by what its sections' names begin with: nothing, or ``instrument."NAME".``."""
+        """Return every configuration by the prefix of its section names: empty, or ``instrument."NAME".``."""
         return {"": self.config, **{f'instrument."{name}".': config for name, config in self.configs.items()}}
 
     def all(self, section: str, instrument: str = "") -> tuple[Tool, ...]:
@@ -74,12 +74,12 @@ class Toolbox:
 
 
 def select(config: Config, plugins: Plugins) -> Toolbox:
-    """Make the tools that a project asks for.
+    """Return the tools that a project file selects.
 
     Raises
     ------
     ConfigError
-        With every plugin that is not there and every option that is wrong.
+        Lists every plugin that is not installed and every option that is wrong.
     """
     problems: list[Problem] = []
     configs = {name: config.for_instrument(name) for name in config.instruments()}
@@ -102,7 +102,7 @@ def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[st
 
 
 def _check_aperture(config: Config, tools: Mapping[str, tuple[Tool, ...]], problems: list[Problem]) -> None:
-    """Refuse an aperture that stars or regions would not have: coefficients hold for fluxes of one kind."""
+    """Report an aperture that stars or regions can't be measured with: both must be measured in the same way."""
     aperture, stamps = config.photometry.aperture, config.stamps
     if aperture == 0:
         return
@@ -131,11 +131,11 @@ def _names(config: Config, plugins: Plugins, section: str) -> list[str]:
 
 
 def _present(config: Config, plugins: Plugins, name: str) -> bool:
-    """Whether the files that a header parser is made of are there, so that ``auto`` can ask it."""
+    """Return whether the files that a header parser needs exist, so that ``auto`` can use it."""
     problems: list[Problem] = []
     tool = _tool(config, plugins, "header", name, problems)
     if tool is None:
-        return True  # its problems are reported when it is selected
+        return True  # its errors are reported when it is selected
     paths = [v for f in attrs.fields(type(tool.instance)) if isinstance(v := getattr(tool.instance, f.name), Path)]
     return all(path.exists() for path in paths)
 
@@ -152,20 +152,20 @@ def _tool(config: Config, plugins: Plugins, section: str, name: str, problems: l
 
 
 def options(cls: type[T], table: Mapping[str, Any], where: str, config: Config, problems: list[Problem]) -> T | None:
-    """Make a plugin from its table; fields named `offline` and `cache_dir` get the run's own settings."""
+    """Return a plugin made from its table; the options `offline` and `cache_dir` get the settings of the run."""
     instance = structure(cls, table, where, config.directory, problems)
     if instance is None:
         return None
-    fields = attrs.fields_dict(cls)  # type: ignore[arg-type]
+    known = attrs.fields_dict(cls)  # type: ignore[arg-type]
     changes: dict[str, Any] = {}
-    if "offline" in fields and config.run.offline:
+    if "offline" in known and config.run.offline:
         changes["offline"] = True
-    if "cache_dir" in fields and getattr(instance, "cache_dir", None) is None:
+    if "cache_dir" in known and getattr(instance, "cache_dir", None) is None:
         changes["cache_dir"] = config.workdir / "cache"
-    for field in (f for f in fields.values() if f.init):  # a default path is relative to the project file too
-        value = getattr(instance, field.name)
-        if isinstance(value, Path) and not value.is_absolute() and field.name not in changes:
-            changes[field.name] = config.directory / value
+    for option in (f for f in known.values() if f.init):  # a default path is relative to the project file too
+        value = getattr(instance, option.name)
+        if isinstance(value, Path) and not value.is_absolute() and option.name not in changes:
+            changes[option.name] = config.directory / value
     return attrs.evolve(instance, **changes) if changes else instance  # type: ignore[misc]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
-from lcframework.config.structuring import place
+from lcframework.config.structuring import resolve_path
 from lcframework.frames.exclusions import apply_list, set_aside
 from lcframework.provenance import digest, file_digest
 from lcframework.storage.tables import Frame
@@ -120,7 +120,7 @@ def find_files(config: Config) -> list[Path]:
     """
     found: set[Path] = set()
     for name in config.frames.raw_dirs:
-        folder = place(name, config.directory).resolve()
+        folder = resolve_path(name, config.directory).resolve()
         if not folder.is_dir():
             unset = " (is the environment variable set?)" if "$" in str(folder) else ""
             raise LcfError(f'[frames] raw_dirs: "{name}" is not a folder; looked for {folder}{unset}')

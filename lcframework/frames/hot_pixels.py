@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 import numpy as np
 
-from lcframework.config.structuring import place
+from lcframework.config.structuring import resolve_path
 from lcframework.provenance import digest, file_digest
 from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import read_frame, read_table
@@ -158,7 +158,7 @@ def hot_pixels_identity(toolbox: Toolbox, instrument: str, found: str) -> str:
     setting = toolbox.config_for(instrument).stamps.hot_pixels
     if setting in ("", "auto"):
         return found if setting else ""
-    return file_digest(place(setting, toolbox.config.directory))
+    return file_digest(resolve_path(setting, toolbox.config.directory))
 
 
 def read_hot_pixels(toolbox: Toolbox, instrument: str) -> HotPixels | None:
@@ -175,7 +175,7 @@ def read_hot_pixels(toolbox: Toolbox, instrument: str) -> HotPixels | None:
     if not setting:
         return None
     auto = setting == "auto"
-    path = toolbox.workdir / hot_pixels_path(instrument) if auto else place(setting, toolbox.config.directory)
+    path = toolbox.workdir / hot_pixels_path(instrument) if auto else resolve_path(setting, toolbox.config.directory)
     if auto and not path.exists():
         return None
     try:

@@ -16,7 +16,7 @@ import attrs
 from sqlmodel import Session, select
 
 from lcframework.config.sections import Frames
-from lcframework.config.structuring import place
+from lcframework.config.structuring import resolve_path
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.frames.exclusions import SET_ASIDE, excluded
 from lcframework.provenance import Components, counted, describe, digest, file_digest
@@ -129,7 +129,7 @@ class Calibrations:
         found: dict[str, Path] = {}
         seen: set[Path] = set()
         for name in config.reduction.dirs:
-            folder = place(name, config.directory)
+            folder = resolve_path(name, config.directory)
             if not folder.is_dir():
                 raise LcfError(f'[reduction] dirs: "{name}" is not a folder; looked for {folder}')
             for path in sorted(p for p in folder.glob(config.reduction.pattern) if p.is_file()):

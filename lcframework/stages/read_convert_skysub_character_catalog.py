@@ -11,7 +11,7 @@ import numpy as np
 from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
-from lcframework.config.structuring import place
+from lcframework.config.structuring import resolve_path
 from lcframework.frames.frame_list import FrameList
 from lcframework.frames.header_parsing import parse_header
 from lcframework.frames.masters import (
@@ -289,7 +289,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         remove_old_masters(session, workdir)
         if session.exec(select(Frame)).first() is None:
             frames = self.toolbox.config.frames
-            folders = ", ".join(str(place(d, self.toolbox.config.directory)) for d in frames.raw_dirs)
+            folders = ", ".join(str(resolve_path(d, self.toolbox.config.directory)) for d in frames.raw_dirs)
             raise LcfError(f'no file matches [frames] pattern = "{frames.pattern}" in {folders}')
 
 

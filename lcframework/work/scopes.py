@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import attrs
 from sqlmodel import Session, col, select
 
-from lcframework.config.structuring import nearest_key
+from lcframework.config.structuring import nearest_or_allowed
 from lcframework.storage.tables import CombinedFootprint, Frame, RoiInFrame
 from lcframework.types import LcfError
 
@@ -102,7 +102,8 @@ def idle_overrides(session: Session, instruments: Collection[str]) -> list[str]:
     there = session.exec(select(Frame.instrument).where(col(Frame.image_relpath).is_not(None)).distinct()).all()
     known = sorted(name for name in there if name)
     return [
-        f'[instrument."{name}"] has no effect so far: no imported frame is of that instrument{nearest_key(name, known)}'
+        f'[instrument."{name}"] has no effect so far: no imported frame is of that instrument'
+        f"{nearest_or_allowed(name, known)}"
         for name in instruments
         if there and name not in there
     ]
@@ -126,4 +127,4 @@ def check_names(session: Session, rois: Collection[str], only: Filter) -> None:
     for kind, (asked, there) in known.items():
         for name in asked:
             if name not in there:
-                raise UnknownName(f'the project has no {kind} "{name}"{nearest_key(name, there)}')
+                raise UnknownName(f'the project has no {kind} "{name}"{nearest_or_allowed(name, there)}')

@@ -34,7 +34,7 @@ def test_typo_names_file_line_and_nearest_key(fresh):
     ended = fresh.run()
     assert ended.code == 1
     lines = fresh.project.read_text().splitlines()
-    assert f'{fresh.project}, line {lines.index("radus = 100.0") + 1}: [stars] has no key "radus"' in ended.err
+    assert f'{fresh.project}, line {lines.index("radus = 100.0") + 1}: [stars] has no option "radus"' in ended.err
     assert 'did you mean "radius"?' in ended.err
     assert "[psff] is not a section" in ended.err
     assert 'did you mean "psf"?' in ended.err

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from lcframework.config.project_file import ConfigError, line_numbers, load
-from lcframework.config.structuring import Problem, allowed, nearest_key, structure
+from lcframework.config.structuring import Problem, allowed, nearest_or_allowed, structure
 from lcframework.types import LcfError
 
 MINIMAL = """\
@@ -77,9 +77,9 @@ workers = true
     assert "line 4" in row('radius = "wide"')
     assert "line 15" in row("sigma_clip", "between", "exclude each other")
     assert 'did you mean "stamps"?' in row("[stamp]")
-    assert 'needs the key "dec"' in row("roi.J0248", '"dec"')
+    assert 'needs the option "dec"' in row("roi.J0248", '"dec"')
     assert 'did you mean "exclusion_radius"?' in row('"exclusion"')
-    assert 'needs the key "longitude"' in row('"longitude"')
+    assert 'needs the option "longitude"' in row('"longitude"')
     assert "true is not a whole number" in row("workers")
 
 
@@ -243,7 +243,7 @@ def test_values_of_every_kind():
         ("pair", [1], "2 values are needed"),
         ("names", ["a", 1], "1 is not a text"),
         ("map", {"k": "v"}, '"v" is not a number'),
-        ("inner", {"high": 2.0}, 'needs the key "low"'),
+        ("inner", {"high": 2.0}, 'needs the option "low"'),
         ("inner", 3, "a table is needed"),
     ],
 )
@@ -260,12 +260,12 @@ def test_all_problems_of_a_table():
     assert made is None
     assert len(problems) == 3
     assert any('did you mean "count"?' in p for p in problems)
-    assert any('needs the key "number"' in p for p in problems)
+    assert any('needs the option "number"' in p for p in problems)
 
 
 def test_words():
-    assert nearest_key("magnitud", ["magnitude", "radius"]) == '; did you mean "magnitude"?'
-    assert nearest_key("xyz", ["magnitude", "radius"]) == "; allowed: magnitude, radius"
+    assert nearest_or_allowed("magnitud", ["magnitude", "radius"]) == '; did you mean "magnitude"?'
+    assert nearest_or_allowed("xyz", ["magnitude", "radius"]) == "; allowed: magnitude, radius"
     assert allowed(tuple[float, float]) == "[a number, a number]"
     assert allowed(Path | None) == 'a path or ""'
     assert allowed(dict[str, float]) == "a table whose values are each a number"
