@@ -251,7 +251,7 @@ class Plugins:
             message += " If a package provides it, install that package into this environment (see `lcf plugins`)."
         raise PluginError(message)
 
-    def tell(self, event: RunEvent) -> None:
+    def notify(self, event: RunEvent) -> None:
         """Tell every plugin that listens of an event; whatever they raise is logged."""
         for implementation in self._manager.hook.lcf_event.get_hookimpls():
             try:

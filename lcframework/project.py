@@ -24,9 +24,9 @@ from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve, time_series
 from lcframework.running.chain import between, limited, position, resolve, stage_names
 from lcframework.running.doubts import Cause, causes, record_project_doubts
+from lcframework.running.project_status import StageStatus, Status, planned, project_status
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener, Runner
-from lcframework.running.standing import StageStatus, Status, planned, standing
 from lcframework.stars.records import add_verdicts, star_records
 from lcframework.storage.connection import FILE_NAME, open_engine, upgrade
 from lcframework.storage.lock import hold
@@ -228,7 +228,7 @@ class Project:
             return open_engine("sqlite://", self.workdir)
         return self.engine()
 
-    # ---------------------------------------------------------------- standing
+    # ---------------------------------------------------------------- state
 
     def status(
         self,
@@ -251,7 +251,7 @@ class Project:
         """
         only = self._only(rois, bands, instruments)
         with self.session() as session:
-            return standing(limited(self.stages, only), session)
+            return project_status(limited(self.stages, only), session)
 
     def plan(
         self,

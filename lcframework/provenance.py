@@ -1,4 +1,4 @@
-"""Fingerprints: what makes a product out of date, and how to say what changed."""
+"""Fingerprints, which determine whether a product is out of date, and descriptions of what changed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Components = dict[str, Any]
 
 @attrs.frozen
 class Option:
-    """An option among a product's components: it counts where it is not at its default.
+    """An option among the components of a product; it enters the fingerprint only where it is not at its default.
 
-    An option that a later version adds changes no fingerprint, therefore, as long as nobody sets it. Whoever changes a
-    default raises the `results_version` of what the option belongs to.
+    So an option that a later version adds changes no fingerprint until a user sets it. A change of a default needs a
+    new `results_version` of the stage or plugin that the option belongs to.
     """
 
-    value: Any  # as JSON has it
+    value: Any  # a value that JSON can hold
     default: Any
 
 
 def canonical(value: Any) -> str:
-    """Return one text for one value: JSON with sorted keys; infinities and nan by their Python names."""
+    """Return the same text for equal values: JSON with sorted keys; infinities and nan by their Python names."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
@@ -46,7 +46,7 @@ def file_digest(path: Path) -> str:
 
 
 def counted(components: Any) -> Any:
-    """Return components as they are recorded and fingerprinted: without options that are at their defaults."""
+    """Return components for the record and the fingerprint: without options that are at their defaults."""
     if isinstance(components, Mapping):
         return {k: counted(v) for k, v in components.items() if not _at_default(v)}
     return components.value if isinstance(components, Option) else components
@@ -60,7 +60,7 @@ def complete(components: Any) -> Any:
 
 
 def counted_elsewhere(components: Components, *names: str) -> Components:
-    """Return components whose options of these names don't count, because what they lead to is counted by itself."""
+    """Return components that ignore the options of these names, because their effect is included elsewhere."""
     return {k: Option(v.value, v.value) if k in names else v for k, v in components.items()}
 
 
@@ -69,30 +69,30 @@ def _at_default(component: Any) -> bool:
 
 
 def describe(instance: Any) -> Components:
-    """Return an attrs instance as components: an :class:`Option` for each field that has a default.
+    """Return an attrs instance as components: an :class:`Option` for each attribute that has a default.
 
-    A file that a field names counts by its contents.
+    For an attribute that is the path of a file, the digest of the file's contents is included.
     """
     out: Components = {}
-    for field in attrs.fields(type(instance)):
-        if not field.init:
+    for attribute in attrs.fields(type(instance)):
+        if not attribute.init:
             continue
-        value = _plain(getattr(instance, field.name))
-        default = _default(field)
-        out[field.name] = value if default is attrs.NOTHING else Option(value, _plain(default))
+        value = _plain(getattr(instance, attribute.name))
+        default = _default(attribute)
+        out[attribute.name] = value if default is attrs.NOTHING else Option(value, _plain(default))
     return out
 
 
 def plain(instance: Any) -> Components:
-    """Return an attrs instance as JSON-like values, every field as it is."""
+    """Return all attributes of an attrs instance as values that JSON can hold."""
     return {name: value for name, value in complete(describe(instance)).items()}
 
 
-def _default(field: Any) -> Any:
-    """Return a field's default; NOTHING where it has none that holds for every instance."""
-    if not isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
-        return field.default
-    return attrs.NOTHING if field.default.takes_self else field.default.factory()
+def _default(attribute: Any) -> Any:
+    """Return the default of an attribute; NOTHING where there is none, or where it depends on the instance."""
+    if not isinstance(attribute.default, attrs.Factory):  # type: ignore[arg-type]
+        return attribute.default
+    return attrs.NOTHING if attribute.default.takes_self else attribute.default.factory()
 
 
 def _plain(value: Any) -> Any:
@@ -117,9 +117,9 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
     Parameters
     ----------
     old : mapping
-        Components as they were recorded; an option that is not among them was at its default.
+        Recorded components; an option that they do not contain was at its default.
     new : mapping
-        Components with their options.
+        Current components, with :class:`Option` values.
     """
     out: list[str] = []
     for key in sorted({*old, *new}):

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lcframework.cli.progress import progress
-from lcframework.cli.run import light_curves, tell
+from lcframework.cli.run import light_curves, print_report
 from lcframework.project import Project
 from lcframework.report import draw, write_report
 from lcframework.testing.campaign import evaluate_light_curves, simulate_campaign
@@ -34,7 +34,7 @@ def command(directory: Path, frames: int, seed: int) -> None:
     project = Project.open(project_file)
     with progress() as listener:
         report = project.run(listeners=[listener])
-    tell(report, project)
+    print_report(report, project)
     curves = light_curves(project)
     if not curves:
         sys.exit(report.exit_code or 1)

@@ -56,7 +56,7 @@ def command(
     else:
         click.echo(f"{sum(len(g.files) for g in groups)} files; parsers asked: {', '.join(p.name for p in parsers)}")
         for group in groups:
-            _tell(group, every)
+            _print_group(group, every)
     if skeleton_file is not None:
         _write_skeleton(skeleton_file, groups)
     sys.exit(EXIT_UNUSABLE if any(f.info is None for g in groups for f in g.files) else 0)
@@ -69,7 +69,7 @@ def _sky(toolbox: Toolbox, instrument: str) -> tuple[Site | None, list[tuple[flo
     return site, [(r.ra, r.dec) for r in toolbox.config.roi.values()]
 
 
-def _tell(group: Group, every: bool) -> None:
+def _print_group(group: Group, every: bool) -> None:
     click.echo(f"\n{group.instrument}: {len(group.files)} files")
     for quantity, counts in group.values.items():
         shown = [f"{v} ({n})" if len(counts) > 1 else v for v, n in list(counts.items())[:_NAMED]]
@@ -86,13 +86,13 @@ def _tell(group: Group, every: bool) -> None:
         click.echo(f"  {'measured gain':<15} {group.gain_verdict}")
     if group.airmass_verdict:
         click.echo(f"  {'airmass':<15} {group.airmass_verdict}")
-    _tell_times(group)
+    _print_times(group)
     if every:
         for f in group.files:
             click.echo(f"    {_line(f)}")
 
 
-def _tell_times(group: Group) -> None:
+def _print_times(group: Group) -> None:
     times = group.times
     for text in times.moments:
         click.echo(f"  {'times':<15} {text}")

@@ -33,13 +33,13 @@ def command(name: str | None, as_json: bool) -> None:
 def _table(found: Plugins) -> None:
     width = max((len(p.name) for p in found.plugins), default=4)
     for plugin in found.plugins:
-        offers = ", ".join(f"{_place(o)} {o.name}" for o in plugin.offers) or ", ".join(plugin.hooks)
+        offers = ", ".join(f"{_section_or_hook(o)} {o.name}" for o in plugin.offers) or ", ".join(plugin.hooks)
         click.echo(f"{plugin.name:<{width}}  {plugin.origin}  {offers}")
         for problem in plugin.problems:
             click.echo(f"{'':<{width}}  BROKEN: {problem}")
 
 
-def _place(offer: Offer) -> str:
+def _section_or_hook(offer: Offer) -> str:
     seam = next((s for s in SEAMS if s.hook == offer.hook), None)
     return f"[{seam.section}]" if seam and seam.section else offer.hook
 
@@ -61,9 +61,10 @@ def _detail(found: Plugins, name: str) -> None:
 
 def _offer(offer: Offer) -> None:
     summary = (inspect.getdoc(offer.cls) or "").split("\n")[0]
-    click.echo(f'  {_place(offer)} plugin = "{offer.name}": {summary} (results version {offer.results_version})')
-    for field in options(offer.cls):
-        click.echo(f"    {field['name']} = {field['default']}  # {field['allowed']}")
+    version = f"(results version {offer.results_version})"
+    click.echo(f'  {_section_or_hook(offer)} plugin = "{offer.name}": {summary} {version}')
+    for option in options(offer.cls):
+        click.echo(f"    {option['name']} = {option['default']}  # {option['allowed']}")
 
 
 def options(cls: type[Any]) -> list[dict[str, str]]:
@@ -72,11 +73,11 @@ def options(cls: type[Any]) -> list[dict[str, str]]:
         return []
     cls = attrs.resolve_types(cls)
     rows = []
-    for field in attrs.fields(cls):
-        if field.init:
-            default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+    for option in attrs.fields(cls):
+        if option.init:
+            default = option.default.factory() if isinstance(option.default, attrs.Factory) else option.default  # type: ignore[arg-type]
             shown = "(needed)" if default is attrs.NOTHING else str(default)
-            rows.append({"name": field.name, "default": shown, "allowed": allowed(field.type)})
+            rows.append({"name": option.name, "default": shown, "allowed": allowed(option.type)})
     return rows
 
 

@@ -30,11 +30,11 @@ def command(project: Path, as_json: bool) -> None:
         rows = [attrs.asdict(a) for a in found.answers]
         click.echo(json.dumps({"complete": found.complete, "cache": str(found.cache), "answers": rows}, indent=2))
     else:
-        _tell(found)
+        _print_answers(found)
     sys.exit(code)
 
 
-def _tell(found: Prefetched) -> None:
+def _print_answers(found: Prefetched) -> None:
     for answer in found.answers:
         rows = f", {answer.rows} rows" if answer.state in ("fetched", "stored", "local") else ""
         click.echo(f"{answer.state:<10} {answer.plugin}: {answer.what}{rows}")

@@ -16,9 +16,9 @@ from lcframework.config.structuring import nearest_or_allowed
 from lcframework.project import LOG_FILE, Project
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.light_curves import table_name
+from lcframework.running.project_status import StageStatus
 from lcframework.running.doubts import as_json
 from lcframework.running.run_report import RunReport
-from lcframework.running.standing import StageStatus
 
 #: So many reasons why inputs are unusable are printed; `lcf status` has them all.
 _LISTED = 20
@@ -56,18 +56,18 @@ def command(
     if dry_run:
         with usage_errors():
             plan = opened.plan(start, stop, force, **only)
-        _tell_plan(plan, as_json)
+        _print_plan(plan, as_json)
         return
     with usage_errors(), progress(as_json) as listener:
         report = opened.run(start, stop, force, listeners=[listener], **only)
     if as_json:
         click.echo(json.dumps(as_dict(report, opened), indent=2))
     else:
-        tell(report, opened)
+        print_report(report, opened)
     sys.exit(report.exit_code)
 
 
-def tell(report: RunReport, project: Project) -> None:
+def print_report(report: RunReport, project: Project) -> None:
     """Print how a run ended."""
     if report.upgraded:
         click.echo(f"Upgraded: {report.upgraded}.")
@@ -137,7 +137,7 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _tell_plan(plan: list[StageStatus], as_json: bool) -> None:
+def _print_plan(plan: list[StageStatus], as_json: bool) -> None:
     if as_json:
         rows = [{"name": s.name, "pending": len(s.pending), "waiting": s.waiting, "left_out": s.left_out} for s in plan]
         click.echo(json.dumps({"stages": rows}, indent=2))

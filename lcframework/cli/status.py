@@ -13,13 +13,13 @@ from lcframework.cli.filters import filters, usage_errors
 from lcframework.project import Project
 from lcframework.running import doubts
 from lcframework.running.frame_status import FrameState
-from lcframework.running.standing import Status
+from lcframework.running.project_status import Status
 from lcframework.work.keys import FrameKey
 
 #: So many units of a stage are explained one by one; equal reasons are counted.
 _EXPLAINED = 8
 #: So many stars are listed, the nearest to the region by their letters.
-_STARS_TOLD = 25
+_STARS_LISTED = 25
 
 
 @click.command("status")
@@ -68,11 +68,11 @@ def _stars(status: Status) -> None:
     partly = len(seen) - whole - never
     states = f"{whole} usable throughout, {partly} in a part of their frames, {never} not used"
     click.echo(f"\n{len(seen)} reference stars: {states}")
-    told = [s for s in seen if s.trouble]
-    for star in told[:_STARS_TOLD]:
+    listed = [s for s in seen if s.trouble]
+    for star in listed[:_STARS_LISTED]:
         click.echo(f"  star {star.name}: {star.trouble}")
-    if len(told) > _STARS_TOLD:
-        click.echo(f"  ... and {len(told) - _STARS_TOLD} other stars; --json and the report have them all")
+    if len(listed) > _STARS_LISTED:
+        click.echo(f"  ... and {len(listed) - _STARS_LISTED} other stars; --json and the report have them all")
 
 
 def _why(status: Status) -> None:

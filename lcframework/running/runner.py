@@ -49,7 +49,7 @@ class Runner:
 
     def __init__(self, toolbox: Toolbox, plugins: Plugins, engine: Engine, listeners: Iterable[Listener] = ()) -> None:
         self.toolbox, self.plugins, self.engine = toolbox, plugins, engine
-        self._listeners = [*listeners, plugins.tell]
+        self._listeners = [*listeners, plugins.notify]
         self._executor: Executor | None = None
         self._warming = WarmUp()
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
@@ -69,7 +69,7 @@ class Runner:
         recorder = Recorder(self.engine, self._begin(asked))
         remove_leftovers(self.toolbox.workdir)
         prepare_device(self.toolbox.config.run.device)
-        self._tell(RunEvent("run_started"))
+        self._notify(RunEvent("run_started"))
         try:
             recorder.force([s for s in stages if s.name in force], asked)
             for i, stage in enumerate(stages):
@@ -101,7 +101,7 @@ class Runner:
         self._close(kill=report.interrupted)
         report.unusable_before = self._unusable(stages)
         self._end(recorder.run_id, report, report.outcome)
-        self._tell(RunEvent("run_finished", message=report.message))
+        self._notify(RunEvent("run_finished", message=report.message))
         return report
 
     def _check_names(self, only: Filter) -> None:
@@ -123,7 +123,7 @@ class Runner:
                 report.up_to_date = len({str(u.key) for u in units} - {key for key, _ in tried})
                 break
             if not announced:
-                self._tell(RunEvent("stage_started", stage.name, message=stage.title, total=len(pending)))
+                self._notify(RunEvent("stage_started", stage.name, message=stage.title, total=len(pending)))
                 announced = True
             total = len(tried) + len(pending)
             batches = [(task, task.batches(own)) for task, own in _by_task(stage.ready(pending), tasks)]
@@ -135,13 +135,13 @@ class Runner:
                     recorder.record(stage, task, results, report)
                     for result in results:
                         text = result.outcome.summary or result.reason.split("\n")[0]
-                        self._tell(RunEvent("unit_done", stage.name, result.unit.label, text, len(tried), total))
+                        self._notify(RunEvent("unit_done", stage.name, result.unit.label, text, len(tried), total))
                 # The others wait for these.
                 tried.update((str(u.key), u.fingerprint) for batch in of_task for u in batch)
         self._finish(stage)
         report.seconds = (dt.datetime.now() - started).total_seconds()
         if announced:
-            self._tell(RunEvent("stage_finished", stage.name, done=len(tried), total=len(tried)))
+            self._notify(RunEvent("stage_finished", stage.name, done=len(tried), total=len(tried)))
 
     def _pending(
         self, stage: Stage, recorder: Recorder, tried: set[tuple[str, str]]
@@ -213,7 +213,7 @@ class Runner:
             self._executor.close(kill)
             self._executor = None
 
-    def _tell(self, event: RunEvent) -> None:
+    def _notify(self, event: RunEvent) -> None:
         for listener in self._listeners:
             listener(event)
 

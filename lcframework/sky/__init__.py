@@ -1,1 +1,1 @@
-"""The sky: positions, footprints, ephemerides, and what plate solutions are checked against."""
+"""The sky: positions, footprints, ephemerides, and the checks of plate solutions."""

@@ -1,7 +1,7 @@
-"""Where sun, moon and target stood, and barycentric times.
+"""Positions of sun, moon and target at a time of observation, and barycentric times.
 
-By the IAU's own routines (ERFA): astropy's frames around them take fifty times longer for a moment, and first read the
-Earth's orientation of sixty years, a second's work in each process.
+The IAU's routines (ERFA) are called directly. For one time, astropy's coordinate frames take fifty times longer; they
+also read sixty years of Earth orientation data first, which takes a second in each process.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from astropy.time import Time
 from astropy.utils import iers
 from astropy.utils.exceptions import AstropyWarning
 
-# What else asks astropy for the Earth's orientation gets what comes with it; a run never waits for a server.
+# Other code that uses the Earth's orientation gets the tables that come with astropy; a run never waits for a server.
 iers.conf.auto_download = False
 iers.conf.auto_max_age = None  # old predictions are better than none
 iers.conf.iers_degraded_accuracy = "ignore"
 
-#: Seconds; it is below 0.9, by which the Earth turns 0.004 degrees.
+#: Seconds. The true value is below 0.9, in which the Earth turns by 0.004 degrees.
 _UT1_MINUS_UTC = 0.0
 
 
 @contextlib.contextmanager
 def _of_odd_times() -> Iterator[None]:
-    """Keep quiet of years before UTC or tables of the Earth's rotation: such times are flagged."""
+    """Silence warnings about times before UTC or outside the tables of the Earth's rotation; such times are flagged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", erfa.ErfaWarning)
         warnings.simplefilter("ignore", AstropyWarning)
@@ -40,7 +40,7 @@ def _of_odd_times() -> Iterator[None]:
 
 @attrs.frozen
 class Site:
-    """A telescope's place on Earth."""
+    """The geographic position of a telescope."""
 
     latitude: float  # degrees
     longitude: float  # degrees, east positive
@@ -48,13 +48,13 @@ class Site:
 
     @property
     def location(self) -> EarthLocation:
-        """The place as astropy has it."""
+        """The position as an astropy ``EarthLocation``."""
         return EarthLocation.from_geodetic(self.longitude * u.deg, self.latitude * u.deg, self.elevation * u.m)
 
 
 @attrs.frozen
 class SkyState:
-    """Sun and moon at a moment."""
+    """Sun and moon at one time."""
 
     sun_altitude: float | None  # degrees
     moon_phase: float  # illuminated fraction
@@ -62,7 +62,7 @@ class SkyState:
 
 @attrs.frozen
 class TargetState:
-    """A target at a moment."""
+    """Position and barycentric time of a target at one time."""
 
     bjd_tdb: float
     airmass: float | None
@@ -86,10 +86,10 @@ def sky_state(mjd: float, site: Site | None) -> SkyState:
 
 @_of_odd_times()
 def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None) -> list[TargetState]:
-    """Return a target's barycentric times and, given a site, its places in the sky.
+    """Return a target's barycentric times and, where a site is given, its positions above the horizon.
 
-    Without a site the light travel time is that to the Earth's centre, within 21 ms. Altitude and azimuth are without
-    refraction and good to 0.005 degrees.
+    Without a site the light travel time is that to the Earth's centre, with an error below 21 ms. Altitude and azimuth
+    do not include refraction; they are accurate to 0.005 degrees.
     """
     if len(mjd) == 0:
         return []
@@ -101,9 +101,9 @@ def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None
     to_moon = np.degrees(erfa.sepp(erfa.moon98(*_parts(time.tt))["p"] - here, target))
     if site is None:
         return [TargetState(float(b), None, None, None, float(m)) for b, m in zip(bjd, to_moon, strict=True)]
-    place = (*np.radians([site.longitude, site.latitude]), site.elevation)
+    geographic = (*np.radians([site.longitude, site.latitude]), site.elevation)
     azimuth, from_zenith, *_ = erfa.atco13(
-        *np.radians([ra, dec]), 0, 0, 0, 0, *_parts(time), _UT1_MINUS_UTC, *place, 0, 0, 0, 0, 0, 1
+        *np.radians([ra, dec]), 0, 0, 0, 0, *_parts(time), _UT1_MINUS_UTC, *geographic, 0, 0, 0, 0, 0, 1
     )
     altitudes, azimuths = 90 - np.degrees(from_zenith), np.degrees(azimuth)
     return [
@@ -113,12 +113,12 @@ def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None
 
 
 def _parts(time: Time) -> tuple[Any, Any]:
-    """Return a time as ERFA takes it."""
+    """Return a time as the two-part Julian date that ERFA takes."""
     return time.jd1, time.jd2
 
 
 def _observer(time: Time, site: Site | None) -> tuple[Any, Any]:
-    """Return where the site is (au from the Earth's centre, along the axes of the ICRS), and its zenith's direction."""
+    """Return a site's position (au from the Earth's centre, along the ICRS axes), and the direction of its zenith."""
     if site is None:
         return np.zeros(3), None
     longitude, latitude = np.radians([site.longitude, site.latitude])

@@ -1,4 +1,7 @@
-"""Polygons on the sky: frames' outlines joined and intersected on a tangent plane, safe at RA 0 and the poles."""
+"""Polygons on the sky: unions and intersections of the outlines of frames.
+
+They are computed on a tangent plane, so that right ascension 0 and the poles need no special treatment.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ Vertices = list[list[float]]
 
 @attrs.frozen
 class Combined:
-    """What frames have in common, and cover together; polygons of [ra, dec] degrees."""
+    """The sky that all frames share, and the sky that they cover together; polygons of [ra, dec] degrees."""
 
     common: Vertices
     total: list[Vertices]
 
 
 def combine(outlines: Sequence[Vertices], ra0: float, dec0: float) -> Combined:
-    """Return the intersection and the union of outlines, worked on the plane tangent at (ra0, dec0)."""
+    """Return the intersection and the union of outlines, computed on the tangent plane at (ra0, dec0)."""
     import shapely
 
     polygons = [_plane_polygon(o, ra0, dec0) for o in outlines]
@@ -74,7 +77,7 @@ def _sky(polygon: Polygon | MultiPolygon, ra0: float, dec0: float) -> Vertices:
 
 
 def contains(vertices: Vertices, ra: Sequence[float], dec: Sequence[float], ra0: float, dec0: float) -> np.ndarray:
-    """Return which positions lie inside a polygon."""
+    """Return (n,) whether each position, in degrees, lies inside a polygon."""
     import shapely
 
     polygon = _plane_polygon(vertices, ra0, dec0)
@@ -86,7 +89,7 @@ def contains(vertices: Vertices, ra: Sequence[float], dec: Sequence[float], ra0:
 
 @attrs.frozen
 class StarField:
-    """The sky that one set of reference stars is taken from, and its identity."""
+    """A field: the part of the sky from which one set of reference stars is taken, and the hash that identifies it."""
 
     hash: str
     strategy: str
@@ -95,13 +98,13 @@ class StarField:
 
 
 def disk(roi: str, ra: float, dec: float, radius: float) -> StarField:
-    """Return the disk of `radius` arcsec around a region of interest; its identity is its place and size."""
+    """Return the disk of `radius` arcsec around a region of interest; its hash depends on its position and size."""
     identity = digest(["roi_disk", round(ra, 6), round(dec, 6), round(radius, 3)], 16)
     return StarField(identity, "roi_disk", (roi,), Region(ra, dec, radius / 3600.0))
 
 
 def area(strategy: str, rois: Sequence[str], polygons: Sequence[Vertices], ra0: float, dec0: float) -> StarField:
-    """Return the field that polygons cover; its identity is theirs, to an arcsecond or so."""
+    """Return the field that polygons cover; its hash depends on their vertices, rounded to 0.001 degrees."""
     vertices = [v for p in polygons for v in p]
     identity = digest([strategy, [[round(a, 3), round(d, 3)] for a, d in vertices]], 16)
     ra, dec = np.array(vertices).T

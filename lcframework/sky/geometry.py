@@ -1,6 +1,6 @@
-"""Sky and pixels: the tangent plane, proper motion, a WCS's local linear map, a frame's outline.
+"""Sky and pixel coordinates: the tangent plane, proper motion, the local linear map of a WCS, the outline of a frame.
 
-Authors of plugins may use it too. Positions are in degrees (ICRS), offsets and angles in arcsec.
+Plugins may use this module too. Positions are in degrees (ICRS), offsets and angles in arcsec.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def sky_to_pixel(wcs: WCS, ra: Any, dec: Any) -> tuple[Floats, Floats]:
 def pixel_inside(wcs: WCS, shape: tuple[int, int], ra: float, dec: float) -> tuple[float, float] | None:
     """Return the 0-based pixel of a position in degrees, or None where it is not in the frame of `shape` (ny, nx)."""
     x, y = (float(v[0]) for v in sky_to_pixel(wcs, ra, dec))
-    # The projection's far side maps into frames too: only what comes back to the same place counts.
+    # The far side of the projection also maps into the frame: accept only a pixel that maps back to this position.
     back = np.array(wcs.all_pix2world(x, y, 0)) if np.isfinite([x, y]).all() else np.full(2, np.nan)
     near = separation(back[0], back[1], ra, dec) < 1.0
     return (x, y) if near and -0.5 <= x < shape[1] - 0.5 and -0.5 <= y < shape[0] - 0.5 else None
@@ -128,7 +128,7 @@ def scale_at(wcs: WCS, x: float, y: float) -> Scale:
 
 
 def outline(wcs: WCS, shape: tuple[int, int], per_side: int = 4) -> list[list[float]]:
-    """Return a frame's outline as [ra, dec] vertices in degrees, following curved edges."""
+    """Return a frame's outline as [ra, dec] vertices in degrees; `per_side` points on each side follow curved edges."""
     ny, nx = shape
     t = np.arange(per_side) / per_side
     x = np.concatenate([t, np.ones(per_side), 1 - t, np.zeros(per_side)]) * nx - 0.5

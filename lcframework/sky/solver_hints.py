@@ -1,4 +1,4 @@
-"""What plate solvers start from: places in the sky where a frame may lie, and solved frames that may show its sky."""
+"""The input of plate solvers: sky positions at which a frame may lie, and solved frames that may overlap it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from lcframework.sky import geometry
 from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.tables import Frame
 
-Place = tuple[float, float]
+Position = tuple[float, float]
 
 
-def places(rois: Iterable[Roi], radius: float) -> tuple[Place, ...]:
-    """Return the places around which to look for frames of all regions.
+def positions(rois: Iterable[Roi], radius: float) -> tuple[Position, ...]:
+    """Return the sky positions around which plate solvers search, so that all regions are covered.
 
     Parameters
     ----------
     rois : iterable of Roi
-        The first is always among the places.
+        The first region's position is always returned.
     radius : float
-        Degrees around a place that are looked through; a region within half of it needs no place of its own.
+        Degrees; the search radius around a position. A region within half of it of a returned position adds none.
 
     Returns
     -------
     tuple of (ra, dec)
         Degrees.
     """
-    found: list[Place] = []
+    found: list[Position] = []
     for roi in rois:
-        away = [float(geometry.separation(roi.ra, roi.dec, *place)) / 3600.0 for place in found]
+        away = [float(geometry.separation(roi.ra, roi.dec, *position)) / 3600.0 for position in found]
         if all(distance > 0.5 * radius for distance in away):
             found.append((roi.ra, roi.dec))
     return tuple(found)
@@ -39,39 +39,41 @@ def places(rois: Iterable[Roi], radius: float) -> tuple[Place, ...]:
 
 @functools.lru_cache(maxsize=65536)
 def regions_shown(
-    path: Path, token: str, shape: tuple[int, int], rois: tuple[tuple[str, Place], ...]
+    path: Path, token: str, shape: tuple[int, int], rois: tuple[tuple[str, Position], ...]
 ) -> frozenset[str]:
-    """Return the names of the regions that lie in a solved frame; none where its WCS can't be read.
+    """Return the names of the regions that lie in a solved frame; empty where its WCS can't be read.
 
     Parameters
     ----------
     path : Path
         The frame's WCS.
     token : str
-        What the WCS was made from: another one is read anew.
+        Identifies the contents of the WCS file; a file with another token is read again.
     shape : tuple
         (ny, nx) of the frame.
     rois : tuple
-        Name and place of each region.
+        Name and position of each region.
     """
     try:
         wcs = read_wcs(path)
     except OSError:
         return frozenset()
-    return frozenset(name for name, place in rois if geometry.pixel_inside(wcs, shape, *place) is not None)
+    return frozenset(name for name, position in rois if geometry.pixel_inside(wcs, shape, *position) is not None)
 
 
 def best_of_each(
     solved: Sequence[Frame], wcs_files: Mapping[int | None, tuple[Path, str]], rois: Mapping[str, Roi]
 ) -> dict[str, Frame]:
-    """Return by region the best matched frame that shows it; where none shows any, the best of all by the name ''.
+    """Return for each region the best matched frame that contains it, by region name.
+
+    Where no frame contains a region, the best matched of all frames is returned under the name ''.
 
     Parameters
     ----------
     solved : sequence of Frame
-        Of one instrument. Their WCSs are read, best first, until every region has its frame.
+        Of one instrument. Their WCSs are read, best matched first, until every region has a frame.
     wcs_files : mapping
-        By the frames' ids their WCS and its token.
+        Path and token of each frame's WCS, by frame id.
     rois : mapping
         The regions by name.
     """

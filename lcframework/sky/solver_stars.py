@@ -1,4 +1,4 @@
-"""The catalogue stars that plate solvers and the verification match with: around which places, and by which query."""
+"""The catalogue stars used by plate solvers and by the verification of solutions: their regions and the query."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ FIELD_STARS = "frames/field_stars.fits"
 
 
 def needs_stars(tool: Tool) -> bool:
-    """Return whether a solver can't do without catalogue stars."""
+    """Return whether a plate solver requires catalogue stars."""
     return isinstance(tool.instance, NeedsStars) and tool.instance.needs_stars
 
 
 @attrs.frozen
 class SolverStars:
-    """The stars of the project's sky, for all its frames."""
+    """The catalogue stars around the project's regions, for all frames."""
 
     toolbox: Toolbox
 
     @property
     def needed(self) -> bool:
-        """Whether a solver can't do without them; else they serve the verification alone, if anything."""
+        """Whether a solver requires the stars; otherwise only the verification uses them, if it is on."""
         names = ("", *self.toolbox.configs)
         return any(needs_stars(tool) for name in names for tool in self.toolbox.all("plate_solving", name))
 
     def regions(self) -> tuple[Region, ...]:
-        """Return the sky around the first region of interest, and around others that it does not hold well.
+        """Return disks around the first region of interest, and around others that are not well inside an earlier disk.
 
-        Nothing where neither a solver nor the verification asks for stars.
+        Empty where neither a solver nor the verification uses catalogue stars.
         """
         verified = any(s.verify for s in self._settings()) and self.toolbox.tool("stars") is not None
         if not (verified or self.needed):
             return ()
         radius = max(s.search_radius for s in self._settings())
-        if not self.needed:  # frames that hold the region show what is near it
+        if not self.needed:  # a frame that contains the region also contains stars near it
             radius = min(radius, self.toolbox.config.stars.radius / 3600.0)
-        places = solver_hints.places(self.toolbox.config.roi.values(), radius)
-        return tuple(Region(ra, dec, radius) for ra, dec in places)
+        positions = solver_hints.positions(self.toolbox.config.roi.values(), radius)
+        return tuple(Region(ra, dec, radius) for ra, dec in positions)
 
     def identity(self) -> Components:
-        """Return what the stars depend on."""
-        places = [[r.ra, r.dec, r.radius] for r in self.regions()]
+        """Return the components of the fingerprint: the regions, the limiting magnitude and the catalogue."""
+        positions = [[r.ra, r.dec, r.radius] for r in self.regions()]
         return {
-            "region": places[0] if len(places) == 1 else places,
+            "region": positions[0] if len(positions) == 1 else positions,
             "faintest": self._faintest,
             "catalogue": {t.name: t.identity() for t in self.toolbox.all("stars")},
         }
 
     def query(self, region: Region) -> Table:
-        """Ask the catalogue for the stars of a region.
+        """Query the catalogue for the stars of a region.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class SolverStars:
         catalogue = self.toolbox.tool("stars")
         if catalogue is None:
             raise NeedMissing('a plate solver needs catalogue stars, but [stars] plugin = "none"')
-        # Brighter stars than those for the PSF serve here; fainter ones would only be many.
+        # Stars that are too bright for the PSF are useful here. Fainter stars would only increase their number.
         limits = CatalogLimits(magnitude=(-np.inf, self._faintest))
         try:
             return STARS.check(catalogue.instance.query(region, limits), f"[stars] {catalogue.name}")
@@ -87,7 +87,7 @@ class SolverStars:
             ) from error
 
     def query_all(self, regions: Sequence[Region]) -> Table:
-        """Ask for the stars of several regions, which may overlap; each star comes once. Raises as :meth:`query`."""
+        """Query several regions, which may overlap, and return each star once; raises as :meth:`query`."""
         from astropy.table import vstack
 
         tables = [self.query(region) for region in regions]
@@ -101,22 +101,22 @@ class SolverStars:
         return self.toolbox.config.stars.magnitude[1]
 
     def _settings(self) -> list[Settings]:
-        """Return the section ``[plate_solving]`` as it is for every instrument."""
+        """Return the section ``[plate_solving]`` of every instrument."""
         return [config.plate_solving for config in self.toolbox.by_instrument().values()]
 
 
 class AskForSolverStars(Task[tuple[Region, ...], tuple[Region, ...], StarTable]):
-    """Asks the catalogue for the stars of the project's sky."""
+    """Queries the catalogue for the stars around the project's regions."""
 
     def load(self, unit: Unit[tuple[Region, ...]]) -> tuple[Region, ...]:
-        """Return the disks of sky from which stars are asked for."""
+        """Return the disks of sky to query."""
         return unit.payload
 
     def compute(self, values: tuple[Region, ...]) -> Table:
-        """Ask for the stars; raises as :meth:`SolverStars.query`."""
+        """Query the stars; raises as :meth:`SolverStars.query`."""
         return SolverStars(self.toolbox).query_all(values)
 
     def save(self, unit: Unit[tuple[Region, ...]], values: tuple[Region, ...], result: Table) -> Outcome:
-        """Write the stars, each once."""
+        """Write the table of stars."""
         write_table(self.toolbox.workdir / FIELD_STARS, result)
         return Outcome(path=FIELD_STARS)

@@ -1,4 +1,4 @@
-"""Times that a frame can have."""
+"""Checks of the times of frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_time(mjd: float) -> None:
     Raises
     ------
     UnusableInput
-        Saying what the number looks like.
+        States what the number looks like, such as a Julian date.
     """
     if EARLIEST <= mjd <= LATEST:
         return
@@ -36,5 +36,5 @@ def check_time(mjd: float) -> None:
 
 
 def time_is_odd(mjd: float) -> bool:
-    """Whether a time is possible but strange: before UTC began, or yet to come."""
+    """Return whether a time is possible but unusual: before UTC began, or in the future."""
     return mjd < UTC_BEGAN or mjd > time.time() / 86_400.0 + _UNIX_EPOCH + 1.0

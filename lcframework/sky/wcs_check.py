@@ -1,4 +1,4 @@
-"""Judges a WCS: whether a camera can have it, and whether stars lie where it says, more often than chance has it."""
+"""Checks of a WCS: a plausible pixel scale, and more matches with catalogue stars than expected by chance."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from lcframework.types import Floats, Ints, PlateSolution, SourceTable, StarTabl
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-#: Sources and stars below which a lack of pairs says nothing.
+#: With fewer sources or stars, a lack of pairs is no evidence against a WCS.
 FEWEST = 8
-#: Pairs below which their number says nothing.
+#: With fewer pairs, their number is no evidence for a WCS.
 FEWEST_PAIRS = 5
-#: Of each kind, the brightest that are compared.
+#: How many of the brightest sources, and of the brightest stars, are compared.
 BRIGHTEST = 500
 #: Largest distance of a pair, pixels.
 TOLERANCE = 2.0
-#: Largest distance, pixels, between where a believable WCS puts a star and where it is; stamps still hold such a star.
+#: Largest accepted distance between predicted and true position of a star, pixels; its stamp still contains the star.
 REACH = 10.0
-#: Rounds in which the pairs grow from where a WCS is right to the whole frame.
+#: Iterations in which the matched area grows from where the WCS is right to the whole frame.
 _ROUNDS = 6
 
 
 @attrs.frozen
 class Check:
-    """What the comparison found."""
+    """The result of comparing a WCS with a catalogue."""
 
     sources: int  # compared
-    stars: int  # compared: in the frame, where the WCS puts them
+    stars: int  # compared: those that the WCS puts in the frame
     matched: int
-    by_chance: float  # pairs to be expected of a wrong WCS
+    by_chance: float  # expected number of pairs for a wrong WCS
     rms: float  # pixels, of the pairs about a linear correction of the WCS; nan without pairs
-    offset: float  # pixels, the largest such correction at a compared star; nan without pairs
+    offset: float  # pixels, largest value of that correction at a compared star; nan without pairs
 
     @property
     def significant(self) -> bool:
-        """Whether there are more pairs than chance brings, by five standard deviations."""
+        """Whether there are more pairs than expected by chance, by five standard deviations."""
         return self.matched >= max(FEWEST_PAIRS, self._most_by_chance)
 
     @property
     def possible(self) -> bool:
-        """Whether there is enough to compare that a right WCS would show."""
+        """Whether there are enough sources and stars for a right WCS to be significant."""
         return min(self.sources, self.stars) >= max(FEWEST, 2.0 * self._most_by_chance)
 
     @property
@@ -58,7 +58,7 @@ class Check:
 
     @property
     def wrong(self) -> str:
-        """What speaks against the WCS; empty where nothing does."""
+        """The evidence against the WCS, in words; empty where there is none."""
         seen = f"of {self.stars} catalogue stars that it puts in the frame {self.matched} lie within {TOLERANCE:g} px"
         if not self.significant:
             return (
@@ -72,14 +72,14 @@ class Check:
 
     @property
     def unsure(self) -> str:
-        """Why the comparison proves nothing; empty where it does."""
+        """Why the comparison is inconclusive; empty where it is conclusive."""
         if self.significant or self.possible:
             return ""
         return f"{self.stars} catalogue stars and {self.sources} sources are too few to verify it"
 
 
 def judge(solution: PlateSolution, shape: tuple[int, int], settings: PlateSolving) -> tuple[Scale, str]:
-    """Return a solution's scale, and what is wrong with it or an empty string."""
+    """Return the scale of a solution, and what is wrong with it (empty where nothing is)."""
     none = Scale(np.nan, np.nan, np.nan)
     try:
         wcs = make_wcs(solution.header)
@@ -101,8 +101,8 @@ def judge(solution: PlateSolution, shape: tuple[int, int], settings: PlateSolvin
 def check(wcs: WCS, shape: tuple[int, int], sources: SourceTable, stars: StarTable) -> Check:
     """Compare a WCS with a catalogue.
 
-    A shift of up to `REACH` pixels is found first, as the one that brings most pairs together; then pairs and a linear
-    correction take turns, so that a WCS whose scale or rotation is a little off shows by how much.
+    First the shift of up to `REACH` pixels that gives most pairs is found. Then matching and the fit of a linear
+    correction alternate, so that a slightly wrong scale or rotation is measured.
 
     Parameters
     ----------
@@ -110,9 +110,9 @@ def check(wcs: WCS, shape: tuple[int, int], sources: SourceTable, stars: StarTab
     shape : tuple
         (ny, nx) of the frame.
     sources : SourceTable
-        The frame's; the brightest are compared.
+        The frame's sources; only the brightest are compared.
     stars : StarTable
-        At the frame's epoch; they may cover more or less than the frame.
+        Positions at the frame's epoch; the stars may cover more or less than the frame.
     """
     xy = _brightest_sources(sources)
     predicted = _brightest_inside(wcs, shape, stars, 2 * len(xy) + 20)
@@ -144,13 +144,13 @@ def _brightest_sources(sources: SourceTable) -> Floats:
 
 
 def _brightest_inside(wcs: WCS, shape: tuple[int, int], stars: StarTable, number: int) -> Floats:
-    """Return (n, 2) pixels of the brightest stars that a WCS puts in the frame."""
+    """Return the pixels (n, 2) of the brightest stars that a WCS puts in the frame."""
     ny, nx = shape
     ra, dec = np.asarray(stars["ra"], float), np.asarray(stars["dec"], float)
     x, y = sky_to_pixel(wcs, ra, dec)
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5))
-    # A projection's far side, and a polynomial far away, map into the frame too: only what comes back counts.
+    # The far side of the projection, and a polynomial far from the frame, also map into it: check the inverse.
     back = np.stack(wcs.all_pix2world(x[rows], y[rows], 0)) if len(rows) else np.zeros((2, 0))
     same = np.abs(_unit(*back) - _unit(ra[rows], dec[rows])).max(axis=0) < 1e-5
     rows = rows[same]
@@ -165,7 +165,7 @@ def _unit(ra: Floats, dec: Floats) -> Floats:
 
 
 def _common_shift(xy: Floats, predicted: Floats) -> Floats:
-    """Return the shift of the predictions, up to `REACH` pixels, that brings most of them onto sources."""
+    """Return the shift (2,) of the predictions, up to `REACH` pixels, that puts most of them on sources."""
     near = scipy.spatial.cKDTree(xy).query_ball_point(predicted, REACH)
     star = np.repeat(np.arange(len(predicted)), [len(n) for n in near])
     if len(star) == 0:
@@ -178,7 +178,7 @@ def _common_shift(xy: Floats, predicted: Floats) -> Floats:
 
 
 def _pairs(xy: Floats, moved: Floats) -> tuple[Ints, Ints]:
-    """Return rows of sources and of predictions that are each other's nearest and close enough."""
+    """Return the rows of sources and of predictions that are mutually nearest, within `TOLERANCE` pixels."""
     distance, star = scipy.spatial.cKDTree(moved).query(xy, distance_upper_bound=TOLERANCE)
     i = np.flatnonzero(np.isfinite(distance))
     back = scipy.spatial.cKDTree(xy).query(moved[star[i]])[1]

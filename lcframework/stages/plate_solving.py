@@ -332,9 +332,9 @@ class PlateSolving(Stage):
                 )
 
 
-def _positions(toolbox: Toolbox, tool: Tool, settings: Settings) -> tuple[solver_hints.Place, ...]:
+def _positions(toolbox: Toolbox, tool: Tool, settings: Settings) -> tuple[solver_hints.Position, ...]:
     """Return where a solver is to look for a frame, in turn."""
-    positions = solver_hints.places(toolbox.config.roi.values(), settings.search_radius)
+    positions = solver_hints.positions(toolbox.config.roi.values(), settings.search_radius)
     one_will_do = isinstance(tool.instance, NeedsPosition) and not tool.instance.needs_position
     return positions[:1] if one_will_do else positions
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def letter(place: int) -> str:
-    """Return the name at a place, from 0, in a, b, ..., z, aa, ab, ..."""
+def letter(index: int) -> str:
+    """Return the name at a index, from 0, in a, b, ..., z, aa, ab, ..."""
     name = ""
-    while place >= 0:
-        name = chr(ord("a") + place % 26) + name
-        place = place // 26 - 1
+    while index >= 0:
+        name = chr(ord("a") + index % 26) + name
+        index = index // 26 - 1
     return name
 
 
-def place_of(name: str) -> int:
-    """Return the place of a name that :func:`letter` gives."""
-    place = 0
+def index_of(name: str) -> int:
+    """Return the index of a name that :func:`letter` gives."""
+    index = 0
     for character in name:
-        place = 26 * place + ord(character) - ord("a") + 1
-    return place - 1
+        index = 26 * index + ord(character) - ord("a") + 1
+    return index - 1
 
 
 def give_names(ids_by_distance: Iterable[str], given: dict[str, str]) -> dict[str, str]:
     """Return every star's name: those given stay, new stars get the letters after the last one given."""
     names = dict(given)
-    free = max(map(place_of, given.values()), default=-1) + 1
+    free = max(map(index_of, given.values()), default=-1) + 1
     for star in ids_by_distance:
         if star not in names:
             names[star] = letter(free)

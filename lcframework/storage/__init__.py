@@ -1,1 +1,1 @@
-"""What is kept: the tables of the database, the products on disk, and who may write."""
+"""Stored data: the tables of the database, the files of products, and the lock of the workdir."""

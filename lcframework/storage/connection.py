@@ -21,7 +21,7 @@ FILE_NAME = "database.sqlite3"
 
 
 def open_engine(url: str, workdir: Path) -> Engine:
-    """Connect to the project's database and make its tables where there are none.
+    """Connect to the project's database, and create its tables where they are missing.
 
     Parameters
     ----------
@@ -43,12 +43,14 @@ def open_engine(url: str, workdir: Path) -> Engine:
 
 
 def upgrade(url: str, workdir: Path) -> str:
-    """Bring the tables of a project's database up to date, and return in words what was done; arguments as above.
+    """Migrate the tables of a project's database to this version, and return in words what was done.
+
+    The arguments are those of :func:`open_engine`. The answer is empty where there was nothing to do.
 
     Raises
     ------
     NeedMissing
-        As :func:`open_engine`; and where the tables can't be brought up to date.
+        As :func:`open_engine`; also where the tables can't be migrated.
     """
     if not url and not (workdir / FILE_NAME).exists():
         return ""
@@ -70,7 +72,7 @@ def _connect(url: str, workdir: Path) -> Engine:
 
 @contextlib.contextmanager
 def _errors_that_name_it(engine: Engine) -> Iterator[None]:
-    """Say which database it is that can't be opened, and let it go."""
+    """Name the database in errors on opening it, and close its connections."""
     try:
         yield
     except sa.exc.DBAPIError as error:

@@ -1,4 +1,4 @@
-"""Files of products: written whole or not at all, and what killed runs left behind."""
+"""Files of products: atomic writing, and removal of the temporary files of killed runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-#: The folders of products in the workdir, which may hold folders of the user's besides.
+#: The folders of products in the workdir. The workdir may also contain folders of the user.
 FOLDERS = ("frames", "regions", "prepared_roi_cutouts", "plots", "report")
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
 @contextlib.contextmanager
 def atomic(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success its file is fsynced and renamed to `path`.
+    """Yield a temporary path in the folder of `path`; on success its file is fsynced and renamed to `path`.
 
-    What is not `durable` is not fsynced: it can be made again should the machine, and not just the run, go down.
+    A file that is not `durable` is not fsynced: it may be lost when the machine crashes, and can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

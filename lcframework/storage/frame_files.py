@@ -35,7 +35,7 @@ def read_frame(path: Path) -> tuple[Floats, Ints, fits.Header]:
     Raises
     ------
     UnusableInput
-        Where the file is gone or damaged; importing it again (``--force``) mends that.
+        Where the file is missing or damaged; importing the frame again (``--force``) repairs it.
     """
     from astropy.io import fits
 
@@ -51,7 +51,7 @@ def read_frame(path: Path) -> tuple[Floats, Ints, fits.Header]:
 
 
 def ascii_text(text: str) -> str:
-    """Return a text as a FITS header takes it."""
+    """Return a text for a FITS header: characters outside ASCII become question marks."""
     return text.encode("ascii", "replace").decode()
 
 
@@ -61,7 +61,7 @@ def write_table(path: Path, table: Table) -> None:
     from astropy.utils.exceptions import AstropyWarning
 
     hdu = fits.BinTableHDU(table.filled().as_array())
-    for i, name in enumerate(table.colnames, 1):  # as cards: through `Table.write` they cost ten times the whole
+    for i, name in enumerate(table.colnames, 1):  # set as cards, because `Table.write` would take ten times longer
         if table[name].unit is not None:
             hdu.header.set(f"TUNIT{i}", table[name].unit.to_string("fits"), after=f"TFORM{i}")
     with atomic(path) as temporary, warnings.catch_warnings():
@@ -98,7 +98,7 @@ def read_wcs(path: Path) -> WCS:
 
 
 def make_wcs(header: fits.Header) -> WCS:
-    """Return a header's celestial WCS, without astropy's remarks on keywords that it mends."""
+    """Return a header's celestial WCS, without astropy's warnings about keywords that it repairs."""
     from astropy.utils.exceptions import AstropyWarning
     from astropy.wcs import WCS
 

@@ -1,4 +1,4 @@
-"""Lets one run at a time work in a workdir."""
+"""A lock that allows only one run at a time in a workdir."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LOCK_FILE = ".lock"
 
 @contextlib.contextmanager
 def hold(workdir: Path) -> Iterator[None]:
-    """Hold a workdir, which is made where it is missing, so that no other run writes in it.
+    """Lock a workdir, so that no other run writes in it; the workdir is created where it is missing.
 
     Raises
     ------
     LcfError
-        Where another process holds it, or it can't be written.
+        Where another process has the lock, or the workdir can't be written.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""PSFs on disk."""
+"""Files of PSFs (HDF5)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
 
 
 def read_psf(path: Path) -> PSF:
-    """Read what measuring needs of a PSF that :func:`write_psf` wrote."""
+    """Read the parts of a PSF that photometry needs from a file that :func:`write_psf` wrote."""
     import h5py
 
     with h5py.File(path, "r") as file:

@@ -1,4 +1,4 @@
-"""Records: how stages change tables. Workers return them; the driver alone carries them out."""
+"""Records: descriptions of changes of tables. Workers return them; only the driver executes them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import attrs
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
-import lcframework.storage.tables  # noqa: F401  (its tables are those that records name)
+import lcframework.storage.tables  # noqa: F401  (defines the tables that records name)
 
 
 @attrs.frozen
 class Update:
-    """Set columns of the rows that match."""
+    """Set the columns `values` in the rows of `table` that match `where`."""
 
     table: str
     where: dict[str, Any]
@@ -24,7 +24,7 @@ class Update:
 
 @attrs.frozen
 class Replace:
-    """Delete the rows that match, then insert these."""
+    """Delete the rows of `table` that match `where`, then insert `rows`."""
 
     table: str
     where: dict[str, Any]
@@ -35,7 +35,7 @@ Record = Update | Replace
 
 
 def apply(session: Session, records: Sequence[Record]) -> None:
-    """Carry out records inside the session's transaction."""
+    """Execute records inside the transaction of the session."""
     for (kind, name, *_), same in itertools.groupby(records, _form):
         table = SQLModel.metadata.tables[name]
         if kind is Update:
@@ -48,13 +48,13 @@ def apply(session: Session, records: Sequence[Record]) -> None:
 
 
 def _form(record: Record) -> tuple[Any, ...]:
-    """Return what records have in common that one statement can carry out."""
+    """Return a value that is equal for records that one SQL statement can execute together."""
     nulls = tuple(v is None for v in record.where.values())
     return type(record), record.table, *record.where, nulls, *(record.values if isinstance(record, Update) else ())
 
 
 def _update(session: Session, table: sa.Table, records: Sequence[Update]) -> None:
-    """Update rows by one statement, for a frame has a row a star; the records name the same columns."""
+    """Update many rows by one statement, because a frame has a row for each star; all records set the same columns."""
     first = records[0]
     if not first.values:
         return

@@ -10,22 +10,22 @@ from lcframework.storage.files import atomic
 from lcframework.storage.stamp_files import STAMP_DATASETS
 
 REGIONS = "regions.h5"
-#: What the first region is called besides.
+#: Another name for the first region.
 _ALIAS = "ROI"
 
 
 def write_regions(workdir: Path, frames: Mapping[str, tuple[Sequence[str], Mapping[str, str]]], first_roi: str) -> None:
-    """Rebuild ``regions.h5``: real groups a frame, external links to the write-once files below.
+    """Rebuild ``regions.h5``: one group for each frame, with external links to the write-once files.
 
     Parameters
     ----------
     workdir : Path
         The project's folder of products.
     frames : mapping
-        For each frame's key: its stamps files, and its PSF files by reference; paths relative to `workdir`. A star of
-        several fields is the same in each of their files.
+        By frame name: the frame's stamp files, and its PSF files by ``psf_ref``; paths relative to `workdir`. A star
+        that belongs to several fields has the same stamp in each of their files.
     first_roi : str
-        The region for which ``ROI`` is an alias, unless a region is called so.
+        The region for which ``ROI`` is an alias, unless a region has the name ``ROI``.
     """
     import h5py
 
@@ -38,7 +38,7 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[Sequence[str], Mappi
             for ref, path in psfs.items():
                 group[f"psf_{ref}"] = h5py.ExternalLink(path, "/")
         if any(_ALIAS in there for there in names.values()):
-            return  # a region is called so: the name means it in every frame, also where the frame lacks it
+            return  # a region has this name: there is no alias, not even in frames without that region
         for key, there in names.items():
             if first_roi in there:
                 for kind in STAMP_DATASETS:
@@ -46,13 +46,13 @@ def write_regions(workdir: Path, frames: Mapping[str, tuple[Sequence[str], Mappi
 
 
 def _link_stamps(group: Any, workdir: Path, files: Sequence[str]) -> dict[str, str]:
-    """Link a frame's stamps, and return the file of each by name."""
+    """Link the stamps of a frame, and return the file of each stamp by the name of its star or region."""
     import h5py
 
     found: dict[str, str] = {}
     for path in files:
         with h5py.File(workdir / path, "r") as source:
-            found = {**dict.fromkeys(source["data"], path), **found}  # every kind has the same
+            found = {**dict.fromkeys(source["data"], path), **found}  # all kinds of datasets have the same names
     group["frame_shape"] = h5py.ExternalLink(files[0], "/frame_shape")
     for kind in STAMP_DATASETS:
         made = group.create_group(kind)
@@ -62,5 +62,5 @@ def _link_stamps(group: Any, workdir: Path, files: Sequence[str]) -> dict[str, s
 
 
 def _link(group: Any, name: str, path: str, target: str) -> None:
-    """Link by HDF5's own call: there are hundreds of links a frame, and each run makes them all."""
+    """Make an external link with HDF5's own call, which is fast: each run makes hundreds of links for each frame."""
     group.id.links.create_external(name.encode(), path.encode(), target.encode())

@@ -1,4 +1,4 @@
-"""The version of a database's tables: made, known, brought up to date, or refused; never changed unasked."""
+"""The version of a database's tables: tables are created, checked and migrated, but never changed without a request."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlmodel import SQLModel
 
-import lcframework.storage.tables  # noqa: F401  (its tables are those that are made)
+import lcframework.storage.tables  # noqa: F401  (defines the tables to create)
 from lcframework.types import NeedMissing
 
-#: The steps of ``migrations/versions/``, the last being what this version of lcframework works with.
+#: The steps of ``migrations/versions/``; the last one is the version that this lcframework uses.
 STEPS = ("0001", "0002", "0003")
 HEAD = STEPS[-1]
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
-#: Columns that steps added; a database without them, and without a version, is of the first.
+#: Columns that later steps added; a database without these columns and without a version is of the first version.
 _ADDED = {("products", "fingerprint_rule")}
 
 
 def make_tables(engine: Engine) -> None:
-    """Make the tables that are missing, and note the version of a database that is new.
+    """Create the tables that are missing, and record the version in a new database.
 
     Raises
     ------
     NeedMissing
-        Where the tables that are there are of another version, or lack columns of this one.
+        Where existing tables are of another version, or lack columns of this version.
     """
     with engine.connect() as connection:
         version = version_of(connection)
@@ -52,17 +52,17 @@ def make_tables(engine: Engine) -> None:
 
 @contextlib.contextmanager
 def _transaction(engine: Engine) -> Iterator[Connection]:
-    """Give a connection whose changes of tables are carried out together, or not at all."""
+    """Yield a connection whose changes of tables are committed together, or not at all."""
     with engine.begin() as connection:
-        if connection.dialect.name == "sqlite":  # Python begins none before a change of tables
+        if connection.dialect.name == "sqlite":  # Python's sqlite3 begins no transaction before a change of tables
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection
 
 
 def version_of(connection: Connection) -> str | None:
-    """Return the version of a database's tables: None where there are none, empty where they are of no known one.
+    """Return the version of a database's tables: None for a new database, empty for an unknown version.
 
-    Tables that lack nothing and have no version are those of a database whose making was interrupted.
+    Complete tables without a version also count as new: the creation of that database was interrupted.
     """
     if sa.inspect(connection).has_table("alembic_version"):
         noted = connection.execute(sa.select(_VERSION.c.version_num)).scalar()
@@ -75,12 +75,12 @@ def version_of(connection: Connection) -> str | None:
 
 
 def _lacking(connection: Connection) -> set[tuple[str, str]]:
-    """Return the table and name of each column that a table of ours should have and has not."""
+    """Return (table, column) for each column that is missing in an existing table."""
     inspector = sa.inspect(connection)
     lacking = set()
     for name in set(inspector.get_table_names()) & set(SQLModel.metadata.tables):
-        there = {column["name"] for column in inspector.get_columns(name)}
-        lacking |= {(name, c.name) for c in SQLModel.metadata.tables[name].columns if c.name not in there}
+        existing = {column["name"] for column in inspector.get_columns(name)}
+        lacking |= {(name, c.name) for c in SQLModel.metadata.tables[name].columns if c.name not in existing}
     return lacking
 
 
@@ -104,14 +104,14 @@ def _refusal(engine: Engine, version: str) -> str:
 
 
 def upgrade_tables(engine: Engine) -> str:
-    """Bring a database's tables up to date, and return in words what was done; empty where nothing was to do.
+    """Migrate a database's tables to this version, and return in words what was done; empty where nothing was to do.
 
-    A database in a file is copied first, beside itself.
+    A database in a file is first copied to another file in the same folder.
 
     Raises
     ------
     NeedMissing
-        Where the tables are of a version that can't be brought up to date.
+        Where the tables are of a version that can't be migrated.
     """
     with engine.connect() as connection:
         version = version_of(connection)
@@ -139,7 +139,7 @@ def _migrate(connection: Connection, version: str) -> None:
 
 
 def _copied(engine: Engine, version: str) -> Path | None:
-    """Copy a database that is a file, and return where to."""
+    """Copy a database that is a file, and return the path of the copy; None for a server."""
     name = engine.url.database
     if engine.url.get_backend_name() != "sqlite" or not name:
         return None

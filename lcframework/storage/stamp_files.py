@@ -1,4 +1,4 @@
-"""Stamps on disk: those of a frame and field, in the layout of a frame's group of ``regions.h5``."""
+"""Files of stamps: one file for each frame and field, in the layout of a frame's group in ``regions.h5``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Stamp:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Where the stamp's central point lies in the frame."""
+        """The position (x, y) of the stamp's centre in the frame, pixels."""
         ny, nx = self.data.shape
         return self.corner[0] + (nx - 1) / 2, self.corner[1] + (ny - 1) / 2
 
@@ -52,14 +52,14 @@ def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int
             _put(groups["wcs"], name, np.array(stamp.wcs, h5py.string_dtype()))
 
 
-#: What a frame's group in ``regions.h5`` holds of each stamp.
+#: The datasets of each stamp in a frame's group in ``regions.h5``.
 STAMP_DATASETS = ("data", "noisemap", "mask", "wcs", "cosmicsmask", "image_pixel_coordinates")
-#: Bytes; HDF5 allows 64 KiB in all.
+#: Bytes; HDF5 limits a compact dataset with its header to 64 KiB.
 _LARGEST_COMPACT = 60_000
 
 
 def _put(group: Any, name: str, array: Any) -> None:
-    """Make a dataset by HDF5's own calls: h5py's are slower, and a frame has hundreds of small ones."""
+    """Make a dataset with HDF5's own calls: those of h5py are slower, and a frame has hundreds of small datasets."""
     import h5py
 
     array = np.asarray(array, order="C")
@@ -72,28 +72,28 @@ def _put(group: Any, name: str, array: Any) -> None:
 
 
 def _get(group: Any, name: str) -> Any:
-    """Return what :func:`_put` put."""
+    """Return an array that :func:`_put` wrote."""
     import h5py
 
-    there = h5py.h5d.open(group.id, name.encode())
-    array = np.empty(there.shape, there.dtype)
-    there.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+    found = h5py.h5d.open(group.id, name.encode())
+    array = np.empty(found.shape, found.dtype)
+    found.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
     return array
 
 
 def read_stamps(path: Path, names: list[str] | None = None, wcs: bool = True) -> dict[str, Stamp]:
-    """Read stamps that :func:`write_stamps` wrote; all of them, or those named that are there.
+    """Read stamps that :func:`write_stamps` wrote: all of them, or those of `names` that exist.
 
-    Without `wcs` their headers stay empty, which takes half the time.
+    Without `wcs` their headers stay empty; reading then takes half the time.
     """
     import h5py
 
     out = {}
     with h5py.File(path, "r") as file:
         groups = {kind: file[kind] for kind in (*STAMP_DATASETS, "corner")}
-        there = set(groups["data"])
+        existing = set(groups["data"])
         for name in names if names is not None else groups["data"]:
-            if name not in there:
+            if name not in existing:
                 continue
             data = _get(groups["data"], name)
             corner = tuple(int(c) for c in _get(groups["corner"], name))

@@ -1,4 +1,4 @@
-"""The tables. Their names and columns are part of the interface: users query them."""
+"""The tables of the database. Their names and columns are part of the user interface: users query them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
-#: By which rule fingerprints are made of components: the first counted every option, this one those that are not at
-#: their defaults.
+#: The rule by which fingerprints are computed from components. Rule 1 included every option; rule 2 includes only the
+#: options that are not at their defaults.
 FINGERPRINT_RULE = 2
 
 
 class Frame(SQLModel, table=True):
-    """One row a raw file that was found."""
+    """One row for each raw file that was found."""
 
     __tablename__ = "frames"
 
@@ -62,7 +62,7 @@ class Frame(SQLModel, table=True):
 
 
 class RawExposure(SQLModel, table=True):
-    """What a reduction reads off the header of a raw file: a calibration frame, or a frame that is to be reduced."""
+    """What a reduction reads from the header of a raw file: a calibration frame, or a frame that is to be reduced."""
 
     __tablename__ = "exposures"
 
@@ -85,7 +85,7 @@ class RawExposure(SQLModel, table=True):
 
 
 class RoiInFrame(SQLModel, table=True):
-    """Where a region lies in a frame, and how the sky stood."""
+    """The position of a region in a frame, and its position above the horizon at that time."""
 
     __tablename__ = "rois_in_frames"
 
@@ -111,7 +111,7 @@ class FrameFootprint(SQLModel, table=True):
 
 
 class CombinedFootprint(SQLModel, table=True):
-    """The sky from which reference stars are taken: what stars, PSFs and coefficients belong to."""
+    """A field: the sky from which reference stars are taken. Stars, PSFs and coefficients belong to a field."""
 
     __tablename__ = "combined_footprint"
 
@@ -128,7 +128,7 @@ class CombinedFootprint(SQLModel, table=True):
 
 
 class Star(SQLModel, table=True):
-    """A reference star; its letter is given once and never reused."""
+    """A reference star of a field; its letter (`name`) is assigned once and never reused."""
 
     __tablename__ = "stars"
 
@@ -149,7 +149,7 @@ class Star(SQLModel, table=True):
 
 
 class StarInFrame(SQLModel, table=True):
-    """A star that a frame covers, and whether its stamp serves."""
+    """A reference star that a frame covers, and whether its stamp is usable."""
 
     __tablename__ = "stars_in_frames"
 
@@ -167,7 +167,7 @@ class StarInFrame(SQLModel, table=True):
 
 
 class CatalogStarPhotometry(SQLModel, table=True):
-    """A survey's magnitude of a star."""
+    """A star's magnitude in a calibration survey."""
 
     __tablename__ = "catalog_star_photometry"
 
@@ -181,7 +181,7 @@ class CatalogStarPhotometry(SQLModel, table=True):
 
 
 class PsfRow(SQLModel, table=True):
-    """A frame's PSF."""
+    """The PSF of a frame, fitted to the reference stars of a field."""
 
     __tablename__ = "PSFs"
 
@@ -237,7 +237,7 @@ class NormalizationCoefficient(SQLModel, table=True):
 
 
 class StarResidual(SQLModel, table=True):
-    """What the normalization made of a star's flux in a frame: by how much it is off, and whether it was used."""
+    """The relative residual of a star's flux in a frame after normalization, and whether the flux was used."""
 
     __tablename__ = "star_residuals"
 
@@ -291,10 +291,10 @@ class AbsoluteZeropoint(SQLModel, table=True):
 
 
 class Product(SQLModel, table=True):
-    """What a unit of a stage made, or why it could not.
+    """The product of a unit of a stage, or the reason why the unit could not be used.
 
-    The fingerprint says from what it was made; the token is what those who use it depend on: the fingerprint, or a
-    digest of the contents where a stage gives one, so that an unchanged answer stops there.
+    `fingerprint` identifies the inputs. Units that read the product depend on `token`: the fingerprint, or a digest of
+    the contents where the stage gives one. With a digest, a product that is made again and is equal causes no work.
     """
 
     __tablename__ = "products"

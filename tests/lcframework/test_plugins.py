@@ -226,7 +226,7 @@ def test_events_reach_everyone_whatever_one_raises(caplog):
 
     plugins = loaded(module(lcf_event=loud), module(lcf_event=lcf_event))
     with caplog.at_level(logging.ERROR):
-        plugins.tell(RunEvent("run_started"))
+        plugins.notify(RunEvent("run_started"))
     assert heard == ["run_started"]
     assert "plugin one" in caplog.text
 

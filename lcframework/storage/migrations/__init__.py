@@ -1,5 +1,5 @@
-"""How the tables came to be as they are: one step for each change, carried out by Alembic.
+"""Migrations of the tables: one step for each change, executed by Alembic.
 
-A change of a table in :mod:`lcframework.storage.tables` brings a module in ``versions/``, whose `revision` becomes
+A change of a table in :mod:`lcframework.storage.tables` needs a new module in ``versions/``; its `revision` becomes
 `lcframework.storage.schema.HEAD`.
 """

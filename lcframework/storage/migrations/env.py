@@ -1,4 +1,4 @@
-"""What Alembic runs to carry out steps: on the connection that :mod:`lcframework.storage.schema` gives it."""
+"""Alembic runs this module to execute steps, on the connection from :mod:`lcframework.storage.schema`."""
 
 from __future__ import annotations
 

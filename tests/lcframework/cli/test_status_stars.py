@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lcframework.cli.status import _stars, as_dict
-from lcframework.running.standing import Status
+from lcframework.running.project_status import Status
 from lcframework.stars.records import StarRecord
 
 

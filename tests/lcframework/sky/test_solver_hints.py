@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from lcframework.config.sections import Roi
-from lcframework.sky.solver_hints import best_of_each, places
+from lcframework.sky.solver_hints import best_of_each, positions
 from lcframework.storage.frame_files import write_wcs
 from lcframework.storage.tables import Frame
 
@@ -20,7 +20,7 @@ A, B, BESIDE_A = Roi(ra=359.99, dec=10.0), Roi(ra=3.0, dec=10.0), Roi(ra=0.01, d
     [(1.0, [A, B]), (0.03, [A, B, BESIDE_A]), (5.9, [A, B]), (6.1, [A]), (0.05, [A, B])],
 )
 def test_places_cover_every_region_within_half_a_radius(radius, found):
-    assert places([A, B, BESIDE_A], radius) == tuple((r.ra, r.dec) for r in found)
+    assert positions([A, B, BESIDE_A], radius) == tuple((r.ra, r.dec) for r in found)
 
 
 def solved(folder: Path, number: int, at: Roi, matched: int) -> Frame:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lcframework.config.sections import Selection
-from lcframework.stars.names import choose, give_names, letter, place_of
+from lcframework.stars.names import choose, give_names, index_of, letter
 from lcframework.stars.selection import clipping_limit, keep
 
 
@@ -64,7 +64,7 @@ def test_letters():
     assert names[25:28] == ["z", "aa", "ab"]
     assert names[26 + 26 * 26 :] == ["aaa", "aab"]
     assert len(set(names)) == len(names)
-    assert [place_of(n) for n in names] == list(range(len(names)))
+    assert [index_of(n) for n in names] == list(range(len(names)))
 
 
 def test_names_are_given_once_and_never_again():

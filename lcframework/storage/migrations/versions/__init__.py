@@ -1,1 +1,1 @@
-"""The steps, in the order of their names."""
+"""The migration steps; they are executed in the order of their names."""

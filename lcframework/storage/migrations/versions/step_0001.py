@@ -1,4 +1,4 @@
-"""The tables as they were before their versions were counted."""
+"""The tables of the first version, whose databases did not record a version."""
 
 from __future__ import annotations
 

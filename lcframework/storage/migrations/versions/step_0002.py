@@ -1,4 +1,4 @@
-"""Products say by which rule their fingerprints were made: those that are there, by the first."""
+"""Adds to products the rule of their fingerprints; existing products get the first rule."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column ``products.fingerprint_rule``."""
     op.add_column("products", sa.Column("fingerprint_rule", sa.Integer(), nullable=False, server_default="1"))

@@ -63,7 +63,7 @@ class _Seen:
     products: list[Entry]
 
 
-def standing(stages: Sequence[Stage], session: Session) -> Status:
+def project_status(stages: Sequence[Stage], session: Session) -> Status:
     """Return how stages and files stand, within the stages' filter."""
     ledger = Ledger.read(session)
     seen: list[_Seen] = []
