@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Project":  # imported when asked for, so that `lcf --help` needs no astropy
+    if name == "Project":  # imported at first use, so that `lcf --help` does not import astropy
         from lcframework.project import Project
 
         return Project

@@ -1,11 +1,11 @@
 """Every hook of lcframework, in the order in which a run reaches them.
 
-A hook named after a seam returns a mapping from names to attrs classes. The name is what ``plugin = "name"`` in the
-project file picks; the class's fields are the options of ``[section.name]``; its methods do the work, and are stated
-by the protocol that each hook below names (in :mod:`lcframework.protocols`).
+Most hooks return a mapping from names to attrs classes. ``plugin = "name"`` in the project file selects the class with
+that name. The attributes of the class are the options of ``[section.name]``. Its methods are defined by the protocol
+(in :mod:`lcframework.protocols`) that the hook names below.
 
-A class may carry a class attribute ``results_version`` (an int, 1 where absent), raised when its answers change, so
-that products made before are made again.
+A class may have the class attribute ``results_version`` (an int, 1 where absent). Authors increase it when results
+change; products of earlier versions are then made again.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ Classes = Mapping[str, type[Any]]
 def lcf_header_parsers() -> Classes:
     """Return parsers of raw frames' headers (:class:`~lcframework.protocols.HeaderParser`).
 
-    Asked once a frame at import. With ``[header] plugin = "auto"`` every installed parser sees each header and at most
-    one may claim it; the generic ``fits`` is asked only where none does.
+    Called once for each frame at import. With ``[header] plugin = "auto"`` every installed parser gets each header, and
+    at most one may accept it. The generic parser ``fits`` is called only where no other parser accepts the header.
     """
     raise NotImplementedError
 
 
 @hookspec
 def lcf_reductions() -> Classes:
-    """Return ways to calibrate raw images by frames of the detector (:class:`~lcframework.protocols.Reduction`).
+    """Return reductions of raw images with calibration frames (:class:`~lcframework.protocols.Reduction`).
 
-    At import: `describe` and `plan` see headers alone, in the driver; `combine` makes each master once, and `reduce`
-    calibrates each frame, before it is converted to electrons and its sky is subtracted.
+    Used at import. `describe` and `plan` run in the driver and get only headers; `combine` makes each master once, and
+    `reduce` calibrates each frame, before it is converted to electrons and its sky is subtracted.
     """
     raise NotImplementedError
 
 
 @hookspec
 def lcf_background_estimators() -> Classes:
-    """Return sky models (:class:`~lcframework.protocols.BackgroundEstimator`), used once a frame at import."""
+    """Return sky models (:class:`~lcframework.protocols.BackgroundEstimator`), used once for each frame at import."""
     raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ def lcf_background_estimators() -> Classes:
 def lcf_source_extractors() -> Classes:
     """Return detectors of sources (:class:`~lcframework.protocols.SourceExtractor`).
 
-    Used once a frame at import, on the sky-subtracted image. The table serves plate solving, the seeing, the
+    Used once for each frame at import, on the sky-subtracted image. The table serves plate solving, the seeing, the
     registration and the masking of neighbours.
     """
     raise NotImplementedError
@@ -65,15 +65,15 @@ def lcf_source_extractors() -> Classes:
 def lcf_plate_solvers() -> Classes:
     """Return plate solvers (:class:`~lcframework.protocols.PlateSolver`).
 
-    Asked once a frame, in the order of ``[plate_solving] plugin``, until one solves. The core checks each answer
-    against the project's pixel scale and anisotropy before it believes it.
+    Called for each frame in the order of ``[plate_solving] plugin``, until one solves it. The core checks the pixel
+    scale and the anisotropy of each solution before it accepts it.
     """
     raise NotImplementedError
 
 
 @hookspec
 def lcf_star_catalogs() -> Classes:
-    """Return star catalogues (:class:`~lcframework.protocols.StarCatalog`), queried once a footprint."""
+    """Return star catalogues (:class:`~lcframework.protocols.StarCatalog`), queried once for each field."""
     raise NotImplementedError
 
 
@@ -85,7 +85,7 @@ def lcf_cosmic_maskers() -> Classes:
 
 @hookspec
 def lcf_psf_models() -> Classes:
-    """Return PSF models (:class:`~lcframework.protocols.PsfModel`), given batches of frames."""
+    """Return PSF models (:class:`~lcframework.protocols.PsfModel`), which fit batches of frames."""
     raise NotImplementedError
 
 
@@ -97,16 +97,16 @@ def lcf_photometry() -> Classes:
 
 @hookspec
 def lcf_normalizations() -> Classes:
-    """Return solvers of the frames' transparency (:class:`~lcframework.protocols.Normalization`).
+    """Return solvers for the relative transparency of frames (:class:`~lcframework.protocols.Normalization`).
 
-    Called once per footprint, instrument and band, with every selected flux.
+    Called once for each field, instrument and band, with all selected fluxes.
     """
     raise NotImplementedError
 
 
 @hookspec
 def lcf_calibration_surveys() -> Classes:
-    """Return surveys (:class:`~lcframework.protocols.CalibrationSurvey`), asked once for all stars of a footprint."""
+    """Return surveys (:class:`~lcframework.protocols.CalibrationSurvey`), queried once for all stars of a field."""
     raise NotImplementedError
 
 
@@ -114,7 +114,7 @@ def lcf_calibration_surveys() -> Classes:
 def lcf_roi_models() -> Classes:
     """Return models of regions of interest (:class:`~lcframework.protocols.RoiModel`).
 
-    Called once per region, instrument and band, with all epochs.
+    Called once for each region, instrument and band, with all epochs.
     """
     raise NotImplementedError
 
@@ -141,8 +141,8 @@ def lcf_executors() -> Classes:
 def lcf_commands() -> Mapping[str, Any]:
     """Return click commands to add to ``lcf``.
 
-    Name the entry point ``command.NAME``: ``lcf --help`` lists it from the metadata alone, and the module is imported
-    when the command is called.
+    Name the entry point ``command.NAME``. ``lcf --help`` lists the command from the metadata of the package; the module
+    is imported only when the command is called.
     """
     raise NotImplementedError
 
@@ -155,5 +155,5 @@ def lcf_report_panels() -> Classes:
 
 @hookspec
 def lcf_event(event: RunEvent) -> None:
-    """Be told of a run's progress, in the driver's process; an exception raised here is logged and ignored."""
+    """Receive an event of a run, in the driver's process; an exception raised here is logged and ignored."""
     raise NotImplementedError

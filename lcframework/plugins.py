@@ -1,7 +1,7 @@
-"""Finds, checks and selects plugins; the only module that touches pluggy's manager.
+"""Finds, checks and selects plugins; the only module that uses pluggy's plugin manager.
 
-A plugin that fails to load, or that breaks a hook's contract, is set aside with its reason: it never stops a command
-that doesn't need it. Only asking for what it offers is an error.
+A plugin that can't be loaded, or that breaks the contract of a hook, is recorded with the reason. It does not stop a
+command that does not use it; only the use of a class that it offers is an error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMMAND_PREFIX = "command."
 
 @attrs.frozen
 class Seam:
-    """One replaceable part: its section of the project file, its hook, and what its classes must do."""
+    """A seam: one replaceable part of the pipeline, with its section of the project file, its hook and its protocol."""
 
     section: str
     hook: str
@@ -70,13 +70,13 @@ class Offer:
 
     @property
     def results_version(self) -> int:
-        """Raised by the plugin's author when its answers change."""
+        """The version of the results of the class; its author increases it when results change."""
         return int(getattr(self.cls, "results_version", 1))
 
 
 @attrs.define
 class Plugin:
-    """One installed entry point, and how it fares."""
+    """One installed entry point, with the classes that it offers and the problems that were found."""
 
     name: str
     module: str
@@ -92,14 +92,14 @@ class Plugin:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a sentence that suggests the known word nearest to `word`, or an empty string."""
+    """Return a suggestion of the known word nearest to `word`, as the end of a sentence; empty where none is near."""
     like = closest(word, known)
     return f'; did you mean "{like}"?' if like else ""
 
 
 @functools.cache
 def _release(dist: metadata.Distribution | None) -> str:
-    """Return a distribution's name and version; many entry points share one, whose metadata are slow to read."""
+    """Return a distribution's name and version; cached, because many entry points share a distribution."""
     return f"{dist.name} {dist.version}" if dist is not None else ""
 
 
@@ -138,7 +138,7 @@ class Plugins:
     def _load(self, name: str, origin: str, loader: Any) -> Plugin:
         try:
             module = loader()
-        except Exception as error:  # whatever a plugin's import raises is its own business, not the run's
+        except Exception as error:  # an import may raise anything; it must not stop the run
             return Plugin(
                 name, "", origin, problems=[f"does not load: {type(error).__name__}: {error}".replace("\n", " ")]
             )
@@ -158,7 +158,7 @@ class Plugins:
         return plugin
 
     def _hook_problems(self, module: ModuleType | Any) -> list[str]:
-        """Return what is silently wrong with a plugin's functions: misspelled, unmarked, or with defaults."""
+        """Return errors that pluggy does not report: functions with wrong names, without a marker, or with defaults."""
         problems = []
         marker = f"{hookspecs.PROJECT}_impl"
         for name, function in vars(module).items():
@@ -218,16 +218,16 @@ class Plugins:
         return [offers[0] for _, offers in sorted(self._offers.get(hook, {}).items()) if len(offers) == 1]
 
     def get(self, hook: str, name: str, where: str = "") -> Offer:
-        """Return the class that goes by `name`.
+        """Return the offer with the name `name`.
 
         Parameters
         ----------
         hook : str
-            Which seam.
+            The hook of the seam.
         name : str
-            As in ``plugin = "name"``.
+            The name, as in ``plugin = "name"``.
         where : str
-            The place in the project file that asks for it, for the message.
+            The option of the project file that selects it, for the message.
 
         Raises
         ------
@@ -237,12 +237,12 @@ class Plugins:
         offers = self._offers.get(hook, {}).get(name, [])
         if len(offers) == 1:
             return offers[0]
-        place = f"{where}: " if where else ""
+        start = f"{where}: " if where else ""
         if offers:
             who = " and ".join(f"{o.plugin} of {o.origin}" for o in offers)
-            raise PluginError(f'{place}two installed plugins offer "{name}": {who}. Uninstall one of them.')
+            raise PluginError(f'{start}two installed plugins offer "{name}": {who}. Uninstall one of them.')
         known = self.names(hook)
-        message = f'{place}no installed plugin offers "{name}" for {hook}{nearest(name, known)}'
+        message = f'{start}no installed plugin offers "{name}" for {hook}{nearest(name, known)}'
         message += f"{'' if message.endswith('?') else '.'} Installed: {', '.join(known) or 'none'}."
         broken = [p for p in self.plugins if p.problems and name in {p.name, *p.name.replace("-", " ").split()}]
         for plugin in broken:
@@ -252,7 +252,7 @@ class Plugins:
         raise PluginError(message)
 
     def notify(self, event: RunEvent) -> None:
-        """Tell every plugin that listens of an event; whatever they raise is logged."""
+        """Pass an event to every plugin that listens; exceptions that they raise are logged."""
         for implementation in self._manager.hook.lcf_event.get_hookimpls():
             try:
                 implementation.function(event)
@@ -261,7 +261,7 @@ class Plugins:
 
 
 def class_problem(cls: Any, seam: Seam) -> str:
-    """Return why a class can't serve a seam, or an empty string."""
+    """Return why a class can't be used for a seam, or an empty string."""
     if not inspect.isclass(cls):
         return f"is a {type(cls).__name__}, not a class"
     if seam.protocol is None:

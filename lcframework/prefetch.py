@@ -1,7 +1,7 @@
-"""Asks for all that a run needs of the network, so that it finds the answers in the cache.
+"""Makes all network queries of a run in advance, so that a run finds the answers in the cache.
 
-The stages themselves put the questions: the same tools, regions and limits, so that the stored answers are those that
-a run looks for. What was fetched is asked for once more with the network forbidden, as an offline run would ask.
+The code of the stages makes the queries, with the same tools, regions and limits as a run; so a run finds the stored
+answers. Each query is repeated with the network switched off, as an offline run would make it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lcframework.stages.query_gaia_for_stars import ChooseStars, FieldQuery, Que
 from lcframework.storage.tables import CombinedFootprint
 from lcframework.types import LcfError, Region
 
-#: What can become of a question; `later` can't be asked yet, `impossible` can't be asked ahead of a run at all.
+#: Results of a query; `later`: it can't be made yet; `impossible`: it can only be made during a run.
 STATES = ("fetched", "stored", "local", "later", "impossible", "failed")
 
 
 @attrs.frozen
 class Answer:
-    """One question of a run, and what became of it."""
+    """One query of a run, and its result."""
 
     stage: str
     what: str
@@ -44,7 +44,7 @@ class Answer:
 
 @attrs.frozen
 class Prefetched:
-    """Every question of a project's run."""
+    """All queries of a project's run."""
 
     answers: tuple[Answer, ...]
     cache: Path
@@ -56,17 +56,17 @@ class Prefetched:
 
 
 def prefetch(project: Project) -> Prefetched:
-    """Ask for everything that a project's run would ask the network for; answers are kept in its cache.
+    """Make all network queries of a project's run; the answers are stored in its cache.
 
     Parameters
     ----------
     project : Project
-        ``[run] offline = true`` in it is overruled: this is the moment for the network.
+        ``[run] offline = true`` is ignored: the purpose of this call is to use the network.
 
     Returns
     -------
     Prefetched
-        With the failures in it: one service that is down does not keep the others' answers away.
+        Includes failed queries: a service that does not answer does not prevent the other queries.
     """
     asker = _Asker(_reaching(project.toolbox, offline=False), _reaching(project.toolbox, offline=True))
     answers = [*_solving(asker), *_stars_and_magnitudes(asker, project)]
@@ -75,7 +75,7 @@ def prefetch(project: Project) -> Prefetched:
 
 @attrs.define
 class _Asker:
-    """Puts questions, online and then offline."""
+    """Makes queries, first online and then offline."""
 
     online: Toolbox
     offline: Toolbox
@@ -87,7 +87,7 @@ class _Asker:
     def ask(
         self, stage: str, what: str, tool: Tool, question: Callable[[Toolbox], Table]
     ) -> tuple[Answer, Table | None]:
-        """Put one question; return what became of it, and the answer."""
+        """Make one query; return its result, and the table (None where it failed)."""
         keeper = tool.instance
         folder = (keeper.cache_dir if isinstance(keeper, KeepsCache) else None) or self.cache
         before = _files(folder)
@@ -101,7 +101,7 @@ class _Asker:
 
 
 def _solving(asker: _Asker) -> Iterator[Answer]:
-    """Ask for the stars that solvers match with; name the solvers that only the network can ask."""
+    """Query the stars that plate solvers use; report the solvers that need the network during a run."""
     toolbox = asker.online
     for tool in _distinct(toolbox, "plate_solving"):
         if _networked(tool):
@@ -145,7 +145,7 @@ def _stars_and_magnitudes(asker: _Asker, project: Project) -> Iterator[Answer]:
 
 
 def _magnitudes(asker: _Asker, query: FieldQuery, stars: list[dict[str, Any]]) -> Iterator[Answer]:
-    """Ask each survey for each band that frames may need: which of them come is known once they are imported."""
+    """Query each survey for each band that frames may need; the bands in use are known only after the import."""
     asked: set[tuple[str, str]] = set()
     for instrument in ("", *asker.online.configs):
         tool = asker.online.tool("calibration", instrument)
@@ -163,7 +163,7 @@ def _magnitudes(asker: _Asker, query: FieldQuery, stars: list[dict[str, Any]]) -
 
 
 def _fields(project: Project) -> list[FieldQuery]:
-    """Return the fields of stars: known from the project file, or found by a run."""
+    """Return queries of the fields: from the project file, or from the database where a run has found the fields."""
     config = project.config
     if config.stars.strategy == "roi_disk":
         return [FieldQuery(f.hash, f.region, f.rois, {}) for f in disks(config)]
@@ -177,7 +177,7 @@ def _fields(project: Project) -> list[FieldQuery]:
 
 
 def _reaching(toolbox: Toolbox, offline: bool) -> Toolbox:
-    """Return the toolbox with tools that may, or may not, use the network."""
+    """Return the toolbox with the option `offline` of its tools set."""
 
     def changed(tool: Tool) -> Tool:
         if not _networked(tool):
@@ -189,7 +189,7 @@ def _reaching(toolbox: Toolbox, offline: bool) -> Toolbox:
 
 
 def _networked(tool: Tool) -> bool:
-    """Whether a plugin may use the network: those that do have the option `offline`."""
+    """Return whether a plugin may use the network; such plugins have the option `offline`."""
     return isinstance(tool.instance, UsesNetwork)
 
 

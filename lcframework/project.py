@@ -45,7 +45,7 @@ LOG_FILE = "lcf.log"
 
 
 class Project:
-    """A project.
+    """A project: its configuration, its stages, and methods to run them and to read the results.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Project:
         Raises
         ------
         LcfError
-            With everything that is wrong in the file.
+            Lists all errors of the file.
         """
         plugins = plugins or Plugins.installed()
         config = load(Path(path), stage_names(plugins))
@@ -76,7 +76,7 @@ class Project:
 
     @property
     def workdir(self) -> Path:
-        """Where products are."""
+        """The folder of products."""
         return self.config.workdir
 
     @property
@@ -97,25 +97,25 @@ class Project:
         bands: str | Sequence[str] = (),
         instruments: str | Sequence[str] = (),
     ) -> RunReport:
-        """Run the chain, or a part of it; what is up to date is left alone.
+        """Run all stages, or some of them; products that are up to date are not made again.
 
         Parameters
         ----------
         start, stop : str, optional
             First and last stage.
         force : sequence of str
-            Stages whose products are made again, and with them what rests on them.
+            Stages whose products are made again, together with all products that depend on them.
         listeners : iterable of callables
-            Told of every :class:`~lcframework.types.RunEvent`.
+            Called with every :class:`~lcframework.types.RunEvent`.
         rois, bands, instruments : str or sequence of str
-            Work only on what belongs to these regions, bands and instruments; empty: on all. The rest stays as it is.
+            Work only on these regions, bands and instruments; empty: on all. Other products are not changed.
 
         Raises
         ------
         UnknownName
             Where the project has no such region, band or instrument.
         LcfError
-            Where another run holds the workdir, or it can't be written; where `force` names a stage that is not run.
+            Where the workdir is locked or can't be written; where `force` names a stage that is not run.
         """
         stages = self._between(start, stop, force)
         upgraded = self.upgrade()
@@ -127,20 +127,19 @@ class Project:
         return report
 
     def upgrade(self) -> str:
-        """Bring a database that an earlier version made up to date; a run does so too.
+        """Migrate a database of an earlier version; a run does so too.
 
-        A database in a file is copied first. Products that were made before count as made, where what they are made
-        from is the same.
+        A database in a file is copied first. Existing products remain up to date where their inputs are unchanged.
 
         Returns
         -------
         str
-            What was done, in words; empty where nothing was to do.
+            What was done, in words; empty where there was nothing to do.
 
         Raises
         ------
         LcfError
-            Where a run holds the workdir, or the database is of a version that can't be brought up to date.
+            Where a run has locked the workdir, or the database is of a version that can't be migrated.
         """
         with self.hold():
             done = upgrade(self.config.project.database, self.workdir)
@@ -164,7 +163,7 @@ class Project:
         instruments: str | Sequence[str],
         stages: Sequence[str] = (),
     ) -> Filter:
-        """Return a filter whose names the project has, or may have once `stages` import the frames that wait."""
+        """Return a filter; its names must exist, or `stages` must include an import that may add them."""
         only = Filter(rois, bands, instruments)
         if not only:
             return only
@@ -186,7 +185,7 @@ class Project:
         return bool(stage.pending(stage.units(session, ledger), ledger))
 
     def hold(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the workdir, so that no other run writes in it."""
+        """Return a context manager that locks the workdir, so that no other run writes in it."""
         return hold(self.workdir)
 
     @contextlib.contextmanager
@@ -202,7 +201,7 @@ class Project:
             handler.close()
 
     def engine(self) -> Engine:
-        """Return the database, made if need be."""
+        """Return the engine of the database, which is created where it does not exist."""
         if self._engine is None:
             self._engine = open_engine(self.config.project.database, self.workdir)
         return self._engine
@@ -210,7 +209,7 @@ class Project:
     @staticmethod
     @contextlib.contextmanager
     def _connected(engine: Engine) -> Iterator[Engine]:
-        """Let connections go in the end; the engine makes new ones when asked."""
+        """Close the connections at the end; the engine opens new ones when it is used again."""
         try:
             yield engine
         finally:
@@ -218,12 +217,12 @@ class Project:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
-        """Give a session on the database, for reading; on an empty one in memory where no run has made it yet."""
+        """Yield a session to read the database; where there is none yet, an empty one in memory is used."""
         with self._connected(self._reading_engine()) as engine, Session(engine) as session:
             yield session
 
     def _reading_engine(self) -> Engine:
-        """Return the database; an empty one in memory where no run has made it yet."""
+        """Return the engine of the database; of an empty one in memory where there is none yet."""
         if self._engine is None and not self.config.project.database and not (self.workdir / FILE_NAME).exists():
             return open_engine("sqlite://", self.workdir)
         return self.engine()
@@ -237,12 +236,12 @@ class Project:
         bands: str | Sequence[str] = (),
         instruments: str | Sequence[str] = (),
     ) -> Status:
-        """Return how every stage and every file stands; nothing is written.
+        """Return the state of every stage and every file; nothing is written.
 
         Parameters
         ----------
         rois, bands, instruments : str or sequence of str
-            Tell only of what belongs to these; empty: of all.
+            Report only on these; empty: on all.
 
         Raises
         ------
@@ -263,7 +262,7 @@ class Project:
         bands: str | Sequence[str] = (),
         instruments: str | Sequence[str] = (),
     ) -> list[StageStatus]:
-        """Return what a run would do now; stages after one with work may find more. Arguments as of :meth:`run`."""
+        """Return what a run would do now; later stages may find more work. Arguments as in :meth:`run`."""
         chosen = self._between(start, stop, force)
         only = self._only(rois, bands, instruments, [s.name for s in chosen])
         with self.session() as session:
@@ -275,26 +274,26 @@ class Project:
             return causes(session, self.toolbox)
 
     def exclude(self, names: Sequence[str], why: str, undo: bool = False) -> int:
-        """Take frames out of all stages, or back in.
+        """Exclude frames from all stages, or undo that.
 
         Parameters
         ----------
         names : sequence of str
-            File names, or keys.
+            File names or frame names.
         why : str
-            The reason that is recorded.
+            The reason, which is recorded.
         undo : bool
-            Take them back in.
+            Undo an earlier exclusion.
 
         Returns
         -------
         int
-            How many frames changed.
+            The number of frames that changed.
 
         Raises
         ------
         LcfError
-            Where a name is no frame's, or an exclusion to undo is not the command's.
+            Where no frame has a name, or an exclusion to undo was not made by this method.
         """
         with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:
             changed = take_in(session, names) if undo else take_out(session, names, why)
@@ -309,14 +308,14 @@ class Project:
         Parameters
         ----------
         name : str
-            As its plugin calls it; `lcf plugins` lists them.
+            The name that its plugin offers; `lcf plugins` lists them.
         table : mapping
             Options by name.
 
         Raises
         ------
         LcfError
-            Where no installed plugin offers it, or an option is wrong.
+            Where no installed plugin offers the name, or an option is wrong.
         """
         problems: list[Problem] = []
         made = options(self.plugins.get("lcf_exporters", name).cls, table, name, self.config, problems)
@@ -329,12 +328,12 @@ class Project:
         return self._table(Frame)
 
     def stars(self) -> Table:
-        """Return the table of reference stars, with what the frames say of each.
+        """Return the table of reference stars, with the number of frames for each verdict on a star.
 
-        Beside the columns of ``stars``: ``frames`` that hold it, those in which it is ``usable``, in how many each
-        verdict was given (``saturated``, ``edge``, ``masked``, ``blended``, ``extended``, ``elongated``, and
-        ``unlike`` where the PSF fit dropped it), and ``trouble``, all of that and what the normalization found,
-        in words.
+        Columns are those of ``stars`` and: ``frames``, the number of frames that contain the star; ``usable``, the
+        number of those in which it is usable; the number of frames with each verdict (``saturated``, ``edge``,
+        ``masked``, ``blended``, ``extended``, ``elongated``, and ``unlike`` where the PSF fit rejected it); and
+        ``trouble``, these verdicts and those of the normalization in words.
         """
         table = self._table(Star)
         with self.session() as session:
@@ -352,7 +351,7 @@ class Project:
         return Table(rows=rows)
 
     def light_curve(self, roi: str | None = None) -> TimeSeries:
-        """Return a region's light curve, one row an epoch.
+        """Return a region's light curve, one row for each epoch.
 
         Raises
         ------
@@ -381,7 +380,7 @@ class Project:
         bands: str | Sequence[str] = (),
         instruments: str | Sequence[str] = (),
     ) -> dict[str, QTable]:
-        """Return the light curves of regions by name, with the epochs of these bands and instruments; empty: of all.
+        """Return the light curves by region name, with the epochs of these bands and instruments; empty: of all.
 
         Raises
         ------

@@ -1,10 +1,10 @@
-"""What a plugin's class must be able to do, and what it may be able to do besides.
+"""The protocols of plugins' classes: required methods, and optional abilities.
 
-First one protocol a seam, in pipeline order. Classes need not inherit from it; :mod:`lcframework.plugins` checks method
-names and parameters when a plugin is loaded, and mypy checks the rest.
+First comes one protocol for each seam, in the order of the pipeline. Classes need not inherit from it.
+:mod:`lcframework.plugins` checks method names and parameters when a plugin is loaded; mypy checks the types.
 
-Then optional abilities, each a protocol of its own that ``isinstance`` recognises by the attribute's or method's name.
-Most are attributes: a class has the ability where the attribute is there, and its value says the rest.
+Then come optional abilities. Each is a protocol that ``isinstance`` recognises by the name of an attribute or method. A
+class without the attribute does not have the ability; the value of the attribute gives the details.
 """
 
 from __future__ import annotations
@@ -50,32 +50,32 @@ class HeaderParser(Protocol):
     """Reads the headers of one telescope."""
 
     def parse(self, header: fits.Header, path: Path) -> HeaderInfo | Mapping[str, Any] | None:
-        """Return what the merged header says, or None where it is not this parser's."""
+        """Return the values of the merged header, or None where the header is not of this parser's telescope."""
 
 
 class Reduction(Protocol):
-    """Calibrates raw images by frames of the detector, such as bias, dark and flat."""
+    """Calibrates raw images with calibration frames, such as bias, dark and flat frames."""
 
     def describe(self, header: fits.Header, path: Path, shape: tuple[int, int]) -> Exposure:
-        """Return what a raw file is and how it was taken."""
+        """Return the kind of a raw file and how it was taken, from its header; `shape` is (ny, nx)."""
 
     def plan(self, frame: Exposure, calibrations: Sequence[Exposure]) -> tuple[MasterPlan, ...]:
-        """Return the masters that a frame of the sky is to be calibrated by."""
+        """Return plans of the masters that a frame of the sky is calibrated with."""
 
     def combine(
         self, plan: MasterPlan, members: Sequence[Exposure], images: Floats, masters: Mapping[str, Master]
     ) -> Master:
-        """Return a master; `images` is (n, ny, nx), `masters` holds what the plan needs, by kind."""
+        """Return a master; `images` is (n, ny, nx), `masters` contains the masters in `plan.needs`, by kind."""
 
     def reduce(self, image: Floats, frame: Exposure, masters: Mapping[str, Master]) -> tuple[Floats, Ints]:
-        """Return the calibrated image, in its own unit, and the pixel flags (ny, nx) that the masters add."""
+        """Return the calibrated image (ny, nx) in the raw unit, and pixel flags (ny, nx) of defects of the masters."""
 
 
 class BackgroundEstimator(Protocol):
     """Models the sky of a frame."""
 
     def estimate(self, image: Floats, mask: Bools) -> tuple[Floats, float]:
-        """Return the sky image and its rms."""
+        """Return the sky image (ny, nx) and the rms of the sky noise, e-/s; `mask` is True where not to be used."""
 
 
 class SourceExtractor(Protocol):
@@ -93,31 +93,31 @@ class PlateSolver(Protocol):
 
 
 class StarCatalog(Protocol):
-    """Knows stars."""
+    """A catalogue of stars."""
 
     def query(self, region: Region, limits: CatalogLimits) -> StarTable:
-        """Return a :data:`STARS` table of the region."""
+        """Return a :data:`STARS` table of the stars in the region within the limits."""
 
 
 class CosmicMasker(Protocol):
     """Finds cosmic rays in stamps."""
 
     def mask(self, stamps: Floats, noise: Floats) -> Bools:
-        """Return True where a cosmic ray fell, (n, ny, nx)."""
+        """Return (n, ny, nx) True on pixels hit by a cosmic ray."""
 
 
 class PsfModel(Protocol):
     """Models a frame's PSF from stamps of its stars."""
 
     def fit(self, batch: PsfBatch) -> list[PSF]:
-        """Return one PSF a frame."""
+        """Return one PSF for each frame of the batch."""
 
     def at(self, psf: PSF, xy: Floats) -> Floats:
-        """Return the kernels (n, m, m) at positions (n, 2) of the frame."""
+        """Return the kernels (n, m, m) at positions `xy` (n, 2) in the frame, pixels."""
 
 
 class Photometry(Protocol):
-    """Measures stars."""
+    """Measures fluxes and positions of stars in stamps."""
 
     @property
     def joint(self) -> bool:
@@ -128,24 +128,24 @@ class Photometry(Protocol):
 
 
 class Normalization(Protocol):
-    """Finds the frames' relative transparency."""
+    """Solves for the relative transparency of frames."""
 
     def solve(self, fluxes: FluxMatrix) -> NormalizationSolution:
         """Return coefficients of frames and levels of stars."""
 
 
 class CalibrationSurvey(Protocol):
-    """Knows magnitudes of stars in bands."""
+    """A survey with magnitudes of stars for the absolute calibration."""
 
     def magnitudes(self, stars: StarTable, band: str) -> MagnitudeTable:
-        """Return a :data:`MAGNITUDES` table."""
+        """Return a :data:`MAGNITUDES` table of the stars that have a magnitude in the band."""
 
 
 class RoiModel(Protocol):
     """Measures the point sources of a region in all its epochs."""
 
     def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
-        """Return the light curves and what was fitted with them."""
+        """Return the light curves and the other results of the fit."""
 
 
 class Exporter(Protocol):
@@ -157,9 +157,9 @@ class Exporter(Protocol):
 
 @runtime_checkable
 class HasVersion(Protocol):
-    """Any class that numbers its answers; 1 where it doesn't.
+    """Any class with a version of its results; the version is 1 without the attribute.
 
-    `results_version` is raised when answers change: products that the class made are then made again.
+    Authors increase `results_version` when results change: products that the class made are then made again.
     """
 
     results_version: ClassVar[int]
@@ -167,9 +167,9 @@ class HasVersion(Protocol):
 
 @runtime_checkable
 class HasOperational(Protocol):
-    """Any class with options that can't change an answer, such as a time-out.
+    """Any class with options that can't change results, such as a time-out.
 
-    `operational` names them: changing one puts no product out of date.
+    `operational` contains their names. A change of such an option makes no product out of date.
     """
 
     operational: ClassVar[frozenset[str]]
@@ -177,116 +177,116 @@ class HasOperational(Protocol):
 
 @runtime_checkable
 class UsesNetwork(Protocol):
-    """Any class that asks services on the network."""
+    """Any class that uses services on the network."""
 
     @property
     def offline(self) -> bool:
-        """Whether it must do without: an option, which is true where ``[run] offline`` is."""
+        """Whether it must not use the network: an option, set to true where ``[run] offline`` is true."""
 
 
 @runtime_checkable
 class KeepsCache(Protocol):
-    """Any class that keeps answers from one run to the next."""
+    """Any class that caches answers of services for later runs."""
 
     @property
     def cache_dir(self) -> Path | None:
-        """The folder for them: an option, which is the workdir's ``cache`` where the project file does not set it."""
+        """The folder of the cache: an option; ``cache`` in the workdir where the project file does not set it."""
 
 
 @runtime_checkable
 class HasTimeReference(Protocol):
-    """A header parser with an option that says which moment of the exposure its time is.
+    """A header parser with an option for the moment of the exposure that the time in the header gives.
 
-    `lcf headers` advises to set it where file times say otherwise.
+    `lcf headers` advises to set it where the header contradicts it.
     """
 
     @property
     def time_reference(self) -> str:
-        """``"start"``, ``"mid"`` or ``"end"``; empty for what the header says."""
+        """``"start"``, ``"mid"`` or ``"end"``; empty to use what the header states."""
 
 
 @runtime_checkable
 class NeedsPosition(Protocol):
-    """A plate solver that says whether it needs a position; one without the attribute is taken to need it."""
+    """A plate solver that states whether it needs a position; without the attribute, it is assumed to need one."""
 
     @property
     def needs_position(self) -> bool:
-        """Whether it may answer otherwise when it is asked again with the position of another region."""
+        """Whether its answer may be different when it is called with the position of another region."""
 
 
 @runtime_checkable
 class NeedsStars(Protocol):
-    """A plate solver that says whether it needs the catalogue's stars; one without the attribute gets none."""
+    """A plate solver that states whether it needs catalogue stars; without the attribute, it gets none."""
 
     @property
     def needs_stars(self) -> bool:
-        """Whether the hint must hold the stars of the field."""
+        """Whether the hint must contain the catalogue stars of the field."""
 
 
 @runtime_checkable
 class NeedsReference(Protocol):
-    """A plate solver that says whether it needs another frame, which is solved; one without the attribute gets none."""
+    """A plate solver that states whether it needs another, solved frame; without the attribute, it gets none."""
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the hint must hold another frame's sources and WCS."""
+        """Whether the hint must contain the sources and WCS of another frame."""
 
 
 @runtime_checkable
 class NamesReference(Protocol):
-    """A plate solver with an option that names the reference which it needs."""
+    """A plate solver with an option that names its reference frame."""
 
     @property
     def frame(self) -> str:
-        """The file name of the reference; empty for the best matched frame of each region, in turn."""
+        """The file name of the reference; empty to try the best matched frame of each region, one after another."""
 
 
 @runtime_checkable
 class FitsInBatches(Protocol):
-    """A PSF model, photometry or ROI model that knows how many frames its device has memory for."""
+    """A PSF model, photometry or ROI model that can estimate how many frames fit in the memory of its device."""
 
     def frames_at_once(self, stars: int, size: int) -> tuple[int, str]:
-        """Return how many frames to fit together, and a forecast in words, for the log.
+        """Return how many frames to fit together, and the memory estimate in words, for the log.
 
         Parameters
         ----------
         stars : int
-            How many stamps a frame has, at most: its stars; 1 for a region.
+            The largest number of stamps of a frame: the number of its stars; 1 for a region.
         size : int
-            The sides of a stamp, pixels.
+            The length of a stamp's sides, pixels.
 
         Returns
         -------
         frames : int
-            At least 1. Where a fit may be divided, it gets no more frames than that in one call.
+            At least 1. A fit that can be divided gets at most this number of frames in one call.
         forecast : str
-            Such as what memory is free, and what a frame takes of it.
+            For example the free memory, and the memory that a frame needs.
         """
 
 
 @runtime_checkable
 class WarmsUp(Protocol):
-    """A PSF model, photometry or ROI model whose first fit has to wait for something, such as compiled programs."""
+    """A PSF model, photometry or ROI model that must prepare its first fit, for example compile programs."""
 
     def warm_up(self, stars: int, size: int) -> None:
-        """Load it, for frames of `stars` stamps with sides of `size` pixels; called in a thread beside other work."""
+        """Prepare fits of frames with `stars` stamps with sides of `size` pixels; called in a thread."""
 
 
 @runtime_checkable
 class MeasuresApertures(Protocol):
-    """A photometry or ROI model that says whether its fluxes can hold the light that the PSF misses.
+    """A photometry or ROI model that states whether its fluxes can include light that the PSF misses.
 
-    One without the attribute can't, and a project with ``[photometry] aperture`` is refused.
+    Without the attribute they can't, and a project file that sets ``[photometry] aperture`` is refused.
     """
 
     @property
     def apertures(self) -> bool:
-        """Whether it adds what lies within `Stamps.aperture` or `Cutouts.aperture`."""
+        """Whether it adds the residual light within `Stamps.aperture` or `Cutouts.aperture` to the fluxes."""
 
 
 @runtime_checkable
 class HasSuffix(Protocol):
-    """An exporter whose files end otherwise than in the format's name."""
+    """An exporter whose file ending is not the name of the format."""
 
     @property
     def suffix(self) -> str:

@@ -1,7 +1,7 @@
-"""What the work of a stage consists of, and what authors of stages import.
+"""The parts of a stage's work; authors of stages import from here.
 
-A :class:`Stage` lists its units of work. A :class:`Unit` is the smallest piece that has a fingerprint of its own, and
-is named by a :class:`UnitKey`; a :class:`Task` does the units of one kind; the :class:`Ledger` holds what was made.
+A :class:`Stage` lists its units of work. A :class:`Unit` is the smallest piece of work with its own fingerprint; a
+:class:`UnitKey` identifies it. A :class:`Task` does the units of one kind. The :class:`Ledger` contains the products.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many frames a fit takes at once: what the plugin forecasts from the device's free memory."""
+"""Batches of frames that are fitted together; the plugin estimates their size from the free memory of the device."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ T = TypeVar("T")
 
 
 def in_batches(units: Sequence[T], tool: Tool | None, stars: int, size: int, otherwise: int) -> list[list[T]]:
-    """Group units of frames that are alike, as many together as a plugin wants.
+    """Group units of similar frames in batches of the size that a plugin requests.
 
     Parameters
     ----------
     units : sequence
-        One a frame.
+        One unit for each frame.
     tool : Tool, optional
-        The plugin that fits them; one that has `frames_at_once` is asked, and its forecast is logged.
+        The plugin that fits them; where it has the method `frames_at_once`, that gives the size and a text for the log.
     stars : int
-        The most stamps that a frame has.
+        The largest number of stamps of a frame.
     size : int
-        Pixels on a stamp's side.
+        The length of a stamp's sides, pixels.
     otherwise : int
-        How many frames are done together where the plugin says nothing.
+        The number of frames in a batch where the plugin has no such method.
     """
     together = otherwise
     if tool is not None and isinstance(tool.instance, FitsInBatches):

@@ -1,4 +1,4 @@
-"""What units of work are called: a value for each kind of unit, and the text that the database holds of it."""
+"""Unit keys, which identify units of work: a class for each kind of unit, and the text stored in the database."""
 
 from __future__ import annotations
 
@@ -9,54 +9,55 @@ import attrs
 
 @attrs.frozen
 class UnitKey:
-    """Names one unit of a stage; ``str`` of it is what ``products.unit`` holds.
+    """Identifies one unit of a stage; ``str`` of it is stored in ``products.unit``.
 
-    A kind of unit is a subclass: a frozen attrs class whose fields, texts or integers, are joined by colons behind
-    `prefix`. Only the first field's text may hold colons. A field that has its default is left out.
+    Each kind of unit has a subclass: a frozen attrs class with texts or integers as attributes. The stored text is
+    `prefix` and the attributes, joined by colons. Only the first attribute may contain colons. An attribute at its
+    default is left out.
 
     Attributes
     ----------
     prefix : str
-        What tells the kind from the stage's other kinds; empty where a stage has only one.
+        Distinguishes the kinds of units of a stage; empty where a stage has only one kind.
     """
 
     prefix: ClassVar[str] = ""
 
     def __str__(self) -> str:
-        """Return the key as the database holds it."""
+        """Return the unit key as the text that the database stores."""
         values = [
             str(value)
-            for field, value in zip(attrs.fields(type(self)), attrs.astuple(self), strict=True)
-            if field.default is attrs.NOTHING or value != field.default
+            for attribute, value in zip(attrs.fields(type(self)), attrs.astuple(self), strict=True)
+            if attribute.default is attrs.NOTHING or value != attribute.default
         ]
         return ":".join([self.prefix, *values] if self.prefix else values)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the key of this kind that a text of the database is, or None where it is of another kind."""
-        fields = attrs.fields(cls)
-        head, colon, body = text.partition(":") if cls.prefix else ("", ":" if fields else "", text)
-        if head != cls.prefix or bool(colon) != bool(fields):
+        """Return the unit key for a stored text, or None where the text belongs to another kind of unit."""
+        attributes = attrs.fields(cls)
+        head, colon, body = text.partition(":") if cls.prefix else ("", ":" if attributes else "", text)
+        if head != cls.prefix or bool(colon) != bool(attributes):
             return None
-        values = body.rsplit(":", len(fields) - 1) if fields else []
-        if len(values) < sum(field.default is attrs.NOTHING for field in fields):
+        values = body.rsplit(":", len(attributes) - 1) if attributes else []
+        if len(values) < sum(a.default is attrs.NOTHING for a in attributes):
             return None
         try:
-            return cls(*(int(v) if f.type in (int, "int") else v for f, v in zip(fields, values, strict=False)))
+            return cls(*(int(v) if a.type in (int, "int") else v for a, v in zip(attributes, values, strict=False)))
         except ValueError:
             return None
 
 
 @attrs.frozen
 class ProjectKey(UnitKey):
-    """All of a project."""
+    """The whole project."""
 
     prefix: ClassVar[str] = "project"
 
 
 @attrs.frozen
 class FrameKey(UnitKey):
-    """A frame; or, with a field of reference stars, what belongs to that field in the frame."""
+    """A frame; or, where `field` is given, a frame together with one field of reference stars."""
 
     prefix: ClassVar[str] = "frame"
     frame_id: int
@@ -65,7 +66,7 @@ class FrameKey(UnitKey):
 
 @attrs.frozen
 class MasterKey(UnitKey):
-    """A master frame of a reduction, by its plan's name behind the instrument's where that has settings of its own."""
+    """A master frame; `name` is the name of its plan, after the name of an instrument that has overrides."""
 
     prefix: ClassVar[str] = "master"
     name: str
@@ -73,7 +74,7 @@ class MasterKey(UnitKey):
 
 @attrs.frozen
 class SolverStarsKey(UnitKey):
-    """The catalogue stars that frames are solved with."""
+    """The catalogue stars that are used to solve frames."""
 
     prefix: ClassVar[str] = "catalogue stars of the field"
 

@@ -1,4 +1,4 @@
-"""The products that are there, as a stage may see them: its own, and those of the stages that it needs."""
+"""The ledger: the existing products. A stage may read its own and those of the stages in its `needs`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ K = TypeVar("K", bound=UnitKey)
 
 
 class ProductState(enum.StrEnum):
-    """How the product of a unit stands."""
+    """The state of a unit's product, as in ``products.state``."""
 
     MADE = "made"
     UNUSABLE = "unusable"
-    FORCED = "forced"  # the user wants it made again; its token is the id of the run that was asked for it
+    FORCED = "forced"  # the user requested to make it again; its token is the id of that run
 
 
 @attrs.frozen
 class Entry:
-    """A row of ``products`` without its components, which are many and seldom asked for."""
+    """A row of ``products`` without its components, which are large and rarely needed."""
 
     stage: str
     unit: str
@@ -43,29 +43,29 @@ class Entry:
 
     @property
     def made(self) -> bool:
-        """Whether it can be used."""
+        """Whether the product was made and can be used."""
         return self.state == ProductState.MADE
 
     def made_from(self, unit: Unit[Any]) -> bool:
-        """Return whether it was made, or found unusable, from what its unit is made from now.
+        """Return whether it was made, or found unusable, from the present components of its unit.
 
-        A product that an earlier version recorded is compared by the rule of that version, which counted every option.
+        A product of an earlier version is compared by the rule of that version, which included every option.
         """
         if self.fingerprint_rule == FINGERPRINT_RULE:
             return self.fingerprint == unit.fingerprint
         return self.fingerprint == digest(complete(unit.components))
 
 
-_COLUMNS = [getattr(Product, field.name) for field in attrs.fields(Entry)]
+_COLUMNS = [getattr(Product, column.name) for column in attrs.fields(Entry)]
 
 
 class Ledger:
-    """The products that are there, by stage and unit.
+    """The existing products, by stage and unit.
 
     Parameters
     ----------
     products : mapping
-        By the stage's name, and by the unit's text.
+        By the name of the stage, then by the text of the unit key.
     """
 
     def __init__(self, products: Mapping[str, Mapping[str, Entry]]) -> None:
@@ -83,13 +83,13 @@ class Ledger:
         return cls(products)
 
     def seen_by(self, stage: str, needs: Collection[str]) -> Ledger:
-        """Return the ledger as a stage sees it that needs the products of some others."""
+        """Return the ledger for `stage`, which can read its own products and those of the stages in `needs`."""
         other = Ledger(self._products)
         other._reader, other._visible = stage, frozenset([stage, *needs])
         return other
 
     def forcing(self, stage: str, units: Collection[str]) -> Ledger:
-        """Return the ledger as it would be with these products of a stage to be made again."""
+        """Return a ledger in which these products of a stage are marked to be made again."""
         forced = {
             unit: attrs.evolve(product, state=ProductState.FORCED, fingerprint="") if unit in units else product
             for unit, product in self.of_stage(stage).items()
@@ -97,12 +97,12 @@ class Ledger:
         return Ledger({**self._products, stage: forced})
 
     def of_stage(self, stage: str) -> Mapping[str, Entry]:
-        """Return a stage's products by the texts of their units.
+        """Return a stage's products by the texts of their unit keys.
 
         Raises
         ------
         PluginError
-            Where the stage that reads does not name it in its `needs`.
+            Where the reading stage does not name that stage in its `needs`.
         """
         if self._visible is not None and stage not in self._visible:
             raise PluginError(
@@ -111,19 +111,19 @@ class Ledger:
         return self._products.get(stage, {})
 
     def product(self, stage: str, key: UnitKey) -> Entry | None:
-        """Return the product of a unit, or None; raises as :meth:`of_stage`."""
+        """Return the product of a unit, or None where it has none; raises as :meth:`of_stage`."""
         return self.of_stage(stage).get(str(key))
 
     def keyed(self, stage: str, kind: type[K]) -> dict[K, Entry]:
-        """Return a stage's products of one kind of unit by their keys; raises as :meth:`of_stage`."""
+        """Return a stage's products of one kind of unit by their unit keys; raises as :meth:`of_stage`."""
         found = ((kind.parse(text), product) for text, product in self.of_stage(stage).items())
         return {key: product for key, product in found if key is not None}
 
     def made(self, stage: str, kind: type[K]) -> dict[K, Entry]:
-        """Return a stage's usable products of one kind of unit by their keys; raises as :meth:`of_stage`."""
+        """Return a stage's usable products of one kind of unit by their unit keys; raises as :meth:`of_stage`."""
         return {key: product for key, product in self.keyed(stage, kind).items() if product.made}
 
     def is_done(self, stage: str, unit: Unit[Any]) -> bool:
-        """Return whether a unit's work was done, or found impossible, with what it is made from now."""
+        """Return whether a unit was made, or found unusable, from its present components."""
         product = self.product(stage, unit.key)
         return product is not None and product.made_from(unit)

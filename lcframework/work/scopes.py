@@ -1,4 +1,4 @@
-"""What a unit of work belongs to, and the filters of a run: regions, bands and instruments that alone are worked on."""
+"""Scopes of units, and filters that limit a run to some regions, bands and instruments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UnknownName(LcfError):
 
 @attrs.frozen
 class Scope:
-    """What a unit belongs to; None where it belongs to all, or to which is not known yet."""
+    """The regions, instrument and band of a unit; None where it belongs to all, or where they are not known yet."""
 
     rois: frozenset[str] | None = None
     instrument: str | None = None
@@ -31,23 +31,23 @@ def _names(value: str | Sequence[str]) -> tuple[str, ...]:
 
 @attrs.frozen
 class Filter:
-    """The regions, bands and instruments that a run is limited to; without a name, all of a kind."""
+    """The regions, bands and instruments that a run is limited to; an empty tuple means all."""
 
     rois: tuple[str, ...] = attrs.field(default=(), converter=_names)
     bands: tuple[str, ...] = attrs.field(default=(), converter=_names)
     instruments: tuple[str, ...] = attrs.field(default=(), converter=_names)
 
     def __bool__(self) -> bool:
-        """Whether it leaves anything out."""
+        """Return whether the filter limits anything."""
         return bool(self.rois or self.bands or self.instruments)
 
     def __str__(self) -> str:
-        """Return it as it is written on the command line."""
+        """Return the filter as options of the command line."""
         named = [*_as_options("--roi", self.rois), *_as_options("--band", self.bands)]
         return " ".join([*named, *_as_options("--instrument", self.instruments)])
 
     def admits(self, scope: Scope) -> bool:
-        """Whether a unit of this scope is worked on."""
+        """Return whether the filter admits a unit of this scope."""
         return (
             (not self.rois or scope.rois is None or not scope.rois.isdisjoint(self.rois))
             and (not self.bands or scope.band is None or scope.band in self.bands)
@@ -56,12 +56,12 @@ class Filter:
 
 
 def _as_options(option: str, names: Sequence[str]) -> list[str]:
-    """Return an option before each of its names."""
+    """Return the option followed by each of the names."""
     return [f"{option} {name}" for name in names]
 
 
 def frame_scopes(session: Session, rois: Collection[str]) -> dict[int, Scope]:
-    """Return the scope of each frame: nothing of one that is not imported, no regions of one that is not placed.
+    """Return the scope of each imported frame, by frame id; its regions are None until its footprint is known.
 
     A frame belongs to the regions that it contains, and to those that share a field of reference stars with them.
 
@@ -83,21 +83,21 @@ def frame_scopes(session: Session, rois: Collection[str]) -> dict[int, Scope]:
     for frame in session.exec(select(Frame).where(col(Frame.image_relpath).is_not(None))):
         here: frozenset[str] | None = None
         if recorded.get(frame.id or 0, set()).issuperset(rois):
-            mine = frozenset(inside.get(frame.id or 0, ()))
-            here = mine.union(*(field for field in fields if field & mine))
+            contained = frozenset(inside.get(frame.id or 0, ()))
+            here = contained.union(*(field for field in fields if field & contained))
         out[frame.id or 0] = Scope(here, frame.instrument, frame.band)
     return out
 
 
 def field_rois(session: Session) -> dict[str, frozenset[str]]:
-    """Return the regions that each field of reference stars serves, by its hash."""
+    """Return the regions that use each field of reference stars, by the hash of the field."""
     return {f.hash: frozenset(f.rois) for f in session.exec(select(CombinedFootprint))}
 
 
 def idle_overrides(session: Session, instruments: Collection[str]) -> list[str]:
-    """Return a sentence on each of these instruments, which have settings of their own, that no imported frame has.
+    """Return a remark on each of these instruments, which have overrides, that no imported frame has.
 
-    Frames that wait to be imported may have it, and a frame's instrument is known only then.
+    Frames that are not imported yet may have it; the instrument of a frame is known only after its import.
     """
     there = session.exec(select(Frame.instrument).where(col(Frame.image_relpath).is_not(None)).distinct()).all()
     known = sorted(name for name in there if name)
@@ -115,7 +115,7 @@ def check_names(session: Session, rois: Collection[str], only: Filter) -> None:
     Raises
     ------
     UnknownName
-        Naming the nearest, or all there are.
+        Names the most similar name, or all names that exist.
     """
     frames = select(Frame.band, Frame.instrument).where(col(Frame.image_relpath).is_not(None)).distinct()
     rows = session.exec(frames).all()

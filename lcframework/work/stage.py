@@ -1,4 +1,4 @@
-"""A stage: which units of work there are, from what each is made, and which task does each kind."""
+"""A stage: lists its units of work, the components of each, and the task for each kind of unit."""
 
 from __future__ import annotations
 
@@ -18,37 +18,36 @@ from lcframework.work.scopes import Filter, Scope, frame_scopes
 from lcframework.work.task import Task
 from lcframework.work.unit import Unit
 
-#: How runs end that had more to do; one that is running while nobody holds the workdir was killed.
+#: Outcomes of runs that stopped early. A run that is recorded as running while the workdir is not locked was killed.
 _STOPPED = (RunOutcome.INTERRUPTED, RunOutcome.KILLED, RunOutcome.RUNNING)
 
 
 @attrs.define
 class Stage:
-    """Base of all stages. A plugin's stage adds fields for the options of the section that bears its name.
+    """Base class of all stages. A plugin's stage adds attributes: the options of the section with its name.
 
-    All of a stage's methods are called in the driver. What a plugin's stage must have are a `name`, the stage that it
-    comes `after`, and the methods `units` and `tasks`.
+    All methods of a stage are called in the driver. A plugin's stage defines `name`, `after`, `units` and `tasks`.
 
     Attributes
     ----------
     name, title : str
-        What the stage is called in commands, and for people.
+        The name of the stage in commands, and its title in messages.
     after : str
-        The stage that it follows; for plugins' stages.
+        The stage that it follows; only for stages of plugins.
     needs : tuple of str
-        The stages whose products it reads: their part of the ledger, and its own, is all that it sees.
+        The stages whose products it reads; it can read no others except its own.
     makes : tuple of str
         The tables and files that it makes.
     unit : str
-        What a unit of its work is, in words.
+        What one of its units is, in words.
     results_version : int
-        Raised when its answers change, so that its products are made again.
+        Increased when its results change, so that its products are made again.
     operational : frozenset of str
-        Options that can't change a unit's answer, and are no part of what it is made from.
+        Options that can't change results; they are no components of units.
     toolbox : Toolbox
         The project's configuration and selected plugins.
     only : Filter
-        What the run is limited to.
+        The filter of the run.
     """
 
     name: ClassVar[str] = ""
@@ -63,68 +62,68 @@ class Stage:
     toolbox: Toolbox = attrs.field(init=False, repr=False, eq=False)
     only: Filter = attrs.field(init=False, repr=False, eq=False, default=Filter())
 
-    # ---------------------------------------------------------------- what a stage says of itself
+    # ---------------------------------------------------------------- defined by each stage
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return every unit that can be worked on with what is there now.
+        """Return every unit that can be made from the existing products.
 
-        Nothing is written: ``lcf status`` asks as well. A stage whose later units depend on its earlier ones is asked
-        again once these are done.
+        Nothing may be written, because ``lcf status`` calls this too. It is called again after units were made, so that
+        a stage can add units that depend on its earlier units.
         """
         raise NotImplementedError
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return the task that does each kind of unit, by the type of the units' keys."""
+        """Return the task for each kind of unit, by the type of the unit keys."""
         raise NotImplementedError
 
     def prepare(self, session: Session, ledger: Ledger) -> None:
-        """Write what must be in the database before the units are listed; only a run does this, once a stage."""
+        """Write what must be in the database before the units are listed; called once for each stage, only in a run."""
 
     def unprepared(self, session: Session, ledger: Ledger) -> bool:
         """Return whether `prepare` would change what later stages see, so that these can't be planned yet."""
         return False
 
     def ready(self, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
-        """Return those of the pending units that need not wait for others of them."""
+        """Return the pending units that do not depend on other pending units."""
         return list(units)
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
-        """Do what follows once after units were made, such as joining files."""
+        """Finish the stage after its units were made, for example join files; called once."""
 
     def outdated(self, workdir: Path) -> bool:
-        """Return whether what `finish` makes is gone."""
+        """Return whether what `finish` makes is missing."""
         return False
 
     def forget(self, session: Session, units: Collection[str]) -> None:
-        """Drop what is frozen once made, because the user forces these units, given as texts of their keys."""
+        """Delete values that normally never change, because these units (texts of their unit keys) are forced."""
 
     def retry(self, product: Entry) -> bool:
-        """Return whether a unit that was unusable is tried again though nothing changed."""
+        """Return whether an unusable unit is tried again although nothing changed."""
         return False
 
     @property
     def filtered(self) -> bool:
-        """Whether a run's filter applies; not where all regions and bands need all of the stage's products."""
+        """Whether a run's filter applies; False where every region and band needs all products of the stage."""
         return True
 
-    # ---------------------------------------------------------------- what follows from that
+    # ---------------------------------------------------------------- common to all stages
 
     def components(self, **parts: Any) -> Components:
-        """Return what a unit is made from: the stage, its version and options, and the parts given.
+        """Return the components of a unit: the stage, its version and options, and the given parts.
 
-        Parts are values as JSON has them: identities of plugins (:meth:`Toolbox.identity`), tokens of the products
-        that are read, and whatever else changes the answer.
+        Parts are values that JSON can hold: identities of plugins (:meth:`Toolbox.identity`), tokens of the products
+        that are read, and everything else that changes the result.
         """
         options = {name: value for name, value in describe(self).items() if name not in self.operational}
         own = {"stage_options": options} if options else {}
         return {"stage": self.name, "stage_version": self.results_version, **own, **parts}
 
     def task_of(self, unit: Unit[Any]) -> Task[Any, Any, Any]:
-        """Return the task that does a unit."""
+        """Return the task for a unit."""
         return self.tasks()[type(unit.key)]
 
     def pending(self, units: Sequence[Unit[Any]], ledger: Ledger) -> list[Unit[Any]]:
-        """Return the units without a product of their present fingerprint, or whose product's file is gone."""
+        """Return the units whose product is missing or out of date, or whose product's file is missing."""
         out = []
         for unit in units:
             product = ledger.product(self.name, unit.key)
@@ -137,7 +136,7 @@ class Stage:
         return out
 
     def gone(self, product: Entry) -> bool:
-        """Return whether a product's file is not there any more."""
+        """Return whether the file of a product is missing."""
         return bool(product.path) and not (self.toolbox.workdir / product.path).exists()
 
     def within(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
@@ -148,18 +147,18 @@ class Stage:
         return [u for u in units if self.only.admits(u.scope or frames.get(u.frame_id or 0, Scope()))]
 
     def to_force(self, session: Session, ledger: Ledger, asked: str) -> set[str]:
-        """Return the units whose products forcing the stage makes again: all, or those that the filter admits.
+        """Return the units whose products ``--force`` makes again: all, or those that the filter admits.
 
-        Where a run that was asked for the same was stopped in the midst of it, those that it left: this one goes on.
+        Where an earlier run with the same request was stopped, only the units that it did not finish are returned.
 
         Parameters
         ----------
         session : Session
             On the project's database.
         ledger : Ledger
-            The products that are there.
+            The existing products.
         asked : str
-            Stages and filter of the run, as ``runs.stages`` has them.
+            Stages and filter of the run, as in ``runs.stages``.
         """
         admitted = {str(u.key) for u in self.within(session, self.units(session, ledger))}
         products = ledger.of_stage(self.name)

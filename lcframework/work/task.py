@@ -1,4 +1,4 @@
-"""A task: how the units of one kind are done, in three steps that any worker can take."""
+"""A task: makes the units of one kind, in three steps that any worker can execute."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ P = TypeVar("P")
 V = TypeVar("V")
 R = TypeVar("R")
 
-#: No other unit would fare better: the run stops.
+#: Errors on writing that would also occur for all other units, so that the run stops.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 @attrs.frozen
 class Task(Generic[P, V, R]):
-    """How the units of one kind are done; ``Task[payload, values, result]``.
+    """Makes the units of one kind; ``Task[payload, values, result]``.
 
-    A task is pickled and sent to workers, which call `load`, `compute_batch` and `save`; none of these sees the
-    database. The driver calls the others.
+    A task is pickled and sent to workers, which call `load`, `compute_batch` and `save`; these methods do not use the
+    database. The driver calls the other methods.
 
     Attributes
     ----------
     stage : str
-        The name of the stage whose task it is.
+        The name of the stage.
     toolbox : Toolbox
         The project's configuration and selected plugins.
     accelerator : bool
-        Whether `compute` wants the accelerator: it is then done in the driver's process, which owns the device.
+        Whether `compute` uses the accelerator. It then runs in the driver's process, which alone uses the device.
     light : bool
-        Whether there is so little work that sending it to a worker costs more.
+        Whether a unit is so little work that sending it to a worker would take longer.
     batch_size : int
-        How many units are done together.
+        How many units are made together.
     """
 
     accelerator: ClassVar[bool] = False
@@ -62,14 +62,14 @@ class Task(Generic[P, V, R]):
         raise NotImplementedError
 
     def compute(self, values: V) -> R:
-        """Turn values into a result: no files, no database.
+        """Return the result for the values; no files and no database are used.
 
         Raises
         ------
         UnusableInput
             Where the values can't be used.
         NeedMissing
-            Where something that the work needs is not there.
+            Where something that the work needs is missing.
         """
         raise NotImplementedError
 
@@ -78,7 +78,7 @@ class Task(Generic[P, V, R]):
         raise NotImplementedError
 
     def compute_batch(self, batch: Sequence[V]) -> list[R | Exception]:
-        """Compute several units; an exception in the list stands for the unit that failed with it."""
+        """Compute several units; the list contains a result or, for a unit that failed, its exception."""
         results: list[R | Exception] = []
         for values in batch:
             try:
@@ -88,17 +88,17 @@ class Task(Generic[P, V, R]):
         return results
 
     def batches(self, units: Sequence[Unit[P]]) -> list[list[Unit[P]]]:
-        """Group units for execution; what is done together may depend on its size."""
+        """Group units for execution; a task may choose the size of a batch by the size of its units."""
         return [list(units[i : i + self.batch_size]) for i in range(0, len(units), self.batch_size)]
 
     def warm_up(self) -> None:
-        """Load what `compute` needs, where that takes long; called in the driver while workers are busy.
+        """Load what `compute` needs, where loading is slow; called in the driver while workers are busy.
 
-        Only a task that wants an accelerator is asked. It may be called in a thread, and may fail.
+        Only called for a task that uses the accelerator. It may be called in a thread, and may fail.
         """
 
     def unusable_records(self, unit: Unit[P], reason: str) -> tuple[Record, ...]:
-        """Return what to record of a unit that could not be used, beside its row in ``products``."""
+        """Return the records for a unit that could not be used, in addition to its row in ``products``."""
         if unit.frame_id is None:
             return ()
         return (Update("frames", {"id": unit.frame_id}, {"comment": f"{self.stage}: {reason}"}),)
@@ -108,19 +108,19 @@ class BatchTask(Task[P, V, R]):
     """A task that computes several units at once: it defines `compute_batch`."""
 
     def compute(self, values: V) -> R:
-        """Compute one unit; raises what `compute_batch` gives for it."""
+        """Compute one unit; raises the exception that `compute_batch` returns for it."""
         result = self.compute_batch([values])[0]
         if isinstance(result, Exception):
             raise result
         return result
 
     def compute_batch(self, batch: Sequence[V]) -> list[R | Exception]:
-        """Compute several units; an exception in the list stands for the unit that failed with it."""
+        """Compute several units; the list contains a result or, for a unit that failed, its exception."""
         raise NotImplementedError
 
 
 def work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResult]:
-    """Load, compute and save a batch; each unit ends on its own terms."""
+    """Load, compute and save the units of a batch; an error of one unit does not stop the others."""
     started = time.perf_counter()
     results: dict[int, UnitResult] = {}
     loaded: list[tuple[int, Any]] = []
@@ -141,7 +141,7 @@ def work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResu
         except Exception as error:
             results[i] = _failed(units[i], error)
     seconds = (time.perf_counter() - started) / max(1, len(units))
-    # The payload has served; a light unit travels back to the driver.
+    # The payload is no longer needed; without it less data is sent back to the driver.
     return [
         attrs.evolve(results[i], unit=attrs.evolve(unit, payload=None), seconds=seconds) for i, unit in enumerate(units)
     ]
@@ -154,7 +154,7 @@ def _failed(unit: Unit[Any], error: Exception) -> UnitResult:
         return UnitResult(unit, Ending.MISSING, str(error))
     if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         where = f" ({error.filename})" if error.filename else ""
-        advice = "give the workdir room, or leave to write in it"
+        advice = "free disk space for the workdir, or give permission to write in it"
         return UnitResult(unit, Ending.MISSING, f"{error.strerror}{where}: {advice}")
     text = "".join(traceback.format_exception(error))
     return UnitResult(unit, Ending.BUG, f"{type(error).__name__}: {error}\n{text}")

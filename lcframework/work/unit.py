@@ -1,4 +1,4 @@
-"""A unit of work, and what becomes of it."""
+"""A unit of work, and the result of the work on it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ P = TypeVar("P", covariant=True)
 
 @attrs.frozen
 class Unit(Generic[P]):
-    """The smallest piece of work that has a fingerprint of its own.
+    """The smallest piece of work with its own fingerprint.
 
     Attributes
     ----------
     key : UnitKey
-        What it is called; its type says which of the stage's tasks does it.
+        Identifies the unit; its type determines the task of the stage that makes it.
     label : str
-        What people are shown.
+        The name of the unit in messages.
     components : dict
-        What it is made from: see :meth:`lcframework.work.Stage.components`.
+        Everything that it is made from: see :meth:`lcframework.work.Stage.components`.
     payload
         Everything that its work needs, so that any worker can do it.
     frame_id : int, optional
         The frame, where the unit belongs to one.
     scope : Scope, optional
-        The regions, band and instrument it belongs to, for runs that are limited to some; left out: its frame's.
+        The regions, band and instrument that it belongs to, for filters; None: those of its frame.
     """
 
     key: UnitKey
@@ -45,25 +45,25 @@ class Unit(Generic[P]):
 
     @property
     def fingerprint(self) -> str:
-        """What the unit is made from."""
+        """The digest of the components: products with another fingerprint are out of date."""
         return digest(counted(self.components))
 
 
 @attrs.frozen(eq=False)
 class Outcome:
-    """What saving a unit's result made.
+    """What :meth:`Task.save` returns.
 
     Attributes
     ----------
     records : tuple of Update and Replace
-        What is to change in the database.
+        Changes of the database.
     path : str
-        The file, relative to the workdir; empty where there is none.
+        The product's file, relative to the workdir; empty where there is none.
     token : str
-        What users of the product depend on; empty: the unit's fingerprint. A digest of the answer lets the work stop
-        here where a unit is done again and comes out the same.
+        What units that read the product depend on; empty: the unit's fingerprint. With a digest of the result, later
+        units remain up to date where the unit is made again with the same result.
     summary : str
-        A few words for people.
+        A few words for messages.
     doubts : tuple of Doubt
         What makes the product doubtful.
     """
@@ -79,9 +79,9 @@ class Ending(enum.StrEnum):
     """How the work on a unit ended."""
 
     MADE = "made"
-    UNUSABLE = "unusable"  # this input can't be used; the rest of the run goes on
-    MISSING = "missing"  # something that the work needs is not there; the run stops
-    BUG = "bug"  # nobody foresaw it
+    UNUSABLE = "unusable"  # this input can't be used; the run continues
+    MISSING = "missing"  # something that the work needs is missing; the run stops
+    BUG = "bug"  # an unexpected exception
 
 
 @attrs.frozen(eq=False)

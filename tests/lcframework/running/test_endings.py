@@ -60,7 +60,7 @@ def test_full_disk_stops_the_run_with_a_message(toys):
     toys.plan(u1="full")
     report = toys.run()
     assert report.exit_code == 1
-    assert report.message.startswith("No space left on device (/data/frames/a.fits): give the workdir room")
+    assert report.message.startswith("No space left on device (/data/frames/a.fits): free disk space for the workdir")
     assert report.bugs == []
     toys.plan()
     assert toys.done() == {"toy": 1, "toy_sum": 1}
