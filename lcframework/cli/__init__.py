@@ -1,1 +1,1 @@
-"""The command line ``lcf``: arguments in, calls of :class:`~lcframework.project.Project`, text out; no logic."""
+"""The command line ``lcf``: parses arguments, calls :class:`~lcframework.project.Project` and prints the results."""

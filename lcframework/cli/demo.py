@@ -19,13 +19,13 @@ from lcframework.types import LcfError
 @click.command("demo")
 @click.argument("directory", default="demo", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--frames", default=12, show_default=True, type=click.IntRange(2), help="How many frames to simulate.")
-@click.option("--seed", default=1, show_default=True, help="Another seed, another sky.")
+@click.option("--seed", default=1, show_default=True, help="Random seed of the simulated sky.")
 def command(directory: Path, frames: int, seed: int) -> None:
-    """Simulate a campaign of a lensed quasar in DIRECTORY, with its truth, and run everything on it, offline."""
+    """Simulate a campaign of a lensed quasar in DIRECTORY, and run all stages on it, offline."""
     started = time.monotonic()
     project_file = directory / "project.toml"
     if project_file.exists():
-        click.echo(f"{directory} holds a campaign already: going on with it")
+        click.echo(f"{directory} already contains a campaign: continuing with it")
     else:
         if directory.exists() and any(directory.iterdir()):
             raise LcfError(f"{directory} is not empty; name another folder")

@@ -1,4 +1,4 @@
-"""``lcf doctor``: is this machine fit, and if not, what would make it so."""
+"""``lcf doctor``: checks this machine, and advises how to fix problems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONFIGURATIONS = ("/etc/astrometry.cfg", "/usr/local/astrometry/etc/astrometry.
 
 @attrs.frozen
 class Finding:
-    """One check: `mark` is ok, note (works, but) or missing."""
+    """The result of one check; `mark` is ``ok``, ``note`` (works with limits) or ``missing``."""
 
     mark: str
     what: str
@@ -62,7 +62,7 @@ def device() -> Iterator[Finding]:
         import jax
 
         devices = jax.devices()
-    except Exception as error:  # a broken driver raises whatever it likes
+    except Exception as error:  # a broken driver may raise anything
         yield Finding("missing", f"JAX finds no device: {error}", "set JAX_PLATFORMS=cpu, or mend the driver")
         return
     kinds = ", ".join(sorted({d.device_kind for d in devices}))

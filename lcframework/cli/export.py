@@ -39,11 +39,11 @@ def command(project: Path, name: str, output: Path | None, pairs: tuple[str, ...
 
 
 def _pair(text: str) -> tuple[str, Any]:
-    """Return a key and its value, which is TOML or else a plain text."""
-    key, equals, value = text.partition("=")
+    """Return an option and its value, which is parsed as TOML where possible, and is a text otherwise."""
+    option, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"--option {text}: write KEY=VALUE")
     try:
-        return key.strip(), tomli.loads(f"value = {value}")["value"]
+        return option.strip(), tomli.loads(f"value = {value}")["value"]
     except tomli.TOMLDecodeError:
-        return key.strip(), value.strip()
+        return option.strip(), value.strip()

@@ -19,9 +19,9 @@ from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site
 from lcframework.types import LcfError
 
-#: So many files are named; --all names every one.
+#: The number of files that are listed; --all lists all files.
 _NAMED = 5
-#: Something was not understood.
+#: Exit code where a file was not understood.
 EXIT_UNUSABLE = 3
 
 
@@ -32,7 +32,7 @@ EXIT_UNUSABLE = 3
 @click.option("--skeleton", "skeleton_file", type=click.Path(dir_okay=False, path_type=Path),
               help="Write a header plugin to complete, for the files that no parser knows.")  # fmt: skip
 @click.option("--no-gain", is_flag=True, help="Don't measure the gain: no image is read.")
-@click.option("--all", "every", is_flag=True, help="One line a file.")
+@click.option("--all", "every", is_flag=True, help="Print one line for each file.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
     directory: Path, pattern: str | None, project: Path | None, skeleton_file: Path | None, no_gain: bool, every: bool,
@@ -63,7 +63,7 @@ def command(
 
 
 def _sky(toolbox: Toolbox, instrument: str) -> tuple[Site | None, list[tuple[float, float]]]:
-    """Return where a project's telescope stands, and what it observes."""
+    """Return the site of a project's telescope (None: unknown), and the positions of its regions, degrees."""
     t = toolbox.config_for(instrument).telescope
     site = Site(t.latitude, t.longitude, t.elevation) if t else None
     return site, [(r.ra, r.dec) for r in toolbox.config.roi.values()]
@@ -124,7 +124,7 @@ def _line(f: FileReading) -> str:
 
 
 def as_dict(group: Group) -> dict[str, Any]:
-    """Return a group for ``--json``; what is unknown is null."""
+    """Return a group for ``--json``; unknown values are None."""
     files = []
     for f in group.files:
         info = attrs.asdict(f.info) if f.info else {}

@@ -42,6 +42,6 @@ def _convert(configuration: Path, path: Path) -> None:
     try:
         Project.open(path)
     except LcfError as error:
-        click.echo(f"It needs mending before it can be run:\n{error}", err=True)
+        click.echo(f"It must be corrected before it can be run:\n{error}", err=True)
         sys.exit(1)
-    click.echo(f"The tables of docs/from_lightcurver.md say what became of what. Next: lcf run {path} --dry-run")
+    click.echo(f"The tables of docs/from_lightcurver.md explain each conversion. Next: lcf run {path} --dry-run")

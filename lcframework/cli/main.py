@@ -1,4 +1,4 @@
-"""The group ``lcf``: lists its commands without importing them, and turns errors into messages and exit codes."""
+"""The command group ``lcf``: lists commands without importing them; errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import click
 
 EXIT_FAILURE = 1
 
-#: Command -> (module, what `lcf --help` says).
+#: Command -> (module, description in `lcf --help`).
 COMMANDS = {
-    "init": ("init", "Write a project file to edit, or convert one of lightcurver's."),
+    "init": ("init", "Write a project file to edit, or convert one of lightcurver."),
     "headers": ("headers", "Show what header parsers make of a folder's files, and what is missing."),
-    "prefetch": ("prefetch", "Ask the network for all that a run needs, for runs without it."),
-    "run": ("run", "Run the chain; what is up to date is left alone."),
-    "status": ("status", "Show how stages and frames stand, and why units are pending."),
-    "upgrade": ("upgrade", "Bring the database of an earlier version up to date."),
-    "exclude": ("exclude", "Take frames out, with a reason, or back in."),
+    "prefetch": ("prefetch", "Make all network queries of a run, for runs without network."),
+    "run": ("run", "Run all stages; products that are up to date are kept."),
+    "status": ("status", "Show the state of stages and frames, and why units are pending."),
+    "upgrade": ("upgrade", "Migrate the database of an earlier version."),
+    "exclude": ("exclude", "Exclude frames with a reason, or undo that."),
     "plugins": ("plugins", "Show installed plugins, their options and their health."),
     "doctor": ("doctor", "Check this machine: GPU, plate solver, index files, network, write access."),
     "export": ("export", "Write light curves in another format."),
@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
         return _load(cmd_name) if cmd_name in _plugin_commands() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list from what is known without importing."""
+        """Write the list of commands, without importing their modules."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
         extra = _plugin_commands()
@@ -86,10 +86,11 @@ def lcf() -> None:
 
 def main() -> None:
     """Run `lcf`; exit 0 success, 1 failure, 2 usage, 3 finished with unusable inputs."""
-    # The fits' matrices are small: threads of the linear algebra would double the CPU time and win nothing. This must
-    # stand before NumPy is imported; who sets the variable is obeyed.
+    # The matrices of the fits are small: more threads for linear algebra double the CPU time without a gain. The
+    # variable must be set before NumPy is imported. A value that the user has set is kept.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Python looks for garbage after every 700 objects, and imports make objects that stay: a seventh of the start.
+    # Python collects garbage after every 700 new objects. Imports make many permanent objects, so that a seventh of
+    # the start-up time would be spent on collections.
     gc.set_threshold(50_000, *gc.get_threshold()[1:])
     try:
         lcf(prog_name="lcf", standalone_mode=False)

@@ -18,7 +18,7 @@ from lcframework.plugins import SEAMS, Offer, Plugin, Plugins
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(name: str | None, as_json: bool) -> None:
-    """Show every plugin with version, origin, hooks and health; with NAME, its options too."""
+    """Show every plugin with version, origin, hooks and problems; with NAME, also its options."""
     found = Plugins.installed()
     if as_json:
         click.echo(json.dumps([_as_dict(p) for p in found.plugins], indent=2))
@@ -68,7 +68,7 @@ def _offer(offer: Offer) -> None:
 
 
 def options(cls: type[Any]) -> list[dict[str, str]]:
-    """Return a class's options: name, default, and what is allowed."""
+    """Return the options of a class: name, default, and allowed values."""
     if not attrs.has(cls):
         return []
     cls = attrs.resolve_types(cls)

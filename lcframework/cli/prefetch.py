@@ -12,7 +12,7 @@ import click
 from lcframework.prefetch import Prefetched, prefetch
 from lcframework.project import Project
 
-#: Something is left that the network is needed for, though nothing failed.
+#: Exit code where nothing failed, but a run would still need the network.
 EXIT_INCOMPLETE = 3
 
 
@@ -20,9 +20,9 @@ EXIT_INCOMPLETE = 3
 @click.argument("project", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(project: Path, as_json: bool) -> None:
-    """Ask for all that PROJECT's run needs of the network; then it runs with [run] offline = true.
+    """Make all network queries of PROJECT's run, so that it can run with [run] offline = true.
 
-    Exit codes: 0 all is stored; 1 a service gave no answer; 3 something can't be asked for ahead of a run.
+    Exit codes: 0 all answers are stored; 1 a service did not answer; 3 a query can only be made during a run.
     """
     found = prefetch(Project.open(project))
     code = 1 if any(a.state == "failed" for a in found.answers) else 0 if found.complete else EXIT_INCOMPLETE
@@ -43,4 +43,4 @@ def _print_answers(found: Prefetched) -> None:
     if found.complete:
         click.echo(f"A run with [run] offline = true finds all answers (in {found.cache}).")
     else:
-        click.echo("A run with [run] offline = true would lack what is said above.", err=True)
+        click.echo("A run with [run] offline = true would lack the answers marked above.", err=True)

@@ -1,4 +1,4 @@
-"""A run's progress: bars with time left on a terminal, plain lines elsewhere."""
+"""The progress of a run: bars with the remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTERVAL = 10.0
 
 
 class PlainProgress:
-    """Lines for files and pipes."""
+    """Prints lines, for files and pipes."""
 
     def __init__(self) -> None:
         self._started = self._last = 0.0
@@ -26,7 +26,7 @@ class PlainProgress:
         sys.stdout.flush()
 
     def __call__(self, event: RunEvent) -> None:
-        """Print a line at a stage's start and end, and now and then in between."""
+        """Print a line at the start and end of a stage, and every ten seconds in between."""
         now = time.monotonic()
         if event.kind == "stage_started":
             self._started = self._last = now
@@ -39,7 +39,7 @@ class PlainProgress:
 
 
 class BarProgress:
-    """Bars for a terminal."""
+    """Shows progress bars on a terminal."""
 
     def __init__(self) -> None:
         from rich.progress import (
@@ -75,7 +75,7 @@ class BarProgress:
 
 
 class Silent:
-    """Nothing, for ``--json``."""
+    """Prints nothing, for ``--json``."""
 
     def __enter__(self) -> Silent:
         return self
@@ -84,11 +84,11 @@ class Silent:
         return None
 
     def __call__(self, event: RunEvent) -> None:
-        """Say nothing."""
+        """Ignore the event."""
 
 
 def progress(quiet: bool = False) -> PlainProgress | BarProgress | Silent:
-    """Return what suits the place that output goes to."""
+    """Return bars where the output is a terminal, lines otherwise; nothing is printed where `quiet`."""
     if quiet:
         return Silent()
     return BarProgress() if sys.stdout.isatty() else PlainProgress()

@@ -20,7 +20,7 @@ from lcframework.running.project_status import StageStatus
 from lcframework.running.doubts import as_json
 from lcframework.running.run_report import RunReport
 
-#: So many reasons why inputs are unusable are printed; `lcf status` has them all.
+#: The number of reasons why inputs are unusable that are printed; `lcf status` lists all.
 _LISTED = 20
 
 
@@ -29,9 +29,9 @@ _LISTED = 20
 @click.option("--start", metavar="STAGE", help="First stage.")
 @click.option("--stop", metavar="STAGE", help="Last stage.")
 @click.option(
-    "--force", metavar="STAGE", multiple=True, help="Make this stage's products again, and what rests on them."
+    "--force", metavar="STAGE", multiple=True, help="Make this stage's products again, and all that depend on them."
 )
-@filters("Work on what is")
+@filters("Work on products")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
@@ -43,9 +43,9 @@ def command(
     as_json: bool,
     **only: tuple[str, ...],
 ) -> None:
-    """Run PROJECT's chain; what is up to date is left alone.
+    """Run all stages of PROJECT; products that are up to date are kept.
 
-    With --roi, --band or --instrument the rest stays as it is, for a later run.
+    With --roi, --band or --instrument, other products are not changed.
 
     Exit codes: 0 success; 1 failure; 2 usage; 3 finished, but some inputs were unusable.
     """
@@ -68,7 +68,7 @@ def command(
 
 
 def print_report(report: RunReport, project: Project) -> None:
-    """Print how a run ended."""
+    """Print the results of a run, its errors, and the paths of the light curves."""
     if report.upgraded:
         click.echo(f"Upgraded: {report.upgraded}.")
     for stage in report.stages:
@@ -110,14 +110,14 @@ def _unusable(report: RunReport, project: Project) -> None:
 
 
 def light_curves(project: Project) -> list[Path]:
-    """Return the light curves that are there."""
+    """Return the paths of the existing light curves."""
     folder = project.workdir / FOLDER
     paths = [folder / table_name(roi, "csv") for roi in project.config.roi]
     return [p for p in paths if p.exists()]
 
 
 def as_dict(report: RunReport, project: Project) -> dict[str, object]:
-    """Return a run's outcome for ``--json``."""
+    """Return the results of a run for ``--json``."""
     return {
         "format": JSON_FORMAT,
         "exit_code": report.exit_code,

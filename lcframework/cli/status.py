@@ -16,19 +16,19 @@ from lcframework.running.frame_status import FrameState
 from lcframework.running.project_status import Status
 from lcframework.work.keys import FrameKey
 
-#: So many units of a stage are explained one by one; equal reasons are counted.
+#: The number of different reasons that are listed for a stage; units with equal reasons are counted.
 _EXPLAINED = 8
-#: So many stars are listed, the nearest to the region by their letters.
+#: The number of stars that are listed, in the order of their letters: the nearest to the region first.
 _STARS_LISTED = 25
 
 
 @click.command("status")
 @click.argument("project", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--why", is_flag=True, help="For each pending unit, what changed.")
-@filters("Tell of what is")
+@filters("Report on products")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) -> None:
-    """Show how PROJECT's stages stand, and what became of every file that was found."""
+    """Show the state of PROJECT's stages and of every file that was found."""
     opened = Project.open(project)
     with usage_errors():
         status = opened.status(**only)
@@ -59,7 +59,7 @@ def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) ->
 
 
 def _stars(status: Status) -> None:
-    """Say how many reference stars serve, and why the others don't."""
+    """Print how many reference stars are usable, and why others are not."""
     seen = [s for s in status.stars if s.frames]
     if not seen:
         return

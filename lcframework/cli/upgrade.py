@@ -12,6 +12,6 @@ from lcframework.project import Project
 @click.command("upgrade")
 @click.argument("project", type=click.Path(dir_okay=False, path_type=Path))
 def command(project: Path) -> None:
-    """Bring the database of PROJECT, made by an earlier version, up to date, as a run does; a copy of it is kept."""
+    """Migrate the database of PROJECT from an earlier version, as a run does; a copy of it is kept."""
     done = Project.open(project).upgrade()
     click.echo(f"{done[0].upper()}{done[1:]}." if done else "Nothing to do: the database is up to date.")

@@ -1,4 +1,4 @@
-"""Ways to run units of work: in this machine's processes, or on a Dask cluster."""
+"""Executors, which run units of work: in processes of this machine, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 
 class Executor(Protocol):
-    """Runs batches of units; made with ``(workers)`` and used as a context manager's target by the runner."""
+    """Runs batches of units; the runner makes it with the number of workers, and calls `close` at the end."""
 
     def __init__(self, workers: int) -> None:
-        """Take the number of workers; 0 for one per core."""
+        """Take the number of workers; 0 for one worker per core."""
 
     def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
-        """Yield the results of batches as they come, in any order: of each, what :func:`lcframework.work.work` gives.
+        """Yield the result of :func:`lcframework.work.work` for each batch, in the order in which batches finish.
 
-        A task that wants an accelerator is done in this process, and so is one that is light.
+        Tasks that use the accelerator and light tasks run in this process.
         """
 
     def close(self, kill: bool = False) -> None:
-        """Let the workers go; at once, and without waiting, where `kill`."""
+        """Stop the workers; where `kill`, at once and without waiting for them."""

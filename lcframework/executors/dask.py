@@ -1,4 +1,4 @@
-"""The executor ``dask``: units run on a Dask cluster, or on one that is started on this machine."""
+"""The executor ``dask``: units run on an existing Dask cluster, or on one that is started on this machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from lcframework.work import Task, Unit, UnitResult
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
-#: Seconds that a result, which is small, may take from a worker.
+#: Seconds that the transfer of a result, which is small, may take.
 PATIENCE = 30.0
 
 
 class DaskExecutor:
-    """Dask workers; they must see the workdir under the same path.
+    """Runs units on Dask workers, which must have the workdir under the same path.
 
-    The environment variable ``DASK_SCHEDULER_ADDRESS`` names a running scheduler; without it a cluster of single-thread
-    processes is started here. Stages that want an accelerator run in the driver, so that one process owns the device.
+    The environment variable ``DASK_SCHEDULER_ADDRESS`` gives the address of a running scheduler. Without it, a cluster
+    of single-thread processes is started on this machine. Tasks that use the accelerator run in the driver, so that
+    only one process uses the device.
     """
 
     def __init__(self, workers: int) -> None:
@@ -29,7 +30,7 @@ class DaskExecutor:
         self._client: Any = None
 
     def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
-        """Yield the results of batches as they come."""
+        """Yield the results of batches in the order in which they finish."""
         from lcframework.work import work
 
         if task.accelerator or task.light:
@@ -43,7 +44,7 @@ class DaskExecutor:
             batch = futures.pop(future)
             try:
                 yield future.result(timeout=PATIENCE)
-            except TimeoutError:  # its worker died with the result: a unit can be done twice
+            except TimeoutError:  # the worker was lost with its result; to make a unit twice is allowed
                 again = client.submit(work, task, list(batch), pure=False)
                 futures[again] = batch
                 completed.add(again)
@@ -80,7 +81,7 @@ class DaskExecutor:
         return self._client, as_completed
 
     def close(self, kill: bool = False) -> None:
-        """Let the workers go; a scheduler that was running before goes on."""
+        """Stop the workers that were started here; an existing scheduler continues to run."""
         if self._client is not None:
             cluster = self._client.cluster
             self._client.close()
@@ -91,5 +92,5 @@ class DaskExecutor:
 
 @hookimpl
 def lcf_executors() -> dict[str, type[DaskExecutor]]:
-    """Offer the executor of Dask clusters."""
+    """Return the executor ``dask``."""
     return {"dask": DaskExecutor}

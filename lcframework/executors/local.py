@@ -1,4 +1,4 @@
-"""The executor ``local``: processes of this machine; stages that want an accelerator run in the driver."""
+"""The executor ``local``: units run in processes of this machine; tasks that use the accelerator run in the driver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lcframework.types import LcfError
 if TYPE_CHECKING:
     from lcframework.work import Task, Unit, UnitResult
 
-#: What every stage's work needs, of which much loads only where it is first used.
+#: Modules that the work of every stage needs; without this list each worker would load them at first use.
 _IMPORTED = (
     "lcframework.stages", "lcframework.frames.raw_frames", "lcframework.sky.ephemerides", "astropy.table",
     "astropy.wcs", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.spatial",
@@ -25,10 +25,10 @@ _IMPORTED = (
 
 
 class LocalExecutor:
-    """Processes of this machine.
+    """Runs units in processes of this machine.
 
-    Workers are started when the first stage needs them. A stage that wants an accelerator runs in the driver's own
-    process, so that one process owns the device and compiles once.
+    Workers are started when a stage first needs them. A task that uses the accelerator runs in the driver's process, so
+    that only one process uses the device and programs are compiled once.
     """
 
     def __init__(self, workers: int) -> None:
@@ -37,7 +37,7 @@ class LocalExecutor:
         self._workers_started: list[Any] = []
 
     def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
-        """Yield the results of batches as they come."""
+        """Yield the results of batches in the order in which they finish."""
         from lcframework.work import work
 
         if task.accelerator or task.light or self._workers == 1 or (len(batches) == 1 and self._pool is None):
@@ -82,9 +82,9 @@ class LocalExecutor:
         return self._pool
 
     def close(self, kill: bool = False) -> None:
-        """Let the workers go."""
+        """Stop the workers; where `kill`, at once and without waiting for them."""
         if kill:
-            # The pool starts workers when work is handed in, also after those that the start saw.
+            # The pool may have started more workers later, when units were submitted.
             later = (getattr(self._pool, "_processes", None) or {}).values()
             for process in {*self._workers_started, *later}:
                 process.kill()
@@ -97,5 +97,5 @@ class LocalExecutor:
 
 @hookimpl
 def lcf_executors() -> dict[str, type[LocalExecutor]]:
-    """Offer the executor of this machine."""
+    """Return the executor ``local``."""
     return {"local": LocalExecutor}

@@ -1,8 +1,9 @@
-"""Pools of worker processes, which start quickly because they share what they import.
+"""Pools of worker processes, which start quickly because they share imported modules.
 
-On Linux a server is started first: a new, bare Python, which imports what every worker needs and forks them. It never
-has a second thread, so that forking it is safe; the driver, which has several, is never forked. It ends with the
-driver, whose later pools use it too. Elsewhere each worker is a new Python with imports of its own.
+On Linux a fork server is started first: a new Python process that imports the modules that every worker needs, and
+forks the workers. It has only one thread, so forking it is safe. The driver has several threads and is never forked.
+The server ends with the driver; later pools of the driver use it too. On other systems each worker is a new Python
+process with its own imports.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def pool_of(workers: int, imported: Sequence[str]) -> ProcessPoolExecutor:
-    """Return a pool whose workers have one thread each, leave Ctrl-C to the driver, and end with it.
+    """Return a pool whose workers have one thread each, ignore Ctrl-C, and end with the driver.
 
     Parameters
     ----------
     workers : int
-        How many; they are there when the pool is returned.
+        The number of workers; all are started when the pool is returned.
     imported : sequence of str
-        Modules that all workers need; where a pool before started the server, what that one asked for stands.
+        Modules that all workers need; ignored where an earlier pool has already started the server.
     """
     with _single_threaded(), _without_interruption():
         options: dict[str, Any] = {"initializer": _begin, "initargs": (dict(os.environ),)}
         pool = ProcessPoolExecutor(workers, mp_context=_context(imported), **options)
-        for _ in range(workers):  # it starts a worker for each call that finds none idle
+        for _ in range(workers):  # the pool starts a worker for each call that finds no idle worker
             pool.submit(os.getpid)
     return pool
 
 
 def _context(imported: Sequence[str]) -> BaseContext:
-    """Return how workers are started, with the server running where there is one."""
+    """Return the multiprocessing context for workers; on Linux the fork server is then running."""
     if sys.platform == "linux":
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(imported))
-        with contextlib.suppress(OSError):  # its socket can't be made, as where TMPDIR's name is long
+        with contextlib.suppress(OSError):  # its socket can't be made, e.g. because the path of TMPDIR is too long
             forkserver.ensure_running()
             return context
     return multiprocessing.get_context("spawn")
@@ -54,7 +55,7 @@ def _context(imported: Sequence[str]) -> BaseContext:
 
 @contextlib.contextmanager
 def _single_threaded() -> Iterator[None]:
-    """Let processes that are started inside have one thread for linear algebra."""
+    """Limit processes that are started inside to one thread for linear algebra."""
     before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
     os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
     try:
@@ -69,7 +70,7 @@ def _single_threaded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_interruption() -> Iterator[None]:
-    """Keep Ctrl-C from processes that are started inside while they import, and from this one until they are there."""
+    """Block Ctrl-C in processes that are started inside while they import modules, and in this process until then."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -78,7 +79,7 @@ def _without_interruption() -> Iterator[None]:
 
 
 def _begin(environment: dict[str, str]) -> None:
-    """Take the driver's environment, leave Ctrl-C to it, and end with it, however it ends."""
+    """Prepare a worker: use the driver's environment, ignore Ctrl-C, and end when the driver ends."""
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

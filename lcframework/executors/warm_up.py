@@ -1,4 +1,4 @@
-"""Loads in a thread of the driver, while workers are busy, what tasks that run in the driver need later."""
+"""Prepares tasks that run in the driver, in a thread, while workers are busy with earlier stages."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Parts of SciPy that fits need and that take long to import.
+#: Parts of SciPy that fits need and that are slow to import.
 _LIBRARIES = ("scipy.ndimage", "scipy.optimize")
 
 
 class WarmUp:
-    """Warms up tasks, once."""
+    """Warms up tasks in a thread; only the first call of `begin` has an effect."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
 
     def begin(self, tasks: Sequence[Task[Any, Any, Any]]) -> None:
-        """Begin with those that want an accelerator, if that has not begun."""
+        """Start to warm up the tasks that use the accelerator, where no warm-up has started before."""
         wanted = [task for task in tasks if task.accelerator]
         if wanted and self._thread is None:
-            # No daemon: compiled code may not be left in the midst of a process' end.
+            # Not a daemon thread: the process must not end while compiled code runs in it.
             self._thread = threading.Thread(target=_warm_up, args=(wanted,))
             self._thread.start()
 
     def wait(self) -> None:
-        """Wait until it is done."""
+        """Wait until the warm-up is finished."""
         if self._thread is not None:
             self._thread.join()
 
@@ -43,5 +43,5 @@ def _warm_up(tasks: Sequence[Task[Any, Any, Any]]) -> None:
     for task in tasks:
         try:
             task.warm_up()
-        except Exception:  # where it matters, the task itself fails, and says so
+        except Exception:  # if the problem matters, the task itself will fail and report it
             log.debug("%s can't be warmed up", task.stage, exc_info=True)

@@ -1,1 +1,1 @@
-"""A run: the order of the stages, the driver, and how a project and its frames stand."""
+"""A run: the order of the stages, the driver, and the state of a project and its frames."""

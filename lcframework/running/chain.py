@@ -1,4 +1,4 @@
-"""Which stages a run has, in which order: the documented ones, and those of plugins after the stages they name."""
+"""The stages of a run and their order: the documented stages, and those of plugins after the stages they name."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def resolve(toolbox: Toolbox, plugins: Plugins) -> list[Stage]:
     classes: list[type[Stage]] = list(CHAIN)
     waiting = {name: plugins.get("lcf_stages", name).cls for name in plugins.names("lcf_stages")}
     while waiting:
-        placed = [n for n, cls in waiting.items() if cls.after in {c.name for c in classes}]
-        if not placed:
+        ready = [n for n, cls in waiting.items() if cls.after in {c.name for c in classes}]
+        if not ready:
             name, cls = next(iter(waiting.items()))
             known = [c.name for c in classes]
             raise PluginError(
                 f'the stage {name} comes after "{cls.after}", which is no stage{nearest(cls.after, known)}'
             )
-        for name in placed:
+        for name in ready:
             cls = waiting.pop(name)
             classes.insert([c.name for c in classes].index(cls.after) + 1, cls)
     problems: list[Problem] = []
@@ -59,7 +59,7 @@ def _make(cls: type[Stage], config: Config, problems: list[Problem]) -> Stage | 
 
 
 def limited(stages: Sequence[Stage], only: Filter) -> list[Stage]:
-    """Return the stages as they work under a filter."""
+    """Return copies of the stages that are limited by a filter."""
     out = [copy.copy(stage) for stage in stages]
     for stage in out:
         stage.only = only
@@ -67,7 +67,7 @@ def limited(stages: Sequence[Stage], only: Filter) -> list[Stage]:
 
 
 def described(stages: Sequence[Stage], only: Filter) -> str:
-    """Return what a run is asked for: its first and last stage, and the filter."""
+    """Return the request of a run as text: its first and last stage, and the filter."""
     return " ".join([f"{stages[0].name} .. {stages[-1].name}" if stages else "", str(only)]).strip()
 
 
@@ -88,12 +88,12 @@ def between(stages: Sequence[Stage], start: str | None, stop: str | None) -> lis
 
 
 def position(names: Sequence[str], name: str) -> int:
-    """Return a stage's place.
+    """Return the index of a stage.
 
     Raises
     ------
     LcfError
-        Where it is no stage.
+        Where no stage has this name.
     """
     if name not in names:
         raise LcfError(f'"{name}" is not a stage{nearest(name, names)}. Stages: {", ".join(names)}')

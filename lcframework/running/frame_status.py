@@ -1,4 +1,4 @@
-"""What became of a raw file: how far it came, and why it is in no light curve."""
+"""The state of a raw file: which stages it passed, and why it is in no light curve."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lcframework.work import FrameKey, Ledger
 
 
 class FrameState(enum.StrEnum):
-    """How far a raw file came."""
+    """The last state that a raw file has reached."""
 
     FOUND = "found"
     IMPORTED = "imported"
     NOT_SOLVED = "not solved"
-    SET_ASIDE = "set aside"  # it shows no region of interest
+    SET_ASIDE = "set aside"  # it contains no region of interest
     LEFT_OUT = "left out later"
     USED = "used"
     ELIMINATED = "eliminated"
@@ -28,7 +28,7 @@ class FrameState(enum.StrEnum):
 
 @attrs.frozen
 class FrameStatus:
-    """What became of a raw file."""
+    """The state of a raw file, with a comment where it is not used."""
 
     file: str
     state: FrameState
@@ -36,16 +36,16 @@ class FrameStatus:
 
 
 def frame_status(frame: Frame, ledger: Ledger, left_out: str = "") -> FrameStatus:
-    """Return how far a frame came.
+    """Return the state of a frame.
 
     Parameters
     ----------
     frame : Frame
         The row of the file.
     ledger : Ledger
-        What has been made of it.
+        The existing products.
     left_out : str
-        Why a selection keeps it out of the light curves, where one does.
+        Why a selection excludes it from the light curves; empty where none does.
     """
     name = Path(frame.original_image_path).name
     if frame.eliminated:
@@ -68,18 +68,18 @@ def left_out(
     measured: Collection[int],
     config_for: Callable[[str], Config],
 ) -> dict[int, str]:
-    """Return which selection keeps a frame out of the light curves, by the frame's id.
+    """Return which selection excludes a frame from the light curves, by frame id.
 
-    Frames that an earlier stage could not use, or has not reached, are not among them.
+    Frames that an earlier stage could not use, or has not processed yet, are not included.
 
     Parameters
     ----------
     frames, coefficients, psfs : iterables of rows
-        Those of the fields in use.
+        The rows of the fields in use.
     measured : collection of int
-        The frames that did pass.
+        The ids of the frames that passed all selections.
     config_for : callable
-        The settings of an instrument.
+        Returns the configuration of an instrument.
     """
     of_frame = {c.frame_id: c for c in coefficients}
     psf_of = {p.frame_id: p for p in psfs}

@@ -1,4 +1,4 @@
-"""How a project stands: what its stages made and have to make, why, and what became of every file."""
+"""The state of a project: products and pending units of its stages, with reasons, and the state of every file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OfField = TypeVar("OfField", PsfRow, NormalizationCoefficient)
 
 @attrs.frozen
 class PendingUnit:
-    """A unit that a run would work on, and why."""
+    """A unit that a run would make, and why."""
 
     unit: str
     label: str
@@ -33,7 +33,7 @@ class PendingUnit:
 
 @attrs.frozen
 class StageStatus:
-    """How a stage stands; `waiting` is True where its units are not known before an earlier stage has run."""
+    """The state of a stage; `waiting` is True where an earlier stage must run before its units are known."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class StageStatus:
 
 @attrs.frozen
 class Status:
-    """How a project stands: its stages, every file that was found, and its reference stars."""
+    """The state of a project: of its stages, of every file that was found, and of its reference stars."""
 
     stages: tuple[StageStatus, ...]
     frames: tuple[FrameStatus, ...]
@@ -56,7 +56,7 @@ class Status:
 
 @attrs.frozen
 class _Seen:
-    """How a stage stands; its units, whatever the filter; its products within the filter."""
+    """The state of a stage, all its units (also outside the filter), and its products within the filter."""
 
     status: StageStatus
     units: list[Unit[Any]]
@@ -64,7 +64,7 @@ class _Seen:
 
 
 def project_status(stages: Sequence[Stage], session: Session) -> Status:
-    """Return how stages and files stand, within the stages' filter."""
+    """Return the state of stages and files, within the filter of the stages."""
     ledger = Ledger.read(session)
     seen: list[_Seen] = []
     waiting = False
@@ -89,10 +89,10 @@ def project_status(stages: Sequence[Stage], session: Session) -> Status:
 
 
 def _every_frame(session: Session, toolbox: Toolbox) -> list[Frame]:
-    """Return the rows of all files that were ever found, as a run would leave them before it begins its work."""
-    there = {f.id: f for f in FrameList(session, toolbox.config).frames}
-    gone = [f for f in session.exec(select(Frame)) if f.id not in there]
-    return sorted([*there.values(), *gone], key=lambda f: f.id or 0)
+    """Return the rows of all files that were ever found, updated as at the start of a run."""
+    present = {f.id: f for f in FrameList(session, toolbox.config).frames}
+    gone = [f for f in session.exec(select(Frame)) if f.id not in present]
+    return sorted([*present.values(), *gone], key=lambda f: f.id or 0)
 
 
 def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> list[StageStatus]:
@@ -112,12 +112,12 @@ def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> 
 
 
 def _brings_more(stage: Stage, status: StageStatus, session: Session, ledger: Ledger) -> bool:
-    """Return whether a stage has work, or something to record, that may bring work to later ones."""
+    """Return whether a stage has pending units, or unrecorded changes, that may make units of later stages pending."""
     return bool(status.pending) or stage.unprepared(session, ledger.seen_by(stage.name, stage.needs))
 
 
 def _look(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen:
-    """Return how a stage stands; `waiting`: an earlier one brings more."""
+    """Return the state of a stage; `waiting`: an earlier stage may add units."""
     ledger = whole.seen_by(stage.name, stage.needs)
     every = stage.units(session, ledger)
     units = stage.within(session, every)
@@ -134,7 +134,7 @@ def _look(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen
 
 
 def _frames_of_rois(units: Iterable[Unit[Any]]) -> dict[int, set[str]]:
-    """Return the regions in whose cutouts each frame is, from the units that make the cutouts."""
+    """Return by frame id the regions whose cutouts contain the frame, from the units that make the cutouts."""
     having: dict[int, set[str]] = {}
     for unit in units:
         for frame_id in unit.payload.columns.get("frame_id", ()):
@@ -143,13 +143,13 @@ def _frames_of_rois(units: Iterable[Unit[Any]]) -> dict[int, set[str]]:
 
 
 def _left_out(session: Session, toolbox: Toolbox, measured: Mapping[int, set[str]]) -> dict[int, str]:
-    """Return why frames are in no cutouts, once nothing that leads there is pending."""
+    """Return by frame id why a frame is in no cutouts; valid where no unit up to the cutouts is pending."""
     coefficients, psfs = _in_use(session, NormalizationCoefficient), _in_use(session, PsfRow)
     return left_out(session.exec(select(Frame)), coefficients, psfs, measured, toolbox.config_for)
 
 
 def _in_use(session: Session, table: type[OfField]) -> Sequence[OfField]:
-    """Return the rows of the fields in use; those of earlier fields stay in the tables."""
+    """Return the rows of the fields in use; the tables also keep rows of earlier fields."""
     fields = select(CombinedFootprint.hash).where(CombinedFootprint.active)
     return session.exec(select(table).where(col(table.combined_footprint_hash).in_(fields))).all()
 
@@ -168,7 +168,7 @@ def _why(stage: Stage, unit: Unit[Any], product: Entry | None, session: Session)
 
 
 def _partly_used(session: Session, toolbox: Toolbox, having: Mapping[int, set[str]]) -> dict[int, str]:
-    """Return which of the regions that a frame contains have it in no cutouts, where others have it."""
+    """Return by frame id the regions in the frame whose cutouts lack it, where those of other regions contain it."""
     lacking: dict[int, list[str]] = {}
     for row in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint).order_by(col(RoiInFrame.roi))):
         known = row.roi in toolbox.config.roi

@@ -1,4 +1,4 @@
-"""What a run writes into the database: units' records and products, and products that are to be made again."""
+"""Writes the results of a run to the database: records and products of units, and products to be made again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Writes what stages made, one transaction a unit.
+    """Writes the results of stages, in one transaction for each unit.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Recorder:
         self._forced: dict[tuple[str, str], str] = {}
 
     def force(self, stages: Sequence[Stage], asked: str) -> None:
-        """Mark the products to be made again, all before any is: a run that goes on after a kill finds them."""
+        """Mark all products to be made again before any is made, so that a run after a kill finds the marks."""
         with Session(self.engine) as session:
             ledger = Ledger.read(session)
             for stage, units in [(s, s.to_force(session, ledger.seen_by(s.name, s.needs), asked)) for s in stages]:
@@ -54,7 +54,7 @@ class Recorder:
             self._forced = {(stage, unit): token for stage, unit, token in marked}
 
     def adopt(self, session: Session, stage: Stage, units: Iterable[Unit[Any]], ledger: Ledger) -> None:
-        """Take over products that an earlier version recorded by another rule, and that are what they should be."""
+        """Update the fingerprints of up-to-date products that an earlier version recorded by another rule."""
         for unit in units:
             product = ledger.product(stage.name, unit.key)
             if product is None or product.fingerprint_rule == FINGERPRINT_RULE or not product.made_from(unit):
@@ -68,7 +68,7 @@ class Recorder:
             )
 
     def record(self, stage: Stage, task: Task[Any, Any, Any], results: list[UnitResult], report: StageReport) -> None:
-        """Write a batch's records and products."""
+        """Write the records and products of a batch, and count them in the report."""
         for result in results:
             unit = result.unit
             if result.ending is Ending.MISSING:
@@ -111,11 +111,11 @@ class Recorder:
             session.commit()
 
     def _product(self, stage: Stage, result: UnitResult, before: Product | None) -> Product:
-        """Return the row of what a unit made; `before` is the one that it replaces."""
+        """Return the row of a unit's product; `before` is the row that it replaces."""
         unit, outcome = result.unit, result.outcome
         again = self._forced.get((stage.name, str(unit.key)))
         if before is not None and before.state == ProductState.MADE and before.fingerprint == unit.fingerprint:
-            again = str(self.run_id)  # its file was gone
+            again = str(self.run_id)  # its file was missing
         token = outcome.token or (digest([unit.fingerprint, again]) if again else unit.fingerprint)
         state = ProductState.MADE if result.ending is Ending.MADE else ProductState.UNUSABLE
         return Product(
@@ -126,7 +126,7 @@ class Recorder:
 
     @staticmethod
     def _clear_remark(session: Session, task: Task[Any, Any, Any], unit: Unit[Any], before: Product) -> None:
-        """Clear the frame's remark that a unit was unusable, now that it is made."""
+        """Clear the comment of the frame that the unit was unusable, because it is now made."""
         if before.state == ProductState.UNUSABLE and unit.frame_id is not None:
             records = task.unusable_records(unit, before.reason)
             apply(session, [attrs.evolve(r, where={**r.where, "comment": r.values["comment"]}, values={"comment": ""})

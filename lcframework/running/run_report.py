@@ -1,4 +1,4 @@
-"""What a run did: by stage, and as a whole."""
+"""The report of a run: the results of each stage and of the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lcframework.work.scopes import Filter
 
 @attrs.frozen
 class Unusable:
-    """An input that could not be used."""
+    """An input that could not be used, with the label of its unit and the unit key."""
 
     stage: str
     unit: str
@@ -20,7 +20,7 @@ class Unusable:
 
 @attrs.define
 class StageReport:
-    """What a stage did."""
+    """The results of one stage in a run."""
 
     name: str
     done: int = 0
@@ -35,7 +35,7 @@ class StageReport:
 
 @attrs.define
 class RunReport:
-    """What a run did; `message` says why it stopped early."""
+    """The results of a run; `message` states why it stopped early."""
 
     stages: list[StageReport] = attrs.field(factory=list)
     message: str = ""
@@ -58,7 +58,7 @@ class RunReport:
 
     @property
     def bugs(self) -> list[Unusable]:
-        """Units that failed for no reason that the program knows."""
+        """Units that failed with an unexpected exception."""
         return [u for s in self.stages for u in s.bugs]
 
     @property
@@ -70,7 +70,7 @@ class RunReport:
 
     @property
     def outcome(self) -> RunOutcome:
-        """How it ended, in the words of the table ``runs``."""
+        """The outcome, as in the table ``runs``."""
         if self.interrupted:
             return RunOutcome.INTERRUPTED
         return {0: RunOutcome.SUCCESS, 3: RunOutcome.PARTLY}.get(self.exit_code, RunOutcome.FAILED)

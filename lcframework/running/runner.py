@@ -1,4 +1,4 @@
-"""The driver: walks the chain, finds what is pending, hands it to an executor, and records what comes back."""
+"""The driver: for each stage, finds the pending units, sends them to an executor and records the results."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Runner:
     engine : sqlalchemy.engine.Engine
         The project's database.
     listeners : iterable of callables
-        Told of every event, beside the plugins.
+        Called with every event, in addition to the plugins.
     """
 
     def __init__(self, toolbox: Toolbox, plugins: Plugins, engine: Engine, listeners: Iterable[Listener] = ()) -> None:
@@ -55,12 +55,12 @@ class Runner:
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
 
     def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
-        """Run stages in order; whatever ends the run early, what was finished is recorded.
+        """Run stages in order; finished units are recorded even where the run stops early.
 
         Raises
         ------
         UnknownName
-            Where the filter names what no frame has, once all are imported.
+            Where, after the import, no frame has an instrument or band that the filter names.
         """
         only = only or Filter()
         stages = limited(stages, only)
@@ -136,7 +136,7 @@ class Runner:
                     for result in results:
                         text = result.outcome.summary or result.reason.split("\n")[0]
                         self._notify(RunEvent("unit_done", stage.name, result.unit.label, text, len(tried), total))
-                # The others wait for these.
+                # Other pending units may depend on these.
                 tried.update((str(u.key), u.fingerprint) for batch in of_task for u in batch)
         self._finish(stage)
         report.seconds = (dt.datetime.now() - started).total_seconds()
@@ -146,7 +146,7 @@ class Runner:
     def _pending(
         self, stage: Stage, recorder: Recorder, tried: set[tuple[str, str]]
     ) -> tuple[list[Unit[Any]], list[Unit[Any]], int]:
-        """Return the units within the filter, those of them that are pending, and how many pending ones are not."""
+        """Return the units within the filter, the pending ones of these, and the number of pending units outside it."""
         with Session(self.engine) as session:
             ledger = Ledger.read(session).seen_by(stage.name, stage.needs)
             every = stage.units(session, ledger)
@@ -160,7 +160,7 @@ class Runner:
         return units, pending, left_out
 
     def _finish(self, stage: Stage) -> None:
-        """Let the stage join its products, where they changed since it last did; also after a kill in between."""
+        """Call `Stage.finish` where products changed since its last call, also in a run that was killed before it."""
         with Session(self.engine) as session:
             ledger = Ledger.read(session).seen_by(stage.name, stage.needs)
             state = digest(sorted([u, p.state, p.token] for u, p in ledger.of_stage(stage.name).items()))
@@ -175,7 +175,7 @@ class Runner:
             session.commit()
 
     def _unusable(self, stages: Sequence[Stage]) -> list[Unusable]:
-        """Return what is unusable; under a filter, of what it admits in the stages that the run came to."""
+        """Return the unusable inputs; with a filter, only those that it admits in the stages that were run."""
         with Session(self.engine) as session:
             ledger = Ledger.read(session)
             found = []
@@ -196,7 +196,7 @@ class Runner:
     def _warm_up(
         self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]], later: Sequence[Stage]
     ) -> None:
-        """Warm up later stages in a thread while workers do this one; wait for that where this one runs here."""
+        """Warm up later stages in a thread while workers run this one; a stage that runs in the driver waits for it."""
         if task.accelerator:
             self._warming.wait()
         elif not task.light and len(batches) > 1 and self.toolbox.config.run.workers != 1:
@@ -243,7 +243,7 @@ class Runner:
 def _by_task(
     units: Sequence[Unit[Any]], tasks: Mapping[type[UnitKey], Task[Any, Any, Any]]
 ) -> list[tuple[Task[Any, Any, Any], list[Unit[Any]]]]:
-    """Return units beside the task that does them, in the order in which the first of each task comes."""
+    """Return the units of each task, in the order of the first unit of each task."""
     found: dict[int, tuple[Task[Any, Any, Any], list[Unit[Any]]]] = {}
     for unit in units:
         task = tasks[type(unit.key)]
