@@ -1,4 +1,4 @@
-"""The files of ``prepared_roi_cutouts/``: calibrated cutouts, and what a region's model made of them."""
+"""The files in ``prepared_roi_cutouts/``: calibrated cutouts, and the results of a region's model."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 FOLDER = "prepared_roi_cutouts"
 PREFIX = "cutouts_"
-#: What follows a group's name in the names of the files of its fit.
+#: Endings of the file names of a group's fit, after the name of the group.
 FIT_ENDINGS = ("_fit.h5", "_astrometry.json", "_high_res_model.fits", "_background.fits")
-#: The folder in it of files that are of earlier runs, and that nothing stands for any more.
+#: Its subfolder for files of earlier runs that belong to no product any more.
 WITHDRAWN = "withdrawn"
 K = TypeVar("K")
 
 
 def slug(text: str) -> str:
-    """Return a text as a part of a file name; with a digest where it does not say what the text was."""
+    """Return a text as a part of a file name; with a digest where characters had to be replaced."""
     plain = re.sub(r"[^\w.+-]+", "-", text).strip("-")
     if text == plain:
         return text or "none"
@@ -40,32 +40,32 @@ def slug(text: str) -> str:
 
 
 def stem(roi: str, instrument: str, band: str) -> str:
-    """Return the common part of a group's file names, as far as it needs no other to tell it from."""
+    """Return the common part of a group's file names; see :func:`distinct` for groups with equal names."""
     return f"{roi}_{slug(instrument)}_{slug(band)}"
 
 
 def stem_of(cutouts: str | Path) -> str:
-    """Return the common part of a group's file names from the path of its cutouts."""
+    """Return the common part of a group's file names, from the path of its cutouts."""
     return Path(cutouts).stem.removeprefix(PREFIX)
 
 
 def distinct(names: Mapping[K, str]) -> dict[K, str]:
-    """Return names that files can bear side by side, on any file system.
+    """Return file names that are distinct on any file system, by their keys.
 
-    Names that differ by case alone, or not at all, get a digest of what they stand for.
+    Names that are equal, or differ only by case, get a digest of their keys.
     """
     count = Counter(name.casefold() for name in names.values())
     return {k: n if count[n.casefold()] == 1 else with_digest(n, k) for k, n in names.items()}
 
 
 def with_digest(name: str, what: Any) -> str:
-    """Return a name that tells what it stands for from what else would bear it."""
+    """Return a name with a digest of `what`, which distinguishes it from other files with the same name."""
     return f"{name}-{digest(what, 6)}"
 
 
 @attrs.frozen(eq=False)
 class PreparedEpochs:
-    """Calibrated cutouts and what else is kept of each epoch. Data and noise are divided by the coefficient."""
+    """Calibrated cutouts and the stored columns of each epoch. Data and noise are divided by the coefficient."""
 
     cutouts: Cutouts
     columns: EpochColumns  # STORED_COLUMNS
@@ -133,7 +133,7 @@ def _read_columns(file: h5py.File) -> EpochColumns:
 
 @attrs.frozen(eq=False)
 class FitFile:
-    """A region's fit in one instrument and band, and the epochs that it is of."""
+    """A region's fit in one instrument and band, with the columns of its epochs."""
 
     instrument: str
     band: str
@@ -187,7 +187,7 @@ def read_fit(path: Path) -> FitFile:
 
 
 def high_resolution_header(transform: Floats, ra: float, dec: float) -> fits.Header:
-    """Return the WCS of an image whose small pixels lie at ``transform`` of sky offsets around (ra, dec)."""
+    """Return the WCS of an image on small pixels; `transform` maps sky offsets around (ra, dec) to these pixels."""
     from astropy.wcs import WCS
 
     wcs = WCS(naxis=2)

@@ -1,4 +1,4 @@
-"""Which frames go into a region's calibrated cutouts, and the stars that register them."""
+"""The selection of frames for a region's calibrated cutouts, and the stars used for their registration."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from lcframework.types import Floats, LcfError
 
 
 def shown(session: Session, roi: str, instrument: str, band: str) -> bool:
-    """Return whether frames of an instrument and band that take part show a region."""
+    """Return whether a frame of an instrument and band that is not eliminated contains a region."""
     frames = select(Frame.id).join(RoiInFrame, col(RoiInFrame.frame_id) == col(Frame.id))
-    mine = (Frame.instrument == instrument, Frame.band == band, ~col(Frame.eliminated))
-    there = (RoiInFrame.roi == roi, col(RoiInFrame.roi_in_footprint))
-    return session.exec(frames.where(*mine, *there)).first() is not None
+    of_group = (Frame.instrument == instrument, Frame.band == band, ~col(Frame.eliminated))
+    with_region = (RoiInFrame.roi == roi, col(RoiInFrame.roi_in_footprint))
+    return session.exec(frames.where(*of_group, *with_region)).first() is not None
 
 
 def measured(session: Session, field: str, instrument: str, band: str) -> bool:
-    """Return whether frames of an instrument and band have star fluxes."""
+    """Return whether frames of a field, instrument and band have star fluxes."""
     fluxes = select(StarFlux.frame_id).join(Frame, col(StarFlux.frame_id) == col(Frame.id))
-    mine = (Frame.instrument == instrument, Frame.band == band, StarFlux.combined_footprint_hash == field)
-    return session.exec(fluxes.where(*mine)).first() is not None
+    of_group = (Frame.instrument == instrument, Frame.band == band, StarFlux.combined_footprint_hash == field)
+    return session.exec(fluxes.where(*of_group)).first() is not None
 
 
 def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -> None:
-    """Refuse limits on columns that do not exist, or hold no numbers.
+    """Refuse limits on columns that do not exist or are not numeric.
 
     Raises
     ------
     LcfError
-        Naming the column and those there are.
+        Names the unknown columns and the existing ones.
     """
     for table, limits in (("frames", frames), ("normalization_coefficients", normalization)):
         known = numeric_columns(table)
@@ -47,7 +47,7 @@ def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -
 
 
 def star_positions(session: Session, field: str) -> dict[int, tuple[Floats, Floats, Floats]]:
-    """Return each frame's star positions by the WCS, as measured, and the measurements' errors."""
+    """Return by frame id the star positions from the WCS, the measured ones, and their errors; (n, 2) each, pixels."""
     query = (
         select(StarInFrame, StarFlux)
         .where(
@@ -59,9 +59,9 @@ def star_positions(session: Session, field: str) -> dict[int, tuple[Floats, Floa
         .order_by(col(StarFlux.gaia_id))
     )
     rows: dict[int, list[list[float]]] = {}
-    for place, flux in session.exec(query):
+    for predicted, flux in session.exec(query):
         rows.setdefault(flux.frame_id, []).append(
-            [place.x, place.y, flux.x, flux.y, flux.x_uncertainty, flux.y_uncertainty]
+            [predicted.x, predicted.y, flux.x, flux.y, flux.x_uncertainty, flux.y_uncertainty]
         )
     arrays = {frame: np.array(values) for frame, values in rows.items()}
     return {frame: (a[:, :2], a[:, 2:4], a[:, 4:]) for frame, a in arrays.items()}

@@ -1,4 +1,4 @@
-"""The epochs of a region: the frames that a selection admits, with what the database holds of each."""
+"""The epochs of a region: the frames that pass the selection, with their columns from the database."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sqlmodel import Session, SQLModel
 from lcframework.roi.cutout_selection import check_columns
 from lcframework.types import EPOCH_COLUMNS
 
-#: By name, an array with an entry for each epoch.
+#: Arrays with one entry for each epoch, by column name.
 EpochColumns = Mapping[str, NDArray[Any]]
 
-#: What cutouts hold of an epoch beside what the light curve does, and where it is from.
+#: Columns of cutouts that are not in the light curve, with their origin in the database.
 CUTOUT_COLUMNS = {
     "exptime": "frames.exptime",
     "frame_flags": "frames.flags",
@@ -27,17 +27,17 @@ CUTOUT_COLUMNS = {
     "normalization_coefficient": "normalization_coefficients.coefficient",
     "normalization_coefficient_uncertainty": "normalization_coefficients.coefficient_uncertainty",
 }
-#: What serves to make them, and is not kept.
+#: Columns that are used to make the cutouts and are not stored.
 _FILES = {"wcs_path": "frames.wcs_relpath", "psf_path": "PSFs.path", "psf_chi2": "PSFs.chi2"}
 _TEXTS = {*(c.name for c in EPOCH_COLUMNS if c.text), "wcs_path", "psf_path"}
 _FROM_TABLES = {c.name: c.origin for c in EPOCH_COLUMNS if c.origin}
-#: What frames and regions in them have of an epoch, which cutouts depend on beside the products that they rest on.
+#: Columns from frames and regions in frames; cutouts depend on their values, in addition to their input products.
 FRAME_COLUMNS = tuple(
     name
     for name, origin in {**_FROM_TABLES, **CUTOUT_COLUMNS}.items()
     if origin.partition(".")[0] in ("frames", "rois_in_frames")
 )
-#: All that files of cutouts and fits hold of an epoch, one array each.
+#: All columns that files of cutouts and fits store, as one array each.
 STORED_COLUMNS = (*(c.name for c in EPOCH_COLUMNS if c.origin), "relative_normalization_error", *CUTOUT_COLUMNS)
 
 
@@ -52,7 +52,8 @@ def selected_epochs(
 ) -> dict[str, NDArray[Any]]:
     """Return the epochs of a region, instrument and band within all limits, in the order of time.
 
-    Those that have a PSF and hold the region; the columns are `STORED_COLUMNS`, and what serves to make cutouts.
+    Epochs are frames that contain the region and have a PSF and a coefficient. The columns are `STORED_COLUMNS`, and
+    those that are needed to make cutouts.
 
     Parameters
     ----------
@@ -61,9 +62,9 @@ def selected_epochs(
     field : str
         The field of reference stars.
     roi, instrument, band : str
-        Whose epochs.
+        The region, instrument and band of the epochs.
     frames, normalization : mapping
-        Limits (lowest, highest) of columns of ``frames`` and of ``normalization_coefficients``.
+        Limits (lowest, highest) on columns of ``frames`` and of ``normalization_coefficients``.
 
     Raises
     ------
@@ -96,14 +97,14 @@ def selected_epochs(
 
 
 def _array(values: list[Any], text: bool) -> NDArray[Any]:
-    """Return a column's values as an array; what is unknown as nan, or as an empty text."""
+    """Return the values of a column as an array; None becomes nan, or an empty text."""
     if text:
         return np.array(["" if v is None else v for v in values], object)
     return np.array([np.nan if v is None else v for v in values])
 
 
 def filled(count: int, **known: Any) -> dict[str, NDArray[Any]]:
-    """Return all `STORED_COLUMNS` of so many epochs: those that are known; nan, empty or 0 for the others."""
+    """Return all `STORED_COLUMNS` for `count` epochs: the given ones, and nan or empty texts for the others."""
     out = {}
     for name in STORED_COLUMNS:
         value = known.pop(name, "" if name in _TEXTS else np.nan)

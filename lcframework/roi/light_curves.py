@@ -1,4 +1,4 @@
-"""The light curve tables of a region: one row an epoch, all bands and instruments."""
+"""The light curve tables of a region: one row for each epoch, with all bands and instruments."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from astropy.table import QTable, Table
     from astropy.timeseries import TimeSeries
 
-#: Above this the noise map does not describe an epoch.
+#: An epoch with a larger reduced chi2 is flagged: its noise map does not describe the residuals.
 HIGH_CHI2 = 1.5
-#: A source below this many sigma has no symmetric magnitude worth the name.
+#: An epoch is flagged where a source has fewer sigma: magnitude errors are then strongly asymmetric.
 LOW_SIGNAL = 3.0
 #: What speaks against a frame; the other bits of its flags do not.
 _DOUBTED = FrameFlag.DOUBTED | FrameFlag.SUN_UP | FrameFlag.ODD_TIME | FrameFlag.TARGET_DOWN
@@ -39,11 +39,11 @@ _MAGNITUDES = 2.5 / np.log(10)
 
 
 def table_name(roi: str, kind: str, row: str = "epoch") -> str:
-    """Return the file name of a region's table: `kind` csv or ecsv, with a `row` an epoch or a night."""
+    """Return the file name of a region's table; `kind` is csv or ecsv, `row` is epoch or night."""
     return f"{roi}_photometry_per_{row}.{kind}"
 
 
-#: What follows a region's name in the names of the files of its light curve.
+#: Endings of the file names of a light curve, after the name of the region.
 TABLE_ENDINGS = tuple(table_name("", kind, row) for kind in ("csv", "ecsv") for row in ("epoch", "night"))
 
 
@@ -73,7 +73,7 @@ def epochs_table(content: FitFile) -> Table:
 
 
 def _of_source(content: FitFile, k: int) -> dict[str, Floats]:
-    """Return the columns of one source."""
+    """Return the columns of the source with index `k`."""
     fit, columns = content.fit, content.columns
     flux, fitted = fit.flux[:, k], np.sqrt(np.clip(fit.covariance[:, k, k], 0, None))
     relative = np.hypot(columns["relative_normalization_error"], columns["relative_extra_scatter"])
@@ -88,7 +88,7 @@ def _of_source(content: FitFile, k: int) -> dict[str, Floats]:
 
 
 def _flags(content: FitFile, weak: Bools) -> Ints:
-    """Return the epochs' `EpochFlag` bits; `weak` says in which a source is too faint for a magnitude."""
+    """Return the epochs' `EpochFlag` bits; `weak` is True where a source is too faint for a symmetric magnitude."""
     fit = content.fit
     converged = fit.status.state is FitState.CONVERGED
     flags = np.full(len(weak), 0 if converged else EpochFlag.FIT_NOT_CONVERGED.value)
@@ -117,7 +117,7 @@ def magnitudes(flux: Floats, error: Floats, zeropoint: float) -> dict[str, Float
 
 
 def join(contents: Sequence[FitFile]) -> Table:
-    """Return all epochs of a region, by time."""
+    """Return all epochs of a region in the order of time."""
     from astropy.table import vstack
 
     table = vstack([epochs_table(c) for c in contents], metadata_conflicts="silent")
@@ -131,15 +131,15 @@ def per_night(table: Table, names: Sequence[str], longitude: float | Mapping[str
     Parameters
     ----------
     table : Table
-        Of :func:`join`.
+        The answer of :func:`join`.
     names : sequence of str
         The sources.
     longitude : float or mapping
-        Degrees east, or those of each instrument: nights are counted from local noon to noon.
+        Degrees east of the telescope, or of each instrument's: a night lasts from local noon to local noon.
     """
     from astropy.table import Table
 
-    # An MJD begins at midnight UTC; local noon is half a day and the longitude away.
+    # An MJD begins at midnight UTC; local noon is half a day later, less the longitude in turns.
     east = [longitude[i] if isinstance(longitude, Mapping) else longitude for i in table["instrument"]]
     night = np.floor(np.asarray(table["mjd"]) - 0.5 + np.array(east) / 360.0).astype(int)
     rows = []
@@ -177,7 +177,7 @@ def _mean(table: Table, name: str) -> dict[str, float]:
 
 
 def write_light_curve(folder: Path, roi: str, table: Table, nightly: Table, systems: Sequence[str]) -> list[Path]:
-    """Write the tables of epochs and nights as CSV, and as ECSV with units; that of epochs as CSV comes first."""
+    """Write the tables of epochs and nights as CSV, and as ECSV with units; return the paths, epochs as CSV first."""
     paths = []
     for kind in ("csv", "ecsv"):
         for row, plain in (("epoch", table), ("night", nightly)):
@@ -194,14 +194,14 @@ def read_light_curve(folder: Path, roi: str) -> QTable:
     Parameters
     ----------
     folder : Path
-        Where :func:`write_light_curve` wrote it.
+        The folder in which :func:`write_light_curve` wrote it.
     roi : str
-        The region, which ``meta["roi"]`` names.
+        The region; the answer has its name in ``meta["roi"]``.
 
     Raises
     ------
     LcfError
-        Where there is none yet.
+        Where there is no light curve yet, or not any more.
     """
     from astropy.table import QTable
 

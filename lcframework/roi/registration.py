@@ -1,4 +1,4 @@
-"""A frame's registration: how far the stars are from where its WCS puts them."""
+"""The registration of a frame: the difference between measured star positions and those from its WCS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lcframework.types import Floats
 
 #: Below this many stars only an offset is fitted, without a linear map.
 STARS_FOR_MAP = 6
-#: Positional error that no fit sees (catalogue, pixel response), pixels.
+#: Positional error that is not in the errors of fits (catalogue, pixel response), pixels.
 FLOOR = 0.003
 _ROUNDS = 6
 _CLIP = 4.0
@@ -25,13 +25,13 @@ class Registration:
     stars: int
 
     def apply(self, transform: Floats) -> Floats:
-        """Return a local map (2, 3) from sky offsets to pixels, corrected; its constant part is the reference point."""
+        """Return the corrected local map (2, 3) from sky offsets to pixels; its constant part is that point."""
         linear = (np.eye(2) + self.map) @ transform[:, :2]
         return np.concatenate([linear, (transform[:, 2] + self.offset)[:, None]], axis=1)
 
 
 def register(predicted: Floats, measured: Floats, error: Floats, reference: Floats) -> Registration:
-    """Fit a registration, robustly and weighted.
+    """Fit a registration robustly, with weights.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def register(predicted: Floats, measured: Floats, error: Floats, reference: Floa
     error : (n, 2) array
         Errors of `measured`.
     reference : (2,) array
-        Where the offset holds: the region's position in the frame.
+        The point at which the offset is valid: the region's position in the frame, pixels.
 
     Returns
     -------
     Registration
-        Without stars: no offset, known to a pixel.
+        Without stars: an offset of 0 with an error of 1 pixel.
     """
     n = len(predicted)
     if n == 0:

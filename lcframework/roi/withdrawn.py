@@ -1,4 +1,4 @@
-"""Files of ``prepared_roi_cutouts/`` that no product is any more: set aside, so that none is taken for a result."""
+"""Moves files that belong to no product any more out of ``prepared_roi_cutouts/``, so that none is used as a result."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Group = tuple[str, str, str]  # region, instrument and band
 
 
 def withdraw_cutouts(ledger: Ledger, stage: str, workdir: Path) -> None:
-    """Set aside the cutouts of groups that have none any more."""
+    """Move the files of cutouts that belong to no product any more."""
     groups = ledger.keyed(stage, RegionGroupKey)
     kept = {stem_of(p.path) for p in groups.values() if _is_there(p)}
     _set_aside(workdir, [f"{PREFIX}{name}.h5" for name in _names(map(_group, groups), kept)])
 
 
 def withdraw_fits(session: Session, ledger: Ledger, cutouts: str, stage: str, workdir: Path) -> None:
-    """Set aside the fits of groups, and the tables of regions, that have none any more; and forget these fits.
+    """Move the files of fits and tables that belong to no product any more, and delete the products of these fits.
 
-    A group whose cutouts come back as they were is fitted again: a fit is known only where its files are.
+    So a group whose cutouts are made again unchanged is fitted again, because the files of its fit were moved.
     """
     prepared = {_group(key): p for key, p in ledger.keyed(cutouts, RegionGroupKey).items()}
     fits = {_group(key): p for key, p in ledger.keyed(stage, FitKey).items()}
@@ -54,7 +54,7 @@ def _is_there(product: Entry) -> bool:
 
 
 def _names(groups: Iterable[Group], kept: set[str]) -> list[str]:
-    """Return the names that files of these groups may have had and that none has now."""
+    """Return the file names that these groups may have had, without those that are in use now."""
     taken = {name.casefold() for name in kept}
     found = []
     for group in groups:
@@ -64,7 +64,7 @@ def _names(groups: Iterable[Group], kept: set[str]) -> list[str]:
 
 
 def _set_aside(workdir: Path, names: Iterable[str]) -> None:
-    """Move files to the folder of those withdrawn; and delete there what has been made again since."""
+    """Move files to the folder `WITHDRAWN`, and delete files there that have been made again."""
     folder = workdir / FOLDER
     aside = folder / WITHDRAWN
     for name in names:

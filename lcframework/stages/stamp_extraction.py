@@ -28,7 +28,14 @@ from lcframework.sky.geometry import separation
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
-from lcframework.stars.quality import Surroundings, is_saturated, judge, masked_fraction, serve, signal_to_noise
+from lcframework.stars.quality import (
+    Surroundings,
+    is_saturated,
+    judge,
+    masked_fraction,
+    signal_to_noise,
+    usable_by_verdict,
+)
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import active_stars, frames_with_regions
 from lcframework.storage.records import Record
@@ -191,7 +198,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
             10 ** (-0.4 * np.array([t.magnitude for t in targets])),
         )  # fmt: skip
         verdicts = judge(stamps, around)
-        usable = serve(verdicts)
+        usable = usable_by_verdict(verdicts)
         return {
             name: {"usable": usable[name], "masked_fraction": masked_fraction(stamps[name]),
                    "saturated": is_saturated(stamps[name], seeing),

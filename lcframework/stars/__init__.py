@@ -1,1 +1,1 @@
-"""Reference stars: names, selection, quality, residuals and the zero point they give."""
+"""Reference stars: names, selection, quality of stamps, residuals of fluxes, and the zero point."""

@@ -1,4 +1,4 @@
-"""Which of a frame's reference stars serve the PSF and the photometry."""
+"""The choice of a frame's reference stars for the PSF and the photometry."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lcframework.storage.queries import active_stars
 from lcframework.storage.tables import Star, StarInFrame
 from lcframework.types import LcfError
 
-#: Fainter stars add noise to a PSF and next to nothing to a coefficient; they serve where there are too few others.
+#: Fainter stars add noise to a PSF and little weight to a coefficient; they are used where there are too few others.
 MIN_SIGNAL_TO_NOISE = 20.0
 FEWEST = 3
 
 
 def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, StarInFrame]]]:
-    """Return each frame's and field's stars with a usable stamp, nearest the region first; maybe none."""
+    """Return the stars with a usable stamp for each frame and field, nearest the region first; lists may be empty."""
     stars = active_stars(session)
     out: dict[tuple[int, str], list[tuple[Star, StarInFrame]]] = {}
     for row in session.exec(select(StarInFrame)):
@@ -30,10 +30,10 @@ def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, Sta
 
 
 def chosen_stars(rows: list[tuple[Star, StarInFrame]], wanted: int | list[str], exclude: list[str]) -> list[Star]:
-    """Return the stars of a frame to use, of its usable ones, nearest the region first.
+    """Return the chosen stars among the usable ones of a frame, nearest the region first.
 
-    A number means the nearest that have a signal-to-noise of `MIN_SIGNAL_TO_NOISE` in this frame; where fewer than
-    `FEWEST` have, the nearest of all. A list of letters is taken as it is.
+    Where `wanted` is a number, the nearest stars with a signal-to-noise of at least `MIN_SIGNAL_TO_NOISE` in this frame
+    are chosen; where fewer than `FEWEST` have it, the nearest of all. Where it is a list, the stars with these letters.
     """
     if isinstance(wanted, int):
         bright = [r for r in rows if (r[1].signal_to_noise or 0) >= MIN_SIGNAL_TO_NOISE and r[0].name not in exclude]
@@ -48,7 +48,7 @@ def check_names(session: Session, where: str, wanted: int | list[str], exclude: 
     Raises
     ------
     LcfError
-        Naming them, and the letters there are.
+        Names the unknown letters, and the existing ones.
     """
     known = {s.name for s in active_stars(session).values()}
     asked = [*exclude, *(wanted if isinstance(wanted, list) else [])]

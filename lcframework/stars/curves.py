@@ -1,4 +1,4 @@
-"""What the fluxes of reference stars over all frames say of them: poor point sources, and variable stars."""
+"""Tests of reference stars on their fluxes in all frames: stars that are no point sources, and variable stars."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import numpy as np
 
 from lcframework.types import Floats, FluxMatrix, NormalizationSolution
 
-#: Stars and frames from which the stars' fits are compared.
+#: Least numbers of stars, and of frames of a star, for the comparison of fits.
 FEWEST_STARS, FEWEST_FRAMES = 4, 3
-#: A star fits poorly beyond this many times the others' chi2, and robust standard deviations of it, ...
+#: A fit is poor where chi2 exceeds the median star's by this factor and by so many robust standard deviations, ...
 TIMES_CHI2, SIGMA = 2.0, 5.0
-#: ... and where this share of its light is misplaced, and so many times what is usual.
+#: ... and where its misplaced share of light exceeds this value and the median star's by this factor.
 LEAST_MISFIT, TIMES_MISFIT = 0.03, 3.0
-#: A star is called variable beyond this intrinsic scatter, and so many times the median star's.
+#: A star is variable where its intrinsic scatter exceeds this value, and the median star's by this factor.
 LEAST_SCATTER, TIMES_SCATTER = 0.01, 3.0
 
 
 def poor_fits(flux: Floats, error: Floats, chi2: Floats, pixels: int) -> dict[int, str]:
-    """Return the stars that the PSF fits worse than the others in frame after frame, each with the reason.
+    """Return the reason for each star that the PSF fits worse than the other stars in most frames, by star index.
 
-    Chi2 alone would condemn the brightest star, in which the slightest error of the PSF shows. The misplaced share of
-    a star's light doesn't: the residuals beyond the noise over the star's signal, ``sqrt((chi2 - 1) N) error / flux``.
+    Chi2 alone would reject the brightest star, for which even small errors of the PSF are significant. So the misplaced
+    share of a star's light is used too: the residuals beyond the noise, relative to the star's signal, ``sqrt((chi2 -
+    1) N) error / flux``.
 
     Parameters
     ----------
     flux, error, chi2 : array (frames, stars)
         nan where not measured; chi2 is reduced.
     pixels : int
-        How many a fit has, N.
+        The number N of pixels in a fit.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         misfit = np.sqrt(np.maximum(chi2 - 1.0, 0.0) * pixels) * np.where(flux > 0, error / flux, np.nan)
@@ -50,10 +51,10 @@ def poor_fits(flux: Floats, error: Floats, chi2: Floats, pixels: int) -> dict[in
 
 
 def variability(solution: NormalizationSolution, fluxes: FluxMatrix) -> dict[int, str]:
-    """Return the stars that vary and are used all the same, with as little weight as their scatter leaves them.
+    """Return a note for each variable star that is still used, by star index; its scatter lowers its weight.
 
-    A star varies where its intrinsic scatter stands out from the other stars' and from what chance makes of its errors:
-    the variance of n fluxes is uncertain by ``sqrt(2 / n)`` of itself.
+    A star is variable where its intrinsic scatter exceeds that of the other stars, and the value expected by chance
+    from its errors: the variance of n fluxes has a relative uncertainty of ``sqrt(2 / n)``.
     """
     scatter = np.where(np.isfinite(solution.level), solution.intrinsic_scatter, np.nan)
     used = solution.used.any(axis=0) & np.isfinite(scatter)
@@ -64,10 +65,10 @@ def variability(solution: NormalizationSolution, fluxes: FluxMatrix) -> dict[int
     for j in np.flatnonzero(used):
         if int(j) in solution.rejected:
             continue
-        mine = solution.used[:, j]
+        of_star = solution.used[:, j]
         with np.errstate(invalid="ignore", divide="ignore"):
-            noise = float(np.nanmedian(fluxes.error[mine, j] / np.abs(fluxes.flux[mine, j])))
-        chance = noise * np.sqrt(3.0 * np.sqrt(2.0 / mine.sum()))
+            noise = float(np.nanmedian(fluxes.error[of_star, j] / np.abs(fluxes.flux[of_star, j])))
+        chance = noise * np.sqrt(3.0 * np.sqrt(2.0 / of_star.sum()))
         if scatter[j] > max(LEAST_SCATTER, TIMES_SCATTER * usual, chance):
             out[int(j)] = (
                 f"variable: scatters by {scatter[j]:.1%} beyond its errors, the median star by {usual:.1%}; its weight "

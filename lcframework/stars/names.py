@@ -1,4 +1,4 @@
-"""Letters for reference stars: given once, appended to, never reused."""
+"""Letters for reference stars: assigned once and never reused; new stars get new letters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def letter(index: int) -> str:
-    """Return the name at a index, from 0, in a, b, ..., z, aa, ab, ..."""
+    """Return the name at an index, from 0, in the sequence a, b, ..., z, aa, ab, ..."""
     name = ""
     while index >= 0:
         name = chr(ord("a") + index % 26) + name
@@ -15,7 +15,7 @@ def letter(index: int) -> str:
 
 
 def index_of(name: str) -> int:
-    """Return the index of a name that :func:`letter` gives."""
+    """Return the index for which :func:`letter` returns this name."""
     index = 0
     for character in name:
         index = 26 * index + ord(character) - ord("a") + 1
@@ -23,7 +23,7 @@ def index_of(name: str) -> int:
 
 
 def give_names(ids_by_distance: Iterable[str], given: dict[str, str]) -> dict[str, str]:
-    """Return every star's name: those given stay, new stars get the letters after the last one given."""
+    """Return the name of every star: stars in `given` keep their names, new stars get the next free letters."""
     names = dict(given)
     free = max(map(index_of, given.values()), default=-1) + 1
     for star in ids_by_distance:
@@ -34,6 +34,6 @@ def give_names(ids_by_distance: Iterable[str], given: dict[str, str]) -> dict[st
 
 
 def choose(names_by_distance: list[str], wanted: int | list[str], exclude: list[str]) -> list[str]:
-    """Return the stars to use: the nearest N, or those listed, without the excluded."""
+    """Return the names of the stars to use: the nearest N or those listed, without the excluded ones."""
     left = [n for n in names_by_distance if n not in exclude]
     return left[:wanted] if isinstance(wanted, int) else [n for n in wanted if n in left]

@@ -1,7 +1,7 @@
-"""What is wrong with a star's stamp, judged from the frame itself.
+"""Checks of a star's stamp in one frame.
 
-A verdict is a kind and its details, ``"kind: details"``, and is empty for a star that serves. All of it rests on one
-frame, so that a further frame changes no verdict.
+A verdict is a kind with details, ``"kind: details"``, and is empty for a usable stamp. Verdicts depend only on one
+frame, so that further frames change none.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from lcframework.types import Bools, Floats, PixelFlag
 if TYPE_CHECKING:
     from astropy.table import Table
 
-#: The kinds of verdict, and what each means.
+#: The kinds of verdict and their meanings.
 KINDS = {
     "saturated": "a pixel of its core is saturated",
     "edge": "its stamp reaches beyond the data",
     "masked": "too much of its stamp, or its core, is masked",
-    "blended": "another source's light falls on it",
+    "blended": "light of another source falls on it",
     "extended": "it is wider than the frame's other stars",
     "elongated": "its shape is not that of the frame's other stars",
 }
-#: A star with more than this share of its stamp outside the data is at the edge.
+#: A star is at the edge where more than this share of its stamp is outside the data.
 MAX_OUTSIDE = 0.1
-#: A star whose stamp has more than this masked is left out.
+#: A star is rejected where more than this share of its stamp is masked.
 MAX_MASKED = 0.4
-#: A neighbour that outshines this share of the star, and is not masked, matters.
+#: An unmasked neighbour is taken into account where it has more than this share of the star's light.
 FAINTEST_NEIGHBOUR = 0.02
-#: A star is blended where neighbours' masks cover more of its core than this.
+#: A star is blended where masks of neighbours cover more than this share of its core.
 MAX_CORE_COVERED = 0.3
-#: With fewer stars than this, blended ones are better than none.
+#: Blended stars are used in frames with fewer other stars than this.
 FEWEST_STARS = 3
-#: Shapes are compared where so many stars of a frame have one.
+#: Shapes are compared where at least so many stars of a frame have a measured shape.
 FEWEST_SHAPES = 5
-#: A star is unlike the others beyond these and beyond `SIGMA`: the PSF changes over a field by a part of them.
+#: A shape differs where it exceeds these limits and `SIGMA`; the variation of a PSF over the frame is smaller.
 WIDER, ROUNDNESS, SIGMA = 1.2, 0.15, 5.0
 _FIELD_VARIATION = 0.03
 
 
 @attrs.frozen(eq=False)
 class Surroundings:
-    """What a frame tells of the places around its stars."""
+    """The surroundings of a frame's stars: sources in the frame, and catalogue stars."""
 
     sources: Table  # all of the frame
     seeing: float  # FWHM, pixels
@@ -66,18 +66,18 @@ def core_of(stamp: Stamp, seeing: float) -> Bools:
 
 
 def is_saturated(stamp: Stamp, seeing: float) -> bool:
-    """Return whether a pixel of the core is."""
+    """Return whether a pixel of the core is saturated."""
     return bool((core_of(stamp, seeing) & ((stamp.mask & PixelFlag.SATURATED.value) > 0)).any())
 
 
 def signal_to_noise(stamp: Stamp, seeing: float) -> float:
-    """Return that of the core's usable pixels; 0 where there is none."""
+    """Return the signal-to-noise of the core's usable pixels; 0 where there are none."""
     use = core_of(stamp, seeing) & (stamp.mask == 0)
     return float(stamp.data[use].sum() / np.sqrt((stamp.noise[use] ** 2).sum())) if use.any() else 0.0
 
 
 def verdict(stamp: Stamp, around: Surroundings) -> str:
-    """Return what is wrong with one star's stamp, its shape aside; empty where nothing is."""
+    """Return the verdict on one star's stamp without its shape; empty where nothing is wrong."""
     core = core_of(stamp, around.seeing)
     if is_saturated(stamp, around.seeing):
         count = int((core & ((stamp.mask & PixelFlag.SATURATED.value) > 0)).sum())
@@ -96,12 +96,12 @@ def verdict(stamp: Stamp, around: Surroundings) -> str:
 
 
 def _detected_neighbour(stamp: Stamp, around: Surroundings) -> str:
-    """Judge sources too close to the star to be masked, by their light beyond what the star's symmetry explains."""
+    """Judge sources too close to the star to be masked, by the light that remains after the star's symmetric part."""
     if len(around.sources) == 0:
         return ""
-    place = np.add(stamp.centre, stamp.offset)
+    position = np.add(stamp.centre, stamp.offset)
     xy = np.stack([np.asarray(around.sources["x"], float), np.asarray(around.sources["y"], float)], axis=-1)
-    distance = np.hypot(*(xy - place).T)
+    distance = np.hypot(*(xy - position).T)
     # Narrower than any star: a cosmic ray or a hot pixel.
     stellar = np.asarray(around.sources["fwhm"], float) > 0.6 * around.seeing
     near = np.flatnonzero((distance < around.own_radius) & stellar)
@@ -114,7 +114,7 @@ def _detected_neighbour(stamp: Stamp, around: Surroundings) -> str:
     for other in near[near != own]:
         offset = xy[other] - stamp.centre
         excess, error = _light(stamp, offset, around.seeing, unexplained)
-        # The reflection is as noisy as what is reflected.
+        # The reflected image is as noisy as the image, hence sqrt(2).
         if light > 0 and excess > max(FAINTEST_NEIGHBOUR * light, SIGMA * np.sqrt(2.0) * error):
             apart = float(np.hypot(*(offset - centre)))
             return f"blended: a source {apart:.1f} px away has {excess / light:.0%} of its light"
@@ -122,14 +122,14 @@ def _detected_neighbour(stamp: Stamp, around: Surroundings) -> str:
 
 
 def _light(stamp: Stamp, offset: Floats, seeing: float, image: Floats) -> tuple[float, float]:
-    """Return the sum of an image, and its error, within half a FWHM of a point, masked pixels left out."""
+    """Return the sum of an image within half a FWHM of a point, without masked pixels, and its error."""
     inside = np.hypot(*_grid(stamp.data.shape[0], (float(offset[0]), float(offset[1])))) < max(1.0, 0.5 * seeing)
     use = inside & (stamp.mask == 0)
     return float(image[use].sum()), float(np.sqrt((stamp.noise[use] ** 2).sum()))
 
 
 def _reflected(image: Floats, centre: Floats) -> Floats:
-    """Return an image reflected through a point between its pixels; 0 where it does not reach."""
+    """Return an image reflected through a point between its pixels; 0 outside the reflected image."""
     from scipy.ndimage import map_coordinates
 
     n = len(image)
@@ -138,9 +138,9 @@ def _reflected(image: Floats, centre: Floats) -> Floats:
 
 
 def _catalogued_neighbour(stamp: Stamp, around: Surroundings) -> str:
-    """Judge catalogue stars around that the frame does not show as sources of their own."""
-    place = np.add(stamp.centre, stamp.offset)
-    distance = np.hypot(*(around.stars - place).T)
+    """Judge neighbouring catalogue stars, also those that are not detected as separate sources in the frame."""
+    position = np.add(stamp.centre, stamp.offset)
+    distance = np.hypot(*(around.stars - position).T)
     if not len(distance):
         return ""
     own = int(np.argmin(distance))
@@ -152,8 +152,8 @@ def _catalogued_neighbour(stamp: Stamp, around: Surroundings) -> str:
     return ""
 
 
-def _is_masked(stamp: Stamp, place: Floats) -> bool:
-    column, row = (round(float(v)) for v in place - np.asarray(stamp.corner))
+def _is_masked(stamp: Stamp, position: Floats) -> bool:
+    column, row = (round(float(v)) for v in position - np.asarray(stamp.corner))
     n = stamp.data.shape[0]
     return not (0 <= column < n and 0 <= row < n) or bool(stamp.mask[row, column])
 
@@ -163,7 +163,7 @@ def _is_masked(stamp: Stamp, place: Floats) -> bool:
 
 @attrs.frozen(eq=False)
 class Shape:
-    """A star's size and ellipticity from weighted moments, with one-sigma errors; `size` is a logarithm of the rms."""
+    """A star's size and ellipticity from weighted moments, with one-sigma errors; `size` is the log of the rms."""
 
     size: float
     size_error: float
@@ -172,10 +172,10 @@ class Shape:
 
 
 def shape_of(stamp: Stamp, seeing: float) -> Shape | None:
-    """Measure a star with a round Gaussian weight of the frame's seeing, or return None where it can't be.
+    """Measure a star with a round Gaussian weight of the frame's seeing; return None where the measurement fails.
 
     With weights w of rms s and moments T = <r^2>, a Gaussian star of rms t has ``T = 2 s^2 t^2 / (s^2 + t^2)``, which
-    gives t. Masked pixels take the value of their reflection through the star's centre.
+    gives t. Masked pixels get the value of the pixel reflected through the star's centre.
     """
     index = np.arange(stamp.data.shape[0]) - (stamp.data.shape[0] - 1) / 2
     weight_rms = max(seeing, 1.5) / 2.3548
@@ -188,7 +188,7 @@ def shape_of(stamp: Stamp, seeing: float) -> Shape | None:
         if not light > 0:
             return None
         step = np.array([down @ data @ (across * dx), (down * dy) @ data @ across]) / light
-        centre = centre + 2.0 * step  # the weight pulls the centroid half way back
+        centre = centre + 2.0 * step  # the weight moves the centroid half the way back
         if np.abs(centre - stamp.offset).max() > max(3.0, seeing):
             return None
     weight, dy = down[:, None] * across, dy[:, None]
@@ -199,18 +199,19 @@ def shape_of(stamp: Stamp, seeing: float) -> Shape | None:
     e = np.array([(weight * data * plus).sum(), (weight * data * cross).sum()]) / (light * moment)
     moment_error = np.sqrt((weight**2 * (square - moment) ** 2 * noise**2).sum()) / light
     e_error = np.sqrt((weight**2 * ((plus - e[0] * square) ** 2) * noise**2).sum()) / (light * moment)
-    own = max(1.0 - 0.5 * moment / weight_rms**2, 0.05)  # 1 - T / 2 s^2; what is flat as far as the weight reaches is 0
+    own = max(1.0 - 0.5 * moment / weight_rms**2, 0.05)  # 1 - T / 2 s^2; 0 for an image that is flat in the weight
     size = 0.5 * np.log(0.5 * moment / own)
-    # The weight halves the ellipticity of a star as wide as itself.
+    # The weight halves the ellipticity of a star that is as wide as the weight.
     return Shape(float(size), float(0.5 * moment_error / (moment * own)), (float(e[0] / own), float(e[1] / own)),
                  float(e_error / own))  # fmt: skip
 
 
 def unlike_others(shapes: Mapping[str, Shape | None]) -> dict[str, str]:
-    """Return the stars of a frame whose shape is not the others', each with its verdict.
+    """Return the verdicts on the stars of a frame whose shapes differ from the others.
 
-    A star goes where it is wider than the median star by `WIDER`, or its ellipticity differs by `ROUNDNESS`, and that
-    by `SIGMA` standard deviations of its own noise and the stars' usual scatter, which is the field's variation.
+    A star is rejected where it is wider than the median star by the factor `WIDER`, or its ellipticity differs by
+    `ROUNDNESS`. The difference must also exceed `SIGMA` standard deviations, from the star's noise and from the scatter
+    of the stars, which contains the variation of the PSF over the frame.
     """
     known = {name: s for name, s in shapes.items() if s is not None}
     if len(known) < FEWEST_SHAPES:
@@ -234,16 +235,16 @@ def unlike_others(shapes: Mapping[str, Shape | None]) -> dict[str, str]:
 
 
 def judge(stamps: Mapping[str, Stamp], around: Surroundings) -> dict[str, str]:
-    """Return the verdict on every star of a frame; empty: it serves."""
+    """Return the verdict on every star of a frame; empty where the stamp is usable."""
     out = {name: verdict(stamp, around) for name, stamp in stamps.items()}
-    shapes = {name: shape_of(stamps[name], around.seeing) for name, said in out.items() if not said}
+    shapes = {name: shape_of(stamps[name], around.seeing) for name, found in out.items() if not found}
     return {**out, **unlike_others(shapes)}
 
 
-def serve(said: Mapping[str, str]) -> dict[str, bool]:
-    """Return which stars serve. In a crowded frame blended ones do, where fewer than `FEWEST_STARS` are left."""
-    crowded = sum(not comment for comment in said.values()) < FEWEST_STARS
-    return {name: not comment or (crowded and kind_of(comment) == "blended") for name, comment in said.items()}
+def usable_by_verdict(verdicts: Mapping[str, str]) -> dict[str, bool]:
+    """Return which stars are usable; blended ones are, where fewer than `FEWEST_STARS` others are left."""
+    crowded = sum(not comment for comment in verdicts.values()) < FEWEST_STARS
+    return {name: not comment or (crowded and kind_of(comment) == "blended") for name, comment in verdicts.items()}
 
 
 def kind_of(comment: str) -> str:
@@ -252,7 +253,7 @@ def kind_of(comment: str) -> str:
 
 
 def _completed(stamp: Stamp, centre: Floats) -> tuple[Floats, Floats]:
-    """Return data and noise with masked pixels taken from their reflection through `centre`; 0 where that is too."""
+    """Return data and noise; masked pixels get those of the pixel reflected through `centre`, or else 0."""
     n = stamp.data.shape[0]
     masked = np.nonzero(stamp.mask)
     row, column = (np.rint(2 * (c + (n - 1) / 2) - i).astype(int) for c, i in zip(centre[::-1], masked, strict=True))
@@ -265,6 +266,6 @@ def _completed(stamp: Stamp, centre: Floats) -> tuple[Floats, Floats]:
 
 
 def _grid(n: int, offset: Sequence[float]) -> tuple[Floats, Floats]:
-    """Return each pixel's distance in x and y from a point given relative to the stamp's centre."""
+    """Return (n, n) arrays of x and y distances of pixels from a point, given relative to the stamp's centre."""
     index = np.arange(n) - (n - 1) / 2
     return (index - offset[0])[None, :] + np.zeros((n, 1)), (index - offset[1])[:, None] + np.zeros((1, n))

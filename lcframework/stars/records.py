@@ -1,4 +1,4 @@
-"""What a project's frames say of its reference stars: how many show each, how many can use it, and why not."""
+"""Summaries of reference stars over all frames: in how many frames each is usable, and why not in the others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lcframework.storage.tables import Star, StarInFrame, StarLevel
 if TYPE_CHECKING:
     from astropy.table import Table
 
-#: Kinds of verdict that speak of the star and not of the frame.
+#: Kinds of verdict that are properties of the star and not of the frame.
 OF_THE_STAR = ("blended", "extended", "elongated")
-#: What the PSF fit finds counts as a kind of its own.
+#: The kind of verdict for stars that the PSF fit rejected.
 UNLIKE = "unlike"
-#: A star that is none in more than this share of the frames that can judge it is used in none.
+#: A star that is no point source in more than this share of the conclusive frames is used in no frame.
 MOST = 0.5
 FEWEST_FRAMES = 2
 
@@ -30,25 +30,25 @@ StarKey = tuple[str, str]  # field, gaia_id
 
 @attrs.frozen
 class StarRecord:
-    """One reference star over all frames that were judged."""
+    """One reference star, summarised over all frames with a judged stamp."""
 
     name: str
     gaia_id: str
-    frames: int  # that hold it
-    usable: int  # of these
-    verdicts: Mapping[str, int]  # frames by kind of verdict (see star_quality.KINDS), and by UNLIKE
-    left_out: str = ""  # why the normalization does without it
-    note: str = ""  # what is unusual about it, though it is used
+    frames: int  # number of frames that contain it
+    usable: int  # number of these in which it is usable
+    verdicts: Mapping[str, int]  # number of frames by kind of verdict (quality.KINDS and UNLIKE)
+    left_out: str = ""  # why the normalization does not use it
+    note: str = ""  # what is unusual about it although it is used
 
     @property
     def trouble(self) -> str:
-        """All that speaks against the star, on one line; empty where nothing does."""
+        """All verdicts and remarks on the star, on one line; empty where there are none."""
         parts = [f"{kind} in {count} of {self.frames} frames" for kind, count in self.verdicts.items()]
         return "; ".join([*parts, *(t for t in (self.left_out, self.note) if t)])
 
 
 def judged(rows: Iterable[StarInFrame], frames: Set[int] | None = None) -> dict[StarKey, list[StarInFrame]]:
-    """Return the rows that hold a judged stamp by star; of some frames only, where `frames` is given."""
+    """Return by star the rows with a judged stamp; only those of `frames`, where given."""
     out: dict[StarKey, list[StarInFrame]] = {}
     for row in rows:
         if row.signal_to_noise is not None and (frames is None or row.frame_id in frames):
@@ -57,7 +57,7 @@ def judged(rows: Iterable[StarInFrame], frames: Set[int] | None = None) -> dict[
 
 
 def verdicts(rows: Iterable[StarInFrame]) -> dict[str, int]:
-    """Return in how many frames each kind of verdict was given, the commonest first."""
+    """Return the number of frames with each kind of verdict, the most common kind first."""
     kinds: Counter[str] = Counter()
     for row in rows:
         if row.comment:
@@ -68,22 +68,22 @@ def verdicts(rows: Iterable[StarInFrame]) -> dict[str, int]:
 
 
 def no_point_source(rows: Iterable[StarInFrame]) -> str:
-    """Return why a star's frames, taken together, say that it is no single star; empty where they don't.
+    """Return the evidence from all frames that a star is no single star; empty where there is not enough.
 
-    A double shows in good seeing and hides in bad: in the frames where it hides it would be measured, with a flux that
-    depends on the seeing. Frames in which it is saturated, masked or at the edge say nothing.
+    A double star is recognised only in good seeing. In other frames it would be measured, with a flux that depends on
+    the seeing. Frames in which it is saturated, masked or at the edge are not conclusive.
     """
     rows = list(rows)
     found = verdicts(rows)
-    telling = sum(row.usable or kind_of(row.comment) in OF_THE_STAR for row in rows)
+    conclusive = sum(row.usable or kind_of(row.comment) in OF_THE_STAR for row in rows)
     against = {kind: found[kind] for kind in (*OF_THE_STAR, UNLIKE) if kind in found}
-    if telling < FEWEST_FRAMES or sum(against.values()) <= MOST * telling:
+    if conclusive < FEWEST_FRAMES or sum(against.values()) <= MOST * conclusive:
         return ""
-    return f"no single star in {sum(against.values())} of {telling} frames: {', '.join(against)}"
+    return f"no single star in {sum(against.values())} of {conclusive} frames: {', '.join(against)}"
 
 
 def star_records(session: Session, frames: Set[int] | None = None) -> dict[StarKey, StarRecord]:
-    """Return the records of the stars in play by field and identifier, in the order of their names."""
+    """Return the records of the stars in use by field and identifier, in the order of their names."""
     stars = active_stars(session)
     rows = judged(session.exec(select(StarInFrame)), frames)
     levels: dict[StarKey, list[StarLevel]] = {}
@@ -94,10 +94,10 @@ def star_records(session: Session, frames: Set[int] | None = None) -> dict[StarK
 
 
 def add_verdicts(table: Table, records: Mapping[StarKey, StarRecord]) -> None:
-    """Add to a table of ``stars`` what the frames say of each; nothing of those without a record.
+    """Add columns to a table of ``stars``; a star without a record gets 0 and an empty text.
 
-    The columns: ``frames`` that hold the star, those in which it is ``usable``, one for each kind of verdict with the
-    number of frames, and ``trouble`` in words.
+    The columns: ``frames`` and ``usable``, the numbers of frames that contain the star and in which it is usable; one
+    for each kind of verdict, with the number of frames; and ``trouble``, the same in words.
     """
     found = [records.get((str(r["combined_footprint_hash"]), str(r["gaia_id"]))) for r in table]
     table["frames"] = np.array([r.frames if r else 0 for r in found], int)
@@ -108,10 +108,10 @@ def add_verdicts(table: Table, records: Mapping[StarKey, StarRecord]) -> None:
 
 
 def _record(star: Star, rows: list[StarInFrame], levels: list[StarLevel]) -> StarRecord:
-    told = {row.band: row for row in levels}
-    several = len(told) > 1
-    left_out = [f"{r.band}: {r.comment}" if several else r.comment for r in told.values() if r.comment]
-    notes = [f"{r.band}: {r.note}" if several else r.note for r in told.values() if r.note]
+    by_band = {row.band: row for row in levels}
+    several = len(by_band) > 1
+    left_out = [f"{r.band}: {r.comment}" if several else r.comment for r in by_band.values() if r.comment]
+    notes = [f"{r.band}: {r.note}" if several else r.note for r in by_band.values() if r.note]
     if star.comment:
         notes.insert(0, star.comment)
     usable = sum(row.usable for row in rows)

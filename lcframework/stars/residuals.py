@@ -1,4 +1,4 @@
-"""What a normalization leaves of the stars' fluxes: residuals, the errors they should have, and what was not used."""
+"""Residuals of the stars' fluxes after normalization, with their expected errors and the reasons for exclusion."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 
 from lcframework.types import Bools, Floats, FluxMatrix, NormalizationSolution
 
-#: Of a flux's variance, no less is left to its residual: a star that is alone in its frame has none.
+#: Least share of a flux's variance that its residual has; for the only star of a frame it would be 0.
 _LEAST = 1e-3
 
 
 def extra_scatter(solution: NormalizationSolution) -> list[float]:
-    """Return the scatter (f,) of sources beyond their errors, relative; 0 where the plugin says nothing of it."""
+    """Return the relative scatter (f,) of sources beyond their errors; 0 where the plugin does not give it."""
     if solution.extra_scatter is None:
         return [0.0] * len(solution.coefficient)
     return [float(v) for v in np.nan_to_num(solution.extra_scatter)]
 
 
 def residuals(solution: NormalizationSolution, fluxes: FluxMatrix) -> tuple[Floats, Floats]:
-    """Return the fluxes' relative residuals (f, n), and the standard deviations that they should have.
+    """Return the relative residuals (f, n) of the fluxes, and their expected standard deviations (f, n).
 
-    The variance of a flux is that of its measurement and the star's intrinsic one, V. A flux that took part in its
-    frame's coefficient and its star's level, with the weight 1/V, is drawn to them by its share of either's weight. One
-    that had no part in them has their variances on top of its own.
+    The variance V of a flux is the sum of the variance of its measurement and the star's intrinsic variance. A flux
+    that was used for the frame's coefficient and the star's level, with the weight 1/V, has a smaller residual, by its
+    share of their weights. For a flux that was not used, the variances of coefficient and level are added.
     """
     expected = solution.coefficient[:, None] * solution.level
     if solution.model is not None:
@@ -46,16 +46,16 @@ def residuals(solution: NormalizationSolution, fluxes: FluxMatrix) -> tuple[Floa
 def residual_rows(
     solution: NormalizationSolution, fluxes: FluxMatrix, stars: list[str], good_frames: Bools, good: Bools
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Return rows of ``star_residuals``, each with its frame's index.
+    """Return rows of ``star_residuals``, each with the index of its frame.
 
     Parameters
     ----------
     solution, fluxes
-        What came out, and all that was measured (f, n).
+        The normalization, and all measured fluxes (f, n).
     stars : list of str
-        Their identifiers.
+        The identifiers of the stars.
     good_frames, good : bool arrays (f,), (f, n)
-        Frames and fluxes that the selections keep.
+        True for frames and fluxes that pass the selections.
     """
     residual, error = residuals(solution, fluxes)
     rows = []

@@ -1,4 +1,4 @@
-"""Selections by sigma clipping or by interval, made by the stage that consumes."""
+"""Selections by sigma clipping or by an interval; the stage that reads the values makes the selection."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from lcframework.config.sections import Selection
 from lcframework.types import Bools, Floats
 
 _ROUNDS = 10
-#: What makes the median absolute deviation of 2 to 9 values an unbiased scale (Croux and Rousseeuw 1992).
+#: Factors for an unbiased scale from the median absolute deviation of 2 to 9 values (Croux and Rousseeuw 1992).
 _FEW = (1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107)
-#: Deviations in units of that scale are distributed like Student's t of this many degrees of freedom a value.
+#: Deviations in units of that scale follow Student's t distribution with this number of degrees of freedom per value.
 _FREEDOM = 0.45
 
 
 def keep(values: Floats, selection: Selection) -> Bools:
     """Return which values a selection keeps; nan is never kept.
 
-    Clipping is about the median by the median absolute deviation, and on the high side alone: a fit is not worse for a
-    small chi2. The limit is that which a value exceeds by chance as seldom as a normal deviate exceeds `sigma_clip`:
-    the scale of few values is itself uncertain, and without that, 3 sigma would cost 9 values of pure noise one in 70
-    each and not one in 740.
+    Values are clipped about the median, in units of the median absolute deviation, and only on the high side, because a
+    small chi2 is no sign of a bad fit. A value exceeds the limit by chance as rarely as a normal deviate exceeds
+    `sigma_clip`. The limit takes into account that the scale of few values is uncertain: otherwise a limit of 3 sigma
+    would reject each of 9 values of pure noise with a probability of 1 in 70 instead of 1 in 740.
     """
     values = np.asarray(values, float)
     good = np.isfinite(values)
@@ -34,7 +34,7 @@ def keep(values: Floats, selection: Selection) -> Bools:
     for _ in range(_ROUNDS):
         centre = np.median(values[good]) if good.any() else np.nan
         spread = 1.4826 * np.median(np.abs(values[good] - centre)) if good.any() else np.nan
-        # The limit is never below `sigma_clip`, and to ask for it takes SciPy, slow to import for who only looks.
+        # The limit is never below `sigma_clip`. Its computation needs SciPy, whose import would slow down `lcf status`.
         if not (values[good] > centre + selection.sigma_clip * max(spread, 1e-12)).any():
             break
         limit = clipping_limit(selection.sigma_clip, int(good.sum()))
@@ -47,11 +47,12 @@ def keep(values: Floats, selection: Selection) -> Bools:
 
 
 def clipping_limit(sigma: float, count: int) -> float:
-    """Return the limit, in units of 1.4826 MAD of `count` values, that is as improbable as `sigma` in a normal law.
+    """Return the clipping limit for `count` values, in units of 1.4826 MAD.
 
-    From Student's t, its degrees of freedom calibrated on simulated normal values: at 3 sigma the rate of false
-    rejections is the nominal one within a factor of 1.5 for any number of values (less for four), at 4 sigma within a
-    factor of 2 from five values on.
+    Its probability is that of `sigma` for a normal distribution. It is computed from Student's t; the degrees of
+    freedom are calibrated on simulated normal values. At 3 sigma the rate of false rejections is within a factor of 1.5
+    of the nominal rate for any number of values (lower for four); at 4 sigma within a factor of 2 for five or more
+    values.
     """
     from scipy.special import ndtr, stdtrit
 

@@ -1,4 +1,4 @@
-"""The zero point of a set of stars: catalogue magnitudes against instrumental ones, with a colour term."""
+"""The zero point from catalogue magnitudes and instrumental fluxes of a set of stars, with a colour term."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Zeropoint:
 
 
 def fit_zeropoint(flux: Floats, flux_error: Floats, mag: Floats, mag_error: Floats, colour: Floats) -> Zeropoint:
-    """Fit a zero point, robustly, with the stars' intrinsic scatter as a part of their errors.
+    """Fit a zero point robustly; the stars' intrinsic scatter is included in their errors.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def fit_zeropoint(flux: Floats, flux_error: Floats, mag: Floats, mag_error: Floa
     mag, mag_error : (n,) arrays
         Catalogue magnitudes.
     colour : (n,) array
-        nan where unknown; a colour term is fitted where enough stars have one.
+        nan where unknown; a colour term is fitted where enough stars have a colour.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def fit_zeropoint(flux: Floats, flux_error: Floats, mag: Floats, mag_error: Floa
 
 
 def _intrinsic(residual: Floats, variance: Floats, parameters: int) -> float:
-    """Return the scatter beyond the errors that brings chi2 to its degrees of freedom, by bisection."""
+    """Return the scatter beyond the errors for which chi2 equals the degrees of freedom, by bisection."""
     freedom = len(residual) - parameters
     if freedom < 1 or (residual**2 / variance).sum() <= freedom:
         return 0.0

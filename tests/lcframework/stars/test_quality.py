@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from lcframework.stars.quality import Surroundings, judge, kind_of, serve, shape_of, signal_to_noise, verdict
+from lcframework.stars.quality import (
+    Surroundings,
+    judge,
+    kind_of,
+    shape_of,
+    signal_to_noise,
+    usable_by_verdict,
+    verdict,
+)
 from lcframework.storage.stamp_files import Stamp
 from lcframework.types import PixelFlag
 
@@ -154,8 +162,8 @@ def test_too_few_stars_are_not_compared():
 
 def test_blended_stars_serve_where_there_are_no_others():
     crowded = {"a": "blended: x", "b": "saturated: x", "c": "", "d": "", "e": "elongated: x"}
-    assert serve(crowded) == {"a": True, "b": False, "c": True, "d": True, "e": False}
-    assert not serve(crowded | {"f": ""})["a"]
+    assert usable_by_verdict(crowded) == {"a": True, "b": False, "c": True, "d": True, "e": False}
+    assert not usable_by_verdict(crowded | {"f": ""})["a"]
 
 
 def test_nothing_there():
