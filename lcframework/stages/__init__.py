@@ -1,4 +1,4 @@
-"""The stages of a run, one module each, in the order of :data:`CHAIN`."""
+"""The stages of a run, one module each; :data:`CHAIN` contains them in their order."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class Levels:
-    """The stars of one field, instrument and band, with their normalised fluxes.
+    """The stars of one field, instrument and band, with their normalised fluxes (`level`, e-/s).
 
-    The survey is asked for `field_stars`, all of the field's: the question is then the same whichever of them the
-    frames measured, so that its stored answer serves every instrument, band and later run.
+    The survey is queried for `field_stars`, all stars of the field. The query is then the same for every instrument,
+    band and later run, whichever stars were measured, so that its cached answer can be used.
     """
 
     field: str
@@ -44,7 +44,7 @@ class Levels:
 
 @attrs.frozen(eq=False)
 class Calibrated:
-    """A zero point and the magnitudes that it rests on."""
+    """A zero point, and the magnitudes and the survey from which it was fitted."""
 
     zeropoint: Zeropoint
     magnitudes: Table
@@ -52,16 +52,16 @@ class Calibrated:
 
 
 class FitZeropoint(Task[Levels, Levels, Calibrated]):
-    """Asks the survey for a group's stars, and fits the zero point."""
+    """Queries the survey for the stars of a group, and fits the zero point."""
 
     light: ClassVar[bool] = True
 
     def load(self, unit: Unit[Levels]) -> Levels:
-        """Return the stars' levels."""
+        """Return the payload: the levels of the stars."""
         return unit.payload
 
     def compute(self, values: Levels) -> Calibrated:
-        """Ask the survey and fit."""
+        """Query the survey and fit the zero point."""
         tool = self.toolbox.tool("calibration", values.instrument)
         if tool is None:
             raise NeedMissing('[calibration] plugin = "none"')
@@ -82,7 +82,7 @@ class FitZeropoint(Task[Levels, Levels, Calibrated]):
         return Calibrated(fitted, table[good], tool.name)
 
     def save(self, unit: Unit[Levels], values: Levels, result: Calibrated) -> Outcome:
-        """Return the rows."""
+        """Return the rows of the zero point and of the magnitudes."""
         levels = values
         z, table = result.zeropoint, result.magnitudes
         system = str(table.meta["system"])
@@ -95,11 +95,11 @@ class FitZeropoint(Task[Levels, Levels, Calibrated]):
         }  # fmt: skip
         records: list[Record] = [Replace("absolute_zeropoints", where, [row])]
         for star in table:
-            key = {"catalog": result.survey, "band": levels.survey_band, "gaia_id": str(star["source_id"])}
+            of_star = {"catalog": result.survey, "band": levels.survey_band, "gaia_id": str(star["source_id"])}
             colour = float(star["colour"]) if "colour" in table.colnames else float("nan")
             found = {"mag": float(star["mag"]), "mag_err": float(star["mag_err"]), "system": system,
                       "colour": colour if np.isfinite(colour) else None}  # fmt: skip
-            records.append(Replace("catalog_star_photometry", key, [{**key, **found}]))
+            records.append(Replace("catalog_star_photometry", of_star, [{**of_star, **found}]))
         token = digest([f"{z.zeropoint:.9g}", f"{z.uncertainty:.6g}", system])
         return Outcome(
             tuple(records), token=token, summary=f"{z.zeropoint:.3f} +- {z.uncertainty:.3f} ({z.stars} stars)"
@@ -108,7 +108,7 @@ class FitZeropoint(Task[Levels, Levels, Calibrated]):
 
 @attrs.define
 class CalculateAbsoluteZeropoints(Stage):
-    """One unit a field, instrument and band; none where ``[calibration] plugin = "none"``."""
+    """One unit for each field, instrument and band; none where ``[calibration] plugin = "none"``."""
 
     name: ClassVar[str] = "calculate_absolute_zeropoints"
     title: ClassVar[str] = "Zero points"
@@ -117,11 +117,11 @@ class CalculateAbsoluteZeropoints(Stage):
     unit: ClassVar[str] = "field, instrument and band"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what fits zero points."""
+        """Return the task that fits zero points."""
         return {FieldGroupKey: FitZeropoint(self.name, self.toolbox)}
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return the groups that are normalised."""
+        """Return a unit for each group that is normalised."""
         normalized = ledger.made(Normalization.name, FieldGroupKey)
         stars = {key: star.model_dump() for key, star in active_stars(session).items()}
         found: dict[FieldGroupKey, list[StarLevel]] = {}
@@ -157,14 +157,14 @@ class CalculateAbsoluteZeropoints(Stage):
 
 
 def survey_magnitudes(tool: Tool, stars: list[dict[str, Any]], band: str) -> Table:
-    """Ask a survey for the magnitudes of rows of ``stars``.
+    """Query a survey for the magnitudes of stars, given as rows of the table ``stars``.
 
     Raises
     ------
     PluginError
-        Where its answer is no table of magnitudes.
+        Where the answer is not a :data:`MAGNITUDES` table.
     UnusableInput
-        Where the answer does not say which system it is in.
+        Where the answer does not state its magnitude system.
     """
     answer = tool.instance.magnitudes(star_table(sorted(stars, key=lambda s: str(s["gaia_id"]))), band)
     table = MAGNITUDES.check(answer, f"[calibration] {tool.name}")
@@ -174,7 +174,7 @@ def survey_magnitudes(tool: Tool, stars: list[dict[str, Any]], band: str) -> Tab
 
 
 def star_table(stars: list[dict[str, Any]]) -> Table:
-    """Return rows of ``stars`` as the table that surveys are given."""
+    """Return rows of the table ``stars`` as the :data:`STARS` table for a survey."""
     from astropy.table import Table
 
     table = Table()

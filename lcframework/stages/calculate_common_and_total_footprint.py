@@ -1,4 +1,4 @@
-"""``calculate_common_and_total_footprint``: what frames cover, which regions they contain, and how the sky stood."""
+"""``calculate_common_and_total_footprint``: footprints of frames, the regions in them, and the fields of stars."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OUTSIDE = "contains no region of interest"
 
 @attrs.frozen
 class FramePayload:
-    """A solved frame."""
+    """The path of a solved frame's WCS, and the columns of the frame that are needed."""
 
     frame_id: int
     wcs: str
@@ -68,24 +68,24 @@ class SolvedFrame:
 
 @attrs.frozen
 class FrameOnSky:
-    """What a frame covers, and its regions' rows."""
+    """The footprint of a frame, and the rows of its regions in ``rois_in_frames``."""
 
     polygon: list[list[float]]
     rois: list[dict[str, Any]]
     seeing: float | None
-    flags: int  # of the frame, with what is found here
+    flags: int  # FrameFlag bits, with TARGET_DOWN updated
 
 
 @attrs.frozen
 class Fields:
-    """The fields of reference stars, and what frames cover."""
+    """The fields of reference stars, and the joined footprints of the frames."""
 
     fields: tuple[StarField, ...]
     combined: Combined
 
 
-class PlaceFrame(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
-    """Works out what frames cover and which regions they contain."""
+class FindFootprint(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
+    """Computes the footprints of frames, and the regions that they contain."""
 
     light: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
@@ -95,7 +95,7 @@ class PlaceFrame(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
         return SolvedFrame(unit.payload, read_wcs(self.toolbox.workdir / unit.payload.wcs))
 
     def compute_batch(self, batch: Sequence[SolvedFrame]) -> list[FrameOnSky | Exception]:
-        """Work out several frames: the sky of all moments is asked for in one call."""
+        """Compute several frames; one call computes the ephemerides of a region for all of them."""
         from lcframework.sky import ephemerides
 
         states: dict[tuple[int, str], ephemerides.TargetState] = {}
@@ -129,7 +129,7 @@ class PlaceFrame(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
         return FrameOnSky(geometry.outline(wcs, frame.shape), rows, seeing, int(flags))
 
     def save(self, unit: Unit[FramePayload], values: SolvedFrame, result: FrameOnSky) -> Outcome:
-        """Return the rows."""
+        """Return the rows of the frame, its footprint and its regions."""
         inside = any(r["roi_in_footprint"] for r in result.rois)
         frame = {"roi_in_footprint": inside, "seeing_arcseconds": result.seeing, "flags": result.flags,
                  "comment": "" if inside else OUTSIDE}  # fmt: skip
@@ -140,21 +140,21 @@ class PlaceFrame(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
             ),
             Replace("rois_in_frames", {"frame_id": unit.frame_id}, result.rois),
         ]
-        # Stars are placed by the frame's WCS: a region more, or a telescope elsewhere, does not move them.
+        # Star positions depend only on the WCS: a new region or another telescope site does not change them.
         return Outcome(tuple(records), token=digest(unit.components["wcs"]))
 
 
 class JoinFootprints(Task[Outlines, Outlines, Fields]):
-    """Joins what frames cover, and makes the fields of reference stars."""
+    """Joins the footprints of frames, and defines the fields of reference stars."""
 
     light: ClassVar[bool] = True
 
     def load(self, unit: Unit[Outlines]) -> Outlines:
-        """Return the frames' outlines."""
+        """Return the payload: the outlines of the frames."""
         return unit.payload
 
     def compute(self, values: Outlines) -> Fields:
-        """Join the outlines."""
+        """Join the outlines, and define the fields according to ``[stars] strategy``."""
         config = self.toolbox.config
         first = next(iter(config.roi.values()))
         if not values:
@@ -175,7 +175,7 @@ class JoinFootprints(Task[Outlines, Outlines, Fields]):
         return Fields(fields, combined)
 
     def save(self, unit: Unit[Outlines], values: Outlines, result: Fields) -> Outcome:
-        """Return the rows of the fields."""
+        """Return the rows of the fields; earlier fields become inactive."""
         records: list[Record] = [Update("combined_footprint", {}, {"active": False})]
         for field in result.fields:
             region = field.region
@@ -185,13 +185,13 @@ class JoinFootprints(Task[Outlines, Outlines, Fields]):
                 "common": result.combined.common, "total": result.combined.total, "active": True,
             }  # fmt: skip
             records.append(Replace("combined_footprint", {"hash": field.hash}, [row]))
-        # Whoever uses the fields depends on which they are, not on each frame's outline.
+        # Later units depend on the fields, not on the outline of each frame.
         return Outcome(tuple(records), token=digest([plain(f) for f in result.fields]))
 
 
 @attrs.define
 class CalculateCommonAndTotalFootprint(Stage):
-    """One unit a solved frame, then one that joins them."""
+    """One unit for each solved frame, then one that joins the frames."""
 
     name: ClassVar[str] = "calculate_common_and_total_footprint"
     title: ClassVar[str] = "Footprints"
@@ -202,18 +202,18 @@ class CalculateCommonAndTotalFootprint(Stage):
 
     @property
     def filtered(self) -> bool:
-        """Never: which regions a frame contains is found here, and the fields rest on all frames."""
+        """False: this stage finds the regions of a frame, and the fields depend on all frames."""
         return False
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what places frames, and what joins their footprints."""
+        """Return the task for footprints, and the task that joins them."""
         return {
-            FrameKey: PlaceFrame(self.name, self.toolbox),
+            FrameKey: FindFootprint(self.name, self.toolbox),
             ProjectKey: JoinFootprints(self.name, self.toolbox),
         }
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return one unit a solved frame; the joint one once all of those are done."""
+        """Return one unit for each solved frame; also the joint unit where all of these are done."""
         solved = ledger.made(PlateSolving.name, FrameKey)
         rois = {n: [r.ra, r.dec] for n, r in self.toolbox.config.roi.items()}
         units: list[Unit[Any]] = []
@@ -233,11 +233,11 @@ class CalculateCommonAndTotalFootprint(Stage):
         return [*units, self._joint(session, ledger, keys)]
 
     def _joint(self, session: Session, ledger: Ledger, keys: list[FrameKey]) -> Unit[Outlines]:
-        placed = ledger.made(self.name, FrameKey)
+        footprints = ledger.made(self.name, FrameKey)
         config = self.toolbox.config
         stars = describe(config.stars)
         parts = {
-            "frames": digest(sorted((str(k), placed[k].token) for k in keys if k in placed)),
+            "frames": digest(sorted((str(k), footprints[k].token) for k in keys if k in footprints)),
             "strategy": stars["strategy"],
             "radius": stars["radius"],
             "rois": {n: [r.ra, r.dec] for n, r in config.roi.items()},
@@ -248,12 +248,12 @@ class CalculateCommonAndTotalFootprint(Stage):
 
 
 def disks(config: Config) -> tuple[StarField, ...]:
-    """Return the fields of ``strategy = "roi_disk"``, one a place of regions; no frame is needed to know them."""
+    """Return the fields of ``strategy = "roi_disk"``, one for each position of regions; no frames are needed."""
     found: dict[str, StarField] = {}
     for name, roi in config.roi.items():
         field = disk(name, roi.ra, roi.dec, config.stars.radius)
-        there = found.get(field.hash)
-        found[field.hash] = attrs.evolve(there, rois=(*there.rois, name)) if there else field
+        same = found.get(field.hash)
+        found[field.hash] = attrs.evolve(same, rois=(*same.rois, name)) if same else field
     return tuple(found.values())
 
 
@@ -263,10 +263,10 @@ def frames_of_field(frames: list[Frame], inside: dict[tuple[int, str], bool], ro
     Parameters
     ----------
     frames : list of Frame
-        Those to choose from.
+        The frames to choose from.
     inside : dict
-        Whether a frame, by its id, contains a region, by its name; what is left out counts as no.
+        Whether a frame contains a region, by (frame id, region name); a missing entry means no.
     rois : list of str
-        The field's regions.
+        The regions of the field.
     """
     return [f for f in frames if any(inside.get((f.id or 0, roi), False) for roi in rois)]

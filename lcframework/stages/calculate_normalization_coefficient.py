@@ -1,7 +1,7 @@
-"""``calculate_normalization_coefficient``: each frame's relative transparency from its stars' fluxes.
+"""``calculate_normalization_coefficient``: the relative transparency of each frame from the fluxes of its stars.
 
-Solved within each (field, instrument, band). The gauge is anchored to the stars' levels of the first solution, so that
-a new frame does not rescale old fluxes.
+It is solved for each (field, instrument, band). The scale of the coefficients is fixed by the stars' levels of the
+first solution (`gauge`), so that new frames do not change the scale of old fluxes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from lcframework.work import (
 )
 from lcframework.work.scopes import field_rois
 
-#: What of a coefficient light curves depend on, and to how many digits.
+#: Values on which light curves depend, and how many digits of each enter the token.
 _IN_TOKEN = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter", 6))
 
 
@@ -55,25 +55,25 @@ class Group:
     flux_chi2: Floats  # (f, n)
     psf_chi2: Floats  # (f,)
     gauge: Floats  # (n,) levels that fix the scale; nan for stars without one
-    no_stars: dict[int, str] = attrs.field(factory=dict)  # indices of stars that their stamps show to be none: why
+    no_stars: dict[int, str] = attrs.field(factory=dict)  # index of a star whose stamps show no single star -> reason
 
     @property
     def key(self) -> FieldGroupKey:
-        """The unit's key."""
+        """The unit key."""
         return FieldGroupKey(self.field, self.instrument, self.band)
 
 
 class SolveNormalization(Task[Group, Group, NormalizationSolution]):
-    """Finds the transparency of a group's frames."""
+    """Solves for the relative transparency of the frames of a group."""
 
     light: ClassVar[bool] = True
 
     def load(self, unit: Unit[Group]) -> Group:
-        """Return the fluxes."""
+        """Return the payload: the fluxes of the group."""
         return unit.payload
 
     def compute(self, values: Group) -> NormalizationSolution:
-        """Select, solve, and fix the gauge."""
+        """Select fluxes, solve, and fix the scale."""
         tool = self.toolbox.tool("normalization", values.instrument)
         if tool is None:
             raise UnusableInput('[normalization] plugin = "none": light curves need coefficients')
@@ -98,14 +98,14 @@ class SolveNormalization(Task[Group, Group, NormalizationSolution]):
         return frames, good
 
     def _unlike(self, values: Group, good: Bools) -> dict[int, str]:
-        """Return the stars that are none, at least half of the stars being kept: the rest is a matter for the eye."""
+        """Return by index the stars that are no point sources, or none where these are more than half of the stars."""
         size = self.toolbox.config_for(values.instrument).stamps.star_size
         chi2 = np.where(good, values.flux_chi2, np.nan)
         found = values.no_stars | poor_fits(values.fluxes.flux, values.fluxes.error, chi2, size**2)
         return found if 2 * len(found) <= good.any(axis=0).sum() else {}
 
     def save(self, unit: Unit[Group], values: Group, result: NormalizationSolution) -> Outcome:
-        """Return the rows."""
+        """Return the rows of coefficients, levels and residuals."""
         group, solution = values, result
         notes = variability(solution, group.fluxes)
         extra = extra_scatter(solution)
@@ -131,14 +131,14 @@ class SolveNormalization(Task[Group, Group, NormalizationSolution]):
             Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in residuals]),
         )
         token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _IN_TOKEN)] for c in coefficients])
-        known = solution.scatter[np.isfinite(solution.scatter)]  # none of a single frame
+        known = solution.scatter[np.isfinite(solution.scatter)]  # empty for a single frame
         scatter = f", scatter {1000 * float(np.median(known)):.1f} ppt" if known.size else ""
         return Outcome(records, token=token, summary=f"{len(levels)} stars{scatter}")
 
 
 @attrs.define
 class CalculateNormalizationCoefficient(Stage):
-    """One unit a field, instrument and band."""
+    """One unit for each field, instrument and band."""
 
     name: ClassVar[str] = "calculate_normalization_coefficient"
     title: ClassVar[str] = "Normalization"
@@ -148,11 +148,11 @@ class CalculateNormalizationCoefficient(Stage):
     results_version: ClassVar[int] = 4
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what solves the normalization."""
+        """Return the task that solves the normalization."""
         return {FieldGroupKey: SolveNormalization(self.name, self.toolbox)}
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return the groups that have fluxes."""
+        """Return a unit for each group that has star fluxes."""
         by_frame, by_star = ledger.made(StarPhotometry.name, FrameKey), ledger.made(StarPhotometry.name, StarKey)
         rois = field_rois(session)
         units: list[Unit[Any]] = []
@@ -175,7 +175,7 @@ class CalculateNormalizationCoefficient(Stage):
         return units
 
     def forget(self, session: Session, units: Collection[str]) -> None:
-        """Drop the gauge: the next solution sets it anew."""
+        """Delete the levels that fix the scale: the next solution defines a new scale."""
         for key in filter(None, map(FieldGroupKey.parse, units)):
             session.execute(
                 sa.delete(StarLevel).where(
@@ -189,7 +189,7 @@ class CalculateNormalizationCoefficient(Stage):
 def with_left_out(
     solution: NormalizationSolution, fluxes: FluxMatrix, good: Bools, unlike: dict[int, str]
 ) -> NormalizationSolution:
-    """Return the solution with the levels that its coefficients give the stars which were kept from it."""
+    """Return the solution with levels of the excluded stars `unlike`, computed from its coefficients."""
     if not unlike:
         return solution
     level, error, scatter = solution.level.copy(), solution.level_error.copy(), solution.intrinsic_scatter.copy()
@@ -205,12 +205,12 @@ def with_left_out(
 
 
 def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSolution:
-    """Return the solution scaled so that stars keep their anchored levels; the first, to a median coefficient of 1."""
+    """Return the solution scaled to the levels `gauge` (n,); without any, to a median coefficient of 1."""
     anchored = np.isfinite(gauge) & (gauge > 0) & np.isfinite(solution.level) & (solution.level > 0)
     constant = anchored & ~np.isin(np.arange(len(gauge)), list(solution.rejected))
     anchored = constant if constant.any() else anchored
     if anchored.any():
-        # 1 mmag keeps the brightest star from fixing the scale alone.
+        # An error of 1 mmag is added, so that the brightest star does not fix the scale alone.
         weight = 1.0 / ((solution.level_error / solution.level)[anchored] ** 2 + 1e-6)
         factor = float(np.exp(np.average(np.log(solution.level[anchored] / gauge[anchored]), weights=weight)))
     else:
@@ -225,7 +225,7 @@ def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSol
 
 
 def groups(session: Session) -> list[Group]:
-    """Return every (field, instrument, band) that has star fluxes."""
+    """Return the group of each (field, instrument, band) that has star fluxes."""
     frames = frames_with_regions(session)
     active = active_stars(session)
     chi2 = {(p.frame_id, p.combined_footprint_hash): p.chi2 for p in session.exec(select(PsfRow))}
@@ -251,7 +251,7 @@ def groups(session: Session) -> list[Group]:
         reference = np.array([regions_at.get((field, i), (np.nan, np.nan)) for i in ids])
         if np.isfinite(reference).all():
             matrix = attrs.evolve(matrix, reference_xy=reference)
-        # Of the frames that were measured only: frames that wait for their turn must not change an answer.
+        # Only frames that were measured: frames that are not measured yet must not change the result.
         rows_of = judged(seen, set(ids))
         verdicts = {j: no_point_source(rows_of.get((field, star), [])) for j, star in enumerate(stars)}
         no_stars = {j: why for j, why in verdicts.items() if why}
@@ -260,7 +260,7 @@ def groups(session: Session) -> list[Group]:
 
 
 def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return where each field's region lies in each frame: there the coefficients are wanted."""
+    """Return by (field, frame id) the pixel of the field's first region, at which coefficients are evaluated."""
     inside: dict[int, dict[str, tuple[float, float]]] = {}
     for r in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint)):
         if r.x is not None and r.y is not None:
@@ -268,9 +268,9 @@ def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, fl
     out = {}
     for field in session.exec(select(CombinedFootprint)):
         for frame, rois in inside.items():
-            there = [rois[name] for name in field.rois if name in rois]
-            if there:
-                out[field.hash, frame] = there[0]
+            contained = [rois[name] for name in field.rois if name in rois]
+            if contained:
+                out[field.hash, frame] = contained[0]
     return out
 
 

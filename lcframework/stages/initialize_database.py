@@ -1,4 +1,7 @@
-"""``initialize_database``: the database is there, and of this version's schema."""
+"""``initialize_database``: the first stage; it only records that the project has a database.
+
+The tables themselves are created, or migrated, when the database is opened.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from sqlmodel import Session
 from lcframework.work import Ledger, Outcome, ProjectKey, Stage, Task, Unit, UnitKey
 
 
-class NoteDatabase(Task[None, None, None]):
-    """Does nothing: the tables are made, or upgraded, when the database is opened."""
+class RecordDatabase(Task[None, None, None]):
+    """Does nothing; only the product of its unit is recorded."""
 
     light: ClassVar[bool] = True
 
@@ -23,21 +26,21 @@ class NoteDatabase(Task[None, None, None]):
         """Compute nothing."""
 
     def save(self, unit: Unit[None], values: None, result: None) -> Outcome:
-        """Write nothing; that the unit was made is recorded."""
+        """Write nothing; the driver records the product."""
         return Outcome()
 
 
 @attrs.define
 class InitializeDatabase(Stage):
-    """One unit."""
+    """One unit for the project."""
 
     name: ClassVar[str] = "initialize_database"
     title: ClassVar[str] = "Database"
     makes: ClassVar[tuple[str, ...]] = ("database.sqlite3",)
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what notes that the database is there."""
-        return {ProjectKey: NoteDatabase(self.name, self.toolbox)}
+        """Return the task of the unit."""
+        return {ProjectKey: RecordDatabase(self.name, self.toolbox)}
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return the one unit."""

@@ -1,4 +1,4 @@
-"""``model_calibrated_cutouts``: the light curves of a region's point sources, from all its epochs jointly."""
+"""``model_calibrated_cutouts``: the light curves of a region's point sources, from a joint fit of all epochs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ModelPayload:
 
 @attrs.frozen
 class TablePayload:
-    """One region whose fits are joined in one light curve."""
+    """One region, and the files of its fits, which are joined in one light curve."""
 
     roi: str
     fits: tuple[str, ...]
@@ -66,14 +66,14 @@ class TablePayload:
 
 @attrs.frozen(eq=False)
 class Epochs:
-    """What a region's model is fitted to."""
+    """The epochs to which a region's model is fitted."""
 
     payload: ModelPayload
     epochs: PreparedEpochs
 
 
 class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
-    """Fits the epochs of a region, instrument and band."""
+    """Fits all epochs of a region, instrument and band jointly."""
 
     accelerator: ClassVar[bool] = True
 
@@ -120,7 +120,7 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
 
 
 class JoinLightCurve(Task[TablePayload, list[FitFile], list[FitFile]]):
-    """Joins a region's fits in one light curve."""
+    """Joins the fits of a region in one light curve."""
 
     light: ClassVar[bool] = True
 
@@ -134,7 +134,7 @@ class JoinLightCurve(Task[TablePayload, list[FitFile], list[FitFile]]):
         return [read_fit(self.toolbox.workdir / path) for path in payload.fits]
 
     def compute(self, values: list[FitFile]) -> list[FitFile]:
-        """Return the fits, of which the tables are made."""
+        """Return the fits unchanged."""
         return values
 
     def save(self, unit: Unit[TablePayload], values: list[FitFile], result: list[FitFile]) -> Outcome:
@@ -151,7 +151,7 @@ class JoinLightCurve(Task[TablePayload, list[FitFile], list[FitFile]]):
 
 @attrs.define
 class ModelCalibratedCutouts(Stage):
-    """One unit a region, instrument and band; then one a region that joins their light curves."""
+    """One unit for each region, instrument and band; then one for each region, which joins the fits."""
 
     name: ClassVar[str] = "model_calibrated_cutouts"
     title: ClassVar[str] = "Light curves"
@@ -161,14 +161,14 @@ class ModelCalibratedCutouts(Stage):
     results_version: ClassVar[int] = 4
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what fits a group, and what joins the fits of a region."""
+        """Return the task that fits a group, and the task that joins the fits of a region."""
         return {
             FitKey: ModelRegion(self.name, self.toolbox),
             LightCurveKey: JoinLightCurve(self.name, self.toolbox),
         }
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return the fits; and the tables of regions whose fits are all done, or that have none any more."""
+        """Return the units of fits, and of tables for regions whose fits are all done or that have none any more."""
         fits: dict[str, list[Unit[ModelPayload]]] = {}
         waiting: dict[str, list[FitKey]] = {}
         prepared = ledger.keyed(PrepareCalibratedCutouts.name, RegionGroupKey)
@@ -202,7 +202,7 @@ class ModelCalibratedCutouts(Stage):
     def _table(
         self, ledger: Ledger, roi: str, group: list[Unit[ModelPayload]], waiting: list[FitKey]
     ) -> list[Unit[TablePayload]]:
-        """Return the table's unit once the fits are done; fits that are not to be done now stay in it as they are."""
+        """Return the unit of the table where all fits are done; fits outside the filter enter it as they are."""
         if any(self.only.admits(u.scope or Scope()) for u in self.pending(group, ledger)):
             return []
         key = LightCurveKey(roi)
@@ -215,7 +215,7 @@ class ModelCalibratedCutouts(Stage):
         return [Unit(key, f"light curve of {roi}", components, payload, scope=Scope(frozenset([roi])))]
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
-        """Set aside the files of what there is no more."""
+        """Move files that belong to no product any more to another folder."""
         withdraw_fits(session, ledger, PrepareCalibratedCutouts.name, self.name, workdir)
 
 

@@ -1,4 +1,4 @@
-"""``plate_solving``: each frame gets a WCS, checked before it is believed."""
+"""``plate_solving``: finds a WCS for each frame, and checks it before it is accepted."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from astropy.table import Table
 
-#: The component with what an attempt had beside frame and settings: where it differs now, a failed frame is tried
-#: again; what is solved stays so.
+#: The component with the further inputs of an attempt. Where they change, a failed frame is tried again; a solved frame
+#: remains up to date.
 TRIED_WITH = "tried_with"
 
 
 @attrs.frozen
 class FramePayload:
-    """A frame to solve: its products, and those of frames that may serve as references (sources, WCS)."""
+    """A frame to solve: its files, and the files (sources, WCS) of possible reference frames."""
 
     frame_id: int
     key: str
@@ -68,7 +68,7 @@ class FramePayload:
 
 @attrs.frozen(eq=False)
 class Unsolved:
-    """What is known of a frame before it is solved; the hint lacks the position and the reference."""
+    """What is known about a frame before it is solved; the hint does not yet contain position and reference."""
 
     sources: Table
     shape: tuple[int, int]
@@ -80,7 +80,7 @@ class Unsolved:
 
 @attrs.frozen(eq=False)
 class Solved:
-    """A believed solution."""
+    """An accepted solution."""
 
     solution: PlateSolution
     solver: str
@@ -89,10 +89,10 @@ class Solved:
 
 
 class SolveFrame(Task[FramePayload, Unsolved, Solved]):
-    """Asks the solvers of ``[plate_solving] plugin`` in turn."""
+    """Tries the solvers of ``[plate_solving] plugin`` one after another."""
 
     def load(self, unit: Unit[FramePayload]) -> Unsolved:
-        """Read the frame's header and sources."""
+        """Read the frame's header and sources, and the catalogue stars and reference frames."""
         from astropy.io import fits
 
         p = unit.payload
@@ -114,7 +114,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         Raises
         ------
         UnusableInput
-            Where no solver finds a solution that stands the checks.
+            Where no solver finds a solution that passes the checks.
         """
         hint = values.hint
         if hint.stars is not None:
@@ -124,7 +124,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
             )
             hint = attrs.evolve(hint, stars=stars)
         settings = self.toolbox.config_for(values.instrument).plate_solving
-        # Stars asked for to verify alone may cover a part of the frame: a fit to them would run away elsewhere.
+        # Stars that were queried only for the verification may cover a small part of the frame: not suited for a fit.
         given = hint if SolverStars(self.toolbox).needed else attrs.evolve(hint, stars=None)
         reasons: list[str] = []
         for tool, guess in self._attempts(values, given, settings):
@@ -143,7 +143,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         raise UnusableInput("not solved: " + ("; ".join(dict.fromkeys(reasons)) or "no solver is selected"))
 
     def _attempts(self, values: Unsolved, hint: SolveHint, settings: Settings) -> Iterator[tuple[Tool, SolveHint]]:
-        """Yield the solvers in turn, each with every position and reference that it needs."""
+        """Yield each solver with a hint for each position and reference that it needs, in the order of the attempts."""
         for tool in self.toolbox.all("plate_solving", values.instrument):
             references = values.references if _needs_reference(tool) else ()
             for ra, dec in _positions(self.toolbox, tool, settings):
@@ -152,7 +152,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
                     yield tool, attrs.evolve(here, reference_sources=sources, reference_wcs=wcs)
 
     def save(self, unit: Unit[FramePayload], values: Unsolved, result: Solved) -> Outcome:
-        """Write the WCS, and the frame again with it."""
+        """Write the WCS, also to the header of the imported frame."""
         workdir, p = self.toolbox.workdir, unit.payload
         path = f"frames/{p.key}.wcs"
         write_wcs(workdir / path, result.solution.header)
@@ -181,7 +181,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
 
 @attrs.define
 class PlateSolving(Stage):
-    """One unit an imported frame; before them, where they are to be compared with a catalogue, its stars."""
+    """One unit for each imported frame; before them one that queries the catalogue stars, where these are used."""
 
     name: ClassVar[str] = "plate_solving"
     title: ClassVar[str] = "Plate solving"
@@ -192,11 +192,11 @@ class PlateSolving(Stage):
 
     @property
     def filtered(self) -> bool:
-        """Not where the sky from which stars are taken follows from all frames."""
+        """Whether a run's filter applies: not where the field of reference stars depends on all frames."""
         return self.toolbox.config.stars.strategy == "roi_disk"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what asks for the catalogue's stars, and what solves frames."""
+        """Return the task that queries catalogue stars, and the task that solves frames."""
         return {
             SolverStarsKey: AskForSolverStars(self.name, self.toolbox),
             FrameKey: SolveFrame(self.name, self.toolbox),
@@ -204,11 +204,11 @@ class PlateSolving(Stage):
 
     @property
     def stars(self) -> SolverStars:
-        """The catalogue stars that solvers and the verification match with."""
+        """The catalogue stars for solvers and for the verification."""
         return SolverStars(self.toolbox)
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return the query for the stars that solvers and the verification need; then one unit an imported frame."""
+        """Return the query of the catalogue stars, where they are used; then one unit for each imported frame."""
         imported = ledger.made(Import.name, FrameKey)
         frames = [
             f
@@ -230,10 +230,10 @@ class PlateSolving(Stage):
         return [*queries, *self._again(session, ledger, units, frames)]
 
     def _parts(self, instrument: str, sky: Components) -> Components:
-        """Return what the frames of an instrument are made from, beside themselves, when they are first tried."""
+        """Return the components for the first attempt on a frame of an instrument, besides the frame itself."""
         identity = self.toolbox.identity("plate_solving", instrument)
-        for key in ("retry_failed", "min_success_fraction"):
-            identity.pop(key)
+        for option in ("retry_failed", "min_success_fraction"):
+            identity.pop(option)
         tools = self.toolbox.all("plate_solving", instrument)
         settings = self.toolbox.config_for(instrument).plate_solving
         tried_with = {
@@ -253,9 +253,10 @@ class PlateSolving(Stage):
     def _again(
         self, session: Session, ledger: Ledger, units: list[Unit[FramePayload]], frames: list[Frame]
     ) -> list[Unit[FramePayload]]:
-        """Return units as they are after earlier attempts.
+        """Return the units, changed according to earlier attempts.
 
-        What is solved keeps the components that it was solved with; what failed with these settings gets references.
+        A solved frame keeps the components with which it was solved; a frame that failed with the present settings gets
+        reference frames.
         """
         tried = {
             key: product
@@ -281,7 +282,7 @@ class PlateSolving(Stage):
         return out
 
     def _references(self, instrument: str, frames: Sequence[Frame], ledger: Ledger) -> Mapping[str, Frame]:
-        """Return the solved frames that a solver asks for: the one it names, or the best matched of each region."""
+        """Return the reference frames for a solver: the one that it names, or the best matched of each region."""
         tools = [t for t in self.toolbox.all("plate_solving", instrument) if _needs_reference(t)]
         if not tools:
             return {}
@@ -301,7 +302,7 @@ class PlateSolving(Stage):
         return Unit(key, str(key), self.components(**self.stars.identity()), self.stars.regions())
 
     def pending(self, units: Sequence[Unit[Any]], ledger: Ledger) -> list[Unit[Any]]:
-        """Return what is out of date, and failed frames where the user asks for these to be tried again."""
+        """Return the units that are out of date, and the failed frames where ``retry_failed`` is set."""
         stale = {u.key for u in super().pending(units, ledger)}
         return [u for u in units if u.key in stale or self._retried(u, ledger)]
 
@@ -312,7 +313,13 @@ class PlateSolving(Stage):
         return self.toolbox.config_for(unit.payload.instrument).plate_solving.retry_failed
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
-        """Stop where so few frames solve that something general must be wrong."""
+        """Stop the run where so few frames are solved that something general must be wrong.
+
+        Raises
+        ------
+        LcfError
+            Where the solved fraction is below ``min_success_fraction``.
+        """
         tried: dict[float, list[Frame]] = {}
         for f in session.exec(select(Frame).order_by(col(Frame.id))):
             if f.attempted_plate_solve and not f.eliminated:
@@ -327,13 +334,13 @@ class PlateSolving(Stage):
                 raise LcfError(
                     f"{solved} of {len(frames)} frames{whose} are solved, fewer than [plate_solving] "
                     f"min_success_fraction = {wanted}. {Path(example.original_image_path).name}: {example.comment}. "
-                    "`lcf status` lists the others; mend the settings, or lower min_success_fraction to go on "
-                    "without them."
+                    "`lcf status` lists the others; correct the settings, or lower min_success_fraction to "
+                    "continue without them."
                 )
 
 
 def _positions(toolbox: Toolbox, tool: Tool, settings: Settings) -> tuple[solver_hints.Position, ...]:
-    """Return where a solver is to look for a frame, in turn."""
+    """Return the sky positions around which a solver is tried, in order."""
     positions = solver_hints.positions(toolbox.config.roi.values(), settings.search_radius)
     one_will_do = isinstance(tool.instance, NeedsPosition) and not tool.instance.needs_position
     return positions[:1] if one_will_do else positions
@@ -344,8 +351,8 @@ def _needs_reference(tool: Tool) -> bool:
 
 
 def _lasting(before: Mapping[str, Any], now: Components) -> bool:
-    """Return whether the components agree that put a solved frame out of date where they change."""
-    ways = (counted, complete)  # as this version records them, and as earlier ones did
+    """Return whether the components are equal whose change puts a solved frame out of date."""
+    ways = (counted, complete)  # as this version records components, and as earlier versions did
     return any(canonical(_without_attempt(before)) == canonical(_without_attempt(way(now))) for way in ways)
 
 
@@ -354,10 +361,10 @@ def _without_attempt(components: Mapping[str, Any]) -> Components:
 
 
 def _with_references(unit: Unit[FramePayload], references: Mapping[str, Frame]) -> Unit[FramePayload]:
-    """Return a frame's unit with solved frames to compare with."""
+    """Return the unit of a frame with reference frames."""
     if not references:
         return unit
-    # Which frames serve is left out: a better one that comes later is no reason to try again.
+    # The components name the regions, not the reference frames: a better reference is no reason to try again.
     tried_with = {**unit.components[TRIED_WITH], "references": list(references)}
     frames = {f.id: (f.sources_relpath or "", f.wcs_relpath or "") for f in references.values()}
     payload = attrs.evolve(unit.payload, references=tuple(frames.values()))

@@ -1,4 +1,4 @@
-"""``prepare_calibrated_cutouts``: a region's stamps of all selected frames, normalised, with PSFs and registration."""
+"""``prepare_calibrated_cutouts``: normalised stamps of a region in all selected frames, with PSFs and registration."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Group:
     instrument: str
     band: str
     columns: EpochColumns  # of each epoch
-    stamps: tuple[str, ...]  # their files
-    stars: tuple[tuple[Floats, Floats, Floats], ...]  # positions by the WCS and as measured, their errors; (n, 2) each
-    comments: tuple[str, ...]  # of their frames
-    zeropoint: tuple[float, float, str]
-    stem: str = ""  # of the files' names
-    reason: str = ""  # why there are no epochs, where no selection left them out
+    stamps: tuple[str, ...]  # files of the epochs' stamps
+    stars: tuple[tuple[Floats, Floats, Floats], ...]  # positions from the WCS, measured ones, errors; (n, 2) each
+    comments: tuple[str, ...]  # of the epochs' frames
+    zeropoint: tuple[float, float, str]  # mag, its error, magnitude system
+    stem: str = ""  # common part of the file names
+    reason: str = ""  # why there are no epochs, where the cause is not a selection
 
     def __len__(self) -> int:
         """Return the number of epochs."""
@@ -69,17 +69,17 @@ class Group:
 
 @attrs.frozen(eq=False)
 class GroupValues:
-    """What the epochs' files hold."""
+    """The contents of the epochs' files."""
 
     group: Group
     stamps: list[Stamp]
     psfs: list[PSF]
-    transforms: list[Floats]  # of the frames' WCS around the region, to frame pixels
+    transforms: list[Floats]  # (2, 3) local map of each frame's WCS at the region, to frame pixels
 
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """The epochs, and why frames are none of them, by the frames' ids."""
+    """The epochs, and by frame id why a frame was left out."""
 
     epochs: PreparedEpochs
     left_out: dict[int, str]
@@ -105,7 +105,7 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
         return GroupValues(group, stamps, psfs, [local_map(w, region.ra, region.dec) for w in wcs])
 
     def compute(self, values: GroupValues) -> Prepared:
-        """Register, normalise and stack."""
+        """Register, normalise and stack the stamps; PSFs that do not fit in the stack are left out."""
         group = values.group
         model = self.toolbox.tool("psf", group.instrument)
         if model is None:
@@ -143,14 +143,14 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
         return Prepared(prepared, {int(group.columns["frame_id"][i]): why for i, why in odd.items()})
 
     def _zenith(self, group: Group, columns: EpochColumns) -> Floats:
-        """Return where the zenith lies as the region sees it, (e, 2); nan without a telescope's place."""
+        """Return tan z times the direction to the zenith (e, 2) at the region; nan without a telescope's position."""
         telescope = self.toolbox.config_for(group.instrument).telescope
         latitude = telescope.latitude if telescope else float("nan")
         dec = self.toolbox.config.roi[group.roi].dec
         return zenith_on_plane(columns["altitude"], columns["azimuth"], dec, latitude)
 
     def save(self, unit: Unit[Group], values: GroupValues, result: Prepared) -> Outcome:
-        """Write the cutouts."""
+        """Write the cutouts, and update the comments of frames that are left out."""
         group = unit.payload
         path = f"{FOLDER}/{PREFIX}{group.stem}.h5"
         write_cutouts(self.toolbox.workdir / path, result.epochs)
@@ -165,7 +165,7 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
 
 @attrs.define
 class PrepareCalibratedCutouts(Stage):
-    """One unit a region, instrument and band."""
+    """One unit for each region, instrument and band."""
 
     name: ClassVar[str] = "prepare_calibrated_cutouts"
     title: ClassVar[str] = "Calibrated cutouts"
@@ -175,11 +175,11 @@ class PrepareCalibratedCutouts(Stage):
     results_version: ClassVar[int] = 6
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what prepares cutouts."""
+        """Return the task that prepares cutouts."""
         return {RegionGroupKey: PrepareCutouts(self.name, self.toolbox)}
 
     def prepare(self, session: Session, ledger: Ledger) -> None:
-        """Drop the failures of groups that have no frames any more: a telescope that looks elsewhere is no fault."""
+        """Delete failures of groups that have no frames any more, because these are no errors now."""
         old = [str(k) for k, p in ledger.keyed(self.name, RegionGroupKey).items() if self._is_over(session, k, p.state)]
         if old:
             session.execute(sa.delete(Product).where(col(Product.stage) == self.name, col(Product.unit).in_(old)))
@@ -189,7 +189,7 @@ class PrepareCalibratedCutouts(Stage):
         return state == ProductState.UNUSABLE and not shown(session, key.roi, key.instrument, key.band)
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return the groups that have normalised frames, or had them: their cutouts are withdrawn then."""
+        """Return a unit for each group with normalised frames, or with earlier cutouts, which are then withdrawn."""
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
         stems = self._stems(session)
         units: list[Unit[Any]] = []
@@ -203,7 +203,7 @@ class PrepareCalibratedCutouts(Stage):
         return units
 
     def _groups(self, session: Session, ledger: Ledger, field: str, roi: str) -> list[RegionGroupKey]:
-        """Return the groups of a region that have normalised frames with it in them, or cutouts of it."""
+        """Return the groups of a region that have normalised frames of the region, or cutouts."""
         c, r = (SQLModel.metadata.tables[t] for t in ("normalization_coefficients", "rois_in_frames"))
         query = (
             sa.select(c.c.instrument, c.c.band)
@@ -217,7 +217,7 @@ class PrepareCalibratedCutouts(Stage):
         return sorted(found, key=attrs.astuple)
 
     def _stems(self, session: Session) -> dict[RegionGroupKey, str]:
-        """Return the files' names of every group that there may be: bands may differ by what no file name can tell."""
+        """Return distinct file names for all groups: bands may differ by characters not allowed in file names."""
         found = session.exec(select(Frame.instrument, Frame.band).distinct()).all()
         keys = [RegionGroupKey(roi, i, b) for roi in self.toolbox.config.roi for i, b in found]
         names = distinct({attrs.astuple(key): _stem(key) for key in keys})
@@ -231,7 +231,7 @@ class PrepareCalibratedCutouts(Stage):
         if not shown(session, roi, instrument, band):
             reason = f"no frame of {instrument} {band} that takes part shows {roi} any more"
         elif product is None or product.state == ProductState.FORCED:
-            return None  # its turn has not come
+            return None  # it is not normalised yet
         elif not product.made:
             reason = f"its frames can't be normalised: {product.reason}"
         elif not measured(session, field, instrument, band):
@@ -250,7 +250,7 @@ class PrepareCalibratedCutouts(Stage):
             "epochs": digest(inputs), "roi": [region.ra, region.dec],
             "roi_cutouts": selection(self.toolbox.config_for(instrument)),
         }  # fmt: skip
-        if name != _stem(key):  # since another group came that would have the same name
+        if name != _stem(key):  # a digest was added because another group has the same name
             parts["file"] = name
         if reason:
             parts["without"] = reason
@@ -258,7 +258,7 @@ class PrepareCalibratedCutouts(Stage):
         return Unit(key, f"{roi} {instrument} {band}", self.components(**parts), group, scope=scope)
 
     def _with_epochs(self, session: Session, ledger: Ledger, group: Group, field: str) -> tuple[Group, list[Any]]:
-        """Return a group with its epochs, and what of these the cutouts are made from."""
+        """Return a group with its epochs, and the values of these that enter the fingerprint."""
         config = self.toolbox.config_for(group.instrument)
         columns = selected_epochs(
             session, field, group.roi, group.instrument, group.band,
@@ -290,7 +290,7 @@ class PrepareCalibratedCutouts(Stage):
         ), inputs
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
-        """Set aside the cutouts of groups that have none any more."""
+        """Move cutouts that belong to no product any more to another folder."""
         withdraw_cutouts(ledger, self.name, workdir)
 
 
@@ -299,5 +299,5 @@ def _stem(key: RegionGroupKey) -> str:
 
 
 def selection(config: Config) -> Components:
-    """Return what selects the frames of an instrument for its cutouts."""
+    """Return the options that select the frames of an instrument for its cutouts."""
     return {**describe(config.roi_cutouts), "psf_chi2": describe(config.photometry)["psf_chi2"]}

@@ -36,12 +36,12 @@ from lcframework.work import (
 from lcframework.work.batching import in_batches
 from lcframework.work.scopes import field_rois
 
-PHOTOMETRY = "star_photometry"  # the stage that measures with the PSFs, one unit of the same key a frame and field
+PHOTOMETRY = "star_photometry"  # the stage that uses the PSFs; its units have the same unit keys
 
 
 @attrs.frozen
 class PsfPayload:
-    """One frame's PSF fit: identifiers and letters of its stars, nearest the region first."""
+    """The PSF fit of one frame; `ids` and `names` are the identifiers and letters of its stars, the nearest first."""
 
     frame_id: int
     field: str
@@ -56,7 +56,7 @@ class PsfPayload:
 
 @attrs.frozen(eq=False)
 class PsfValues:
-    """A frame's star stamps."""
+    """The star stamps of a frame."""
 
     payload: PsfPayload
     stamps: list[Stamp]
@@ -69,7 +69,7 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
     batch_size: ClassVar[int] = 16
 
     def batches(self, units: Sequence[Unit[PsfPayload]]) -> list[list[Unit[PsfPayload]]]:
-        """Group frames of one instrument and shape, as many as the model wants."""
+        """Group frames of one instrument and shape; the PSF model gives the size of a batch."""
         groups: dict[tuple[str, tuple[int, int]], list[Unit[PsfPayload]]] = {}
         for unit in units:
             groups.setdefault((unit.payload.instrument, unit.payload.shape), []).append(unit)
@@ -80,7 +80,7 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
         return out
 
     def warm_up(self) -> None:
-        """Let the model load what it needs for as many stars as are asked for."""
+        """Prepare the PSF model for the number of stars in ``[psf] stars``."""
         tool, config = self.toolbox.tool("psf"), self.toolbox.config
         if tool is not None and isinstance(tool.instance, WarmsUp):
             stars = config.psf.stars
@@ -101,7 +101,7 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
         if tool is None:
             return [UnusableInput('[psf] plugin = "none": photometry needs a PSF')] * len(batch)
         sizes: dict[tuple[int, ...], list[int]] = {}
-        for i, values in enumerate(batch):  # a filter may have kept some stamps from being cut anew
+        for i, values in enumerate(batch):  # a filter may have excluded some frames when the size of stamps was changed
             sizes.setdefault(values.stamps[0].data.shape, []).append(i)
         results: list[Any] = [None] * len(batch)
         for alike in sizes.values():
@@ -111,7 +111,7 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
         return results
 
     def save(self, unit: Unit[PsfPayload], values: PsfValues, result: PSF) -> Outcome:
-        """Write the PSF."""
+        """Write the PSF, and return its row and the reasons for rejected stars."""
         p = unit.payload
         ref = digest([p.field, sorted(p.ids)], 10)
         path = f"regions/{p.key}/psf_{ref}_{unit.fingerprint[:12]}.h5"
@@ -132,22 +132,22 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
         return Outcome(tuple(records), path, summary=f"chi2 {result.reduced_chi2:.2f}")
 
     def unusable_records(self, unit: Unit[PsfPayload], reason: str) -> tuple[Record, ...]:
-        """Record why; the frame's former PSF goes, and with it what was measured with it."""
+        """Record the reason; delete the frame's earlier PSF and the fluxes that were measured with it."""
         key = unit.key
         assert isinstance(key, FrameKey)
         where = {"combined_footprint_hash": key.field, "frame_id": key.frame_id}
         records: list[Record] = [*super().unusable_records(unit, reason), Replace("PSFs", where)]
         tool = self.toolbox.tool("photometry", (unit.scope and unit.scope.instrument) or "")
-        if tool is None or not tool.instance.joint:  # stars of many frames are measured again without this one
+        if tool is None or not tool.instance.joint:  # a joint plugin measures the stars again without this frame
             records.append(Replace("star_flux_in_frame", where))
-            # Without it, the same PSF made again would find its photometry done.
+            # Otherwise the photometry would count as done where the same PSF is made again.
             records.append(Replace("products", {"stage": PHOTOMETRY, "unit": str(key)}))
         return tuple(records)
 
 
 @attrs.define
 class PsfModeling(Stage):
-    """One unit a frame and field."""
+    """One unit for each frame and field."""
 
     name: ClassVar[str] = "psf_modeling"
     title: ClassVar[str] = "PSF models"
@@ -156,11 +156,11 @@ class PsfModeling(Stage):
     unit: ClassVar[str] = "batch of frames"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what fits PSFs."""
+        """Return the task that fits PSFs."""
         return {FrameKey: FitPsfs(self.name, self.toolbox)}
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return one unit a frame and field."""
+        """Return one unit for each frame and field with judged stamps."""
         stamped = ledger.made(StampExtraction.name, FrameKey)
         frames = frames_with_regions(session)
         for where, config in self.toolbox.by_instrument().items():
@@ -190,7 +190,7 @@ class PsfModeling(Stage):
 
 
 def psf_batch(batch: Sequence[PsfValues]) -> PsfBatch:
-    """Return stamps of several frames, padded with masked stamps to one number of stars."""
+    """Return the stamps of several frames, padded with masked stamps so that all have the same number of stars."""
     most = max(len(v.stamps) for v in batch)
     size = batch[0].stamps[0].data.shape
     shape = (len(batch), most, *size)

@@ -1,4 +1,4 @@
-"""``query_gaia_for_stars``: the reference stars of each field, and where they fall in each frame."""
+"""``query_gaia_for_stars``: the reference stars of each field, and their positions in each frame."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.wcs import WCS
 
-#: Stars nearer to a frame's edge than this are not in it, pixels.
+#: Stars nearer to the edge of a frame than this, in pixels, do not count as inside.
 EDGE = 3.0
-#: The comment on stars that the catalogue calls variable.
+#: The comment on stars that are variable according to the catalogue.
 VARIABLE = "variable by the catalogue"
 
 
 @attrs.frozen(eq=False)
 class FieldQuery:
-    """A query for one field's stars."""
+    """The query for the stars of one field."""
 
     hash: str
     region: Region
     rois: tuple[str, ...]
-    given: dict[str, str]  # names given before, by identifier
+    given: dict[str, str]  # letters assigned before, by identifier
 
 
 @attrs.frozen(eq=False)
 class FrameQuery:
-    """The question which stars of a field a frame holds."""
+    """A frame, and the stars of a field that it may contain."""
 
     hash: str
     frame_id: int
@@ -69,30 +69,30 @@ class FrameQuery:
 
 @attrs.frozen(eq=False)
 class FrameToSearch:
-    """A frame's WCS, and the stars that it may hold."""
+    """The WCS of a frame, and the stars that it may contain."""
 
     query: FrameQuery
     wcs: WCS
 
 
 class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
-    """Asks the catalogue for a field's stars, and chooses."""
+    """Queries the catalogue for the stars of a field, and selects reference stars."""
 
     light: ClassVar[bool] = True
 
     def load(self, unit: Unit[FieldQuery]) -> FieldQuery:
-        """Return the query."""
+        """Return the payload: the query."""
         return unit.payload
 
     def compute(self, values: FieldQuery) -> Table:
-        """Return the stars that fulfil ``[stars]``, the nearest to a region first.
+        """Return the stars that fulfil the limits of ``[stars]``, nearest to a region first.
 
         Raises
         ------
         NeedMissing
             Where there is no catalogue, or it does not answer.
         UnusableInput
-            Where there are too few.
+            Where there are fewer than ``min_number``.
         """
         config = self.toolbox.config
         catalogue = self.toolbox.tool("stars")
@@ -121,7 +121,7 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
         return table
 
     def save(self, unit: Unit[FieldQuery], values: FieldQuery, result: Table) -> Outcome:
-        """Return the rows of the stars."""
+        """Return the rows of the stars; earlier stars of the field become inactive."""
         rows = star_rows(result, values)
         records: list[Record] = [Update("stars", {"combined_footprint_hash": values.hash}, {"active": False})]
         for row in rows:
@@ -134,7 +134,7 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
 
 
 class FindStarsInFrame(Task[FrameQuery, FrameToSearch, list[dict[str, Any]]]):
-    """Works out which of a field's stars a frame holds, and where."""
+    """Finds the stars of a field in a frame, and their positions."""
 
     light: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
@@ -144,7 +144,7 @@ class FindStarsInFrame(Task[FrameQuery, FrameToSearch, list[dict[str, Any]]]):
         return FrameToSearch(unit.payload, read_wcs(self.toolbox.workdir / unit.payload.wcs_path))
 
     def compute(self, values: FrameToSearch) -> list[dict[str, Any]]:
-        """Return a row for each star in the frame."""
+        """Return a row of ``stars_in_frames`` for each star in the frame."""
         query, wcs = values.query, values.wcs
         ra, dec, pmra, pmdec, epoch = (
             np.array([s[c] for s in query.stars], float) for c in ("ra", "dec", "pmra", "pmdec", "ref_epoch")
@@ -161,14 +161,14 @@ class FindStarsInFrame(Task[FrameQuery, FrameToSearch, list[dict[str, Any]]]):
         ]  # fmt: skip
 
     def save(self, unit: Unit[FrameQuery], values: FrameToSearch, result: list[dict[str, Any]]) -> Outcome:
-        """Return the rows."""
+        """Return the record that replaces the stars of the field in the frame."""
         where = {"frame_id": unit.payload.frame_id, "combined_footprint_hash": unit.payload.hash}
         return Outcome((Replace("stars_in_frames", where, result),))
 
 
 @attrs.define
 class QueryGaiaForStars(Stage):
-    """One unit a field, then one a field and frame."""
+    """One unit for each field, then one for each field and frame."""
 
     name: ClassVar[str] = "query_gaia_for_stars"
     title: ClassVar[str] = "Reference stars"
@@ -177,18 +177,18 @@ class QueryGaiaForStars(Stage):
     unit: ClassVar[str] = "frame"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what asks for a field's stars, and what finds them in frames."""
+        """Return the task that queries the stars of a field, and the task that finds them in frames."""
         return {
             FieldStarsKey: ChooseStars(self.name, self.toolbox),
             FrameKey: FindStarsInFrame(self.name, self.toolbox),
         }
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return the fields' queries; and the frames of those fields whose stars are known."""
+        """Return the units of the fields' queries, and those of the frames of fields whose stars are known."""
         fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
         joined = ledger.product(Footprints.name, ProjectKey())
         if joined is None or not joined.made:
-            return []  # which fields there are is not known yet
+            return []  # the fields are not known yet
         units: list[Unit[Any]] = []
         for field in sorted(fields, key=lambda f: f.hash):
             query = attrs.evolve(self._query(session, field), scope=Scope(frozenset(field.rois)))
@@ -202,8 +202,8 @@ class QueryGaiaForStars(Stage):
         region = region_of(field)
         rois = {n: [r.ra, r.dec, r.exclusion_radius] for n, r in self.toolbox.config.roi.items()}
         settings = self.toolbox.identity("stars")
-        for key in ("strategy", "radius"):  # they are in the region already
-            settings.pop(key)
+        for option in ("strategy", "radius"):  # the region already includes them
+            settings.pop(option)
         components = self.components(field=plain(region), rois=rois, stars=settings)
         payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field))
         return Unit(FieldStarsKey(field.hash), f"stars around {', '.join(field.rois)}", components, payload)
@@ -213,11 +213,11 @@ class QueryGaiaForStars(Stage):
             s.model_dump()
             for s in session.exec(select(Star).where(Star.combined_footprint_hash == field.hash, Star.active))
         ]
-        placed = ledger.made(Footprints.name, FrameKey)
+        footprints = ledger.made(Footprints.name, FrameKey)
         inside = {(r.frame_id, r.roi): r.roi_in_footprint for r in session.exec(select(RoiInFrame))}
         units = []
         for f in frames_of_field(list(frames_with_regions(session).values()), inside, field.rois):
-            if (outline := placed.get(FrameKey(f.id or 0))) is None:
+            if (outline := footprints.get(FrameKey(f.id or 0))) is None:
                 continue
             components = self.components(wcs=outline.token, stars=token)
             shape = (f.height or 0, f.width or 0)
@@ -228,13 +228,13 @@ class QueryGaiaForStars(Stage):
 
 
 def given_names(session: Session, field: CombinedFootprint) -> dict[str, str]:
-    """Return the letters given so far by identifier: those of the field, and of fields that its regions had before.
+    """Return the assigned letters by identifier: those of the field, and those of earlier fields of its regions.
 
-    A frame more may change the polygon of the sky that frames share or cover, and with it the field; the stars stay who
-    they are. Where earlier fields of several regions disagree, the field's own letters come first, then those in use.
+    A new frame may change the polygon that all frames cover, and so the field; stars must keep their letters. Where
+    earlier fields of several regions disagree, the letters of this field come first, then those of active fields.
     """
-    mine = set(field.rois)
-    related = [f for f in session.exec(select(CombinedFootprint)) if mine & set(f.rois) and f.hash != field.hash]
+    rois = set(field.rois)
+    related = [f for f in session.exec(select(CombinedFootprint)) if rois & set(f.rois) and f.hash != field.hash]
     names: dict[str, str] = {}
     for hash_ in (field.hash, *(f.hash for f in sorted(related, key=lambda f: (not f.active, f.hash)))):
         taken = set(names.values())
@@ -244,13 +244,13 @@ def given_names(session: Session, field: CombinedFootprint) -> dict[str, str]:
 
 
 def region_of(field: CombinedFootprint) -> Region:
-    """Return a field's region from its row."""
+    """Return the region of the sky of a field, from its row."""
     vertices = tuple((v[0], v[1]) for v in field.region) if field.region else None
     return Region(field.ra, field.dec, field.radius, vertices)
 
 
 def within_limits(table: Table, limits: CatalogLimits) -> np.ndarray:
-    """Return which stars fulfil the limits; a quantity that the catalogue lacks sets none."""
+    """Return which stars (n,) fulfil the limits; a limit on a quantity that the catalogue lacks is ignored."""
     magnitude = np.asarray(table["magnitude"], float)
     good = (magnitude >= limits.magnitude[0]) & (magnitude <= limits.magnitude[1])
     if "astrometric_excess_noise" in table.colnames:
@@ -263,8 +263,8 @@ def within_limits(table: Table, limits: CatalogLimits) -> np.ndarray:
 
 
 def star_rows(table: Table, query: FieldQuery) -> list[dict[str, Any]]:
-    """Return the rows of ``stars``, names included."""
-    ids = [str(i).replace("/", "_") for i in table["source_id"]]  # they name datasets in HDF5, where / divides groups
+    """Return the rows of the table ``stars``, with the letters of the stars."""
+    ids = [str(i).replace("/", "_") for i in table["source_id"]]  # they are names of HDF5 datasets: / separates groups
     names = give_names(ids, query.given)
     rows = []
     for i, star in enumerate(table):

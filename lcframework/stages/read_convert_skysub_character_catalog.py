@@ -1,4 +1,4 @@
-"""``read_convert_skysub_character_catalog``: a raw file becomes a sky-subtracted frame with mask and sources."""
+"""``read_convert_skysub_character_catalog``: imports raw files as sky-subtracted frames with mask and sources."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from lcframework.frames.raw_frames import RawFrame
     from lcframework.sky import ephemerides
 
-#: Below this many clean detections the seeing and a plate solution rest on little.
+#: A frame is flagged where it has fewer sources: its seeing and plate solution are then unreliable.
 FEW_SOURCES = 5
 
 
 @attrs.frozen
 class RawPayload:
-    """A raw file to import, and how it is to be reduced."""
+    """A raw file to import, and the plan of its reduction."""
 
     key: str
     path: str
@@ -68,7 +68,7 @@ class RawPayload:
 
 @attrs.frozen(eq=False)
 class RawValues:
-    """A raw frame, and the master frames by kind that reduce it."""
+    """A raw frame, and the master frames for its reduction by kind."""
 
     path: Path
     raw: RawFrame
@@ -78,7 +78,7 @@ class RawValues:
 
 @attrs.frozen(eq=False)
 class Imported:
-    """An imported frame."""
+    """An imported frame: image (ny, nx) e-/s, mask of PixelFlag bits, header values, sources and sky."""
 
     image: Floats
     mask: Ints
@@ -92,7 +92,7 @@ class Imported:
 
 
 class ImportFrame(Task[RawPayload, RawValues, Imported]):
-    """Imports a raw file."""
+    """Imports a raw file as a frame."""
 
     def load(self, unit: Unit[RawPayload]) -> RawValues:
         """Read the raw file and the master frames that it is reduced with."""
@@ -104,7 +104,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         return RawValues(path, read_raw(path, self.toolbox.config.frames), p.plan.exposure, masters)
 
     def compute(self, values: RawValues) -> Imported:
-        """Reduce, convert, subtract the sky, find sources."""
+        """Reduce the image, convert it to e-/s, subtract the sky and find sources."""
         from lcframework.sky import ephemerides
 
         path, raw = values.path, values.raw
@@ -113,7 +113,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         config = self.toolbox.config_for(info.instrument)
         reduced, defects = self._reduced(raw, values.exposure, values.masters, info)
         mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation, reduced) | defects
-        # A reduction may divide by zero where the raw image is sound.
+        # A reduction may divide by zero where the raw image is valid.
         mask |= np.where(np.isfinite(reduced), 0, PixelFlag.BLANK.value).astype(np.uint8)
         image = to_rate(reduced, info)
         bad = mask > 0
@@ -133,7 +133,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
     def _reduced(
         self, raw: RawFrame, exposure: Exposure | None, masters: Mapping[str, Master], info: HeaderInfo
     ) -> tuple[Floats, Any]:
-        """Return the image less what the detector adds, in the raw unit, and the flags of its defects."""
+        """Return the reduced image in the raw unit and pixel flags of defects; or the raw image without a reduction."""
         tool = self.toolbox.tool("reduction", info.instrument)
         if exposure is None or tool is None or not masters:
             return raw.image, np.uint8(0)
@@ -201,14 +201,14 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         )
 
     def unusable_records(self, unit: Unit[RawPayload], reason: str) -> tuple[Record, ...]:
-        """Record that the frame is out, and why."""
+        """Record that the frame is eliminated, and why."""
         row = {"eliminated": True, "comment": reason, "plate_solved": False, "roi_in_footprint": False}
         return (Update("frames", {"id": unit.frame_id}, row),)
 
 
 @attrs.define
 class ReadConvertSkysubCharacterCatalog(Stage):
-    """One unit a frame; before them, where frames are to be reduced, one a master frame."""
+    """One unit for each frame; before them one for each master frame, where frames are reduced."""
 
     name: ClassVar[str] = "read_convert_skysub_character_catalog"
     title: ClassVar[str] = "Import"
@@ -220,18 +220,18 @@ class ReadConvertSkysubCharacterCatalog(Stage):
 
     @property
     def filtered(self) -> bool:
-        """Not where the sky from which stars are taken follows from all frames."""
+        """Whether a run's filter applies: not where the field of reference stars depends on all frames."""
         return self.toolbox.config.stars.strategy == "roi_disk"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what makes master frames, and what imports frames."""
+        """Return the task that makes master frames, and the task that imports frames."""
         return {
             MasterKey: CombineMaster(self.name, self.toolbox),
             FrameKey: ImportFrame(self.name, self.toolbox),
         }
 
     def prepare(self, session: Session, ledger: Ledger) -> None:
-        """Record the raw files that are there, and what headers say of their reduction."""
+        """Record the raw files that exist, and what the reduction has read from their headers."""
         frame_list = FrameList(session, self.toolbox.config)
         reductions = self._plan(session, frame_list, ledger)
         frame_list.record()
@@ -240,13 +240,13 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         forget_old_masters(session, self.name, ledger, reductions)
 
     def unprepared(self, session: Session, ledger: Ledger) -> bool:
-        """Return whether frames are taken out, or back in, that are not recorded so."""
+        """Return whether exclusions of frames have changed and are not recorded yet."""
         frame_list = FrameList(session, self.toolbox.config)
         self._plan(session, frame_list, ledger)
         return bool(frame_list.changed)
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return the master frames that are needed, and a unit for each raw file that is not excluded."""
+        """Return a unit for each master frame that is needed, and for each raw file that is not excluded."""
         config = self.toolbox.config
         parts = {
             "frames": {k: v for k, v in describe(config.frames).items() if k.startswith(("hdu", "trim"))},
@@ -281,11 +281,11 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         }
 
     def ready(self, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
-        """Return the master frames first: frames wait until those that they need are there."""
+        """Return only master frames while these are pending, because frames need them."""
         return list(ready_masters(units) or units)
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
-        """Delete master frames that nothing needs any more; stop where there is nothing to work on."""
+        """Delete master frames that are not needed any more; raise `LcfError` where no raw file was found."""
         remove_old_masters(session, workdir)
         if session.exec(select(Frame)).first() is None:
             frames = self.toolbox.config.frames
@@ -294,7 +294,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
 
 
 def observing_site(config: Config) -> Components | None:
-    """Return the place on Earth that ephemerides depend on, or None where it is not known."""
+    """Return the telescope's position on Earth as a component, or None where it is not known."""
     t = config.telescope
     return {"at": [t.latitude, t.longitude, t.elevation]} if t else None
 

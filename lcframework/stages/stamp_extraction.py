@@ -60,13 +60,13 @@ from lcframework.work.scopes import field_rois
 if TYPE_CHECKING:
     from astropy.table import Table
 
-#: What a region holds is rounded up to this, so that correcting a point source's place leaves stamps as they are.
+#: The radius of a region is rounded up to this step, so that small corrections of point sources don't change stamps.
 REACH_STEP = 2.0  # arcsec
 
 
 @attrs.frozen
 class Target:
-    """A star or region to cut out: its name in the files, and where it is in the frame."""
+    """A star or region to cut out: its name in the files, and its position in the frame, pixels."""
 
     name: str
     x: float
@@ -76,7 +76,7 @@ class Target:
 
 @attrs.frozen
 class FramePayload:
-    """A frame to cut the stamps of one field from."""
+    """A frame, and the stars and regions of one field whose stamps are cut from it."""
 
     frame_id: int
     key: str
@@ -95,7 +95,7 @@ class FramePayload:
 
 @attrs.frozen(eq=False)
 class FrameValues:
-    """A frame in memory."""
+    """The contents of a frame's files, and the map of hot pixels."""
 
     payload: FramePayload
     image: Floats
@@ -108,7 +108,7 @@ class FrameValues:
 
 @attrs.frozen(eq=False)
 class FrameStamps:
-    """A frame's stamps by name, and what the stars' stamps are worth."""
+    """The stamps of a frame by name, and the columns of ``stars_in_frames`` for the stars."""
 
     stamps: dict[str, Stamp]
     stars: dict[str, dict[str, Any]]
@@ -117,7 +117,7 @@ class FrameStamps:
 
 
 class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
-    """Cuts a frame's stamps of one field and its regions."""
+    """Cuts the stamps of a field's stars and regions from a frame."""
 
     def load(self, unit: Unit[FramePayload]) -> FrameValues:
         """Read the frame, and the map of its hot pixels."""
@@ -128,7 +128,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
             setting = self.toolbox.config_for(p.instrument).stamps.hot_pixels
             if setting != "auto":
                 raise UnusableInput(f"the hot-pixel map {setting} has shape {hot.bad.shape}, the frame {image.shape}")
-            hot = None  # a frame of another size has other pixels
+            hot = None  # the map does not apply to a frame of another size
         wcs = read_wcs(workdir / p.wcs)
         return FrameValues(p, image, flags, read_table(workdir / p.sources), wcs, header_text(wcs), hot)
 
@@ -145,8 +145,8 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
             radius = reach_of(self.toolbox.config, target.name) / v.payload.pixel_scale
             rois[target.name] = self._stamp(v, flags, target, settings.roi_size, radius)
         stamps = self._with_cosmics({**stars, **rois}, v.payload.instrument)
-        worth = self._worth({name: stamps[name] for name in stars}, v)
-        return FrameStamps(stamps, worth, v.image.shape, tuple(self._doubts(v, settings.roi_size)))
+        quality = self._quality({name: stamps[name] for name in stars}, v)
+        return FrameStamps(stamps, quality, v.image.shape, tuple(self._doubts(v, settings.roi_size)))
 
     def _doubts(self, v: FrameValues, size: int) -> Iterator[Doubt]:
         """Yield a doubt for each region that seems to be elsewhere."""
@@ -190,8 +190,8 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         return out
 
     @staticmethod
-    def _worth(stamps: dict[str, Stamp], v: FrameValues) -> dict[str, dict[str, Any]]:
-        """Return the columns of ``stars_in_frames`` that judge the stars' stamps."""
+    def _quality(stamps: dict[str, Stamp], v: FrameValues) -> dict[str, dict[str, Any]]:
+        """Return the columns of ``stars_in_frames`` with the quality of the stars' stamps."""
         seeing, targets = v.payload.seeing, v.payload.stars
         around = Surroundings(
             v.sources, seeing, own_radius(seeing), np.array([(t.x, t.y) for t in targets]).reshape(-1, 2),
@@ -207,7 +207,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         }  # fmt: skip
 
     def save(self, unit: Unit[FramePayload], values: FrameValues, result: FrameStamps) -> Outcome:
-        """Write the stamps' file."""
+        """Write the file of stamps, and return the quality of the stars' stamps."""
         path = f"regions/{unit.payload.key}/stamps_{unit.fingerprint[:12]}.h5"
         write_stamps(self.toolbox.workdir / path, result.stamps, result.shape)
         records: list[Record] = [
@@ -224,9 +224,10 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
 
 @attrs.define
 class StampExtraction(Stage):
-    """One unit a frame and field, with the field's regions; before them one an instrument whose hot pixels are wanted.
+    """One unit for each frame and field; before them one for each instrument with ``hot_pixels = "auto"``.
 
-    A region somewhere else is a field more, and leaves the stamps of the others as they are.
+    A unit contains the stamps of the field's stars and regions. A new region with another field does not change the
+    stamps of existing fields.
     """
 
     name: ClassVar[str] = "stamp_extraction"
@@ -237,38 +238,38 @@ class StampExtraction(Stage):
     results_version: ClassVar[int] = 4
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what finds hot pixels, and what cuts stamps."""
+        """Return the task that finds hot pixels, and the task that cuts stamps."""
         return {
             HotPixelsKey: FindHotPixels(self.name, self.toolbox),
             FrameKey: CutStamps(self.name, self.toolbox),
         }
 
     def prepare(self, session: Session, ledger: Ledger) -> None:
-        """Drop the stamps of fields that no region has any more: their files go when the others are joined."""
+        """Delete products of fields that are not in use any more; files are deleted when the others are joined."""
         fields = set(session.exec(select(CombinedFootprint.hash).where(CombinedFootprint.active)))
         gone = [str(key) for key in ledger.keyed(self.name, FrameKey) if key.field not in fields]
         if gone:
             session.execute(sa.delete(Product).where(col(Product.stage) == self.name, col(Product.unit).in_(gone)))
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return the hot-pixel maps that are missing; then the fields in the frames that hold a region."""
+        """Return units of hot-pixel maps; then a unit for each field in each frame that contains a region."""
         frames = frames_with_regions(session)
         maps = hot_pixel_units(self, frames.values())
         waiting = {u.payload.instrument for u in maps if not ledger.is_done(self.name, u)}
         hot = {key.instrument: product.token for key, product in ledger.made(self.name, HotPixelsKey).items()}
         imported, solved = ledger.made(Import.name, FrameKey), ledger.made(PlateSolving.name, FrameKey)
-        placed = ledger.made(QueryGaiaForStars.name, FrameKey)
+        located = ledger.made(QueryGaiaForStars.name, FrameKey)
         stars, rois, regions = self._stars(session), self._rois(session), field_rois(session)
         units: list[Unit[Any]] = [*maps]
         for frame_id, f in frames.items():
             settings = self._settings(f.instrument, hot.get(f.instrument, ""))
             for field, targets in stars.get(frame_id, {}).items():
                 key, frame = FrameKey(frame_id, field), FrameKey(frame_id)
-                if f.instrument in waiting or key not in placed or frame not in solved:
+                if f.instrument in waiting or key not in located or frame not in solved:
                     continue
                 parts = {
                     "frame": imported[frame].token if frame in imported else None, "wcs": solved[frame].token,
-                    "stars": placed[key].token, "rois": self._reaches(regions[field]), **settings,
+                    "stars": located[key].token, "rois": self._reaches(regions[field]), **settings,
                 }  # fmt: skip
                 own_rois = tuple(t for t in rois.get(frame_id, ()) if t.name in regions[field])
                 payload = self._payload(f, field, tuple(targets), own_rois)
@@ -278,7 +279,7 @@ class StampExtraction(Stage):
 
     def _settings(self, instrument: str, hot: str) -> Components:
         stamps = describe(self.toolbox.config_for(instrument).stamps)
-        # The import has the saturation in its masks.
+        # The masks from the import already include saturated pixels.
         stamps |= {
             "saturation": Option(None, None),
             "hot_pixels": Option(hot_pixels_identity(self.toolbox, instrument, hot), ""),
@@ -299,7 +300,7 @@ class StampExtraction(Stage):
 
     @staticmethod
     def _stars(session: Session) -> dict[int, dict[str, list[Target]]]:
-        """Return the stars of each frame by field."""
+        """Return the stars by frame id and field."""
         active = active_stars(session)
         out: dict[int, dict[str, list[Target]]] = {}
         for s in session.exec(select(StarInFrame).order_by(col(StarInFrame.gaia_id))):
@@ -317,7 +318,7 @@ class StampExtraction(Stage):
         return out
 
     def outdated(self, workdir: Path) -> bool:
-        """Return whether ``regions.h5`` is gone."""
+        """Return whether ``regions.h5`` is missing."""
         return not (workdir / REGIONS).exists()
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
@@ -326,7 +327,7 @@ class StampExtraction(Stage):
 
 
 def reach_of(config: Config, roi: str) -> float:
-    """Return how far from a region's position, in arcsec, sources belong to it and are not masked as neighbours."""
+    """Return the radius, in arcsec, around a region's position within which sources are not masked as neighbours."""
     region = config.roi[roi]
     points = list(region.point_sources.values())
     farthest = 0.0

@@ -1,6 +1,6 @@
 """``star_photometry``: fluxes and positions of the reference stars in each frame.
 
-The unit is a frame, except where the plugin measures all epochs of a star jointly: then it is a star.
+A unit is a frame and field; where the plugin measures all epochs of a star jointly, it is a star.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ class FrameStars:
 
 @attrs.frozen
 class PhotometryPayload:
-    """What one unit measures: one frame's stars, or one star in many frames."""
+    """What one unit measures: the stars of one frame, or one star in many frames."""
 
     frames: tuple[FrameStars, ...]
     star: str = ""
-    without: tuple[int, ...] = ()  # frames of the same kind in which it is not measured, or not any more
+    without: tuple[int, ...] = ()  # ids of frames of the group in which the star is not measured
 
 
 @attrs.frozen(eq=False)
 class PhotometryValues:
-    """Stamps and the PSFs of their frames, in the order of `rows` (frame's index, star)."""
+    """Stamps in the order of `rows` (index of the frame, star), and the PSFs of the frames."""
 
     payload: PhotometryPayload
     stamps: list[Stamp]
@@ -68,7 +68,7 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
     batch_size: ClassVar[int] = 16
 
     def batches(self, units: Sequence[Unit[PhotometryPayload]]) -> list[list[Unit[PhotometryPayload]]]:
-        """Group frames of one instrument, as many as the plugin wants; joint units are measured one by one."""
+        """Group frames of one instrument; the plugin gives the size of a batch. Joint units are measured one by one."""
         groups: dict[str, list[Unit[PhotometryPayload]]] = {}
         out = [[unit] for unit in units if unit.payload.star]
         for unit in units:
@@ -89,8 +89,8 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
             if not frame.ids:
                 raise UnusableInput("no usable star to measure: see [photometry] stars and exclude")
             psfs.append(read_psf(self.toolbox.workdir / frame.psf))
-            there = read_stamps(self.toolbox.workdir / frame.stamps, list(frame.ids), wcs=False)
-            stamps += [there[star] for star in frame.ids]
+            found = read_stamps(self.toolbox.workdir / frame.stamps, list(frame.ids), wcs=False)
+            stamps += [found[star] for star in frame.ids]
             rows += [(i, star) for star in frame.ids]
         return PhotometryValues(payload, stamps, psfs, rows)
 
@@ -132,7 +132,7 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
         return np.concatenate(out)
 
     def save(self, unit: Unit[PhotometryPayload], values: PhotometryValues, result: PhotometryResult) -> Outcome:
-        """Return the rows."""
+        """Return the records that replace the fluxes."""
         payload = unit.payload
         rows = _rows(values, result)
         records: list[Record] = []
@@ -146,7 +146,7 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
         return Outcome(tuple(records), summary=f"{len(rows)} fluxes")
 
     def unusable_records(self, unit: Unit[PhotometryPayload], reason: str) -> tuple[Record, ...]:
-        """Record why; fluxes from before go."""
+        """Record the reason, and delete earlier fluxes."""
         records = super().unusable_records(unit, reason)
         key = unit.key
         if isinstance(key, FrameKey):
@@ -174,13 +174,13 @@ def _rows(values: PhotometryValues, result: PhotometryResult) -> list[dict[str, 
     return rows
 
 
-#: What a unit is made from: the stars, their components, their frame, and its PSF's chi2.
+#: The inputs of a unit: the stars, their components, their frame, and the chi2 of its PSF.
 _Found = tuple[FrameStars, Components, Frame, float]
 
 
 @attrs.define
 class StarPhotometry(Stage):
-    """One unit a frame and field; or a star, field, instrument and band where the plugin is joint."""
+    """One unit for each frame and field; or for each star, field, instrument and band where the plugin is joint."""
 
     name: ClassVar[str] = PHOTOMETRY
     title: ClassVar[str] = "Star photometry"
@@ -189,12 +189,12 @@ class StarPhotometry(Stage):
     unit: ClassVar[str] = "batch of frames"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return what measures stars."""
+        """Return the task that measures stars."""
         measure = MeasureStars(self.name, self.toolbox)
         return {FrameKey: measure, StarKey: measure}
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
-        """Return one unit a frame and field; or a star, field and instrument where the plugin is joint."""
+        """Return units for each frame and field; where the plugin is joint, for each star, field, instrument, band."""
         for where, config in self.toolbox.by_instrument().items():
             check_names(session, f"[{where}photometry]", config.photometry.stars, config.photometry.exclude)
         frames = frames_with_regions(session)
@@ -230,9 +230,9 @@ class StarPhotometry(Stage):
 
     def _identity(self, instrument: str) -> Components:
         identity = self.toolbox.identity("photometry", instrument)
-        for key in ("psf_chi2", "stars", "exclude"):  # who consumes selects; which stars is a part of its own
-            identity.pop(key)
-        if self.toolbox.config_for(instrument).photometry.aperture == 0:  # it was not there in the first version
+        for option in ("psf_chi2", "stars", "exclude"):  # not used here, or a separate component
+            identity.pop(option)
+        if self.toolbox.config_for(instrument).photometry.aperture == 0:  # the first version did not have this option
             identity.pop("aperture")
         return identity
 
@@ -266,21 +266,21 @@ class StarPhotometry(Stage):
 
 
 def _photon_variance(values: PhotometryValues) -> Floats:
-    """Return the variance per e-/s that :func:`lcframework.frames.stamping.noise_map` gave the stamps' light."""
+    """Return (n,) the photon variance per e-/s of light in :func:`lcframework.frames.stamping.noise_map`."""
     exptimes = [values.payload.frames[frame].exptime for frame, _ in values.rows]
     return np.array([1 / t if t > 0 else 0.0 for t in exptimes])
 
 
 def _no_flux(field: str, frame_id: int, star: str = "") -> Replace:
-    """Return the record that deletes a frame's fluxes, or one star's."""
+    """Return the record that deletes the fluxes of a frame, or only that of one star."""
     where: dict[str, Any] = {"combined_footprint_hash": field, "frame_id": frame_id}
     return Replace("star_flux_in_frame", {**where, "gaia_id": star} if star else where)
 
 
 def alike_in_sampling(batch: Sequence[PhotometryValues]) -> dict[Any, list[int]]:
-    """Return the places in a batch of units whose stamps and kernels make one array each.
+    """Return the indices in a batch of units whose stamps and kernels have equal shapes and sampling.
 
-    Those of other options may stand beside them, where a filter kept some from being made again.
+    A batch may contain different ones where a filter excluded some units when an option was changed.
     """
     out: dict[Any, list[int]] = {}
     for i, values in enumerate(batch):
@@ -290,5 +290,5 @@ def alike_in_sampling(batch: Sequence[PhotometryValues]) -> dict[Any, list[int]]
 
 
 def part(result: PhotometryResult, start: int, end: int) -> PhotometryResult:
-    """Return the measurements of some stamps."""
+    """Return the measurements of the stamps from index `start` to `end`."""
     return PhotometryResult(*(getattr(result, f.name)[start:end] for f in attrs.fields(PhotometryResult)))
