@@ -17,7 +17,7 @@ from lcframework.config.project_file import Config, load
 from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import Toolbox, options
 from lcframework.config.toolbox import select as select_tools
-from lcframework.frames.exclusions import IMPORT, take_in, take_out
+from lcframework.frames.exclusions import IMPORT, exclude_frames, include_frames
 from lcframework.plugins import Plugins
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
@@ -296,7 +296,7 @@ class Project:
             Where no frame has a name, or an exclusion to undo was not made by this method.
         """
         with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:
-            changed = take_in(session, names) if undo else take_out(session, names, why)
+            changed = include_frames(session, names) if undo else exclude_frames(session, names, why)
             session.commit()
         return changed
 

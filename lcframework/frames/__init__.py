@@ -1,1 +1,1 @@
-"""Frames: raw files, what their headers say, their reduction, and the stamps cut from them."""
+"""Frames: raw files, their headers, their reduction, and the stamps cut from them."""

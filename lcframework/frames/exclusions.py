@@ -1,4 +1,4 @@
-"""Frames that take no part: excluded by the user, or set aside because they are none of the sky; and the way back."""
+"""Exclusion of frames, by the user or because they are no frames of the sky, and its reversal."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from lcframework.work.ledger import ProductState
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
 EXCLUDED_BY_COMMAND = "excluded: "
 SET_ASIDE = "a calibration frame by its header: "
-#: The stages whose verdict on a frame is its comment as it stands; later ones put their names before theirs.
+#: The stages whose comment on a frame is stored unchanged; later stages put their names before their comments.
 IMPORT, PLATE_SOLVING = "read_convert_skysub_character_catalog", "plate_solving"
 
 
-def take_out(session: Session, names: Sequence[str], why: str) -> int:
-    """Exclude frames, and return how many.
+def exclude_frames(session: Session, names: Sequence[str], why: str) -> int:
+    """Exclude frames, and return the number of frames that changed.
 
     Parameters
     ----------
     session : Session
         On the project's database.
     names : sequence of str
-        File names, paths or keys.
+        File names, paths or frame names.
     why : str
-        The reason that is recorded.
+        The reason, which is recorded.
 
     Raises
     ------
     LcfError
-        Where a name is no frame's.
+        Where no frame has a name.
     """
     frames = _named(session, names)
     for _, frame in frames:
@@ -42,13 +42,13 @@ def take_out(session: Session, names: Sequence[str], why: str) -> int:
     return len({frame.id for _, frame in frames})
 
 
-def take_in(session: Session, names: Sequence[str]) -> int:
-    """Undo exclusions by :func:`take_out`, and return how many.
+def include_frames(session: Session, names: Sequence[str]) -> int:
+    """Undo exclusions by :func:`exclude_frames`, and return the number of frames that changed.
 
     Raises
     ------
     LcfError
-        Where a name is no frame's, or its frame is not excluded, or not so.
+        Where no frame has a name, or its frame is not excluded, or was not excluded by :func:`exclude_frames`.
     """
     frames = _named(session, names)
     for name, frame in frames:
@@ -56,12 +56,12 @@ def take_in(session: Session, names: Sequence[str]) -> int:
             state = frame.comment if frame.eliminated else "not excluded"
             raise LcfError(f"{name} can't be taken back in: {state}")
     for _, frame in frames:
-        take_back(session, frame)
+        undo_exclusion(session, frame)
     return len({frame.id for _, frame in frames})
 
 
 def _named(session: Session, names: Sequence[str]) -> list[tuple[str, Frame]]:
-    """Return the frames of names, each beside its name: files in several folders may share one."""
+    """Return (name, frame) for the frames with these names; files in several folders may have the same name."""
     frames = list(session.exec(select(Frame)))
     found = []
     for name in names:
@@ -72,10 +72,10 @@ def _named(session: Session, names: Sequence[str]) -> list[tuple[str, Frame]]:
     return found
 
 
-def take_back(session: Session, frame: Frame) -> None:
-    """Undo an exclusion: the frame stands as the stages left it."""
+def undo_exclusion(session: Session, frame: Frame) -> None:
+    """Undo an exclusion: the frame gets the state in which the stages left it."""
     own = frame.id or 0
-    # Later stages work on a frame once for each field of reference stars.
+    # Later stages have one unit for each frame and field of reference stars.
     fields = session.exec(select(CombinedFootprint.hash).where(CombinedFootprint.active))
     keys = [FrameKey(own), *(FrameKey(own, field) for field in fields)]
     of_frame = col(Product.unit).in_([str(key) for key in keys])
@@ -90,21 +90,21 @@ def take_back(session: Session, frame: Frame) -> None:
 
 
 def set_aside(session: Session, frame: Frame, why: str) -> None:
-    """Take a frame out that is none of the sky; or back in, where `why` is empty and that was the reason."""
+    """Exclude a frame that is no frame of the sky; undo that where `why` is empty."""
     if why:
         frame.eliminated, frame.comment = True, why
     elif frame.comment.startswith(SET_ASIDE):
-        take_back(session, frame)
+        undo_exclusion(session, frame)
 
 
 def apply_list(session: Session, frame: Frame, listed: bool) -> None:
-    """Take a frame out that ``[frames] exclude`` lists; or back in, where it does not any more."""
+    """Exclude a frame that ``[frames] exclude`` lists; undo that where it is not listed any more."""
     if listed:
         frame.eliminated, frame.comment = True, EXCLUDED_IN_FILE
     elif frame.comment == EXCLUDED_IN_FILE:
-        take_back(session, frame)
+        undo_exclusion(session, frame)
 
 
 def excluded(frame: Frame) -> bool:
-    """Whether the user took the frame out."""
+    """Return whether the user excluded the frame."""
     return frame.eliminated and (frame.comment == EXCLUDED_IN_FILE or frame.comment.startswith(EXCLUDED_BY_COMMAND))

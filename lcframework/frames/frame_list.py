@@ -1,4 +1,4 @@
-"""Which raw files there are: found on disk, with the rows and keys that they have, or will have, in the database."""
+"""The raw files on disk, with the rows and frame names that they have, or will get, in the database."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from lcframework.provenance import digest, file_digest
 from lcframework.storage.tables import Frame
 from lcframework.types import LcfError
 
-#: Keys that would name other products in ``frames/``.
+#: Frame names that are file names of other products in ``frames/``.
 _RESERVED = re.compile(r"_sources$|^field_stars$|^hot_pixels_|^master_")
 _SUFFIXES = re.compile(r"\.(fits?|fts|fz|gz|bz2)$", re.IGNORECASE)
-#: The columns that follow from the file and from what the user says of it.
+#: The columns that depend on the raw file and on exclusions by the user.
 _COLUMNS = ("original_image_path", "raw_size", "raw_mtime_ns", "raw_digest", "eliminated", "comment")
 
 
 class FrameList:
     """The raw files of a project, as rows of the table ``frames``; nothing is written before :meth:`record`.
 
-    The rows are copies. A file that is new has the id that the database will give it.
+    The rows are copies. A new file has the id that the database will assign to it.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class FrameList:
     Attributes
     ----------
     frames : list of Frame
-        The rows whose file is there, in the order of paths.
+        The rows whose file exists, in the order of paths.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class FrameList:
         return rows
 
     def _new_row(self, path: Path, keys: set[str], moved: list[Frame]) -> Frame:
-        """Return the row of a new path: a folder that was moved brings no new frames, as the contents show."""
+        """Return the row of a new path: that of a moved file with the same contents, or else a new one."""
         if moved:
             row = moved.pop(0)
             row.original_image_path = str(path)
@@ -88,12 +88,12 @@ class FrameList:
         return row
 
     def set_aside(self, frame: Frame, why: str) -> None:
-        """Take a frame out that is none of the sky; or back in, where `why` is empty and that was the reason."""
+        """Exclude a frame that is no frame of the sky; undo that where `why` is empty."""
         set_aside(self._session, frame, why)
 
     @property
     def changed(self) -> list[Frame]:
-        """The rows that are new, or are not as they were recorded."""
+        """The rows that are new or differ from the database."""
         return [frame for frame in self.frames if self._recorded.get(frame.id) != _state(frame)]
 
     def record(self) -> None:
@@ -129,13 +129,13 @@ def find_files(config: Config) -> list[Path]:
 
 
 def idle_exclusions(config: Config) -> list[str]:
-    """Return a sentence on each name of ``[frames] exclude`` that no file has, with the nearest that one has."""
+    """Return a remark on each name in ``[frames] exclude`` that no file has, with the most similar file name."""
     if not config.frames.exclude:
         return []
     try:
         names = {p.name for p in find_files(config)}
     except LcfError:
-        return []  # a folder is missing: that is told elsewhere
+        return []  # a folder is missing: another check reports it
     out = []
     for name in sorted(set(config.frames.exclude) - names):
         near = difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.6)
@@ -160,5 +160,5 @@ def _new_key(path: Path, taken: set[str]) -> str:
     while _SUFFIXES.search(stem):
         stem = _SUFFIXES.sub("", stem)
     stem = re.sub(r"[^\w.+-]", "_", stem) or "frame"
-    # Two files of one name in two folders: the later one's key tells them apart by its path.
+    # Two files with the same name in two folders: the name of the later frame gets a digest of its path.
     return f"{stem}-{digest(str(path), 8)}" if stem in taken or _RESERVED.search(stem) else stem

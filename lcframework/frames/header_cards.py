@@ -1,4 +1,4 @@
-"""What a header's cards may mean, whoever wrote them: times, and keywords that look like a quantity."""
+"""Interpretation of header cards of unknown origin: times, and keywords that may contain a quantity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from lcframework.sky.times import EARLIEST, LATEST
 
-#: Quantity -> how keywords that may hold it look, best first.
+#: Quantity -> patterns of keywords that may contain it, best first.
 LOOKS = {
     "exptime": (r"^EXPTIME$", r"^EXPOSURE$", r"^(TOT|X|ITIME|INT)?.?EXP", r"^(I|INT)TIME", r"SHUT"),
     "gain": (r"^E.?GAIN$", r"^GAIN$", r"GAIN", r"CVF|CONAD|E.?PER.?ADU|EPADU"),
@@ -30,7 +30,7 @@ _EPOCH = dt.datetime(1858, 11, 17)
 
 
 def read_text_time(text: str) -> float | None:
-    """Return the MJD of a date and time as ISO 8601 writes them, in UTC where an offset is given; None for others."""
+    """Return the MJD of an ISO 8601 date and time, converted to UTC where it has an offset; None for other texts."""
     match = _DATE_TIME.match(text.strip())
     if match is None:
         return None
@@ -44,7 +44,7 @@ def read_text_time(text: str) -> float | None:
 
 
 def time_cards(header: fits.Header) -> dict[str, float]:
-    """Return every moment that a header holds, by keyword, as MJD; ``"DATE+CLOCK"`` where two keywords make one."""
+    """Return all times in a header as MJD, by keyword; ``"DATE+CLOCK"`` where two keywords give one time."""
     found: dict[str, float] = {}
     dates: dict[str, str] = {}
     clocks: dict[str, str] = {}
@@ -65,8 +65,8 @@ def time_cards(header: fits.Header) -> dict[str, float]:
     return {k: v for k, v in found.items() if EARLIEST < v < LATEST and not re.search(r"^DATE$|PROC|FILE|CREAT", k)}
 
 
-def moment_said(header: fits.Header, source: str) -> tuple[str, str]:
-    """Return which moment of the exposure a time's keyword or its comment names, and where; empty texts for none."""
+def stated_moment(header: fits.Header, source: str) -> tuple[str, str]:
+    """Return which moment of the exposure a time's keyword or comment states, and its source; empty texts for none."""
     for key in source.split("+"):
         if match := _MOMENT.search(key):
             return str(match.lastgroup), f"the keyword {key}"
@@ -78,7 +78,7 @@ def moment_said(header: fits.Header, source: str) -> tuple[str, str]:
 
 
 def looks_like(headers: Sequence[fits.Header], quantity: str) -> list[str]:
-    """Return the keywords, present in all headers, that look as if they held a quantity; the likeliest first."""
+    """Return the keywords, present in all headers, that may contain a quantity; the most likely first."""
     found = []
     for pattern in LOOKS[quantity]:
         for key, value in _cards(headers[0]):
@@ -89,12 +89,12 @@ def looks_like(headers: Sequence[fits.Header], quantity: str) -> list[str]:
 
 
 def text_of(header: fits.Header, key: str) -> str:
-    """Return a keyword's value as stripped text; '' where it has none that can be read."""
+    """Return a keyword's value as stripped text; '' where it is missing or can't be read."""
     return next((str(v).strip() for k, v in _cards(header) if k == key), "")
 
 
 def as_number(value: Any) -> float | None:
-    """Return a value as a number, or None."""
+    """Return a value as a number, or None where it is none."""
     if isinstance(value, bool):
         return None
     try:
@@ -104,7 +104,7 @@ def as_number(value: Any) -> float | None:
 
 
 def _cards(header: fits.Header) -> list[tuple[str, Any]]:
-    """Return keywords with values that can be read."""
+    """Return (keyword, value) of all cards that can be read."""
     out = []
     for card in header.cards:
         try:

@@ -1,4 +1,4 @@
-"""Asks the header parsers in turn, and checks what one answers."""
+"""Calls the header parsers one after another, and checks the answer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def parse_header(parsers: Sequence[Tool], header: fits.Header, path: Path) -> HeaderInfo:
-    """Ask the parsers what a header says; raises as :func:`read_header`."""
+    """Return the values of a header; raises as :func:`read_header`."""
     return read_header(parsers, header, path)[1]
 
 
 def read_header(parsers: Sequence[Tool], header: fits.Header, path: Path) -> tuple[str, HeaderInfo]:
-    """Return the name of the parser that claims a header, and what it says; the generic one is asked last.
+    """Return the name of the parser that accepts a header, and its values; the generic parser is called last.
 
     Raises
     ------
     UnusableInput
-        Where none knows the header, its values make no sense, or two specific parsers claim it.
+        Where no parser accepts the header, values are invalid, or two specific parsers accept it.
     """
     specific = [p for p in parsers if p.name != GENERIC_PARSER]
     claims = [(p.name, answer) for p in specific if (answer := p.instance.parse(header, path)) is not None]
@@ -41,13 +41,13 @@ def read_header(parsers: Sequence[Tool], header: fits.Header, path: Path) -> tup
         raise UnusableInput(f"no header parser knows {path.name} (asked: {names}); `lcf plugins` lists those installed")
     parser, answer = claims[0]
     info = header_info(answer, parser)
-    # Keys of products join instrument and band by colons.
+    # Unit keys join instrument and band by colons.
     instrument, band = (str(text or "").replace(":", "-") for text in (info.instrument, info.band))
     return parser, attrs.evolve(info, instrument=instrument, band=band)
 
 
 def header_info(answer: Any, parser: str) -> HeaderInfo:
-    """Return a parser's answer as a value; the documented dictionary is accepted too."""
+    """Return a parser's answer as :class:`HeaderInfo`; the documented dictionary is accepted too."""
     if isinstance(answer, HeaderInfo):
         return answer
     if not isinstance(answer, Mapping):

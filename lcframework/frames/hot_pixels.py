@@ -1,4 +1,4 @@
-"""Hot pixels: found where the field drifts over them, and kept as a map for each instrument."""
+"""Hot pixels: found in frames between which the field drifts, and stored as a map for each instrument."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lcframework.work import HotPixelsKey, Outcome, Scope, Stage, Task, Toolbox,
 if TYPE_CHECKING:
     from astropy.table import Table
 
-#: As many frames as tell hot pixels apart, spread over the night.
+#: The number of frames from which hot pixels are found; they are spread over the night.
 MOST_FRAMES = 60
 FEWEST_FRAMES = 5
 
@@ -29,26 +29,26 @@ FrameOfSources: TypeAlias = "tuple[Floats, Ints, Table]"  # an image, its flags 
 
 @attrs.frozen(eq=False)
 class HotPixels:
-    """What a detector's pixels show without light: an excess to subtract, and pixels that can't be mended."""
+    """Hot pixels of a detector: a constant excess to subtract, and bad pixels that can't be corrected."""
 
     excess: Floats  # (ny, nx) e-/s; 0 for a good pixel
     bad: Bools  # (ny, nx)
 
 
 def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0, unstable: float = 3.0) -> HotPixels:
-    """Find the pixels that stay bright while the field drifts over them.
+    """Find the pixels that remain bright while the field drifts over them.
 
-    The median in time of sky-subtracted frames, each frame's sources left out, has no stars where the field moves. A
-    steady excess is subtracted, which keeps a pixel under a star's core; masking it would cost more than it brings.
+    The median in time of sky-subtracted frames, without each frame's sources, contains no stars where the field moves.
+    A constant excess is subtracted instead of masked, so that a hot pixel in the core of a star can still be used.
 
     Parameters
     ----------
     frames : list of (image, flags, sources)
-        All of one shape; e-/s.
+        All images have the same shape; e-/s.
     sigma : float
         A pixel is hot where the median exceeds this many times its usual spread.
     unstable : float
-        A pixel is bad where its scatter in time exceeds this many times the usual one: its excess comes and goes.
+        A pixel is bad where its scatter in time exceeds this many times the usual one: its excess is not constant.
     """
     stack = np.stack([_without_sources(*frame) for frame in frames])
     seen = np.isfinite(stack).sum(axis=0) >= max(3, len(frames) // 4)
@@ -75,7 +75,7 @@ def _without_sources(image: Floats, flags: Ints, sources: Table) -> Floats:
     out[(flags & (PixelFlag.BLANK | PixelFlag.SATURATED).value) > 0] = np.nan
     ny, nx = out.shape
     for row in sources:
-        if row["fwhm"] < 1.2:  # a hot pixel passes for a narrow source: that one must stay in the median
+        if row["fwhm"] < 1.2:  # a hot pixel is detected as a narrow source: keep it in the median
             continue
         r = int(np.ceil(max(4.0, 4.0 * float(row["a"]))))
         x, y = round(float(row["x"])), round(float(row["y"]))
@@ -88,24 +88,24 @@ def _without_sources(image: Floats, flags: Ints, sources: Table) -> Floats:
 
 @attrs.frozen
 class HotPixelsPayload:
-    """The frames, by their images and tables of sources, that show an instrument's hot pixels."""
+    """The files (images, tables of sources) of the frames from which an instrument's hot pixels are found."""
 
     instrument: str
     frames: tuple[tuple[str, str], ...]
 
 
 def hot_pixels_path(instrument: str) -> str:
-    """Return where an instrument's map lies in the workdir."""
+    """Return the path of an instrument's map, relative to the workdir."""
     return f"frames/hot_pixels_{digest(instrument, 8)}.fits"
 
 
 def hot_pixel_units(stage: Stage, frames: Iterable[Frame]) -> list[Unit[HotPixelsPayload]]:
-    """Return a unit for each instrument whose hot pixels are wanted, and that has frames enough.
+    """Return a unit for each instrument with ``hot_pixels = "auto"`` and enough frames.
 
     Parameters
     ----------
     stage : Stage
-        Whose units they are.
+        The stage of the units.
     frames : iterable of Frame
         In the order of time.
     """
@@ -117,10 +117,10 @@ def hot_pixel_units(stage: Stage, frames: Iterable[Frame]) -> list[Unit[HotPixel
         shape = max(set(shapes), key=shapes.count)
         alike = [f for f in frames if f.instrument == instrument and (f.height, f.width) == shape]
         if len(alike) < FEWEST_FRAMES:
-            continue  # too few to tell a hot pixel from a star: the map is made when there are more
+            continue  # too few to distinguish hot pixels from stars: the map is made when there are more frames
         step = max(1, len(alike) // MOST_FRAMES)
         chosen = tuple((f.image_relpath or "", f.sources_relpath or "") for f in alike[::step])
-        # Frozen once made: which frames served is not part of what it depends on.
+        # The frames are no component: a map remains unchanged when new frames are added.
         components = stage.components(hot_pixels="auto", instrument=instrument)
         payload = HotPixelsPayload(instrument, chosen)
         scope = Scope(instrument=instrument)
@@ -137,7 +137,7 @@ class FindHotPixels(Task[HotPixelsPayload, list[FrameOfSources], HotPixels]):
         return [(*read_frame(workdir / i)[:2], read_table(workdir / s)) for i, s in unit.payload.frames]
 
     def compute(self, values: list[FrameOfSources]) -> HotPixels:
-        """Find what stays while the field drifts."""
+        """Find the hot pixels."""
         return hot_pixel_map(values)
 
     def save(self, unit: Unit[HotPixelsPayload], values: list[FrameOfSources], result: HotPixels) -> Outcome:
@@ -154,7 +154,7 @@ class FindHotPixels(Task[HotPixelsPayload, list[FrameOfSources], HotPixels]):
 
 
 def hot_pixels_identity(toolbox: Toolbox, instrument: str, found: str) -> str:
-    """Return what stamps depend on: `found`, the token of the map that was made; or the contents of the user's."""
+    """Return the component of stamps: `found`, the token of the map made here, or the digest of the user's map."""
     setting = toolbox.config_for(instrument).stamps.hot_pixels
     if setting in ("", "auto"):
         return found if setting else ""
@@ -162,7 +162,7 @@ def hot_pixels_identity(toolbox: Toolbox, instrument: str, found: str) -> str:
 
 
 def read_hot_pixels(toolbox: Toolbox, instrument: str) -> HotPixels | None:
-    """Return an instrument's map, made or given by the user; None where there is none.
+    """Return an instrument's map, made here or given by the user; None where there is none.
 
     Raises
     ------
@@ -183,6 +183,6 @@ def read_hot_pixels(toolbox: Toolbox, instrument: str) -> HotPixels | None:
             image = np.asarray(hdus[0].data)
             if auto:
                 return HotPixels(image.astype(np.float32), np.asarray(hdus["BAD"].data) != 0)
-            return HotPixels(np.zeros(image.shape, np.float32), image != 0)  # a user's map says what to mask
+            return HotPixels(np.zeros(image.shape, np.float32), image != 0)  # a user's map gives pixels to mask
     except (OSError, KeyError) as error:
         raise UnusableInput(f"[stamps] hot_pixels = {setting!r} can't be read: {error}") from None

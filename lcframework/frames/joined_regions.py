@@ -13,7 +13,7 @@ from lcframework.work import Entry, FrameKey
 
 
 def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entry], first_roi: str) -> None:
-    """Rebuild ``regions.h5`` from products, and delete files of stamps and PSFs that none refers to.
+    """Rebuild ``regions.h5`` from products, and delete files of stamps and PSFs that belong to no product.
 
     Parameters
     ----------
@@ -22,21 +22,21 @@ def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entr
     workdir : Path
         The project's folder of products.
     stamps : mapping
-        The stamps that there are, by frame and field.
+        The products of stamps, by frame and field.
     first_roi : str
-        The region that is called ``ROI`` besides.
+        The region that also has the name ``ROI``.
     """
-    keys = {f.id: f.key for f in session.exec(select(Frame))}
+    frame_names = {f.id: f.key for f in session.exec(select(Frame))}
     psfs: dict[int, dict[str, str]] = {}
     for row in session.exec(select(PsfRow)):
         psfs.setdefault(row.frame_id, {})[row.psf_ref] = row.path
     frames: dict[str, tuple[list[str], dict[str, str]]] = {}
     for key, product in sorted(stamps.items(), key=lambda item: str(item[0])):
-        there = {ref: path for ref, path in psfs.get(key.frame_id, {}).items() if (workdir / path).exists()}
+        existing = {ref: path for ref, path in psfs.get(key.frame_id, {}).items() if (workdir / path).exists()}
         if (workdir / product.path).exists():
-            frames.setdefault(keys[key.frame_id], ([], there))[0].append(product.path)
+            frames.setdefault(frame_names[key.frame_id], ([], existing))[0].append(product.path)
     write_regions(workdir, frames, first_roi)
-    wanted = {path for files, there in frames.values() for path in (*files, *there.values())}
+    wanted = {path for files, psf_files in frames.values() for path in (*files, *psf_files.values())}
     for path in (workdir / "regions").glob("*/*.h5"):
         if str(path.relative_to(workdir)) not in wanted:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Master frames: which are needed, how they are made, and where they lie."""
+"""Master frames: which are needed, how they are made, and their files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from lcframework.storage.tables import Product
 from lcframework.types import Exposure, Floats, Master, NeedMissing, UnusableInput
 from lcframework.work import Entry, Ledger, MasterKey, Outcome, ProductState, Stage, Task, Unit
 
-#: A stack of images that is larger lies in a file that the system pages in and out, not in memory.
+#: A larger stack of images is a memory-mapped file, so that it does not need to fit in memory.
 MAX_IN_MEMORY = 1 << 30  # bytes
 
 
 @attrs.frozen(eq=False)
 class MasterValues:
-    """What a master frame is made from."""
+    """The images from which a master frame is made, and the masters that it needs."""
 
     payload: MasterPayload
     exposures: tuple[Exposure, ...]
@@ -38,9 +38,9 @@ class MasterValues:
 
 @attrs.frozen(eq=False)
 class Reductions:
-    """How the frames of a project are to be reduced, and the master frames that this takes."""
+    """The plans for the reduction of all frames, and the units of the master frames that are needed."""
 
-    plans: Mapping[int | None, FramePlan]  # by the ids of the frames that take part
+    plans: Mapping[int | None, FramePlan]  # by frame id, without excluded frames
     units: Sequence[Unit[MasterPayload]]
     calibrations: Calibrations | None
 
@@ -48,7 +48,7 @@ class Reductions:
 def plan_reductions(
     stage: Stage, session: Session, frame_list: FrameList, ledger: Ledger, instrument_of: InstrumentOf
 ) -> Reductions:
-    """Plan how each frame is to be reduced, and set aside in the list those that are calibration frames themselves."""
+    """Plan the reduction of each frame, and exclude frames of the list that are calibration frames themselves."""
     toolbox, frames = stage.toolbox, frame_list.frames
     used = any(toolbox.tool("reduction", name) for name in ("", *toolbox.configs))
     calibrations = Calibrations(session, toolbox, instrument_of) if used else None
@@ -74,7 +74,7 @@ def _needing(payload: MasterPayload, tried: Mapping[MasterKey, Entry]) -> Master
 
 
 def _as_tried(files: Sequence[MasterFile], tried: Mapping[MasterKey, Entry]) -> tuple[MasterFile, ...]:
-    """Return masters' files as they turned out: where each lies, or why it could not be made."""
+    """Return the files of masters with their present paths, or with the reason why a master could not be made."""
     out = []
     for file in files:
         product = tried.get(file.key)
@@ -87,7 +87,7 @@ def _as_tried(files: Sequence[MasterFile], tried: Mapping[MasterKey, Entry]) -> 
 
 
 def forget_old_masters(session: Session, stage: str, ledger: Ledger, reductions: Reductions) -> None:
-    """Drop the products of masters that no frame needs any more; their files go when the stage is finished."""
+    """Delete products of masters that no frame needs any more; the files are deleted at the end of the stage."""
     wanted = {unit.key for unit in reductions.units}
     old = [str(key) for key in ledger.keyed(stage, MasterKey) if key not in wanted]
     if old:
@@ -95,7 +95,7 @@ def forget_old_masters(session: Session, stage: str, ledger: Ledger, reductions:
 
 
 def ready_masters(units: Sequence[Unit[Any]]) -> list[Unit[MasterPayload]]:
-    """Return the masters among pending units that wait for no other."""
+    """Return the masters among pending units that depend on no other pending master."""
     masters = [u for u in units if isinstance(u.key, MasterKey)]
     pending = {u.key for u in masters}
     return [u for u in masters if not any(need.key in pending for need in u.payload.needs)]
@@ -142,7 +142,7 @@ class CombineMaster(Task[MasterPayload, MasterValues, Master]):
 def _stack(shape: tuple[int, ...], folder: Path) -> Floats:
     if 4 * int(np.prod(shape)) <= MAX_IN_MEMORY:
         return np.empty(shape, np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:  # it has no name, and is gone with the array
+    with tempfile.TemporaryFile(dir=folder) as file:  # it has no name, and is deleted with the array
         return np.memmap(file, np.float32, "w+", shape=shape)
 
 
@@ -172,7 +172,7 @@ def read_masters(workdir: Path, plan: FramePlan) -> dict[str, Master]:
     UnusableInput
         Where the frame can't be reduced, or one of them could not be made.
     NeedMissing
-        Where one of them is not there.
+        Where the file of a master is missing.
     """
     if plan.missing:
         raise UnusableInput(plan.missing)
@@ -206,7 +206,7 @@ def _read(workdir: Path, files: Sequence[MasterFile]) -> dict[str, Master]:
 
 
 def remove_old_masters(session: Session, workdir: Path) -> None:
-    """Delete the files of masters that no product is."""
+    """Delete the files of masters that belong to no product."""
     kept = set(session.execute(sa.select(Product.path)).scalars())  # type: ignore[call-overload]
     for path in (workdir / "frames").glob("master_*.fits"):
         if os.path.relpath(path, workdir) not in kept:

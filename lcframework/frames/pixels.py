@@ -1,4 +1,4 @@
-"""Pixels of a raw image: its unit, and which of them are saturated, blank or on broken lines."""
+"""Pixels of a raw image: conversion to e-/s, and flags of saturated, blank and bad pixels."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import scipy  # its subpackages load when they are first used
 
 from lcframework.types import Bools, DataUnit, Floats, HeaderInfo, PixelFlag
 
-#: A row or column is bad where its median deviates from its neighbours' by this many times their usual deviation,
-#: and by more than a single pixel's noise: less does no harm that masking it would not exceed.
+#: A row or column is bad where its median deviates from its neighbours' by this many times their usual deviation, and
+#: by more than the noise of a pixel: with smaller deviations, masking would lose more than it gains.
 BAD_LINE_SIGMA = 8.0
 _NEIGHBOURS = 15
-#: As many pixels of a line tell its median well enough.
+#: The number of pixels of a line from which its median is computed.
 _SAMPLES = 400
 
 
 def to_rate(image: Floats, info: HeaderInfo) -> Floats:
-    """Return an image in e-/s."""
+    """Return an image in e-/s, from the raw unit in `info`."""
     factor = {
         DataUnit.ADU: info.gain / info.exptime,
         DataUnit.ELECTRON: 1.0 / info.exptime,
@@ -27,7 +27,7 @@ def to_rate(image: Floats, info: HeaderInfo) -> Floats:
 
 
 def pixel_flags(image: Floats, saturation: float, reduced: Floats | None = None) -> np.ndarray:
-    """Return the flags (ny, nx), uint8, that only the raw image can tell: saturated, blank, bad lines.
+    """Return the flags (ny, nx), uint8, that must be found in the raw image: saturated, blank, bad lines.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def pixel_flags(image: Floats, saturation: float, reduced: Floats | None = None)
     saturation : float
         The level in that unit from which a pixel is saturated; inf where unknown.
     reduced : (ny, nx) array, optional
-        The image less what the detector adds, where that is known: bad lines are those that are left in it.
+        The reduced image, where there is one: bad lines are then found in it, because the reduction may correct them.
     """
     blank = ~np.isfinite(image)
     flags = np.where(blank, PixelFlag.BLANK.value, 0).astype(np.uint8)
@@ -50,7 +50,7 @@ def pixel_flags(image: Floats, saturation: float, reduced: Floats | None = None)
 
 
 def bad_lines(image: Floats, axis: int) -> Bools:
-    """Return which rows (`axis` 1) or columns (0) have a median unlike those near them, or hold a constant."""
+    """Return which rows (`axis` 1) or columns (0) are bad: with a deviating median, or with constant values."""
     step = max(1, image.shape[axis] // _SAMPLES)
     sample = image[:, ::step] if axis == 1 else image[::step, :]
     finite = np.isfinite(sample)
@@ -58,7 +58,7 @@ def bad_lines(image: Floats, axis: int) -> Bools:
         sample = np.where(finite, sample, np.median(sample[finite]) if finite.any() else 0)
     n = sample.shape[axis]
     ranks = [n // 10, n // 2, 9 * n // 10]
-    # NumPy sorts short lines several times faster than it parts them at three ranks.
+    # For short lines, NumPy's sort is several times faster than a partition at three ranks.
     low, level, high = np.moveaxis(np.take(np.sort(sample, axis), ranks, axis), axis, 0)
     deviation = level - scipy.ndimage.median_filter(level, _NEIGHBOURS, mode="nearest")
     spread = 1.4826 * np.median(np.abs(deviation))

@@ -1,4 +1,4 @@
-"""Raw FITS files into arrays: HDUs, merged headers, blanks, trimming."""
+"""Reading of raw FITS files: HDUs, merged headers, blank pixels, trimming."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from astropy.utils.exceptions import AstropyWarning
 from lcframework.config.sections import Frames
 from lcframework.types import Floats, UnusableInput
 
-#: Keywords as the standard has them, the HIERARCH convention's and record-valued ones included.
+#: Keywords that the FITS standard allows, including the HIERARCH convention and record-valued keywords.
 _KEYWORD = re.compile(r"[A-Z0-9_ .-]*")
 #: How integers in the file become values.
 _STORAGE = ("BZERO", "BSCALE", "BLANK")
-#: How one learns that a file can't be mapped into memory.
+#: Errors that are raised for files that can't be mapped into memory.
 _NO_MAPPING = (errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -38,7 +38,7 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
     Raises
     ------
     UnusableInput
-        Where the file is not FITS, is truncated, or holds no image where the settings say.
+        Where the file is not FITS, is truncated, or has no image in the HDU of the settings.
     """
     try:
         try:
@@ -56,7 +56,7 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
 def _read(path: Path, settings: Frames, mapped: bool) -> RawFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        # astropy maps no integers that are to be scaled, and takes the BLANK of unsigned ones for a number.
+        # astropy can't map integers that are to be scaled, and treats BLANK of unsigned integers as a number.
         with fits.open(path, memmap=mapped, lazy_load_hdus=False, uint=False, do_not_scale_image_data=mapped) as hdus:
             return _from_hdus(hdus, path, settings, mapped)
 
@@ -88,7 +88,7 @@ def _move_reference(header: fits.Header, horizontal: int, vertical: int) -> None
             try:
                 header[keyword] = float(header.get(keyword, 0.0)) - cut  # the standard's default is 0
             except (TypeError, ValueError):
-                del header[keyword]  # what is no number locates nothing
+                del header[keyword]  # an invalid value
 
 
 def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
@@ -116,9 +116,9 @@ def _merged_header(hdus: fits.HDUList, number: int, settings: Frames) -> fits.He
 
 
 def _readable(header: fits.Header) -> fits.Header:
-    """Return a header without the cards that can't be read: only who needs one of them shall miss it.
+    """Return a header without the cards that can't be read; an error occurs only where such a card is needed.
 
-    Those that say how numbers are stored are left out too: what is read is what they mean.
+    Cards on the storage of numbers (such as BZERO) are left out too, because the values that are read are scaled.
     """
     out = header.copy(strip=True)
     for keyword in _STORAGE:
@@ -142,7 +142,7 @@ def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[in
     Raises
     ------
     UnusableInput
-        Where the file is not FITS, is cut off, or holds no image where the settings say.
+        Where the file is not FITS, is truncated, or has no image in the HDU of the settings.
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -156,17 +156,17 @@ def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[in
     except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
         raise UnusableInput(f"{path.name} can't be read as FITS: {_first_line(error)}. Is it whole?") from None
     if any("truncated" in str(w.message) for w in caught):
-        raise UnusableInput(f"{path.name} is truncated: the file is shorter than its header says")
+        raise UnusableInput(f"{path.name} is truncated: the file is shorter than its header states")
     return header, (int(ny), int(nx))
 
 
 def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Floats:
-    """Return a part of an image; what is not asked for is not read where the file can be mapped."""
+    """Return a part of an image; the rest is not read where the file can be mapped into memory."""
     if mapped and isinstance(hdu, fits.CompImageHDU):
         raise OSError(errno.ENODEV, "compressed images can't be mapped")
     try:
         stored = hdu.data[part]
-        return _values(stored, hdu.header) if mapped else np.array(stored, np.float32)  # copies: they outlive the file
+        return _values(stored, hdu.header) if mapped else np.array(stored, np.float32)  # copies: the file is closed
     except (OSError, TypeError, ValueError, EOFError) as error:
         if isinstance(error, OSError) and error.errno in _NO_MAPPING:
             raise
@@ -177,7 +177,7 @@ def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Flo
 
 
 def _values(stored: Any, header: fits.Header) -> Floats:
-    """Return what stored numbers stand for: ``BZERO + BSCALE * stored``, nan for ``BLANK``."""
+    """Return the values of stored numbers: ``BZERO + BSCALE * stored``, nan for ``BLANK``."""
     scale, zero = (float(header.get(k, default)) for k, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
     wide = stored.dtype.itemsize > 2 and (scale, zero) != (1.0, 0.0)
     out = stored.astype(np.float64 if wide else np.float32)

@@ -1,7 +1,7 @@
-"""Which calibration frames there are, and which masters each frame is to be reduced with; the driver's part.
+"""The driver's part of the reduction: finds calibration frames, and plans the masters for each frame.
 
-Only headers are read here, each once: what they say is kept in the table ``exposures`` until the file, or how it is
-read, changes. A file's contents are digested where its size or time changed, as those of raw frames are.
+Only headers are read here, each once. Their values are stored in the table ``exposures`` until the file, or the way it
+is read, changes. As for raw frames, the digest of a file is computed again only where its size or time has changed.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ InstrumentOf: TypeAlias = "Callable[[fits.Header, Path], str]"
 
 @attrs.frozen
 class MasterFile:
-    """A master frame's file; `reason` says why it could not be made."""
+    """The file of a master frame; `reason` states why it could not be made."""
 
-    key: MasterKey  # of its unit
+    key: MasterKey  # unit key
     kind: str
     path: str  # relative to the workdir
-    text: str  # for people
+    text: str  # for messages
     reason: str = ""
 
 
 @attrs.frozen
 class MasterPayload:
-    """What making a master frame takes."""
+    """The plan of a master frame, its exposures, and the masters that it needs."""
 
     instrument: str
     plan: MasterPlan
@@ -61,7 +61,7 @@ class MasterPayload:
 
 @attrs.frozen
 class FramePlan:
-    """How a frame is to be reduced: with these masters, or why it can't be."""
+    """The plan for the reduction of a frame: the masters, or the reason why it can't be reduced."""
 
     exposure: Exposure | None = None  # None: it is not reduced
     masters: tuple[MasterFile, ...] = ()
@@ -70,32 +70,32 @@ class FramePlan:
 
     @property
     def set_aside(self) -> str:
-        """Why it takes part in nothing, where it is no frame of the sky."""
+        """Why the frame is excluded, where it is no frame of the sky; empty otherwise."""
         kind = self.exposure.kind if self.exposure else ""
         return "" if kind in ("", SKY) else f"{SET_ASIDE}{kind}"
 
     @property
     def parts(self) -> Components:
-        """What of it is part of the frame's fingerprint; nothing where it is not reduced."""
+        """The components for the frame's fingerprint; empty where it is not reduced."""
         return {"reduction": self.components} if self.components else {}
 
     @property
     def text(self) -> str:
-        """What the frame is reduced with, for people."""
+        """The masters, in words, for messages and the column ``calibration``."""
         return "; ".join(m.text for m in self.masters)
 
 
 class Calibrations:
-    """The calibration frames of a project, and what is planned with them; nothing is written before :meth:`record`.
+    """The calibration frames of a project, and the plans made with them; nothing is written before :meth:`record`.
 
     Parameters
     ----------
     session : Session
-        On the database, which keeps headers that were read.
+        On the database, which stores the values of headers that were read.
     toolbox : Toolbox
         The project's settings and tools.
     instrument_of : callable
-        Tells the instrument of a frame from its header, for settings that differ by instrument.
+        Returns the instrument of a frame from its header, for settings that differ by instrument.
 
     Raises
     ------
@@ -124,7 +124,7 @@ class Calibrations:
         self.masters: dict[MasterKey, tuple[MasterPayload, Components]] = {}
 
     def _find(self, instrument: str) -> dict[str, Path]:
-        """Return the files of the folders by the name under which they are recorded."""
+        """Return the files of the folders, by the path that is recorded in ``exposures``."""
         config = self.toolbox.config_for(instrument)
         found: dict[str, Path] = {}
         seen: set[Path] = set()
@@ -139,7 +139,7 @@ class Calibrations:
         return found
 
     def _calibrations(self, instrument: str) -> dict[str, tuple[RawExposure, Exposure]]:
-        """Return the calibration frames of one instrument's settings by name."""
+        """Return the calibration frames for one instrument's settings, by name."""
         out = {}
         reader = digest(counted({"frames": self._reading, "reduction": self._identities[instrument]}), 16)
         for name, path in self._files[instrument].items():
@@ -161,20 +161,20 @@ class Calibrations:
         return {name: pair for name, pair in out.items() if pair[1].kind not in ("", SKY)}
 
     def _drop(self, rows: Iterable[RawExposure], kept: set[str]) -> None:
-        """Note the rows of files that are not there any more."""
+        """Mark the rows of files that do not exist any more for deletion."""
         self._dropped |= {(row.role, row.instrument, row.path) for row in rows if row.path not in kept}
 
     def record(self) -> None:
-        """Write what was read off headers, and delete the rows of files that are not there any more."""
-        for key in self._dropped - set(self._changed):
-            if (row := self._session.get(RawExposure, key)) is not None:
+        """Write the values read from headers, and delete the rows of files that do not exist any more."""
+        for primary_key in self._dropped - set(self._changed):
+            if (row := self._session.get(RawExposure, primary_key)) is not None:
                 self._session.delete(row)
         for row in self._changed.values():
             self._session.merge(row)
         self._session.flush()
 
     def _read(self, row: RawExposure) -> RawExposure:
-        """Let the plugin describe a file; one that can't be read has no kind, and a comment that says why."""
+        """Let the plugin describe a file; a file that can't be read gets no kind, and a comment with the reason."""
         from lcframework.frames.raw_frames import read_raw_header
 
         path = Path(row.path)
@@ -199,12 +199,12 @@ class Calibrations:
     # ---------------------------------------------------------------- frames
 
     def frames(self, frames: Sequence[Frame]) -> list[FramePlan]:
-        """Return how each of all frames is to be reduced."""
+        """Return the plan of each frame."""
         self._drop(self._frames_of.values(), {f.original_image_path for f in frames})
         return [FramePlan() if excluded(f) else self.frame(f) for f in frames]
 
     def frame(self, frame: Frame) -> FramePlan:
-        """Return how a frame is to be reduced; with no masters where it is a calibration frame itself."""
+        """Return the plan of a frame; without masters where it is a calibration frame itself."""
         row = self._frame_row(frame)
         tool = self.tools[row.instrument]
         if tool is None:
@@ -222,7 +222,7 @@ class Calibrations:
         return FramePlan(exposure, files, {**self._identities[row.instrument], "masters": parts})
 
     def _frame_row(self, frame: Frame) -> RawExposure:
-        """Return what the reduction knows of a frame; its header is read where that is not recorded."""
+        """Return the row of a frame in ``exposures``; its header is read where the row is missing or out of date."""
         row = self._frames_of.get(frame.original_image_path)
         if row is not None and (row.digest, row.reader) == (frame.raw_digest, self._frame_reader):
             return row
@@ -239,7 +239,7 @@ class Calibrations:
         return self._read(new)
 
     def _instrument(self, path: Path) -> str:
-        """Return whose settings hold for a frame: an instrument's that has its own, or '' for everyone's."""
+        """Return the instrument whose overrides apply to a frame, or '' where there are none."""
         from lcframework.frames.raw_frames import read_raw_header
 
         if len(self.tools) == 1:
@@ -247,7 +247,7 @@ class Calibrations:
         try:
             name = self._instrument_of(read_raw_header(path, self.toolbox.config.frames)[0], path)
         except LcfError:
-            return ""  # the import says what is wrong with the frame
+            return ""  # the import will report what is wrong with the frame
         return name if name in self.tools else ""
 
     def _plan(self, tool: Tool, instrument: str, exposure: Exposure) -> tuple[MasterPlan, ...] | str:
@@ -263,7 +263,7 @@ class Calibrations:
     # ---------------------------------------------------------------- masters
 
     def _contents(self, instrument: str, plan: MasterPlan) -> dict[str, dict[str, str]]:
-        """Return the digests of the files that a master and those that it needs are made from."""
+        """Return the digests of the files from which a master, and the masters that it needs, are made."""
         own = {name: self._exposures[instrument][name][0].digest[:12] for name in plan.members}
         out = {plan.name: own}
         for need in plan.needs:
@@ -271,9 +271,9 @@ class Calibrations:
         return out
 
     def _master(self, instrument: str, plan: MasterPlan) -> MasterFile:
-        """Note that a master is wanted, and return its file.
+        """Add a master to those that are needed, and return its file.
 
-        The path tells what it is made from: where making a new one fails, no frame is reduced with the old one.
+        The path depends on the inputs: where a new master can't be made, no frame is reduced with an old one.
         """
         key = MasterKey(f"{instrument}:{plan.name}" if instrument else plan.name)
         unknown = set(plan.members) - set(self._exposures[instrument])
@@ -298,12 +298,12 @@ def _identity(tool: Tool | None) -> Components:
 
 
 def _exposure(row: RawExposure) -> Exposure:
-    matched = tuple((key, value) for key, value in row.setup)
+    matched = tuple((keyword, value) for keyword, value in row.setup)
     return Exposure(row.name, row.kind, matched, row.band, row.exptime, row.temperature, (row.height, row.width))
 
 
 def _asked(tool: Tool, method: str, *arguments: Any) -> Any:
-    """Return what a plugin answers; its bugs stop the run with its name, not with a traceback."""
+    """Return a plugin's answer; unexpected exceptions become a `PluginError` with the plugin's name."""
     try:
         return getattr(tool.instance, method)(*arguments)
     except LcfError:
@@ -314,11 +314,11 @@ def _asked(tool: Tool, method: str, *arguments: Any) -> Any:
 
 
 def unused(session: Session) -> list[str]:
-    """Return a sentence on the files of the calibration folders that take no part, for each reason."""
+    """Return a remark for each reason why files of the calibration folders are not used."""
     rows = session.exec(select(RawExposure).where(RawExposure.role == _CALIBRATION)).all()
     alike: dict[str, list[RawExposure]] = {}
     for row in sorted((r for r in rows if r.comment), key=lambda r: r.name):
-        # Reasons name the file, and say how long it is: what is left without names and numbers is shared.
+        # Reasons contain file names and sizes; without names and numbers, equal reasons can be grouped.
         reason = row.comment.replace(Path(row.path).name, "")
         alike.setdefault(re.sub(r"[-+]?\d[\d.]*", "#", reason), []).append(row)
     out = []

@@ -1,4 +1,4 @@
-"""The WCS of a stamp, from its frame's."""
+"""The WCS of a stamp, derived from that of its frame."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def header_text(wcs: Any) -> str:
 
 
 def moved(text: str, reference: Floats, corner: tuple[int, int]) -> str:
-    """Return a frame's WCS header text as it holds for a stamp that starts at `corner`.
+    """Return a frame's WCS header text, changed for a stamp whose first pixel is at `corner`.
 
-    `reference` is the frame's CRPIX. Only those two cards differ between stamps: writing them by hand spares a header
-    for each.
+    `reference` is the frame's CRPIX. Only these two cards differ between stamps; they are replaced in the text, because
+    a header object for each stamp would be slow.
     """
     for axis in (0, 1):
-        key = f"CRPIX{axis + 1}"
-        card = f"{key}  = {reference[axis] - corner[axis]:20.9f}".ljust(80)
-        text = re.sub(rf"(?m)^{key}  =.*$", card, text)
+        keyword = f"CRPIX{axis + 1}"
+        card = f"{keyword}  = {reference[axis] - corner[axis]:20.9f}".ljust(80)
+        text = re.sub(rf"(?m)^{keyword}  =.*$", card, text)
     return text

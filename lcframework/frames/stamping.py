@@ -11,7 +11,7 @@ from lcframework.types import Bools, Floats
 if TYPE_CHECKING:
     from astropy.table import Table
 
-#: A neighbour is masked out to where its profile falls to this many times the background's rms.
+#: A neighbour is masked up to the radius where its profile falls to this many times the background's rms.
 NEIGHBOUR_LEVEL = 0.5
 #: ... in units of its own rms size; wings are wider than a Gaussian's, hence the floor.
 NEIGHBOUR_REACH = (3.0, 7.0)
@@ -24,12 +24,12 @@ def corner_of(x: float, y: float, size: int) -> tuple[int, int]:
 
 
 def own_radius(seeing: float) -> float:
-    """Return how near to a star, in pixels, a source is taken to be the star itself."""
+    """Return the radius, in pixels, within which a source counts as the star itself."""
     return max(3.0, 1.5 * seeing)
 
 
 def cut(image: Any, corner: tuple[int, int], size: int, fill: float) -> Any:
-    """Return a stamp (size, size); what lies outside the image is `fill`."""
+    """Return a stamp (size, size); pixels outside the image are `fill`."""
     x0, y0 = corner
     out = np.full((size, size), fill, image.dtype)
     ny, nx = image.shape
@@ -40,9 +40,9 @@ def cut(image: Any, corner: tuple[int, int], size: int, fill: float) -> Any:
 
 
 def noise_map(stamp: Floats, rms: float, exptime: float) -> Floats:
-    """Return one sigma in e-/s: the sky's and detector's rms, and the photon noise of what stands above the sky.
+    """Return one sigma in e-/s: the rms of sky and detector, and the photon noise of the light above the sky.
 
-    `stamp` is as counted, before a hot pixel's excess is subtracted: what was counted makes the noise.
+    `stamp` must include the excess of hot pixels, because it contributes to the noise.
     """
     return np.sqrt(np.float32(rms**2) + np.maximum(stamp, 0) / np.float32(exptime)).astype(np.float32)
 
@@ -50,20 +50,20 @@ def noise_map(stamp: Floats, rms: float, exptime: float) -> Floats:
 def neighbour_mask(
     sources: Table, corner: tuple[int, int], size: int, own: tuple[float, float], own_radius: float, rms: float
 ) -> Bools:
-    """Return where sources other than the stamp's own reach.
+    """Return the mask (size, size) of pixels that other sources than the stamp's own object cover.
 
     Parameters
     ----------
     sources : Table
         All sources of the frame.
     corner, size : (int, int), int
-        The stamp.
+        The first pixel and the size of the stamp.
     own : (float, float)
-        Position (x, y) in the frame of what is to be measured.
+        Position (x, y) of the stamp's object in the frame.
     own_radius : float
         Sources within this many pixels of it are not neighbours.
     rms : float
-        Of the background, e-/s.
+        Rms of the background, e-/s.
     """
     out = np.zeros((size, size), bool)
     if len(sources) == 0:

@@ -1,4 +1,4 @@
-"""Frames that were taken under so strange a sky that their headers may be misread."""
+"""Frames with an unusual sky, such as the sun above the horizon; their headers may be misinterpreted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STRANGE = {
 
 
 def strange_frames(session: Session) -> Iterator[tuple[Doubt, tuple[str, ...]]]:
-    """Yield a doubt for each kind of strange circumstance, with the names of the frames that it holds for."""
+    """Yield a doubt for each kind of unusual circumstance, with the names of its frames."""
     frames = session.exec(select(Frame).where(Frame.flags > 0, ~col(Frame.eliminated)).order_by(col(Frame.id))).all()
     for flag, doubt in _STRANGE.items():
         names = tuple(Path(f.original_image_path).name for f in frames if f.flags & flag)

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from astropy.io import fits
 
-from lcframework.frames.header_cards import looks_like, moment_said, read_text_time, text_of, time_cards
+from lcframework.frames.header_cards import looks_like, read_text_time, stated_moment, text_of, time_cards
 from lcframework.header_doctor.photon_transfer import MeasuredGain
 
 #: Keywords that say whose a frame is, the most telling first.
@@ -128,7 +128,7 @@ def _time(headers: Sequence[fits.Header], tasks: list[str]) -> _Time:
         tasks.append("time: no keyword holds a date with a time of day; complete _mjd()")
         return _Time("DATE-OBS", '_mjd(header, "DATE-OBS")', "START", "no such keyword was found: replace it")
     key = ordered[0]
-    said, where = moment_said(headers[0], key)
+    said, where = stated_moment(headers[0], key)
     note = f"{said}: as {where} says" if said else "CHECK: the header does not say which moment this is"
     if not said:
         tasks.append(f"time: {key} is taken as the start of the exposure; the header does not say: find out")

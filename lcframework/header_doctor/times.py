@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from lcframework.config.toolbox import Tool
-from lcframework.frames.header_cards import moment_said, time_cards
+from lcframework.frames.header_cards import stated_moment, time_cards
 from lcframework.header_doctor.reading import FileReading
 from lcframework.protocols import HasTimeReference
 from lcframework.provenance import file_digest
@@ -74,7 +74,7 @@ def _moments(files: Sequence[FileReading], parsers: tuple[Tool, ...]) -> tuple[s
         if key in out:
             continue
         source = i.time_source or "a time whose keyword the parser does not name"
-        said, where = moment_said(f.header, i.time_source)
+        said, where = stated_moment(f.header, i.time_source)
         taken = f"{source} is taken as the {i.time_reference.value} of the exposure"
         change = f"; set time_reference in [header.{f.parser}] if it is another"
         if not isinstance(by_name[f.parser].instance, HasTimeReference):

@@ -12,10 +12,10 @@ from lcframework.config.project_file import load
 from lcframework.frames.exclusions import (
     EXCLUDED_BY_COMMAND,
     EXCLUDED_IN_FILE,
+    exclude_frames,
     excluded,
-    take_back,
-    take_in,
-    take_out,
+    include_frames,
+    undo_exclusion,
 )
 from lcframework.frames.frame_list import FrameList, find_files, idle_exclusions
 from lcframework.storage.connection import open_engine
@@ -179,16 +179,16 @@ def test_frames_are_taken_out_and_in_by_name(files):
         return sorted(Path(f.original_image_path).name for f in session.exec(select(Frame)) if excluded(f))
 
     with Session(files.engine) as session:
-        assert take_out(session, ["a.fits", "a", "b"], "clouds") == 3  # two folders have an a.fits
+        assert exclude_frames(session, ["a.fits", "a", "b"], "clouds") == 3  # two folders have an a.fits
         assert out(session) == ["a.fits", "a.fits", "b.fits"]
-        assert take_in(session, ["b.fits"]) == 1
+        assert include_frames(session, ["b.fits"]) == 1
         assert out(session) == ["a.fits", "a.fits"]
         with pytest.raises(LcfError, match=r"b\.fits can't be taken back in: not excluded"):
-            take_in(session, ["a.fits", "b.fits"])
+            include_frames(session, ["a.fits", "b.fits"])
         with pytest.raises(LcfError, match='no frame is called "c"'):
-            take_out(session, ["b", "c"], "clouds")
+            exclude_frames(session, ["b", "c"], "clouds")
         assert out(session) == ["a.fits", "a.fits"]  # all or nothing
-        assert take_in(session, ["a.fits"]) == 2
+        assert include_frames(session, ["a.fits"]) == 2
         assert out(session) == []
 
 
@@ -205,7 +205,7 @@ def test_frame_that_is_taken_back_stands_as_the_stages_left_it(files, stage, eli
         )  # fmt: skip
         frame = session.get(Frame, frame_id)
         frame.eliminated, frame.comment = True, EXCLUDED_BY_COMMAND + "clouds"
-        take_back(session, frame)
+        undo_exclusion(session, frame)
         assert (frame.eliminated, frame.comment) == (eliminated, "has its reason")
         assert not excluded(frame)
 
@@ -228,7 +228,7 @@ def test_remark_of_a_later_stage_comes_back_with_the_frame(files, unit, comment)
         )  # fmt: skip
         frame = session.get(Frame, frame_id)
         frame.eliminated, frame.comment = True, EXCLUDED_BY_COMMAND + "clouds"
-        take_back(session, frame)
+        undo_exclusion(session, frame)
         assert (frame.eliminated, frame.comment) == (False, comment)
 
 
