@@ -1,4 +1,4 @@
-"""lightcurver's YAML configuration as a project file of ours, with what has no equivalent said."""
+"""Converts a YAML configuration of lightcurver to a project file, with notes on what has no equivalent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["KEYS", "Converted", "convert"]
 
 @attrs.frozen
 class Converted:
-    """A project file's text, and what to know about it: (key of the configuration, what became of it)."""
+    """The text of a project file, and notes: (key of the configuration, how it was converted)."""
 
     text: str
     notes: tuple[tuple[str, str], ...]
@@ -32,18 +32,18 @@ def convert(path: Path, directory: Path) -> Converted:
     path : Path
         The YAML file.
     directory : Path
-        Where the project file will be, to which its paths are relative.
+        The folder of the project file; its paths are relative to this folder.
 
     Returns
     -------
     Converted
-        Comments that the user wrote stand above the settings that they belong to; those of lightcurver's own example
-        are left out.
+        Comments that the user wrote are above the options that they belong to; those of lightcurver's own example are
+        left out.
 
     Raises
     ------
     LcfError
-        Where the file is not YAML, or no configuration.
+        Where the file is not YAML, or is no configuration of lightcurver.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -65,6 +65,6 @@ def convert(path: Path, directory: Path) -> Converted:
         try:
             known.write(draft, value)
         except (UnusableInput, TypeError, ValueError, AttributeError, KeyError) as error:
-            said = str(error) if isinstance(error, UnusableInput) else "a value of another kind is expected"
-            draft.note(f"{value!r} is not converted: {said}")
+            reason = str(error) if isinstance(error, UnusableInput) else "a value of another kind is expected"
+            draft.note(f"{value!r} is not converted: {reason}")
     return Converted(draft.text(), tuple(draft.notes))

@@ -1,4 +1,4 @@
-"""The comments of a YAML file that its user wrote, by the key that they belong to."""
+"""The comments that the user wrote in a YAML file, by the key that they belong to."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import yaml
 def users_comments(text: str) -> dict[str, list[str]]:
     """Return comments by top-level key: those above a key, and those beside it or its values.
 
-    Comments of the example configuration that every user starts from are left out: they explain lightcurver. So are
-    rulers. What stands after the last key's value belongs to the empty key.
+    Comments of lightcurver's example configuration, which users copy, are left out; so are lines of dashes and the
+    like. Comments after the value of the last key belong to the empty key.
     """
     known = example_digests()
     starts = _key_lines(text)
@@ -29,7 +29,7 @@ def users_comments(text: str) -> dict[str, list[str]]:
 
 
 def digest(comment: str) -> str:
-    """Return what a comment is recognised by, whatever its spacing and case."""
+    """Return a digest of a comment that does not depend on spacing and case."""
     plain = " ".join(comment.strip("# \t\r").lower().split())
     return hashlib.sha256(plain.encode()).hexdigest()[:8]
 
@@ -48,7 +48,7 @@ def _key_lines(text: str) -> list[tuple[int, str]]:
 
 
 def _ends_before(text: str, line: int) -> bool:
-    """Whether what follows a comment on its own line is not indented: the comment belongs to the next key."""
+    """Return whether the line after a comment is not indented: the comment then belongs to the next key."""
     for following in text.splitlines()[line + 1 :]:
         if following.strip() and not following.lstrip().startswith("#"):
             return not following.startswith((" ", "\t", "-"))
@@ -56,7 +56,7 @@ def _ends_before(text: str, line: int) -> bool:
 
 
 def _comments(text: str) -> list[tuple[int, str, bool]]:
-    """Return (line, comment, whether it has the line to itself)."""
+    """Return (line, comment, whether nothing else is on the line)."""
     spans: dict[int, list[tuple[int, int]]] = {}
     for token in yaml.scan(text, Loader=yaml.SafeLoader):
         if isinstance(token, yaml.ScalarToken):

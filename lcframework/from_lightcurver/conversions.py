@@ -1,6 +1,6 @@
-"""How values of lightcurver's configuration become settings of ours: what :mod:`.keys` names for each key.
+"""Conversions of values of lightcurver's configuration to options; :mod:`.keys` assigns one to each key.
 
-A conversion writes into the draft, and notes there what has no equivalent or means something else.
+A conversion sets options of the draft, and adds notes on what has no equivalent or has another meaning.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _GAIA_BANDS = ("r_sdss", "i_sdss", "g_sdss", "V", "R", "Ic", "B_T", "V_T")
 
 @attrs.frozen
 class Key:
-    """How a key is converted, and the settings that it may become (``table.key``; ROI names are ``NAME``)."""
+    """The conversion of a key, and the options that it may set (``table.option``; ROI names are ``NAME``)."""
 
     write: Write
     targets: tuple[str, ...] = ()
 
 
 def to(target: str, kind: Callable[[Any], Any], null: Any = None) -> Key:
-    """Return the conversion of a key that becomes one setting; where it is null, `null` or else our default."""
+    """Return the conversion of a key to one option; a null value becomes `null`, or else the option's default."""
     table, _, name = target.rpartition(".")
 
     def write(draft: Draft, value: Any) -> None:
@@ -46,7 +46,7 @@ def to(target: str, kind: Callable[[Any], Any], null: Any = None) -> Key:
 
 
 def none(why: str, harmless: tuple[Any, ...] = (None, False)) -> Key:
-    """Return the conversion of a key without equivalent; its `harmless` values need no word."""
+    """Return the conversion of a key without equivalent; no note is needed for its `harmless` values."""
 
     def write(draft: Draft, value: Any) -> None:
         if value not in harmless:
@@ -59,7 +59,7 @@ def none(why: str, harmless: tuple[Any, ...] = (None, False)) -> Key:
 
 
 def workdir(draft: Draft, value: Any) -> None:
-    """Put products into a folder of ours; keep the old workdir's header parser in use."""
+    """Set a new folder for products; the header parser in the old workdir remains in use."""
     old = Path(text(value)).expanduser()
     taken = (draft.directory / "database.sqlite3").exists()
     draft.set("project", "workdir", "products" if taken else ".")
@@ -74,13 +74,13 @@ def workdir(draft: Draft, value: Any) -> None:
 
 
 def raw_dirs(draft: Draft, value: Any) -> None:
-    """Write folders whose paths hold from anywhere."""
+    """Write the folders as absolute paths."""
     folders = [value] if isinstance(value, str) else list(value)
     draft.set("frames", "raw_dirs", [_absolute(draft, str(f)) for f in folders])
 
 
 def _absolute(draft: Draft, folder: str) -> str:
-    """Return a path that holds from anywhere: relative ones were relative to where lightcurver was called."""
+    """Return an absolute path; relative ones were relative to the folder in which lightcurver was called."""
     path = Path(folder).expanduser()
     if path.is_absolute() or "$" in folder:
         return folder
@@ -111,12 +111,12 @@ def regions(draft: Draft, value: Any) -> None:
 
 
 def roi_name(name: Any) -> str:
-    """Return a region's name as file names and TOML tables take it."""
+    """Return a region's name that is valid in file names and TOML tables."""
     return re.sub(r"[^\w+-]", "_", str(name))
 
 
 def point_sources(draft: Draft, value: Any) -> None:
-    """Write the sources of the first region, by names that serve for columns."""
+    """Write the sources of the first region, with names that are valid in column names."""
     table = f"roi.{roi_name(next(iter(draft.raw['ROI'])))}.point_sources"
     for name, (ra, dec) in (value or {}).items():
         label = str(name) if str(name).isidentifier() else f"s{re.sub(r'[^A-Za-z0-9_]', '_', str(name))}"
@@ -126,7 +126,7 @@ def point_sources(draft: Draft, value: Any) -> None:
 
 
 def telescope(draft: Draft, value: Any) -> None:
-    """Write the telescope's place, where it is whole."""
+    """Write the telescope's position, where it is complete."""
     if not value:
         return
     ours = {"imager_name": "imager"}
@@ -143,13 +143,13 @@ def telescope(draft: Draft, value: Any) -> None:
 
 
 def already_solved(draft: Draft, value: Any) -> None:
-    """Take the WCS that frames come with."""
+    """Use the WCS in the headers of frames."""
     if value:
         draft.set("plate_solving", "plugin", "existing")
 
 
 def solving_strategy(draft: Draft, value: Any) -> None:
-    """Choose the solver that takes a strategy's place, unless frames come with a WCS."""
+    """Choose the plate solver for a strategy, unless frames already have a WCS."""
     web = bool(draft.raw.get("astrometry_net_api_key"))
     solvers = {
         "plate_solve": "nova" if web else "astrometry-net",
@@ -163,27 +163,27 @@ def solving_strategy(draft: Draft, value: Any) -> None:
 
 
 def reference_frame(draft: Draft, value: Any) -> None:
-    """Note that an id of lightcurver's database says nothing here."""
+    """Note that an id of lightcurver's database has no meaning here."""
     if value is not None:
         draft.note(f"the frame with id {value} in lightcurver's database: give its file name as frame in "
                    "[plate_solving.reference-frame]; without, the best solved frame serves")  # fmt: skip
 
 
 def api_key(draft: Draft, value: Any) -> None:
-    """Note where the key belongs."""
+    """Note that the API key must be in an environment variable."""
     if value:
         draft.note("a key does not belong into a file: put it into the environment variable ASTROMETRY_NET_API_KEY")
 
 
 def which_frames(draft: Draft, value: Any) -> None:
-    """Say whether failed frames are tried again: what is pending is solved anyway."""
+    """Set whether failed frames are tried again; pending frames are always solved."""
     draft.set("plate_solving", "retry_failed", value == "all_not_plate_solved")
     if value == "all_not_eliminated":
         draft.note("frames that are solved are not solved again; `lcf run --force plate_solving` does it once")
 
 
 def strategy(draft: Draft, value: Any) -> None:
-    """Choose where stars come from, by our names."""
+    """Choose the strategy for reference stars."""
     known = {"ROI_disk": "roi_disk", "common_footprint_stars": "common_footprint"}
     if value not in known:
         raise UnusableInput(f"known are {', '.join(known)}")
@@ -191,7 +191,7 @@ def strategy(draft: Draft, value: Any) -> None:
 
 
 def magnitude(draft: Draft, value: Any) -> None:
-    """Write both limits, whichever of their keys is met."""
+    """Write both limits, whichever of their keys comes first."""
     draft.set("stars", "magnitude", pair([draft.raw.get("star_min_gmag"), draft.raw.get("star_max_gmag")]))
 
 
@@ -220,12 +220,12 @@ def stars_of(section: str) -> Key:
 
 
 def whether_cosmics(draft: Draft, value: Any) -> None:
-    """Turn a switch into a plugin, or none."""
+    """Convert a switch to a plugin, or to "none"."""
     draft.set("cosmics", "plugin", "astroscrappy" if value else "none")
 
 
 def cosmics_options(draft: Draft, value: Any) -> None:
-    """Write the options that both have."""
+    """Write the options that both programs have."""
     for name, given in (value or {}).items():
         if name in ("sigclip", "sigfrac", "objlim"):
             draft.set("cosmics.astroscrappy", name, number(given))
@@ -249,7 +249,7 @@ def selection_of(target: str) -> Key:
 
 
 def constraints_on(target: str, columns_of: str) -> Key:
-    """Return the conversion of limits on columns of a table, as far as ours has them."""
+    """Return the conversion of limits on columns of a table, for columns that exist here."""
     table, _, name = target.rpartition(".")
 
     def write(draft: Draft, value: Any) -> None:
@@ -278,26 +278,26 @@ def band(draft: Draft, value: Any) -> None:
 
 
 def whether_to_model(draft: Draft, value: Any) -> None:
-    """Turn a switch into a plugin, or none."""
+    """Convert a switch to a plugin, or to "none"."""
     draft.set("roi_model", "plugin", "starred" if value else "none")
 
 
 def astrometry(draft: Draft, value: Any) -> None:
-    """Hold positions, fit them, or tie them by a Gaussian."""
+    """Set whether positions are fixed, free, or constrained by a Gaussian."""
     if value is not None:
         draft.set("roi_model.starred", "fix_astrometry", value if isinstance(value, bool) else number(value))
 
 
 def starting_background(draft: Draft, value: Any) -> None:
-    """Name the file, whose path was relative to the workdir."""
+    """Write the path of the file, which was relative to the workdir."""
     if value is not None:
         path = Path(text(value)).expanduser()
-        place = path if path.is_absolute() else Path(str(draft.raw.get("workdir", "."))).expanduser() / path
-        draft.set("roi_model.starred", "starting_background", os.path.normpath(place))
+        full_path = path if path.is_absolute() else Path(str(draft.raw.get("workdir", "."))).expanduser() / path
+        draft.set("roi_model.starred", "starting_background", os.path.normpath(full_path))
 
 
 def optimize_background(draft: Draft, value: Any) -> None:
-    """Leave the background out where there is none to start from and none is fitted."""
+    """Switch the background off where there is no starting background and none is fitted."""
     if draft.raw.get("starting_background") is None and value is False:
         draft.set("roi_model.starred", "background", False)
     elif value is not None:
@@ -315,7 +315,7 @@ STRENGTHS = {
 
 
 def regularization(draft: Draft, value: Any) -> None:
-    """Write the strengths by our names."""
+    """Write the strengths of the regularization."""
     for name, given in (value or {}).items():
         if name in STRENGTHS:
             draft.set("roi_model.starred", STRENGTHS[name], number(given))

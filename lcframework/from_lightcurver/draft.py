@@ -1,4 +1,4 @@
-"""A project file in the making: settings by table, the user's comments, and notes."""
+"""A draft of a project file: options by table, comments of the user, and notes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORDER = [*list(SECTIONS)[:4], "roi", *list(SECTIONS)[4:]]
 
 @attrs.define
 class Draft:
-    """What is known of the project file so far; `begin` names the key that the next settings come from."""
+    """The project file so far; `begin` sets the key of the configuration from which the next options are converted."""
 
     source: Path
     directory: Path
@@ -30,28 +30,28 @@ class Draft:
     written: dict[str, list[str]] = attrs.field(factory=dict)
 
     def begin(self, key: str) -> None:
-        """Go on to a key of the configuration."""
+        """Start the conversion of a key of the configuration."""
         self.key = key
 
-    def set(self, table: str, key: str, value: Any) -> None:
-        """Set a key of a table; the comments of the configuration's key come with the first one."""
-        self.tables.setdefault(table, {})[key] = value
-        self.written.setdefault(self.key, []).append(f"{table}.{key}")
-        self.above.setdefault((table, key), []).extend(self.comments.pop(self.key, []))
+    def set(self, table: str, option: str, value: Any) -> None:
+        """Set an option of a table; the first option of a configuration key gets the comments of the key."""
+        self.tables.setdefault(table, {})[option] = value
+        self.written.setdefault(self.key, []).append(f"{table}.{option}")
+        self.above.setdefault((table, option), []).extend(self.comments.pop(self.key, []))
 
     def note(self, text: str) -> None:
-        """Say what has no equivalent, or changes its meaning."""
+        """Add a note on the present key, for example that it has no equivalent."""
         self.notes.append((self.key, text))
 
     def text(self) -> str:
-        """Return the project file."""
+        """Return the text of the project file."""
         lines = [f"# Converted from {self.source.name} of lightcurver. Keys left out have their defaults;"]
         lines += ["# docs/project_file.md explains every one. Paths are relative to this file.", ""]
         for table in sorted(self.tables, key=_rank):
             lines.append(f"[{'.'.join(_key(part) for part in table.split('.'))}]")
-            for key, value in self.tables[table].items():
-                lines += [f"# {c}" for c in self.above.get((table, key), [])]
-                lines.append(f"{_key(key)} = {toml(value)}")
+            for option, value in self.tables[table].items():
+                lines += [f"# {c}" for c in self.above.get((table, option), [])]
+                lines.append(f"{_key(option)} = {toml(value)}")
             lines.append("")
         if self.notes:
             lines.append("# What has no equivalent, or means something else here:")
@@ -72,12 +72,12 @@ def _key(name: str) -> str:
 
 
 def toml(value: Any) -> str:
-    """Return a value as TOML writes it.
+    """Return a value as TOML text.
 
     Raises
     ------
     TypeError
-        For a value that TOML has no form for.
+        For a value that TOML can't represent.
     """
     if isinstance(value, bool):
         return str(value).lower()

@@ -1,4 +1,4 @@
-"""Every key of lightcurver's configuration, and what it becomes."""
+"""Every key of lightcurver's configuration, with its conversion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lcframework.from_lightcurver import conversions as c
 from lcframework.from_lightcurver.conversions import Key, none, to
 from lcframework.from_lightcurver.values import names, number, pair, text, whole
 
-#: A key that has nothing to say here.
+#: A key that has no meaning here.
 IGNORED = Key(lambda draft, value: None)
 _REDO = none("what is out of date is made again by itself; once by hand: `lcf run --force STAGE`")
 
@@ -90,7 +90,7 @@ KEYS: dict[str, Key] = {
     "roi_deconv_all_iters": to("roi_model.starred.iterations_all", whole),
 }
 
-#: What lightcurver does where a key is absent, where that is not our default.
+#: lightcurver's defaults of keys, where they differ from the defaults here.
 IF_ABSENT: dict[str, Any] = {
     "files_match_pattern": "*",
     "source_extraction_threshold": 3,

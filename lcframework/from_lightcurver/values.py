@@ -1,4 +1,4 @@
-"""Values of a YAML file as the kinds that are expected."""
+"""Conversion of values of a YAML file to the expected types; unsuitable values raise an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lcframework.types import UnusableInput
 
 
 def number(value: Any) -> float:
-    """Return a number; YAML 1.1 takes 2e-2 for a text."""
+    """Return a number; also from texts, because YAML 1.1 reads 2e-2 as a text."""
     if isinstance(value, bool):
         raise UnusableInput("a number is needed")
     try:
@@ -33,7 +33,7 @@ def text(value: Any) -> str:
 
 
 def pair(value: Any) -> list[float]:
-    """Return an interval; null is no limit."""
+    """Return an interval [low, high]; null means no limit."""
     low, high = value
     return [-math.inf if low is None else number(low), math.inf if high is None else number(high)]
 

@@ -1,4 +1,4 @@
-"""What the installed header parsers make of a folder's files, and what is missing, doubtful or contradictory."""
+"""Checks of a folder's headers: the values from the installed parsers; missing, doubtful and contradictory ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 from lcframework.config.sections import Frames
 from lcframework.config.toolbox import GENERIC_PARSER, Tool
-from lcframework.header_doctor.airmass import Place, airmass_verdict
+from lcframework.header_doctor.airmass import Position, airmass_verdict
 from lcframework.header_doctor.gain import gain_verdict, measured_gain
 from lcframework.header_doctor.photon_transfer import MeasuredGain
 from lcframework.header_doctor.reading import FileReading, read_file
@@ -22,8 +22,8 @@ from lcframework.types import LcfError
 
 __all__ = ["FileReading", "Group", "SkyOf", "TimeFindings", "default_parsers", "examine"]
 
-#: The telescope and the regions of an instrument's project, where there is one.
-SkyOf = Callable[[str], tuple[Site | None, Sequence[Place]]]
+#: From an instrument to its telescope's site (None: unknown) and the observed sky positions, (ra, dec) degrees.
+SkyOf = Callable[[str], tuple[Site | None, Sequence[Position]]]
 
 
 @attrs.frozen(eq=False)
@@ -33,23 +33,23 @@ class Group:
     instrument: str
     files: tuple[FileReading, ...]
     values: dict[str, dict[str, int]]  # quantity -> value as text -> number of files
-    missing: dict[str, str]  # quantity -> what follows from that, and what gives it
+    missing: dict[str, str]  # quantity -> consequence, and what to set
     reasons: dict[str, int]  # why files were not understood -> number of files
     times: TimeFindings
     gain: MeasuredGain | None  # None: not measured
     gain_verdict: str
-    airmass_verdict: str  # empty: the headers state none
+    airmass_verdict: str  # empty: the headers state no airmass
 
     @property
     def unknown(self) -> tuple[FileReading, ...]:
-        """The files that no parser could read, but whose header is there."""
+        """The files that no parser accepts, but whose header can be read."""
         return tuple(f for f in self.files if f.info is None and f.header is not None)
 
 
 def default_parsers(plugins: Plugins, folder: Path) -> tuple[Tool, ...]:
-    """Return the installed parsers with their default options, as ``[header] plugin = "auto"`` asks them.
+    """Return the installed parsers with their default options, in the order of ``[header] plugin = "auto"``.
 
-    Those made of files take part where the file lies in or beside `folder`.
+    A parser that needs a file is included where the file is in `folder` or in its parent.
     """
     tools = []
     for offer in plugins.offers("lcf_header_parsers"):
@@ -57,11 +57,11 @@ def default_parsers(plugins: Plugins, folder: Path) -> tuple[Tool, ...]:
             instance = offer.cls()
         except TypeError:  # an option without default: only a project file can give it
             continue
-        for field in attrs.fields(type(instance)):
-            value = getattr(instance, field.name)
+        for option in attrs.fields(type(instance)):
+            value = getattr(instance, option.name)
             if isinstance(value, Path) and not value.is_absolute():
                 base = folder if (folder / value).exists() else folder.parent
-                instance = attrs.evolve(instance, **{field.name: base / value})
+                instance = attrs.evolve(instance, **{option.name: base / value})
         paths = [v for f in attrs.fields(type(instance)) if isinstance(v := getattr(instance, f.name), Path)]
         if all(p.exists() for p in paths):
             tools.append(Tool("header", offer.name, instance, offer.results_version))
@@ -72,22 +72,22 @@ def examine(
     folder: Path, pattern: str, parsers: tuple[Tool, ...], settings: Frames | None = None, measure: bool = True,
     sky: SkyOf | None = None,
 ) -> list[Group]:  # fmt: skip
-    """Read a folder's headers and say how they stand, by instrument.
+    """Read the headers of a folder, and return the findings by instrument.
 
     Parameters
     ----------
     folder : Path
     pattern : str
-        Which files, as ``[frames] pattern``.
+        The pattern of file names, as ``[frames] pattern``.
     parsers : tuple of Tool
-        Asked as an import asks them; see :func:`default_parsers`.
+        The parsers, called as at import; see :func:`default_parsers`.
     settings : Frames, optional
-        Which HDUs hold image and headers.
+        Gives the HDUs of image and headers.
     measure : bool
         Whether to measure the gain from the images.
     sky : function, optional
-        From an instrument to its telescope's site (None: unknown) and the places (ra, dec) in the sky that are
-        observed, degrees; else both are what headers say.
+        Returns for an instrument the site of its telescope (None: unknown) and the observed sky positions (ra, dec),
+        degrees; without it, both are taken from headers.
 
     Raises
     ------
@@ -114,8 +114,8 @@ def _group(
     gain = measured_gain(files, settings) if measure and any(f.header is not None for f in files) else None
     values, missing = values_of(known)
     reasons = Counter(f.reason.replace(f.path.name, "FILE") for f in files if f.info is None)
-    site, places = sky(name) if sky else (None, ())
+    site, positions = sky(name) if sky else (None, ())
     stated = [(f.path.name, f.header, f.info) for f in known if f.header is not None and f.info is not None]
     return Group(name, tuple(files), values, missing, dict(reasons.most_common()), times_of(files, parsers), gain,
                  gain_verdict(gain, [f.info.gain for f in known if f.info]) if gain else "",
-                 airmass_verdict(stated, site, places))  # fmt: skip
+                 airmass_verdict(stated, site, positions))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether the airmass that headers state is that of their time, place and site: it shows which of those is wrong."""
+"""Compares the airmass in headers with that from time, position and site, to find which of these is wrong."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lcframework.frames.header_cards import as_number, text_of
 from lcframework.sky.ephemerides import Site, airmass_of, target_states
 from lcframework.types import HeaderInfo
 
-Place = tuple[float, float]
+Position = tuple[float, float]
 
-#: Stated and computed airmass X may differ by this: rounded times, where the telescope points, a site's last digits ...
+#: Allowed difference of stated and computed airmass X, from rounded times, the pointing and the rounded site ...
 TOLERANCE = 0.05
-#: ... and by this times (X - 1) squared: so far do formulas differ, the secant the most.
+#: ... plus this value times (X - 1) squared, by which formulas differ (the secant most of all).
 _FORMULAS = 0.01
-#: So many files of an instrument are compared, evenly through them.
+#: The number of files of an instrument that are compared, at equal steps.
 MOST = 40
 _AIRMASS = ("AIRMASS", "SECZ")
 _ALTITUDE = ("OBJCTALT", "CENTALT", "TELALT", "ALT-OBJ", "ALT_OBJ")
@@ -31,65 +31,69 @@ _SEXAGESIMAL = re.compile(r"^([+-]?)\s*(\d{1,3})[:\s]+(\d{1,2})(?:[:\s]+(\d{1,2}
 
 @attrs.frozen
 class _Stated:
-    """What one header states, and what it is to be compared with."""
+    """The airmass that one header states, and the time, position and site for its computation."""
 
     name: str
     keyword: str
     airmass: float
     times: tuple[float, ...]  # MJD of start, middle and end
-    place: Place
+    position: Position
     site: Site
 
     def computed(self, hours: float = 0.0, mirrored: bool = False) -> np.ndarray:
-        """Return the airmass through the exposure, inf below the horizon; with another clock, or longitude's sign."""
+        """Return the airmass at start, middle and end, inf below the horizon.
+
+        `hours` shifts the times; `mirrored` changes the sign of the longitude.
+        """
         site = attrs.evolve(self.site, longitude=-self.site.longitude) if mirrored else self.site
-        states = target_states([t + hours / 24 for t in self.times], *self.place, site)
+        states = target_states([t + hours / 24 for t in self.times], *self.position, site)
         return np.array([np.inf if s.airmass is None else s.airmass for s in states])
 
     def difference(self, hours: float = 0.0, mirrored: bool = False) -> float:
-        """Return by how much what is stated lies outside of what is computed from start to end."""
+        """Return by how much the stated airmass is outside the computed range from start to end; 0 within it."""
         found = self.computed(hours, mirrored)
         away = max(found.min() - self.airmass, self.airmass - found.max())
         return float(max(away - _FORMULAS * (self.airmass - 1.0) ** 2, 0.0))
 
 
 def airmass_verdict(
-    files: Sequence[tuple[str, fits.Header, HeaderInfo]], site: Site | None = None, places: Sequence[Place] = ()
+    files: Sequence[tuple[str, fits.Header, HeaderInfo]], site: Site | None = None, positions: Sequence[Position] = ()
 ) -> str:
-    """Say how the airmass that headers state compares with the computed one; nothing where none states it.
+    """Return in words how stated and computed airmass compare; empty where no header states an airmass.
 
     Parameters
     ----------
     files : sequence of (name, header, info)
         Of one instrument.
     site : Site, optional
-        Of the telescope; else what the header says of it.
-    places : sequence of (ra, dec)
-        Degrees: what is observed, for headers that don't say where they point; of use where there is one.
+        Of the telescope; where None, the header's.
+    positions : sequence of (ra, dec)
+        Degrees; the observed position for headers that do not state the pointing, used where there is only one.
     """
     chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, MOST).astype(int))] if files else []
-    stated = [(name, header, info, said) for name, header, info in chosen if (said := _stated_airmass(header))]
+    stated = [(name, header, info, found) for name, header, info in chosen if (found := _stated_airmass(header))]
     if not stated:
         return ""
-    read = [s for name, header, info, said in stated if (s := _read(name, header, info, said, site, places))]
+    read = [s for name, header, info, found in stated if (s := _read(name, header, info, found, site, positions))]
     keyword = stated[0][3][0]
     if not read:
         lacking = "its site" if site is None else "where it points"
-        return f"{keyword} is not compared with the time: the header does not say {lacking}; ask with --project"
+        return f"{keyword} is not compared with the time: the header does not state {lacking}; ask with --project"
     differences = np.array([s.difference() for s in read])
     if differences.max() <= TOLERANCE:
-        return f"{keyword} agrees with time, place and site to {max(differences.max(), 0.005):.2f} ({len(read)} files)"
+        largest = f"{max(differences.max(), 0.005):.2f}"
+        return f"{keyword} agrees with time, position and site to {largest} ({len(read)} files)"
     worst = read[int(differences.argmax())]
     found = worst.computed()[1]
-    computed = f"{found:.2f} computed" if np.isfinite(found) else "below the horizon by time, place and site"
+    computed = f"{found:.2f} computed" if np.isfinite(found) else "below the horizon by time, position and site"
     return (
-        f"CHECK: {keyword} differs from what time, place and site give in {int((differences > TOLERANCE).sum())} of "
+        f"CHECK: {keyword} differs from what time, position and site give in {int((differences > TOLERANCE).sum())} of "
         f"{len(read)} files: {worst.name} has {worst.airmass:.2f}, and is {computed}. {_explained(read)}"
     )
 
 
 def _explained(read: Sequence[_Stated]) -> str:
-    """Return what would make all agree, or what may be wrong."""
+    """Return a correction that would make all files agree, or possible causes."""
     shifts = sorted((h for h in range(-14, 15) if h), key=abs)
     guesses: list[tuple[str, Callable[[_Stated], float]]] = [
         ("longitude had the other sign (east is positive)", lambda s: s.difference(mirrored=True)),
@@ -103,7 +107,7 @@ def _explained(read: Sequence[_Stated]) -> str:
 
 
 def _stated_airmass(header: fits.Header) -> tuple[str, float] | None:
-    """Return keyword and airmass, where a header states it, or an altitude."""
+    """Return (keyword, airmass) where a header states an airmass or an altitude, else None."""
     for key in _AIRMASS:
         value = as_number(text_of(header, key))
         if value is not None and 1.0 <= value < 40.0:
@@ -117,14 +121,14 @@ def _stated_airmass(header: fits.Header) -> tuple[str, float] | None:
 
 
 def _read(
-    name: str, header: fits.Header, info: HeaderInfo, said: tuple[str, float],
-    site: Site | None, places: Sequence[Place],
+    name: str, header: fits.Header, info: HeaderInfo, stated: tuple[str, float],
+    site: Site | None, positions: Sequence[Position],
 ) -> _Stated | None:  # fmt: skip
     site = site or _site(header)
-    place = _pointing(header) or (places[0] if len(places) == 1 else None)
-    if site is None or place is None:
+    position = _pointing(header) or (positions[0] if len(positions) == 1 else None)
+    if site is None or position is None:
         return None
-    return _Stated(name, *said, (info.mjd_start, info.mjd_mid, info.mjd_end), place, site)
+    return _Stated(name, *stated, (info.mjd_start, info.mjd_mid, info.mjd_end), position, site)
 
 
 def _site(header: fits.Header) -> Site | None:
@@ -134,8 +138,8 @@ def _site(header: fits.Header) -> Site | None:
     return Site(latitude, longitude, 0.0)
 
 
-def _pointing(header: fits.Header) -> Place | None:
-    """Return where a header says that the telescope pointed, degrees; sexagesimal right ascensions are hours."""
+def _pointing(header: fits.Header) -> Position | None:
+    """Return the pointing (ra, dec) in a header, degrees; sexagesimal right ascensions are in hours."""
     for x, y in zip(_RA, _DEC, strict=True):
         ra, dec = text_of(header, x), text_of(header, y)
         if x.startswith("CRVAL") and not text_of(header, "CTYPE1").startswith("RA"):

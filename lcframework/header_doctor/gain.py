@@ -1,4 +1,4 @@
-"""The gain by the images' noise, beside that of the headers."""
+"""The gain from the noise of images, compared with that of the headers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lcframework.header_doctor.photon_transfer import MeasuredGain, halves, meas
 from lcframework.header_doctor.reading import FileReading
 from lcframework.types import DataUnit, UnusableInput
 
-#: So many pairs of frames are measured for the gain of an instrument.
+#: The number of pairs of frames that are measured for the gain of an instrument.
 PAIRS = 8
-#: The gain is measured on a central piece of at most so many pixels a side.
+#: The gain is measured on a central part with sides of at most so many pixels.
 LARGEST = 2048
-#: The header's gain is doubted where it differs from the noise's by this fraction, and by 3 sigma.
+#: The header's gain is doubtful where it differs from the measured gain by this fraction, and by 3 sigma.
 GAIN_TOLERANCE = 0.25
 
 
@@ -59,12 +59,12 @@ def _counts(f: FileReading, settings: Frames) -> Any:
 
 
 def gain_verdict(measured: MeasuredGain, gains: Sequence[float]) -> str:
-    """Say how the headers' gain compares with the measured noise."""
+    """Return in words how the gain of the headers compares with the measured gain."""
     if not np.isfinite(measured.gain):
         return f"can't be measured from the noise: {measured.reason}"
-    said = f"{measured.gain:.3g} +- {max(measured.error, 0.05 * measured.gain):.2g} e-/unit from the noise"
-    said += f" ({measured.blocks} blocks of {measured.pairs} pairs, levels {measured.levels[0]:.0f} to "
-    said += f"{measured.levels[1]:.0f})"
+    text = f"{measured.gain:.3g} +- {max(measured.error, 0.05 * measured.gain):.2g} e-/unit from the noise"
+    text += f" ({measured.blocks} blocks of {measured.pairs} pairs, levels {measured.levels[0]:.0f} to "
+    text += f"{measured.levels[1]:.0f})"
     wrong = [
         g for g in sorted(set(gains))
         if abs(g - measured.gain) > max(GAIN_TOLERANCE * measured.gain, 3.0 * measured.error)
@@ -72,9 +72,9 @@ def gain_verdict(measured: MeasuredGain, gains: Sequence[float]) -> str:
     if wrong:
         listed = ", ".join(f"{g:g}" for g in wrong)
         return (
-            f"CHECK: {said}, but the header says {listed}: flux errors would be wrong by {_factor(wrong[0], measured)}"
+            f"CHECK: {text}, but the header gives {listed}: flux errors would be wrong by {_factor(wrong[0], measured)}"
         )
-    return f"{said}: agrees" if gains else said
+    return f"{text}: agrees" if gains else text
 
 
 def _factor(gain: float, measured: MeasuredGain) -> str:

@@ -1,7 +1,7 @@
-"""The gain from the images themselves: photon noise makes the variance grow with the level by 1 / gain.
+"""The gain from the images: photon noise makes the variance increase with the level by 1 / gain.
 
-Where two frames of equal exposure are at hand, their difference is free of what both show alike (flat field, hot
-pixels). With one frame, neighbouring pixels take the place of the second frame. A pedestal moves the levels and not the
+Where there are two frames of equal exposure, their difference is free of fixed patterns (flat field, hot pixels).
+With one frame, neighbouring pixels are used instead of the second frame. A pedestal moves the levels and not the
 slope, so the slope of variance over level gives the gain where the levels differ enough (Janesick 2007, Photon
 Transfer, chapter 5).
 """
@@ -16,10 +16,10 @@ from scipy.ndimage import binary_dilation, uniform_filter
 
 from lcframework.types import Bools, Floats
 
-BLOCK = 32  # pixels a side, over which level and variance are measured
-#: So many blocks of a pair are measured; more tell little more.
+BLOCK = 32  # pixels; the side of the blocks in which level and variance are measured
+#: The number of blocks of a pair that are measured; more would hardly improve the result.
 BLOCKS_A_PAIR = 200
-#: The slope must stand out by this many times its error to mean anything.
+#: The slope is significant where it exceeds its error by this factor.
 SIGNIFICANT = 5.0
 _SOURCE_SIGMA = 3.0
 _CLIP = 4.0
@@ -45,9 +45,9 @@ def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = T
     Parameters
     ----------
     pairs : iterable of two (ny, nx) arrays
-        Frames of equal exposure, one after the other; or what :func:`halves` makes of one frame.
+        Successive frames of equal exposure; or the two halves of one frame from :func:`halves`.
     whole_numbers : bool
-        Whether the data are rounded to whole units, of which the noise is taken off.
+        Whether the data are rounded to whole units; the noise of rounding is then subtracted.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = T
     slope, error = robust_slope(level, variance)
     noise = float(np.sqrt(np.median(variance)))
     if slope <= SIGNIFICANT * error:
-        why = f"the levels ({span[0]:.0f} to {span[1]:.0f}) differ too little for their noise to tell"
+        why = f"the levels ({span[0]:.0f} to {span[1]:.0f}) differ too little for a measurement"
         return MeasuredGain(np.nan, np.nan, span, noise, len(level), count, why)
     return MeasuredGain(1.0 / slope, error / slope**2, span, noise, len(level), count)
 
@@ -85,7 +85,7 @@ def points(a: Floats, b: Floats) -> Floats:
     first, second = blocks(a), blocks(b)
     difference = first - second
     y, x = np.mgrid[:BLOCK, :BLOCK] - (BLOCK - 1) / 2.0
-    plane = np.stack([np.ones(BLOCK**2), x.ravel(), y.ravel()], axis=1)  # a sky that tilts between the two
+    plane = np.stack([np.ones(BLOCK**2), x.ravel(), y.ravel()], axis=1)  # the sky may tilt between the frames
     chosen = np.flatnonzero((~bad).mean(axis=1) > 0.3)
     chosen = chosen[:: max(1, -(-len(chosen) // BLOCKS_A_PAIR))]
     out = np.empty((2, len(chosen)))
@@ -108,7 +108,7 @@ def blocks(image: Floats | Bools) -> np.ndarray:
 
 
 def _sources(image: Floats) -> Bools:
-    """Return which pixels belong to stars: bright after smoothing, and what is near them."""
+    """Return which pixels belong to stars: those that are bright after smoothing, and pixels near them."""
     ny, nx = (n // BLOCK for n in image.shape)
     if ny == 0 or nx == 0:
         return np.zeros(image.shape, bool)
@@ -124,7 +124,7 @@ def _sources(image: Floats) -> Bools:
 
 
 def robust_slope(x: Floats, y: Floats) -> tuple[float, float]:
-    """Return the slope of a line through points and its error, outliers beyond 3 sigma left out."""
+    """Return the slope of a line through points and its error, without outliers beyond 3 sigma."""
     good = np.ones(len(x), bool)
     centred = x - np.median(x)
     if np.ptp(x) == 0:

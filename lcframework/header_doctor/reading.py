@@ -1,4 +1,4 @@
-"""What a parser makes of one file."""
+"""Reading of the header of one file by the parsers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNKNOWN = "unknown"
 
 @attrs.frozen(eq=False)
 class FileReading:
-    """One file: what a parser said of it, or why none did."""
+    """One file: the values from a parser, or the reason why no parser accepted it."""
 
     path: Path
     instrument: str
@@ -31,7 +31,7 @@ class FileReading:
 
 
 def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileReading:
-    """Return what a parser makes of a file; nothing is raised for a file that is not understood."""
+    """Return the values of a file's header; a file that no parser accepts gives a reason and no exception."""
     try:
         header, shape = read_raw_header(path, settings)
     except UnusableInput as error:
@@ -41,6 +41,6 @@ def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileRe
         parser, info = read_header(parsers, header, path)
     except (UnusableInput, NeedMissing) as error:
         return FileReading(path, guess, header, shape, reason=str(error))
-    except Exception as error:  # a parser's bug concerns its author; the other files are looked at all the same
+    except Exception as error:  # a bug of a parser must not stop the check of other files
         return FileReading(path, guess, header, shape, reason=f"a parser failed: {type(error).__name__}: {error}")
     return FileReading(path, info.instrument or guess, header, shape, parser, info)

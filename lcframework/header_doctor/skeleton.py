@@ -12,15 +12,15 @@ from astropy.io import fits
 from lcframework.frames.header_cards import looks_like, read_text_time, stated_moment, text_of, time_cards
 from lcframework.header_doctor.photon_transfer import MeasuredGain
 
-#: Keywords that say whose a frame is, the most telling first.
+#: Keywords that identify the telescope or instrument of a frame, the most specific first.
 _CLAIMS = ("INSTRUME", "TELESCOP", "CREATOR", "OBSERVAT", "DETECTOR", "CAMERA", "SWCREATE", "ORIGIN")
-#: Times, best first: what says most plainly which moment it means.
+#: Keywords of times, best first: those that state most clearly which moment they give.
 _TIMES = ("DATE-BEG", "DATE-AVG", "MJD-BEG", "MJD-AVG", "UT-OBS", "DATE-OBS", "MJD-OBS", "JD")
 
 
 @attrs.frozen
 class Skeleton:
-    """A module's text, and what is left to its author."""
+    """The text of a module, and the tasks that remain for its author."""
 
     text: str
     tasks: tuple[str, ...]
@@ -28,7 +28,7 @@ class Skeleton:
 
 @attrs.frozen
 class _Quantity:
-    """How a quantity is had: from a keyword, else from the option of its name."""
+    """The source of a quantity: a keyword, or else the option with the name of the quantity."""
 
     name: str
     keyword: str
@@ -43,15 +43,15 @@ def skeleton(
     Parameters
     ----------
     headers : sequence of astropy.io.fits.Header
-        Of one instrument; only keywords that all of them have are used.
+        Headers of one instrument; only keywords that all of them have are used.
     instrument : str
-        Becomes the parser's name.
+        The name of the instrument, which becomes the parser's name.
     gain : MeasuredGain, optional
-        The default of the gain, where no keyword gives it.
+        The default of the option for the gain, where no keyword gives it.
     module : str
         The module's name, for the entry point.
     """
-    instrument = re.sub(r"[^A-Za-z0-9_.+-]+", "-", instrument).strip("-") or "telescope"  # stands in quotes and names
+    instrument = re.sub(r"[^A-Za-z0-9_.+-]+", "-", instrument).strip("-") or "telescope"  # used in texts and names
     name = re.sub(r"[^a-z0-9]+", "", instrument.lower()) or "telescope"
     name = name if name[0].isalpha() else f"t{name}"
     tasks: list[str] = []
@@ -128,17 +128,17 @@ def _time(headers: Sequence[fits.Header], tasks: list[str]) -> _Time:
         tasks.append("time: no keyword holds a date with a time of day; complete _mjd()")
         return _Time("DATE-OBS", '_mjd(header, "DATE-OBS")', "START", "no such keyword was found: replace it")
     key = ordered[0]
-    said, where = stated_moment(headers[0], key)
-    note = f"{said}: as {where} says" if said else "CHECK: the header does not say which moment this is"
-    if not said:
-        tasks.append(f"time: {key} is taken as the start of the exposure; the header does not say: find out")
+    moment, where = stated_moment(headers[0], key)
+    note = f"{moment}: as {where} states" if moment else "CHECK: the header does not state which moment this is"
+    if not moment:
+        tasks.append(f"time: {key} is taken as the start of the exposure; the header does not state it: find out")
     if len(ordered) > 1:
         tasks.append(f"time: {key} is read; the header also has {', '.join(ordered[1:])}: which is exact, which UTC?")
     if "+" in key or read_text_time(text_of(headers[0], key)) is not None:
         keys = ", ".join(_quoted(k) for k in key.split("+"))
-        return _Time(key, f"_mjd(header, {keys})", (said or "start").upper(), note.replace("\n", " "))
+        return _Time(key, f"_mjd(header, {keys})", (moment or "start").upper(), note.replace("\n", " "))
     offset = " - 2_400_000.5" if float(headers[0][key]) > 2_400_000.5 else ""
-    return _Time(key, f"_number(header, {_quoted(key)}){offset}", (said or "start").upper(), note)
+    return _Time(key, f"_number(header, {_quoted(key)}){offset}", (moment or "start").upper(), note)
 
 
 _UNIT = {"exptime": "s", "gain": "e-/unit of the data", "read_noise": "e-; nan: unknown",
@@ -191,12 +191,12 @@ CLAIMS = {claims}
 
 @attrs.frozen
 class {cls}:
-    """Header parser; each field is an option of [header.{name}]."""
+    """Header parser; each attribute is an option of [header.{name}]."""
 
     results_version: ClassVar[int] = 1  # raise it when a frame is read differently than before
 
 {options}    def parse(self, header: fits.Header, path: Path) -> HeaderInfo | None:
-        """Return what the header says, or None where it is not of {instrument}."""
+        """Return the values of the header, or None where it is not of {instrument}."""
         if any(str(header.get(key, "")).strip() != value for key, value in CLAIMS.items()):
             return None
         # {note}
@@ -210,7 +210,7 @@ class {cls}:
 
 '''
 
-#: What a module may need, by what it is called by.
+#: Functions that a module may need, by the text of a call.
 _HELPERS = {
     "_number(": """def _number(header: fits.Header, key: str) -> float:
     try:

@@ -13,20 +13,20 @@ from lcframework.header_doctor.reading import FileReading
 from lcframework.protocols import HasTimeReference
 from lcframework.provenance import file_digest
 
-#: Times closer than this are one time, s.
+#: Times that differ by less than this, in s, count as equal.
 SAME_TIME = 0.01
 
 
 @attrs.frozen(eq=False)
 class TimeFindings:
-    """How the times of an instrument's files stand."""
+    """The findings on the times of an instrument's files."""
 
     without: tuple[str, ...]  # files in which no time was found
-    duplicates: tuple[tuple[str, ...], ...]  # files of one time
-    identical: int  # of these sets, so many hold the same bytes
-    overlaps: tuple[tuple[str, str], ...]  # exposures that begin before the one before ended
-    others: dict[str, tuple[float, float]]  # other times in the headers: from the time taken, s, lowest and highest
-    moments: tuple[str, ...]  # what the times are taken as, and on whose word
+    duplicates: tuple[tuple[str, ...], ...]  # sets of files with equal times
+    identical: int  # the number of these sets with identical files
+    overlaps: tuple[tuple[str, str], ...]  # exposures that begin before the previous one has ended
+    others: dict[str, tuple[float, float]]  # differences of other times in the headers, s: lowest and highest
+    moments: tuple[str, ...]  # the moment of the exposure that the times are assumed to give, and why
 
 
 def times_of(files: Sequence[FileReading], parsers: tuple[Tool, ...]) -> TimeFindings:
@@ -63,7 +63,7 @@ def _other_times(files: Sequence[FileReading]) -> dict[str, tuple[float, float]]
 
 
 def _moments(files: Sequence[FileReading], parsers: tuple[Tool, ...]) -> tuple[str, ...]:
-    """Say which moment of the exposure each keyword's times are taken as, and on whose word."""
+    """Return in words which moment of the exposure the times of each keyword are assumed to give, and why."""
     out: dict[tuple[str, str, str], str] = {}
     by_name = {p.name: p for p in parsers}
     for f in files:
@@ -74,18 +74,18 @@ def _moments(files: Sequence[FileReading], parsers: tuple[Tool, ...]) -> tuple[s
         if key in out:
             continue
         source = i.time_source or "a time whose keyword the parser does not name"
-        said, where = stated_moment(f.header, i.time_source)
+        moment, where = stated_moment(f.header, i.time_source)
         taken = f"{source} is taken as the {i.time_reference.value} of the exposure"
         change = f"; set time_reference in [header.{f.parser}] if it is another"
         if not isinstance(by_name[f.parser].instance, HasTimeReference):
             change = f"; the parser {f.parser} decides that"
-        if said == i.time_reference.value:
-            out[key] = f"{taken}, as {where} says"
-        elif said:
-            out[key] = f"CHECK: {taken}, but {where} says {said}{change}"
+        if moment == i.time_reference.value:
+            out[key] = f"{taken}, as {where} states"
+        elif moment:
+            out[key] = f"CHECK: {taken}, but {where} states {moment}{change}"
         else:
             out[key] = (
-                f"CHECK: {taken}, but nothing in the header says so. Is it start, mid or end? Half an exposure is "
+                f"CHECK: {taken}, but the header does not state it. Is it start, mid or end? Half an exposure is "
                 f"{i.exptime / 2:g} s{change}"
             )
     return tuple(out.values())

@@ -1,4 +1,4 @@
-"""The values that files have for each quantity, and what follows where one is missing."""
+"""The values of each quantity in files, and the consequences of missing ones."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 from lcframework.header_doctor.reading import FileReading
 from lcframework.types import DataUnit, HeaderInfo
 
-#: What follows where a quantity is missing, and what gives it.
+#: The consequence of a missing quantity, and what to set.
 _MISSING = {
-    "saturation": "saturated stars can't be told by their level: set [stamps] saturation",
+    "saturation": "saturated stars can't be recognised by their level: set [stamps] saturation",
     "read_noise": "the noise rests on the measured sky alone: set read_noise in [header.{parser}], if it has one",
-    "band": "[calibration] bands can't tell filters apart; where frames have several, all are taken as one",
+    "band": "[calibration] bands can't distinguish filters; frames with different filters are treated as one band",
     "instrument": "frames of different cameras would be taken as one: set instrument in [header.{parser}]",
 }
 
 
 def values_of(files: Sequence[FileReading]) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """Return the values of each quantity with how many files have them, and what is missing with its consequence."""
+    """Return the values of each quantity with their numbers of files, and missing quantities with consequences."""
     values: dict[str, Counter[str]] = {}
     missing: dict[str, str] = {}
     for f in files:
         if f.info is None:
             continue
         i = f.info
-        said = {"parser": f.parser, "shape": f"{f.shape[1]} x {f.shape[0]}", "band": i.band,
+        shown = {"parser": f.parser, "shape": f"{f.shape[1]} x {f.shape[0]}", "band": i.band,
                 "exptime": f"{i.exptime:.6g} s", "gain": f"{i.gain:.6g} e-/{_unit(i)}", "unit": i.data_unit.value,
                 "read_noise": f"{i.read_noise:.4g} e-" if np.isfinite(i.read_noise) else "",
                 "saturation": f"{i.saturation:.6g}" if np.isfinite(i.saturation) else "",
                 "time_source": i.time_source, "time_reference": i.time_reference.value, "site": i.site,
                 "instrument": i.instrument}  # fmt: skip
-        for quantity, value in said.items():
+        for quantity, value in shown.items():
             values.setdefault(quantity, Counter())[value or "?"] += 1
             if not value and quantity in _MISSING:
                 missing[quantity] = _MISSING[quantity].format(parser=f.parser)

@@ -39,7 +39,7 @@ def night(hours: float = 0.0, keyword: str = "AIRMASS", **cards: object) -> list
 
 
 def test_a_right_header_agrees():
-    assert airmass_verdict(night(), SITE) == "AIRMASS agrees with time, place and site to 0.01 (12 files)"
+    assert airmass_verdict(night(), SITE) == "AIRMASS agrees with time, position and site to 0.01 (12 files)"
     assert airmass_verdict(night(keyword="TELALT"), SITE).startswith("TELALT agrees")
     # The start's airmass is as good as the middle's.
     files = night()
@@ -59,7 +59,7 @@ def test_a_right_header_agrees():
 )
 def test_a_wrong_clock_or_site_is_told(hours, site, said):
     verdict = airmass_verdict(night(hours), site)
-    assert verdict.startswith("CHECK: AIRMASS differs from what time, place and site give in ")
+    assert verdict.startswith("CHECK: AIRMASS differs from what time, position and site give in ")
     assert said in verdict
 
 
@@ -76,7 +76,7 @@ def test_without_a_project_the_header_says_where():
         del header["RA"], header["DEC"]
     assert "agrees" in airmass_verdict(files)
     assert airmass_verdict(night()) == (
-        "AIRMASS is not compared with the time: the header does not say its site; ask with --project"
+        "AIRMASS is not compared with the time: the header does not state its site; ask with --project"
     )
 
 

@@ -89,7 +89,7 @@ def test_a_wrong_gain_is_found(night: Path, wrong: float) -> None:
         fits.setval(path, "GAIN", value=wrong)
     group = only(night)
     assert group.gain_verdict.startswith("CHECK")
-    assert f"the header says {wrong:g}" in group.gain_verdict
+    assert f"the header gives {wrong:g}" in group.gain_verdict
     assert "a factor 1.4" in group.gain_verdict
 
 
@@ -165,7 +165,7 @@ def test_moments_are_asked_for_where_the_header_is_silent(night: Path) -> None:
         fits.setval(path, "DATE-OBS", value=fits.getval(path, "DATE-OBS"), comment="middle of exposure")
     (text,) = only(night, measure=False).times.moments
     assert text.startswith("CHECK")
-    assert "says mid" in text
+    assert "states mid" in text
 
 
 def test_same_overlapping_and_missing_times(night: Path) -> None:
