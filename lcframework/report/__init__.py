@@ -1,6 +1,6 @@
 """The HTML report and the diagnostic plots of a project.
 
-Names are imported when they are first used: processes that only draw need neither the database nor plotly.
+Names are imported at their first use: processes that only draw plots need neither the database nor plotly.
 """
 
 from __future__ import annotations

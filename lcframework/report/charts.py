@@ -1,4 +1,4 @@
-"""Plotly figures as plain dictionaries: axes in rows, points with errors, and what they have in common."""
+"""Plotly figures as plain dictionaries: rows of axes, points with errors, lines and histograms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "
 
 
 def colour(index: int) -> str:
-    """Return the theme's colour of a series."""
+    """Return the placeholder of a series' colour in the theme."""
     return f"@c{index % 8}"
 
 
@@ -37,21 +37,21 @@ def points(
     Parameters
     ----------
     x, y : arrays
-        Where they are.
+        Coordinates of the points.
     error, error_below : arrays, optional
-        Lengths of the error bars towards greater and smaller y; the latter is `error` where not given.
+        Lengths of the error bars towards larger and smaller y; `error_below` is `error` where not given.
     name : str
-        In the legend; traces of one name are switched together.
+        The name in the legend; traces with the same name are switched on and off together.
     series : int
-        Which colour and symbol.
+        The index of the colour and symbol.
     text : sequence of str, optional
-        What is shown when the pointer is over a point.
+        Texts that are shown when the pointer is over a point.
     hollow : sequence of bool, optional
         Points that are drawn as outlines.
     row : int
-        Which pair of axes.
+        The index of the pair of axes, from 1.
     legend : bool
-        Whether the legend has a line for it.
+        Whether the legend has an entry for it.
     """
     symbol = SYMBOLS[series % len(SYMBOLS)]
     symbols: Any = symbol if hollow is None else [f"{symbol}-open" if h else symbol for h in hollow]
@@ -100,7 +100,7 @@ def rows_layout(rows: Sequence[Row], x_title: str, gap: float = 0.05, **options:
 
 
 def histogram(values: Floats, low: float, high: float, bins: int) -> tuple[Floats, Floats, float]:
-    """Return the bins' middles, their counts per value and width, and the width; values beyond go to the end bins."""
+    """Return the bins' centres, the densities and the width; values outside are counted in the first and last bin."""
     edges = np.linspace(low, high, bins + 1)
     inside = np.clip(values[np.isfinite(values)], low, np.nextafter(high, low))
     counts, _ = np.histogram(inside, edges)

@@ -1,9 +1,9 @@
-"""Comparison stars: how much their normalised fluxes scatter, and how much they should.
+"""Comparison stars: measured and expected scatter of their normalised fluxes.
 
-Residuals and the errors that they should have are those of the table ``star_residuals``, as the normalization left them
-(:mod:`lcframework.stars.residuals`). A star that entered the coefficient and its level is drawn to them, and its
-residuals vary by less than its errors; one that did not varies by more. The variance that a residual should have over
-that of the flux itself is its *freedom* here; pulls and expected scatters account for it.
+Residuals and their expected errors are those of the table ``star_residuals``, from the normalization
+(:mod:`lcframework.stars.residuals`). A flux that was used for the coefficient and the level has a smaller residual than
+its error; a flux that was not used has a larger one. The expected variance of a residual, relative to that of the flux,
+is called *freedom* here; pulls and expected scatters take it into account.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lcframework.stages.calculate_normalization_coefficient import Group
 from lcframework.storage.tables import Frame, NormalizationCoefficient, Star, StarLevel, StarResidual
 from lcframework.types import Bools, Floats
 
-#: A measurement that decided its own expectation says nothing about its error.
+#: Below this freedom, a residual gives no information on the error: the flux determined its own expected value.
 _LEAST_FREEDOM = 0.2
 
 
@@ -37,30 +37,30 @@ class ComparisonStars:
     magnitude: Floats  # (n,) in the catalogue's main band
     level: Floats  # (n,) e-/s
     intrinsic: Floats  # (n,) relative
-    comment: list[str]  # why a star was left out; empty for those in use
+    comment: list[str]  # why a star was excluded; empty for stars in use
     residual: Floats  # relative
-    residual_error: Floats  # standard deviation that `residual` should have
-    error: Floats  # of the flux, relative, from the photometry alone
-    selected: Bools  # was used; of a star that was left out, all that was measured
+    residual_error: Floats  # expected standard deviation of `residual`
+    error: Floats  # of the flux, relative, from the photometry only
+    selected: Bools  # True where used; for an excluded star, True where measured
 
     @property
     def normalised(self) -> Floats:
-        """Flux over what the normalization expects: 1 for a constant star."""
+        """Flux divided by the flux that the normalization expects: 1 for a constant star."""
         return 1.0 + self.residual
 
     @property
     def freedom(self) -> Floats:
-        """Variance that residuals should have over the fluxes' own: below 1 where a flux decides its expectation."""
+        """Expected variance of residuals relative to that of the fluxes: below 1 where a flux was used."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.residual_error**2 / (self.error**2 + self.intrinsic**2))
 
     def pulls(self, intrinsic: bool) -> Floats:
-        """Return residuals over their errors; nan where a star was left out or decides its own expectation.
+        """Return residuals over their errors; nan where a star was excluded or a flux determines its expected value.
 
         Parameters
         ----------
         intrinsic : bool
-            Add each star's fitted intrinsic scatter to the photometry's errors.
+            Whether to add each star's fitted intrinsic scatter to the errors of the photometry.
         """
         variance = self.error**2 + (self.intrinsic**2 if intrinsic else 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -94,7 +94,7 @@ def comparison_stars(
     Parameters
     ----------
     group : Group
-        The fluxes that the normalization is made from.
+        The fluxes for the normalization.
     frames, stars, coefficients, levels, residuals
         Rows of the tables.
     """
@@ -107,11 +107,11 @@ def comparison_stars(
     uncertainty = np.array([by_frame[i].coefficient_uncertainty if i in by_frame else np.nan for i in group.frame_ids])
     level = np.array([by_star[s].level for s in ids])
     comment = [by_star[s].comment for s in ids]
-    mine = (r for r in residuals if (r.combined_footprint_hash, r.instrument, r.band) == where)
-    residual, residual_error, used = _stored(mine, group.frame_ids, ids)
+    of_group = (r for r in residuals if (r.combined_footprint_hash, r.instrument, r.band) == where)
+    residual, residual_error, used = _stored(of_group, group.frame_ids, ids)
     flux = group.fluxes.flux[:, known]
     with np.errstate(invalid="ignore", divide="ignore"):
-        # A model may expect more than a product of two: only the residual tells what it was.
+        # A model may expect other fluxes than coefficient times level; they follow from the residual.
         expected = np.where(1.0 + residual != 0.0, flux / (1.0 + residual), coefficient[:, None] * level)
         error = np.abs(group.fluxes.error[:, known] / expected)
     rows = [stars.get((group.field, s)) for s in ids]
@@ -135,7 +135,7 @@ def comparison_stars(
 
 
 def _stored(rows: Iterable[StarResidual], frames: Sequence[int], stars: Sequence[str]) -> tuple[Floats, Floats, Bools]:
-    """Return residuals, their due errors, and which were used, (frame, star); nan where there is none."""
+    """Return residuals, their expected errors, and which were used, (frame, star); nan where there is none."""
     row_of, column_of = {f: i for i, f in enumerate(frames)}, {s: j for j, s in enumerate(stars)}
     size = (len(frames), len(stars))
     residual, error, used = np.full(size, np.nan), np.full(size, np.nan), np.zeros(size, bool)

@@ -22,7 +22,7 @@ Chart = Mapping[str, Any]
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: arrays as lists, nan and infinities as None, numbers to 11 digits."""
+    """Return a value that JSON can hold: arrays as lists, nan and infinities as None, numbers to 11 digits."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -47,11 +47,11 @@ def chart(figure: Chart, label: str, caption: str | Markup = "", height: int = 3
     figure : mapping
         Plotly's `data` and `layout`.
     label : str
-        What it shows, for who can't see it.
+        A description of the chart, for screen readers.
     caption : str
-        Below it.
+        The text below the chart.
     height : int
-        CSS pixels.
+        The height in CSS pixels.
     """
     return _figure(_plot(figure, label, height), caption)
 
@@ -59,7 +59,7 @@ def chart(figure: Chart, label: str, caption: str | Markup = "", height: int = 3
 def switched_charts(
     charts: Sequence[tuple[str, Chart]], label: str, caption: str | Markup = "", height: int = 360
 ) -> Markup:
-    """Return several charts of which the reader sees one, with a button each: (text of the button, figure)."""
+    """Return several charts of which one is visible, with a button for each: (text of the button, figure)."""
     if len(charts) == 1:
         return chart(charts[0][1], label, caption, height)
     buttons = Markup("").join(
@@ -115,11 +115,11 @@ def table(
     rows : iterable of sequences
         Cells: text, HTML as Markup, or None.
     caption : str
-        What the table holds.
+        A description of the table.
     numeric : sequence of int
         Columns whose cells are aligned as numbers.
     sortable : bool
-        Let the reader sort and search it.
+        Whether the reader can sort and search the table.
     classes : str
         CSS classes.
     """
@@ -148,7 +148,7 @@ def _row(cells: Sequence[Any], kinds: Sequence[str]) -> Markup:
 
 
 def details(summary: str, content: Markup) -> Markup:
-    """Return content that the reader unfolds."""
+    """Return content that is hidden until the reader opens it."""
     return Markup("<details><summary>{}</summary>{}</details>").format(summary, content)
 
 
@@ -158,7 +158,7 @@ def paragraph(text: str | Markup) -> Markup:
 
 
 def note(text: str | Markup, kind: str = "note") -> Markup:
-    """Return a remark that stands out; `kind` is note or problem."""
+    """Return a highlighted remark; `kind` is note or problem."""
     return Markup('<p class="{}">{}</p>').format(kind, text)
 
 

@@ -1,4 +1,4 @@
-"""Writes the report: one HTML file that needs nothing beside it."""
+"""Writes the report: one HTML file that needs no other files."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ class Section:
 def write_report(project: Project) -> Path:
     """Write ``workdir/report/index.html``.
 
-    Built-in panels come first, then those of plugins. A panel that fails is a note in the page; the others stand.
+    Built-in panels come first, then those of plugins. A panel that fails is replaced by a note.
 
     Parameters
     ----------
     project : Project
-        What to report on; only its database and products are read.
+        The project; only its database and products are read.
 
     Returns
     -------
     Path
-        The page.
+        The path of the page.
 
     Raises
     ------
     LcfError
-        Where no run has made a database yet.
+        Where there is no database yet.
     """
     results = read_results(project)
     panels: list[Any] = [*builtin_panels(results), *_plugins_panels(project)]
@@ -82,7 +82,7 @@ def write_report(project: Project) -> Path:
 
 
 def _plotly() -> Markup:
-    """Return plotly.js, fit to stand inside a page's script."""
+    """Return plotly.js, escaped for the script element of the page."""
     from plotly.offline import get_plotlyjs
 
     return Markup(re.sub(r"</(?=script)", r"<\\/", get_plotlyjs(), flags=re.IGNORECASE))
@@ -100,7 +100,7 @@ def _plugins_panels(project: Project) -> list[Any]:
 
 @attrs.frozen
 class _Broken:
-    """Stands for a plugin's panel that can't be made."""
+    """Replaces a panel of a plugin that can't be made."""
 
     title: str
     why: str
@@ -113,7 +113,7 @@ def _render(panel: Panel, project: Project, index: int) -> Section | None:
     title = str(getattr(panel, "title", type(panel).__name__))
     try:
         content = str(panel.render(project))
-    except Exception as error:  # one panel's fault must not take the report with it
+    except Exception as error:  # an error in one panel must not stop the report
         log.warning("the panel %s failed", title, exc_info=True)
         content = str(html.note(f"This panel failed: {type(error).__name__}: {error}", "problem"))
     return Section(f"section-{index + 1}", title, Markup(content)) if content else None

@@ -1,7 +1,7 @@
-"""What a panel of the report is, and those that are built in.
+"""The protocol of the report's panels, and the built-in panels.
 
-A plugin adds panels through the hook ``lcf_report_panels``: classes without obligatory arguments that have what
-:class:`Panel` asks for. :mod:`lcframework.report.html` and :mod:`lcframework.report.charts` help to write them.
+A plugin adds panels through the hook ``lcf_report_panels``: classes that are called without arguments and implement
+:class:`Panel`. :mod:`lcframework.report.html` and :mod:`lcframework.report.charts` help to write them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a project's database knows, read once: the ground of the plots and of the report."""
+"""The contents of a project's database, read once for the plots and the report."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Results:
     runs: list[Run]
     ledger: Ledger
     comparison: list[ComparisonStars]
-    light_curves: dict[str, TimeSeries]  # by region, of those that have one
+    light_curves: dict[str, TimeSeries]  # by region; only regions with a light curve
     records: dict[StarKey, StarRecord] = attrs.field(factory=dict)  # of the stars in use
 
     def used(self) -> list[Frame]:
-        """Return the frames that hold a region and are not eliminated, by time."""
+        """Return the frames that contain a region and are not eliminated, in the order of time."""
         frames = [f for f in self.frames.values() if f.roi_in_footprint and not f.eliminated]
         return sorted(frames, key=lambda f: (f.mjd or 0.0, f.id or 0))
 
@@ -66,7 +66,7 @@ def read_results(project: Project) -> Results:
     Raises
     ------
     LcfError
-        Where no run has made one yet.
+        Where there is no database yet.
     """
     if not project.config.project.database and not (project.workdir / FILE_NAME).exists():
         raise LcfError(

@@ -1,6 +1,6 @@
-"""What authors of plugins import to test theirs, and a simulated campaign with known truth.
+"""Tests for authors of plugins, and a simulated campaign with known truth.
 
-Names are imported when they are first used: ``import lcframework.testing`` costs nothing.
+Names are imported at their first use, so that ``import lcframework.testing`` is quick.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 @attrs.frozen
 class Detector:
-    """A detector; all that is fixed in it follows from `seed`."""
+    """A simulated detector; its fixed patterns depend only on `seed`."""
 
     shape: tuple[int, int] = (150, 170)  # (ny, nx)
     seed: int = 1
@@ -57,7 +57,7 @@ class Detector:
         return np.asarray(out)
 
     def dead(self) -> Array:
-        """Return which pixels see nothing (ny, nx)."""
+        """Return which pixels (ny, nx) are dead."""
         rng = self._fixed(3)
         out = np.zeros(self.shape, bool)
         out[rng.integers(0, self.shape[0], self.dead_pixels), rng.integers(0, self.shape[1], self.dead_pixels)] = True

@@ -85,7 +85,7 @@ def simulate_stars(
     frames, stars, size : int
         Size of the batch; stamps are `size` pixels a side.
     seed : int
-        Of all random numbers.
+        The seed of all random numbers.
     fwhm : (float, float)
         Range of the PSFs' FWHM, pixels.
     flux : (float, float)
@@ -103,8 +103,8 @@ def simulate_stars(
     offsets = rng.uniform(-offset, offset, size=(frames, stars, 2))
     model = np.array(
         [
-            [f * shape.image(size, *place) for f, place in zip(row, places.tolist(), strict=True)]
-            for shape, row, places in zip(shapes, fluxes, offsets, strict=True)
+            [f * shape.image(size, *position) for f, position in zip(row, positions.tolist(), strict=True)]
+            for shape, row, positions in zip(shapes, fluxes, offsets, strict=True)
         ]
     )
     noise = np.sqrt(sky_noise**2 + model / exptime)

@@ -16,7 +16,7 @@ _FWHM_PER_SIGMA = 2.3548200450309493
 
 @attrs.frozen
 class Galaxy:
-    """A Sersic galaxy: total flux e-/s, place and circularised half-light radius in arcsec, axis ratio, angle."""
+    """A Sersic galaxy: total flux e-/s, position and circularised half-light radius in arcsec, axis ratio, angle."""
 
     flux: float
     xi: float = 0.0
@@ -29,7 +29,7 @@ class Galaxy:
 
 @attrs.frozen(eq=False)
 class Sky:
-    """What to simulate."""
+    """The parameters of a simulation: sources, galaxies, seeing, sampling, noise and errors."""
 
     sources: Floats  # (k, 2) arcsec
     flux: Floats  # (e, k) e-/s
@@ -53,11 +53,11 @@ class Sky:
 
 @attrs.frozen(eq=False)
 class Truth:
-    """What was put in."""
+    """The true values of a simulation."""
 
     flux: Floats  # (e, k)
     offset: Floats  # (k, 2)
-    shift: Floats  # (e, 2) pixels that the transforms do not tell
+    shift: Floats  # (e, 2) pixels; true shifts, not included in the transforms
     noiseless: Floats  # (e, ny, nx)
     variance: Floats  # (e, ny, nx) of the noise that was drawn
     galaxy: Floats  # (e, ny, nx)
@@ -66,7 +66,7 @@ class Truth:
 def simulate(sky: Sky, seed: int, *, noise: bool = True) -> tuple[Cutouts, PointSources, Truth]:
     """Draw the cutouts of a region, its point sources, and the truth.
 
-    The noise maps are made from the noisy data, as a pipeline has to.
+    The noise maps are computed from the noisy data, as in a pipeline.
     """
     rng = np.random.default_rng(seed)
     e, k = sky.flux.shape
@@ -78,19 +78,19 @@ def simulate(sky: Sky, seed: int, *, noise: bool = True) -> tuple[Cutouts, Point
         angle = sky.rotation * rng.standard_normal()
         centre = (n - 1) / 2 + rng.uniform(-sky.dither, sky.dither, 2)
         transform = np.zeros((2, 3))
-        # East is towards -x: the usual parity.
+        # East is towards -x, as usual.
         transform[:, :2] = np.array([[-np.cos(angle), -np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / sky.scale
         transform[:, 2] = centre
         shift = rng.standard_normal(2) * np.hypot(sky.registration_error, sky.hidden_shift)
         true = transform.copy()
         true[:, 2] += shift
         galaxy = render_galaxies(sky, true, kernel)
-        places = sky.sources
+        positions = sky.sources
         if sky.zenith is not None and sky.refraction is not None:
-            places = places + np.outer(sky.refraction, sky.zenith[i])
+            positions = positions + np.outer(sky.refraction, sky.zenith[i])
         points = sum(
             f * render_point(sky, true[:, :2] @ c + true[:, 2], kernel)
-            for f, c in zip(sky.flux[i], places, strict=True)
+            for f, c in zip(sky.flux[i], positions, strict=True)
         )
         kernels.append(kernel)
         transforms.append(transform)

@@ -1,4 +1,4 @@
-"""The panels that every report has, one module a subject."""
+"""The panels of every report, one module for each subject."""
 
 from __future__ import annotations
 

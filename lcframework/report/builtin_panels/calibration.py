@@ -1,4 +1,4 @@
-"""From frames to a common scale and place: transparency, zero point, registration."""
+"""Calibration of frames to a common scale and position: transparency, zero point, registration."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Transparency:
 
 @attrs.frozen
 class ZeroPoints:
-    """The zero point of each group, and the stars that it rests on."""
+    """The zero point of each group, and the stars from which it was fitted."""
 
     results: Results
     title: str = "Zero point"
@@ -132,7 +132,7 @@ class ZeroPoints:
 
 @attrs.frozen
 class Registrations:
-    """How far the stars are from where each frame's WCS puts them, at the region."""
+    """The offset of measured star positions from each frame's WCS, at the region."""
 
     results: Results
     title: str = "Astrometry and registration"
@@ -197,12 +197,12 @@ class Registrations:
         for f in frames:
             by_solver.setdefault(f.solver or "unknown", []).append(f)
         rows = []
-        for solver, mine in sorted(by_solver.items()):
-            rms = [f.wcs_rms_pixels for f in mine if f.wcs_rms_pixels is not None]
-            matched = [f.wcs_matched for f in mine if f.wcs_matched]
-            scale = [f.pixel_scale for f in mine if f.pixel_scale is not None]
+        for solver, of_solver in sorted(by_solver.items()):
+            rms = [f.wcs_rms_pixels for f in of_solver if f.wcs_rms_pixels is not None]
+            matched = [f.wcs_matched for f in of_solver if f.wcs_matched]
+            scale = [f.pixel_scale for f in of_solver if f.pixel_scale is not None]
             rows.append((
-                solver, str(len(mine)), number(float(np.median(rms)), 3) if rms else None,
+                solver, str(len(of_solver)), number(float(np.median(rms)), 3) if rms else None,
                 number(float(np.median(matched)), 0) if matched else None,
                 number(float(np.median(scale)), 5) if scale else None,
             ))  # fmt: skip

@@ -24,7 +24,7 @@ _TICKS = [m * 10.0**k for k in range(-1, 4) for m in (1, 2, 5)]
 
 @attrs.frozen
 class ComparisonScatter:
-    """Scatter against magnitude, pulls as a histogram and as a map of frames and stars, and where the stars are."""
+    """Scatter against magnitude, pulls as a histogram and as a map of frames and stars, and a sky map of the stars."""
 
     results: Results
     title: str = "Comparison stars"

@@ -1,4 +1,4 @@
-"""How the sky was, and how well the fits describe the pixels."""
+"""Observing conditions, and the quality of fits."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ class Conditions:
         in_arcsec = any(f.seeing_arcseconds is not None for f in frames)
         traces: list[dict[str, Any]] = []
         for (instrument, band), index in series_of(self.results).items():
-            mine = sorted((f for f in frames if (f.instrument, f.band) == (instrument, band)), key=lambda f: f.mjd or 0)
-            traces += self._group(mine, index, group_name(instrument, band), in_arcsec, airmass)
+            of_group = sorted(
+                (f for f in frames if (f.instrument, f.band) == (instrument, band)), key=lambda f: f.mjd or 0
+            )
+            traces += self._group(of_group, index, group_name(instrument, band), in_arcsec, airmass)
         rows = [
             Row("seeing (arcsec)" if in_arcsec else "seeing (pixels)", {"rangemode": "tozero"}),
             Row("sky (e⁻/s/pixel)"),
@@ -110,14 +112,14 @@ class FitQuality:
         for roi, curve in curves.items():
             keys = [*zip(map(str, curve["instrument"]), map(str, curve["band"]), strict=True)]
             for group in sorted(set(keys)):
-                mine = curve[np.array([k == group for k in keys])]
-                chi2 = np.asarray(mine["reduced_chi2"], float)
+                of_group = curve[np.array([k == group for k in keys])]
+                chi2 = np.asarray(of_group["reduced_chi2"], float)
                 text = [
                     describe(r.frames[int(i)], f"{roi}: χ² {c:.3f}")
-                    for i, c in zip(mine["frame_id"], chi2, strict=True)
+                    for i, c in zip(of_group["frame_id"], chi2, strict=True)
                     if int(i) in r.frames
                 ]
-                mjd = np.asarray(mine["mjd"].value, float)
+                mjd = np.asarray(of_group["mjd"].value, float)
                 traces.append(
                     points(
                         mjd, chi2, name=group_name(*group), series=series.get(group, 0), text=text, row=2, legend=False

@@ -1,4 +1,4 @@
-"""What became of every file, and what could not be used."""
+"""The state of every file, and the inputs that could not be used."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Unusable:
         return html.table(("input", "stage", "reason"), rows, "Unusable inputs and their reasons")
 
     def _stamps(self) -> list[tuple[str, str, str]]:
-        """Return the stars that were set aside in some frames, with the reason and the number of frames."""
+        """Return the stars that were not used in some frames, with the reason and the number of frames."""
         rows = []
         for record in self.results.records.values():
             for kind, count in record.verdicts.items():

@@ -28,7 +28,7 @@ _LIMIT = 3.0  # sigma of an upper limit
 
 @attrs.frozen
 class LightCurves:
-    """A chart and a table a region."""
+    """A chart and a table for each region."""
 
     results: Results
     title: str = "Light curves"
@@ -65,10 +65,10 @@ class LightCurves:
         traces: list[dict[str, Any]] = []
         for k, name in enumerate(names):
             for instrument, band in groups:
-                mine = curve[(curve["instrument"] == instrument) & (curve["band"] == band)]
+                of_group = curve[(curve["instrument"] == instrument) & (curve["band"] == band)]
                 index = series.get((instrument, band), 0)
                 make = self._magnitudes if magnitudes else self._fluxes
-                traces += make(mine, name, index, group_name(instrument, band), k + 1, k == 0)
+                traces += make(of_group, name, index, group_name(instrument, band), k + 1, k == 0)
         options = {"autorange": "reversed"} if magnitudes else {}
         rows = [Row(f"<b>{name}</b>   {unit}", dict(options)) for name in names]
         return {"data": traces, "layout": rows_layout(rows, "MJD (UTC, mid-exposure)", 0.04)}
@@ -132,14 +132,14 @@ class LightCurves:
         groups = sorted({*zip(map(str, curve["instrument"]), map(str, curve["band"]), strict=True)})
         for name in names:
             for instrument, band in groups:
-                mine = curve[(curve["instrument"] == instrument) & (curve["band"] == band)]
-                flux, error = _column(mine, f"{name}_flux"), _column(mine, f"{name}_d_flux")
-                common = _column(mine, f"{name}_d_flux_common")
+                of_group = curve[(curve["instrument"] == instrument) & (curve["band"] == band)]
+                flux, error = _column(of_group, f"{name}_flux"), _column(of_group, f"{name}_d_flux")
+                common = _column(of_group, f"{name}_d_flux_common")
                 good = np.isfinite(flux) & np.isfinite(error)
                 if not good.any():
                     continue
                 mean = float(np.mean(flux[good]))
-                zeropoint, system_error = _column(mine, "zeropoint")[0], _column(mine, "zeropoint_error")[0]
+                zeropoint, system_error = _column(of_group, "zeropoint")[0], _column(of_group, "zeropoint_error")[0]
                 mag = zeropoint - 2.5 * np.log10(mean) if mean > 0 else np.nan
                 spread = float(np.std(flux[good], ddof=1)) if good.sum() > 1 else np.nan
                 rows.append((

@@ -1,4 +1,4 @@
-"""Who did what with which settings, how long it took, and in which runs."""
+"""Plugins and their options, stages and their run times, and the runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first panel: the figures by which a light curve is believed, each beside what it should be."""
+"""The first panel: key numbers of a light curve's quality, each with its expected value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lcframework.types import Severity
 
 @attrs.frozen
 class Tile:
-    """One figure: what it is, its value, what to make of it."""
+    """One number: its name, its value and its interpretation."""
 
     what: str
     value: str
@@ -123,7 +123,7 @@ def _doubts_table(causes: Sequence[Cause]) -> Markup:
 
 
 def frames_tile(found: list[Fate]) -> Tile:
-    """Return how many files made it into a light curve."""
+    """Return the tile with the number of files that are used in a light curve."""
     states = Counter(f.state for f in found)
     measured = states.pop("measured", 0)
     rest = ", ".join(f"{n} {state}" for state, n in states.most_common())

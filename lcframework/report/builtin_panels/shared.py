@@ -1,4 +1,4 @@
-"""What several panels need: names and colours of groups, hover texts, the light curves, the fate of frames."""
+"""Parts of several panels: names and colours of groups, hover texts, light curves, the state of files."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def describe(frame: Frame, *more: str) -> str:
 
 
 def epoch_flags(bits: int) -> str:
-    """Return what an epoch's flags say."""
+    """Return an epoch's flags in words."""
     return ", ".join(f.name.lower().replace("_", " ") for f in EpochFlag if bits & f.value and f.name)
 
 
 def frame_flags(bits: int) -> str:
-    """Return what a frame's flags say."""
+    """Return a frame's flags in words."""
     return ", ".join(f.name.lower().replace("_", " ") for f in FrameFlag if bits & f.value and f.name)
 
 
@@ -60,7 +60,7 @@ def read_fits(project: Project, results: Results) -> Iterable[tuple[str, Prepare
 
 @attrs.frozen
 class Fate:
-    """What became of a file: a word, and why."""
+    """The state of a file, and the reason."""
 
     frame: Frame
     state: str
@@ -68,7 +68,7 @@ class Fate:
 
 
 def fates(project: Project, results: Results) -> list[Fate]:
-    """Return what became of every file that was found, in the order of time; those without a time last."""
+    """Return the state of every file that was found, in the order of time; files without a time come last."""
     in_curve = {int(i) for curve in results.light_curves.values() for i in curve["frame_id"]}
     reasons = left_out(
         results.frames.values(), results.coefficients, results.psfs, in_curve, project.toolbox.config_for

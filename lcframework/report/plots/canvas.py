@@ -1,6 +1,6 @@
-"""Pictures that every frame has are drawn with Pillow: matplotlib's axes take longer than the fits that they show.
+"""Drawing of pictures with Pillow, for plots of every frame: matplotlib would take longer than the fits themselves.
 
-Places are in inches from the picture's lower left, sizes of text in points, as matplotlib has them.
+Positions are in inches from the lower left corner, sizes of text in points, as in matplotlib.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lcframework.types import Bools, Floats, Ints
 
-#: Told apart also by colour-blind readers (after Okabe and Ito), in the order of use.
+#: Colours in the order of use; colour-blind readers can distinguish them (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6a51a3", "#000000")
 DPI = 110
 INK = "#22262d"
 _AXIS = "#5c6370"
 _QUALITY = 88
-_FINE = 4  # curves are drawn on so many small pixels a pixel, and averaged
+_FINE = 4  # curves are drawn with this many small pixels per pixel, and averaged
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -44,7 +44,7 @@ class Canvas:
             self.text(0.08, height - 0.06, title, "la", 9.5, bold=True)
 
     def pixel(self, x: float, y: float) -> tuple[float, float]:
-        """Return the column and row, from above, of a place."""
+        """Return the column and row, from above, of a point."""
         return x * DPI, (self._height - y) * DPI
 
     def text(
@@ -57,14 +57,14 @@ class Canvas:
         colour: str = INK,
         bold: bool = False,
     ) -> None:
-        """Write; `anchor` as Pillow has it: l, m or r across, then a (top), m or s (foot)."""
+        """Write text; `anchor` as in Pillow: l, m or r (horizontal), then a (top), m or s (baseline)."""
         align = {"l": "left", "m": "center", "r": "right"}[anchor[0]]
         if "\n" in text and anchor[1] == "s":
             anchor = anchor[0] + "d"
         self._pen.text(self.pixel(x, y), text, colour, _font(size, bold), anchor=anchor, align=align, spacing=2)
 
     def text_upright(self, x: float, y: float, text: str, size: float = 8.0) -> None:
-        """Write from below to above, centred at a place."""
+        """Write text upwards, centred at a point."""
         left, top, right, bottom = _font(size, False).getbbox(text)
         label = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2), 0)
         ImageDraw.Draw(label).text((1 - left, 1 - top), text, 255, _font(size, False))
@@ -80,20 +80,20 @@ class Canvas:
         self._image.paste(scaled, (round(column), round(row)))
 
     def line(self, points: Sequence[tuple[float, float]], colour: str, width: float = 0.8) -> None:
-        """Draw a line of a width in points through places."""
+        """Draw a line through points; `width` in typographic points."""
         self._pen.line([self.pixel(*p) for p in points], colour, max(1, round(width * DPI / 72)))
 
     def rings(self, x: Floats, y: Floats, radius: float, colour: str, width: float = 0.8) -> None:
         """Draw circles; radius and width in points."""
         mask = _ring(radius * DPI / 72, width * DPI / 72)
         half = mask.width // 2
-        for place in zip(x.tolist(), y.tolist(), strict=True):
-            column, row = self.pixel(*place)
+        for point in zip(x.tolist(), y.tolist(), strict=True):
+            column, row = self.pixel(*point)
             self._image.paste(colour, (round(column) - half, round(row) - half), mask)
 
-    def axes(self, place: tuple[float, float, float, float], x: tuple[float, float], y: tuple[float, float]) -> Axes:
+    def axes(self, box: tuple[float, float, float, float], x: tuple[float, float], y: tuple[float, float]) -> Axes:
         """Return axes at (left, bottom, width, height) with these limits."""
-        return Axes(self, place, x, y)
+        return Axes(self, box, x, y)
 
     def bars(self, axes: Axes, edges: Floats, heights: Floats | Ints, colour: str) -> None:
         """Draw a histogram."""
@@ -105,7 +105,7 @@ class Canvas:
 
     def curve(self, axes: Axes, x: Floats | Ints, y: Floats, colour: str, width: float = 1.2) -> None:
         """Draw a smooth line within axes; it is broken where a value is nan."""
-        left, bottom, wide, high = axes.place
+        left, bottom, wide, high = axes.box
         (column, row), (columns, rows) = self.pixel(left, bottom + high), (round(wide * DPI), round(high * DPI))
         mask = Image.new("L", (columns * _FINE, rows * _FINE), 0)
         pen, thick = ImageDraw.Draw(mask), max(1, round(width * DPI / 72 * _FINE))
@@ -126,15 +126,15 @@ class Axes:
     """A rectangle with coordinates: a spine and ticks at its left and below."""
 
     def __init__(
-        self, canvas: Canvas, place: tuple[float, float, float, float], x: tuple[float, float], y: tuple[float, float]
+        self, canvas: Canvas, box: tuple[float, float, float, float], x: tuple[float, float], y: tuple[float, float]
     ) -> None:
-        self._canvas, self.place, self.x, self.y = canvas, place, x, y
-        left, bottom, width, height = place
+        self._canvas, self.box, self.x, self.y = canvas, box, x, y
+        left, bottom, width, height = box
         canvas.line([(left, bottom + height), (left, bottom), (left + width, bottom)], _AXIS, 0.7)
 
     def at(self, x: Floats | float, y: Floats | float) -> tuple[Floats, Floats]:
-        """Return places from coordinates."""
-        left, bottom, width, height = self.place
+        """Return points from coordinates."""
+        left, bottom, width, height = self.box
         return (
             np.asarray(left + (np.asarray(x) - self.x[0]) / (self.x[1] - self.x[0]) * width),
             np.asarray(bottom + (np.asarray(y) - self.y[0]) / (self.y[1] - self.y[0]) * height),
@@ -142,7 +142,7 @@ class Axes:
 
     def ticks(self, values: Sequence[float], labels: Sequence[str], upright: bool) -> None:
         """Mark values below, or, where `upright`, at the left."""
-        left, bottom, _, _ = self.place
+        left, bottom, _, _ = self.box
         for value, label in zip(values, labels, strict=True):
             x, y = (float(v) for v in self.at(*((self.x[0], value) if upright else (value, self.y[0]))))
             if upright:
@@ -154,7 +154,7 @@ class Axes:
 
 
 def nice_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Return at most so many round numbers within limits, 1, 2 or 5 times a power of ten apart and whole numbers."""
+    """Return at most `most` round numbers within limits; steps are whole: 1, 2 or 5 times a power of ten."""
     span = max(high - low, 1e-12)
     power = 10.0 ** np.floor(np.log10(span))
     steps = [m * power * f for f in (0.1, 1.0) for m in (1, 2, 5)]
@@ -163,7 +163,7 @@ def nice_ticks(low: float, high: float, most: int = 8) -> list[float]:
 
 
 def powers_of_ten(low: float, high: float, most: int = 4) -> tuple[list[float], list[str]]:
-    """Return the whole exponents within limits, at most so many, and what they are called."""
+    """Return at most `most` whole exponents of ten within limits, and their labels."""
     first, last = int(np.ceil(low)), int(np.floor(high))
     step = max(1, -(-(last - first + 1) // most))
     exponents = list(range(first, last + 1, step))
@@ -185,10 +185,10 @@ def _unbroken(good: Bools) -> list[slice]:
 
 
 def phases_of(loss: Floats) -> Iterator[tuple[Ints, Floats]]:
-    """Yield each phase of a fit: its iterations, and the loss above where the phase ended, nan where it is not above.
+    """Yield for each phase of a fit the iterations, and the loss minus its value at the end (nan where not positive).
 
-    A loss that rises begins a new phase: its weights or its free parameters changed, and values before and after do
-    not compare.
+    A new phase begins where the loss rises: weights or free parameters have changed, and values before and after can't
+    be compared.
     """
     finite = np.isfinite(loss)
     if finite.sum() < 2:

@@ -1,4 +1,4 @@
-"""Draws what is missing or out of date, in worker processes where that pays."""
+"""Draws the plots that are missing or out of date; many plots are drawn in worker processes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from lcframework.types import LcfError
 log = logging.getLogger(__name__)
 
 INDEX = "index.json"
-#: Workers take as long to start as this many plots take to draw.
+#: With fewer plots, the start of workers would take longer than the drawing.
 _WORTH_WORKERS = 48
-#: What workers need.
+#: Modules that workers need.
 _IMPORTED = ("lcframework.report.plots.jobs",)
 
 
@@ -40,20 +40,20 @@ def draw(
     Parameters
     ----------
     project : Project
-        Whose plots.
+        The project.
     workers : int
         Processes; 0: one per core. Few plots are drawn in this process.
     kinds : iterable of str, optional
         Some of :data:`~lcframework.report.plots.jobs.KINDS`; all where not given.
     only_missing : bool
-        Leave alone the plots whose products have not changed.
+        Whether to keep plots whose products have not changed.
     results : Results, optional
-        The database's contents, where they are at hand.
+        The contents of the database, where they have been read already.
 
     Returns
     -------
     list of Path
-        What was drawn. A plot that can't be drawn is logged, and the others go on.
+        The new plots. A plot that can't be drawn is logged; the others are drawn.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def draw(
 
 
 def read_index(folder: Path) -> dict[str, dict[str, str]]:
-    """Return what is known of the plots that are there; nothing where the index is missing or damaged."""
+    """Return the index of the existing plots; empty where the file is missing or damaged."""
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):

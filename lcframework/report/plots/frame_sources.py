@@ -17,7 +17,7 @@ _LARGEST = 900  # pixels of the shown image's longer side
 
 @attrs.frozen
 class Payload:
-    """Which frame, and what its title says."""
+    """The files of a frame, the title, and the regions to mark."""
 
     title: str
     image: str
@@ -47,18 +47,18 @@ def draw(image: Floats, sources: tuple[Floats, Floats, Floats], payload: Payload
     width = 6.4
     height = width * small.shape[0] / small.shape[1]
     made = Canvas(width + 0.9, height + 0.85, payload.title)
-    place = (0.55, 0.4, width, height)
-    made.picture(np.repeat(grey[:, :, None], 3, axis=2), *place)
+    box = (0.55, 0.4, width, height)
+    made.picture(np.repeat(grey[:, :, None], 3, axis=2), *box)
     limits = [(-0.5, factor * n - 0.5) for n in small.shape]
-    axes = made.axes(place, limits[1], limits[0])
+    axes = made.axes(box, limits[1], limits[0])
     clean = flags == 0
     made.rings(*axes.at(x[clean], y[clean]), 2.6, COLOURS[0])
     made.rings(*axes.at(x[~clean], y[~clean]), 2.6, COLOURS[1])
     keys = [(f"{clean.sum()} clean", COLOURS[0]), (f"{(~clean).sum()} flagged", COLOURS[1])]
     half = payload.roi_size / 2
     for name, rx, ry in payload.rois:
-        box = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * half
-        made.line(list(zip(*axes.at(rx + box[:, 0], ry + box[:, 1]), strict=True)), COLOURS[2], 1.4)
+        outline = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * half
+        made.line(list(zip(*axes.at(rx + outline[:, 0], ry + outline[:, 1]), strict=True)), COLOURS[2], 1.4)
         u, v = axes.at(rx + half, ry + half)
         made.text(float(u) + 0.04, float(v) + 0.04, name, "ls", colour=COLOURS[2])
         keys.append((name, COLOURS[2]))

@@ -1,4 +1,4 @@
-"""Which plots a project has, from what each is made, and what draws it."""
+"""The plots of a project: the data from which each is made, and the function that draws it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.storage.tables import Frame
 from lcframework.work import FitKey, FrameKey, LightCurveKey, RegionGroupKey
 
-#: Raised when plots change their looks, so that those there are drawn again.
+#: Increased when the style of plots changes, so that existing plots are drawn again.
 PLOTS_VERSION = 2
 
 
@@ -43,7 +43,7 @@ def _fingerprint(*parts: Any) -> str:
 
 
 def source_jobs(project: Project, results: Results) -> Iterator[Job]:
-    """One plot an imported frame."""
+    """Yield one plot for each imported frame."""
     imported = results.ledger.made(IMPORT, FrameKey)
     rois: dict[int, list[tuple[str, float, float]]] = {}
     for row in results.rois:
@@ -76,7 +76,7 @@ def frame_title(frame: Frame) -> str:
 
 
 def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
-    """Two plots a project: without and with the reference stars."""
+    """Yield two plots for the project: without and with the reference stars."""
     frames = [f for f in results.used() if f.id in results.footprints]
     regions = project.config.roi
     if not frames or not regions:
@@ -113,7 +113,7 @@ def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 
 def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
-    """One plot a PSF."""
+    """Yield one plot for each PSF."""
     stamped = results.ledger.made(StampExtraction.name, FrameKey)
     modelled = results.ledger.made(PsfModeling.name, FrameKey)
     for row in results.psfs:
@@ -131,7 +131,7 @@ def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 
 def star_jobs(project: Project, results: Results) -> Iterator[Job]:
-    """One job a field, instrument and band, with a plot a star: each file is read once."""
+    """Yield one job for each field, instrument and band, with a plot for each star: each file is read once."""
     stamped = results.ledger.made(StampExtraction.name, FrameKey)
     psfs = {(r.frame_id, r.combined_footprint_hash): r.path for r in results.psfs}
     for curves in results.comparison:
@@ -162,14 +162,14 @@ def _by_letter(curves: ComparisonStars) -> list[int]:
 
 
 def group_stem(results: Results, curves: ComparisonStars) -> str:
-    """Return what a group's files are called; the field is named where there are several."""
+    """Return the common part of a group's file names; it includes the field where there are several fields."""
     groups = {(c.instrument, c.band): f"{slug(c.instrument)}_{slug(c.band)}" for c in results.comparison}
     name = distinct(groups)[curves.instrument, curves.band]
     return name if len(results.fields) == 1 else f"{name}_{curves.field[:8]}"
 
 
 def normalization_jobs(project: Project, results: Results) -> Iterator[Job]:
-    """One plot a field, instrument and band."""
+    """Yield one plot for each field, instrument and band."""
     for curves in results.comparison:
         order = _by_letter(curves)
         if not order:
@@ -197,7 +197,7 @@ def fits(project: Project, results: Results) -> Iterator[tuple[str, str, str, st
 
 
 def roi_jobs(project: Project, results: Results) -> Iterator[Job]:
-    """One plot a region, instrument and band."""
+    """Yield one plot for each region, instrument and band."""
     for roi, instrument, band, cutouts, fit, token in fits(project, results):
         title = f"{roi}   {group_name(instrument, band)}"
         payload = roi_model.Payload(title, cutouts, fit)
@@ -205,7 +205,7 @@ def roi_jobs(project: Project, results: Results) -> Iterator[Job]:
 
 
 def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
-    """One plot a region."""
+    """Yield one plot for each region."""
     for roi in project.config.roi:
         product = results.ledger.product(ModelCalibratedCutouts.name, LightCurveKey(roi))
         if product is not None and product.made:

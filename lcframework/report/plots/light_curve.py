@@ -36,8 +36,8 @@ def draw(table: Table, roi: str) -> Figure:
     for k, name in enumerate(names):
         ax = style.axes(made, 0.85, 0.45 + strip * (len(names) - 1 - k), 6.95, strip - 0.14)
         for g, (instrument, band) in enumerate(groups):
-            mine = table[(table["instrument"] == instrument) & (table["band"] == band)]
-            _curve(ax, mine, name, in_magnitudes, g, style.group_name(instrument, band))
+            of_group = table[(table["instrument"] == instrument) & (table["band"] == band)]
+            _curve(ax, of_group, name, in_magnitudes, g, style.group_name(instrument, band))
         if in_magnitudes:
             ax.invert_yaxis()
         ax.set_ylabel(f"{name}   {kind}")

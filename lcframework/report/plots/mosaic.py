@@ -1,4 +1,4 @@
-"""Stamps side by side in one image: thirty axes cost a second, one image costs nothing."""
+"""Stamps in one image side by side: thirty axes would take a second to draw, one image takes almost no time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from lcframework.types import Bools, Floats
 
-#: Masked pixels.
+#: The colour of masked pixels.
 MASKED = np.array([196, 199, 205], np.uint8)
 _GAP = 2
 
@@ -57,7 +57,7 @@ def diverging(values: Floats, limit: float, masked: Bools | None = None) -> Floa
 
 @attrs.frozen(eq=False)
 class Mosaic:
-    """An image of images, white between them, and where they lie in it."""
+    """An image that contains stamps with white gaps, and the positions of its rows and columns."""
 
     image: Floats  # (height, width, 3)
     cell: tuple[int, int]  # (ny, nx) with the gap

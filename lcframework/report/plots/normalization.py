@@ -63,8 +63,8 @@ def _stars(ax: Axes, payload: Payload, frame: Ints) -> None:
         ax.errorbar(frame[good], y[good], error[good], fmt="o", ms=2.4, lw=0.7, color=style.COLOURS[k % 7])
         left = ~payload.selected[:, k] & np.isfinite(y)
         ax.plot(frame[left], y[left], "x", ms=3.5, color=style.GREY)
-        mine = shown[np.isfinite(shown[:, k]), k]
-        rms = float(mine.std()) if mine.size else np.nan
+        of_star = shown[np.isfinite(shown[:, k]), k]
+        rms = float(of_star.std()) if of_star.size else np.nan
         ax.text(1.01, -k, f"{name}   rms {rms:.2f} %", transform=ax.get_yaxis_transform(), va="center")
     ax.set_ylim(-len(payload.names) + 0.4, 0.6)
     ax.set_yticks(-np.arange(len(payload.names)), payload.names)

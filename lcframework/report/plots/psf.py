@@ -20,7 +20,7 @@ _PER_BLOCK = 12
 
 @attrs.frozen
 class Payload:
-    """Which PSF, and what its title says."""
+    """The files of a PSF, the title, and the letters of its stars."""
 
     title: str
     stamps: str
@@ -30,7 +30,7 @@ class Payload:
 
 @attrs.frozen(eq=False)
 class Fitted:
-    """A PSF fit: its stars' stamps, and what it made of them."""
+    """A PSF fit: the stamps of its stars, and the results."""
 
     names: list[str]
     data: Floats  # (n, ny, nx)
@@ -44,7 +44,7 @@ class Fitted:
 
 
 def draw(fitted: Fitted, title: str) -> Canvas:
-    """Return the picture: three rows a block of stars, and the loss and the PSF beside them."""
+    """Return the picture: three rows for each block of stars; the loss and the PSF to the right of them."""
     n = len(fitted.data)
     columns = min(n, _PER_BLOCK)
     blocks = -(-n // _PER_BLOCK)
@@ -65,23 +65,23 @@ def draw(fitted: Fitted, title: str) -> Canvas:
     return made
 
 
-def _convergence(made: Canvas, place: tuple[float, float, float, float], loss: Floats) -> None:
-    """Draw how the fit converged, its phases in turns of two colours."""
+def _convergence(made: Canvas, box: tuple[float, float, float, float], loss: Floats) -> None:
+    """Draw the convergence of the fit; phases have alternating colours."""
     phases = list(phases_of(loss))
     shown = np.concatenate([e[np.isfinite(e)] for _, e in phases]) if phases else np.zeros(0)
     low, high = (float(np.log10(f(shown))) for f in (np.min, np.max)) if shown.size else (0.0, 1.0)
     y = (low - 0.05 * (high - low) - 1e-3, high + 0.05 * (high - low) + 1e-3)
-    axes = made.axes(place, (-0.5, max(len(loss), 2) - 0.5), y)
+    axes = made.axes(box, (-0.5, max(len(loss), 2) - 0.5), y)
     for k, (steps, excess) in enumerate(phases):
         made.curve(axes, steps, np.log10(excess), COLOURS[k % 2])
     axes.ticks(*powers_of_ten(*y), upright=True)
     ticks = nice_ticks(0, max(len(loss), 2) - 1, 4)
     axes.ticks(ticks, [f"{t:.0f}" for t in ticks], upright=False)
-    made.text(place[0], place[1] + place[3] + 0.05, "loss above its phase's end", size=8.5)
-    made.text(place[0] + place[2] / 2, place[1] - 0.2, "iteration", "ma")
+    made.text(box[0], box[1] + box[3] + 0.05, "loss above its phase's end", size=8.5)
+    made.text(box[0] + box[2] / 2, box[1] - 0.2, "iteration", "ma")
 
 
-def _stars(made: Canvas, fitted: Fitted, which: range, place: tuple[float, float, float, float], columns: int) -> None:
+def _stars(made: Canvas, fitted: Fitted, which: range, box: tuple[float, float, float, float], columns: int) -> None:
     rows: list[list[Floats]] = [[], [], []]
     for i in which:
         hidden = fitted.mask[i]
@@ -94,8 +94,8 @@ def _stars(made: Canvas, fitted: Fitted, which: range, place: tuple[float, float
     for row in rows:
         row += [blank] * (columns - len(row))
     tiles = mosaic(rows)
-    made.picture(tiles.image, *place)
-    left, bottom, width, height = place
+    made.picture(tiles.image, *box)
+    left, bottom, width, height = box
     x_scale, y_scale = width / tiles.image.shape[1], height / tiles.image.shape[0]
     for j, i in enumerate(which):
         x = left + (tiles.column(j) + 0.5) * x_scale

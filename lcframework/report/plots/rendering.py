@@ -1,4 +1,4 @@
-"""One job of drawing, and its execution: all that a worker process needs, and quick to import."""
+"""Drawing jobs and their execution in a worker process; this module is quick to import."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lcframework.report.plots.style import save
 FOLDER = "plots"
 
 Figures = Callable[[Path, Any], Iterator[Figure | Canvas]]
-Drawn = tuple[list[str], str]  # plots, and what went wrong with the rest
+Drawn = tuple[list[str], str]  # plots that were drawn, and the error with the others
 
 
 @attrs.frozen(eq=False)
@@ -36,6 +36,6 @@ def render(workdir: Path, job: Job) -> Drawn:
         for path, made in zip(job.paths, job.figures(workdir, job.payload), strict=True):
             save(made, workdir / FOLDER / path)
             done.append(path)
-    except Exception as error:  # a diagnostic must not stop what it diagnoses
+    except Exception as error:  # an error in a diagnostic plot must not stop the run
         return done, f"{type(error).__name__}: {error}"
     return done, ""

@@ -21,7 +21,7 @@ _LIMIT = 5.0  # sigma
 
 @attrs.frozen
 class Payload:
-    """Which fit, and what its title says."""
+    """The files of a fit, and the title."""
 
     title: str
     cutouts: str
@@ -31,11 +31,11 @@ class Payload:
 def chosen_epochs(chi2: Floats) -> list[tuple[str, int]]:
     """Return the epochs of the least, the median and the greatest chi2; fewer where there are fewer epochs."""
     order = np.argsort(np.where(np.isfinite(chi2), chi2, np.inf), kind="stable")
-    places = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
+    ranks = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
     out: list[tuple[str, int]] = []
-    for label, place in places.items():
-        if len(order) and order[place] not in [i for _, i in out]:
-            out.append((label, int(order[place])))
+    for label, rank in ranks.items():
+        if len(order) and order[rank] not in [i for _, i in out]:
+            out.append((label, int(order[rank])))
     return out
 
 

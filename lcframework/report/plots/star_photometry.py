@@ -1,7 +1,7 @@
 """``plots/star_photometry/<group>_<star>.jpg``: a star's mean stamp, its stacked residuals, its chi2 in all frames.
 
-Models are not stored: they are made again from the PSF and the fluxes. A shared starlet background, where the
-photometry fits one, therefore stays in the residuals.
+Models are not stored: they are computed again from the PSF and the fluxes. So a shared starlet background, where the
+photometry fits one, remains in the residuals.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Payload:
 
 @attrs.define(eq=False)
 class Stack:
-    """Sums over a star's stamps."""
+    """Sums over the stamps of a star."""
 
     data: Floats
     residual: Floats
@@ -64,7 +64,7 @@ class Stack:
 
     @classmethod
     def empty(cls, shape: tuple[int, ...]) -> Stack:
-        """Return sums over nothing."""
+        """Return sums that contain no stamps yet."""
         return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape), [])
 
     def add(self, stamp: Stamp, model: Floats, chi2: float) -> None:
@@ -84,7 +84,7 @@ def draw(stack: Stack, title: str) -> Canvas:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean, residual = stack.data / stack.count, stack.residual / stack.count
         sigma, noise = stack.residual / np.sqrt(stack.variance), np.sqrt(stack.variance) / stack.count
-    # Pixels that a neighbour or the like masks in most frames say nothing of the star.
+    # Pixels that are masked in most frames, for example because of a neighbour, give no information on the star.
     rare = stack.count < 0.5 * stack.count.max()
     mean, residual, sigma = (np.where(rare, np.nan, image) for image in (mean, residual, sigma))
     typical = float(np.nanmedian(noise)) if np.isfinite(noise).any() else 1.0
@@ -102,15 +102,15 @@ def draw(stack: Stack, title: str) -> Canvas:
     return made
 
 
-def _histogram(made: Canvas, place: tuple[float, float, float, float], chi2: Floats) -> None:
-    """Draw how often each reduced chi2 occurs; the greatest ones in the last bin."""
+def _histogram(made: Canvas, box: tuple[float, float, float, float], chi2: Floats) -> None:
+    """Draw the histogram of reduced chi2; the last bin includes all larger values."""
     chi2 = chi2[np.isfinite(chi2)]
     if not chi2.size:
         return
-    left, bottom, _, height = place
+    left, bottom, _, height = box
     top = max(2.0, float(np.quantile(chi2, 0.98)) * 1.15)
     counts, edges = np.histogram(np.minimum(chi2, top), bins=30, range=(0, top))
-    axes = made.axes(place, (0, top), (0, 1.05 * counts.max()))
+    axes = made.axes(box, (0, top), (0, 1.05 * counts.max()))
     made.bars(axes, edges, counts, COLOURS[0])
     made.line([(float(u), float(v)) for u, v in (axes.at(1.0, 0.0), axes.at(1.0, axes.y[1]))], COLOURS[1], 1.0)
     ticks = nice_ticks(0, top, 5)
@@ -129,7 +129,7 @@ def render(kernel: Floats, xy: Floats, shape: tuple[int, ...], subsampling: int,
     kernel : (m, m) array
         A narrow PSF on small pixels.
     xy : (2,) array
-        The source's place from the stamp's centre, pixels.
+        The source's position from the stamp's centre, pixels.
     shape : (ny, nx)
         Of the stamp.
     subsampling : int
@@ -164,9 +164,9 @@ def stacks(workdir: Path, payload: Payload) -> dict[str, Stack]:
             continue
         xy = np.array([[frame.stars[i].x, frame.stars[i].y] for i in ids])
         kernels = payload.model.at(psf, xy)
-        for star, kernel, place in zip(ids, kernels, xy, strict=True):
+        for star, kernel, position in zip(ids, kernels, xy, strict=True):
             stamp, row = found[star], frame.stars[star]
-            unit = render(kernel, place - stamp.centre, stamp.data.shape, psf.subsampling_factor, psf.target_fwhm)
+            unit = render(kernel, position - stamp.centre, stamp.data.shape, psf.subsampling_factor, psf.target_fwhm)
             stack = out.setdefault(star, Stack.empty(stamp.data.shape))
             if stack.data.shape == stamp.data.shape:
                 stack.add(stamp, row.flux * unit + row.background, row.chi2)

@@ -29,7 +29,7 @@ _RC = {
     "font.size": 8.0,
     "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
-    "axes.titley": 1.0,  # fixed: to find a free place costs as much as all the rest of the axes
+    "axes.titley": 1.0,  # fixed: the search for a free position would take as long as the rest of the axes
     "axes.labelsize": 8.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -47,12 +47,12 @@ _RC = {
 
 
 def looks() -> contextlib.AbstractContextManager[None]:
-    """Give figures that are made and drawn inside their looks; matplotlib's own settings are left alone."""
+    """Apply our style to figures that are made and drawn inside; matplotlib's global settings are not changed."""
     return matplotlib.rc_context(cast(Any, _RC))
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Make a function draw its figure with our looks."""
+    """Decorate a function so that its figure is drawn in our style."""
 
     @functools.wraps(draw)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -72,7 +72,7 @@ def figure(width: float, height: float, title: str = "") -> Figure:
 
 
 def axes(made: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:
-    """Return axes at a place given in inches from the figure's lower left."""
+    """Return axes at a position in inches from the figure's lower left corner."""
     w, h = made.get_size_inches()
     return made.add_axes((left / w, bottom / h, width / w, height / h), **options)
 
@@ -85,7 +85,7 @@ def image_axes(made: Figure, left: float, bottom: float, width: float, height: f
 
 
 def save(made: Figure | Canvas, path: Path) -> None:
-    """Write a figure, atomically; the suffix says how."""
+    """Write a figure atomically; the suffix of the path gives the format."""
     kind = path.suffix.lstrip(".")
     if isinstance(made, Canvas):
         with atomic(path, durable=False) as temporary:
@@ -109,5 +109,5 @@ def convergence(ax: Axes, loss: Floats) -> None:
 
 
 def group_name(instrument: str, band: str) -> str:
-    """Return what an instrument and band are called in titles."""
+    """Return the name of an instrument and band for titles."""
     return " ".join(part for part in (instrument, band) if part) or "all frames"

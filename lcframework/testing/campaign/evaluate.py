@@ -1,4 +1,4 @@
-"""Light curves against the truth of a simulated campaign."""
+"""Comparison of light curves with the truth of a simulated campaign."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Array = NDArray[np.floating[Any]]
 
 
 def evaluate_light_curves(campaign: CampaignTruth | Path | str, light_curve: Table) -> Table:
-    """Compare the light curves of a region's point sources with what is true.
+    """Compare the light curves of a region's point sources with the truth.
 
     Parameters
     ----------
     campaign : CampaignTruth or path
-        The truth, or the folder that holds it.
+        The truth, or the folder that contains it.
     light_curve : astropy.table.Table
-        One row an epoch: ``mjd``, ``zeropoint``, and for each source S ``<S>_flux`` and ``<S>_d_flux``, in any one
-        unit of flux; the columns of ``<roi>_photometry_per_epoch.csv``. Epochs are matched by their time.
+        One row for each epoch: ``mjd``, ``zeropoint``, and for each source S ``<S>_flux`` and ``<S>_d_flux``, in any
+        one unit of flux; the columns of ``<roi>_photometry_per_epoch.csv``. Epochs are matched by their time.
 
     Returns
     -------
     astropy.table.Table
-        One row a source, ``name`` as in the truth:
+        One row for each source, ``name`` as in the truth:
 
         - ``epochs``: how many were compared;
         - ``scatter`` (mmag): rms about the truth, after the median ratio to it is divided out;
         - ``offset`` (mag): median of measured minus true AB magnitude; nan without a ``zeropoint`` column;
         - ``stated`` (mmag): rms of the stated random errors;
         - ``pull``: standard deviation of (measured - true) / stated error, the scale divided out;
-        - ``bound`` (mmag): what :func:`cramer_rao_scatter` says of the same epochs;
+        - ``bound`` (mmag): the answer of :func:`cramer_rao_scatter` for the same epochs;
         - ``ratio``: scatter / bound.
 
     Raises

@@ -30,23 +30,23 @@ MMAG = 2500.0 / np.log(10.0)  # mmag of a small relative change
 
 @attrs.frozen(eq=False)
 class CampaignTruth:
-    """What is true of a simulated campaign.
+    """The truth of a simulated campaign.
 
     Attributes
     ----------
     directory : pathlib.Path
         The campaign's folder, with ``raw/``, ``stars.ecsv``, ``project.toml`` and ``truth/``.
     settings : CampaignSettings
-        What it was made from.
+        The settings from which it was made.
     fluxes : astropy.table.Table
-        One row a frame and source (the target's images and the reference stars): ``frame, mjd`` (mid-exposure, UTC),
-        ``name, kind, flux`` (e-/s at transparency 1), ``mag`` (AB), ``flux_bound`` (e-/s) and ``mag_bound`` (mmag), the
-        Cramer-Rao bound of a measurement that knows all but the fluxes, ``x, y`` (0-based pixels), ``transparency,
-        seeing, fwhm`` (arcsec).
+        One row for each frame and source (the target's images and the reference stars): ``frame, mjd`` (mid-exposure,
+        UTC), ``name, kind, flux`` (e-/s at transparency 1), ``mag`` (AB), ``flux_bound`` (e-/s) and ``mag_bound``
+        (mmag), the Cramer-Rao bound of a measurement that knows all but the fluxes, ``x, y`` (0-based pixels),
+        ``transparency, seeing, fwhm`` (arcsec).
     frames : astropy.table.Table
-        One row a frame: its conditions.
+        One row for each frame, with its conditions.
     objects : astropy.table.Table
-        One row an object of the true sky.
+        One row for each object of the true sky.
     """
 
     directory: Path
@@ -77,35 +77,35 @@ def simulate_campaign(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> CampaignTruth:
-    """Write a simulated campaign of a lensed quasar, or frames to add to one that is there.
+    """Write a simulated campaign of a lensed quasar, or add frames to an existing one.
 
     Parameters
     ----------
     directory : path
-        The folder to write, made if need be. The project file is left as it is where there is one.
+        The folder, created where it is missing. An existing project file is not changed.
     seed, size
         See :class:`CampaignSettings`.
     frames : int
-        How many frames to make, from number `first` on. Frame `i` is the same however many are made.
+        The number of frames to make, from number `first` on. Frame `i` does not depend on it.
     workers : int
-        Processes; 0 for one a core. They are spawned, so a script that asks for several needs the
+        The number of processes; 0 for one per core. They are spawned, so a script that asks for several needs the
         ``if __name__ == "__main__"`` guard.
     progress : callable, optional
-        Called with the number of frames done and of frames asked for, after each.
+        Called after each frame with the numbers of finished and of requested frames.
     **options
-        The other fields of :class:`CampaignSettings`.
+        The other attributes of :class:`CampaignSettings`.
 
     Returns
     -------
     CampaignTruth
-        Of all frames in the folder.
+        The truth of all frames in the folder.
 
     Raises
     ------
     NeedMissing
         Where galsim is not installed.
     LcfError
-        Where the folder holds a campaign of other settings.
+        Where the folder contains a campaign with other settings.
     """
     settings = CampaignSettings(seed=seed, size=size, **options)
     if frames < 1 or first < 0:
@@ -124,7 +124,7 @@ def simulate_campaign(
 
 
 def _prepare(directory: Path, settings: CampaignSettings) -> TrueSky:
-    """Write what all frames share: folders, the catalogue, and the project file where there is none."""
+    """Write what all frames share: folders, the catalogue, and the project file where it is missing."""
     _refuse_other_settings(directory, settings)
     (directory / "raw").mkdir(parents=True, exist_ok=True)
     (directory / "truth").mkdir(exist_ok=True)
@@ -136,7 +136,7 @@ def _prepare(directory: Path, settings: CampaignSettings) -> TrueSky:
 
 
 def extend_campaign(directory: Path | str, frames: int = 1, *, workers: int = 1) -> CampaignTruth:
-    """Add the next frames to a simulated campaign, as if the telescope had gone on."""
+    """Add the next frames to a simulated campaign, as if the observations continued."""
     truth = read_truth(directory)
     options = attrs.asdict(truth.settings)
     first = int(max(truth.frames["index"])) + 1
@@ -149,7 +149,7 @@ def read_truth(directory: Path | str) -> CampaignTruth:
     Raises
     ------
     LcfError
-        Where the folder holds none.
+        Where the folder contains no campaign.
     """
     directory = Path(directory)
     truth = directory / "truth"
@@ -163,8 +163,8 @@ def read_truth(directory: Path | str) -> CampaignTruth:
 def _refuse_other_settings(directory: Path, settings: CampaignSettings) -> None:
     if not (directory / "truth" / "summary.json").exists():
         return
-    there = read_truth(directory).settings
-    differ = [f.name for f in attrs.fields(CampaignSettings) if getattr(there, f.name) != getattr(settings, f.name)]
+    existing = read_truth(directory).settings
+    differ = [f.name for f in attrs.fields(CampaignSettings) if getattr(existing, f.name) != getattr(settings, f.name)]
     if differ:
         raise LcfError(
             f"{directory} holds a simulated campaign with other settings ({', '.join(differ)}): "
@@ -196,7 +196,7 @@ def _make_frame(directory: Path, settings: CampaignSettings, index: int) -> tupl
 
 
 def raw_header(conditions: Conditions) -> fits.Header:
-    """Return the header of a raw frame: what a telescope writes, with a WCS that is not quite right."""
+    """Return the header of a raw frame, as a telescope writes it, with a slightly wrong WCS."""
     settings = conditions.settings
     header = conditions.header_wcs().to_header()
     cards = [
@@ -278,7 +278,7 @@ def _flux_table(rows: list[Any]) -> Table:
 
 
 def _write_truth(directory: Path, sky: TrueSky, fluxes: Table, frames: Table) -> None:
-    """Write the truth; rows of frames that are there and were not made again are kept."""
+    """Write the truth; rows of existing frames that were not made again are kept."""
     truth = directory / "truth"
     if (truth / "summary.json").exists():
         old = read_truth(directory)

@@ -1,4 +1,4 @@
-"""The little spherical astronomy that a simulated night needs; no Earth-rotation tables, so nothing is downloaded."""
+"""Spherical astronomy for simulated nights, without Earth-rotation tables, so that nothing is downloaded."""
 
 from __future__ import annotations
 

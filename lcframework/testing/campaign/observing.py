@@ -1,4 +1,4 @@
-"""The conditions of each frame: when, through what air, where the telescope pointed and what the header believes."""
+"""The conditions of each frame: time, atmosphere, pointing, and the errors of its header's WCS."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ FIRST_DAY = 60310.0  # MJD of 2024-01-01
 SEASON = (-60.0, 100.0)  # days from the date at which the target culminates at midnight
 HALF_NIGHT = 67.0  # degrees of the Earth's rotation: 4.5 h
 LARGEST_HOUR_ANGLE = 55.0  # degrees
-# Steps of sequences that cover a range evenly however many terms are taken.
+# Steps of sequences that cover a range evenly for any number of terms.
 GOLDEN = np.array([0.6180339887, 0.7548776662])
 OVERHEAD = 90.0  # s between the two exposures of a pair
 EXTINCTION = 0.1  # mag / airmass
 REFERENCE_COLOUR = 1.2  # BP - RP whose refraction the guiding absorbs
-DISTORTION = 0.05  # pixels at the edges, which no header tells
+DISTORTION = 0.05  # pixels at the edges, not in the header's WCS
 
 
 @attrs.frozen(eq=False)
 class Conditions:
-    """What one frame was taken under.
+    """The conditions under which one frame was taken.
 
     `offset` is the pointing on the sky in arcsec from the target, `aberrations` the telescope's, in waves, at the
-    centre of the field; `wcs_shift` (pixels) and `wcs_linear` are how far the header's WCS is from the true one.
+    centre of the field; `wcs_shift` (pixels) and `wcs_linear` are the errors of the header's WCS.
     """
 
     settings: CampaignSettings
@@ -88,7 +88,7 @@ class Conditions:
         return wcs
 
     def pixels(self, ra: Array, dec: Array, colour: Array) -> tuple[Array, Array]:
-        """Return where light of given BP - RP falls, 0-based pixels.
+        """Return the pixels, 0-based, of light with the colour BP - RP.
 
         Differential refraction lifts blue light towards the zenith, in proportion to the tangent of the zenith
         distance; the optics' distortion is a smooth 0.05 pixel.

@@ -1,7 +1,7 @@
 """The PSF of a simulated frame: turbulence times optics whose aberrations vary over the field, made with GalSim.
 
-Everything is kept as transforms on a grid twice as fine as the pixels, with the pixel's own response in them: an image
-is then a product, a phase ramp for the position, and one inverse transform.
+Fourier transforms are stored on a grid twice as fine as the pixels; they include the response of the pixels. An image
+is then a product with a phase ramp for the position, and one inverse transform.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lcframework.types import NeedMissing
 
 Array = NDArray[Any]
 
-STAMP = 64  # pixels; brighter objects take twice or four times that
+STAMP = 64  # pixels; brighter objects have stamps of twice or four times this size
 NODES = 4  # a side, of the grid on which the optics are computed
 WAVELENGTH = 640.0  # nm
 DIAMETER = 2.6  # m
@@ -52,7 +52,7 @@ class FieldPsf:
     Parameters
     ----------
     conditions : Conditions
-        The frame's.
+        The conditions of the frame.
     """
 
     def __init__(self, conditions: Conditions) -> None:
@@ -65,7 +65,7 @@ class FieldPsf:
         self._atmosphere: dict[int, Array] = {}
 
     def transform(self, x: float, y: float, stamp: int = STAMP) -> Array:
-        """Return the PSF's transform at a place of the frame for stamps of `stamp` pixels; complex64, origin first."""
+        """Return the PSF's transform at a pixel of the frame for stamps of `stamp` pixels; complex64, origin first."""
         optics = self._optics_near(x, y)
         if stamp != STAMP:
             optics = self._finer(optics, 2 * stamp)
@@ -120,7 +120,7 @@ class FieldPsf:
 
     @staticmethod
     def _finer(transform: Array, size: int) -> Array:
-        """Return the transform of the same image amid more empty sky."""
+        """Return the transform of the same image, padded with empty sky."""
         image = np.fft.fftshift(np.fft.ifft2(transform))
         margin = (size - len(image)) // 2
         return np.asarray(np.fft.fft2(np.fft.ifftshift(np.pad(image, margin))))

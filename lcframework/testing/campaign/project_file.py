@@ -58,7 +58,7 @@ system = "AB"
 
 
 def project_toml(sky: TrueSky) -> str:
-    """Return the text of a project file for these settings; the point sources are 20 mas off, as a person's are."""
+    """Return the text of a project file for these settings; point sources are 20 mas off, as when measured by eye."""
     settings = sky.settings
     rng = settings.random("clicks")
     lines = []

@@ -1,4 +1,4 @@
-"""From the sky and a frame's conditions to raw counts, and what an ideal measurement of them could know."""
+"""Simulation of raw counts from the sky and a frame's conditions, and the precision of an ideal measurement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COSMIC_RAY_CHARGE = 3000.0  # e-, median
 
 @attrs.frozen(eq=False)
 class Drawn:
-    """One object's image of unit flux: the part of its stamp that lies in the frame."""
+    """The image of one object with unit flux: the part of its stamp that is in the frame."""
 
     row: int  # in the sky's objects
     x: float
@@ -55,7 +55,7 @@ def render(sky: TrueSky, conditions: Conditions) -> RawFrame:
         expected[item.where] += np.float32(rates[item.row] * settings.exptime) * item.image
         if item.row in published:
             drawn[item.row] = item
-    # A stamp's band limit leaves ripples below zero around bright stars, and there are no negative means.
+    # The band limit of stamps causes negative ripples around bright stars; expected counts can't be negative.
     np.maximum(expected, 0.0, out=expected)
     electrons = _with_noise(expected, conditions)
     hits = _add_cosmic_rays(electrons, conditions)
@@ -93,7 +93,7 @@ def _galaxy(galsim: Any, row: Any, rotation: float) -> Any:
 
 
 def _inside(image: Array, i: int, j: int, size: int) -> tuple[tuple[slice, slice], Array] | None:
-    """Return where in the frame a stamp with its first pixel at (i, j) falls, and its part there."""
+    """Return the slices of the frame that a stamp with its first pixel at (i, j) covers, and that part of the stamp."""
     n = len(image)
     x0, x1, y0, y1 = max(i, 0), min(i + n, size), max(j, 0), min(j + n, size)
     if x1 <= x0 or y1 <= y0:
@@ -138,7 +138,7 @@ def _add_cosmic_rays(electrons: Array, conditions: Conditions) -> int:
 
 
 def _read_out(electrons: Array, expected: Array, conditions: Conditions) -> tuple[Array, Array]:
-    """Return the counts, with bleeding, dead columns, hot pixels and the converter; and which pixels are sound."""
+    """Return the counts, with bleeding, dead columns, hot pixels and digitization; and which pixels are usable."""
     settings = conditions.settings
     full_well = (settings.saturation - settings.pedestal) * settings.gain
     _bleed(electrons, full_well)
@@ -177,8 +177,8 @@ def _bleed(electrons: Array, full_well: float) -> None:
 def flux_bounds(frame: RawFrame, conditions: Conditions) -> dict[int, float]:
     """Return the Cramer-Rao bound of each published object's flux, in e-/s at transparency 1.
 
-    For a measurement that knows the PSF, the positions, the galaxies, the sky and the noise: the sources' fluxes alone
-    are free, all at once, so neighbours that overlap cost what they must.
+    The bound is that of a measurement with known PSF, positions, galaxies, sky and noise. The fluxes of all sources are
+    free together, so that overlapping neighbours increase it.
     """
     settings = conditions.settings
     variance = frame.expected + settings.read_noise**2 + settings.gain**2 / 12.0

@@ -1,4 +1,4 @@
-"""What a simulated campaign is like: one frozen value, stored with the truth so that a campaign can be continued."""
+"""The settings of a simulated campaign; they are stored with the truth, so that a campaign can be continued."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def _positive(default: float) -> Any:
 
 @attrs.frozen
 class CampaignSettings:
-    """Everything that a simulated campaign depends on, except how many frames are made of it.
+    """Everything that a simulated campaign depends on, except the number of frames.
 
-    Frame `i` of given settings is the same whenever it is made, and with however many others.
+    Frame `i` depends only on the settings and `i`, not on the number of frames.
     """
 
     seed: int = 1
@@ -79,8 +79,8 @@ class CampaignSettings:
     field_galaxies: int = _count(12)
     variable_stars: int = _count(0)  # how many of `stars` vary
     variable_amplitude: float = _amount(0.1)  # mag, of their sine
-    double_stars: int = _count(0)  # with a companion 0.9 arcsec off, a third as bright, that no catalogue knows
-    mimic_galaxies: int = _count(0)  # compact galaxies that the catalogue takes for stars
+    double_stars: int = _count(0)  # with a companion 0.9 arcsec away, a third as bright, that is not in the catalogue
+    mimic_galaxies: int = _count(0)  # compact galaxies that are stars in the catalogue
     edge_stars: int = _count(0)  # 1.5 arcsec from the frame's edge, as far as it is not dithered or rotated
     proper_motions: bool = True
 
@@ -104,5 +104,5 @@ class CampaignSettings:
     calibration: str = attrs.field(default="file", validator=attrs.validators.in_(CALIBRATIONS))  # for project.toml
 
     def random(self, what: str, *index: int) -> np.random.Generator:
-        """Return the generator of one independent stream, so that one knob does not reshuffle the rest."""
+        """Return the generator of an independent stream, so that one setting does not change other random numbers."""
         return np.random.default_rng([self.seed, zlib.crc32(what.encode()), *index])

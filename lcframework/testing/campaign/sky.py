@@ -40,11 +40,11 @@ R_MINUS_G = -np.array([-0.09837, 0.08592, 0.1907, -0.1701, 0.02263])
 
 @attrs.frozen(eq=False)
 class TrueSky:
-    """What there is to see.
+    """The true sky: all objects and their variability.
 
-    `objects` has one row an object: ``name, kind`` (target, galaxy or star), ``role`` (target, lens, reference,
-    saturated, faint or field; of those that mean trouble: double, companion, mimic and edge), ``ra, dec`` (degrees at
-    J2016.0), ``pmra, pmdec`` (mas / yr), ``mag`` (AB, mean), ``colour`` (BP - RP), ``variable``, and for galaxies
+    `objects` has one row for each object: ``name, kind`` (target, galaxy or star), ``role`` (target, lens, reference,
+    saturated, faint or field; for objects that cause problems: double, companion, mimic and edge), ``ra, dec`` (degrees
+    at J2016.0), ``pmra, pmdec`` (mas / yr), ``mag`` (AB, mean), ``colour`` (BP - RP), ``variable``, and for galaxies
     ``sersic_n, radius`` (arcsec), ``axis_ratio, angle`` (degrees from x).
     """
 
@@ -117,7 +117,7 @@ def _target_rows(settings: CampaignSettings) -> list[Any]:
 
 
 def _star_rows(settings: CampaignSettings) -> list[Any]:
-    """Place references apart from each other and from the target; the faint ones fall where they fall."""
+    """Return the stars: references apart from each other and from the target, faint ones at random positions."""
     half = 0.5 * settings.size * settings.pixel_scale
     inner = max(half - 2.5 * settings.dither - 6.0, 0.6 * half)
     taken = [(0.0, 0.0)]
@@ -130,7 +130,7 @@ def _star_rows(settings: CampaignSettings) -> list[Any]:
     for role, number, extent, (bright, faint), apart in plans:
         rng = settings.random(role)
         for i in range(number):
-            xi, eta = _free_place(rng, extent, taken, apart)
+            xi, eta = _free_position(rng, extent, taken, apart)
             taken.append((xi, eta))
             mag = bright + (faint - bright) * rng.uniform() ** 0.7
             colour = float(np.clip(rng.normal(1.25, 0.45), 0.45, 2.7))
@@ -145,8 +145,8 @@ def _star_rows(settings: CampaignSettings) -> list[Any]:
     return rows
 
 
-def _free_place(rng: Any, extent: float, taken: list[tuple[float, float]], apart: float) -> tuple[float, float]:
-    """Draw a place at least `apart` arcsec from those taken, twice that from the target; crowded fields give in."""
+def _free_position(rng: Any, extent: float, taken: list[tuple[float, float]], apart: float) -> tuple[float, float]:
+    """Draw a position at least `apart` arcsec from others, twice that from the target; less in a crowded field."""
     others = np.array(taken)
     least = np.full(len(others), apart)
     least[0] = 2.0 * apart
@@ -162,7 +162,7 @@ def _field_galaxy_rows(settings: CampaignSettings) -> list[Any]:
     half = 0.5 * settings.size * settings.pixel_scale
     rows = []
     for i in range(settings.field_galaxies):
-        xi, eta = _free_place(rng, half, [(0.0, 0.0)], 5.0)
+        xi, eta = _free_position(rng, half, [(0.0, 0.0)], 5.0)
         shape = dict(
             sersic_n=float(rng.choice([1.0, 1.5, 2.5, 4.0])),
             radius=float(rng.uniform(0.4, 1.4)),
@@ -175,7 +175,7 @@ def _field_galaxy_rows(settings: CampaignSettings) -> list[Any]:
 
 
 def _trouble_rows(settings: CampaignSettings) -> list[Any]:
-    """Return what a catalogue offers as reference stars and is none: doubles, galaxies, stars at the edge."""
+    """Return catalogue objects that are no good reference stars: doubles, galaxies, stars at the edge."""
     half = 0.5 * settings.size * settings.pixel_scale
     rng = settings.random("trouble")
     others = [(r["xi"], r["eta"]) for r in (*_star_rows(settings), *_field_galaxy_rows(settings)) if r["mag"] < 20.5]
@@ -184,7 +184,7 @@ def _trouble_rows(settings: CampaignSettings) -> list[Any]:
     for role, number in (("double", settings.double_stars), ("mimic", settings.mimic_galaxies),
                          ("edge", settings.edge_stars)):  # fmt: skip
         for i in range(number):
-            xi, eta = _free_place(rng, 0.7 * half, taken, 7.0)
+            xi, eta = _free_position(rng, 0.7 * half, taken, 7.0)
             if role == "edge":
                 xi = (half - 1.5) * (-1) ** i
             taken.append((xi, eta))
@@ -197,16 +197,16 @@ def _trouble_rows(settings: CampaignSettings) -> list[Any]:
                 rows.append(_row(name, "star", role, xi, eta, mag, colour))
             if role == "double":
                 angle = rng.uniform(0.0, 2.0 * np.pi)
-                place = xi + 0.9 * np.cos(angle), eta + 0.9 * np.sin(angle)
-                rows.append(_row(f"companion{i + 1}", "star", "companion", *place, mag + 1.2, colour))
+                position = xi + 0.9 * np.cos(angle), eta + 0.9 * np.sin(angle)
+                rows.append(_row(f"companion{i + 1}", "star", "companion", *position, mag + 1.2, colour))
     return rows
 
 
 def make_catalog(sky: TrueSky) -> Table:
     """Return a Gaia-like table of the sky, with measured (noisy) magnitudes, positions and proper motions.
 
-    Stars to G of about 20.7, the quasar's images, and the most compact field galaxies, which a survey's catalogue
-    holds too, with a large ``astrometric_excess_noise``. ``r_mag`` is a calibrated AB magnitude.
+    It contains stars to G of about 20.7, the quasar's images, and the most compact field galaxies, as real catalogues
+    do, with a large ``astrometric_excess_noise``. ``r_mag`` is a calibrated AB magnitude.
     """
     objects = sky.objects
     rng = sky.settings.random("catalogue")

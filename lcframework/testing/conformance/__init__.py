@@ -1,8 +1,8 @@
-"""One check a seam, for authors of plugins: ``check_calibration_survey(SkyMapper())``.
+"""One check for each seam, for authors of plugins: ``check_calibration_survey(SkyMapper())``.
 
-Each takes an instance of a plugin, feeds it small simulated inputs whose truth is known, and raises an AssertionError
-that names the plugin and says what to do where it breaks the contract of its hook or gets its answer wrong by more
-than the noise allows.
+Each check takes an instance of a plugin and calls it with small simulated inputs with known truth. It raises an
+AssertionError, which names the plugin and what to do, where the plugin breaks the contract of its hook or where its
+result is wrong by more than the noise allows.
 """
 
 from __future__ import annotations

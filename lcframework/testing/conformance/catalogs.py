@@ -1,4 +1,4 @@
-"""Checks of plugins that know the sky: plate solvers, star catalogues, calibration surveys."""
+"""Checks of plate solvers, star catalogues and calibration surveys."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def check_plate_solver(plugin: Any, *, solves: bool = True, tolerance: float = 0
     plugin : PlateSolver
         The plugin.
     solves : bool
-        Whether it must solve a field of which everything is known: position, scale, catalogue stars, a valid WCS in
-        the header, and a solved reference frame. False for solvers that need more, such as index files of that place.
+        Whether it must solve a field of which everything is known: position, scale, catalogue stars, a valid WCS in the
+        header, and a solved reference frame. False for solvers that need more, such as index files for that position.
     tolerance : float
         Largest rms in pixels between the solution and the truth. A solution that is wrong is worse than none.
     """
@@ -69,7 +69,7 @@ def _check_answer(answer: Any, who: str) -> None:
         f"solve returned a {type(answer).__name__}, not a PlateSolution or NotSolved",
     )
     if isinstance(answer, NotSolved):
-        require(answer.reason.strip(), who, "NotSolved must say why, so that the user can act on it")
+        require(answer.reason.strip(), who, "NotSolved must state why, so that the user can act on it")
 
 
 def _check_solution(answer: PlateSolution, scene: scenes.Field, who: str, tolerance: float) -> None:
@@ -94,11 +94,11 @@ def check_star_catalog(
     plugin : StarCatalog
         The plugin.
     region : Region
-        Where it knows some stars.
+        A region in which the catalogue has some stars.
     limits : CatalogLimits, optional
-        A narrower choice.
+        Limits that select some of these stars.
     expected : set of str, optional
-        The `source_id` of exactly the stars that it must return, where they are known.
+        The `source_id` of the stars that it must return, and of no others.
     """
     check_plugin_class(plugin, StarCatalog)
     who = name_of(plugin)
@@ -163,13 +163,13 @@ def check_calibration_survey(
     plugin : CalibrationSurvey
         The plugin.
     stars : Table, optional
-        Stars that it knows, as a star catalogue gives them; a made-up field with BP and RP where None.
+        Stars that the survey contains, as from a star catalogue; where None, a simulated field with BP and RP.
     band : str
-        A band that it knows.
+        A band of the survey.
     expected : mapping, optional
-        `source_id` to true magnitude: each must be answered, to `tolerance` mag and six stated errors.
+        True magnitudes by `source_id`; each must be returned, to `tolerance` mag and six stated errors.
     unknown_band : str, optional
-        A band that it must refuse; None for a survey that reads a table of the user's, which takes any name.
+        A band that it must refuse; None for a survey that reads a table of the user and accepts any name.
     """
     check_plugin_class(plugin, CalibrationSurvey)
     who = name_of(plugin)
@@ -212,7 +212,9 @@ def _check_magnitudes(table: Any, asked: set[str], who: str) -> None:
         np.all(np.isfinite(error) & (error > 0)), who, "mag_err must be positive: a star without an error has a guess"
     )
     if "colour" in table.colnames:
-        require(table.meta.get("colour"), who, "has a column of colours, but meta['colour'] does not say which colour")
+        require(
+            table.meta.get("colour"), who, "has a column of colours, but meta['colour'] does not state which colour"
+        )
 
 
 def _by_star(table: Table) -> dict[str, tuple[float, float]]:

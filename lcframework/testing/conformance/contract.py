@@ -1,4 +1,4 @@
-"""What every check shares: what a plugin's class must be, and assertions whose messages teach."""
+"""Functions for all checks: requirements on the class of a plugin, and assertions with helpful messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 def require(fulfilled: Any, who: str, what: str) -> None:
-    """Raise an AssertionError that names the plugin where something is not so."""
+    """Raise an AssertionError that names the plugin where a requirement is not fulfilled."""
     if not bool(fulfilled):
         raise AssertionError(f"{who}: {what}")
 
@@ -29,34 +29,38 @@ def name_of(plugin: Any) -> str:
 
 
 def check_plugin_class(plugin: Any, protocol: type[Any] | None = None) -> None:
-    """Check what every plugin must be: a frozen attrs class with defaults, that pickles and compares by its fields.
+    """Check that a plugin is a frozen attrs class with defaults that can be pickled and compares by its attributes.
 
     Parameters
     ----------
     plugin : object
         An instance.
     protocol : type, optional
-        One of :mod:`lcframework.protocols`; its methods must be there, with the same parameters. So must those of the
-        optional abilities that the plugin has.
+        One of :mod:`lcframework.protocols`; the plugin must have its methods, with the same parameters, and also those
+        of the optional abilities that it has.
 
     Raises
     ------
     AssertionError
-        Saying what is not so and what to do about it.
+        States which requirement is not fulfilled, and what to do.
     """
     kind = type(plugin)
     who = name_of(plugin)
-    require(attrs.has(kind), who, "is not an attrs class; decorate it with @attrs.frozen, its fields are its options")
+    require(
+        attrs.has(kind), who, "is not an attrs class; decorate it with @attrs.frozen, its attributes are its options"
+    )
     _check_frozen(plugin, who)
-    for field in attrs.fields(kind):
+    for option in attrs.fields(kind):
         require(
-            field.default is not attrs.NOTHING,
+            option.default is not attrs.NOTHING,
             who,
-            f"the option {field.name!r} has no default; a project file that does not name it must work",
+            f"the option {option.name!r} has no default; a project file that does not name it must work",
         )
-        require(field.type is not None, who, f"the option {field.name!r} has no type annotation; TOML values need one")
         require(
-            not field.name.startswith("_"), who, f"the option {field.name!r} starts with an underscore: it is state"
+            option.type is not None, who, f"the option {option.name!r} has no type annotation; TOML values need one"
+        )
+        require(
+            not option.name.startswith("_"), who, f"the option {option.name!r} starts with an underscore: it is state"
         )
     version = getattr(kind, "results_version", 1)
     require(isinstance(version, int) and version >= 1, who, f"results_version must be an int from 1, got {version!r}")
@@ -65,7 +69,7 @@ def check_plugin_class(plugin: Any, protocol: type[Any] | None = None) -> None:
     except Exception as error:
         raise AssertionError(
             f"{who}: does not pickle ({error}), so it can't reach a worker process; define it at module level and keep "
-            "open files, functions and modules out of its fields"
+            "open files, functions and modules out of its attributes"
         ) from error
     require(
         same_values(copy, plugin),
@@ -78,11 +82,11 @@ def check_plugin_class(plugin: Any, protocol: type[Any] | None = None) -> None:
 
 
 def same_values(one: Any, other: Any) -> bool:
-    """Return whether two attrs values are equal, field by field, nan being equal to nan."""
+    """Return whether all attributes of two attrs values are equal; nan counts as equal to nan."""
     if type(one) is not type(other):
         return False
-    for field in attrs.fields(type(one)):
-        a, b = getattr(one, field.name), getattr(other, field.name)
+    for attribute in attrs.fields(type(one)):
+        a, b = getattr(one, attribute.name), getattr(other, attribute.name)
         both_nan = isinstance(a, float) and isinstance(b, float) and np.isnan(a) and np.isnan(b)
         if not both_nan and not bool(np.all(a == b)):
             return False
@@ -90,8 +94,8 @@ def same_values(one: Any, other: Any) -> bool:
 
 
 def _check_frozen(plugin: Any, who: str) -> None:
-    fields = attrs.fields(type(plugin))
-    target = fields[0].name if fields else "anything"
+    attributes = attrs.fields(type(plugin))
+    target = attributes[0].name if attributes else "anything"
     try:
         setattr(plugin, target, getattr(plugin, target, None))
     except (attrs.exceptions.FrozenInstanceError, AttributeError):
@@ -111,12 +115,12 @@ def _check_methods(plugin: Any, protocol: type[Any], who: str) -> None:
         require(
             given == expected,
             who,
-            f"{name} takes ({', '.join(given)}) where the protocol says ({', '.join(expected)}); they must agree",
+            f"{name} takes ({', '.join(given)}) where the protocol has ({', '.join(expected)}); they must agree",
         )
 
 
 def unchanged(who: str, arrays: dict[str, Any]) -> Callable[[], None]:
-    """Return a function that fails where any of these arrays has been changed since."""
+    """Return a function that fails where any of these arrays was changed after this call."""
     before = {name: np.array(array, copy=True) for name, array in arrays.items()}
 
     def verify() -> None:
@@ -128,7 +132,7 @@ def unchanged(who: str, arrays: dict[str, Any]) -> Callable[[], None]:
 
 
 def check_array(array: Any, shape: tuple[int, ...], who: str, what: str, finite: bool = True) -> Array:
-    """Return the array if it has this shape, is of numbers and (if asked) finite."""
+    """Return the array where it is numeric, has this shape and, where requested, is finite."""
     require(isinstance(array, np.ndarray), who, f"{what} is a {type(array).__name__}, not a NumPy array")
     require(array.shape == shape, who, f"{what} has the shape {array.shape}, and {shape} is expected")
     require(array.dtype.kind in "fiub", who, f"{what} is of {array.dtype}, not of numbers")
@@ -138,7 +142,7 @@ def check_array(array: Any, shape: tuple[int, ...], who: str, what: str, finite:
 
 
 def check_status(status: Any, who: str, what: str, usable: bool = True) -> None:
-    """Check that a fit says how it ended, and that it ended well where it should."""
+    """Check that a fit has a status, and that the status is usable where `usable`."""
     require(isinstance(status, FitStatus), who, f"{what} is a {type(status).__name__}, not a FitStatus")
     if usable:
         require(status.usable, who, f"{what} failed on clean data: {status.reason or 'no reason given'}")
@@ -169,7 +173,7 @@ def check_pulls(pulls: Array, who: str, what: str, low: float = 0.5, high: float
 
 
 def refused(call: Callable[[], Any], who: str, what: str) -> bool:
-    """Return whether a call raised one of lcframework's own errors, which must say something; others are failures."""
+    """Return whether a call raised one of lcframework's errors, which need a message; other exceptions are failures."""
     try:
         call()
     except LcfError as error:
@@ -178,6 +182,6 @@ def refused(call: Callable[[], Any], who: str, what: str) -> bool:
     except Exception as error:
         raise AssertionError(
             f"{who}: {what}: raised {type(error).__name__} ({error}); raise lcframework.types.UnusableInput, saying "
-            "what, where, why and what to do, so that the rest of the run goes on"
+            "what, where, why and what to do, so that the run continues"
         ) from error
     return False

@@ -60,10 +60,10 @@ def check_normalization(plugin: Any, seed: int = 1) -> None:
     verify()
     require(isinstance(answer, NormalizationSolution), who, f"solve returned a {type(answer).__name__}")
     _check_shapes(answer, f, n, missing, who)
-    there = np.arange(f) != 7
-    ratio = answer.coefficient[there] / coefficient[there]
+    measured = np.arange(f) != 7
+    ratio = answer.coefficient[measured] / coefficient[measured]
     gauge = np.median(ratio)
-    stated = (answer.coefficient_uncertainty / answer.coefficient)[there]
+    stated = (answer.coefficient_uncertainty / answer.coefficient)[measured]
     check_pulls((ratio / gauge - 1) / stated, who, "coefficients", low=0.4, high=1.7)
     require(np.median(stated) < 0.02, who, f"the coefficients' errors are {np.median(stated):.1%}: stars allow 0.3 %")
     levels = answer.level / level * gauge
@@ -91,10 +91,10 @@ def _check_shapes(answer: NormalizationSolution, f: int, n: int, missing: Any, w
             check_array(getattr(answer, name), shape, who, name, finite=False)
     check_array(answer.used, (f, n), who, "used")
     require(answer.used.dtype == bool, who, "used must be booleans")
-    require(not answer.used[missing].any(), who, "says that it used fluxes that are nan")
+    require(not answer.used[missing].any(), who, "marks fluxes as used that are nan")
     require(np.isnan(answer.coefficient[7]), who, "the coefficient of a frame without any star must be nan")
-    there = np.arange(f) != 7
-    require(np.all(np.isfinite(answer.coefficient[there])), who, "a frame with good stars has no coefficient")
+    measured = np.arange(f) != 7
+    require(np.all(np.isfinite(answer.coefficient[measured])), who, "a frame with good stars has no coefficient")
 
 
 def check_roi_model(plugin: Any, epochs: int = 5, seed: int = 1, galaxy: bool = True, worst: float = 0.15) -> None:
@@ -109,7 +109,7 @@ def check_roi_model(plugin: Any, epochs: int = 5, seed: int = 1, galaxy: bool = 
     galaxy : bool
         Whether there is a lens galaxy under the quasar.
     worst : float
-        How many magnitudes a source's whole curve may be off; the galaxy moves curves as a whole.
+        The largest allowed offset of a source's whole curve, mag; the galaxy shifts curves as a whole.
     """
     from lcframework.testing.regions import quad, simulate
 
@@ -135,10 +135,12 @@ def check_roi_model(plugin: Any, epochs: int = 5, seed: int = 1, galaxy: bool = 
         require(abs(off) < worst, who, f"the light curve of {name} is {off:+.3f} mag off as a whole")
     pulls = (answer.flux - scale * truth.flux) / stated
     check_pulls(pulls, who, "fluxes about each source's own scale", low=0.3, high=2.5, worst=10.0)
-    place = np.hypot(*(answer.offset - truth.offset).T)
-    place_common = np.hypot(*np.mean(answer.offset - truth.offset, axis=0))
+    distance = np.hypot(*(answer.offset - truth.offset).T)
+    common_distance = np.hypot(*np.mean(answer.offset - truth.offset, axis=0))
     require(
-        place.max() < 0.1, who, f"a source is {place.max():.3f} arcsec from its place (in common {place_common:.3f})"
+        distance.max() < 0.1,
+        who,
+        f"a source is {distance.max():.3f} arcsec from its position (in common {common_distance:.3f})",
     )
     chi2 = float(np.median(answer.reduced_chi2))
     require(0.5 < chi2 < 1.5, who, f"the median reduced chi2 is {chi2:.2f} on data with true noise maps")
@@ -217,7 +219,7 @@ def _add(table: QTable, column: CurveColumn, name: str, values: Any, epochs: int
 
 
 def check_exporter(plugin: Any, path: Path) -> None:
-    """Check an exporter: it writes the file it is asked for, the same each time, and leaves the light curve alone.
+    """Check that an exporter writes the requested file, the same each time, and does not change the light curve.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Checks of plugins that a run meets at import: header parsers, sky models, source extractors, cosmic-ray maskers."""
+"""Checks of plugins for single frames: header parsers, sky models, source extractors, cosmic-ray maskers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from lcframework.testing.conformance.contract import (
 )
 from lcframework.types import SOURCES, HeaderInfo
 
-#: What the documented `parse_header` functions may return beside exptime, gain and mjd.
-HEADER_KEYS = {field.name for field in attrs.fields(HeaderInfo)}
+#: The values that the documented `parse_header` functions may return.
+HEADER_KEYS = {attribute.name for attribute in attrs.fields(HeaderInfo)}
 
 
 def example_header() -> fits.Header:
@@ -56,9 +56,9 @@ def check_header_parser(
     header : fits.Header, optional
         A header of the parser's telescope; one with standard keywords where None.
     path : Path
-        What the file is said to be called.
+        The path that is passed to the parser.
     expected : mapping, optional
-        Fields of :class:`~lcframework.types.HeaderInfo` and their values that the parser must read off `header`;
+        Attributes of :class:`~lcframework.types.HeaderInfo` and their values that the parser must read from `header`;
         ``mjd_start`` (d) is allowed too. Without a header of your own, and without this, the parser may decline.
 
     Raises
@@ -101,7 +101,7 @@ def _read(plugin: Any, header: fits.Header, path: Path, who: str) -> HeaderInfo 
 
 
 def check_background_estimator(plugin: Any, seed: int = 1) -> None:
-    """Check a sky model on stars over a sloping sky, with bad pixels that hold rubbish and nan.
+    """Check a sky model on stars over a sloping sky, with bad pixels that contain invalid values and nan.
 
     The sky must be right to a third of the noise of a pixel (median) and to one and a half everywhere; the rms to 25 %.
     """
@@ -134,7 +134,7 @@ def check_source_extractor(plugin: Any, seed: int = 1) -> None:
     """Check a source extractor on a sky-subtracted frame of isolated stars.
 
     Nine tenths of the stars must be found to 0.3 pixel and their fluxes be in proportion to 10 %; nothing may be found
-    in masked rubbish, and little where nothing is.
+    in masked pixels, and little in empty sky.
     """
     check_plugin_class(plugin, SourceExtractor)
     who = name_of(plugin)

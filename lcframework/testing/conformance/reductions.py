@@ -1,4 +1,4 @@
-"""Checks of plugins that calibrate raw images, on a simulated detector."""
+"""Checks of plugins that reduce raw images, on a simulated detector."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Raw:
 
 
 def _night(camera: Detector, rng: np.random.Generator) -> dict[str, _Raw]:
-    """Return calibration frames: bias, darks of 120 s, flats in r and i; and a text that is none of them."""
+    """Return calibration frames: bias frames, darks of 120 s, flats in r and i; and a file of another kind."""
     out = {}
     for i in range(9):
         out[f"bias{i}"] = _Raw(camera.header("Bias Frame", 0.0), camera.read(rng, 0.0))
@@ -91,7 +91,7 @@ def _described(plugin: Any, raw: _Raw, name: str, who: str) -> Exposure:
     exposure = plugin.describe(raw.header, Path(f"{name}.fits"), (ny, nx))
     require(raw.header.tostring() == before, who, "describe changed the header; others read it too")
     require(isinstance(exposure, Exposure), who, f"describe returned a {type(exposure).__name__}, not an Exposure")
-    require(exposure.shape == (ny, nx), who, f"describe gives the shape {exposure.shape}, and {(ny, nx)} was told")
+    require(exposure.shape == (ny, nx), who, f"describe gives the shape {exposure.shape}, and {(ny, nx)} was given")
     named: Exposure = attrs.evolve(exposure, name=name)
     return named
 
@@ -99,7 +99,7 @@ def _described(plugin: Any, raw: _Raw, name: str, who: str) -> Exposure:
 def _made(
     plugin: Any, plan: MasterPlan, raws: dict[str, _Raw], known: list[Exposure], made: dict[str, Master], who: str
 ) -> Master:
-    """Make a master and, before it, those that it needs; each once."""
+    """Make a master, and before it the masters that it needs; each is made once."""
     if plan.name not in made:
         needs = {p.kind: _made(plugin, p, raws, known, made, who) for p in plan.needs}
         members = [next(e for e in known if e.name == name) for name in plan.members]

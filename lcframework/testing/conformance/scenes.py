@@ -75,7 +75,7 @@ class Frame:
     image: Array  # (ny, nx) e-/s, with the sky
     sky: Array  # (ny, nx)
     variance: Array  # (ny, nx)
-    mask: Array  # (ny, nx) bool; what is under it is rubbish, some of it nan
+    mask: Array  # (ny, nx) bool; masked pixels have invalid values, some are nan
     x: Array  # (n,)
     y: Array
     flux: Array  # (n,) e-/s
@@ -87,12 +87,12 @@ def frame(seed: int = 1, shape: tuple[int, int] = (300, 360), stars: int = 24) -
     rng = np.random.default_rng(seed)
     ny, nx = shape
     psf = Mixture()
-    places: list[Array] = []
-    while len(places) < stars:
-        place = rng.uniform(20, [nx - 20, ny - 20])
-        if all(np.hypot(*(place - other)) > 28 for other in places) and abs(place[0] - 100.0) > 15:
-            places.append(place)
-    x, y = np.array(places).T
+    positions: list[Array] = []
+    while len(positions) < stars:
+        position = rng.uniform(20, [nx - 20, ny - 20])
+        if all(np.hypot(*(position - other)) > 28 for other in positions) and abs(position[0] - 100.0) > 15:
+            positions.append(position)
+    x, y = np.array(positions).T
     flux = 10 ** rng.uniform(1.7, 3.5, stars)
     v, u = np.mgrid[-1 : 1 : ny * 1j, -1 : 1 : nx * 1j]
     sky = 4.0 + 0.15 * u - 0.1 * v
@@ -111,7 +111,7 @@ def frame(seed: int = 1, shape: tuple[int, int] = (300, 360), stars: int = 24) -
 
 @attrs.frozen(eq=False)
 class StarStamps:
-    """Stamps of stars and what they are of."""
+    """Stamps of stars and their truth."""
 
     stamps: Stamps
     kernels: Kernels
@@ -129,7 +129,7 @@ def noisy(noiseless: Array, rng: np.random.Generator) -> tuple[Array, Array]:
 def epochs_of_a_star(seed: int = 1, epochs: int = 16, size: int = 24, target_fwhm: float = 2.0) -> StarStamps:
     """Return one star in several epochs of different seeing, made by the definition of :class:`Kernels` itself.
 
-    A few pixels are masked and hold rubbish.
+    A few pixels are masked and contain invalid values.
     """
     rng = np.random.default_rng(seed)
     flux = rng.uniform(300.0, 900.0, epochs)
@@ -172,7 +172,7 @@ def widened(kernel: Array, dx: float, dy: float, size: int, subsampling: int, ta
 
 @attrs.frozen(eq=False)
 class StarBatch:
-    """A batch of frames' stars and what they are of."""
+    """A batch of frames' stars and their truth."""
 
     batch: PsfBatch
     flux: Array  # (f, n)
@@ -194,10 +194,10 @@ def stars_of_frames(seed: int = 1, frames: int = 2, stars: int = 6, size: int = 
     data[mask] = 3e3
     mask[-1, -1] = True
     data[-1, -1], noise[-1, -1] = 0.0, 1.0
-    place = rng.uniform(50.0, 950.0, xy.shape)
+    in_frame = rng.uniform(50.0, 950.0, xy.shape)
     offset = xy + rng.normal(0.0, 0.1, xy.shape)
     seeing = np.array([p.fwhm() for p in psf])
-    return StarBatch(PsfBatch(data, noise, mask, place, offset, seeing, (1000, 1000)), flux, xy, psf)
+    return StarBatch(PsfBatch(data, noise, mask, in_frame, offset, seeing, (1000, 1000)), flux, xy, psf)
 
 
 @attrs.frozen(eq=False)

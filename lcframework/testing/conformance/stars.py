@@ -27,8 +27,9 @@ Array = NDArray[Any]
 def check_psf_model(plugin: Any, frames: int = 2, seed: int = 1) -> None:
     """Check a PSF model on a batch of frames whose PSF, two Gaussians, is known.
 
-    Masked pixels hold rubbish and the last frame has a padded star. Fluxes must be right to 2 %, positions to 0.05
-    pixel, the PSF to 4 % of its peak, and it must widen, by its own stated target and subsampling, to what was put in.
+    Masked pixels contain invalid values and the last frame has a padded star. Fluxes must be right to 2 %, positions to
+    0.05 pixel, the PSF to 4 % of its peak, and it must widen, by its own stated target and subsampling, to what was put
+    in.
     """
     check_plugin_class(plugin, PsfModel)
     who = name_of(plugin)
@@ -87,7 +88,9 @@ def _check_one_psf(plugin: Any, psf: PSF, scene: scenes.StarBatch, frame: int, w
     for kernel in (psf.narrow, kernels[0]):
         image = _on_pixels(kernel, size, psf.subsampling_factor, psf.target_fwhm)
         worst = np.abs(image - truth).max() / truth.max()
-        require(worst < 0.04, who, f"{which}: widened as it says, the PSF is off by {worst:.1%} of the true peak")
+        require(
+            worst < 0.04, who, f"{which}: widened to its stated target, the PSF is off by {worst:.1%} of the true peak"
+        )
 
 
 def _on_pixels(kernel: Array, size: int, subsampling: int, target_fwhm: float) -> Array:
@@ -105,8 +108,8 @@ def _on_pixels(kernel: Array, size: int, subsampling: int, target_fwhm: float) -
 def check_photometry(plugin: Any, seed: int = 1) -> None:
     """Check photometry on a star in epochs of different seeing, whose images follow the definition of the kernels.
 
-    Fluxes and positions must be right within the stated errors, and those errors true to the noise; masked pixels hold
-    rubbish. A missing stamp, all masked, must end as a failed status, not as a number that is believed.
+    Fluxes and positions must be right within the stated errors, and these errors must agree with the noise; masked
+    pixels contain invalid values. A stamp that is all masked must give a failed status.
     """
     check_plugin_class(plugin, Photometry)
     who = name_of(plugin)
@@ -173,8 +176,6 @@ def _check_all_masked(plugin: Any, scene: scenes.StarStamps, who: str) -> None:
     kernels = Kernels(scene.kernels.values, scene.kernels.subsampling_factor, scene.kernels.target_fwhm)
     answer = plugin.measure(stamps, kernels)
     check_status(answer.status[0], who, "a stamp without usable pixels", usable=False)
-    require(
-        not answer.status[0].usable, who, "a stamp without usable pixels has a status that says its flux may be used"
-    )
+    require(not answer.status[0].usable, who, "a stamp without usable pixels has a usable status")
     sigma = np.sqrt(answer.covariance[1:, 0, 0])
     check_pulls((answer.flux[1:] - scene.flux[1:]) / sigma, who, "fluxes beside a stamp without usable pixels")
