@@ -149,7 +149,7 @@ class RoiModel(Protocol):
 
 
 class Exporter(Protocol):
-    """Writes a region's light curve in a format of its own."""
+    """Writes a region's light curve in one file format."""
 
     def export(self, light_curve: Table, path: Path) -> None:
         """Write `light_curve` to `path`."""

@@ -105,7 +105,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no such numbers, and PostgreSQL refuses them
+        return str(value)  # JSON has no infinities and nan, and PostgreSQL rejects them
     if isinstance(value, str | int | float | bool) or value is None:
         return value
     return str(value)

@@ -38,7 +38,7 @@ def command(
     directory: Path, pattern: str | None, project: Path | None, skeleton_file: Path | None, no_gain: bool, every: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Show what the header parsers make of the FITS files in DIRECTORY, and what is missing or doubtful.
+    """Show what the header parsers read from the FITS files in DIRECTORY, and what is missing or doubtful.
 
     Exit codes: 0 every file was understood; 3 some were not.
     """

@@ -15,7 +15,7 @@ EXIT_FAILURE = 1
 #: Command -> (module, description in `lcf --help`).
 COMMANDS = {
     "init": ("init", "Write a project file to edit, or convert one of lightcurver."),
-    "headers": ("headers", "Show what header parsers make of a folder's files, and what is missing."),
+    "headers": ("headers", "Show what header parsers read from a folder's files, and what is missing."),
     "prefetch": ("prefetch", "Make all network queries of a run, for runs without network."),
     "run": ("run", "Run all stages; products that are up to date are kept."),
     "status": ("status", "Show the state of stages and frames, and why units are pending."),
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
 
 
 def _plugin_commands() -> dict[str, metadata.EntryPoint]:
-    """Return the commands that plugins add, from installed metadata alone: nothing is imported."""
+    """Return the commands that plugins add; only metadata are read, nothing is imported."""
     points = metadata.entry_points(group="lcframework")
     return {p.name.removeprefix("command."): p for p in points if p.name.startswith("command.")}
 

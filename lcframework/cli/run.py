@@ -16,8 +16,8 @@ from lcframework.config.structuring import nearest_or_allowed
 from lcframework.project import LOG_FILE, Project
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.light_curves import table_name
-from lcframework.running.project_status import StageStatus
 from lcframework.running.doubts import as_json
+from lcframework.running.project_status import StageStatus
 from lcframework.running.run_report import RunReport
 
 #: The number of reasons why inputs are unusable that are printed; `lcf status` lists all.

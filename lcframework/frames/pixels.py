@@ -54,7 +54,7 @@ def bad_lines(image: Floats, axis: int) -> Bools:
     step = max(1, image.shape[axis] // _SAMPLES)
     sample = image[:, ::step] if axis == 1 else image[::step, :]
     finite = np.isfinite(sample)
-    if not finite.all():  # a line of nan alone becomes a constant one
+    if not finite.all():  # a line of only nan becomes constant
         sample = np.where(finite, sample, np.median(sample[finite]) if finite.any() else 0)
     n = sample.shape[axis]
     ranks = [n // 10, n // 2, 9 * n // 10]

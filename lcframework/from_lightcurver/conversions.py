@@ -55,7 +55,7 @@ def none(why: str, harmless: tuple[Any, ...] = (None, False)) -> Key:
     return Key(write)
 
 
-# ---------------------------------------------------------------- keys that need more
+# ---------------------------------------------------------------- keys with conversions of their own
 
 
 def workdir(draft: Draft, value: Any) -> None:

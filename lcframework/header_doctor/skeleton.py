@@ -185,7 +185,7 @@ from __future__ import annotations
 '''
 
 _TEMPLATE = '''NAME = "{name}"
-#: What these frames alone have in common: two parsers that claim one file are an error.
+#: Cards that identify these frames: it is an error where two parsers accept the same file.
 CLAIMS = {claims}
 
 

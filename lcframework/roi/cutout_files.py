@@ -50,9 +50,9 @@ def stem_of(cutouts: str | Path) -> str:
 
 
 def distinct(names: Mapping[K, str]) -> dict[K, str]:
-    """Return file names that are distinct on any file system, by their keys.
+    """Return file names that are distinct on any file system.
 
-    Names that are equal, or differ only by case, get a digest of their keys.
+    Names that are equal, or differ only by case, get a digest of the object that they belong to (the mapping's key).
     """
     count = Counter(name.casefold() for name in names.values())
     return {k: n if count[n.casefold()] == 1 else with_digest(n, k) for k, n in names.items()}

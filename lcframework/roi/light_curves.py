@@ -209,7 +209,7 @@ def read_light_curve(folder: Path, roi: str) -> QTable:
     if not path.exists():
         old = folder / WITHDRAWN / path.name
         if old.exists():
-            raise LcfError(f"{roi} has no light curve any more, `lcf status` says why; what it had before is {old}")
+            raise LcfError(f"{roi} has no light curve any more, `lcf status` shows why; the earlier one is {old}")
         raise LcfError(f"{roi} has no light curve yet: run the project to its end")
     table = QTable.read(path, format="ascii.ecsv")
     table.meta["roi"] = roi

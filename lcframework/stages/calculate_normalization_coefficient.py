@@ -210,7 +210,7 @@ def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSol
     constant = anchored & ~np.isin(np.arange(len(gauge)), list(solution.rejected))
     anchored = constant if constant.any() else anchored
     if anchored.any():
-        # An error of 1 mmag is added, so that the brightest star does not fix the scale alone.
+        # An error of 1 mmag is added, so that the scale does not depend only on the brightest star.
         weight = 1.0 / ((solution.level_error / solution.level)[anchored] ** 2 + 1e-6)
         factor = float(np.exp(np.average(np.log(solution.level[anchored] / gauge[anchored]), weights=weight)))
     else:

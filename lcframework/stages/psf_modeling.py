@@ -153,7 +153,7 @@ class PsfModeling(Stage):
     title: ClassVar[str] = "PSF models"
     needs: ClassVar[tuple[str, ...]] = (StampExtraction.name,)
     makes: ClassVar[tuple[str, ...]] = ("PSFs", "regions/<name>/psf_<ref>_<fingerprint>.h5")
-    unit: ClassVar[str] = "batch of frames"
+    unit: ClassVar[str] = "frame and field"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that fits PSFs."""

@@ -186,7 +186,7 @@ class StarPhotometry(Stage):
     title: ClassVar[str] = "Star photometry"
     needs: ClassVar[tuple[str, ...]] = (StampExtraction.name, PsfModeling.name)
     makes: ClassVar[tuple[str, ...]] = ("star_flux_in_frame",)
-    unit: ClassVar[str] = "batch of frames"
+    unit: ClassVar[str] = "frame and field"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that measures stars."""

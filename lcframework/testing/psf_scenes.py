@@ -17,7 +17,7 @@ class StarScene:
     batch: PsfBatch
     flux: Floats  # (f, n) e-/s of each star, over all of the plane
     offset: Floats  # (f, n, 2) from the stamps' centres, pixels
-    shapes: tuple[StarShape, ...]  # one a frame
+    shapes: tuple[StarShape, ...]  # one for each frame
     model: Floats  # (f, n, ny, nx) without noise
 
 
@@ -35,7 +35,7 @@ class StarShape:
     second_y: float
 
     def image(self, size: int, x: float, y: float) -> Floats:
-        """Return a unit star at (x, y) pixels from the centre of a stamp of `size` pixels a side."""
+        """Return a unit star at (x, y) pixels from the centre of a stamp with sides of `size` pixels."""
         grid = (np.arange(size * _FINE) - 0.5 * (size * _FINE - 1)) / _FINE
         dx, dy = grid[None, :] - x, grid[:, None] - y
         along = np.cos(self.angle) * dx + np.sin(self.angle) * dy
@@ -83,7 +83,7 @@ def simulate_stars(
     Parameters
     ----------
     frames, stars, size : int
-        Size of the batch; stamps are `size` pixels a side.
+        Size of the batch, and of the sides of stamps in pixels.
     seed : int
         The seed of all random numbers.
     fwhm : (float, float)
@@ -91,7 +91,7 @@ def simulate_stars(
     flux : (float, float)
         Range of the stars' fluxes, e-/s, uniform in their logarithm.
     sky_noise : float
-        e-/s a pixel.
+        e-/s per pixel.
     exptime : float
         Seconds; gives the stars' own noise.
     offset : float

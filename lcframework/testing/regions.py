@@ -39,11 +39,11 @@ class Sky:
     kernel: int = 48  # small pixels
     subsampling: int = 2
     target_fwhm: float = 2.0  # small pixels; 0: full PSFs
-    scale: float = 0.21  # arcsec a pixel
+    scale: float = 0.21  # arcsec per pixel
     rotation: float = 0.0  # rad, standard deviation over epochs
     dither: float = 0.3  # pixels, half width of the uniform distribution of stamp centres
     exptime: float = 300.0  # s
-    sky_rms: float = 0.25  # e-/s a pixel
+    sky_rms: float = 0.25  # e-/s per pixel
     registration_error: float = 0.002  # pixels, stated
     hidden_shift: float = 0.0  # pixels, standard deviation that no covariance states
     registration_floor: float = 0.0  # pixels, stated in addition

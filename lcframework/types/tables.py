@@ -105,8 +105,8 @@ STARS = TableSchema(
 MAGNITUDES = TableSchema(
     "magnitudes",
     (
-        Column("source_id", "", "as in the star table that was asked for; stars without a magnitude are left out"),
-        Column("mag", "mag", "in the band asked for"),
+        Column("source_id", "", "as in the given star table; stars without a magnitude are left out"),
+        Column("mag", "mag", "in the requested band"),
         Column("mag_err", "mag", "one sigma"),
         Column("colour", "mag", "a colour of the star, of which meta['colour'] is the name", required=False),
     ),

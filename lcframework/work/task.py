@@ -37,7 +37,7 @@ class Task(Generic[P, V, R]):
     toolbox : Toolbox
         The project's configuration and selected plugins.
     accelerator : bool
-        Whether `compute` uses the accelerator. It then runs in the driver's process, which alone uses the device.
+        Whether `compute` uses the accelerator. It then runs in the driver's process, the only one that uses the device.
     light : bool
         Whether a unit is so little work that sending it to a worker would take longer.
     batch_size : int

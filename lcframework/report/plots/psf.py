@@ -44,7 +44,7 @@ class Fitted:
 
 
 def draw(fitted: Fitted, title: str) -> Canvas:
-    """Return the picture: three rows for each block of stars; the loss and the PSF to the right of them."""
+    """Return the picture: three rows for each block of stars; the loss and the PSF at the right."""
     n = len(fitted.data)
     columns = min(n, _PER_BLOCK)
     blocks = -(-n // _PER_BLOCK)

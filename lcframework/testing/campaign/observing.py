@@ -41,7 +41,7 @@ class Conditions:
     parallactic: float  # degrees
     seeing: float  # arcsec, FWHM of the atmosphere's part
     transparency: float  # with extinction
-    sky: float  # e-/s a pixel
+    sky: float  # e-/s per pixel
     gradient: tuple[float, float, float]  # relative: x, y, curvature
     guiding: tuple[float, float]  # shear
     aberrations: tuple[float, float, float, float, float]  # defocus, astigmatism 1 and 2, coma 1 and 2
@@ -70,7 +70,7 @@ class Conditions:
         return self._wcs(np.eye(2), (0.0, 0.0))
 
     def header_wcs(self) -> WCS:
-        """Return the WCS that the frame's header states, off by a fraction of a pixel."""
+        """Return the WCS that the frame's header states, with an error of a fraction of a pixel."""
         return self._wcs(np.linalg.inv(np.eye(2) + self.wcs_linear), self.wcs_shift)
 
     def _wcs(self, inverse: Array, shift: tuple[float, float]) -> WCS:
@@ -105,7 +105,7 @@ class Conditions:
 
 
 def observe(settings: CampaignSettings, index: int) -> Conditions:
-    """Return the conditions of frame `index`: a function of the settings and the index alone."""
+    """Return the conditions of frame `index`: a function of only the settings and the index."""
     rng = settings.random("conditions", index)
     mjd_start, hour_angle = _moment(settings, index)
     distance, parallactic = zenith(hour_angle, settings.dec, settings.latitude)

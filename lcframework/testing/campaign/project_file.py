@@ -28,7 +28,7 @@ elevation = {elevation}
 ra = {ra:.7f}
 dec = {dec:.7f}
 exclusion_radius = 3.5
-[roi.{name}.point_sources]                   # as one would read them off the best frame
+[roi.{name}.point_sources]                   # as measured by eye in the best frame
 {sources}
 
 [plate_solving]

@@ -181,7 +181,7 @@ def refused(call: Callable[[], Any], who: str, what: str) -> bool:
         return True
     except Exception as error:
         raise AssertionError(
-            f"{who}: {what}: raised {type(error).__name__} ({error}); raise lcframework.types.UnusableInput, saying "
+            f"{who}: {what}: raised {type(error).__name__} ({error}); raise lcframework.types.UnusableInput, stating "
             "what, where, why and what to do, so that the run continues"
         ) from error
     return False

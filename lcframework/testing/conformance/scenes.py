@@ -1,4 +1,4 @@
-"""Small simulated inputs with known truth, in NumPy and SciPy alone: Gaussian mixtures integrated over the pixels."""
+"""Small simulated inputs with known truth, made with NumPy and SciPy: Gaussian mixtures integrated over pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 FWHM_PER_SIGMA = 2.3548200450309493
 EXPTIME = 100.0  # s
-SKY_RMS = 0.2  # e-/s a pixel
+SKY_RMS = 0.2  # e-/s per pixel
 
 
 @attrs.frozen
@@ -221,7 +221,7 @@ def field(ra: float = 150.0, dec: float = -28.0, seed: int = 1, stars: int = 45)
     """Return a field of stars as detected (0.05 pixel noise, spurious and missing detections) and as catalogued."""
     rng = np.random.default_rng(seed)
     shape = (900, 1000)
-    scale = 0.4  # arcsec a pixel
+    scale = 0.4  # arcsec per pixel
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval = [ra, dec]
