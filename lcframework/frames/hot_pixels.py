@@ -15,6 +15,7 @@ from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import read_frame, read_table
 from lcframework.storage.tables import Frame
 from lcframework.types import Bools, Floats, Ints, PixelFlag, UnusableInput
+from lcframework.types.robust import SIGMA_PER_MAD
 from lcframework.work import HotPixelsKey, Outcome, Scope, Stage, Task, Toolbox, Unit
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0, 
     stack = np.stack([_without_sources(*frame) for frame in frames])
     seen = np.isfinite(stack).sum(axis=0) >= max(3, len(frames) // 4)
     median = np.where(seen, _nanmedian(stack), np.nan)
-    scatter = np.where(seen, 1.4826 * _nanmedian(np.abs(stack - median)), np.nan)
+    scatter = np.where(seen, SIGMA_PER_MAD * _nanmedian(np.abs(stack - median)), np.nan)
     level, usual = np.nanmedian(median), np.nanmedian(scatter)
-    spread = 1.4826 * np.nanmedian(np.abs(median - level))
+    spread = SIGMA_PER_MAD * np.nanmedian(np.abs(median - level))
     with np.errstate(invalid="ignore"):
         hot = np.abs(median - level) > sigma * spread
         bad = hot & (scatter > unstable * usual)

@@ -6,6 +6,7 @@ import numpy as np
 import scipy  # its subpackages load when they are first used
 
 from lcframework.types import Bools, DataUnit, Floats, HeaderInfo, PixelFlag
+from lcframework.types.robust import scatter_about_zero
 
 #: A row or column is bad where its median deviates from its neighbours' by this many times their usual deviation, and
 #: by more than the noise of a pixel: with smaller deviations, masking would lose more than it gains.
@@ -61,6 +62,6 @@ def bad_lines(image: Floats, axis: int) -> Bools:
     # For short lines, NumPy's sort is several times faster than a partition at three ranks.
     low, level, high = np.moveaxis(np.take(np.sort(sample, axis), ranks, axis), axis, 0)
     deviation = level - scipy.ndimage.median_filter(level, _NEIGHBOURS, mode="nearest")
-    spread = 1.4826 * np.median(np.abs(deviation))
+    spread = scatter_about_zero(deviation)
     pixel_noise = np.median(high - low) / 2.563
     return np.asarray((np.abs(deviation) > max(BAD_LINE_SIGMA * spread, pixel_noise)) | (high == low))

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
 from lcframework.types import Bools, Floats
+from lcframework.types.robust import scatter_about_zero
 
 BLOCK = 32  # pixels; the side of the blocks in which level and variance are measured
 #: The number of blocks of a pair that are measured; more would hardly improve the result.
@@ -133,7 +134,7 @@ def robust_slope(x: Floats, y: Floats) -> tuple[float, float]:
         design = np.stack([np.ones(good.sum()), centred[good]], axis=1)
         fit = np.linalg.lstsq(design, y[good], rcond=None)[0]
         residual = y - fit[0] - fit[1] * centred
-        sigma = 1.4826 * float(np.median(np.abs(residual[good])))
+        sigma = scatter_about_zero(residual[good])
         kept = np.abs(residual) <= 3.0 * sigma
         if (kept == good).all() or kept.sum() < 10:
             break

@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 
 from lcframework.types import Floats
+from lcframework.types.robust import robust_scatter
 
 #: Below this many stars only an offset is fitted, without a linear map.
 STARS_FOR_MAP = 6
@@ -64,9 +65,8 @@ def register(predicted: Floats, measured: Floats, error: Floats, reference: Floa
 def _robust_line(design: Floats, y: Floats, error: Floats) -> tuple[Floats, Floats]:
     variance = error**2 + FLOOR**2
     good = np.ones(len(y), bool)
-    centre = np.median(y)
     if len(y) > 3:  # a blend or a wrong star is pixels away: it must not enter the first fit
-        good = np.abs(y - centre) <= max(5 * 1.4826 * float(np.median(np.abs(y - centre))), 5 * float(np.median(error)))
+        good = np.abs(y - np.median(y)) <= 5 * max(robust_scatter(y), float(np.median(error)))
     inflation = 1.0
     for _ in range(_ROUNDS):
         weight = good / variance

@@ -44,6 +44,7 @@ from lcframework.types import (
     PixelFlag,
     UnusableInput,
 )
+from lcframework.types.robust import robust_scatter
 from lcframework.work import FrameKey, Ledger, MasterKey, Outcome, Stage, Task, Unit, UnitKey, Update
 
 if TYPE_CHECKING:
@@ -149,8 +150,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
     def _sky(self, image: Floats, bad: Any, instrument: str) -> tuple[Floats, float]:
         tool = self.toolbox.tool("background", instrument)
         if tool is None:
-            good = image[~bad]
-            return np.zeros_like(image), float(1.4826 * np.median(np.abs(good - np.median(good))))
+            return np.zeros_like(image), robust_scatter(image[~bad])
         sky, rms = tool.instance.estimate(image, bad)
         if not (np.isfinite(rms) and rms > 0):
             raise UnusableInput(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lcframework.types import Floats, FluxMatrix, NormalizationSolution
+from lcframework.types.robust import robust_scatter
 
 #: Least numbers of stars, and of frames of a star, for the comparison of fits.
 FEWEST_STARS, FEWEST_FRAMES = 4, 3
@@ -39,7 +40,7 @@ def poor_fits(flux: Floats, error: Floats, chi2: Floats, pixels: int) -> dict[in
     own_chi2 = np.array([np.median(chi2[known[:, j], j]) for j in stars])
     own_misfit = np.array([np.median(misfit[known[:, j], j]) for j in stars])
     centre, typical = float(np.median(own_chi2)), float(np.median(own_misfit))
-    spread = 1.4826 * float(np.median(np.abs(own_chi2 - centre))) + np.sqrt(2.0 / pixels)
+    spread = robust_scatter(own_chi2) + np.sqrt(2.0 / pixels)
     poor = (own_chi2 > max(TIMES_CHI2 * centre, centre + SIGMA * spread)) & (
         own_misfit > max(LEAST_MISFIT, TIMES_MISFIT * typical)
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from lcframework.storage.stamp_files import Stamp
 from lcframework.types import Bools, Floats, PixelFlag
+from lcframework.types.robust import scatter_about_zero
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -222,7 +223,7 @@ def unlike_others(shapes: Mapping[str, Shape | None]) -> dict[str, str]:
     e_error = np.array([s.ellipticity_error for s in known.values()])
     wider = size - np.median(size)
     apart = np.hypot(*(e - np.median(e, axis=0)).T)
-    size_sigma = np.hypot(size_error, max(_FIELD_VARIATION, 1.4826 * float(np.median(np.abs(wider)))))
+    size_sigma = np.hypot(size_error, max(_FIELD_VARIATION, scatter_about_zero(wider)))
     # The modulus of two normal components has a median of 1.1774 sigma.
     e_sigma = np.hypot(e_error, max(_FIELD_VARIATION, float(np.median(apart)) / 1.1774))
     out = {}

@@ -6,6 +6,7 @@ import numpy as np
 
 from lcframework.config.sections import Selection
 from lcframework.types import Bools, Floats
+from lcframework.types.robust import robust_scatter
 
 _ROUNDS = 10
 #: Factors for an unbiased scale from the median absolute deviation of 2 to 9 values (Croux and Rousseeuw 1992).
@@ -33,7 +34,7 @@ def keep(values: Floats, selection: Selection) -> Bools:
         return np.asarray(good)
     for _ in range(_ROUNDS):
         centre = np.median(values[good]) if good.any() else np.nan
-        spread = 1.4826 * np.median(np.abs(values[good] - centre)) if good.any() else np.nan
+        spread = robust_scatter(values[good])
         # The limit is never below `sigma_clip`. Its computation needs SciPy, whose import would slow down `lcf status`.
         if not (values[good] > centre + selection.sigma_clip * max(spread, 1e-12)).any():
             break
@@ -47,7 +48,7 @@ def keep(values: Floats, selection: Selection) -> Bools:
 
 
 def clipping_limit(sigma: float, count: int) -> float:
-    """Return the clipping limit for `count` values, in units of 1.4826 MAD.
+    """Return the clipping limit for `count` values, in units of their robust scatter.
 
     Its probability is that of `sigma` for a normal distribution. It is computed from Student's t; the degrees of
     freedom are calibrated on simulated normal values. At 3 sigma the rate of false rejections is within a factor of 1.5

@@ -9,8 +9,22 @@ from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
 
-#: Standard deviation of a normal distribution in units of its median absolute deviation.
+#: Standard deviation of a normal distribution in units of its median absolute deviation: 1 / Phi^-1(3/4), with Phi the
+#: normal cumulative distribution; as in `astropy.stats.mad_std`.
 SIGMA_PER_MAD = 1.482602218505602
+
+
+def robust_scatter(values: Float[Floats, " n"]) -> float:
+    """Return the standard deviation of values by their median absolute deviation from the median; nan without values.
+
+    The same as `astropy.stats.mad_std`, in NumPy alone.
+    """
+    return scatter_about_zero(values - np.median(values)) if len(values) else math.nan
+
+
+def scatter_about_zero(residuals: Float[Floats, " n"]) -> float:
+    """Return the standard deviation of residuals, whose mean is known to be zero, by their median modulus."""
+    return SIGMA_PER_MAD * float(np.median(np.abs(residuals)))
 
 
 def masked_median(

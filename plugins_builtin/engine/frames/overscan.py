@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from lcframework.types import Exposure, Floats, Ints, UnusableInput
+from plugins_builtin.engine.robust import scatter_about_zero
 
 #: Rows of the overscan beyond this many times the usual scatter about the level are not fitted.
 _CLIP = 4.0
@@ -109,9 +110,8 @@ def _polynomial(
         fit = np.polynomial.Legendre.fit(
             along[good], means[good], order, domain=[along[0], max(along[-1], along[0] + 1)]
         )
-        away = np.abs(means - fit(along))
-        usual = 1.4826 * np.median(away[good])
-        kept = good & (away <= max(_CLIP * usual, 1e-6))
+        residual = means - fit(along)
+        kept = good & (np.abs(residual) <= max(_CLIP * scatter_about_zero(residual[good]), 1e-6))
         if kept.sum() == good.sum() or kept.sum() <= order:
             return np.asarray(fit(np.clip(np.arange(n), along[0], along[-1])))
         good = kept

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
+from plugins_builtin.engine.robust import robust_scatter
 
 #: Pixels along the side of a block, at most, and blocks along the side of a box, at least.
 _BLOCK = 8
@@ -152,8 +153,8 @@ def sky_blocks(residual: Float[Floats, "my mx"], index: Int[Ints, "my mx"]) -> B
     from scipy.ndimage import distance_transform_cdt
 
     finite = np.isfinite(residual)
-    centre, scatter = _spread(residual[finite])
-    source = ~finite | (np.nan_to_num(residual) > centre + _SOURCE * scatter)
+    centre, spread = _centre_and_scatter(residual[finite])
+    source = ~finite | (np.nan_to_num(residual) > centre + _SOURCE * spread)
     away = distance_transform_cdt(~source, "chessboard") if source.any() else np.full(source.shape, max(source.shape))
     out = np.zeros(residual.shape, bool)
     for box in np.unique(index):
@@ -167,18 +168,17 @@ def sky_blocks(residual: Float[Floats, "my mx"], index: Int[Ints, "my mx"]) -> B
 def _unclipped(values: Float[Floats, " values"]) -> Bool[Bools, " values"]:
     kept = np.ones(len(values), bool)
     while True:
-        centre, scatter = _spread(values[kept])
-        inside = kept & (np.abs(values - centre) <= _MEAN_CLIP * scatter)
+        centre, spread = _centre_and_scatter(values[kept])
+        inside = kept & (np.abs(values - centre) <= _MEAN_CLIP * spread)
         if not inside.any() or inside.sum() == kept.sum():
             return kept
         kept = inside
 
 
-def _spread(values: Float[Floats, " values"]) -> tuple[float, float]:
+def _centre_and_scatter(values: Float[Floats, " values"]) -> tuple[float, float]:
     if not len(values):
         return 0.0, 0.0
-    centre = float(np.median(values))
-    return centre, 1.4826 * float(np.median(np.abs(values - centre)))
+    return float(np.median(values)), robust_scatter(values)
 
 
 def _box_means(

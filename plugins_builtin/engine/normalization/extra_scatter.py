@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit, FluxTable
-from plugins_builtin.engine.robust import SIGMA_PER_MAD, clipped_variance
+from plugins_builtin.engine.robust import clipped_variance, robust_scatter
 
 #: Stars with fewer fluxes have no scatter to speak of.
 _FEWEST = 5
@@ -106,6 +106,6 @@ def _drawn_together(factor: Float[Floats, " frames"], doubt: Float[Floats, " fra
     """Return factors drawn to their mean, by as much as their own variances `doubt` are of the whole spread."""
     weight = 1.0 / doubt
     mean = float(np.sum(weight * factor) / weight.sum())
-    spread = (SIGMA_PER_MAD * float(np.median(np.abs(factor - np.median(factor))))) ** 2
+    spread = robust_scatter(factor) ** 2
     true = max(spread - float(np.median(doubt)), 0.0)
     return np.asarray((factor * true + mean * doubt) / (true + doubt))

@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
+from plugins_builtin.engine.robust import SIGMA_PER_MAD, robust_scatter
 
 #: Part of a star's light that may be misplaced because its PSF is not quite the frame's.
 MODEL_ERROR = 0.03
-
-_SIGMA_PER_MAD = 1.4826
 
 #: A star with more than this share of its pixels at odds with the others is no point source.
 MAX_FLAGGED = 0.08
@@ -92,7 +91,7 @@ def _usual_deviation(
     values = np.sort(values.reshape(-1, len(star)), axis=0)
     count = np.isfinite(values).sum(axis=0)
     median = values[np.maximum(count - 1, 0) // 2, np.arange(len(star))]
-    return np.maximum(1.0, np.where(count > 0, median, 0.0) * _SIGMA_PER_MAD)
+    return np.maximum(1.0, np.where(count > 0, median, 0.0) * SIGMA_PER_MAD)
 
 
 def _neighbours(images: Float[Floats, "stars n n"]) -> Float[Floats, "stars 9 n n"]:
@@ -119,7 +118,7 @@ def unlike_stars(stars: Residuals, flagged: Bool[Bools, "stars n n"], threshold:
     clean = Residuals(stars.residual, kept, stars.model, stars.amplitude)
     chi2, misfit = clean.chi2, clean.misfit
     centre = np.median(chi2[used])
-    spread = 1.4826 * np.median(np.abs(chi2[used] - centre)) + np.sqrt(2.0 / np.median(stars.pixels[used]))
+    spread = robust_scatter(chi2[used]) + np.sqrt(2.0 / np.median(stars.pixels[used]))
     typical = float(np.median(misfit[used]))
     too_many = max(MAX_FLAGGED, 4.0 * float(np.median(share[used])))
     reasons: dict[int, str] = {}

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
+from plugins_builtin.engine.robust import scatter_about_zero
 from plugins_builtin.engine.roi.geometry import Epochs, model_variance
 from plugins_builtin.engine.roi.scene import Scene, SkyImages, render
 from plugins_builtin.engine.threads import in_order
@@ -389,6 +390,6 @@ def relative_model_error(
     if bright.sum() < 20:
         return 0.02
     ratio = (z * sigma / np.maximum(image, 1e-30))[bright]
-    spread = 1.4826 * np.median(np.abs(ratio))
+    spread = scatter_about_zero(ratio)
     noise = np.median((sigma / np.maximum(image, 1e-30))[bright])
     return float(np.clip(np.sqrt(max(spread**2 - noise**2, 0.0)), 0.005, 0.2))
