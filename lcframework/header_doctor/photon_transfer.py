@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
 from lcframework.types import Bools, Floats
-from lcframework.types.robust import scatter_about_zero
+from lcframework.types.robust import clip_and_refit, scatter_about_zero
 
 BLOCK = 32  # pixels; the side of the blocks in which level and variance are measured
 #: The number of blocks of a pair that are measured; more would hardly improve the result.
@@ -92,7 +92,7 @@ def points(a: Floats, b: Floats) -> Floats:
     out = np.empty((2, len(chosen)))
     for i, row in enumerate(chosen):
         good = ~bad[row]
-        for _ in range(3):
+        for _ in range(3):  # unlike `clip_and_refit`, the mean level is that of the last selection, not of the last fit
             fit = np.linalg.lstsq(plane[good], difference[row][good], rcond=None)[0]
             residual = difference[row] - plane @ fit
             variance = float(residual[good].var(ddof=3))
@@ -126,18 +126,17 @@ def _sources(image: Floats) -> Bools:
 
 def robust_slope(x: Floats, y: Floats) -> tuple[float, float]:
     """Return the slope of a line through points and its error, without outliers beyond 3 sigma."""
-    good = np.ones(len(x), bool)
     centred = x - np.median(x)
     if np.ptp(x) == 0:
         return 0.0, np.inf
-    for _ in range(30):
-        design = np.stack([np.ones(good.sum()), centred[good]], axis=1)
-        fit = np.linalg.lstsq(design, y[good], rcond=None)[0]
-        residual = y - fit[0] - fit[1] * centred
-        sigma = scatter_about_zero(residual[good])
-        kept = np.abs(residual) <= 3.0 * sigma
-        if (kept == good).all() or kept.sum() < 10:
-            break
-        good = kept
+
+    def fit(used: Bools) -> tuple[tuple[float, float], Bools]:
+        design = np.stack([np.ones(used.sum()), centred[used]], axis=1)
+        line = np.linalg.lstsq(design, y[used], rcond=None)[0]
+        residual = y - line[0] - line[1] * centred
+        sigma = scatter_about_zero(residual[used])
+        return (float(line[1]), sigma), np.abs(residual) <= 3.0 * sigma
+
+    (slope, sigma), good = clip_and_refit(fit, np.ones(len(x), bool), 10, 30)
     weight = float(np.sum((centred[good] - centred[good].mean()) ** 2))
-    return float(fit[1]), sigma / np.sqrt(weight) if weight > 0 else np.inf
+    return slope, sigma / np.sqrt(weight) if weight > 0 else np.inf

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from lcframework.types import Floats
-from lcframework.types.robust import robust_scatter
+from lcframework.types import Bools, Floats
+from lcframework.types.robust import clip_and_refit, robust_scatter
 
 #: Below this many stars only an offset is fitted, without a linear map.
 STARS_FOR_MAP = 6
@@ -67,16 +67,15 @@ def _robust_line(design: Floats, y: Floats, error: Floats) -> tuple[Floats, Floa
     good = np.ones(len(y), bool)
     if len(y) > 3:  # a blend or a wrong star is pixels away: it must not enter the first fit
         good = np.abs(y - np.median(y)) <= 5 * max(robust_scatter(y), float(np.median(error)))
-    inflation = 1.0
-    for _ in range(_ROUNDS):
-        weight = good / variance
+
+    def fit(used: Bools) -> tuple[tuple[Floats, float], Bools]:
+        weight = used / variance
         normal = design.T @ (weight[:, None] * design)
         solution = np.linalg.lstsq(normal, design.T @ (weight * y), rcond=None)[0]
         residual = y - design @ solution
-        freedom = int(good.sum()) - design.shape[1]
-        inflation = max(1.0, float((good * residual**2 / variance).sum()) / freedom) if freedom > 0 else 1.0
-        keep = np.abs(residual) <= _CLIP * np.sqrt(variance * inflation)
-        if (keep == good).all() or keep.sum() <= design.shape[1]:
-            break
-        good = keep
+        freedom = int(used.sum()) - design.shape[1]
+        inflation = max(1.0, float((used * residual**2 / variance).sum()) / freedom) if freedom > 0 else 1.0
+        return (solution, inflation), np.abs(residual) <= _CLIP * np.sqrt(variance * inflation)
+
+    (solution, inflation), good = clip_and_refit(fit, good, design.shape[1] + 1, _ROUNDS)
     return solution, np.linalg.pinv(design.T @ ((good / variance)[:, None] * design)) * inflation

@@ -32,7 +32,7 @@ def keep(values: Floats, selection: Selection) -> Bools:
         )
     if selection.sigma_clip is None:
         return np.asarray(good)
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS):  # unlike `clip_and_refit`, what was left out stays out: only high values are clipped
         centre = np.median(values[good]) if good.any() else np.nan
         spread = robust_scatter(values[good])
         # The limit is never below `sigma_clip`. Its computation needs SciPy, whose import would slow down `lcf status`.

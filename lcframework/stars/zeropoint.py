@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from lcframework.types import Floats
+from lcframework.types import Bools, Floats
+from lcframework.types.robust import clip_and_refit
 
 #: A colour term is fitted from this many stars on; with fewer it is left at zero.
 STARS_FOR_COLOUR = 8
@@ -54,17 +55,18 @@ def fit_zeropoint(flux: Floats, flux_error: Floats, mag: Floats, mag_error: Floa
     if with_colour:
         columns.append(np.where(known, colour - reference, 0.0))
     design = np.stack(columns, axis=1)
-    good, extra = np.ones(len(y), bool), 0.0
-    for _ in range(_ROUNDS):
-        weight = good / (variance + extra**2)
+    extra = 0.0
+
+    def fit(used: Bools) -> tuple[Floats, Bools]:
+        nonlocal extra  # the weights of a fit hold the scatter that the one before it found
+        weight = used / (variance + extra**2)
         normal = design.T @ (weight[:, None] * design)
         solution = np.linalg.solve(normal, design.T @ (weight * y))
         residual = y - design @ solution
-        extra = _intrinsic(residual[good], variance[good], design.shape[1])
-        keep = np.abs(residual) <= _CLIP * np.sqrt(variance + extra**2)
-        if (keep == good).all() or keep.sum() <= design.shape[1]:
-            break
-        good = keep
+        extra = _intrinsic(residual[used], variance[used], design.shape[1])
+        return solution, np.abs(residual) <= _CLIP * np.sqrt(variance + extra**2)
+
+    solution, good = clip_and_refit(fit, np.ones(len(y), bool), design.shape[1] + 1, _ROUNDS)
     covariance = np.linalg.inv(design.T @ ((good / (variance + extra**2))[:, None] * design))
     term, term_error = (float(solution[1]), float(np.sqrt(covariance[1, 1]))) if with_colour else (0.0, 0.0)
     error = float(np.sqrt(covariance[0, 0]))

@@ -1,17 +1,22 @@
-"""Robust statistics of the core: a scatter that outliers do not move.
+"""Robust statistics of the core: a scatter that outliers do not move, and a fit that leaves them out.
 
 Not part of what plugins import. NumPy alone: what only looks at a project must not wait for SciPy or astropy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 
-from lcframework.types.arrays import Floats
+from lcframework.types.arrays import Bools, Floats
 
 #: Standard deviation of a normal distribution in units of its median absolute deviation: 1 / Phi^-1(3/4), with Phi the
 #: normal cumulative distribution; as in `astropy.stats.mad_std`.
 SIGMA_PER_MAD = 1.482602218505602
+
+_Fit = TypeVar("_Fit")
 
 
 def robust_scatter(values: Floats) -> float:
@@ -25,3 +30,34 @@ def robust_scatter(values: Floats) -> float:
 def scatter_about_zero(residuals: Floats) -> float:
     """Return the standard deviation of residuals (n,), whose mean is known to be zero, by their median modulus."""
     return SIGMA_PER_MAD * float(np.median(np.abs(residuals)))
+
+
+def clip_and_refit(
+    fit: Callable[[Bools], tuple[_Fit, Bools]], used: Bools, fewest: int, rounds: int
+) -> tuple[_Fit, Bools]:
+    """Fit, leave out what lies too far off, and fit again, until the selection stays.
+
+    Parameters
+    ----------
+    fit : callable
+        From which points are used, (n,), returns the fit to them and which of all points lie close enough to it.
+        A point that was left out may come back.
+    used : (n,) bool array
+        The points of the first fit.
+    fewest : int
+        A selection of fewer points is not fitted: the fit before it is the answer.
+    rounds : int
+        Fits at most.
+
+    Returns
+    -------
+    fit, used
+        The last fit, and the points that it was made from.
+    """
+    found, close = fit(used)
+    for _ in range(rounds - 1):
+        if np.array_equal(close, used) or close.sum() < fewest:
+            break
+        used = close
+        found, close = fit(used)
+    return found, used

@@ -222,6 +222,7 @@ def _fit_order(
     keep = start.copy()
     scaling = np.array([size ** (p + q) for p, q in _powers(order)])
     coefficients = np.zeros((2, design.shape[1]))
+    # Unlike `clip_and_refit`, each fit also moves the tangent point, and both it and the selection must settle.
     for _ in range(20):
         target = np.stack(to_plane(ra, dec, *centre))
         coefficients = np.linalg.lstsq(design[keep], target[:, keep].T, rcond=None)[0].T / scaling

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,6 +14,8 @@ from lcframework.types import Bools, Floats
 #: Standard deviation of a normal distribution in units of its median absolute deviation: 1 / Phi^-1(3/4), with Phi the
 #: normal cumulative distribution; as in `astropy.stats.mad_std`.
 SIGMA_PER_MAD = 1.482602218505602
+
+_Fit = TypeVar("_Fit")
 
 
 def robust_scatter(values: Float[Floats, " n"]) -> float:
@@ -25,6 +29,34 @@ def robust_scatter(values: Float[Floats, " n"]) -> float:
 def scatter_about_zero(residuals: Float[Floats, " n"]) -> float:
     """Return the standard deviation of residuals, whose mean is known to be zero, by their median modulus."""
     return SIGMA_PER_MAD * float(np.median(np.abs(residuals)))
+
+
+def clip_and_refit(
+    fit: Callable[[Bool[Bools, " n"]], tuple[_Fit, Bool[Bools, " n"]]], used: Bool[Bools, " n"], fewest: int
+) -> tuple[_Fit, Bool[Bools, " n"]]:
+    """Fit, leave out what lies too far off, and fit again, until nothing more is left out.
+
+    Parameters
+    ----------
+    fit : callable
+        From which values are used, returns the fit to them and which of all values lie close enough to it.
+        A value that was left out stays out.
+    used : bool array
+        The values of the first fit.
+    fewest : int
+        A selection of fewer values is not fitted: the fit before it is the answer.
+
+    Returns
+    -------
+    fit, used
+        The last fit, and the values that it was made from.
+    """
+    while True:
+        found, close = fit(used)
+        kept = used & close
+        if np.array_equal(kept, used) or kept.sum() < fewest:
+            return found, used
+        used = kept
 
 
 def masked_median(

@@ -143,6 +143,7 @@ def fit_with_clipping(
     weight = stamps.weight
     outliers = first_outliers(stamps, limit) if outliers is None else outliers.copy()
     fit = fit_point_sources(_masked(stamps, outliers), start=start)
+    # Unlike `clip_and_refit`, many fits run at once: only those whose mask changed are made again.
     for _ in range(_ROUNDS):
         found = remaining_outliers(stamps, weight, fit, limit)
         changed = np.flatnonzero((found != outliers).any(axis=(1, 2)))

@@ -6,10 +6,10 @@ import re
 
 import attrs
 import numpy as np
-from jaxtyping import Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real
 
-from lcframework.types import Exposure, Floats, Ints, UnusableInput
-from plugins_builtin.engine.robust import scatter_about_zero
+from lcframework.types import Bools, Exposure, Floats, Ints, UnusableInput
+from plugins_builtin.engine.robust import clip_and_refit, scatter_about_zero
 
 #: Rows of the overscan beyond this many times the usual scatter about the level are not fitted.
 _CLIP = 4.0
@@ -106,12 +106,12 @@ def _polynomial(
     good = np.isfinite(means)
     if good.sum() <= order:
         raise UnusableInput("the overscan has too few pixels with a value")
-    while True:
-        fit = np.polynomial.Legendre.fit(
-            along[good], means[good], order, domain=[along[0], max(along[-1], along[0] + 1)]
-        )
-        residual = means - fit(along)
-        kept = good & (np.abs(residual) <= max(_CLIP * scatter_about_zero(residual[good]), 1e-6))
-        if kept.sum() == good.sum() or kept.sum() <= order:
-            return np.asarray(fit(np.clip(np.arange(n), along[0], along[-1])))
-        good = kept
+    domain = [along[0], max(along[-1], along[0] + 1)]
+
+    def fit(used: Bool[Bools, " length"]) -> tuple[np.polynomial.Legendre, Bool[Bools, " length"]]:
+        polynomial = np.polynomial.Legendre.fit(along[used], means[used], order, domain=domain)
+        residual = means - polynomial(along)
+        return polynomial, np.abs(residual) <= max(_CLIP * scatter_about_zero(residual[used]), 1e-6)
+
+    polynomial, _ = clip_and_refit(fit, good, fewest=order + 1)
+    return np.asarray(polynomial(np.clip(np.arange(n), along[0], along[-1])))

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
-from plugins_builtin.engine.robust import robust_scatter
+from plugins_builtin.engine.robust import clip_and_refit, robust_scatter
 
 #: Pixels along the side of a block, at most, and blocks along the side of a box, at least.
 _BLOCK = 8
@@ -153,8 +153,8 @@ def sky_blocks(residual: Float[Floats, "my mx"], index: Int[Ints, "my mx"]) -> B
     from scipy.ndimage import distance_transform_cdt
 
     finite = np.isfinite(residual)
-    centre, spread = _centre_and_scatter(residual[finite])
-    source = ~finite | (np.nan_to_num(residual) > centre + _SOURCE * spread)
+    centre, scatter = _centre_and_scatter(residual[finite])
+    source = ~finite | (np.nan_to_num(residual) > centre + _SOURCE * scatter)
     away = distance_transform_cdt(~source, "chessboard") if source.any() else np.full(source.shape, max(source.shape))
     out = np.zeros(residual.shape, bool)
     for box in np.unique(index):
@@ -166,13 +166,11 @@ def sky_blocks(residual: Float[Floats, "my mx"], index: Int[Ints, "my mx"]) -> B
 
 
 def _unclipped(values: Float[Floats, " values"]) -> Bool[Bools, " values"]:
-    kept = np.ones(len(values), bool)
-    while True:
-        centre, spread = _centre_and_scatter(values[kept])
-        inside = kept & (np.abs(values - centre) <= _MEAN_CLIP * spread)
-        if not inside.any() or inside.sum() == kept.sum():
-            return kept
-        kept = inside
+    def around_median(used: Bool[Bools, " values"]) -> tuple[None, Bool[Bools, " values"]]:
+        centre, scatter = _centre_and_scatter(values[used])
+        return None, np.abs(values - centre) <= _MEAN_CLIP * scatter
+
+    return clip_and_refit(around_median, np.ones(len(values), bool), fewest=1)[1]
 
 
 def _centre_and_scatter(values: Float[Floats, " values"]) -> tuple[float, float]:
