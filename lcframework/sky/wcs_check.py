@@ -1,4 +1,10 @@
-"""Checks of a WCS: a plausible pixel scale, and more matches with catalogue stars than expected by chance."""
+"""Checks of a WCS: a plausible pixel scale, and agreement with catalogue stars in position and brightness.
+
+By position: more pairs of sources and stars than expected by chance, within a bounded correction of the WCS. Solvers
+that match stars test the same with code of their own, so this refuses mostly the WCSs of others, such as a header's.
+By brightness: the bright stars among the pairs are the bright sources. No solver fits brightness, and in wrong pairs it
+is random however many pairs there are, so this finds a wrong WCS whose pairs a solver brought together.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +33,10 @@ BRIGHTEST = 500
 TOLERANCE = 2.0
 #: Largest accepted distance between predicted and true position of a star, pixels; its stamp still contains the star.
 REACH = 10.0
+#: Number of pairs from which on their brightness is compared.
+PAIRS_FOR_BRIGHTNESS = 10
+#: Brightness that agrees no better than in one of this many sets of wrong pairs speaks against a WCS.
+_BRIGHTNESS_BY_CHANCE = 20
 #: Iterations in which the matched area grows from where the WCS is right to the whole frame.
 _ROUNDS = 6
 
@@ -41,6 +51,7 @@ class Check:
     by_chance: float  # expected number of pairs for a wrong WCS
     rms: float  # pixels, of the pairs about a linear correction of the WCS; nan without pairs
     offset: float  # pixels, largest value of that correction at a compared star; nan without pairs
+    brightness: float = np.nan  # probability that wrong pairs agree as well in brightness; nan where it is not known
 
     @property
     def significant(self) -> bool:
@@ -68,6 +79,8 @@ class Check:
             )
         if self.offset > REACH:
             return f"it puts catalogue stars up to {self.offset:.0f} px from where they are (scale, rotation or shift)"
+        if self.brightness > 1.0 / _BRIGHTNESS_BY_CHANCE:
+            return f"{seen} of a source, but their magnitudes have nothing to do with the sources' fluxes"
         return ""
 
     @property
@@ -114,8 +127,8 @@ def check(wcs: WCS, shape: tuple[int, int], sources: SourceTable, stars: StarTab
     stars : StarTable
         Positions at the frame's epoch; the stars may cover more or less than the frame.
     """
-    xy = _brightest_sources(sources)
-    predicted = _brightest_inside(wcs, shape, stars, 2 * len(xy) + 20)
+    xy, flux = _brightest_sources(sources)
+    predicted, magnitude = _brightest_inside(wcs, shape, stars, 2 * len(xy) + 20)
     chance = np.pi * TOLERANCE**2 / (shape[0] * shape[1]) * len(xy) * len(predicted)
     if len(xy) == 0 or len(predicted) == 0:
         return Check(len(xy), len(predicted), 0, float(chance), np.nan, np.nan)
@@ -132,19 +145,41 @@ def check(wcs: WCS, shape: tuple[int, int], sources: SourceTable, stars: StarTab
     if len(i) == 0:
         return Check(len(xy), len(predicted), 0, float(chance), np.nan, np.nan)
     distance = np.hypot(*(xy[i] - moved[j]).T)
-    offset = np.hypot(*(moved - predicted).T).max()
-    return Check(len(xy), len(predicted), len(i), float(chance), float(np.sqrt(np.mean(distance**2))), float(offset))
+    return Check(
+        sources=len(xy),
+        stars=len(predicted),
+        matched=len(i),
+        by_chance=float(chance),
+        rms=float(np.sqrt(np.mean(distance**2))),
+        offset=float(np.hypot(*(moved - predicted).T).max()),
+        brightness=_brightness_by_chance(flux[i], magnitude[j]),
+    )
 
 
-def _brightest_sources(sources: SourceTable) -> Floats:
+def _brightness_by_chance(flux: Floats, magnitude: Floats) -> float:
+    """Return the probability that wrong pairs agree as well in brightness; nan where there is too little to compare.
+
+    From Spearman's rank correlation, which takes any relation of the catalogue's band to the frame's that keeps the
+    order, and any saturation.
+    """
+    known = np.isfinite(magnitude)
+    flux, magnitude = flux[known], magnitude[known]
+    if len(flux) < PAIRS_FOR_BRIGHTNESS or np.ptp(magnitude) == 0 or np.ptp(flux) == 0:
+        return np.nan
+    return float(scipy.stats.spearmanr(flux, -magnitude, alternative="greater").pvalue)
+
+
+def _brightest_sources(sources: SourceTable) -> tuple[Floats, Floats]:
+    """Return the positions (n, 2) and fluxes (n,) of the brightest sources."""
     xy = np.stack([np.asarray(sources["x"], float), np.asarray(sources["y"], float)], axis=1)
     flux = np.asarray(sources["flux"], float)
     rows = np.flatnonzero(np.isfinite(xy).all(axis=1) & (flux > 0))
-    return xy[rows[np.argsort(-flux[rows], kind="stable")][:BRIGHTEST]]
+    rows = rows[np.argsort(-flux[rows], kind="stable")][:BRIGHTEST]
+    return xy[rows], flux[rows]
 
 
-def _brightest_inside(wcs: WCS, shape: tuple[int, int], stars: StarTable, number: int) -> Floats:
-    """Return the pixels (n, 2) of the brightest stars that a WCS puts in the frame."""
+def _brightest_inside(wcs: WCS, shape: tuple[int, int], stars: StarTable, number: int) -> tuple[Floats, Floats]:
+    """Return the pixels (n, 2) and magnitudes (n,) of the brightest stars that a WCS puts in the frame."""
     ny, nx = shape
     ra, dec = np.asarray(stars["ra"], float), np.asarray(stars["dec"], float)
     x, y = sky_to_pixel(wcs, ra, dec)
@@ -154,9 +189,10 @@ def _brightest_inside(wcs: WCS, shape: tuple[int, int], stars: StarTable, number
     back = np.stack(wcs.all_pix2world(x[rows], y[rows], 0)) if len(rows) else np.zeros((2, 0))
     same = np.abs(_unit(*back) - _unit(ra[rows], dec[rows])).max(axis=0) < 1e-5
     rows = rows[same]
-    order = np.argsort(np.nan_to_num(np.asarray(stars["magnitude"], float)[rows], nan=np.inf), kind="stable")
+    magnitude = np.asarray(stars["magnitude"], float)
+    order = np.argsort(np.nan_to_num(magnitude[rows], nan=np.inf), kind="stable")
     rows = rows[order][: min(number, BRIGHTEST)]
-    return np.stack([x[rows], y[rows]], axis=1)
+    return np.stack([x[rows], y[rows]], axis=1), magnitude[rows]
 
 
 def _unit(ra: Floats, dec: Floats) -> Floats:

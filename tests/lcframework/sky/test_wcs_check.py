@@ -120,6 +120,32 @@ def test_a_handful_that_all_agree_is_enough():
     assert found.matched == len(sources)
 
 
+def test_pairs_that_a_solver_brought_together_are_refused_by_their_brightness():
+    """Of wrong pairs only the positions agree: those are what solvers fit."""
+    truth = header(PLACES["plain"])
+    sources, stars = field(truth, number=40)
+    assert check(make_wcs(truth), SHAPE, sources, stars).brightness < 1e-6
+    rng, refused = np.random.default_rng(2), 0
+    for _ in range(40):
+        sources["flux"] = rng.permutation(sources["flux"])
+        found = check(make_wcs(truth), SHAPE, sources, stars)
+        assert found.significant
+        assert ("magnitudes" in found.wrong) == (found.brightness > 0.05)
+        refused += bool(found.wrong)
+    assert refused >= 35
+
+
+def test_brightness_in_another_band_and_saturation_speak_against_nothing():
+    truth = header(PLACES["plain"])
+    for seed in range(30):
+        sources, stars = field(truth, number=25, seed=seed)
+        sources["flux"] *= 10 ** (0.4 * np.random.default_rng(seed).normal(0, 0.4, len(sources)))
+        sources["flux"] = np.minimum(sources["flux"], np.quantile(sources["flux"], 0.7))
+        assert check(make_wcs(truth), SHAPE, sources, stars).wrong == ""
+    stars["magnitude"] = 15.0
+    assert np.isnan(check(make_wcs(truth), SHAPE, sources, stars).brightness)
+
+
 def test_a_distorted_frame_passes_with_a_linear_wcs():
     """A header without the camera's distortion is not wrong where stars are still where stamps can hold them."""
     bent = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1.2e-5}
