@@ -1,73 +1,141 @@
-"""How many frames a device can fit at once: from its free memory and what the fit of a frame takes."""
+"""How much a fit does at once: batches sized by the device's free memory, and run on it.
+
+A fit states what it takes as a :class:`MemoryNeed`, asks :func:`forecast` for the size of its batches, and, where it is
+compiled for many units side by side, runs them by :func:`run_in_batches`. Nothing here knows what is fitted.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import attrs
+import numpy as np
 
-from plugins_builtin.engine.starlet import number_of_scales
+from lcframework.types import NeedMissing
 
-#: Numbers of frames that code is compiled for on an accelerator, so that few programs serve all.
+#: Batch sizes that code is compiled for on an accelerator, so that few programs serve all.
 LANES = (4, 16, 64, 256)
 
-#: Frames handed over at once on a CPU, which fits one a core: more would only keep more stamps in memory.
-HOST_FRAMES = 16
+#: Units handed over at once on a CPU, which fits one a core: more would only keep more data in memory.
+HOST_UNITS = 16
 
-# Share of the free memory that is used: others use the device too, and the estimate of a frame is rough.
+# Share of the free memory that is used: others use the device too, and what a unit takes is estimated.
 _SHARE = 0.5
+
+_Answer = TypeVar("_Answer")
+
+
+@attrs.frozen
+class MemoryNeed:
+    """The memory that a fit takes, in bytes."""
+
+    fit: str  # its name, for messages: "PSF fit"
+    unit: str  # what is fitted side by side, singular: "frame"
+    on_accelerator: int  # for each unit of a batch
+    on_host: int  # for each unit of a batch, where the CPU fits: the data of units that wait, and the fit's own copies
+    fixed: int = 0  # once, however large the batch
 
 
 @attrs.frozen
 class Forecast:
-    """What a device can do."""
+    """The size of a fit's batches on a device."""
 
     device: str
     accelerator: bool
     free: int  # bytes
-    frame: int  # bytes that the fit of a frame takes
-    frames: int  # at once
+    need: MemoryNeed
+    units: int  # in a batch
+
+    @property
+    def bytes_per_unit(self) -> int:
+        """Return the bytes that a unit takes on this device."""
+        return self.need.on_accelerator if self.accelerator else self.need.on_host
 
     def __str__(self) -> str:
-        """Say it."""
+        """Return the forecast as a line of the log."""
+        fixed = f"{self.need.fixed / 2**20:.2f} MiB fixed, " if self.need.fixed else ""
         return (
-            f"{self.device}: {self.free / 2**30:.1f} GiB free, {self.frame / 2**20:.2f} MiB a frame, "
-            f"{self.frames} frames in a batch"
+            f"{self.device}: {self.free / 2**30:.1f} GiB free, {fixed}{self.bytes_per_unit / 2**20:.2f} MiB per "
+            f"{self.need.unit}, {self.units} {self.need.unit}s in a batch"
         )
 
 
-def forecast(stars: int, size: int, subsampling: int) -> Forecast:
-    """Return how many frames of `stars` stamps of `size` x `size` pixels JAX's first device can fit at once.
+def forecast(need: MemoryNeed) -> Forecast:
+    """Return how many units of a fit JAX's first device has memory for.
+
+    Parameters
+    ----------
+    need : MemoryNeed
+        What the fit takes.
+
+    Returns
+    -------
+    Forecast
+        On an accelerator a batch is one of `LANES`, at least the smallest of them: :func:`run_in_batches` makes it
+        smaller still where the memory does not suffice. On a CPU it is 1 to `HOST_UNITS`.
 
     Raises
     ------
-    RuntimeError
+    NeedMissing
         If JAX finds no device of the wanted kind.
     """
     import jax
 
-    device = jax.devices()[0]
-    frame = bytes_a_frame(stars, size, subsampling)
+    try:
+        device = jax.devices()[0]
+    except RuntimeError as error:
+        raise NeedMissing(
+            f"the {need.fit} finds no device: {error}. Set [run] device to auto or cpu, or mend the driver "
+            "(lcf doctor shows what JAX sees)"
+        ) from error
     if device.platform == "cpu":
         free = _host_memory()
-        # Stamps, noise, mask, residuals and their copies, in double precision on their way.
-        host = 80 * stars * size**2 + 40 * (size * subsampling) ** 2
-        return Forecast("CPU", False, free, frame, int(max(1, min(HOST_FRAMES, _SHARE * free // host))))
+        units = int(max(1, min(HOST_UNITS, (_SHARE * free - need.fixed) // need.on_host)))
+        return Forecast("CPU", False, free, need, units)
     stats = device.memory_stats() or {}
     free = int(stats.get("bytes_limit", 0)) - int(stats.get("bytes_in_use", 0))
-    room = _SHARE * free / frame
-    frames = max((lanes for lanes in LANES if lanes <= room), default=LANES[0])
-    return Forecast(device.device_kind, True, free, frame, frames)
+    most = (_SHARE * free - need.fixed) / need.on_accelerator
+    units = max((lanes for lanes in LANES if lanes <= most), default=LANES[0])
+    return Forecast(device.device_kind, True, free, need, units)
 
 
-def bytes_a_frame(stars: int, size: int, subsampling: int) -> int:
-    """Return the memory that the compiled fit of a frame takes, estimated to a factor of two."""
-    m = size * subsampling
-    optimiser = 24 * (m * m + 3 * stars + 10)  # eight pairs of steps and gradients, and what is current
-    stamps = stars * (14 * size * m + 8 * size * size)  # target matrices and products with them; images
-    penalty = 8 * number_of_scales(m) * m * m
-    return 4 * (optimiser + stamps + penalty)
+def run_in_batches(values: list[tuple[Any, ...]], function: Callable[..., _Answer], most: int) -> list[_Answer]:
+    """Run a compiled function over units, in batches that become smaller where the device's memory does not suffice.
+
+    Parameters
+    ----------
+    values : list of tuples
+        The function's arguments for each unit: arrays, or trees of them, of the same shapes for all units.
+    function : callable
+        Takes the arguments of a batch, each array with the batch as its first axis, and returns a tree of such arrays.
+    most : int
+        The size of a batch, as :func:`forecast` gives it. The last batch is filled up by repeating a unit.
+
+    Returns
+    -------
+    list
+        An answer for each unit, in NumPy.
+    """
+    import jax
+
+    together = min((size for size in LANES if size >= len(values)), default=most)
+    together = min(together, most)
+    results: list[_Answer] = []
+    while len(results) < len(values):
+        batch = values[len(results) : len(results) + together]
+        stacked = jax.tree.map(lambda *parts: np.stack(parts), *batch, *[batch[0]] * (together - len(batch)))
+        try:
+            answer = jax.device_get(function(*stacked))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or together == 1:
+                raise
+            together = max(1, together // 4)
+            continue
+        results += [jax.tree.map(lambda part, i=i: part[i], answer) for i in range(len(batch))]
+    return results
 
 
 def _host_memory() -> int:

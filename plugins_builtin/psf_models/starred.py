@@ -9,7 +9,7 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import whole_number, within
-from lcframework.types import PSF, FitState, FitStatus, Floats, NeedMissing, PsfBatch
+from lcframework.types import PSF, FitState, FitStatus, Floats, PsfBatch
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.psf.fit import Fit
@@ -90,15 +90,10 @@ class Starred:
             Where JAX finds no device of the kind asked for.
         """
         from plugins_builtin.engine.device import forecast
+        from plugins_builtin.engine.psf.memory import memory_of_fit
 
-        try:
-            found = forecast(stars, size, self.subsampling_factor)
-        except RuntimeError as error:
-            raise NeedMissing(
-                f"the PSF fit finds no device: {error}. Set [run] device to auto or cpu, or mend the driver "
-                "(lcf doctor shows what JAX sees)"
-            ) from error
-        return found.frames, str(found)
+        found = forecast(memory_of_fit(stars, size, self.subsampling_factor))
+        return found.units, str(found)
 
     def warm_up(self, stars: int, size: int) -> None:
         """Start JAX; on a CPU, load or compile the fit of `stars` stamps of `size` pixels too.

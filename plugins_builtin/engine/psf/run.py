@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from lcframework.types import Floats
-from plugins_builtin.engine.device import LANES, forecast
+from plugins_builtin.engine.device import forecast, run_in_batches
 from plugins_builtin.engine.precision import double_precision
 from plugins_builtin.engine.psf import model as psf_model
+from plugins_builtin.engine.psf.memory import memory_of_fit
 from plugins_builtin.engine.psf.model import Frame, Model, Result, Setting
 from plugins_builtin.engine.threads import in_order
 
@@ -27,7 +28,7 @@ def lanes(stars: int, size: int, setting: Setting) -> int:
     """Return how many frames the device fits side by side, 0 where each is better fitted by itself."""
     if jax.default_backend() == "cpu":
         return 0
-    return forecast(_bucket(stars), size, setting.subsampling).frames
+    return forecast(memory_of_fit(_bucket(stars), size, setting.subsampling)).units
 
 
 def run_step(
@@ -53,7 +54,7 @@ def run_step(
     if side_by_side == 0:
         return _run_threaded(values, psf_model.compiled(setting, False)[step])
     with double_precision():
-        return _run_batched(values, psf_model.compiled(setting, True)[step], side_by_side)
+        return run_in_batches(values, psf_model.compiled(setting, True)[step], side_by_side)
 
 
 def _run_threaded(values: list[tuple[Any, ...]], function: Callable[..., _Answer]) -> list[_Answer]:
@@ -66,25 +67,6 @@ def _run_threaded(values: list[tuple[Any, ...]], function: Callable[..., _Answer
 
     first = run(values[0])  # alone, so that the step is compiled once
     return [first, *in_order(run, values[1:])]
-
-
-def _run_batched(values: list[tuple[Any, ...]], function: Callable[..., _Answer], most: int) -> list[_Answer]:
-    """Run up to `most` frames side by side, fewer where they don't fit in the device's memory after all."""
-    together = min((size for size in LANES if size >= len(values)), default=most)
-    together = min(together, most)
-    results: list[_Answer] = []
-    while len(results) < len(values):
-        batch = values[len(results) : len(results) + together]
-        stacked = jax.tree.map(lambda *parts: np.stack(parts), *batch, *[batch[0]] * (together - len(batch)))
-        try:
-            answer = jax.device_get(function(*stacked))
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or together == 1:
-                raise
-            together = max(1, together // 4)
-            continue
-        results += [jax.tree.map(lambda part, i=i: part[i], answer) for i in range(len(batch))]
-    return results
 
 
 def _bucket(stars: int) -> int:

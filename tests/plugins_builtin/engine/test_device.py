@@ -8,13 +8,15 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import attrs
 import numpy as np
 import pytest
 
 from lcframework.types import NeedMissing
 from plugins_builtin.engine import device
+from plugins_builtin.engine.device import MemoryNeed
 from plugins_builtin.engine.precision import double_precision
-from plugins_builtin.engine.psf import run as psf_run
+from plugins_builtin.engine.psf.memory import memory_of_fit
 from plugins_builtin.psf_models.starred import Starred
 
 
@@ -28,18 +30,36 @@ def test_free_memory_of_an_accelerator_sizes_the_batch(monkeypatch, free, frames
     import jax
 
     monkeypatch.setattr(jax, "devices", lambda: [gpu(free)])
-    found = device.forecast(10, 24, 2)
-    assert found.frames == frames
+    found = device.forecast(memory_of_fit(10, 24, 2))
+    assert found.units == frames
     assert found.free == free
-    assert frames == 4 or found.frames * found.frame <= 0.5 * free
+    assert frames == 4 or found.units * found.bytes_per_unit <= 0.5 * free
     assert f"{frames} frames in a batch" in str(found)
-    assert "MiB a frame" in str(found)
+    assert "MiB per frame" in str(found)
+
+
+def test_any_fit_names_what_it_takes(monkeypatch):
+    import jax
+
+    monkeypatch.setattr(jax, "devices", lambda: [gpu(2**30)])
+    star = MemoryNeed("star photometry", "star", on_accelerator=2**20, on_host=2**16)
+    found = device.forecast(star)
+    assert found.units == 256
+    assert str(found) == "Card: 1.0 GiB free, 1.00 MiB per star, 256 stars in a batch"
+    found = device.forecast(attrs.evolve(star, fixed=400 * 2**20))
+    assert found.units == 64
+    assert str(found) == "Card: 1.0 GiB free, 400.00 MiB fixed, 1.00 MiB per star, 64 stars in a batch"
+    # The smallest batch is tried where nothing seems to fit: the memory may suffice after all.
+    assert device.forecast(attrs.evolve(star, fixed=2**31)).units == device.LANES[0]
 
 
 def test_a_processor_gets_batches_that_its_memory_holds(monkeypatch):
-    assert device.forecast(10, 24, 2).frames == device.HOST_FRAMES
+    assert device.forecast(memory_of_fit(10, 24, 2)).units == device.HOST_UNITS
     monkeypatch.setattr(device, "_host_memory", lambda: 10 * 2**20)
-    assert device.forecast(30, 64, 2).frames == 1 < device.forecast(6, 16, 2).frames
+    assert device.forecast(memory_of_fit(30, 64, 2)).units == 1 < device.forecast(memory_of_fit(6, 16, 2)).units
+    epoch = MemoryNeed("region fit", "epoch", on_accelerator=1, on_host=2**20, fixed=2**20)
+    assert str(device.forecast(epoch)) == "CPU: 0.0 GiB free, 1.00 MiB fixed, 1.00 MiB per epoch, 4 epochs in a batch"
+    assert device.forecast(attrs.evolve(epoch, fixed=2**30)).units == 1
 
 
 def test_a_device_that_is_not_there_is_a_missing_need(monkeypatch):
@@ -64,11 +84,13 @@ def test_batches_shrink_where_the_memory_does_not_suffice():
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
         return 2 * values
 
-    answers = psf_run._run_batched([(np.float32(i),) for i in range(10)], function, 64)
+    answers = device.run_in_batches([(np.float32(i),) for i in range(10)], function, 64)
     assert answers == [2.0 * i for i in range(10)]
     assert sizes == [16, 4, 4, 4]
     with pytest.raises(jax.errors.JaxRuntimeError, match="else"):
-        psf_run._run_batched([(np.float32(1),)], lambda _: (_ for _ in ()).throw(jax.errors.JaxRuntimeError("else")), 4)
+        device.run_in_batches(
+            [(np.float32(1),)], lambda _: (_ for _ in ()).throw(jax.errors.JaxRuntimeError("else")), 4
+        )
 
 
 @pytest.mark.slow
@@ -90,7 +112,7 @@ def test_the_estimate_is_what_the_compiler_says(stars, size, subsampling):
         pixels = compiled(Setting(subsampling, 2.0, False), True)[1]
         memory = pixels.lower(model, frame, of(3), course, count, count).compile().memory_analysis()
     taken = (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes) / frames
-    assert 0.5 < device.bytes_a_frame(stars, size, subsampling) / taken < 2.0
+    assert 0.5 < memory_of_fit(stars, size, subsampling).on_accelerator / taken < 2.0
 
 
 _FIT = """
