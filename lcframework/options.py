@@ -27,13 +27,22 @@ def above(bound: float, *, finite: bool = False) -> Validator:
     return check
 
 
-def at_least(bound: float) -> Validator:
-    """Return a validator of numbers not below `bound`."""
+def at_least(bound: float, *, or_zero: str = "") -> Validator:
+    """Return a validator of numbers not below `bound`.
+
+    Parameters
+    ----------
+    bound : float
+        The limit, allowed.
+    or_zero : str
+        What 0 is set for where it is below the limit and allowed all the same: ``"to ..."``.
+    """
     wanted = "must not be negative" if bound == 0 else f"must be at least {bound:g}"
+    wanted += f", or 0 {or_zero}; got" if or_zero else ", got"
 
     def check(instance: Any, attribute: Any, value: float) -> None:
-        if not value >= bound:
-            raise ValueError(f"{attribute.name} {wanted}, got {value!r}")
+        if not value >= bound and not (or_zero and value == 0):
+            raise ValueError(f"{attribute.name} {wanted} {value!r}")
 
     return check
 

@@ -16,6 +16,7 @@ from astropy.table import Table
 from sqlmodel import select
 
 from lcframework.config.toolbox import Tool, Toolbox
+from lcframework.options import one_of
 from lcframework.project import Project
 from lcframework.protocols import KeepsCache, UsesNetwork
 from lcframework.sky.solver_stars import SolverStars
@@ -37,7 +38,7 @@ class Answer:
     stage: str
     what: str
     plugin: str
-    state: str = attrs.field(validator=attrs.validators.in_(STATES))
+    state: str = attrs.field(validator=one_of(*STATES))
     rows: int = 0
     reason: str = ""
 

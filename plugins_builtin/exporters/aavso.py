@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from lcframework.hookspecs import hookimpl
+from lcframework.options import positive
 from lcframework.types import source_names
 from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, whole_file
 
@@ -35,7 +36,7 @@ class Aavso:
 
     observer: str = "none"  # the observer's AAVSO code
     object_name: str = ""  # empty: the region's name; sources are named "<object> <source>" where there are several
-    min_signal: float = attrs.field(default=3.0, validator=attrs.validators.gt(0.0))  # sigma; below: a fainter-than
+    min_signal: float = attrs.field(default=3.0, validator=positive)  # sigma; below: a fainter-than
     chart: str = "na"  # the chart's identifier
     filters: Mapping[str, str] = attrs.field(factory=dict)  # band of the light curve = filter of the AAVSO
     results_version: ClassVar[int] = 1

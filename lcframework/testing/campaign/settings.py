@@ -8,6 +8,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from lcframework.options import not_negative, one_of, positive, whole_number
+
 TARGETS = ("quad", "double", "single")
 CALIBRATIONS = ("file", "gaia")
 
@@ -29,18 +31,15 @@ def _range(default: tuple[float, float], low: float, high: float) -> Any:
 
 
 def _count(default: int, most: int | None = None) -> Any:
-    checks: list[Any] = [attrs.validators.instance_of(int), attrs.validators.ge(0)]
-    if most is not None:
-        checks.append(attrs.validators.le(most))
-    return attrs.field(default=default, validator=checks)
+    return attrs.field(default=default, validator=whole_number(0, most))
 
 
 def _amount(default: float) -> Any:
-    return attrs.field(default=default, converter=float, validator=attrs.validators.ge(0.0))
+    return attrs.field(default=default, converter=float, validator=not_negative)
 
 
 def _positive(default: float) -> Any:
-    return attrs.field(default=default, converter=float, validator=attrs.validators.gt(0.0))
+    return attrs.field(default=default, converter=float, validator=positive)
 
 
 @attrs.frozen
@@ -54,7 +53,7 @@ class CampaignSettings:
     name: str = "QUAD"  # of the region of interest
     ra: float = 150.1137  # degrees, ICRS, of the region of interest
     dec: float = -28.3052  # degrees
-    size: int = attrs.field(default=1200, validator=[attrs.validators.instance_of(int), attrs.validators.ge(200)])
+    size: int = attrs.field(default=1200, validator=whole_number(200))
     pixel_scale: float = _positive(0.21)  # arcsec / pixel
     exptime: float = _positive(320.0)  # s
     gain: float = _positive(2.5)  # e- / ADU
@@ -69,7 +68,7 @@ class CampaignSettings:
     longitude: float = -70.4042  # degrees, east positive
     elevation: float = 2635.0  # m
 
-    target: str = attrs.field(default="quad", validator=attrs.validators.in_(TARGETS))
+    target: str = attrs.field(default="quad", validator=one_of(*TARGETS))
     lens_galaxies: int = _count(1, most=2)  # under the target's images
     galaxy_offset: tuple[float, float] = attrs.field(default=(0.0, 0.0), converter=_pair)  # arcsec east, north
     variation: float = _amount(1.0)  # 1: the images vary by 0.1 mag or so; 0: constant
@@ -101,7 +100,7 @@ class CampaignSettings:
     cosmic_rays: float = _amount(60.0)  # a frame of 1200 x 1200 pixels
     bad_columns: int = _count(1)
     hot_pixels: int = _count(0)
-    calibration: str = attrs.field(default="file", validator=attrs.validators.in_(CALIBRATIONS))  # for project.toml
+    calibration: str = attrs.field(default="file", validator=one_of(*CALIBRATIONS))  # for project.toml
 
     def random(self, what: str, *index: int) -> np.random.Generator:
         """Return the generator of an independent stream, so that one setting does not change other random numbers."""

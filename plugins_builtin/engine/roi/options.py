@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
+from lcframework.options import at_least
 from lcframework.types import Cutouts, Floats, PointSources, RoiFit
 from plugins_builtin.engine.roi.geometry import Epochs, prepare
 
@@ -57,10 +58,8 @@ def astrometry(instance: Any, attribute: Any, value: Any) -> None:
         )
 
 
-def clip_threshold(instance: Any, attribute: Any, value: Any) -> None:
-    """Check a clipping threshold."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (value == 0 or value >= 2):
-        raise ValueError(f"{attribute.name} must be 0 (no clipping) or at least 2 sigma, got {value!r}")
+#: Validator of a clipping threshold, sigma.
+clip_threshold = at_least(2.0, or_zero="to clip no pixel")
 
 
 def positions(instance: Any, attribute: Any, value: Any) -> None:

@@ -227,7 +227,7 @@ def test_a_source_outside_the_stamps_is_named():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clip": 1.0}, "clip must be 0"),
+        ({"clip": 1.0}, "clip must be at least 2, or 0 to clip no pixel"),
         ({"fix_astrometry": -0.1}, "fix_astrometry must be true"),
         ({"galaxy_positions": [[1.0]]}, r"pairs in arcsec"),
         ({"galaxies": -1}, "must not be negative"),
