@@ -81,19 +81,6 @@ def target_matrix(
     return _matrices(offset, n, subsampling, fwhm, m, xp, slope=False)[0]
 
 
-def target_matrix_derivative(
-    offset: Float[AnyArray, "*stack"],
-    n: int,
-    subsampling: int,
-    fwhm: float,
-    m: int | None = None,
-    *,
-    xp: ModuleType = np,
-) -> Float[AnyArray, "*stack {n} m"]:
-    """Return the derivative of :func:`target_matrix` by `offset`, per data pixel."""
-    return _matrices(offset, n, subsampling, fwhm, m, xp, slope=True)[1]
-
-
 def target_matrix_pair(
     offset: Float[AnyArray, "*stack"],
     n: int,
@@ -103,7 +90,7 @@ def target_matrix_pair(
     *,
     xp: ModuleType = np,
 ) -> tuple[Float[AnyArray, "*stack {n} m"], Float[AnyArray, "*stack {n} m"]]:
-    """Return :func:`target_matrix` and its derivative by `offset` together, which costs little more than one."""
+    """Return :func:`target_matrix` and its derivative by `offset`, per data pixel; both cost little more than one."""
     return _matrices(offset, n, subsampling, fwhm, m, xp, slope=True)
 
 

@@ -32,7 +32,7 @@ class TableOfMagnitudes:
 
     path: Path = Path("stars.ecsv")
     system: str = attrs.field(default="AB", validator=one_of("AB", "Vega"))
-    # "{band}" in a name is rewith_position by the band asked for; `colour` may be mapped too
+    # "{band}" in a name is replaced by the band asked for; `colour` may be mapped too
     columns: Mapping[str, str] = attrs.field(
         factory=lambda: dict(COLUMNS), validator=mapping_of(QUANTITIES, "a column")
     )

@@ -20,7 +20,7 @@ from plugins_builtin.engine.psf.outliers import MODEL_ERROR, Residuals, outlying
 from plugins_builtin.engine.psf.prepare import Prepared, prepare, usable_stars
 from plugins_builtin.engine.psf.run import DTYPE, lanes, run_step
 from plugins_builtin.engine.starlet import details
-from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
+from plugins_builtin.engine.target import point_sources, target_matrix_pair
 
 #: The penalty's softness and the gain in a few evaluations below which each stage ends. STARRED's objective has no
 #: softness; the last stage ends some tenths of a unit above its minimum.
@@ -238,8 +238,8 @@ def robust_stars(
     data, weight = fit.prepared.data[which], fit.prepared.inverse_variance[which]
     a, px, py = amplitude[which], x[which], y[which]
     for _ in range(12):
-        rows, columns = (target_matrix(p, n, sub, fwhm, kernel.shape[-1]) for p in (py, px))
-        row_slopes, column_slopes = (target_matrix_derivative(p, n, sub, fwhm, kernel.shape[-1]) for p in (py, px))
+        rows, row_slopes = target_matrix_pair(py, n, sub, fwhm, kernel.shape[-1])
+        columns, column_slopes = target_matrix_pair(px, n, sub, fwhm, kernel.shape[-1])
         left, columns = rows @ kernel, np.swapaxes(columns, -1, -2)
         unit = left @ columns
         strength = a[:, None, None]

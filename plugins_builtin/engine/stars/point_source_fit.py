@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
-from plugins_builtin.engine.target import target_matrix, target_matrix_derivative
+from plugins_builtin.engine.target import target_matrix_pair
 
 # Of a position's standard error.
 _SETTLED = 0.01
@@ -91,10 +91,8 @@ class PointSourceStamps:
         ny, nx = self.data.shape[1:]
         my, mx = self.kernels.shape[1:]
         x, y = position[:, 0], position[:, 1]
-        columns = target_matrix(x, nx, self.subsampling, self.fwhm, mx)
-        columns_slope = target_matrix_derivative(x, nx, self.subsampling, self.fwhm, mx)
-        rows = target_matrix(y, ny, self.subsampling, self.fwhm, my)
-        rows_slope = target_matrix_derivative(y, ny, self.subsampling, self.fwhm, my)
+        columns, columns_slope = target_matrix_pair(x, nx, self.subsampling, self.fwhm, mx)
+        rows, rows_slope = target_matrix_pair(y, ny, self.subsampling, self.fwhm, my)
         across = self.kernels @ np.concatenate([columns, columns_slope], axis=1).swapaxes(1, 2)
         both = rows @ across
         return SourceImages(both[..., :nx], both[..., nx:], rows_slope @ across[..., :nx])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plugins_builtin.engine.target import convolve_target, point_sources, target_matrix, target_matrix_derivative
+from plugins_builtin.engine.target import convolve_target, point_sources, target_matrix, target_matrix_pair
 
 
 @pytest.mark.parametrize(("n", "subsampling"), [(12, 1), (12, 2), (11, 2), (11, 3), (10, 4)])
@@ -42,7 +42,8 @@ def test_samples_are_normalised_at_every_phase():
 def test_derivative(fwhm, subsampling, m):
     at, step = np.array([0.21, -1.4]), 1e-5
     numeric = target_matrix(at + step, 12, subsampling, fwhm, m) - target_matrix(at - step, 12, subsampling, fwhm, m)
-    ours = target_matrix_derivative(at, 12, subsampling, fwhm, m)
+    values, ours = target_matrix_pair(at, 12, subsampling, fwhm, m)
+    np.testing.assert_array_equal(values, target_matrix(at, 12, subsampling, fwhm, m))
     assert ours.shape == (2, 12, m)
     np.testing.assert_allclose(ours, numeric / (2 * step), atol=1e-8)
 
@@ -51,10 +52,11 @@ def test_derivative(fwhm, subsampling, m):
 def test_jax_agrees_with_numpy(fwhm):
     jnp = pytest.importorskip("jax.numpy")
     at = np.array([0.4, -2.3])
-    for function in (target_matrix, target_matrix_derivative):
-        ours = function(jnp.asarray(at, "float32"), 14, 2, fwhm, 30, xp=jnp)
-        assert ours.dtype == jnp.float32
-        np.testing.assert_allclose(np.asarray(ours), function(at, 14, 2, fwhm, 30), atol=3e-6)
+    ours = target_matrix_pair(jnp.asarray(at, "float32"), 14, 2, fwhm, 30, xp=jnp)
+    for values, expected in zip(ours, target_matrix_pair(at, 14, 2, fwhm, 30), strict=True):
+        assert values.dtype == jnp.float32
+        np.testing.assert_allclose(np.asarray(values), expected, atol=3e-6)
+    np.testing.assert_array_equal(ours[0], target_matrix(jnp.asarray(at, "float32"), 14, 2, fwhm, 30, xp=jnp))
 
 
 def _gaussian(size, sigma, x, y, per_pixel=1):

@@ -8,7 +8,7 @@ from lcframework.testing.psf_scenes import simulate_stars
 from lcframework.types import FitState, PsfBatch
 from plugins_builtin.engine.psf import fit as psf_fit
 from plugins_builtin.engine.psf import run as psf_run
-from plugins_builtin.engine.target import point_sources, target_matrix, target_matrix_derivative
+from plugins_builtin.engine.target import point_sources, target_matrix_pair
 from plugins_builtin.psf_models.starred import Starred, lcf_psf_models, star_precision
 
 # One size of stamps and one number of stars all over, so that the fit is compiled once: for eight.
@@ -42,8 +42,8 @@ def measure(stamps, noise, psf, iterations=6):
     for data, sigma in zip(stamps, noise, strict=True):
         flux, x, y = data.sum(), 0.0, 0.0
         for _ in range(iterations):
-            rows, columns = (target_matrix(np.float64(p), n, s, psf.target_fwhm) for p in (y, x))
-            row_slopes, slopes = (target_matrix_derivative(np.float64(p), n, s, psf.target_fwhm) for p in (y, x))
+            rows, row_slopes = target_matrix_pair(np.float64(y), n, s, psf.target_fwhm)
+            columns, slopes = target_matrix_pair(np.float64(x), n, s, psf.target_fwhm)
             unit = rows @ psf.narrow @ columns.T
             columns_of = [unit, flux * rows @ psf.narrow @ slopes.T, flux * row_slopes @ psf.narrow @ columns.T]
             design = np.stack([c.ravel() for c in columns_of], axis=1) / sigma.ravel()[:, None]
