@@ -49,6 +49,17 @@ def details(image: Float[Floats, "*stack m m"]) -> Float[Floats, "*stack scales 
     return np.concatenate([image[..., None, :, :], coarse[..., :-1, :, :]], axis=-3) - coarse
 
 
+def details_transposed(coefficients: Float[Floats, "scales m m"]) -> Float[Floats, "m m"]:
+    """Return the transpose of :func:`details` applied to coefficients."""
+    smooth = smoothing_matrices(coefficients.shape[-1])
+    # Detail j is smoothing j - 1 minus smoothing j.
+    by_smoothing = -coefficients
+    by_smoothing[:-1] += coefficients[1:]
+    back = smooth.swapaxes(1, 2) @ by_smoothing @ smooth
+    image: Floats = coefficients[0] + back.sum(axis=0)
+    return image
+
+
 def noise_weights(
     noise: Float[Floats, "*stack n n"], subsampling: int, fwhm: float
 ) -> Float[Floats, "*stack scales m m"]:

@@ -11,8 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import NDArray
 
 from lcframework.types import Bools, Floats, Ints
-
-FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 _ITERATIONS = 25
 _CHUNK = 400  # sources a pass, which bounds the memory

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 
 from lcframework.types import Floats, Ints
 from plugins_builtin.engine.roi.blur import convolved
-from plugins_builtin.engine.starlet import details, smoothing_matrices
+from plugins_builtin.engine.starlet import details, details_transposed, smoothing_matrices
 
 
 @attrs.frozen
@@ -225,14 +225,3 @@ class Penalties:
         gradient.c += of_c
         gradient.translation += of_t
         return 0.5 * float((of_c * (values.c - p.c)).sum() + (of_t * (values.translation - p.translation)).sum())
-
-
-def details_transposed(coefficients: Float[Floats, "scales N N"]) -> Float[Floats, "N N"]:
-    """Return the transpose of :func:`plugins_builtin.engine.starlet.details` applied to coefficients."""
-    smooth = smoothing_matrices(coefficients.shape[-1])
-    # Detail j is smoothing j - 1 minus smoothing j.
-    of_smooth = -coefficients
-    of_smooth[:-1] += coefficients[1:]
-    back = smooth.swapaxes(1, 2) @ of_smooth @ smooth
-    image: Floats = coefficients[0] + back.sum(axis=0)
-    return image

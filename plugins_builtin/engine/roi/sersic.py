@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lcframework.types import Floats
+from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 #: Order of the parameters of one galaxy; centre and radius in arcsec on the tangent plane.
 PARAMETERS = ("log_flux", "xi", "eta", "log_radius", "log_index", "e1", "e2")
@@ -145,7 +146,7 @@ def target_images(theta: Float[Floats, " 7"], grid: SkyGrid, fwhm: float) -> Flo
         images[:, rows, columns] = surface_brightness(theta, steep[:, :, None, None] + shift, soft).mean(axis=(-2, -1))
     if fwhm > 0:
         # The average over a step is itself a blur, of variance 1/12.
-        sigma = np.sqrt(max((fwhm / 2.3548200450309493) ** 2 - 1 / 12, 0.01))
+        sigma = np.sqrt(max((fwhm / FWHM_PER_SIGMA) ** 2 - 1 / 12, 0.01))
         for image in images:
             gaussian_filter(image, sigma, output=image, mode="nearest", truncate=5.0)
     return images

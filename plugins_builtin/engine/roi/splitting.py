@@ -20,9 +20,9 @@ from jaxtyping import Float
 
 from lcframework.types import Floats
 from plugins_builtin.engine.roi.eliminated import Eliminated
-from plugins_builtin.engine.roi.penalties import Values, details_transposed
+from plugins_builtin.engine.roi.penalties import Values
 from plugins_builtin.engine.roi.starlet_objective import StarletObjective
-from plugins_builtin.engine.starlet import details
+from plugins_builtin.engine.starlet import details, details_transposed
 
 _FLOOR = 0.003  # of chi2's largest mean curvature: the least that the metric takes it for
 _ABOVE = 2.0  # the metric over the mean curvature

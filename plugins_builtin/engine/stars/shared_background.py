@@ -26,7 +26,7 @@ from scipy import fft
 from scipy.optimize import minimize
 
 from lcframework.types import Floats
-from plugins_builtin.engine.starlet import details, smoothing_matrices
+from plugins_builtin.engine.starlet import details, details_transposed, smoothing_matrices
 from plugins_builtin.engine.stars.point_source_fit import PointSourceStamps, solve_linear
 
 Complexes = NDArray[np.complexfloating[Any, Any]]
@@ -263,9 +263,4 @@ class _Problem:
         coefficients = details(image)
         tip = rounding / np.maximum(self.weights, 1e-300)
         length = np.sqrt(coefficients**2 + tip**2)
-        pull = self.weights * coefficients / length
-        # The transpose of the differences of smoothings.
-        smooth = smoothing_matrices(image.shape[0])
-        coarse = np.concatenate([pull[1:], np.zeros_like(pull[:1])]) - pull
-        back = np.swapaxes(smooth, 1, 2) @ coarse @ smooth
-        return float(np.sum(self.weights * (length - tip))), pull[0] + back.sum(axis=0)
+        return float(np.sum(self.weights * (length - tip))), details_transposed(self.weights * coefficients / length)

@@ -16,13 +16,12 @@ from plugins_builtin.engine.roi.penalties import (
     GaussianPriors,
     Strengths,
     Values,
-    details_transposed,
     slit_weights,
     starlet_weights,
 )
 from plugins_builtin.engine.roi.starlet_objective import StarletObjective
 from plugins_builtin.engine.roi.starred_fit import StarredSettings, fit_starred
-from plugins_builtin.engine.starlet import details
+from plugins_builtin.engine.starlet import details, details_transposed
 from plugins_builtin.roi_models.starred import Starred
 
 QUICK = {"iterations_all": 120, "iterations_translations": 30}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lcframework.types import SOURCES
-from plugins_builtin.engine.frames.moments import FWHM_PER_SIGMA, adaptive_moments
+from plugins_builtin.engine.frames.moments import adaptive_moments
+from plugins_builtin.engine.target import FWHM_PER_SIGMA
 from plugins_builtin.sources import sep as sources_sep
 from plugins_builtin.sources.sep import MASKED_CORE, TOO_SHARP, SepSources
 
