@@ -10,7 +10,7 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import at_least, positive, whole_number
 from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, Ints, NormalizationSolution, UnusableInput
-from plugins_builtin.engine.normalization.detector_terms import detector_places, monomials, shared_response
+from plugins_builtin.engine.normalization.detector_terms import detector_positions, monomials, shared_response
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit, EnsembleState, FluxTable, solve_ensemble
 from plugins_builtin.engine.normalization.ensemble_start import robust_start
 from plugins_builtin.engine.normalization.extra_scatter import extra_scatter
@@ -70,7 +70,7 @@ class Ensemble:
             prior=self.spatial_amplitude,
         )
         terms, at_reference = (
-            monomials(detector_places(xy, fluxes.frame_shape), self.response_order) for xy in (fluxes.xy, reference)
+            monomials(detector_positions(xy, fluxes.frame_shape), self.response_order) for xy in (fluxes.xy, reference)
         )
         return _Solution(self, table, terms, at_reference).solve()
 

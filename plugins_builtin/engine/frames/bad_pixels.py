@@ -1,4 +1,4 @@
-"""Values for pixels that must not be used, where a library can't be told to leave them out."""
+"""Values for pixels that must not be used, for libraries that take no mask."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
 
-#: As many pixels tell a typical value.
+#: Pixels from which a typical value is taken.
 _SAMPLE = 1e5
 
 
 def filled(image: Float[Floats, "ny nx"], bad: Bool[Bools, "ny nx"]) -> Float[Floats, "ny nx"]:
-    """Return an image with a typical value where it is bad."""
+    """Return an image with a typical value, the median of the good pixels, in its bad pixels."""
     if not bad.any():
         return image
     step = max(1, round(math.sqrt(image.size / _SAMPLE)))

@@ -14,7 +14,7 @@ from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 _ITERATIONS = 25
-_CHUNK = 400  # sources a pass, which bounds the memory
+_CHUNK = 400  # sources measured together: bounds the memory
 _NARROWEST_WEIGHT = 0.8  # pixels, one sigma
 
 _Kind = TypeVar("_Kind", bound=np.generic)
@@ -47,12 +47,19 @@ def adaptive_moments(
 
     Parameters
     ----------
-    image : array
+    image : (ny, nx) array
         Sky-subtracted.
-    x, y, sigma : array
-        Where to start, pixels.
+    x, y : (n,) arrays
+        First guesses of the centres, pixels, 0-based.
+    sigma : (n,) array
+        First guesses of the rms widths, pixels.
     half : int
-        Half size of the pixels used around each source.
+        The pixels within this many rows and columns of a source are used.
+
+    Returns
+    -------
+    Moments
+        Of a source that did not converge, the last estimate.
     """
     x, y, sigma = (np.atleast_1d(np.asarray(v, float)) for v in (x, y, sigma))
     parts = [
@@ -70,7 +77,7 @@ def adaptive_moments(
 def stamps_at(
     image: Shaped[NDArray[_Kind], "ny nx"], x: Int[Ints, " n"], y: Int[Ints, " n"], half: int
 ) -> Shaped[NDArray[_Kind], "n side side"]:
-    """Return the pixels around pixels of an image, `half` on each side, 0 beyond its border."""
+    """Return square stamps around pixels (x, y) of an image, `half` pixels on each side; 0 beyond its border."""
     steps = np.arange(-half, half + 1)
     rows, columns = y[:, None] + steps, x[:, None] + steps
     (ny, nx), inside = image.shape, np.ones((len(x), len(steps), len(steps)), bool)
@@ -84,7 +91,7 @@ def stamps_at(
 def axes(
     covariance: Float[Floats, "n 2 2"],
 ) -> tuple[Float[Floats, " n"], Float[Floats, " n"], Float[Floats, " n"]]:
-    """Return rms along the major and minor axis and the major axis' angle of covariances."""
+    """Return the rms along the major and the minor axis of covariances, and the major axis' angle from +x, rad."""
     xx, yy, xy = covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1]
     mean, spread = 0.5 * (xx + yy), np.hypot(0.5 * (xx - yy), xy)
     theta = 0.5 * np.arctan2(2.0 * xy, xx - yy)
@@ -106,9 +113,9 @@ def width_factor(
 
     Parameters
     ----------
-    image, noise : array
-        Sky-subtracted, and one sigma.
-    bad : bool array
+    image, noise : (ny, nx) arrays
+        Sky-subtracted; one sigma of each pixel.
+    bad : (ny, nx) bool array
         Pixels that must not be used.
     moments : Moments
         Of the image's sources.
@@ -137,7 +144,7 @@ def width_factor(
 def _binned(
     radius: Float[Floats, " pixels"], value: Float[Floats, " pixels"], sigma: Float[Floats, " pixels"]
 ) -> tuple[Float[Floats, " bins"], Float[Floats, " bins"], Float[Floats, " bins"]]:
-    """Return medians in bins of radius, which neighbours and cosmic rays do not move."""
+    """Return medians in bins of radius: neighbours and cosmic rays do not move them."""
     bins = np.floor(radius * 10.0).astype(int)
     order = np.argsort(bins, kind="stable")
     rows = np.split(order, np.searchsorted(bins[order], np.arange(41)))[1:-1]  # those of bins 0 to 39
@@ -156,7 +163,7 @@ def _profile(
     moments: Moments,
     number: int,
 ) -> tuple[Float[Floats, " pixels"], Float[Floats, " pixels"], Float[Floats, " pixels"]]:
-    """Return the radius in sigmas, height and its error of the pixels of the sources with the highest peaks."""
+    """Return radius (sigma), relative height and its error, for the pixels of the sources with the highest peaks."""
     ny, nx = image.shape
     ix, iy = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in ((moments.x, nx), (moments.y, ny)))
     typical = np.median(moments.a[moments.converged]) if moments.converged.any() else 0.0
@@ -223,7 +230,7 @@ def _step(
     centre: Float[Floats, "n 2"],
     shape: Float[Floats, "n 2 2"],
 ) -> tuple[Float[Floats, "n 2"], Float[Floats, "n 2 2"]]:
-    """Return the centres and covariances that the weights of the present ones lead to."""
+    """Return the next centres and covariances: those measured with weights made from the present ones."""
     weight, floored = _weight(shape)
     dx, dy = grid_x[:, 0] - centre[:, :1], grid_y[:, :, 0] - centre[:, 1:]
     # The exponent is a sum of terms of x, of y and of x y: only the last is needed for every pixel.
@@ -244,15 +251,15 @@ def _step(
     new = 2.0 * measured
     if floored.any():
         new[floored] = _unweighted(measured[floored], weight[floored])
-    # The weight holds the centroid back: by half where it is as wide as the source, less where it is wider.
+    # The weight pulls the centroid towards its own centre: by half where it is as wide as the source, else by less.
     offset = np.stack([mx, my], axis=1)
     return centre + offset + np.einsum("nij,nj->ni", shape @ np.linalg.inv(weight), offset), new
 
 
 def _weight(shape: Float[Floats, "n 2 2"]) -> tuple[Float[Floats, "n 2 2"], Bool[Bools, " n"]]:
-    """Return the covariances of the weights, and which differ from the sources'.
+    """Return the covariances of the weights, and which of them were widened to the narrowest that is allowed.
 
-    A weight narrower than a pixel sees one or two pixels, and shrinks to nothing on them.
+    A weight narrower than a pixel covers one or two pixels, and would shrink to zero on them.
     """
     mean, spread = (
         0.5 * (shape[:, 0, 0] + shape[:, 1, 1]),
@@ -268,7 +275,7 @@ def _weight(shape: Float[Floats, "n 2 2"]) -> tuple[Float[Floats, "n 2 2"], Bool
 
 
 def _unweighted(measured: Float[Floats, "n 2 2"], weight: Float[Floats, "n 2 2"]) -> Float[Floats, "n 2 2"]:
-    """Return the covariance of the Gaussians that look like `measured` through `weight`; inf where there is none."""
+    """Return the covariances of the Gaussians that have `measured` under the `weight`; inf where there is none."""
     # A single bright pixel has no width at all, or less than none with noise: the floor is far below any star's.
     values, vectors = np.linalg.eigh(np.where(np.isfinite(measured), measured, 1e3 * np.eye(2)))
     inverse = _compose(1.0 / np.maximum(values, 1e-3), vectors) - np.linalg.inv(weight)

@@ -1,4 +1,4 @@
-"""The overscan of a raw image: where it is, and the level that it shows."""
+"""The overscan of a raw image: its pixels, and the detector's level measured in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Real
 from lcframework.types import Bools, Exposure, Floats, Ints, UnusableInput
 from plugins_builtin.engine.robust import clip_and_refit, scatter_about_zero
 
-#: Rows of the overscan beyond this many times the usual scatter about the level are not fitted.
+#: Rows of the overscan further from the level than this many sigma are not fitted.
 _CLIP = 4.0
 _RANGE = r"\s*(?:(\d+)\s*:\s*(\d+)|([*:]))\s*"
 _SECTION = re.compile(rf"\[{_RANGE},{_RANGE}\]")
@@ -29,7 +29,7 @@ class Overscan:
         return image - (self.level[rows] if len(self.level) > 1 else self.level)
 
     def blank(self, image: Float[Floats, "rows nx"], rows: slice) -> Float[Floats, "rows nx"]:
-        """Return rows of an image with nan where the overscan is: no light falls there."""
+        """Return rows of an image with nan in the overscan, on which no light falls."""
         y, x = self.strip
         out = image.copy()
         out[max(y.start - rows.start, 0) : max(y.stop - rows.start, 0), x] = np.nan
@@ -66,14 +66,14 @@ def find_overscan(image: Real[np.ndarray, "ny nx"], exposure: Exposure, text: st
 
     Parameters
     ----------
-    image : array
-        Raw; may have been trimmed by as much on either side.
+    image : (ny, nx) array
+        Raw; may have been trimmed, equally on opposite sides.
     exposure : Exposure
-        Its shape is that in the file, which `text` counts in.
+        Its shape is that of the image in the file, to which the pixel numbers of `text` refer.
     text : str
-        The section.
+        The section, in the notation of FITS headers: ``[x1:x2,y1:y2]``, from 1.
     order : int
-        Of the polynomial; 0: one level.
+        Order of the polynomial; 0: one level.
 
     Raises
     ------

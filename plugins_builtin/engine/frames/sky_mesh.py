@@ -1,9 +1,9 @@
-"""A smooth surface that has, in each box of a coarse mesh, the mean of the pixels that no source reaches.
+"""The sky of a frame: a smooth surface whose mean in each box of a coarse mesh is that of the pixels without source.
 
-The frame is taken in blocks of a few pixels a side. A block's mean shows what no single pixel does, a star's wings,
-and its noise is no longer skewed; so blocks that hold a source are known, those around them are left out, and what
-remains is averaged without a bias. The surface is then moved until its own mean over the same blocks is the same:
-through the boxes' values, at their centres, a curved sky would come out too flat.
+The frame is divided into blocks of a few pixels a side; a box of the mesh has many of them. The mean of a block shows
+the wings of stars, which no single pixel shows, and its noise is not skewed. So blocks that hold a source can be
+recognised; they and those around them are left out, and the mean of the others has no bias. The surface is then moved
+until its own mean over the same blocks agrees: a spline through the boxes' means alone makes a curved sky too flat.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _BLOCKS = 8
 #: Pixels beyond so many rms are no sky; a block of which less than this share is left holds a source.
 _PIXEL_CLIP = 5.0
 _LEAST_PIXELS = 0.75
-#: So does one whose mean stands out by so many times the blocks' usual scatter.
+#: A block whose mean exceeds the median by so many times the blocks' scatter holds a source too.
 _SOURCE = 5.0
-#: A source reaches this many blocks farther, where at least this share of the box's blocks then remains.
+#: Blocks within this many blocks of a source are left out; the first number that leaves this share of a box is used.
 _REACHES = (2, 1, 0)
 _LEAST_BLOCKS = 0.2
-#: Of these, means beyond so many times their scatter are left out.
+#: Of the remaining blocks, those whose mean is further from the median than so many times their scatter are left out.
 _MEAN_CLIP = 2.5
-#: As many pixels are averaged at a time: they stay in the processor's cache.
+#: Pixels averaged at a time: so many stay in the processor's cache.
 _AT_ONCE = 1 << 17
-#: Alternations of which blocks are sky, and of moving the surface to their means.
+#: How often the blocks of sky are chosen, and how often the surface is moved to their means after each choice.
 _SELECTIONS = 2
 _STEPS = 3
 
@@ -56,7 +56,7 @@ class Axis:
 
     @property
     def centres(self) -> Float[Floats, " boxes"]:
-        """Where the boxes' centres are, pixels."""
+        """The boxes' centres, pixels."""
         return (np.arange(self.boxes) + 0.5) * self.n / self.boxes - 0.5
 
     def spline(self, position: Float[Floats, " positions"]) -> Float[Floats, "positions boxes"]:
@@ -77,22 +77,27 @@ def level_sky(
     boxes: int,
     filter_size: int = 1,
 ) -> tuple[Float[Floats, "ny nx"], float]:
-    """Return a sky, and one sigma of its pixels.
+    """Return the sky, and one sigma of a pixel's noise.
 
     Parameters
     ----------
-    image : array
-        Finite everywhere.
-    bad : bool array
+    image : (ny, nx) array
+        e-/s; finite everywhere.
+    bad : (ny, nx) bool array
         Pixels not to use.
-    first : array
-        A sky to begin with, good to some rms.
+    first : (ny, nx) array
+        First estimate of the sky, good to some rms.
     rms : float
-        One sigma of a pixel, to begin with.
+        First estimate of a pixel's noise.
     boxes : int
-        Of the mesh, per side.
+        Boxes of the mesh along each side.
     filter_size : int
-        Boxes of a median filter of the mesh's values; 1: none.
+        Width of a median filter of the mesh's values, boxes; 1: no filter.
+
+    Returns
+    -------
+    sky : (ny, nx) array
+    rms : float
     """
     from scipy.ndimage import median_filter
 
@@ -135,9 +140,9 @@ def average(
         sums = (_block_sums(v, size) for v in (good.astype(np.float32), residual, residual * residual, first[inside]))
         count, total, square, sky = sums
         enough = count >= _LEAST_PIXELS * size**2
-        away = np.where(enough, total / np.maximum(count, 1), np.nan)
-        mean[rows] = away + sky / size**2
-        spread = np.maximum(square - count * away**2, 0) / np.maximum(count - 1, 1)
+        mean_residual = np.where(enough, total / np.maximum(count, 1), np.nan)
+        mean[rows] = mean_residual + sky / size**2
+        spread = np.maximum(square - count * mean_residual**2, 0) / np.maximum(count - 1, 1)
         variance[rows] = np.where(count > 1, spread, np.nan)
     return Blocks(mean, variance)
 
@@ -149,18 +154,20 @@ def _block_sums(image: Float[Floats, "rows columns"], size: int) -> Float[Floats
 
 
 def sky_blocks(residual: Float[Floats, "my mx"], index: Int[Ints, "my mx"]) -> Bool[Bools, "my mx"]:
-    """Return which blocks see sky alone, from their means less a sky; `index` is each block's box."""
+    """Return which blocks hold sky alone, from their means less the sky; `index` is the box of each block."""
     from scipy.ndimage import distance_transform_cdt
 
     finite = np.isfinite(residual)
     centre, scatter = _centre_and_scatter(residual[finite])
     source = ~finite | (np.nan_to_num(residual) > centre + _SOURCE * scatter)
-    away = distance_transform_cdt(~source, "chessboard") if source.any() else np.full(source.shape, max(source.shape))
+    distance = (
+        distance_transform_cdt(~source, "chessboard") if source.any() else np.full(source.shape, max(source.shape))
+    )
     out = np.zeros(residual.shape, bool)
     for box in np.unique(index):
         here = index == box
-        fitting = [here & (away > reach) for reach in _REACHES]
-        chosen = next((f for f in fitting if f.sum() >= _LEAST_BLOCKS * here.sum()), here & finite)
+        candidates = [here & (distance > reach) for reach in _REACHES]
+        chosen = next((f for f in candidates if f.sum() >= _LEAST_BLOCKS * here.sum()), here & finite)
         out[chosen] = _unclipped(residual[chosen])
     return out
 

@@ -1,10 +1,10 @@
-"""What a detector does to fluxes by where a star falls on it: monomials in position, and those all frames share.
+"""How the response of a detector depends on the position: monomials, and coefficients that all frames share.
 
-A field that drifts over a detector without a good flat-field correction sees each star through other pixels in each
-frame. The response that is left, ``1 + sum_k q_k T_k(x, y)``, is the same for all frames. With the frames' coefficients
-and the stars' levels it makes one linear problem: the frames are eliminated first, then the stars, which leaves a small
-system in q. Of a drift that moves all stars alike, a slope over the detector looks like a change of transparency; such
-directions are left to the prior, and change no normalised flux.
+Where the telescope's pointing drifts and the flat-field correction is poor, a star is measured by other pixels in each
+frame. The remaining response, ``1 + sum_k q_k T_k(x, y)``, is the same for all frames. Together with the frames'
+coefficients and the stars' levels it is one linear problem. The frames are eliminated first, then the stars; a small
+system in q remains. Where all stars drift alike, a slope over the detector can't be distinguished from a change of
+transparency. The prior decides on such combinations, and they change no normalised flux.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from lcframework.types import Floats
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit, FluxTable
 
 
-def monomials(place: Float[Floats, "*stack 2"], order: int) -> Float[Floats, "*stack terms"]:
-    """Return the monomials of degree 1 to `order` of positions."""
-    x, y = place[..., 0], place[..., 1]
+def monomials(position: Float[Floats, "*stack 2"], order: int) -> Float[Floats, "*stack terms"]:
+    """Return the monomials of degree 1 to `order` of positions (x, y)."""
+    x, y = position[..., 0], position[..., 1]
     terms = [x ** (total - j) * y**j for total in range(1, order + 1) for j in range(total + 1)]
     return np.stack(terms, axis=-1) if terms else np.zeros((*x.shape, 0))
 
 
-def detector_places(xy: Float[Floats, "*stack 2"], shape: tuple[int, int]) -> Float[Floats, "*stack 2"]:
-    """Return pixel positions from the detector's centre in half widths; 0 where not finite."""
+def detector_positions(xy: Float[Floats, "*stack 2"], shape: tuple[int, int]) -> Float[Floats, "*stack 2"]:
+    """Return pixel positions from the detector's centre in units of half its longer side; 0 where not finite."""
     centre = 0.5 * (np.array(shape[::-1], float) - 1.0)
     return np.asarray(np.nan_to_num((np.asarray(xy, float) - centre) / (0.5 * max(shape))))
 
@@ -36,20 +36,25 @@ def shared_response(
     present: Float[Floats, " shared"],
     prior: float,
 ) -> Float[Floats, " shared"]:
-    """Return by how much the coefficients q of a response shared by all frames are to change.
+    """Return the step of the coefficients q of a response that all frames share.
 
     Parameters
     ----------
     fit : EnsembleFit
-        Of fluxes that are corrected for the response so far.
+        A fit to fluxes that are corrected for the present response.
     table : FluxTable
         Those fluxes.
-    terms : array
-        The shared terms at the stars' places.
-    present : array
-        The coefficients so far.
+    terms : (f, n, shared) array
+        The terms T_k at the stars' positions.
+    present : (shared,) array
+        The present coefficients.
     prior : float
         Standard deviation of a Gaussian prior about 0 on the coefficients.
+
+    Returns
+    -------
+    (shared,) array
+        To be added to `present`.
     """
     normal, used = fit.linearised, fit.state.used
     model = np.where(used, normal.model, 1.0)

@@ -1,14 +1,14 @@
 """The inhomogeneous ensemble: transparencies of frames and levels of stars from all fluxes at once.
 
-The model of the flux of star s in frame f is ``m_fs = L_s (u_f . B_fs)``, where ``B_fs`` is ``(1, ...)`` (terms in the
-detector's position may follow) and ``u_f0`` is the frame's coefficient. It is linear in the fluxes, so that zero and
-negative ones count like any other. The variance of a flux is ``sigma^2 + m^2 (tau_s^2 + phi_f^2)``: the measurement's,
-the star's intrinsic scatter and the frame's.
+The model of the flux of star s in frame f is ``m_fs = L_s (u_f . B_fs)``. ``B_fs`` is ``(1, ...)``, with terms in the
+position on the detector where these are fitted, and ``u_f0`` is the frame's coefficient. Fluxes enter linearly, not as
+magnitudes, so zero and negative ones count like any other. The variance of a flux is
+``sigma^2 + m^2 (tau_s^2 + phi_f^2)``: that of the measurement, the star's intrinsic scatter and the frame's.
 
-A Gauss-Newton step solves for all unknowns together: the frames' blocks are eliminated, which leaves a dense system in
-the stars' logarithmic levels (the ensemble of Honeycutt 1992, PASP 104, 435, there in magnitudes). The scatters follow
-from the restricted likelihood (Patterson and Thompson 1971, Biometrika 58, 545) by scoring: a star that dominates the
-mean can't make its own scatter vanish, as the leverage of each flux is taken into account.
+A Gauss-Newton step solves for all unknowns together: the frames' blocks are eliminated, and a dense system in the
+stars' log levels remains (the ensemble of Honeycutt 1992, PASP 104, 435, there in magnitudes). The scatters maximise
+the restricted likelihood (Patterson and Thompson 1971, Biometrika 58, 545), by Fisher scoring. It accounts for the
+leverage of each flux, so a star that dominates the mean can't make its own scatter vanish.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from jaxtyping import Bool, Float
 from lcframework.types import Bools, Floats
 from plugins_builtin.engine.robust import clipped_variance, masked_median
 
-# A frame has a scatter of its own only where its chi2 is this improbable.
+# A frame gets a scatter of its own only where its chi2 is less probable than this.
 _FRAME_SIGNIFICANCE = 1e-3
-# More clipped than this, and it is scatter, not outliers.
+# If a larger share of the fluxes of a frame or star would be clipped, they are scatter, not outliers.
 _MAX_CLIPPED_IN_FRAME = 0.25
 _MAX_CLIPPED_IN_STAR = 0.3
 
 
 @attrs.frozen(eq=False)
 class FluxTable:
-    """What the ensemble is solved from."""
+    """The fluxes that the ensemble is solved from."""
 
     flux: Float[Floats, "f n"]
     variance: Float[Floats, "f n"]  # of the measurement
@@ -104,7 +104,7 @@ def solve_ensemble(
     iteration = 0
     inflation: Floats = np.ones(len(table.flux))
     for iteration in range(1, max_iterations + 1):
-        # The limit comes down as the scatters settle: a scatter that starts too small must not clip what it comes from.
+        # The limit decreases while the scatters settle: a scatter that starts too small must not clip its own evidence.
         limit = sigma_clip * max(1.0, 1.5 - 0.1 * (iteration - 1))
         settled = limit == sigma_clip
         normal = linearise(table, state)
@@ -126,8 +126,8 @@ def solve_ensemble(
 def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
     """Return the normal equations at `state`, solved, with the covariances of frames and stars.
 
-    The gauge of the covariances is the stars': the mean of the log levels, weighted by their information, is fixed.
-    Then the errors of the frames' coefficients are as good as independent of each other.
+    A common factor of all levels is undetermined. The stars fix it: the mean of the log levels, weighted by their
+    information, is held. Then the errors of the frames' coefficients are nearly independent of each other.
     """
     transmission = np.einsum("fnk,fk->fn", table.basis, state.terms)
     level = np.where(np.isfinite(state.log_level), state.level, 0.0)
@@ -174,7 +174,7 @@ def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
 
 
 def _penalty(table: FluxTable, state: EnsembleState) -> Float[Floats, "f terms terms"]:
-    """Return the prior's precision of the terms in position."""
+    """Return the precision (inverse variance) of the prior on the terms in position."""
     k = table.basis.shape[-1]
     penalty = np.zeros((len(state.terms), k, k))
     scale = np.maximum(np.abs(state.terms[:, 0]), 1e-6 * np.max(np.abs(state.terms[:, 0]), initial=1e-30))
@@ -204,8 +204,8 @@ def _own_variance(
 ) -> Float[Floats, " f"]:
     """Return the coefficients' variances, less the mode of the levels' errors that moves all coefficients alike.
 
-    Without terms in position the stars' gauge leaves no such mode. With them, a slope of the levels over the field
-    that is traded for a slope in all frames is one; no ratio of coefficients feels it.
+    Without terms in position there is no such mode. With them there is one: a slope of the levels over the sky can be
+    exchanged for a slope in all frames. No ratio of coefficients depends on it.
     """
     coefficient = state.terms[:, 0]
     own = inverse[:, 0, 0]
@@ -218,7 +218,7 @@ def _own_variance(
 
 
 def _advance(state: EnsembleState, normal: Linearised) -> tuple[EnsembleState, float]:
-    """Take the step, and return by how many standard errors the coefficients moved at most."""
+    """Return the state after the step, and the largest move of a coefficient, in standard errors."""
     step = np.clip(normal.step_log_level, -0.5, 0.5)
     error = np.sqrt(normal.coefficient_variance)
     moved = np.abs(normal.step_terms[:, 0]) / error
@@ -232,13 +232,13 @@ def _advance(state: EnsembleState, normal: Linearised) -> tuple[EnsembleState, f
 
 
 def _select(table: FluxTable, state: EnsembleState, normal: Linearised, limit: float) -> Bool[Bools, "f n"]:
-    """Return which fluxes are within `limit` standard deviations of the model that the others make."""
+    """Return which fluxes are within `limit` standard deviations of the model that the other fluxes give."""
     candidates = table.valid & np.isfinite(state.log_level)
-    # A flux that was used pulls the model towards it; one that was not has the model's error on top of its own.
+    # A flux that was used has pulled the model towards it; the deviation of another has the model's error in it too.
     spread = np.where(state.used, 1.0 - normal.leverage, 1.0 + normal.leverage)
     with np.errstate(divide="ignore", invalid="ignore"):
         deviation = np.abs(normal.residual) / np.sqrt(normal.variance * np.maximum(spread, 1e-9))
-    # A flux that alone determines its frame can't deviate: what is left is rounding.
+    # A flux that alone determines its frame can't deviate: its residual is rounding.
     deviation = np.where(candidates & (spread > 1e-6), deviation, 0.0)
     count = candidates.sum(axis=1)
     allowed = np.where(count >= 3, np.maximum(1, (count * _MAX_CLIPPED_IN_FRAME).astype(int)), 0)
@@ -253,21 +253,21 @@ def _select(table: FluxTable, state: EnsembleState, normal: Linearised, limit: f
 def _scatters(
     state: EnsembleState, normal: Linearised, limit: float, with_frames: bool, damping: float
 ) -> tuple[Float[Floats, " n"], Float[Floats, " f"], Float[Floats, " f"], float]:
-    """Return new scatters of stars and frames by one scoring step, and how uncertain and how settled they are.
+    """Return the variances of stars and of frames after one scoring step, and two numbers on them.
 
-    The third value is the factor on the variance of a mean whose weights are estimated, ``1 + 4 sum p (1 - p) / nu``
-    (Meier 1953, Biometrics 9, 59), the fourth the largest relative change of a variance.
+    The third value is the factor by which a mean's variance is larger because its weights are estimated,
+    ``1 + 4 sum p (1 - p) / nu`` (Meier 1953, Biometrics 9, 59); the fourth the largest relative change of a variance.
     """
     used = state.used
     inverse = np.where(used, 1.0 / normal.variance, 0.0)
     free = np.where(used, np.clip(1.0 - normal.leverage, 0.0, 1.0), 0.0)
     power = normal.model**2
-    # What is far out and yet used counts as at the limit, so that a step never follows one flux.
+    # A flux beyond the limit that is used counts as if at the limit, so that a step never follows one flux.
     deviation = normal.residual**2 * inverse
     if np.isfinite(limit):
         deviation = np.minimum(deviation, limit**2 * free)
     excess = power * inverse * (deviation / clipped_variance(limit) - free)
-    # Row sums of the expected information, so that scatters that are hard to tell apart don't overshoot together.
+    # Row sums of the expected information, so that scatters that are nearly degenerate do not overshoot together.
     share = power * inverse
     others = (share**2).sum(axis=1, keepdims=True) - share**2
     total = np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
@@ -290,22 +290,22 @@ def _scatters(
         frame = np.where(active, _scoring_step(frame, excess, curvature, 1, damping)[0], 0.0)
 
     part = share / total
-    # nu is 2 over the squared relative error of a flux's whole variance, and can't be less than the one star's.
-    doubt = np.minimum((share * star_error) ** 2, 0.5)
-    inflation = 1.0 + 2.0 * np.sum(part * (1.0 - part) * doubt, axis=1)
+    # nu is 2 / (squared relative error of the flux's whole variance), and not less than it is for a single star.
+    squared_error = np.minimum((share * star_error) ** 2, 0.5)
+    inflation = 1.0 + 2.0 * np.sum(part * (1.0 - part) * squared_error, axis=1)
     change = np.abs(star - state.star_variance) + np.abs(frame - state.frame_variance)[:, None]
     return star, frame, inflation, float(np.max(share * change, initial=0.0))
 
 
 def _damping(iteration: int) -> float:
-    """Return the fraction of a scoring step to take: leverages follow the scatters, and whole steps would swing."""
+    """Return the fraction of a scoring step to take: leverages follow the scatters, and full steps would oscillate."""
     return 0.5 if iteration <= 20 else 10.0 / iteration
 
 
 def _typical_variance(state: EnsembleState, normal: Linearised, informed: Bool[Bools, " n"]) -> float:
     """Return the median of the stars' intrinsic variances, in which bright stars count for more.
 
-    The weights do not depend on a star's own scatter: one that comes out small by chance must not become the rule.
+    The weights do not depend on a star's own scatter: one that is small by chance must not dominate.
     """
     measured = np.where(state.used, normal.variance / np.maximum(normal.model**2, 1e-300), np.nan)
     noise = masked_median(measured, state.used, 0) - state.star_variance
