@@ -1,4 +1,4 @@
-"""The light that an epoch's PSF misses around a region's point sources, added to their fluxes."""
+"""The light of a region's point sources that an epoch's PSF misses, added to their fluxes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,31 @@ from plugins_builtin.engine.roi.scene import source_images
 def with_residual_light(
     epochs: Epochs, fitted: Fitted, covariance: Float[Floats, "e k k"]
 ) -> tuple[Float[Floats, "e k"], Float[Floats, "e k k"]]:
-    """Return fluxes and covariances with what the PSFs miss within `epochs.aperture` of a source.
+    """Return fluxes and covariances with the light that the PSFs miss within `epochs.aperture` pixels of a source.
 
-    `covariance` is that of the fitted fluxes. A source that an epoch does not see has flux nan there.
+    Parameters
+    ----------
+    epochs : Epochs
+        The data.
+    fitted : Fitted
+        The result of the fit.
+    covariance : (e, k, k) array
+        Covariance of the fitted fluxes.
+
+    Returns
+    -------
+    flux : (e, k) array
+        nan where an epoch does not see a source.
+    covariance : (e, k, k) array
     """
     flux, covariance = np.where(fitted.seen, fitted.flux, np.nan), covariance.copy()
     if epochs.aperture == 0:
         return flux, covariance
     middle = 0.5 * (np.array(epochs.shape[::-1]) - 1)
     for e in np.flatnonzero(epochs.usable & fitted.seen.any(axis=1)).tolist():
-        seen, place = fitted.seen[e], fitted.places(epochs, e)
-        sources = source_images(epochs, e, place)[0]
-        aperture = apertures(place[seen] - middle, epochs.shape, epochs.aperture).max(axis=0)
+        seen, position = fitted.seen[e], fitted.positions(epochs, e)
+        sources = source_images(epochs, e, position)[0]
+        aperture = apertures(position[seen] - middle, epochs.shape, epochs.aperture).max(axis=0)
         galaxy = fitted.model[e] - fitted.sky[e] - np.tensordot(fitted.flux[e], sources, 1)
         weight = fitted.inverse_variance[e][None]
         total, variance = residual_light(

@@ -1,7 +1,7 @@
-"""From the deconvolved image to data pixels: rotations of many epochs at once, convolutions that end on data pixels.
+"""From the deconvolved image to data pixels: rotations of many epochs at once, and convolutions.
 
-A convolution followed by sums over blocks of small pixels needs the result at every s-th place alone, whose spectrum is
-that of all places, folded: the inverse transform is s^2 times smaller.
+A convolution that is followed by sums over blocks of s x s small pixels is needed at every s-th small pixel alone. The
+spectrum of these samples is the whole spectrum, folded, so the inverse transform is s^2 times smaller.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from lcframework.types import Floats
 
 
 def convolved(image: Float[Floats, "rows columns"], kernel: Float[Floats, "my mx"]) -> Float[Floats, "rows columns"]:
-    """Return an image convolved with a kernel, of the image's size; zeros are beyond its border.
+    """Return an image convolved with a kernel, in the image's size; zero beyond its border.
 
-    It is SciPy's ``fftconvolve``, whose import takes longer than the fit of many epochs.
+    The same as ``scipy.signal.fftconvolve`` with ``mode="same"``, whose import takes longer than many fits.
     """
     from scipy.fft import irfft2, next_fast_len, rfft2
 
@@ -31,7 +31,7 @@ class Turns:
     """Rotations of some epochs' images, as one sparse operator."""
 
     def __init__(self, operators: list[Any], size: int) -> None:
-        """Take what `rotation_operator` returned for each epoch; `size` is the number of pixels of an image."""
+        """Join the operators of `rotation_operator` for each epoch; `size` is the number of pixels of an image."""
         self.operator: Any = None
         self.size = size
         if any(o is not None for o in operators):
@@ -41,7 +41,7 @@ class Turns:
             self.transpose = self.operator.T.tocsr().astype(np.float32)
 
     def one(self, i: int) -> Any:
-        """Return the operator (N^2, N^2) of one epoch, None where nothing turns."""
+        """Return the operator (N^2, N^2) of one epoch; None where no epoch is rotated."""
         block = slice(i * self.size, (i + 1) * self.size)
         return None if self.operator is None else self.operator[block, block]
 
@@ -58,12 +58,12 @@ class Blur:
     """Convolution of images with each epoch's kernel (``mode="same"``), then sums over data pixels."""
 
     def __init__(self, kernels: Float[Floats, "e m m"], size: int, subsampling: int) -> None:
-        """Transform the kernels."""
+        """Compute the spectra of the kernels."""
         from scipy.fft import next_fast_len, rfft2
 
         s, m = subsampling, kernels.shape[-1]
         self.size, self.subsampling, first = size, s, (m - 1) // 2
-        length = -(-(size + m // 2) // s) * s  # what wraps around stays off the part that is kept
+        length = -(-(size + m // 2) // s) * s  # light that wraps around does not reach the part that is kept
         while next_fast_len(length, real=True) != length:
             length += s
         self.length, self.coarse = length, length // s

@@ -1,6 +1,6 @@
-"""Everything but the background in STARRED's objective, eliminated: fluxes, sky, translations and positions follow it.
+"""STARRED's objective with all unknowns but the background eliminated: fluxes, sky, translations and positions.
 
-Their normal equations are made once; along the way of a fit they change little.
+Their normal equations are computed once, as they change little during a fit.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from plugins_builtin.engine.roi.interpolation import rotation_matrix
 from plugins_builtin.engine.roi.penalties import GaussianPriors, Values
 from plugins_builtin.engine.roi.starlet_objective import StarletObjective
 
-_KINK = 0.02  # small pixels from a whole one
+_KINK = 0.02  # small pixels from a whole number of them
 
 
 @attrs.frozen(eq=False)
 class Others:
-    """All unknowns but the background: the normal equations of an epoch's own and of positions, and their response."""
+    """The normal equations of all unknowns but the background, and their derivatives by the background h."""
 
     covariance: Float[Floats, "e p p"]  # of fluxes, translation, sky
     cross: Float[Floats, "e p c"]  # with positions
@@ -30,7 +30,7 @@ class Others:
     def solve(
         self, local: Float[Floats, "e p"], c: Float[Floats, " c"]
     ) -> tuple[Float[Floats, "e p"], Float[Floats, " c"]]:
-        """Return the normal equations' solution for right-hand sides."""
+        """Return the normal equations' solution for right-hand sides `local` and `c`."""
         own, slope = self.of_positions(local, c)
         c = self.positions @ slope
         return own - np.einsum("epq,eqc,c->ep", self.covariance, self.cross, c), c
@@ -38,22 +38,22 @@ class Others:
     def of_positions(
         self, local: Float[Floats, "e p"], c: Float[Floats, " c"]
     ) -> tuple[Float[Floats, "e p"], Float[Floats, " c"]]:
-        """Return the local unknowns with positions held, and what is left of the positions' right-hand side."""
+        """Return the local unknowns with positions held, and the remaining right-hand side of the positions."""
         own = np.einsum("epq,eq->ep", self.covariance, local)
         return own, c - np.einsum("epc,ep->c", self.cross, own)
 
     def onto_h(self, local: Float[Floats, "e p"], c: Float[Floats, " c"]) -> Float[Floats, " pixels"]:
-        """Return how the background's gradient changes with changes of the others."""
+        """Return the change of the background's gradient for changes of the other unknowns."""
         by_h: Floats = np.tensordot(local.astype(np.float32), self.local_h, 2) + c @ self.positions_h
         return by_h
 
     def from_h(self, h: Float[Floats, " pixels"]) -> tuple[Float[Floats, "e p"], Float[Floats, " c"]]:
-        """Return how the others' gradients change with a change of the background."""
+        """Return the changes of the other unknowns' gradients for a change of the background."""
         return self.local_h @ h.astype(np.float32), self.positions_h @ h
 
 
 def others(objective: StarletObjective, values: Values, free_positions: bool) -> Others:
-    """Linearise the objective in all unknowns but the background, which is what they meet it by."""
+    """Return the objective, linearised in all unknowns but the background, and coupled to that."""
     k, used, n = values.flux.shape[1], objective.used, objective.epochs.data.shape[1]
     p, size = k + 3, values.h.size
     background = objective.background(values)
@@ -99,9 +99,9 @@ def _columns(
 
 
 def _hold(shift: Float[Floats, "e 2"], a_ll: Float[Floats, "e p p"], k: int) -> None:
-    """Hold translations, small pixels, that are near a whole one: chi2 has a kink there, and steps jump over it.
+    """Hold translations (small pixels) that are near a whole number: chi2 has a kink there, and steps jump over it.
 
-    The interpolation blurs on both sides of a whole pixel and not on it. The reference epoch is always there.
+    The interpolation blurs on both sides of a whole number and not on it. The reference epoch always has one.
     """
     epoch, axis = np.nonzero(np.abs(shift - np.round(shift)) < _KINK)
     a_ll[epoch, k + axis, k + axis] *= 1e6
@@ -114,7 +114,7 @@ def _add_priors(
     shared: Float[Floats, "c c"],
     k: int,
 ) -> None:
-    """Add the Gaussian priors, and enough for what an epoch does not see."""
+    """Add the Gaussian priors, and a small precision for unknowns that an epoch does not measure."""
     p = k + 3
     t = np.arange(k, k + 2)
     a_ll[:, t, t] += 1 / priors.translation_sigma[used] ** 2
@@ -124,7 +124,7 @@ def _add_priors(
 
 
 class Eliminated:
-    """An objective whose unknowns but the background follow it, by normal equations made at one point."""
+    """An objective of which all unknowns but the background follow that, by normal equations made at one point."""
 
     def __init__(self, objective: StarletObjective, values: Values, free_positions: bool) -> None:
         """Linearise at `values`."""
@@ -141,7 +141,7 @@ class Eliminated:
             penalties.kinks = True
 
     def reduced(self, gradient: Values) -> tuple[Float[Floats, "e p"], Float[Floats, " c"], Float[Floats, "N N"]]:
-        """Return the others' steps, local and of positions, and the background's gradient after."""
+        """Return the steps of the local unknowns and of positions, and the background's gradient after these."""
         own, c = self.others.solve(-self._local(gradient), -gradient.c.ravel())
         return own, c, gradient.h + self.others.onto_h(own, c).reshape(gradient.h.shape)
 
@@ -160,7 +160,7 @@ class Eliminated:
         own: Float[Floats, "e p"] | float = 0.0,
         c: Float[Floats, " c"] | float = 0.0,
     ) -> Values:
-        """Return the values after a step of the background, to which the others answer, and steps of theirs."""
+        """Return the values after a step `h` of the background, the others' response to it, and steps of the others."""
         pull = self.others.from_h(h.ravel())
         response = self.others.solve(-pull[0], -pull[1])
         k = values.flux.shape[1]
@@ -175,5 +175,5 @@ class Eliminated:
         )
 
     def level(self, values: Values) -> float:
-        """Return the mean sky, a small pixel's, which the starlets see with the background."""
+        """Return the mean sky per small pixel; the starlets' penalty is on the background plus this level."""
         return float(values.sky[self.objective.used].mean()) / self.objective.alignment.subsampling**2

@@ -1,4 +1,4 @@
-"""Epochs of a region of interest ready for a fit: weights, scales, and where the sky falls on each stamp."""
+"""Epochs of a region of interest, ready for a fit: weights, scales, and the maps from the sky to each stamp."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ EDGE = 0.5
 
 @attrs.frozen(eq=False)
 class Epochs:
-    """Cutouts with the checks done and the unusable pixels given no weight.
+    """Cutouts that were checked, whose unusable pixels have no weight.
 
     Stamp positions are 0-based pixels; `small` pixels are `1 / subsampling` of them.
     """
 
     data: Float[Floats, "e ny nx"]  # 0 where masked
-    variance: Float[Floats, "e ny nx"]  # as stated by the noise maps, 1 where masked
+    variance: Float[Floats, "e ny nx"]  # that of the noise maps, 1 where masked
     valid: Bool[Bools, "e ny nx"]
     kernels: Float[Floats, "e m m"]
     subsampling: int
@@ -29,8 +29,8 @@ class Epochs:
     registration: Float[Floats, "e 2 2"]  # pixels^2
     transparency_error: Float[Floats, " e"]  # relative, 0 where unknown
     seeing: Float[Floats, " e"]  # pixels
-    photon_slope: Float[Floats, " e"]  # variance per e-/s of signal; 0 where the noise maps do not show one
-    # tan z times the zenith's direction (xi, eta), less the mean; 0 where refraction is left out.
+    photon_slope: Float[Floats, " e"]  # variance per e-/s of signal; 0 where the noise maps have none
+    # tan z times the zenith's direction (xi, eta), less the mean; 0 where refraction is not fitted.
     zenith: Float[Floats, "e 2"]
     # Of a star's image of unit flux, 0 where not known; of all epochs, or of none.
     psf_precision: Float[Floats, "_ size size"]
@@ -94,9 +94,16 @@ def small_pixel_transform(transform: Float[Floats, "2 3"], subsampling: int) -> 
 
 
 def prepare(cutouts: Cutouts, point_sources: PointSources, refraction: bool = False) -> Epochs:
-    """Check cutouts and give their unusable pixels no weight.
+    """Return cutouts as epochs: checked, with no weight on their unusable pixels.
 
-    With `refraction` the zenith's directions are kept.
+    Parameters
+    ----------
+    cutouts : Cutouts
+        The epochs, divided by their normalisation coefficients.
+    point_sources : PointSources
+        Names and positions.
+    refraction : bool
+        Whether differential refraction is fitted, for which the direction of the zenith is needed.
 
     Raises
     ------
@@ -143,7 +150,7 @@ def prepare(cutouts: Cutouts, point_sources: PointSources, refraction: bool = Fa
 
 
 def _zenith(cutouts: Cutouts, valid: Bool[Bools, "e ny nx"]) -> Float[Floats, "e 2"]:
-    """Return the zenith's directions less their mean, which is in the sources' positions."""
+    """Return the zenith's directions less their mean; the mean's effect is part of the sources' positions."""
     zenith = np.asarray(cutouts.zenith, float)
     used = np.asarray(valid.any(axis=(1, 2)))
     unknown = used & ~np.isfinite(zenith).all(axis=1)
@@ -156,7 +163,7 @@ def _zenith(cutouts: Cutouts, valid: Bool[Bools, "e ny nx"]) -> Float[Floats, "e
 
 
 def squared(epochs: Epochs) -> Epochs:
-    """Return the epochs in square stamps: what is added, at the high end, has no weight."""
+    """Return the epochs in square stamps; the rows or columns added at the end have no weight."""
     ny, nx = epochs.shape
     if ny == nx:
         return epochs
@@ -187,10 +194,10 @@ def _check_inside(transform: Float[Floats, "e 2 3"], shape: tuple[int, ...], poi
 
 
 def photon_slope(data: Float[Floats, "ny nx"], variance: Float[Floats, "ny nx"], valid: Bool[Bools, "ny nx"]) -> float:
-    """Return the variance per unit of signal that a noise map was made with, 0 where it shows none.
+    """Return the variance per unit of signal that a noise map was made with, 0 where it was made otherwise.
 
-    A noise map made from the data follows ``variance = floor + slope * max(data, 0)`` exactly, which the brighter half
-    of the pixels then shows; one made otherwise does not, and is left as it is.
+    A noise map that was made from the data follows ``variance = floor + slope * max(data, 0)`` exactly. That is tested
+    on the brightest fifth of the pixels.
     """
     d, v = data[valid], variance[valid]
     if d.size < 20:
@@ -207,8 +214,8 @@ def photon_slope(data: Float[Floats, "ny nx"], variance: Float[Floats, "ny nx"],
 def model_variance(epochs: Epochs, e: int, model: Float[Floats, "ny nx"]) -> Float[Floats, "ny nx"]:
     """Return the noise variance that the model predicts at epoch `e`.
 
-    Weights made from noisy data give the pixels that happen to be faint more weight, which biases fluxes low; with
-    the signal taken from the model they do not.
+    Weights made from noisy data are larger where a pixel is faint by chance, which makes fluxes too small. With the
+    model's signal they are not.
     """
     slope = epochs.photon_slope[e]
     if slope == 0:

@@ -1,9 +1,9 @@
-"""STARRED's way from one deconvolved image to every epoch: bilinear rotation and translation of small pixels.
+"""STARRED's map from the deconvolved image to an epoch: bilinear rotation and translation of small pixels.
 
-The deconvolved image lies on the first epoch's small pixels. STARRED rotates it around pixel ``N // 2``, translates it,
-both bilinearly, convolves it with the epoch's narrow PSF (``mode="same"``, which for an even kernel moves the image by
-half a small pixel), and sums it over data pixels. Positions of point sources, ``c``, are in data pixels from the
-stamp's geometric centre.
+The deconvolved image has the small pixels of the first epoch. STARRED rotates it around pixel ``N // 2`` and translates
+it, both bilinearly. Then it convolves it with the epoch's narrow PSF (``mode="same"``, which for an even kernel moves
+the image by half a small pixel), and sums it over data pixels. Positions of point sources, ``c``, are in data pixels
+from the stamp's geometric centre.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from jaxtyping import Float
 from lcframework.types import Floats
 from plugins_builtin.engine.roi.geometry import Epochs, small_pixel_transform, to_pixels
 
-#: Rotations that move no pixel of a stamp by more than this (data pixels) are not worth an interpolation.
+#: Rotations that move no pixel of a stamp by more than this (data pixels) are left out: they would only blur.
 NEGLIGIBLE = 0.01
 
 
 @attrs.frozen(eq=False)
 class Alignment:
-    """How the deconvolved image, N small pixels a side, lies on the epochs."""
+    """The rotations and translations from the deconvolved image, N small pixels a side, to the epochs."""
 
     size: int  # N
     subsampling: int
@@ -39,9 +39,9 @@ class Alignment:
 
 
 def align(epochs: Epochs, centre: Float[Floats, " 2"]) -> Alignment:
-    """Return the rotations and translations that the transforms ask for, exact at tangent-plane point `centre`.
+    """Return the rotations and translations that follow from the transforms, exact at tangent-plane point `centre`.
 
-    STARRED's model has no scale: differences of scale between epochs are left to the pixels' interpolation error.
+    STARRED's model has no change of scale: differences of scale between epochs remain as errors of position.
     """
     s = epochs.subsampling
     n = epochs.shape[0] * s
@@ -68,7 +68,7 @@ def rotation_matrix(angle: float) -> Float[Floats, "2 2"]:
 def rotation_operator(size: int, degrees: float) -> Any:
     """Return the sparse (N^2, N^2) bilinear rotation around pixel N // 2, zero beyond the image; None for no rotation.
 
-    Each output pixel reads the four input pixels around the place that the rotation brings to it.
+    Each output pixel is interpolated between the four input pixels around the position that is rotated to it.
     """
     if degrees == 0:
         return None
@@ -95,10 +95,10 @@ def rotation_operator(size: int, degrees: float) -> Any:
 def translation_matrices(
     size: int, shift: Float[Floats, "*stack"]
 ) -> tuple[Float[Floats, "*stack {size} {size}"], Float[Floats, "*stack {size} {size}"]]:
-    """Return the linear interpolations that move a row of N pixels by `shift` pixels, and their derivatives.
+    """Return the matrices of linear interpolation that move a row of N pixels by `shift`, and their derivatives.
 
-    At the border the weights that are left are normalised, and what comes from beyond it by more than half a pixel is
-    zero.
+    At the border the weights of the pixels inside are normalised. Pixels that are interpolated from more than half a
+    pixel beyond the border are zero.
     """
     shift = np.asarray(shift, float)
     source = np.arange(size) - shift.reshape(-1, 1)

@@ -31,9 +31,9 @@ from plugins_builtin.engine.target import FWHM_PER_SIGMA
 _BUMP_SIGMA = 3.0  # small pixels
 _BUMP_SPACING = 4.0  # small pixels
 _MAX_BUMPS = 600
-_CONVERGED = 0.02  # of the objective: a step that promises less moves no parameter by a fifth of its error
-_REFRACTION = 0.05  # arcsec per tan z: prior sd of what a source's colour adds; 0.7 mag of g - r in the g band
-_STEP_LIMIT = np.array([1.5, np.inf, np.inf, 0.7, 0.5, 0.15, 0.15])  # of a galaxy's parameters, a step
+_CONVERGED = 0.02  # expected decrease of the objective below which a step moves no parameter by a fifth of its error
+_REFRACTION = 0.05  # arcsec per tan z: prior sd of the refraction by a source's colour; 0.7 mag of g - r in the g band
+_STEP_LIMIT = np.array([1.5, np.inf, np.inf, 0.7, 0.5, 0.15, 0.15])  # largest step of a galaxy's parameters
 
 
 @attrs.frozen(eq=False)
@@ -52,7 +52,7 @@ class Settings:
 
 @attrs.define(eq=False)
 class State:
-    """A fit under way, and where it ended."""
+    """A fit in progress, or its end."""
 
     scene: Scene
     local: Local
@@ -67,16 +67,21 @@ class State:
 
 
 def fit_jointly(epochs: Epochs, offset: Float[Floats, "k 2"], settings: Settings) -> State:
-    """Fit all epochs.
+    """Fit all epochs together.
 
     Parameters
     ----------
     epochs : Epochs
         The data.
-    offset : array
-        Point sources' positions to start from, arcsec; the astrometric prior's mean.
+    offset : (k, 2) array
+        First guess of the point sources' positions, arcsec; also the mean of the astrometric prior.
     settings : Settings
         What to fit.
+
+    Returns
+    -------
+    State
+        The end of the fit.
     """
     galaxies, notes = start_galaxies(epochs, offset, settings.galaxies, settings.galaxy_positions)
     scene = Scene(offset.copy(), galaxies, NO_BUMPS, np.zeros(0), np.zeros(len(offset) * settings.refraction))
@@ -93,13 +98,13 @@ def fit_jointly(epochs: Epochs, offset: Float[Floats, "k 2"], settings: Settings
 
 
 def prepare_again(epochs: Epochs, known: Float[Floats, "e ny nx"]) -> Epochs:
-    """Return the epochs without a known part of their images; noise stays that of the whole."""
+    """Return the epochs less a `known` part of their images; the noise remains that of the whole image."""
     data = np.where(epochs.valid, epochs.data - known, 0.0)
     return attrs.evolve(epochs, data=data, photon_slope=np.zeros(len(epochs)))
 
 
 def chi2_note(chi2: float) -> str:
-    """Return what a reduced chi2 says of the noise maps and PSFs, nothing where it is near one."""
+    """Return a warning on the noise maps and PSFs for a reduced chi2 far from one, else an empty text."""
     if 0.8 < chi2 < 1.25:
         return ""
     return f"reduced chi2 {chi2:.2f}: the noise maps or the PSFs are not right"
@@ -126,7 +131,7 @@ def _begin(epochs: Epochs, scene: Scene, settings: Settings, notes: list[str]) -
 
 
 def _prior(epochs: Epochs, scene: Scene, settings: Settings, flux_guess: Float[Floats, " k"]) -> Prior:
-    """Return the priors around a scene's own parameters, with the registration as it is stated."""
+    """Return the priors about a scene's own parameters, with the registration's covariance as given."""
     k = len(scene.offset)
     mean, sd = galaxy_prior(epochs, scene.galaxies)
     precision = np.zeros((scene.size, scene.size))
@@ -139,7 +144,7 @@ def _prior(epochs: Epochs, scene: Scene, settings: Settings, flux_guess: Float[F
 
 
 def _limited(scene: Scene, step: Float[Floats, " shared"], scale: float) -> Scene:
-    """Return the scene after a step, none of its parameters moved further than a linearisation holds."""
+    """Return the scene after a step that is limited to where the linearisation is valid."""
     k = scene.offset.size
     g = scene.galaxies.size
     move = step.copy()
@@ -155,11 +160,14 @@ def _limited(scene: Scene, step: Float[Floats, " shared"], scale: float) -> Scen
 
 
 def _iterate(epochs: Epochs, state: State, settings: Settings, limit: int, goal: float) -> None:
-    """Take Gauss-Newton steps at fixed weights, halved where they overshoot, until one promises less than `goal`."""
+    """Take Gauss-Newton steps at fixed weights, shortened where they overshoot.
+
+    The fit has converged where the expected decrease of the objective is below `goal`.
+    """
     state.converged = False
     for _ in range(limit):
-        shared, local, promise = solve_step(state.found)
-        if promise < goal:
+        shared, local, decrease = solve_step(state.found)
+        if decrease < goal:
             state.converged = True
             return
         for fraction in (1.0, 0.5, 0.25, 0.1, 0.02):
@@ -170,15 +178,15 @@ def _iterate(epochs: Epochs, state: State, settings: Settings, limit: int, goal:
             if found.objective <= state.found.objective + 1e-9 * abs(state.found.objective):
                 break
         else:
-            # No step along a descent direction helps: the objective's own rounding is what is left.
-            state.converged = promise < 100 * goal
+            # No step along a descent direction helps: any further gain is within the objective's rounding errors.
+            state.converged = decrease < 100 * goal
             return
         state.scene, state.local, state.found = scene, trial, found
         state.history.append(found.objective)
 
 
 def _refreshed(epochs: Epochs, state: State, settings: Settings) -> None:
-    """Take one step with the weights, the registration's floor and the guesses made again from the present model."""
+    """Take one step, and compute weights, the registration's floor and flux guesses from the present model."""
     flux = np.where(state.found.seen, state.local.flux, np.nan)
     guess = np.array([np.nanmedian(f) if np.isfinite(f).any() else 0.0 for f in flux.T])
     covariance, state.floor = shift_covariances(epochs, state.found)
@@ -195,7 +203,7 @@ def _refreshed(epochs: Epochs, state: State, settings: Settings) -> None:
 
 
 def _model_error(epochs: Epochs, state: State) -> float:
-    """Return the relative error of the model that the last pass's residuals show."""
+    """Return the relative error of the model, from the residuals of the last pass."""
     used = state.weights.inverse_variance > 0
     sigma = 1 / np.sqrt(state.weights.inverse_variance[used])
     z = (epochs.data - state.found.model)[used] / sigma
@@ -203,7 +211,7 @@ def _model_error(epochs: Epochs, state: State) -> float:
 
 
 def _add_bumps(epochs: Epochs, state: State, settings: Settings) -> None:
-    """Give the galaxies Gaussian-process pixels, with amplitudes that follow their smoothed brightness."""
+    """Add Gaussian-process bumps to the scene, whose prior amplitudes follow the galaxies' smoothed brightness."""
     small = epochs.scale / epochs.subsampling
     scene = state.scene
     sky = lattice(epochs, scene.galaxies[0, 1:3], _BUMP_SPACING * small)
@@ -212,7 +220,7 @@ def _add_bumps(epochs: Epochs, state: State, settings: Settings) -> None:
     for i in np.flatnonzero(epochs.usable).tolist():
         images = bump_images(epochs, i, bumps, state.local.shift[i]).reshape(len(sky), -1)
         information += images**2 @ state.weights.inverse_variance[i].ravel()
-    # A bump that the data say nothing of would only cost time.
+    # A bump that the data do not constrain would only cost time.
     keep = information > max(0.03, np.sort(information)[::-1][min(_MAX_BUMPS, len(sky) - 1)])
     bumps = Bumps(bumps.sky[keep], bumps.sigma, bumps.prior[keep])
     state.scene = attrs.evolve(scene, bumps=bumps, z=np.zeros(len(bumps)))
@@ -238,14 +246,14 @@ def _smooth_brightness(epochs: Epochs, scene: Scene, sky: Float[Floats, "b 2"]) 
 def background_image(
     epochs: Epochs, scene: Scene, transform: Float[Floats, "2 3"], size: tuple[int, int]
 ) -> Float[Floats, "rows columns"]:
-    """Return the galaxies and bumps at the target's resolution on small pixels, e-/s a small pixel.
+    """Return the galaxies and bumps at the target's resolution, e-/s per small pixel.
 
     Parameters
     ----------
     epochs, scene : Epochs, Scene
-        What was fitted.
-    transform : array
-        Small pixels per arcsec.
+        The data, and the result of the fit.
+    transform : (2, 3) array
+        From tangent-plane offsets, arcsec, to small pixels.
     size : (int, int)
         (ny, nx) of the image.
     """
@@ -274,9 +282,11 @@ def high_resolution(
     Parameters
     ----------
     epochs : Epochs
-        The first gives the orientation.
-    offset, mean_flux : arrays
-        Point sources.
+        The first one gives the orientation.
+    offset : (k, 2) array
+        Positions of the point sources, arcsec.
+    mean_flux : (k,) array
+        Their fluxes, e-/s.
     background : function of (transform, size)
         As :func:`background_image`.
     """

@@ -20,7 +20,7 @@ from plugins_builtin.engine.roi.geometry import Epochs, model_variance
 from plugins_builtin.engine.roi.scene import Scene, SkyImages, render
 from plugins_builtin.engine.threads import in_order
 
-#: A flux is measured where its usable pixels hold this share of the information that all of them would.
+#: A flux is measured where the usable pixels have at least this share of the information of all pixels.
 _SEEN = 0.02
 
 
@@ -68,16 +68,16 @@ class Prior:
 
 @attrs.define(eq=False)
 class Weights:
-    """What each pixel counts, and which were clipped."""
+    """The weight of each pixel, and which pixels were clipped."""
 
     inverse_variance: Float[Floats, "e ny nx"]  # 0 where masked or clipped
     outliers: Bool[Bools, "e ny nx"]
-    suspects: Int[Ints, "e ny nx"]  # sign of the residual where it can't be noise, clipped or not; else 0
+    suspects: Int[Ints, "e ny nx"]  # sign of a residual that is too large for noise, clipped or not; else 0
 
 
 @attrs.frozen(eq=False)
 class Pass:
-    """What one pass over the epochs found, at one point of the parameter space."""
+    """The result of one pass over the epochs, at one point of the parameter space."""
 
     objective: float  # half of chi2 plus the priors'
     gradient: Float[Floats, " shared"]  # of the objective, local unknowns eliminated
@@ -88,7 +88,7 @@ class Pass:
     seen: Bool[Bools, "e k"]
     chi2: Float[Floats, " e"]
     pixels: Float[Floats, " e"]  # number of pixels used
-    shift_found: Float[Floats, "e 2"]  # where the pixels alone would put the epoch
+    shift_found: Float[Floats, "e 2"]  # the translation that the pixels alone ask for, without the prior
     shift_precision: Float[Floats, "e 2 2"]
     model: Float[Floats, "e ny nx"]
 
@@ -104,7 +104,25 @@ def one_pass(
 ) -> Pass:
     """Linearise every epoch and eliminate its unknowns.
 
-    With `refresh`, an epoch's weights are made again from the model before they are used.
+    Parameters
+    ----------
+    epochs : Epochs
+        The data.
+    scene : Scene
+        The shared unknowns.
+    local : Local
+        The unknowns of each epoch.
+    weights : Weights
+        Changed where `refresh` is given.
+    prior : Prior
+        The priors on both.
+    refresh : Refresh, optional
+        Computes an epoch's weights from the model before they are used.
+
+    Returns
+    -------
+    Pass
+        The normal equations, the objective and the model.
     """
     e, k = local.flux.shape
     p, g = k + 4, scene.size
@@ -149,7 +167,7 @@ def one_pass(
 def _linearised(
     epochs: Epochs, i: int, scene: Scene, sky: SkyImages, local: Local
 ) -> tuple[Float[Floats, "p pixels"], Float[Floats, "ny nx"], Float[Floats, "k ny nx"], Float[Floats, "shared pixels"]]:
-    """Return local columns, the model, the sources' unit images, shared columns."""
+    """Return the derivatives by local unknowns, the model, the sources' unit images, the derivatives by shared ones."""
     k = local.flux.shape[1]
     r = render(epochs, i, scene, sky, local.shift[i])
     flux, transparency = local.flux[i], local.transparency[i]
@@ -165,9 +183,9 @@ def _linearised(
 
 
 def _seen(sources: Float[Floats, "k ny nx"], inverse_variance: Float[Floats, " pixels"]) -> Bool[Bools, " k"]:
-    """Return which sources the pixels in use show enough of."""
+    """Return which sources have enough of their light in pixels that are used."""
     squares = sources.reshape(len(sources), -1) ** 2
-    # Against the best placed source: one off the stamp has little of its light even without a mask.
+    # Relative to the best placed source: one beyond the stamp's edge has little light in it even without a mask.
     return np.asarray(squares @ (inverse_variance > 0) > _SEEN * squares.sum(axis=1).max(initial=1e-30))
 
 
@@ -177,23 +195,24 @@ def local_columns(
     extended: Float[Floats, "ny nx"],
     transparency: float = 1.0,
 ) -> Float[Floats, "k+4 ny*nx"]:
-    """Return an epoch's image by its own unknowns: fluxes, sky, x, y, transparency.
+    """Return the derivatives of an epoch's image by its own unknowns: fluxes, sky, x, y, transparency.
 
     Parameters
     ----------
-    flux : array
+    flux : (k,) array
         Of the sources, e-/s.
-    sources : three arrays
+    sources : three (k, ny, nx) arrays
         Their unit images, and the derivatives by x and y.
-    extended : array
-        What else is on the sky, for a transparency of 1.
+    extended : (ny, nx) array
+        All other light, without the sky, for a transparency of 1.
     transparency : float
-        Of what is extended.
+        Factor on the extended light.
     """
-    unit, *by_place = sources
+    unit, *by_position = sources
     slope_y, slope_x = np.gradient(extended)
     move = [
-        np.tensordot(flux, by, 1) - transparency * slope for by, slope in zip(by_place, (slope_x, slope_y), strict=True)
+        np.tensordot(flux, by, 1) - transparency * slope
+        for by, slope in zip(by_position, (slope_x, slope_y), strict=True)
     ]
     columns = np.concatenate([unit, np.ones((1, *extended.shape)), np.stack(move), extended[None]])
     return columns.reshape(len(columns), -1)
@@ -202,7 +221,7 @@ def local_columns(
 def _own_shift(
     a_ll: Float[Floats, "p p"], b_l: Float[Floats, " p"], shift: Float[Floats, " 2"], k: int
 ) -> tuple[Float[Floats, " 2"], Float[Floats, "2 2"]]:
-    """Return where an epoch's pixels put it, fluxes and sky free, and the precision of that."""
+    """Return the translation that an epoch's pixels alone ask for, fluxes and sky free, and its precision."""
     others = np.r_[np.arange(k + 1)]
     t = [k + 1, k + 2]
     a_oo = a_ll[np.ix_(others, others)] + 1e-12 * np.diag(1.0 + np.diag(a_ll)[others])
@@ -235,7 +254,7 @@ def local_prior(
     b_l[k + 3] -= weight * (local.transparency[i] - 1.0)
     objective += 0.5 * weight * (local.transparency[i] - 1.0) ** 2
     for s in np.flatnonzero(~seen).tolist():
-        # Unmeasured here: held at its usual flux, which keeps its wings off its neighbours.
+        # Not measured here: held near its usual flux, so that its wings leave the neighbours' fluxes alone.
         weight = 1.0 / max(abs(prior.flux_guess[s]), 1e-3) ** 2
         a_ll[s, s] += weight
         b_l[s] -= weight * (local.flux[i, s] - prior.flux_guess[s])
@@ -244,7 +263,7 @@ def local_prior(
 
 
 def solve_step(found: Pass) -> tuple[Float[Floats, " shared"], Float[Floats, "e p"], float]:
-    """Return the steps of the shared and the local unknowns, and the decrease that they promise."""
+    """Return the steps of the shared and the local unknowns, and the expected decrease of the objective."""
     if len(found.gradient):
         factor = _scaled_cholesky(found.schur)
         shared = -factor(found.gradient)
@@ -258,7 +277,7 @@ def solve_step(found: Pass) -> tuple[Float[Floats, " shared"], Float[Floats, "e 
 
 
 def _scaled_cholesky(matrix: Float[Floats, "shared shared"]) -> Callable[[Floats], Floats]:
-    """Return a solver for a positive matrix whose diagonal spans many decades."""
+    """Return a function that solves equations with a positive matrix whose diagonal spans many decades."""
     from scipy.linalg import cho_factor
 
     scale = 1.0 / np.sqrt(np.diag(matrix))
@@ -289,8 +308,8 @@ def covariances(
 ) -> tuple[Float[Floats, "e k k"], Float[Floats, "e k k"], Float[Floats, "shared shared"]]:
     """Return the fluxes' random covariance, the part common to all epochs, and the shared unknowns' covariance.
 
-    The two parts of the flux error are of different kinds and must not be added: the first is new at each epoch, the
-    second, which comes from the shared unknowns, moves a source's whole curve.
+    The two parts of the flux error must not be added, as they are of different kinds. The first is independent in each
+    epoch. The second comes from the shared unknowns and shifts a source's whole light curve.
     """
     inverse = np.linalg.inv(found.a_ll)
     random = inverse[:, :k, :k]
@@ -305,7 +324,7 @@ def covariances(
 
 
 class Refresh:
-    """Makes an epoch's weights from the model: its photon noise, and no weight where a residual can't be noise."""
+    """Computes an epoch's weights from the model: from its photon noise; 0 where a residual is too large for noise."""
 
     def __init__(
         self,
@@ -315,9 +334,20 @@ class Refresh:
         from_model: bool,
         persistent: Bool[Bools, "2 ny nx"],
     ) -> None:
-        """Take the relative error of the model, and the sigmas beyond which a pixel is clipped (None: none is).
+        """Store the settings.
 
-        `persistent` is what :func:`persistent` returned for the pass before.
+        Parameters
+        ----------
+        epochs : Epochs
+            The data.
+        model_error : float
+            Relative error of the model.
+        threshold : float, optional
+            Sigmas beyond which a pixel is clipped; None: no pixel is clipped.
+        from_model : bool
+            Whether the photon noise is that of the model, not that of the noise map.
+        persistent : (2, ny, nx) bool array
+            The result of :func:`persistent` after the previous pass.
         """
         self.persistent = persistent
         self.epochs = epochs
@@ -339,31 +369,31 @@ class Refresh:
 
 
 def suspects(z: Float[Floats, "ny nx"], threshold: float) -> Int[Ints, "ny nx"]:
-    """Return the sign of residuals `z` (sigma) beyond a threshold, and of neighbours above half of it; else 0."""
+    """Return the sign of residuals `z` (sigma) beyond `threshold`, and of their neighbours above half of it; else 0."""
     from scipy.ndimage import binary_dilation
 
     core = np.abs(z) > threshold
     if core.mean() > 0.1:
-        return np.zeros(z.shape, np.int8)  # a misfit, not outliers: the reduced chi2 shall say so
+        return np.zeros(z.shape, np.int8)  # so many are a misfit, not outliers; the reduced chi2 shows it
     found = core | (binary_dilation(core, np.ones((3, 3))) & (z > 0.5 * threshold))
     return np.where(found, np.sign(z), 0).astype(np.int8)
 
 
 def persistent(signs: Int[Ints, "e ny nx"]) -> Bool[Bools, "2 ny nx"]:
-    """Return where more than a quarter of the epochs have suspects of one sign, there or next to it.
+    """Return in which pixels more than a quarter of the epochs have suspects of one sign, in the pixel or next to it.
 
-    That is what the model lacks, not what fell on a detector. A cosmic ray that misled the model shows as one epoch
-    above it and the others below.
+    These are errors of the model, not cosmic rays. Where a cosmic ray has spoilt the model, one epoch is above the
+    model and the others are below it.
 
     Parameters
     ----------
-    signs : array
+    signs : (e, ny, nx) array
         From :func:`suspects`.
 
     Returns
     -------
-    array
-        For suspects above and below the model.
+    (2, ny, nx) bool array
+        For suspects above, and below, the model.
     """
     from scipy.ndimage import maximum_filter
 
@@ -372,18 +402,18 @@ def persistent(signs: Int[Ints, "e ny nx"]) -> Bool[Bools, "2 ny nx"]:
 
 
 def not_persistent(signs: Int[Ints, "*stack ny nx"], lasting: Bool[Bools, "2 ny nx"]) -> Bool[Bools, "*stack ny nx"]:
-    """Return the suspects that `lasting` does not explain."""
+    """Return the suspects that are not persistent; `lasting` is from :func:`persistent`."""
     return np.asarray(((signs > 0) & ~lasting[0]) | ((signs < 0) & ~lasting[1]))
 
 
 def relative_model_error(
     z: Float[Floats, " pixels"], image: Float[Floats, " pixels"], sigma: Float[Floats, " pixels"]
 ) -> float:
-    """Return the model's relative error (0 to 0.2) that its residuals show in pixels of high signal.
+    """Return the model's relative error (0 to 0.2), measured on the residuals of pixels of high signal.
 
     Parameters
     ----------
-    z, image, sigma : array
+    z, image, sigma : (pixels,) arrays
         Residuals in sigma, model above the sky, and noise.
     """
     bright = image > 15 * sigma

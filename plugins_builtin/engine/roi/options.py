@@ -1,4 +1,4 @@
-"""What both ROI models have: how they are called, and checks of their options."""
+"""The base of both ROI models, and validators of their options."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class RoiModel:
         Raises
         ------
         UnusableInput
-            No pixel can be used; a point source lies outside all stamps (named); differential refraction is wanted and
-            an epoch's zenith is not known; or a file that an option names does not fit.
+            Where no pixel can be used; where a point source lies outside all stamps (named); where differential
+            refraction is fitted and an epoch's zenith is not known; or where a file that an option names does not fit.
         """
         epochs = prepare(cutouts, point_sources, self.differential_refraction)
         return self._fit(epochs, np.asarray(point_sources.offset, float))

@@ -1,12 +1,15 @@
 """The penalties of STARRED's objective for a region of interest, with their gradients, and the starlets' weights.
 
-- starlets of the background: ``E / s^2 * sum(lambda W |Phi (h + mean sky)|)`` over the detail scales, the finest with
-  a strength of its own;
-- positivity: ``lambda E * sum(max(-h, 0))``, h in units of the data's largest value;
-- the mean point sources' starlets, likewise; the scatter of successive fluxes; Gaussian priors on positions and
-  translations.
+With E epochs and s small pixels across a data pixel they are
 
-|c| is ``sqrt(c^2 + eps^2) - eps`` while minimising, and exact where `smoothing` is 0.
+- starlets of the background: ``E / s^2 * sum(lambda W |Phi (h + mean sky)|)`` over the detail scales; the finest scale
+  has a strength of its own;
+- positivity: ``lambda E * sum(max(-h, 0))``, h in units of the data's largest value;
+- starlets of the mean point sources, in the same form;
+- the scatter of the steps between successive fluxes;
+- Gaussian priors on positions and translations.
+
+|c| is replaced by ``sqrt(c^2 + eps^2) - eps`` in a gradient descent; it is exact where `smoothing` is 0.
 """
 
 from __future__ import annotations
@@ -35,22 +38,22 @@ class Strengths:
 
 @attrs.define(eq=False)
 class Values:
-    """The unknowns; positions and translations in data pixels, c from the stamp's centre."""
+    """The unknowns. Positions and translations are in data pixels, positions relative to the stamp's centre."""
 
     flux: Float[Floats, "e k"]
-    c: Float[Floats, "k 2"]
+    c: Float[Floats, "k 2"]  # positions of the point sources
     translation: Float[Floats, "e 2"]
     sky: Float[Floats, " e"]  # e-/s a data pixel
-    h: Float[Floats, "N N"]  # e-/s a small pixel
+    h: Float[Floats, "N N"]  # background, e-/s a small pixel
 
     def zeros(self) -> Values:
-        """Return as many zeros."""
+        """Return values of the same shapes that are all zero."""
         return Values(*(np.zeros_like(getattr(self, field.name)) for field in attrs.fields(Values)))
 
 
 @attrs.frozen(eq=False)
 class GaussianPriors:
-    """Means and standard deviations; inf where there is none."""
+    """Means and standard deviations; inf where there is no prior."""
 
     c: Float[Floats, "k 2"]
     c_sigma: Float[Floats, "k 2"]
@@ -61,22 +64,22 @@ class GaussianPriors:
 def starlet_weights(
     inverse_variance: Float[Floats, "n n"], kernel: Float[Floats, "m m"], subsampling: int
 ) -> Float[Floats, "scales N N"]:
-    """Return the standard deviation that noise gives each detail coefficient of ``B (n / sigma^2)``.
+    """Return the standard deviation of each detail coefficient of ``B (n / sigma^2)`` for noise n.
 
     Parameters
     ----------
-    inverse_variance : array
-        Of all epochs together.
-    kernel : array
-        Typical narrow PSF, B the convolution with it.
+    inverse_variance : (n, n) array
+        Sum over all epochs.
+    kernel : (m, m) array
+        Typical narrow PSF; B is the convolution with it.
     subsampling : int
         Small pixels across a data pixel.
 
     Notes
     -----
-    What STARRED draws (``propagate_noise``), in closed form: the variance of a linear map of independent pixels is the
-    map of their variances with squared coefficients. The kernel is split into separable terms, so the map is a sum of
-    products of 1-D operators, and its square a sum over pairs of them.
+    STARRED estimates this with random numbers (``propagate_noise``); here it is in closed form. The variance of a
+    linear map of independent pixels is the map of their variances with squared coefficients. The kernel is split into
+    separable terms, so the map is a sum of products of 1-D operators, and its square a sum over pairs of them.
     """
     n = len(inverse_variance) * subsampling
     left, values, right = np.linalg.svd(kernel / kernel.sum())
@@ -102,8 +105,8 @@ def slit_weights(
 ) -> Float[Floats, "scales N N"]:
     """Return STARRED's approximation ("SLIT") of :func:`starlet_weights`, which its pipeline uses for regions.
 
-    It takes the noise as uncorrelated after the convolution: a multiple of the exact weight at the finest scale, and a
-    small part of it at the coarse ones, which leaves a galaxy's light nearly free.
+    The approximation neglects the correlation of the noise by the convolution. It exceeds the exact weight at the
+    finest scale, and is much smaller at the coarse ones, so that a galaxy's light is hardly penalised.
     """
     n = len(inverse_variance) * subsampling
     kernel = kernel / kernel.sum()
@@ -124,7 +127,7 @@ def _same_convolution(n: int, kernel: Float[Floats, " m"]) -> Float[Floats, "{n}
 
 
 class Penalties:
-    """All that the objective adds to half of chi2."""
+    """The terms that the objective adds to half of chi2."""
 
     def __init__(
         self,
@@ -136,9 +139,22 @@ class Penalties:
         priors: GaussianPriors,
         counted: int | None = None,
     ) -> None:
-        """Take the epochs with data, the unit of positivity (e-/s) and the starlets' weights.
+        """Store the settings.
 
-        Penalties count as often as there are epochs, `counted` if that is given.
+        Parameters
+        ----------
+        used : array of int
+            Indices of the epochs with data.
+        subsampling : int
+            Small pixels across a data pixel.
+        unit : float
+            Unit of the penalty on negative pixels, e-/s.
+        weights : (scales, N, N) array
+            Weights of the starlets.
+        strengths : Strengths
+        priors : GaussianPriors
+        counted : int, optional
+            The number of epochs that the penalties are multiplied by; that of `used` where not given.
         """
         self.used, self.subsampling, self.unit = used, subsampling, unit
         self.weights, self.strengths, self.priors = weights, strengths, priors

@@ -1,14 +1,15 @@
-"""What the noise of fitted PSFs does to the fluxes of blended sources.
+"""The errors of blended sources' fluxes that come from the noise of fitted PSFs.
 
-An epoch's PSF is known from stars. How well, tells its precision ``W``: per pixel of a star's stamp, the information
-that the stars hold on their image of unit flux. An error of that image moves fluxes by what the epoch's normal
-equations make of it, the same error under each source and all of a galaxy. What of it looks like a flux or a position
-of a single source, coefficient and registration have taken from the stars with the same PSF: it cancels, and is
-projected out. So an isolated source has none of this error, and close ones of different brightness have most.
+An epoch's PSF is measured on stars. Its precision ``W`` is, for each pixel of a star's stamp, the inverse variance of
+the stars' mean image of unit flux. An error of that image is the same under each source and under all of a galaxy, and
+changes the fluxes through the epoch's normal equations. The part of it that looks like a flux or a position of a single
+star is also in the coefficient and the registration, which were measured on the stars with the same PSF. It cancels, so
+it is projected out. Hence an isolated source has none of this error, and close sources of different brightness have
+most.
 
-A PSF that is fitted on small pixels with a penalty, each star's place free, errs by more than that. Against the same
-fits with the true PSF, fluxes of simulated quads with PSFs of two kinds differ by 1.3 to 2.5 times the variance (one
-of eight skies: 5.8).
+A PSF that is fitted on small pixels with a penalty, with free positions of the stars, has larger errors than this
+linear estimate. Fluxes of simulated quads, with PSFs of two kinds, differ from those of the same fits with the true PSF
+by 1.3 to 2.5 times its variance (in one of eight skies by 5.8 times).
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from plugins_builtin.engine.roi.newton import local_columns
 from plugins_builtin.engine.roi.scene import source_images
 from plugins_builtin.engine.target import target_matrix_pair
 
-#: Pixels with less than this share of the precision's largest value are left out: masked in nearly all stars.
+#: Pixels whose precision is less than this share of the largest are left out: they are masked in nearly all stars.
 _KNOWN = 1e-3
 
-#: The variance of fitted PSFs' effects on fluxes over what the stars' noise alone makes.
+#: Variance of the fluxes by the PSFs' errors, over that by the stars' noise alone (module docstring).
 EXCESS = 2.0
 
 
 @attrs.frozen(eq=False)
 class Fitted:
-    """What was fitted to the epochs."""
+    """The result of a fit to the epochs."""
 
     offset: Float[Floats, "k 2"]  # of the sources, arcsec
     flux: Float[Floats, "e k"]
@@ -45,14 +46,14 @@ class Fitted:
     background: Float[Floats, "rows columns"]  # e-/s a small pixel, not blurred by the PSFs
     transform: Float[Floats, "2 3"]  # its small pixels per arcsec
 
-    def places(self, epochs: Epochs, i: int) -> Float[Floats, "k 2"]:
-        """Return where the sources are in an epoch's stamp."""
-        places: Floats = to_pixels(epochs.transform[i], self.offset) + self.shift[i]
-        return places
+    def positions(self, epochs: Epochs, i: int) -> Float[Floats, "k 2"]:
+        """Return the sources' positions (x, y) in an epoch's stamp, pixels."""
+        positions: Floats = to_pixels(epochs.transform[i], self.offset) + self.shift[i]
+        return positions
 
 
 def psf_covariance(epochs: Epochs, fitted: Fitted) -> Float[Floats, "e k k"]:
-    """Return the fluxes' covariance that comes from the noise of the PSFs; 0 where that is not known."""
+    """Return the fluxes' covariance that comes from the noise of the PSFs; 0 where their precision is not known."""
     e, k = fitted.flux.shape
     result = np.zeros((e, k, k))
     if k == 0 or not epochs.psf_precision.size:
@@ -71,12 +72,12 @@ def psf_covariance(epochs: Epochs, fitted: Fitted) -> Float[Floats, "e k k"]:
 
 
 def _influence(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Float[Floats, "k {n}**2"]:
-    """Return the change of an epoch's fluxes with the image of `n` x `n` pixels of a star of unit flux."""
+    """Return the derivatives of an epoch's fluxes by the image of a star of unit flux, on `n` x `n` pixels."""
     from scipy.fft import irfft2, next_fast_len, rfft2
 
     ny, nx = epochs.shape
     estimator = _estimator(epochs, i, fitted).reshape(-1, ny, nx)
-    # What lies at pixel a of the light counts at pixel a + u - (n - 1) of the stamp for pixel u of the star's image.
+    # Light at pixel a contributes to pixel a + u - (n - 1) of the stamp by pixel u of the star's image.
     size = [next_fast_len(length + n - 1, real=True) for length in (ny, nx)]
     product = rfft2(estimator, size) * np.conj(rfft2(_light(epochs, i, fitted, n), size))
     lag = np.arange(-(n - 1), 1)
@@ -85,32 +86,32 @@ def _influence(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Float[Floats, 
 
 
 def _light(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Float[Floats, "rows columns"]:
-    """Return where light comes from, e-/s a pixel, with n - 1 pixels more: stamp pixel x is at x + (n - 1) / 2."""
+    """Return the light before the PSF, e-/s per pixel, n - 1 pixels larger: stamp pixel x is at x + (n - 1) / 2."""
     from scipy.ndimage import map_coordinates
 
     size = (epochs.shape[0] + n - 1, epochs.shape[1] + n - 1)
     margin = 0.5 * (n - 1)
     y, x = np.mgrid[: size[0], : size[1]]
     sky = to_sky(epochs.transform[i], np.stack([x, y], axis=-1) - margin - fitted.shift[i])
-    places = to_pixels(fitted.transform, sky)
-    background = map_coordinates(fitted.background, [places[..., 1], places[..., 0]], order=1)
+    positions = to_pixels(fitted.transform, sky)
+    background = map_coordinates(fitted.background, [positions[..., 1], positions[..., 0]], order=1)
     light = epochs.subsampling**2 * background
-    at = fitted.places(epochs, i) + margin
+    at = fitted.positions(epochs, i) + margin
     for (px, py), flux in zip(at[fitted.seen[i]], fitted.flux[i][fitted.seen[i]], strict=True):
         light += flux * np.outer(_shares(py, size[0]), _shares(px, size[1]))
     return np.asarray(light)
 
 
-def _shares(place: float, size: int) -> Float[Floats, " {size}"]:
-    """Return how a point is shared between the two of `size` pixels that it lies between."""
-    return np.asarray(np.maximum(0.0, 1.0 - np.abs(place - np.arange(size))))
+def _shares(position: float, size: int) -> Float[Floats, " {size}"]:
+    """Return the linear weights of `size` pixels for a point at `position`: two neighbours share it."""
+    return np.asarray(np.maximum(0.0, 1.0 - np.abs(position - np.arange(size))))
 
 
 def _estimator(epochs: Epochs, i: int, fitted: Fitted) -> Float[Floats, "k pixels"]:
-    """Return the change of an epoch's fluxes with its data; sky, translation and transparency are free."""
+    """Return the derivatives of an epoch's fluxes by its data; sky, translation and transparency are free."""
     flux, seen = fitted.flux[i], fitted.seen[i]
     k = len(flux)
-    sources, by_x, by_y = source_images(epochs, i, fitted.places(epochs, i))
+    sources, by_x, by_y = source_images(epochs, i, fitted.positions(epochs, i))
     rest = fitted.model[i] - fitted.sky[i] - np.tensordot(flux, sources, 1)
     columns = local_columns(flux, (sources, by_x, by_y), rest)
     columns[:k][~seen] = 0.0

@@ -1,9 +1,9 @@
-"""How far an epoch may move against its registration: the registration's covariance plus a floor fitted from the data.
+"""The prior of an epoch's translation: the registration's covariance plus a floor that is fitted to the data.
 
-A WCS can be off by tenths of a pixel, and differential refraction moves sources of another colour than the stars'.
-Both show as epochs that the point sources put elsewhere than the stars do. The floor is the standard deviation
-of that displacement, per axis, that makes the epochs' displacements most likely under a Student t distribution; an
-epoch far beyond it gets a prior as wide as its displacement asks for, and does not widen the others'.
+A WCS can be wrong by tenths of a pixel, and differential refraction moves sources whose colour is not the stars'. Then
+the point sources' positions in an epoch disagree with its registration by the stars. The floor is the standard
+deviation of that displacement, per axis, for which the epochs' displacements are most likely under a Student t
+distribution. An epoch far beyond it gets a prior as wide as its displacement needs, and does not widen the others'.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from plugins_builtin.engine.roi.geometry import Epochs
 from plugins_builtin.engine.roi.newton import Pass
 
 _FREEDOM = 4.0  # of the Student t
-_TYPICAL, _TYPICAL_SPREAD = 0.005, 1.5  # pixels and natural log: the floor's own prior, which few epochs leave in place
-_FAR = 9.0  # squared sigmas: three per axis, beyond which an epoch stands alone
+# The floor's own prior, log-normal: pixels, and standard deviation of the natural log. It dominates for few epochs.
+_TYPICAL, _TYPICAL_SPREAD = 0.005, 1.5
+_FAR = 9.0  # squared sigmas, beyond which an epoch gets a wider prior of its own
 _FLOORS = np.geomspace(1e-3, 2.0, 60)  # pixels
 
 
 def shift_covariances(epochs: Epochs, found: Pass) -> tuple[Float[Floats, "e 2 2"], float]:
-    """Return the prior covariance of each epoch's translation, and the floor, pixels.
+    """Return the prior covariance of each epoch's translation, pixels^2, and the floor, pixels.
 
     Parameters
     ----------
     epochs : Epochs
-        With the registration's covariance.
+        Their `registration` is used.
     found : Pass
-        With each epoch's own translation and precision.
+        Its `shift_found` and `shift_precision` are used.
     """
     size = np.trace(found.shift_precision, axis1=1, axis2=2)
     use = epochs.usable & (size > 0)
@@ -38,7 +39,7 @@ def shift_covariances(epochs: Epochs, found: Pass) -> tuple[Float[Floats, "e 2 2
     own = np.linalg.inv(found.shift_precision[use] + 1e-6 * size[use, None, None] * np.eye(2))
     shift = found.shift_found[use]
     if use.sum() > 2:
-        # What all epochs share is in the sources' positions.
+        # A displacement that all epochs share belongs to the sources' positions.
         shift = shift - np.median(shift, axis=0)
     registration = epochs.registration[use]
     likelihood = [_log_likelihood(shift, own + registration + f**2 * np.eye(2)) for f in _FLOORS]

@@ -1,4 +1,4 @@
-"""From a finished fit to the light curves that leave a ROI model."""
+"""From a finished fit to the light curves that a ROI model returns."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def joint_result(epochs: Epochs, state: State) -> RoiFit:
 def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
     """Return the light curves of a fit of STARRED's objective, on stamps of `shape` (e, ny, nx).
 
-    The part of the errors that is common to all epochs comes from what may lie under the point sources, for which the
-    joint fit's Gaussian process is an estimate and the starlets' penalty is none. What the two models differ by is
-    added: neither background is known better than that.
+    The error that is common to all epochs comes from the unknown background under the point sources. The joint fit's
+    Gaussian process gives an estimate of it, the starlets' penalty does not. The difference between the two models'
+    fluxes is added to it: neither background is known better than that.
     """
     epochs, values = solution.epochs, solution.values
     k = values.flux.shape[1]
@@ -95,7 +95,7 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
 def _relative_difference(
     flux: Float[Floats, "e k"], other: Float[Floats, "e k"], covariance: Float[Floats, "e k k"]
 ) -> Float[Floats, " k"]:
-    """Return by how much two light curves of each source differ as a whole, relative."""
+    """Return the relative difference of two light curves of each source, as a mean over all epochs."""
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num(1 / np.einsum("ekk->ek", covariance))
     total = (weight * np.nan_to_num(flux) ** 2).sum(axis=0)

@@ -1,9 +1,9 @@
 """A region of interest as point sources, Sersic galaxies and Gaussian bumps: its image at one epoch, with derivatives.
 
-Everything is defined on the tangent plane and rendered at each epoch's own position, scale and rotation. Point sources
-and bumps need no interpolation: both are Gaussians, so the separable operator of :mod:`plugins_builtin.engine.target`
-makes their images exactly. The Sersics are computed once on a fine sky grid, convolved with the target Gaussian, and
-read off it at each epoch's small pixels by cubic splines.
+All components are defined on the tangent plane and rendered at each epoch's own position, scale and rotation. Point
+sources and bumps are Gaussians, so the separable operator of :mod:`plugins_builtin.engine.target` gives their images
+exactly, without interpolation. The Sersics are computed once on a fine grid of the sky, convolved with the target
+Gaussian, and interpolated at each epoch's small pixels by cubic splines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from plugins_builtin.engine.roi.geometry import Epochs, pixel_scales, to_pixels,
 from plugins_builtin.engine.roi.sersic import N_PARAMETERS, SkyGrid, target_images
 from plugins_builtin.engine.target import FWHM_PER_SIGMA, target_matrix, target_matrix_pair
 
-#: Sky-grid steps a small pixel.
+#: Steps of the sky grid per small pixel.
 _OVERSAMPLING = 2
 
 
@@ -88,9 +88,9 @@ class Rendered:
 
 
 class SkyImages:
-    """A scene's Sersics on a fine sky grid, ready to be read off at any epoch.
+    """A scene's Sersics on a fine grid of the sky, from which every epoch's images are interpolated.
 
-    The grid covers every epoch's stamp and the reach of its kernel.
+    The grid covers all epochs' stamps and the extent of their kernels.
     """
 
     def __init__(self, epochs: Epochs, scene: Scene) -> None:
@@ -101,7 +101,7 @@ class SkyImages:
         small = epochs.scale / epochs.subsampling
         fwhm = epochs.fwhm * small / self.grid.spacing
         images = [target_images(theta, self.grid, fwhm) for theta in scene.galaxies]
-        # Cubic splines for the images; for the derivatives, which only guide the steps, linear interpolation will do.
+        # Cubic splines for the images; linear interpolation is enough for the derivatives, which only guide the steps.
         self.coefficients = [spline_filter(stack[0], order=3, mode="nearest") for stack in images]
         self.derivatives = [stack[1:] for stack in images]
 
@@ -113,7 +113,7 @@ class SkyImages:
         kernel = epochs.kernels[e]
         sub = epochs.subsampling
         ny, nx = epochs.shape
-        # 'valid' convolution needs the kernel's reach on every side, from grid points half-way where it is even.
+        # A 'valid' convolution needs a margin of half the kernel; where its size is even, points half a step off.
         y, x = (
             (np.arange(n * sub + m - 1) - (m - 1) / 2 + 0.5) / sub - 0.5
             for n, m in zip((ny, nx), kernel.shape, strict=True)
@@ -121,7 +121,7 @@ class SkyImages:
         xy = np.stack(np.meshgrid(x, y), axis=-1) - shift
         index = self.grid.index(to_sky(epochs.transform[e], xy))
         area = (pixel_scales(epochs.transform[e]) / sub) ** 2
-        # What wraps around falls outside the 'valid' part.
+        # Light that wraps around falls outside the 'valid' part.
         size = [next_fast_len(n, real=True) for n in xy.shape[:2]]
         spectrum = rfft2(kernel, size)
         valid = tuple(slice(m - 1, m - 1 + n * sub) for n, m in zip((ny, nx), kernel.shape, strict=True))
@@ -137,7 +137,7 @@ class SkyImages:
 def _bilinear(
     images: Float[Floats, "images rows columns"], index: Float[Floats, " 2 *stack"]
 ) -> Float[Floats, " images *stack"]:
-    """Return images at fractional indices, by the same weights; the border continues."""
+    """Return all images at the same fractional indices, by linear interpolation; constant beyond the border."""
     shape = images.shape[1:]
     low = [np.clip(np.floor(i).astype(int), 0, length - 2) for i, length in zip(index, shape, strict=True)]
     row, column = (np.clip(i - j, 0.0, 1.0) for i, j in zip(index, low, strict=True))
@@ -151,7 +151,7 @@ def _bilinear(
 
 
 def _sky_grid(epochs: Epochs) -> SkyGrid:
-    """Return a grid that covers all stamps and the kernels' reach."""
+    """Return a grid that covers all stamps with a margin of half a kernel."""
     ny, nx = epochs.shape
     reach = 0.5 * max(epochs.kernels.shape[1:]) / epochs.subsampling + 2.0
     corners = np.array([[-reach, -reach], [nx + reach, -reach], [-reach, ny + reach], [nx + reach, ny + reach]])
@@ -177,9 +177,9 @@ def source_images(
 def wide_operators(
     offset: Float[Floats, " b"], n: int, subsampling: int, fwhm: float, m: int
 ) -> Float[Floats, "b {n} {m}"]:
-    """Return what `target_matrix` does for many offsets at once.
+    """Return the matrices of `target_matrix` for many offsets at once.
 
-    An operator's elements depend on the difference of its indices alone, so one row of Gaussian samples fills it.
+    An element depends on the difference of its indices alone, so one row of samples of the Gaussian fills a matrix.
     """
     samples = target_matrix(subsampling * offset, n * subsampling + m - 1, 1, fwhm, 1)[..., 0]
     length = samples.shape[1] - subsampling + 1

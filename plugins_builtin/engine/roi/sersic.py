@@ -21,7 +21,7 @@ N_PARAMETERS = len(PARAMETERS)
 LIMITS = np.array([[-60.0, 60.0], [-1e4, 1e4], [-1e4, 1e4], [-12.0, 8.0], np.log([0.3, 8.0]), [-1.0, 1.0], [-1.0, 1.0]])
 
 _FINE = 9  # subpixels a side where the profile is steep
-_STEEP = 8  # pixels from the centre
+_STEEP = 8  # pixels from the centre within which it is
 
 
 @attrs.frozen(eq=False)
@@ -65,7 +65,7 @@ def surface_brightness(
     sky : array
         arcsec.
     soft : float
-        Softening of the centre, arcsec: ``R^2 + soft^2`` takes the place of ``R^2``.
+        Softening of the centre, arcsec: ``R^2`` is replaced by ``R^2 + soft^2``.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def target_images(theta: Float[Floats, " 7"], grid: SkyGrid, fwhm: float) -> Flo
     theta : array
         `PARAMETERS`.
     grid : SkyGrid
-        Where.
+        The points of the image.
     fwhm : float
         Of the Gaussian, grid steps; 0 for none.
 

@@ -1,15 +1,16 @@
-"""The minimisation of STARRED's objective over a background: kinks handled exactly, all else eliminated.
+"""The minimisation of STARRED's objective over the background: kinks treated exactly, other unknowns eliminated.
 
-Most starlet coefficients of the best background are zero, where the objective has a kink; gradient methods crawl there.
+Most starlet coefficients of the best background are zero, where the objective has a kink; gradient methods are slow
+there.
 The alternating direction method of multipliers (Boyd et al. 2011, Found. Trends Mach. Learn. 3, 1) gives the penalties
 variables of their own, ``z = Phi h`` and ``y = h``, whose minimum is a threshold, and ties them to h by multipliers:
 
     ``h <- argmin chi2(h) / 2 + sum_j rho_j / 2 |Phi_j h - z_j + u_j|^2 + rho / 2 |h - y + q|^2``
 
-That minimum is replaced by one step with a metric that lies above the objective's curvature: diagonal in Fourier space,
-less the directions in which a source undoes what the background does, which cost chi2 nothing. Fluxes, sky,
-translations and positions follow each step by their normal equations, so that every iteration costs one evaluation:
-of all epochs now and then, of a few that stand for them in between.
+That minimum is replaced by one step with a metric that is above the objective's curvature. The metric is diagonal in
+Fourier space, less the directions in which a source can compensate a change of the background at no cost in chi2.
+Fluxes, sky, translations and positions follow each step by their normal equations, so that every iteration costs one
+evaluation: of all epochs in some iterations, of a few that represent them in the others.
 """
 
 from __future__ import annotations
@@ -25,23 +26,24 @@ from plugins_builtin.engine.roi.starlet_objective import StarletObjective
 from plugins_builtin.engine.starlet import details, details_transposed
 
 _FLOOR = 0.003  # of chi2's largest mean curvature: the least that the metric takes it for
-_ABOVE = 2.0  # the metric over the mean curvature
+_ABOVE = 2.0  # ratio of the metric to the mean curvature
 # rho in units of the squared slopes of the penalties, by epoch and by strength: chi2 and slopes grow with the number
 # of epochs, and rho has to with it, not with its square; nor with the square of a strength.
 _STARLETS, _POSITIVITY = 120.0, 0.9
 _RELAXED = 1.3
-_STEADY = 0.9  # of what steady sources undo by moving, what the metric counts on
-_STIFFER, _PATIENCE = 1.5, 60  # by which the metric grows where so many steps end higher than they began
-_SAMPLED, _EVERY = 6, 20  # epochs that stand for all, and steps by one evaluation of the whole objective
-_WINDOW, _GAIN = 20, 5e-6  # the fit has converged where so many values differ by less than this part of the objective
+_STEADY = 0.9  # share of the compensation by moves of steady sources that the metric assumes
+_STIFFER, _PATIENCE = 1.5, 60  # factor on the metric where so many steps together increase the objective
+_SAMPLED, _EVERY = 6, 20  # epochs that represent all, and steps for each evaluation of the whole objective
+_WINDOW, _GAIN = 20, 5e-6  # converged where the values of so many steps differ by less than this share of the objective
 
 
 def _trades(
     objective: StarletObjective, values: Values, free_positions: bool
 ) -> tuple[Float[Floats, "trades N N"], Float[Floats, " trades"]]:
-    """Return changes of the background that the point sources can undo, and by what part they do.
+    """Return changes of the background that the point sources can compensate, and the share that they compensate.
 
-    A source gives light to the background under it at no cost. Where its flux is steady it moves at no cost as well.
+    A source can exchange light with the background under it at no cost in chi2. Where its flux is steady, it can also
+    move at no cost.
     """
     sources, by_x, by_y = objective.gaussians(values.c)
     if not free_positions:
@@ -52,7 +54,7 @@ def _trades(
 
 
 class Metric:
-    """What stands for the curvature by the background: diagonal in Fourier space, less what the sources undo."""
+    """The metric of a step: diagonal in Fourier space, less the changes that the sources compensate."""
 
     def __init__(
         self,
@@ -63,7 +65,23 @@ class Metric:
         rho: Float[Floats, " scales"],
         flat: float,
     ) -> None:
-        """Take changes and what part of each is undone, a factor, rho of the starlets and that of positivity."""
+        """Compute the metric.
+
+        Parameters
+        ----------
+        objective : StarletObjective
+            Its kernels and weights give the mean curvature of chi2.
+        undone : (trades, N, N) array
+            Changes of the background that the sources compensate.
+        part : (trades,) array
+            The share of each that they compensate.
+        above : float
+            Factor on the mean curvature.
+        rho : (scales,) array
+            The starlets' rho.
+        flat : float
+            The positivity's rho.
+        """
         n, s = objective.alignment.size, objective.alignment.subsampling
         boxes = []
         for frequency in (np.fft.fftfreq(n), np.fft.rfftfreq(n)):
@@ -120,7 +138,10 @@ class Split:
         starlets: Float[Floats, "scales N N"],
         positivity: float,
     ) -> None:
-        """Take coefficients and background of a step; `starlets` and `positivity` are the slopes over rho."""
+        """Update the variables after a step to coefficients d and background h.
+
+        `starlets` and `positivity` are the penalties' slopes divided by rho, the thresholds.
+        """
         self.d = d
         w = _RELAXED * d + (1 - _RELAXED) * self.z + self.u
         self.u = np.clip(w, -starlets, starlets)
@@ -131,10 +152,10 @@ class Split:
 
 
 class Sample:
-    """A few epochs that stand for all between two evaluations of the whole objective.
+    """A few epochs that represent all between two evaluations of the whole objective.
 
-    Each is the typical one of a group of like seeing and weighs as much as its group. Its gradient is corrected to the
-    whole's where that was evaluated last, so that where the iteration ends does not depend on the choice (as in
+    Each is the median one of a group of similar seeing, and weighs as much as its group. Its gradient is corrected to
+    the whole's at the last evaluation of that, so that the end of the iteration does not depend on the choice (as in
     Johnson & Zhang 2013, NeurIPS 26, 315, with one sample for all steps).
     """
 
@@ -153,15 +174,18 @@ class Sample:
         return Values(values.flux[self.rows], values.c, values.translation[self.rows], values.sky[self.rows], values.h)
 
     def correct(self, values: Values, whole: Eliminated, gradient: Values) -> None:
-        """Take the gradient of the whole at `values`: by background and positions, what else there is eliminated."""
+        """Compute the correction from the whole's gradient at `values`, by background and positions.
+
+        The other unknowns are eliminated from both gradients.
+        """
         own = self.part.smooth(self.of(values))[1]
-        # Without the positions' part the sample would pull them to where its few epochs have them.
+        # Without the positions' part the sample would move them to the best positions of its few epochs.
         self.by_c = whole.by_positions(gradient) - self.part.by_positions(own)
         own.c += self.by_c
         self.by_h = whole.reduced(gradient)[2] - self.part.reduced(own)[2]
 
     def gradient(self, values: Values) -> Values:
-        """Return what stands for the whole's gradient, at the sample's own values."""
+        """Return the estimate of the whole's gradient, at the sample's own values."""
         gradient = self.part.smooth(values)[1]
         gradient.c += self.by_c
         gradient.h += self.by_h
@@ -189,7 +213,7 @@ class Descent:
         self.split = Split.start(self._details(self.whole, values), values.h)
 
     def _start(self, values: Values) -> None:
-        """Go on from `values`: normal equations and metric are made there."""
+        """Continue from `values`: compute normal equations and metric there."""
         self.values = values
         self.whole = Eliminated(self.objective, values, self.free_positions)
         self.sample: Sample | None = None
@@ -198,7 +222,7 @@ class Descent:
         trades = _trades(self.objective, values, self.free_positions)
         self.metric = Metric(self.objective, *trades, self.above, self.rho.ravel(), self.flat)
 
-    @np.errstate(over="ignore", invalid="ignore")  # of steps that overshoot, which the objective tells
+    @np.errstate(over="ignore", invalid="ignore")  # of steps that overshoot, which the objective's value shows
     def run(self, iterations: int) -> Values:
         """Return the values of the lowest objective found in at most so many iterations."""
         best, lowest = (self.values, self.split), np.inf
@@ -208,20 +232,20 @@ class Descent:
             d = self.split.d = self._details(self.whole, self.values)
             value += float((self.penalty * np.abs(d)).sum() - self.slope * np.minimum(self.values.h, 0.0).sum())
             self.history.append(value)
-            # A fit that is resumed begins below where its first steps lead: only what follows these counts.
+            # The first steps of a resumed fit increase the objective: only later values are compared.
             ago = _PATIENCE // self._every
             before = window[-ago] if len(window) > 2 * ago else np.inf
             if value < lowest:
                 best, lowest = (self.values, attrs.evolve(self.split)), value
             elif not value < min(before, lowest + 0.2 * abs(lowest)):
-                # Steps overshoot: shorter ones, and what was linear where the fit began made anew.
+                # Steps overshoot: a larger metric makes them shorter, and the normal equations are computed again.
                 self.above *= _STIFFER
                 self.steps += 1
                 window = []
                 self._start(best[0])
                 self.split = attrs.evolve(best[1])
                 continue
-            # Not by what the lowest value gains: before they settle, values rise above it for a while.
+            # All values are compared, not the lowest ones: values rise above these for a while before they settle.
             window.append(value)
             last = window[-(_WINDOW // self._every) - 1 :]
             if len(last) > _WINDOW // self._every and max(last) - min(last) < _GAIN * abs(lowest):
@@ -238,7 +262,7 @@ class Descent:
         return details(values.h + of.level(values))
 
     def _advanced(self, values: Values, gradient: Values, steps: int) -> Values:
-        """Return the values after a step by the whole objective's gradient and, so many in all, by the sample's."""
+        """Return the values after `steps` steps: one by the whole objective's gradient, the others by the sample's."""
         self.steps += steps
         if self.sample is None or steps < 2:
             return self._step(self.whole, values, gradient)
@@ -250,7 +274,7 @@ class Descent:
         return self.whole.stepped(values, moved.h - values.h)
 
     def _step(self, of: Eliminated, values: Values, gradient: Values) -> Values:
-        """Return the values after a step; `gradient` gets the ties to the penalties' variables, which then follow."""
+        """Return the values after a step, and update the penalties' variables; `gradient` is changed."""
         used, split = of.objective.used, self.split
         tied = details_transposed(self.rho * (split.d - split.z + split.u))
         gradient.sky[used] += tied.sum() / (of.objective.alignment.subsampling**2 * len(used))

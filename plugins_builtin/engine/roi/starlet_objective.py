@@ -1,11 +1,11 @@
 """STARRED's objective for a region of interest, with its gradient.
 
-Point sources plus one pixelated background for all epochs (see :mod:`plugins_builtin.engine.roi.interpolation` for how
-they reach an epoch); half of chi2 plus the penalties of :mod:`plugins_builtin.engine.roi.penalties`. Checked against
-STARRED's own ``Loss``.
+The model is point sources plus one pixelated background for all epochs; how it is moved to an epoch is in
+:mod:`plugins_builtin.engine.roi.interpolation`. The objective is half of chi2 plus the penalties of
+:mod:`plugins_builtin.engine.roi.penalties`. Tests compare it with STARRED's own ``Loss``.
 
-STARRED moves its point sources with the background, by interpolation, which blurs them by up to half a small pixel
-according to each epoch's dither. With `exact` they are placed where they fall instead.
+STARRED moves its point sources with the background, by interpolation. That blurs them by up to half a small pixel,
+depending on each epoch's dither. With `exact` they are computed at their exact positions instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 _CHUNK = 16  # epochs convolved together
 
-#: Unit point sources and their derivatives by x and y: of one place for all epochs, or of one each.
+#: Unit point sources and their derivatives by x and y: one set for all epochs, or one for each epoch.
 _Sources = tuple[Float[Floats, "*each k N N"], Float[Floats, "*each k N N"], Float[Floats, "*each k N N"]]
 #: The same on an epoch's data pixels.
 _Images = tuple[Float[Floats, "k n n"], Float[Floats, "k n n"], Float[Floats, "k n n"]]
@@ -39,7 +39,7 @@ _Images = tuple[Float[Floats, "k n n"], Float[Floats, "k n n"], Float[Floats, "k
 
 @attrs.frozen(eq=False)
 class Moves:
-    """What moved the deconvolved image to some epochs, in single precision."""
+    """The deconvolved image on its way to some epochs, and the matrices that moved it; single precision."""
 
     rotated: Float32[Floats, "e N N"]
     sideways: Float32[Floats, "e N N"]  # rotated, then translated along x
@@ -70,10 +70,28 @@ class StarletObjective:
     ) -> None:
         """Prepare the operators.
 
-        `inverse_variance` is 0 where a pixel is not used; `weights` are those of the starlets;
-        `displacement`, data pixels of the first epoch, moves each epoch's point sources; `like` is an
-        objective for the same epochs, whose operators are used again; `counted` is the number of epochs that the
-        penalties are for, if not those with data.
+        Parameters
+        ----------
+        epochs : Epochs
+            The data, in square stamps of n pixels.
+        alignment : Alignment
+            The rotations and translations of the deconvolved image.
+        inverse_variance : (e, n, n) array
+            0 where a pixel is not used.
+        weights : (scales, N, N) array
+            Weights of the starlets' penalty.
+        strengths : Strengths
+            Of the penalties.
+        priors : GaussianPriors
+            On positions and translations.
+        exact : bool
+            Whether point sources are computed at their exact positions, not interpolated.
+        displacement : (e, k, 2) array, optional
+            Displacements of the point sources in each epoch, data pixels of the first epoch.
+        like : StarletObjective, optional
+            An objective for the same epochs, whose operators are used again.
+        counted : int, optional
+            The number of epochs that the penalties are multiplied by, where it is not that of the epochs with data.
         """
         self.displacement = displacement
         self.epochs, self.alignment = epochs, alignment
@@ -91,7 +109,7 @@ class StarletObjective:
         self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors, counted)
 
     def part(self, rows: Int[Ints, " rows"], scale: Float[Floats, " rows"]) -> StarletObjective:
-        """Return chi2 and priors of some epochs that stand for all, each for `scale` of its like."""
+        """Return an objective of chi2 and priors of some epochs, in which each counts for `scale` similar epochs."""
         a, penalties = self.alignment, self.penalties
         p = penalties.priors
         return StarletObjective(
@@ -113,7 +131,7 @@ class StarletObjective:
     ) -> tuple[Float[Floats, "k N N"], Float[Floats, "k N N"], Float[Floats, "k N N"]]:
         """Return unit point sources on the deconvolved image, and their derivatives by x and y (data px)."""
         n, s = self.alignment.size, self.alignment.subsampling
-        # Full PSFs have no target; a penalty on their sources needs an image of some width.
+        # Full PSFs have no target Gaussian; the penalty on their sources needs an image of some width.
         sigma = (self.epochs.fwhm or 2.0) / FWHM_PER_SIGMA
         grid = np.arange(n) - 0.5 * (n - 1)
         axes = []
@@ -131,14 +149,14 @@ class StarletObjective:
         result = np.zeros(self.epochs.data.shape)
         sources = self.gaussians(values.c)
         for rows, chosen in self.chunks():
-            result[chosen] = self._forward(values, self._placed(values, sources, chosen)[0], rows, chosen)[0]
+            result[chosen] = self._forward(values, self._sources_of_epochs(values, sources, chosen)[0], rows, chosen)[0]
             if self.exact:
                 for e in chosen.tolist():
                     result[e] += np.tensordot(values.flux[e], self.exact_sources(values, e)[0], 1)
         return result
 
     def background(self, values: Values) -> Float[Floats, "e n n"]:
-        """Return the background's part of the model, the sky left out."""
+        """Return the background's part of the model, without the sky."""
         alone = Values(0 * values.flux, values.c, values.translation, 0 * values.sky, values.h)
         return self.model(alone)
 
@@ -149,7 +167,7 @@ class StarletObjective:
         row = int(np.searchsorted(self.used, e))
         shift = self.alignment.subsampling * values.translation[e]
         (x, by_x), (y, by_y) = (translation_matrices(self.alignment.size, np.asarray(a)) for a in shift)
-        unit, turn = self.gaussians(self._places(values, e))[0], self.turns[row // _CHUNK].one(row % _CHUNK)
+        unit, turn = self.gaussians(self._positions(values, e))[0], self.turns[row // _CHUNK].one(row % _CHUNK)
         turned = unit if turn is None else (turn @ unit.reshape(len(unit), -1).T).T.reshape(unit.shape)
         s = self.alignment.subsampling
         moved = (y @ turned @ x.T, s * (y @ turned @ by_x.T), s * (by_y @ turned @ x.T))
@@ -157,15 +175,15 @@ class StarletObjective:
         return on_stamp, slope_x, slope_y
 
     def exact_sources(self, values: Values, e: int) -> _Images:
-        """Return what `sources_at` does for sources that are not interpolated."""
+        """Return unit images and derivatives at epoch `e` of sources that are not interpolated; as `sources_at`."""
         a, s = self.alignment, self.alignment.subsampling
         pivot = a.size // 2 + a.offset - 0.5 * (a.size - 1)
         turn = rotation_matrix(np.radians(a.alpha[e]))
-        xy = ((s * self._places(values, e) - pivot) @ turn.T + pivot) / s + values.translation[e]
+        xy = ((s * self._positions(values, e) - pivot) @ turn.T + pivot) / s + values.translation[e]
         return source_images(self.epochs, e, xy + 0.5 * (self.epochs.shape[0] - 1))
 
     def chunks(self) -> Iterator[tuple[slice, Int[Ints, " chosen"]]]:
-        """Return rows among the used epochs, and the epochs, a few at a time."""
+        """Yield the used epochs a few at a time: their rows among the used ones, and their indices."""
         for start in range(0, len(self.used), _CHUNK):
             rows = slice(start, start + _CHUNK)
             yield rows, self.used[rows]
@@ -189,30 +207,30 @@ class StarletObjective:
         # Gradients need no more than single precision, and cost half in it.
         return image, Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
 
-    def _places(self, values: Values, e: int) -> Float[Floats, "k 2"]:
+    def _positions(self, values: Values, e: int) -> Float[Floats, "k 2"]:
         """Return the point sources' positions at epoch `e`."""
         return values.c if self.displacement is None else values.c + self.displacement[e]
 
-    def _placed(self, values: Values, sources: _Sources, chosen: Int[Ints, " chosen"]) -> _Sources:
-        """Return unit sources and their derivatives as some epochs have them: `sources`, or one set an epoch."""
+    def _sources_of_epochs(self, values: Values, sources: _Sources, chosen: Int[Ints, " chosen"]) -> _Sources:
+        """Return unit sources and derivatives for some epochs: `sources`, or one set each where they are displaced."""
         if self.displacement is None or self.exact:
             return sources
-        places = values.c + self.displacement[chosen]
-        shape = (*places.shape[:2], *values.h.shape)
-        unit, by_x, by_y = self.gaussians(places.reshape(-1, 2))
+        positions = values.c + self.displacement[chosen]
+        shape = (*positions.shape[:2], *values.h.shape)
+        unit, by_x, by_y = self.gaussians(positions.reshape(-1, 2))
         return unit.reshape(shape), by_x.reshape(shape), by_y.reshape(shape)
 
     def moves(self, values: Values, rows: slice, chosen: Int[Ints, " chosen"]) -> Moves:
-        """Return what moves the deconvolved image to some epochs."""
-        sources = self._placed(values, self.gaussians(values.c), chosen)[0]
+        """Return the steps by which the deconvolved image is moved to some epochs."""
+        sources = self._sources_of_epochs(values, self.gaussians(values.c), chosen)[0]
         return self._forward(values, sources, rows, chosen)[1]
 
     def at_rest(
         self, images: Float[Floats, "e n n"], moves: Moves, rows: slice
     ) -> tuple[Float32[Floats, "e N N"], Float32[Floats, "e N N"], Float32[Floats, "e N N"]]:
-        """Return images on the data's pixels as the deconvolved image's gradient sees them.
+        """Return the transpose of blurring and moving, applied to images on data pixels.
 
-        The other two are the images before columns are moved back, and before anything is.
+        The other two values are intermediate: after the columns are moved back, and after the transposed blur alone.
         """
         back = self.blur.transposed(images.astype(np.float32), rows)
         half = moves.y.swapaxes(1, 2) @ back
@@ -234,8 +252,8 @@ class StarletObjective:
         gradient = values.zeros()
         value = 0.0
         for rows, chosen in self.chunks():
-            placed = self._placed(values, sources, chosen)
-            image, moves = self._forward(values, placed[0], rows, chosen)
+            own_sources = self._sources_of_epochs(values, sources, chosen)
+            image, moves = self._forward(values, own_sources[0], rows, chosen)
             epochs = chosen.tolist() if self.exact else []
             exact = [self.exact_sources(values, e) for e in epochs]
             for i, (unit, _, _) in enumerate(exact):
@@ -245,7 +263,7 @@ class StarletObjective:
             gradient.sky[chosen] = weighted.sum(axis=(1, 2))
             for e, images, w in zip(epochs, exact, weighted, strict=self.exact):
                 self._exact_gradient(values, gradient, e, images, w)
-            self._pull_back(values, gradient, placed, rows, chosen, weighted, moves)
+            self._pull_back(values, gradient, own_sources, rows, chosen, weighted, moves)
         return value + self.penalties(values, gradient, sources), gradient
 
     def _pull_back(
@@ -258,7 +276,7 @@ class StarletObjective:
         weighted: Float[Floats, "e n n"],
         moves: Moves,
     ) -> None:
-        """Add the gradient of chi2 by everything that is on the deconvolved image."""
+        """Add the gradient of chi2 by translations, background and interpolated sources."""
         s = self.alignment.subsampling
         by_h, half, back = self.at_rest(weighted, moves, rows)
         gradient.translation[chosen, 0] += s * ((half @ moves.by_x) * moves.rotated).sum(axis=(1, 2))

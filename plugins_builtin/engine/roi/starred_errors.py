@@ -11,9 +11,19 @@ from plugins_builtin.engine.roi.starred_fit import Solution
 
 
 def random_covariance(solution: Solution, seen: Bool[Bools, "e k"]) -> Float[Floats, "e k k"]:
-    """Return the covariance of each epoch's fluxes, its sky, translation and transparency marginalised.
+    """Return the covariance of each epoch's fluxes, marginalised over its sky, translation and transparency.
 
-    `seen` tells which fluxes an epoch measures; the others' rows and columns are nan.
+    Parameters
+    ----------
+    solution : Solution
+        The end of the fit.
+    seen : (e, k) bool array
+        The fluxes that an epoch measures.
+
+    Returns
+    -------
+    (e, k, k) array
+        nan in the rows and columns of fluxes that are not seen.
     """
     objective, values, epochs = solution.objective, solution.values, solution.epochs
     e, k = values.flux.shape

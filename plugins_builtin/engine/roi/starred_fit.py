@@ -1,4 +1,4 @@
-"""The fit of STARRED's objective: a start from the joint model, fluxes and translations, then everything."""
+"""The fit of STARRED's objective: from the joint model, first fluxes and translations, then all unknowns."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from plugins_builtin.engine.roi.penalties import GaussianPriors, Strengths, Valu
 from plugins_builtin.engine.roi.splitting import Descent
 from plugins_builtin.engine.roi.starlet_objective import StarletObjective
 
-_SMOOTHINGS = (1e-2, 1e-3, 1e-4)  # of each |c|'s part of the objective, one after the other
+_SMOOTHINGS = (1e-2, 1e-3, 1e-4)  # largest change of the objective by rounding each |c|; one fit after the other
 _MEMORY = 30
-_GAINS = {1e-2: 3e-6, 1e-3: 1e-6}  # relative gain of an iteration below which a stage of the minimisation ends
+_GAINS = {1e-2: 3e-6, 1e-3: 1e-6}  # relative decrease in an iteration below which a stage of the minimisation ends
 _LAST_GAIN = 3e-7
 
 
 @attrs.frozen(eq=False)
 class StarredSettings:
-    """What to fit; strengths and bounds as the options of `roi_model.starred` name them."""
+    """What to fit; the names are those of the options of the ROI model ``starred``."""
 
     background: bool = True
     starting_background: Float[Floats, "N N"] | None = None  # e-/s a small pixel, on the first epoch's grid
@@ -49,7 +49,7 @@ class StarredSettings:
 
 @attrs.define(eq=False)
 class Solution:
-    """Where the fit ended."""
+    """The end of a fit."""
 
     epochs: Epochs
     objective: StarletObjective
@@ -65,7 +65,7 @@ class Solution:
 
     @property
     def offset(self) -> Float[Floats, "k 2"]:
-        """Point sources' tangent-plane offsets."""
+        """Positions of the point sources on the tangent plane, arcsec."""
         return to_sky(self.epochs.transform[0], self.values.c + 0.5 * (self.epochs.shape[0] - 1))
 
     def status(self) -> FitStatus:
@@ -89,10 +89,15 @@ def fit_starred(epochs: Epochs, offset: Float[Floats, "k 2"], settings: StarredS
     ----------
     epochs : Epochs
         The data, in square stamps.
-    offset : array
-        Point sources' positions to start from, arcsec.
+    offset : (k, 2) array
+        First guess of the point sources' positions, arcsec.
     settings : StarredSettings
         What to fit.
+
+    Returns
+    -------
+    Solution
+        The end of the fit.
     """
     alignment = align(epochs, offset.mean(axis=0))
     free = settings.background and settings.optimize_background
@@ -126,7 +131,7 @@ def fit_starred(epochs: Epochs, offset: Float[Floats, "k 2"], settings: StarredS
     final = run.continued(objective(settings.strengths, like=run.objective))
     names = (*names, "h") if free else names
     smoothings = _SMOOTHINGS if free else (0.0,)
-    # The scatter of fluxes ties the epochs to each other, which the splitting's normal equations do not know.
+    # The penalty on the scatter of fluxes couples the epochs, which the splitting's normal equations leave out.
     split = free and settings.strengths.flux_scatter == 0
     if split:
         values = final.descend(values, settings.iterations_all, settings.fix_astrometry is not True)
@@ -134,7 +139,7 @@ def fit_starred(epochs: Epochs, offset: Float[Floats, "k 2"], settings: StarredS
         values = final.minimise(values, names, settings.iterations_all, smoothings)
     outliers = _outliers(final.objective, values, settings.clip)
     if (outliers != joint.weights.outliers).any():
-        # The starlets follow what a Sersic can't: clipped again against them, and the fit resumed.
+        # The starlets fit what a Sersic can't: pixels are clipped again by their residuals, and the fit is resumed.
         inverse_variance = _reweighted(epochs, inverse_variance, outliers)
         final = final.continued(objective(settings.strengths, inverse_variance, final.objective))
         if split:
@@ -148,7 +153,7 @@ def fit_starred(epochs: Epochs, offset: Float[Floats, "k 2"], settings: StarredS
 
 
 def _outliers(objective: StarletObjective, values: Values, threshold: float | None) -> Bool[Bools, "e n n"]:
-    """Return the pixels that can't be noise around the starlets' model."""
+    """Return the pixels whose residuals from the starlets' model are too large for noise."""
     epochs = objective.epochs
     signs = np.zeros(epochs.valid.shape, np.int8)
     none = np.zeros(epochs.valid.shape, bool)
@@ -170,7 +175,7 @@ def _outliers(objective: StarletObjective, values: Values, threshold: float | No
 def _reweighted(
     epochs: Epochs, inverse_variance: Float[Floats, "e n n"], outliers: Bool[Bools, "e n n"]
 ) -> Float[Floats, "e n n"]:
-    """Return the weights with other pixels clipped; one that comes back gets what its noise map states."""
+    """Return the weights with `outliers` clipped; a pixel that is no longer clipped gets its noise map's weight."""
     stated = np.where(inverse_variance > 0, inverse_variance, 1 / epochs.variance)
     return np.where(epochs.valid & ~outliers & epochs.usable[:, None, None], stated, 0.0)
 
@@ -178,14 +183,14 @@ def _reweighted(
 def _joint_start(
     epochs: Epochs, alignment: Alignment, offset: Float[Floats, "k 2"], settings: StarredSettings, free: bool
 ) -> State:
-    """Return a joint fit, which gives positions, clipped pixels, noise, the registration's floor and a background."""
+    """Return a joint fit: it gives positions, clipped pixels, noise, the registration's floor and a background."""
     joint = Settings(
         galaxies=1 if free else 0, fix_astrometry=settings.fix_astrometry, clip=settings.clip,
         refraction=settings.refraction,
     )  # fmt: skip
     if free or settings.starting_background is None or not settings.background:
         return fit_jointly(epochs, offset, joint)
-    # A background that is given and held: the joint model sees what it leaves.
+    # A background that is given and held is subtracted before the joint fit.
     nothing = GaussianPriors(*(np.zeros((0, 2)),) * 2, alignment.translation, np.full((len(epochs), 2), np.inf))
     iv = np.where(epochs.valid, 1 / epochs.variance, 0.0)
     shape = (len(epochs), 0)
@@ -197,7 +202,7 @@ def _joint_start(
 
 
 def _centred(epochs: Epochs, offset: Float[Floats, "k 2"]) -> Float[Floats, "k 2"]:
-    """Return positions on the first epoch's stamp from its centre, data pixels."""
+    """Return positions on the first epoch's stamp, relative to its centre, data pixels."""
     return to_pixels(epochs.transform[0], offset) - 0.5 * (epochs.shape[0] - 1)
 
 
@@ -208,7 +213,7 @@ def _start_values(
     given: Float[Floats, "N N"] | None,
     settings: StarredSettings,
 ) -> Values:
-    """Return the joint fit's unknowns as STARRED's."""
+    """Return the joint fit's result as values of STARRED's unknowns."""
     size = (alignment.size, alignment.size)
     if given is not None:
         h = given.copy()
@@ -229,11 +234,11 @@ def _start_values(
 def _weights(epochs: Epochs, inverse_variance: Float[Floats, "e n n"], slit: bool) -> Float[Floats, "scales N N"]:
     """Return the starlets' weights, from the noise of all epochs together and their mean kernel.
 
-    STARRED takes the first epoch's noise map and PSF as typical; where epochs are alike that is the same.
+    STARRED uses the first epoch's noise map and PSF for all, which is the same where epochs are alike.
     """
     used = (inverse_variance > 0).any(axis=(1, 2))
     total = inverse_variance.sum(axis=0)
-    # A pixel that is masked in all epochs would have no penalty.
+    # Without a floor, a pixel that is masked in all epochs would have no penalty.
     total = np.maximum(total, 0.1 * np.median(total[total > 0]))
     propagate = slit_weights if slit else starlet_weights
     return propagate(total, epochs.kernels[used].mean(axis=0), epochs.subsampling)
@@ -242,12 +247,12 @@ def _weights(epochs: Epochs, inverse_variance: Float[Floats, "e n n"], slit: boo
 class Run:
     """L-BFGS in unknowns scaled so that each has a curvature near one.
 
-    The unknowns of an epoch are whitened together, with the Cholesky factor of the covariance that the joint fit
-    found: blended fluxes are strongly anticorrelated, and along that valley a plain minimiser crawls.
+    The unknowns of an epoch are whitened together, by the Cholesky factor of the covariance that the joint fit found.
+    Blended fluxes are strongly anticorrelated, and without that a minimiser is slow along this valley.
     """
 
     def __init__(self, objective: StarletObjective, joint: State) -> None:
-        """Take what to minimise and the joint fit."""
+        """Store the objective, and compute the scales from the joint fit."""
         self.objective = objective
         k = joint.local.flux.shape[1]
         keep = np.r_[np.arange(k), k + 1, k + 2, k]  # fluxes, translation, sky
@@ -259,13 +264,13 @@ class Run:
         self.converged = False
 
     def continued(self, objective: StarletObjective) -> Run:
-        """Return the same for another objective."""
+        """Return a run for another objective that continues the history of this one."""
         other = Run(objective, self.joint)
         other.history, other.evaluations = self.history, self.evaluations
         return other
 
     def descend(self, start: Values, iterations: int, free_positions: bool) -> Values:
-        """Return the values that minimise the objective over all unknowns, its kinks handled exactly."""
+        """Return the values that minimise the objective over all unknowns, with its kinks treated exactly."""
         descent = Descent(self.objective, start, free_positions)
         self.history.append(self.objective.value(start))
         values = descent.run(iterations)
@@ -275,7 +280,10 @@ class Run:
         return values
 
     def minimise(self, start: Values, names: tuple[str, ...], iterations: int, smoothings: tuple[float, ...]) -> Values:
-        """Return the values that minimise the objective over the fields `names`, at most `iterations` in all."""
+        """Return the values that minimise the objective over the attributes `names` of :class:`Values`.
+
+        The absolute values are rounded off by each of `smoothings` in turn; `iterations` bounds the sum of all.
+        """
         from scipy.optimize import minimize
 
         scaling = _Scaling(self, start, names)
@@ -311,7 +319,7 @@ class Run:
 
 
 class _Scaling:
-    """Maps a flat vector of whitened steps to values, and gradients back."""
+    """The map from a flat vector of whitened steps to values, and of gradients from values to steps."""
 
     def __init__(self, run: Run, start: Values, names: tuple[str, ...]) -> None:
         self.start, self.names, self.used = start, names, run.objective.used
@@ -328,7 +336,7 @@ class _Scaling:
         scale = np.sqrt(abs(np.linalg.det(run.objective.epochs.transform[0][:, :2])))
         self.c_scale = np.maximum(deviation.reshape(-1, 2) * scale, 1e-6)
         self.h_scale = _background_scale(run.objective)
-        # A source's light as background at its place: chi2 can't tell them apart. This valley gets unknowns of its own.
+        # Light of a source and background at its position give the same chi2: this valley gets unknowns of its own.
         self.unit_sources = run.objective.gaussians(start.c)[0]
         self.trade_scale = _trade_scale(run.joint, k)
         trades = k * ("h" in names and "flux" in names)
@@ -379,20 +387,20 @@ class _Scaling:
 
 
 def _trade_scale(joint: State, k: int) -> Float[Floats, " {k}"]:
-    """Return the error that the joint fit gives to what is common to all fluxes of a source."""
+    """Return the standard deviation of the error that all fluxes of a source share, from the joint fit."""
     _, common, _ = covariances(joint.found, k)
     return np.sqrt(np.nan_to_num(np.nanmean(np.einsum("ekk->ek", common), axis=0), nan=1.0)) if k else np.zeros(0)
 
 
 def _positive(matrices: Float[Floats, "*stack p p"]) -> Float[Floats, "*stack p p"]:
-    """Return symmetric matrices with a trace of ridge."""
+    """Return the symmetric parts of matrices, with a small multiple of their diagonals added."""
     matrices = 0.5 * (matrices + matrices.swapaxes(-1, -2))
     diagonal = np.einsum("...ii->...i", matrices)
     return np.asarray(matrices + 1e-10 * diagonal[..., None] * np.eye(matrices.shape[-1]))
 
 
 def _background_scale(objective: StarletObjective) -> Float[Floats, "N N"]:
-    """Return one over the square root of chi2's curvature by each small pixel."""
+    """Return the inverse square root of chi2's curvature by each small pixel of the background."""
     s = objective.alignment.subsampling
     kernel = objective.epochs.kernels[objective.used].mean(axis=0)
     response = convolved(kernel, np.ones((s, s))) ** 2

@@ -1,4 +1,4 @@
-"""Where a joint fit starts: galaxies found in what point sources leave, and the priors."""
+"""The start of a joint fit: galaxies found in the residuals of point sources, and the priors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from plugins_builtin.engine.roi.geometry import Epochs, to_pixels, to_sky
 from plugins_builtin.engine.roi.scene import Bumps, bump_images, source_images
 from plugins_builtin.engine.roi.sersic import N_PARAMETERS
 
-#: Gain of chi2 below which the data do not ask for a galaxy.
+#: Decrease of chi2 that a galaxy must bring to be added.
 DETECTION = 25.0
-_WIDTHS = (0.8, 1.6, 3.2)  # pixels, sigma of the Gaussians that stand for a galaxy in the search
-_STEP = 0.75  # widths between the positions that are tried, at least a pixel
+_WIDTHS = (0.8, 1.6, 3.2)  # pixels, sigma of the Gaussians that represent a galaxy in the search
+_STEP = 0.75  # distance of the positions that are tried, in widths; at least a pixel
 _START_INDEX = 2.0
 
 #: Prior standard deviations of `sersic.PARAMETERS`; centre in pixels.
@@ -23,14 +23,14 @@ PRIOR_SD = np.array([3.0, 1.5, 1.5, 0.7, 0.6, 0.2, 0.2])
 
 @attrs.frozen(eq=False)
 class Found:
-    """A galaxy that was found: parameters to start from and the gain in chi2."""
+    """A galaxy that was found: parameters to start from and the decrease of chi2."""
 
     theta: Float[Floats, " 7"]
     gain: float
 
 
 def best_epochs(epochs: Epochs, number: int) -> Int[Ints, " best"]:
-    """Return the sharpest and deepest usable epochs."""
+    """Return the indices of the sharpest and deepest usable epochs, best first."""
     depth = np.where(epochs.valid, 1.0 / epochs.variance, 0.0).sum(axis=(1, 2)) / np.maximum(epochs.seeing, 0.5) ** 2
     order = np.argsort(-np.where(epochs.usable, depth, -1.0))
     return order[: min(number, int(epochs.usable.sum()))]
@@ -40,26 +40,26 @@ def find_galaxy(
     epochs: Epochs,
     offset: Float[Floats, "k 2"],
     known: list[Float[Floats, " 7"]],
-    positions: Float[Floats, "places 2"] | None = None,
+    positions: Float[Floats, "positions 2"] | None = None,
 ) -> Found:
-    """Return the round galaxy that most improves on point sources and known galaxies.
+    """Return the round galaxy that decreases chi2 most, with point sources and known galaxies in the model.
 
     Parameters
     ----------
     epochs : Epochs
-        The data; the six best epochs are looked at.
-    offset : array
-        Point sources, arcsec.
-    known : list of arrays
-        Galaxies found before, whose place a new one does not take.
-    positions : array, optional
-        Where to look, arcsec; everywhere on the stamp where not given.
+        The data; the six best epochs are used.
+    offset : (k, 2) array
+        Positions of the point sources, arcsec.
+    known : list of (7,) arrays
+        Galaxies found before; their light is projected out.
+    positions : (positions, 2) array, optional
+        Positions to try, arcsec; a grid over the stamp where not given.
     """
     chosen = best_epochs(epochs, 6).tolist()
     best = Found(np.zeros(N_PARAMETERS), -np.inf)
     for width in _WIDTHS:
         sigma = width * epochs.scale
-        tried = _everywhere(epochs, chosen[0], width) if positions is None else positions
+        tried = _grid(epochs, chosen[0], width) if positions is None else positions
         bumps = Bumps(tried, sigma, np.full(len(tried), 1 / (2 * np.pi * sigma**2)))  # of flux 1
         projected, power = zip(*(_project(epochs, i, offset, known, bumps) for i in chosen), strict=True)
         gain, amplitude = _combine(np.array(projected), np.array(power))
@@ -71,8 +71,8 @@ def find_galaxy(
     return best
 
 
-def _everywhere(epochs: Epochs, e: int, width: float) -> Float[Floats, "places 2"]:
-    """Return tangent-plane points all over an epoch's stamp."""
+def _grid(epochs: Epochs, e: int, width: float) -> Float[Floats, "positions 2"]:
+    """Return a grid of tangent-plane positions, arcsec, over an epoch's stamp."""
     ny, nx = epochs.shape
     step = max(1.0, _STEP * width)
     y, x = np.mgrid[1 : ny - 1 : step, 1 : nx - 1 : step]
@@ -82,7 +82,10 @@ def _everywhere(epochs: Epochs, e: int, width: float) -> Float[Floats, "places 2
 def _project(
     epochs: Epochs, i: int, offset: Float[Floats, "k 2"], known: list[Float[Floats, " 7"]], bumps: Bumps
 ) -> tuple[Float[Floats, " b"], Float[Floats, " b"]]:
-    """Return each bump's product with the data, and its power, with point sources, sky and known galaxies fitted."""
+    """Return each bump's product with the data and its power, both without what the other components can fit.
+
+    The other components are the point sources, their shifts, the sky and the known galaxies.
+    """
     none = np.zeros(2)
     sources, by_x, by_y = source_images(epochs, i, to_pixels(epochs.transform[i], offset))
     basis = [*sources, *by_x, *by_y, np.ones(epochs.shape)]
@@ -96,7 +99,7 @@ def _project(
     images = bump_images(epochs, i, bumps, none).reshape(len(bumps), -1) * root
     power = (images**2).sum(axis=1)
     images = images - (images @ orthogonal) @ orthogonal.T
-    # What the other components can imitate to one part in a thousand is no evidence of a galaxy.
+    # A bump that the other components can imitate to one part in a thousand is no evidence of a galaxy.
     left = (images**2).sum(axis=1)
     return np.where(left > 1e-3 * power, images @ data, 0.0), np.maximum(left, 1e-30)
 
@@ -104,7 +107,7 @@ def _project(
 def _combine(
     projected: Float[Floats, "e b"], power: Float[Floats, "e b"]
 ) -> tuple[Float[Floats, " b"], Float[Floats, " b"]]:
-    """Return the gain in chi2 and the amplitude of each candidate; one epoch alone (a cosmic ray) counts little."""
+    """Return the decrease of chi2 and the amplitude of each candidate; a single epoch (a cosmic ray) counts little."""
     significance = projected / np.sqrt(power)
     if len(significance) > 2:
         typical = np.maximum(np.median(significance, axis=0), 0.0)
@@ -117,9 +120,9 @@ def _combine(
 def start_galaxies(
     epochs: Epochs, offset: Float[Floats, "k 2"], number: int, positions: Float[Floats, "known 2"]
 ) -> tuple[Float[Floats, "g 7"], list[str]]:
-    """Return the galaxies to start from, and a note for each that the data do not ask for.
+    """Return the galaxies to start from, and a note where fewer than `number` are found.
 
-    `positions`, arcsec, are galaxies known to be there; others are searched for, up to `number`.
+    `positions`, arcsec, are those of known galaxies; further ones are searched for, up to `number` in all.
     """
     found: list[Floats] = []
     notes: list[str] = []
@@ -146,8 +149,9 @@ def galaxy_prior(epochs: Epochs, galaxies: Float[Floats, "g 7"]) -> tuple[Float[
 def offset_prior(epochs: Epochs, number: int, fix_astrometry: bool | float) -> Float[Floats, "2*{number} 2*{number}"]:
     """Return the prior covariance, arcsec^2, of point-source positions.
 
-    `fix_astrometry`: True holds them, a number is the sigma in pixels. False leaves a source 0.5 px, and all of them
-    together 2 px: what a look at an image gives, and a bound where a source is too faint to place itself.
+    `fix_astrometry`: True holds them; a number is the sigma in pixels. False: 0.5 px for each source, and 2 px for all
+    together. So well are positions known that were read off an image, and it bounds sources that are too faint for a
+    position of their own.
     """
     if fix_astrometry is True:
         single, together = 1e-5, 0.0
@@ -161,7 +165,7 @@ def offset_prior(epochs: Epochs, number: int, fix_astrometry: bool | float) -> F
 
 
 def lattice(epochs: Epochs, centre: Float[Floats, " 2"], spacing: float) -> Float[Floats, "b 2"]:
-    """Return points a `spacing` (arcsec) apart that cover the stamps, one of them at `centre`."""
+    """Return a square lattice of points, `spacing` arcsec apart, that covers the stamps and has a point at `centre`."""
     ny, nx = epochs.shape
     corners = np.array([[0, 0], [nx, 0], [0, ny], [nx, ny]], float)
     sky = np.concatenate([to_sky(t, corners) for t in epochs.transform]) - centre
