@@ -1,9 +1,13 @@
-"""Numerics shared by the fits: the target Gaussian, starlets, robust masking, small solvers.
+"""The numerics: the fits, one package each, and what they share.
 
-Signatures state types and shapes, as in ``Float[Floats, "e k"]``: `Floats` is NumPy's array, `Array` JAX's, and the
-names are those of its dimensions, equal where they are called alike. Tests check them at run time, jaxtyping and
-beartype do it (`tests/helpers/checked_shapes.py`). A name alone has a space before it, ``Float[Floats, " e"]``, and
-so does a shape that could pass for a formula: linters would take it for one. The dimensions:
+Shared are the target Gaussian, starlets, residual light, L-BFGS, robust statistics, threads, and batches on a device.
+
+Signatures state types and shapes, as in ``Float[Floats, "e k"]``. `Floats` is an array of NumPy, `Array` one of JAX.
+The names are those of the dimensions; dimensions of the same name have the same size. Tests check this at run time, by
+jaxtyping and beartype (`tests/helpers/checked_shapes.py`). A single name has a space before it, as in
+``Float[Floats, " e"]``, and so has a shape that looks like a formula, because linters would read it as code.
+
+The dimensions:
 
 ========== ============================================================================================================
 e          epochs
@@ -22,6 +26,6 @@ g, b       galaxies, and bumps on them
 terms      of a polynomial in the detector's position
 d          of a minimiser's argument
 stages     of a homotopy
-*stack     whatever is in front
+*stack     any number of dimensions in front of the others
 ========== ============================================================================================================
 """

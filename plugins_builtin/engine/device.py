@@ -1,7 +1,7 @@
-"""How much a fit does at once: batches sized by the device's free memory, and run on it.
+"""Batches of a fit: sized by the device's free memory, and run on it.
 
 A fit states what it takes as a :class:`MemoryNeed`, asks :func:`forecast` for the size of its batches, and, where it is
-compiled for many units side by side, runs them by :func:`run_in_batches`. Nothing here knows what is fitted.
+compiled for many units side by side, runs them by :func:`run_in_batches`. This module does not depend on any fit.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def run_in_batches(values: list[tuple[Any, ...]], function: Callable[..., _Answe
 
 
 def _host_memory() -> int:
-    """Return the bytes of memory that are free: half of all where the system does not say, and 1 GiB at worst."""
+    """Return the free memory in bytes; half of all memory where that is not known, else 1 GiB."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

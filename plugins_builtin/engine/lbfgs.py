@@ -1,4 +1,7 @@
-"""L-BFGS with one evaluation an iteration, so that it runs as one loop on a device and maps over problems cleanly."""
+"""L-BFGS (Liu and Nocedal 1989, Math. Program. 45, 503) with one evaluation per iteration.
+
+So it is a single loop on a device, and can be mapped over many problems.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ _SHORTEST = 1e-8
 
 
 class Minimum(NamedTuple):
-    """Where a minimisation ended."""
+    """The end of a minimisation."""
 
     position: Float[Array, " d"]
     value: Float[Array, ""]
     evaluations: Int[Array, ""]
     converged: Bool[Array, ""]
-    stage: Int[Array, ""]  # the last that was worked on
+    stage: Int[Array, ""]  # the last one
     history: Float[Array, " history"]  # values after each evaluation, nan where there was none
 
 
@@ -58,30 +61,31 @@ def minimize(
     patience: int = 10,
     slack: float = 1e-7,
 ) -> Minimum:
-    """Minimise `function`, which returns value and gradient, from `start`; or several functions, one after the other.
+    """Minimise `function`, which returns value and gradient, from `start`; or a series of functions.
 
-    A trial point that decreases the value enough (Armijo, with a slack relative to the value for rounding) is accepted
-    and gives a new direction; else the step along the same direction is shortened by a parabola. There is no inner
-    loop. Converged means that the last `patience` evaluations together gained less than `tolerance`, or that no step
-    along the gradient itself helps. With a `course` the next stage then begins where this one ended, with the curvature
-    learnt so far.
+    A trial point is accepted where it decreases the value enough (Armijo's condition, with a slack for rounding), and
+    gives a new direction. Otherwise the step along the same direction is shortened by a parabola. There is no inner
+    loop. The minimisation has converged where the last `patience` evaluations together decreased the value by less than
+    `tolerance`, or where no step along the gradient decreases it. With a `course` the next stage then starts from that
+    point, with the present estimate of the curvature.
 
     Parameters
     ----------
     function : callable
         From a position, and an element of `course` where there is one, to value and gradient. Scale its argument so
         that its curvature is about one.
-    start : array
+    start : (d,) array
+        The first position.
     max_evaluations : int
         May be traced.
-    tolerance : float or array
+    tolerance : float or (stages,) array
         In the value's unit; may be traced.
-    course : array, optional
-        What distinguishes the functions: a homotopy from an easy one to the one that counts.
+    course : (stages,) array, optional
+        The parameter in which the functions differ: a homotopy from an easy function to the wanted one.
     stage : int
-        Where on the course to begin; may be traced.
+        The index in `course` to begin with; may be traced.
     memory : int
-        Pairs that the Hessian is made from.
+        Number of pairs of steps and changes of the gradient from which the Hessian is estimated.
     patience : int
         Evaluations between two tests of convergence.
     slack : float
@@ -95,13 +99,13 @@ def minimize(
         tried = _descend(state, *evaluate(_trial(state), state.stage), slack)
         return _advance(state, tried, tolerances, patience, max_evaluations)
 
-    def going(state: _State) -> Bool[Array, ""]:
+    def unfinished(state: _State) -> Bool[Array, ""]:
         return ~state.converged & (state.evaluations < max_evaluations)
 
     first = jnp.asarray(stage, jnp.int32)
     kind = jax.eval_shape(evaluate, start, first)[0].dtype
     tolerances = jnp.atleast_1d(jnp.asarray(tolerance, kind))
-    end: _State = jax.lax.while_loop(going, advance, _beginning(start, first, kind, memory, patience))
+    end: _State = jax.lax.while_loop(unfinished, advance, _beginning(start, first, kind, memory, patience))
     converged = end.converged & jnp.isfinite(end.value)
     return Minimum(end.position, end.value, end.evaluations, converged, end.stage, end.history)
 
@@ -109,7 +113,7 @@ def minimize(
 def _beginning(
     start: Float[Array, " d"], stage: Int[Array, ""], kind: np.dtype[np.floating], memory: int, patience: int
 ) -> _State:
-    """Return the state whose first trial is the start itself, and any value lower: `function` is compiled only once."""
+    """Return a state whose first trial is the start, of infinite value before: so `function` is compiled only once."""
     empty = jnp.zeros((memory, start.size), start.dtype)
     nothing = jnp.zeros_like(start)
     unknown = jnp.asarray(jnp.inf, kind)
@@ -125,7 +129,7 @@ def _beginning(
         scale=jnp.ones((), start.dtype),
         evaluations=jnp.asarray(0, jnp.int32),
         checkpoint=unknown,
-        # The first steps, without any curvature learnt, gain too little to tell convergence by.
+        # The first steps, without an estimate of the curvature, gain too little for a test of convergence.
         next_test=jnp.asarray(patience, jnp.int32),
         stage=stage,
         converged=jnp.asarray(False),
@@ -140,7 +144,7 @@ def _trial(state: _State) -> Float[Array, " d"]:
 def _descend(state: _State, value: Float[Array, ""], gradient: Float[Array, " d"], slack: float) -> _State:
     """Return the state after the trial point's value and gradient: accepted, or with a shorter step.
 
-    `converged` says that no step along the gradient itself helps.
+    `converged` is True where no step along the gradient decreases the value.
     """
     kind, step = value.dtype, state.step  # values may be wider than positions
     slope = jnp.vdot(state.gradient, state.direction)
@@ -149,9 +153,9 @@ def _descend(state: _State, value: Float[Array, ""], gradient: Float[Array, " d"
     parabola = (-0.5 * slope * step**2).astype(kind) / (value - state.value - (slope * step).astype(kind))
     least, most = (0.1 * step).astype(kind), (0.5 * step).astype(kind)
     shorter = jnp.where(jnp.isfinite(parabola), jnp.clip(parabola, least, most), least)
-    # A direction along which nothing helps any more: forget the curvature and follow the gradient once.
+    # No step along this direction decreases the value: drop the curvature and try the gradient once.
     stuck = ~accepted & (shorter < _SHORTEST)
-    hopeless = stuck & (state.inverse_products[-1] == 0)
+    no_descent = stuck & (state.inverse_products[-1] == 0)
 
     state = _remember(state, _trial(state) - state.position, gradient - state.gradient, accepted)
     state = state._replace(
@@ -159,7 +163,7 @@ def _descend(state: _State, value: Float[Array, ""], gradient: Float[Array, " d"
         value=jnp.where(accepted, value, state.value),
         gradient=jnp.where(accepted, gradient, state.gradient),
         inverse_products=jnp.where(stuck, 0.0, state.inverse_products),
-        converged=hopeless,
+        converged=no_descent,
     )
     renew = accepted | stuck
     direction = jnp.where(renew, _direction(state), state.direction)
@@ -167,7 +171,7 @@ def _descend(state: _State, value: Float[Array, ""], gradient: Float[Array, " d"
 
 
 def _remember(state: _State, step: Float[Array, " d"], change: Float[Array, " d"], accepted: Bool[Array, ""]) -> _State:
-    """Return the state with an accepted step and its change of the gradient in memory, where these show a curvature."""
+    """Return the state with an accepted step and its change of gradient stored, where their product is positive."""
     product = jnp.vdot(step, change)
     curved = accepted & (product > 1e-10 * jnp.linalg.norm(step) * jnp.linalg.norm(change))
 
@@ -189,13 +193,13 @@ def _advance(
     patience: int,
     max_evaluations: int | Int[Array, ""],
 ) -> _State:
-    """Count the evaluation and test for convergence; where a stage ended, return the beginning of the next."""
+    """Count the evaluation and test for convergence; where a stage ended, start the next."""
     last = len(tolerance) - 1
     evaluations = before.evaluations + 1
     test = evaluations >= before.next_test
     settled = (test & (before.checkpoint - state.value < tolerance[before.stage])) | state.converged
     onward = settled & (before.stage < last) & (evaluations < max_evaluations)
-    # A new stage begins like the first: with a step of length zero from a value that any is lower than.
+    # A new stage begins like the first: with a step of length zero, from an infinite value.
     return state._replace(
         value=jnp.where(onward, jnp.inf, state.value),
         step=jnp.where(onward, 0.0, state.step).astype(state.step.dtype),
@@ -209,7 +213,7 @@ def _advance(
 
 
 def _direction(state: _State) -> Float[Array, " d"]:
-    """Return minus the inverse Hessian times the gradient (two loops over the remembered pairs)."""
+    """Return minus the inverse Hessian times the gradient, by two loops over the stored pairs."""
     gradient, steps, changes, inverses = state.gradient, state.steps, state.changes, state.inverse_products
     memory = steps.shape[0]
 

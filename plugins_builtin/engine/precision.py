@@ -1,4 +1,4 @@
-"""Double precision in JAX where a fit needs it, without touching the process's settings."""
+"""Double precision in JAX where a fit needs it, without a change of the process's settings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import jax
 
 
 def double_precision() -> AbstractContextManager[None]:
-    """Return a context in which JAX knows float64."""
-    # Older releases of JAX have it among their experiments.
+    """Return a context in which JAX computes in float64."""
+    # In older releases of JAX it is in jax.experimental.
     home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
     context: AbstractContextManager[None] = home.enable_x64(True)
     return context

@@ -1,11 +1,12 @@
-"""The light that a PSF misses: what a fit leaves within an aperture around the source, and how well that is known.
+"""The light that a PSF misses: the sum of a fit's residuals within an aperture around the source, and its variance.
 
-Of an undersampled or aberrated star the fitted flux hangs on the PSF's shape, which is never quite that of the star's
-place and phase. The sum of the residuals within an aperture corrects that: fitted flux and sum together are the flux
-within the aperture, with unusable pixels filled from the model and the wings beyond it taken from the PSF. A fit is
-uncorrelated with its residuals, so the sum's variance adds to the flux's: ``w V w - t N^-1 t``, with w the aperture, V
-the pixels' variances, t the aperture's sums of the fitted images and N their normal matrix. A constant that was fitted
-has taken a part of what the PSF misses; so where there is one, what the pixels outside show is taken off.
+The fitted flux of an undersampled or aberrated star depends on the PSF's shape, which is never exactly that at the
+star's position in the frame and sub-pixel phase. The sum of the residuals within an aperture corrects this. Fitted flux
+plus sum is the flux within the aperture, with unusable pixels filled from the model, and with the wings beyond the
+aperture taken from the PSF. A fit is uncorrelated with its residuals, so the sum's variance is added to the flux's:
+``w V w - t N^-1 t``, with w the aperture, V the pixels' variances, t the aperture's sums of the fitted images and N
+their normal matrix. A fitted constant contains a part of the light that the PSF misses. So where a constant is fitted,
+the mean residual of the pixels outside the aperture is subtracted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lcframework.types import Floats
 
 
 def apertures(centre: Float[Floats, "n 2"], shape: tuple[int, int], radius: float) -> Float[Floats, "n ny nx"]:
-    """Return discs about positions x, y from the stamps' centres; their edge is a pixel wide."""
+    """Return discs of `radius` pixels about positions (x, y) from the stamps' centres; their edge is a pixel wide."""
     y, x = (np.arange(size) - 0.5 * (size - 1) for size in shape)
     distance = np.hypot(x - centre[:, 0, None, None], y[:, None] - centre[:, 1, None, None])
     return np.asarray(np.clip(radius + 0.5 - distance, 0.0, 1.0))
@@ -26,7 +27,7 @@ def apertures(centre: Float[Floats, "n 2"], shape: tuple[int, int], radius: floa
 def above_surroundings(
     aperture: Float[Floats, "n ny nx"], weight: Float[Floats, "n ny nx"]
 ) -> Float[Floats, "n ny nx"]:
-    """Return apertures less the weighted mean of the pixels outside: blind to any constant."""
+    """Return apertures less the weighted mean of the pixels outside: a constant sums to zero in them."""
     outside = np.where(aperture == 0, weight, 0.0)
     total = outside.sum(axis=(1, 2))
     inside = np.sum(np.where(weight > 0, aperture, 0.0), axis=(1, 2))
@@ -44,14 +45,15 @@ def residual_light(
 
     Parameters
     ----------
-    residual : array
+    residual : (n, ny, nx) array
         Data less the model.
-    weight : array
-        Inverse variances; 0 where a pixel is not used, which counts as the model says.
-    aperture : array
-        What part of each pixel counts, less that of the surroundings.
-    images : array
-        What was fitted by its amplitude: unit sources, a constant.
+    weight : (n, ny, nx) array
+        Inverse variances; 0 where a pixel is not used: its residual counts as zero.
+    aperture : (n, ny, nx) array
+        Weight of each pixel in the sum; from :func:`apertures`, or :func:`above_surroundings` where a constant was
+        fitted.
+    images : (n, p, ny, nx) array
+        The images whose amplitudes were fitted: unit sources, a constant.
     """
     used = weight > 0
     counted = np.where(used, aperture, 0.0)
@@ -59,7 +61,7 @@ def residual_light(
     variance = np.sum(counted**2 / np.where(used, weight, 1.0), axis=(1, 2))
     sums = np.einsum("npij,nij->np", images, counted)
     normal = np.einsum("npij,nij,nqij->npq", images, weight, images, optimize=True)
-    # An image without light in the stamp has no amplitude; scaled, what else is degenerate drops out of the inverse.
+    # An image without light in the stamp has no amplitude; the pseudo-inverse leaves out degenerate ones.
     scale = np.sqrt(np.einsum("npp->np", normal))
     scale = np.where(scale > 0, scale, 1.0)
     inverse = np.linalg.pinv(normal / (scale[:, :, None] * scale[:, None, :]), rcond=1e-10, hermitian=True)
@@ -70,11 +72,22 @@ def residual_light(
 def shared_out(
     flux: Float[Floats, " k"], covariance: Float[Floats, "k k"], galaxy: float, total: float, variance: float
 ) -> tuple[Float[Floats, " k"], Float[Floats, "k k"]]:
-    """Return the fluxes and their covariance with an epoch's residual light shared out.
+    """Return fluxes and their covariance with an epoch's residual light added, divided among the sources.
 
-    A PSF that misses a part of one source misses the same part of each; so a source's share is that of its light in
-    the model's, of which `galaxy` is what no point source gives. Sources that are not seen (nan) get none. Faint fluxes
-    count by their errors, so that no share hangs on noise, and a source alone gets everything.
+    A PSF that misses a share of one source's light misses the same share of each. So a source gets residual light in
+    proportion to its part of the model's light. Faint fluxes count by their errors, so that no share is determined by
+    noise. A single source without a galaxy gets everything.
+
+    Parameters
+    ----------
+    flux : (k,) array
+        nan for sources that are not seen, which get nothing.
+    covariance : (k, k) array
+        Of the fluxes.
+    galaxy : float
+        Light within the aperture that is not of point sources.
+    total, variance : float
+        The residual light, and its variance.
     """
     seen = np.isfinite(flux)
     size = np.where(seen, np.hypot(np.nan_to_num(flux), np.sqrt(np.nan_to_num(np.diag(covariance)))), 0.0)

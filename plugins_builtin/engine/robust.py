@@ -1,4 +1,4 @@
-"""Robust statistics: scales that outliers do not move, and what clipping does to a variance."""
+"""Robust statistics: medians and scatters that outliers do not move, clipping, and its effect on a variance."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def masked_scale(
 
 
 def clipped_variance(limit: float) -> float:
-    """Return the variance of a unit normal distribution of which all beyond +- `limit` has been cut.
+    """Return the variance of a unit normal distribution that is truncated at +- `limit`.
 
     The second moment of the truncated normal distribution, ``1 - 2 k phi(k) / erf(k / sqrt(2))``.
     """

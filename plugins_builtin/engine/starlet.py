@@ -1,7 +1,8 @@
 """Starlets as dense matrices, and the noise of their coefficients in closed form.
 
-The starlet transform smooths an image again and again with the kernel ``[1, 4, 6, 4, 1] / 16``, dilated twofold each
-time, with zeros beyond the border; the detail coefficients are differences of successive smoothings,
+The starlet transform (Starck, Fadili and Murtagh 2007, IEEE Trans. Image Process. 16, 297) smooths an image repeatedly
+with the kernel ``[1, 4, 6, 4, 1] / 16``, whose taps are twice as far apart each time, with zeros beyond the border. The
+detail coefficients are differences of successive smoothings,
 ``w_j = c_(j-1) - c_j`` with ``c_0`` the image. Each smoothing is separable: ``c_j = P_j X P_j.T``.
 """
 

@@ -1,15 +1,15 @@
 """Point sources on data pixels: the target Gaussian as a separable operator on a kernel.
 
-A kernel (a narrow PSF) lives on small pixels, `subsampling` of them across a data pixel, and its centre is the
+A kernel (a narrow PSF) is sampled on small pixels, `subsampling` of them across a data pixel. Its centre is the
 geometric centre of its array. A point source is the kernel convolved with a Gaussian of `fwhm` small pixels (the
 target of the deconvolution) centred on the source, then summed over blocks of small pixels. Both steps are separable,
 so with the matrices of :func:`target_matrix` the image of a source at ``(x, y)`` from the stamp's centre is
 
     ``flux * A(y) @ kernel @ A(x).T``
 
-The Gaussian is sampled at the centres of small pixels and its samples are normalised to sum 1, at every sub-pixel
-phase: this is what STARRED does, and it differs from the integral by a factor that depends on the phase (7e-7 for
-2 small pixels, more for narrower targets). By Poisson's summation formula the sum of samples of a unit Gaussian is
+As in STARRED, the Gaussian is sampled at the centres of small pixels, and its samples are normalised to sum 1 at every
+sub-pixel phase. That differs from the integral by a factor that depends on the phase (7e-7 for 2 small pixels, more for
+narrower targets). By Poisson's summation formula the sum of samples of a unit Gaussian is
 ``1 + 2 sum_k exp(-2 (pi k sigma)^2) cos(2 pi k phase)``.
 
 A `fwhm` of 0 means that the kernel is a full PSF; it is then shifted by cubic-spline interpolation, twice
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     #: Arrays of NumPy or of JAX.
     AnyArray = TypeVar("AnyArray", Floats, Array)
 else:
-    # JAX takes long to import, and most fits do without: where annotations are evaluated, any shape and type will do.
+    # JAX takes long to import, and most fits do not need it: evaluated annotations accept arrays of any type.
     AnyArray = TypeVar("AnyArray")
 
 #: FWHM of a Gaussian of unit standard deviation.
@@ -60,8 +60,8 @@ def target_matrix(
 
     Parameters
     ----------
-    offset : array
-        Source's distance from the stamp's geometric centre, data pixels.
+    offset : (*stack) array
+        The source's position relative to the stamp's geometric centre, data pixels.
     n : int
         Data pixels of the stamp along this axis.
     subsampling : int
@@ -75,8 +75,8 @@ def target_matrix(
 
     Returns
     -------
-    array
-        Each column sums to 1, but for what falls outside the stamp.
+    (*stack, n, m) array
+        Each column sums to 1, less the part outside the stamp.
     """
     return _matrices(offset, n, subsampling, fwhm, m, xp, slope=False)[0]
 
@@ -148,7 +148,7 @@ def _matrices(
     differences = (np.arange(size) - 0.5 * (size - 1))[:, None] - (np.arange(m) - 0.5 * (m - 1))[None, :]
     grid: AnyArray = xp.asarray(differences, offset.dtype)[(None,) * offset.ndim]
     shift = subsampling * offset[..., None, None]
-    # Small pixels of a block are summed one by one: a reduction over a reshaped axis is slow in compiled code.
+    # The small pixels of a block are added one by one: a reduction over a reshaped axis is slow in compiled code.
     distances = [grid[..., k::subsampling, :] - shift for k in range(subsampling)]
     if fwhm == 0:
         filtered: AnyArray = xp.asarray(_prefilter(m), offset.dtype)
@@ -175,7 +175,7 @@ def _sampled_norm(
     """Return the sum of samples of ``exp(-d^2 / 2 sigma^2)`` and its derivative by the phase (small pixels)."""
     scale = sigma * math.sqrt(2.0 * math.pi)
     weights = 2.0 * np.exp(-2.0 * (np.pi * _HARMONICS * sigma) ** 2)
-    # Whole pixels are taken off first: float32 would lose the phase otherwise.
+    # Whole pixels are subtracted first: in float32 the phase would lose its digits otherwise.
     angle = 2.0 * math.pi * (phase - xp.round(phase))
     norm: AnyArray = xp.ones_like(angle)
     slope: AnyArray = xp.zeros_like(angle)

@@ -1,7 +1,7 @@
-"""Work on many frames or epochs at once, where one process has the machine for itself.
+"""Work on many frames or epochs in threads, where one process uses the whole machine.
 
-Compiled steps, NumPy's products and SciPy's transforms let other threads run. Results come in the items' order: what is
-summed is summed in order, and the number of threads changes no answer.
+Compiled steps, NumPy's products and SciPy's transforms release Python's lock, so that other threads run. Results come
+in the items' order, so sums are made in the same order, and the number of threads changes no result.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-_AHEAD = 4  # results a thread may be ahead of who takes them: memory does not grow with the number of items
+_AHEAD = 4  # results that each thread may compute in advance: memory does not grow with the number of items
 
 
 def threads() -> int:
@@ -24,7 +24,7 @@ def threads() -> int:
 
 
 def in_order(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """Yield the function's results in the items' order, computed side by side."""
+    """Yield the function's results in the items' order, computed in parallel threads."""
     count = min(threads(), len(items))
     if count < 2:
         yield from map(function, items)

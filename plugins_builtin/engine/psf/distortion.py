@@ -1,8 +1,8 @@
-"""Distortion of a kernel over the field: STARRED's dilation and shear, linear in the position in the frame.
+"""Distortion of a kernel over the frame: STARRED's dilation and shear, linear in the position in the frame.
 
-Six numbers: the coefficients by x and y of the dilation along x, of that along y, and of the shear. At a position the
-kernel's pixels move by ``[[1 + dilation_x, shear], [shear, 1 + dilation_y]]``, which STARRED applies to (row, column)
-coordinates; the image is interpolated linearly and keeps its sum and its centre.
+It has six numbers: the coefficients by x and by y of the dilation along x, of that along y, and of the shear. At a
+position in the frame the kernel's pixels are moved by ``[[1 + dilation_x, shear], [shear, 1 + dilation_y]]``, which
+STARRED applies to (row, column) coordinates. The image is interpolated linearly and keeps its sum and its centre.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMES = ("dilation_x", "dilation_y", "shear")
 
 
 def scaled_positions(xy: Float[Floats, "*stack 2"], frame_shape: tuple[int, int]) -> Float[Floats, "*stack 2"]:
-    """Return positions from the frame's centre in units of its sides, from -0.5 to 0.5."""
+    """Return pixel positions (x, y) relative to the frame's centre in units of its sides, from -0.5 to 0.5."""
     ny, nx = frame_shape
     sides = np.array([nx, ny], float)
     scaled: Floats = (np.asarray(xy, float) - 0.5 * (sides - 1.0)) / sides
@@ -35,7 +35,19 @@ def distort(
     *,
     xp: ModuleType = np,
 ) -> Float[AnyArray, "m m"]:
-    """Return `kernel` as it is at `position`, a scaled position."""
+    """Return `kernel` distorted for a position in the frame.
+
+    Parameters
+    ----------
+    kernel : (m, m) array
+        The kernel at the frame's centre.
+    coefficients : (6,) array
+        Of dilation along x, along y, and shear; each by x and by y.
+    position : (2,) array
+        From :func:`scaled_positions`.
+    xp : module
+        ``numpy`` or ``jax.numpy``.
+    """
     m = kernel.shape[-1]
     first, second, shear = (coefficients[2 * k] * position[0] + coefficients[2 * k + 1] * position[1] for k in range(3))
     a, d = 1.0 + first, 1.0 + second
@@ -75,12 +87,12 @@ def named(coefficients: Float[Floats, " 6"]) -> dict[str, Float[Floats, " 2"]]:
 def kernels_at(
     kernel: Float[Floats, "m m"],
     distortion: Mapping[str, Float[Floats, " 2"]],
-    xy: Float[Floats, "*places 2"],
+    xy: Float[Floats, "*stack 2"],
     frame_shape: tuple[int, int],
 ) -> Float[Floats, "n m m"]:
-    """Return `kernel` at positions `xy` of the frame, pixels; copies where there is no distortion."""
+    """Return `kernel` distorted for positions `xy` of the frame, pixels; copies where there is no distortion."""
     xy = np.atleast_2d(np.asarray(xy, float))
     if not distortion:
         return np.repeat(kernel[None], len(xy), axis=0)
     coefficients = np.concatenate([np.asarray(distortion[name], float) for name in NAMES])
-    return np.array([distort(kernel, coefficients, place) for place in scaled_positions(xy, frame_shape)])
+    return np.array([distort(kernel, coefficients, position) for position in scaled_positions(xy, frame_shape)])

@@ -1,7 +1,7 @@
-"""The course of a PSF fit: Moffat, pixels, what can't be the stars masked, pixels to convergence; frame by frame.
+"""The steps of a PSF fit: the Moffat, a few steps of the pixels, the masking of outliers, the pixels to convergence.
 
-On a CPU frames are fitted one a core, each for as long as it needs; on an accelerator in batches of one size.
-Either way a frame knows nothing of the others. The fit works in single precision with sums in double precision.
+On a CPU frames are fitted one per core, each for as long as it needs; on an accelerator in batches of one size.
+Either way a frame's result does not depend on the others. The fit works in single precision with sums in double.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from plugins_builtin.engine.psf.run import DTYPE, lanes, run_step
 from plugins_builtin.engine.starlet import details
 from plugins_builtin.engine.target import point_sources, target_matrix_pair
 
-#: The penalty's softness and the gain in a few evaluations below which each stage ends. STARRED's objective has no
-#: softness; the last stage ends some tenths of a unit above its minimum.
+#: For each stage the penalty's softness, and the decrease in a few evaluations below which the stage ends. STARRED's
+#: objective has a softness of 0; the last stage ends some tenths of a unit above its minimum.
 STAGES = ((1e-2, 3.0), (2e-3, 0.1), (3e-4, 0.015))
 
-#: Evaluations before outliers are looked for, at most.
+#: Most evaluations of the pixels before outliers are searched for.
 FIRST_LOOK = 30
 
-#: Fewer stars than this can't tell distortion from their own misfits.
+#: Distortion is fitted from this many stars on: with fewer it would fit their misfits.
 MIN_STARS_DISTORTION = 6
 
-#: Evaluations after which a batch on an accelerator is let go: those of its frames that have not converged gather in
-#: new batches, so that the others don't wait for them.
+#: Evaluations after which a batch on an accelerator ends. Its frames that have not converged are put into new batches,
+#: so that other frames do not wait for them.
 ROUND = 120
 
-# The threshold by which stars are judged where no pixels are to be masked.
+# The threshold for flagged pixels where no pixels are masked, but stars are judged by their number.
 _ALWAYS = 5.0
 
-# Gain of a step of the analytic fit below which it has converged, in units of the objective.
+# The analytic fit has converged where a step decreases the objective by less than this.
 _ANALYTIC_TOLERANCE = 0.01
 
 
 @attrs.frozen
 class Limits:
-    """How far a fit goes."""
+    """Bounds and thresholds of a fit."""
 
     analytic: int = 100  # iterations
     pixels: int = 3000  # evaluations
@@ -56,7 +56,7 @@ class Limits:
 
 @attrs.define(eq=False)
 class Fit:
-    """One frame on its way."""
+    """The fit of one frame, in progress."""
 
     data: Float[Floats, "stars n n"]  # e-/s
     noise: Float[Floats, "stars n n"]
@@ -68,18 +68,18 @@ class Fit:
     prepared: Prepared
     model: Model[Floats]
     outliers: Bool[Bools, "stars n n"]
-    suspects: Bool[Bools, "stars n n"]  # what `outliers` would be were any masked
+    suspects: Bool[Bools, "stars n n"]  # flagged pixels; the same as `outliers` where these are masked
     history: list[Float[Floats, " _"]]
     evaluations: int = 0
-    stage: int = 0  # of the pixels' fit
-    spent: int = 0  # evaluations of the pixels' fit that count against its bound
+    stage: int = 0  # of the pixels' fit, an index of `STAGES`
+    spent: int = 0  # evaluations of the pixels' fit since its last start, which its bound is for
     value: float = np.nan
     converged: bool = False
     failure: str = ""
 
     @property
     def stars(self) -> Bool[Bools, " stars"]:
-        """Return which stars are used."""
+        """Return which stars are used, those with good pixels."""
         return np.asarray(self.good.any(axis=(1, 2)))
 
 
@@ -97,18 +97,20 @@ def begin_frames(
 
     Parameters
     ----------
-    data, noise : array
+    data, noise : (frames, stars, n, n) arrays
         e-/s.
-    mask : bool array
+    mask : (frames, stars, n, n) bool array
         True: do not use.
-    offset : array
-        Where stars are expected, pixels from the stamps' centres.
-    seeing : array
-        Guess of the FWHM, pixels.
-    position : array
+    offset : (frames, stars, 2) array
+        The stars' expected positions, pixels from the stamps' centres.
+    seeing : (frames,) array
+        First guesses of the FWHM, pixels.
+    position : (frames, stars, 2) array
         Scaled positions in the frame (:func:`plugins_builtin.engine.psf.distortion.scaled_positions`).
-    setting, limits
-        What is fitted, and how far.
+    setting : Setting
+        What is fitted.
+    limits : Limits
+        Bounds and thresholds.
     """
     fits = []
     for f in range(len(data)):
@@ -118,35 +120,36 @@ def begin_frames(
 
 
 def run_fits(fits: list[Fit], setting: Setting, limits: Limits) -> None:
-    """Carry the fits through to their ends, in place."""
-    _analytic(_live(fits), setting, limits)
+    """Run the fits to their ends; they are changed in place."""
+    _analytic(_unfailed(fits), setting, limits)
     look = min(FIRST_LOOK, limits.pixels)
-    _pixels(_live(fits), look, setting, only_first=True)
-    # An outlier spoils the PSF that it is judged by: it is masked, and judged again by a PSF that has not seen it.
-    suspect = [fit for fit in _live(fits) if _look(fit, setting, limits)]
+    _pixels(_unfailed(fits), look, setting, only_first=True)
+    # An outlier spoils the PSF that it is judged by. So it is masked, and judged again by a PSF fitted without it.
+    suspect = [fit for fit in _unfailed(fits) if _find_outliers(fit, setting, limits)]
     for fit in suspect:
         fit.model = _first_model(fit.prepared, setting)._replace(
             amplitude=fit.model.amplitude, x=fit.model.x, y=fit.model.y
         )
         fit.history, fit.spent, fit.stage = [], 0, 0
-    _analytic(_live(suspect), setting, limits)
-    _pixels(_live(suspect), look, setting, only_first=True)
-    again = [fit for fit in _live(suspect) if _look(fit, setting, limits) and _drop(fit, setting, limits)]
-    _analytic(_live(again), setting, limits)
-    _pixels(_live(again), look, setting, only_first=True)
-    for fit in _live(again):
-        _look(fit, setting, limits)
-    _pixels(_live(fits), limits.pixels, setting)
+    _analytic(_unfailed(suspect), setting, limits)
+    _pixels(_unfailed(suspect), look, setting, only_first=True)
+    suspect = [fit for fit in _unfailed(suspect) if _find_outliers(fit, setting, limits)]
+    again = [fit for fit in suspect if _drop_unlike_stars(fit, setting, limits)]
+    _analytic(_unfailed(again), setting, limits)
+    _pixels(_unfailed(again), look, setting, only_first=True)
+    for fit in _unfailed(again):
+        _find_outliers(fit, setting, limits)
+    _pixels(_unfailed(fits), limits.pixels, setting)
 
 
-def _live(fits: list[Fit]) -> list[Fit]:
+def _unfailed(fits: list[Fit]) -> list[Fit]:
     return [fit for fit in fits if not fit.failure]
 
 
 def _selected(
     data: Float[Floats, "stars n n"], noise: Float[Floats, "stars n n"], mask: Bool[Bools, "stars n n"], limits: Limits
 ) -> tuple[Float[Floats, "stars n n"], Float[Floats, "stars n n"], Bool[Bools, "stars n n"], dict[int, str]]:
-    """Return one frame's stamps in double precision, the pixels that can be used, and the stars that can't."""
+    """Return one frame's stamps in double precision, the usable pixels, and the stars that are left out."""
     stamps, sigma = np.asarray(data, float), np.asarray(noise, float)
     good, rejected = usable_stars(stamps, sigma, np.asarray(mask, bool), limits.max_masked)
     return stamps, sigma, good, rejected
@@ -165,7 +168,7 @@ def _begin(
     """Return a fit at its first guess."""
     prepared = prepare(data, noise, good, offset, seeing, setting.subsampling, setting.fwhm)
     if good.any(axis=(1, 2)).sum() < MIN_STARS_DISTORTION:
-        # Without a position there is nothing that distortion could change.
+        # Distortion is 0 at the scaled position 0: that turns it off.
         position = np.zeros_like(position)
     return Fit(
         data=data,
@@ -190,17 +193,17 @@ def _first_model(prepared: Prepared, setting: Setting) -> Model[Floats]:
     return Model(prepared.shape, np.zeros((m, m)), prepared.amplitude, x, y, np.zeros(6))
 
 
-def _look(fit: Fit, setting: Setting, limits: Limits) -> bool:
-    """Mask the pixels that can't be starlight; return True where there are any, or stars unlike the others."""
+def _find_outliers(fit: Fit, setting: Setting, limits: Limits) -> bool:
+    """Mask the pixels that can't be starlight; return whether there are any, or stars unlike the others."""
     if limits.outliers == 0 and limits.stars == 0:
         return False
     threshold = limits.outliers or _ALWAYS
     fit.outliers[:] = False
     residuals = star_residuals(fit, setting)
     score = np.abs(residuals.residual) * np.sqrt(residuals.inverse_variance)
-    doubtful = np.asarray((score > threshold).any(axis=(1, 2)))
-    if doubtful.any():
-        amplitude, x, y = robust_stars(kernels(fit, setting), fit, doubtful, setting)
+    deviating = np.asarray((score > threshold).any(axis=(1, 2)))
+    if deviating.any():
+        amplitude, x, y = robust_stars(kernels(fit, setting), fit, deviating, setting)
         fit.model = fit.model._replace(amplitude=amplitude, x=x, y=y)
         residuals = star_residuals(fit, setting)
     fit.suspects = outlying_pixels(residuals, threshold)
@@ -209,8 +212,8 @@ def _look(fit: Fit, setting: Setting, limits: Limits) -> bool:
     return bool(fit.suspects.any()) or bool(limits.stars and unlike_stars(residuals, fit.suspects, limits.stars))
 
 
-def _drop(fit: Fit, setting: Setting, limits: Limits) -> bool:
-    """Drop stars that are unlike the others; return True where there were any, and the fit is back at its start."""
+def _drop_unlike_stars(fit: Fit, setting: Setting, limits: Limits) -> bool:
+    """Drop stars that are unlike the others; return whether there were any, in which case the fit starts again."""
     residuals = star_residuals(fit, setting)
     unlike = unlike_stars(residuals, fit.suspects, limits.stars) if limits.stars > 0 else {}
     if not unlike:
@@ -227,10 +230,10 @@ def _drop(fit: Fit, setting: Setting, limits: Limits) -> bool:
 def robust_stars(
     kernel: Float[Floats, "*stars m m"], fit: Fit, which: Bool[Bools, " stars"], setting: Setting
 ) -> tuple[Float[Floats, " stars"], Float[Floats, " stars"], Float[Floats, " stars"]]:
-    """Return amplitudes, x and y with those of the stars `which` fitted again, with far pixels weighing little.
+    """Return amplitudes, x and y; those of the stars `which` are fitted again, robustly, with the PSF held.
 
-    Least squares lets a bright cosmic ray drag its star along, until all of the star looks wrong. Residuals beyond 1.5
-    sigma count only in proportion (Huber's weights), with the PSF held.
+    In least squares a bright cosmic ray moves its star, until all of the star's pixels have large residuals. Here
+    residuals beyond 1.5 sigma have less weight (Huber's weights; Huber 1964, Ann. Math. Stat. 35, 73).
     """
     n, sub, fwhm = fit.data.shape[-1], setting.subsampling, setting.fwhm
     amplitude, x, y = (np.array(getattr(fit.model, name), float) for name in ("amplitude", "x", "y"))
@@ -263,7 +266,7 @@ def robust_stars(
 
 
 def star_residuals(fit: Fit, setting: Setting) -> Residuals:
-    """Return data minus model in the fit's own unit, in double precision."""
+    """Return data minus model in the unit of `Prepared`, in double precision."""
     model = fit.model
     images = model.amplitude[:, None, None] * unit_images(fit, setting)
     weight = np.where(fit.outliers, 0.0, fit.prepared.inverse_variance)
@@ -286,11 +289,11 @@ def kernel(fit: Fit, setting: Setting) -> Float[Floats, "m m"]:
 
 
 def kernels(fit: Fit, setting: Setting) -> Float[Floats, "*stars m m"]:
-    """Return the kernel, or each star's own where there is distortion."""
+    """Return the kernel, or one for each star where there is distortion."""
     values = kernel(fit, setting)
     if not setting.distorted:
         return values
-    return np.array([distort(values, np.asarray(fit.model.distortion, float), place) for place in fit.position])
+    return np.array([distort(values, np.asarray(fit.model.distortion, float), position) for position in fit.position])
 
 
 def unit_images(fit: Fit, setting: Setting) -> Float[Floats, "stars n n"]:
@@ -319,7 +322,7 @@ def _analytic(fits: list[Fit], setting: Setting, limits: Limits) -> None:
 
 
 def _pixels(fits: list[Fit], limit: int, setting: Setting, only_first: bool = False) -> None:
-    """Run the first stage or all that remain; `limit` counts the evaluations of all stages."""
+    """Run the first stage or all remaining ones; `limit` bounds the evaluations of all stages together."""
     for fit in fits:
         fit.converged = False
     fits = [fit for fit in fits if fit.spent < limit]
@@ -327,7 +330,7 @@ def _pixels(fits: list[Fit], limit: int, setting: Setting, only_first: bool = Fa
     if only_first:
         softness = np.repeat(softness[:1], len(STAGES))
     if setting.distorted:
-        # Distorted kernels are interpolated linearly; the kinks make for small gains that do go on.
+        # Distorted kernels are interpolated linearly; by its kinks the fit makes small gains for longer.
         tolerance = 0.5 * tolerance
     first = len(STAGES) - 1 if only_first else 0
     bound = ROUND if fits and lanes(fits[0].data.shape[0], fits[0].data.shape[1], setting) else limit
@@ -344,7 +347,7 @@ def _pixels(fits: list[Fit], limit: int, setting: Setting, only_first: bool = Fa
         for fit, result in zip(fits, _run(fits, setting, 1, arguments), strict=True):
             _take_pixels(fit, result)
             fit.stage = int(fit.converged) if only_first else int(result.stage)
-        fits = [fit for fit in _live(fits) if not fit.converged and fit.spent < limit]
+        fits = [fit for fit in _unfailed(fits) if not fit.converged and fit.spent < limit]
 
 
 def _take_pixels(fit: Fit, result: Result) -> None:
@@ -357,10 +360,10 @@ def _take_pixels(fit: Fit, result: Result) -> None:
 
 
 def _excess(fit: Fit) -> float:
-    """Return by how much gains matter less than in a frame whose residuals are noise, at least 1.
+    """Return the factor on the tolerance for a frame whose residuals exceed the noise, at least 1.
 
-    True errors exceed the formal ones by the root of the reduced chi2, which is the least that a gain has to be
-    measured in; and where a model can't fit, the valleys along which it still gains are long.
+    The true errors are the formal ones times the root of the reduced chi2, so a decrease of the objective is to be
+    compared with the reduced chi2. The power of 1.5 is because the valleys of a model that can't fit are long.
     """
     chi2 = 2.0 * fit.value / max(float(np.count_nonzero(fit.prepared.inverse_variance)), 1.0)
     return float(max(1.0, chi2) ** 1.5)

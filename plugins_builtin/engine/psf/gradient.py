@@ -34,14 +34,14 @@ def half_chi2(
 ) -> tuple[Float[Array, ""], DataGradient]:
     """Return half the chi2 of stars with one `kernel`, and its gradient.
 
-    With ``T = A_y K`` and ``g = -iv (data - a T A_x.T)``, everything follows from ``U = a g A_x``: the gradient by the
-    kernel is ``sum A_y.T U``, by y ``<dA_y, U K.T>``, by x ``<dA_x, a g.T T>``.
+    With the target matrices A_y and A_x, ``T = A_y K``, ``g = -iv (data - a T A_x.T)`` and ``U = a g A_x``, the
+    gradient by the kernel K is ``sum A_y.T U``, by y ``<dA_y, U K.T>``, by x ``<dA_x, a g.T T>``.
     """
     stars, n, _ = data.shape
     m = kernel.shape[-1]
     rows, row_slopes = target_matrix_pair(y, n, subsampling, fwhm, m, xp=jnp)
     columns, column_slopes = target_matrix_pair(x, n, subsampling, fwhm, m, xp=jnp)
-    # Stars side by side make one large product of many small ones.
+    # All stars in one matrix: one large product is faster than many small ones.
     left = (rows.reshape(stars * n, m) @ kernel).reshape(stars, n, m)
     image = left @ jnp.swapaxes(columns, -1, -2)
     residual = data - amplitude[:, None, None] * image
@@ -70,11 +70,11 @@ def penalty(
     smooth = jnp.asarray(smoothing_matrices(m), correction.dtype)
     detail = starlet_details(correction)
     scaled = weight * detail
-    # Written without a difference of large numbers; the floor keeps the gradient of a softness of 0 finite.
+    # The formula has no difference of large numbers; the 1e-30 keeps the gradient finite for a softness of 0.
     root = jnp.sqrt(scaled**2 + softness**2 + 1e-30)
     value = jnp.sum(scaled**2 / (root + softness), dtype=sum_type)
     slope = weight * scaled / root
-    # Detail j is smoothing j - 1 minus smoothing j, so each smoothing meets the slopes on both of its sides.
+    # Detail j is smoothing j - 1 minus smoothing j, so each smoothing is part of two details.
     sides = jnp.concatenate([slope[1:], jnp.zeros_like(slope[:1])]) - slope
     return value, slope[0] + smooth.reshape(-1, m).T @ (sides @ smooth).reshape(-1, m)
 
@@ -82,6 +82,6 @@ def penalty(
 def starlet_details(image: Float[Array, "m m"]) -> Float[Array, "scales m m"]:
     """Return the starlet details of an image, in its own precision."""
     smooth = jnp.asarray(smoothing_matrices(image.shape[-1]), image.dtype)
-    # Scales side by side make one large product of many small ones.
+    # All scales in one matrix: one large product is faster than many small ones.
     coarse = (smooth.reshape(-1, image.shape[-1]) @ image).reshape(smooth.shape) @ jnp.swapaxes(smooth, -1, -2)
     return jnp.concatenate([image[None], coarse[:-1]]) - coarse

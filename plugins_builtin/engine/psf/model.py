@@ -12,8 +12,7 @@ where `iv` is the inverse variance, 0 where masked. STARRED writes ``h = b / C``
 the prior, so its penalty is ``N / subsampling^2 * C * W`` here. It averages over blocks of small pixels where we sum:
 its amplitudes are ``subsampling^2`` times ours.
 
-Everything is written for one frame; :func:`jax.vmap` maps it over frames on a device that profits from it. Stars are
-padded with zero weight.
+All functions are for one frame; :func:`jax.vmap` maps them over frames on an accelerator. Padding stars have no weight.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from plugins_builtin.engine.target import AnyArray, target_matrix, target_matrix
 
 
 class Frame(NamedTuple, Generic[AnyArray]):
-    """What is given of a frame. Fluxes are in a unit in which the stars' amplitudes are about one."""
+    """The data of a frame. The unit of flux is such that the stars' amplitudes are about one."""
 
     data: Float[AnyArray, "stars n n"]
     inverse_variance: Float[AnyArray, "stars n n"]  # 0 where masked
@@ -46,7 +45,7 @@ class Frame(NamedTuple, Generic[AnyArray]):
 
 
 class Model(NamedTuple, Generic[AnyArray]):
-    """What is fitted to a frame."""
+    """The unknowns of a frame."""
 
     shape: Float[AnyArray, " 4"]  # of the Moffat
     correction: Float[AnyArray, "m m"]  # h
@@ -68,7 +67,7 @@ class Result(NamedTuple):
 
 
 class _Equations(NamedTuple):
-    """Normal equations of the analytic step: of what the stars share, of each star's own unknowns, and between."""
+    """Normal equations of the analytic step: of the shared unknowns, of each star's own, and the mixed ones."""
 
     shared_gradient: Float[Array, " shared"]
     star_gradient: Float[Array, "stars 3"]
@@ -78,19 +77,19 @@ class _Equations(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What code is compiled for."""
+    """The constants that code is compiled for."""
 
     subsampling: int
     fwhm: float  # of the target Gaussian, small pixels
     distorted: bool
 
 
-# Steps that the pixels' optimiser remembers (distortion and a free Moffat make for long valleys), and evaluations
-# between its tests of convergence.
+# Steps that the pixels' optimiser keeps, without and with a free Moffat or distortion (whose valleys are long), and
+# evaluations between its tests of convergence.
 _MEMORY, _MEMORY_FREE = 8, 16
 _PATIENCE = 5
 
-# Bounds of the Moffat's shape: wider than any that a stamp can tell apart, so that a step can't overflow.
+# Bounds of the Moffat's shape: beyond all shapes that a stamp can distinguish, so that a step can't overflow.
 _LOG_BETA = (math.log(0.7), math.log(50.0))
 _ELLIPTICITY = 1.5
 
@@ -104,7 +103,7 @@ def narrow(model: Model[Array], setting: Setting) -> Float[Array, "m m"]:
 def star_images(
     kernel: Float[Array, "m m"], model: Model[Array], frame: Frame[Array], setting: Setting
 ) -> Float[Array, "stars n n"]:
-    """Return the stars of unit amplitude that `kernel` makes."""
+    """Return the images of stars of unit amplitude with the PSF `kernel`."""
     n = frame.data.shape[-1]
     rows = target_matrix(model.y, n, setting.subsampling, setting.fwhm, xp=jnp)
     columns = target_matrix(model.x, n, setting.subsampling, setting.fwhm, xp=jnp)
@@ -113,7 +112,7 @@ def star_images(
 
 
 def chi2(model: Model[Array], frame: Frame[Array], setting: Setting) -> Float[Array, " stars"]:
-    """Return the stars' chi2, summed in double precision where JAX knows it."""
+    """Return the stars' chi2, summed in double precision where that is enabled in JAX."""
     images = star_images(narrow(model, setting), model, frame, setting)
     residual = frame.data - model.amplitude[:, None, None] * images
     return jnp.sum(frame.inverse_variance * residual**2, axis=(-1, -2), dtype=_sum_type())
@@ -122,7 +121,7 @@ def chi2(model: Model[Array], frame: Frame[Array], setting: Setting) -> Float[Ar
 def objective(
     model: Model[Array], frame: Frame[Array], softness: float | Float[Array, ""], setting: Setting
 ) -> Float[Array, ""]:
-    """Return L with a penalty smoothed by `softness` (0: STARRED's own)."""
+    """Return the objective L with a penalty smoothed by `softness` (0: STARRED's own)."""
     return (
         0.5 * jnp.sum(chi2(model, frame, setting)) + penalty(model.correction, frame.penalty, softness, _sum_type())[0]
     )
@@ -144,7 +143,7 @@ def fit_moffat(
 ) -> Result:
     """Fit Moffat, amplitudes, positions (and distortion) by Levenberg-Marquardt; the correction stays as it is.
 
-    The normal equations have the form of an arrow: the stars' own blocks of three are eliminated first.
+    The stars' own blocks of three unknowns are eliminated from the normal equations first.
     """
     linearize = partial(_normal_equations, frame=frame, setting=setting)
 
@@ -172,7 +171,7 @@ def fit_moffat(
             (gain < tolerance) | (damping > 1e9),
         )
 
-    # Nothing is known at first, so the first step stays in place: that way the equations are compiled only once.
+    # The first step has length zero and computes the equations: so they are compiled only once.
     nothing, value = jax.tree.map(lambda part: jnp.zeros(part.shape, part.dtype), jax.eval_shape(linearize, model))
     start = State(model, nothing, value + jnp.inf, jnp.asarray(5e-2, frame.data.dtype), 0, jnp.asarray(False))
     end = jax.lax.while_loop(lambda s: ~s.converged & (s.iterations < max_iterations), step, start)
@@ -294,9 +293,10 @@ def fit_pixels(
     max_evaluations: Int[Array, ""],
     setting: Setting,
 ) -> Result:
-    """Fit the correction with amplitudes and positions, the Moffat held; or free, with distortion.
+    """Fit the correction with amplitudes and positions; the Moffat is held, or free as :func:`_frees_moffat` has it.
 
-    The penalty gets harder in stages: `softness` and `tolerance` are theirs, beginning with `stage`.
+    The softness of the penalty decreases in stages. `softness` and `tolerance` have a value for each; the fit begins
+    with `stage`.
     """
     m = model.correction.shape[-1]
     stars = len(model.amplitude)
@@ -316,18 +316,18 @@ def fit_pixels(
         distortion = others[3 * stars : -4] if setting.distorted else model.distortion
         return free._replace(distortion=distortion, shape=others[-4:])
 
-    def written_out(
+    def by_formula(
         vector: Float[Array, " d"], softness: Float[Array, ""]
     ) -> tuple[Float[Array, ""], Float[Array, " d"]]:
         here = unpack(vector)
-        places = (here.amplitude, here.x, here.y, frame.data, frame.inverse_variance)
-        value, slope = half_chi2(analytic + here.correction, *places, setting.subsampling, setting.fwhm, _sum_type())
+        arguments = (here.amplitude, here.x, here.y, frame.data, frame.inverse_variance)
+        value, slope = half_chi2(analytic + here.correction, *arguments, setting.subsampling, setting.fwhm, _sum_type())
         prior, prior_slope = penalty(here.correction, frame.penalty, softness, _sum_type())
         others = jnp.concatenate([slope.amplitude, slope.x, slope.y]) * scale
         return value + prior, jnp.concatenate([pixels.gradient(slope.kernel + prior_slope).ravel(), others])
 
-    derived = jax.value_and_grad(lambda vector, softness: objective(unpack(vector), frame, softness, setting))
-    function = derived if _frees_moffat(setting) else written_out
+    by_autodiff = jax.value_and_grad(lambda vector, softness: objective(unpack(vector), frame, softness, setting))
+    function = by_autodiff if _frees_moffat(setting) else by_formula
     parts = [model.amplitude, model.x, model.y]
     if setting.distorted:
         parts.append(model.distortion)
@@ -349,12 +349,12 @@ def fit_pixels(
 
 
 def _frees_moffat(setting: Setting) -> bool:
-    """Whether the pixels' step fits the Moffat too, which STARRED holds: where its minimum is hard to reach else."""
+    """Whether the pixels' step also fits the Moffat, which STARRED holds: where the minimum is hard to reach else."""
     return setting.distorted or setting.subsampling > 2
 
 
 def _scales(model: Model[Array], frame: Frame[Array], setting: Setting) -> Float[Array, " others"]:
-    """Return a step for amplitudes, x, y (and distortion) over which the objective changes by about one."""
+    """Return steps of amplitudes, x, y (distortion, Moffat) over which the objective changes by about one."""
     n = frame.data.shape[-1]
     sub, fwhm = setting.subsampling, setting.fwhm
     left = target_matrix(model.y, n, sub, fwhm, xp=jnp) @ narrow(model, setting)
@@ -379,7 +379,7 @@ def _scales(model: Model[Array], frame: Frame[Array], setting: Setting) -> Float
 
 @lru_cache(maxsize=32)
 def compiled(setting: Setting, batched: bool) -> tuple[Callable[..., Result], Callable[..., Result]]:
-    """Return the jitted analytic and pixel steps, for one frame or mapped over frames."""
+    """Return the compiled analytic and pixel steps, for one frame or for a batch of frames."""
     analytic = partial(fit_moffat, setting=setting)
     pixels = partial(fit_pixels, setting=setting)
     if batched:

@@ -1,4 +1,4 @@
-"""The elliptical Moffat that narrow PSFs start from, in parameters without bounds or degeneracy at the circle.
+"""The elliptical Moffat, the start of narrow PSFs, in parameters without bounds and without degeneracy at e = 0.
 
 Four numbers: ``(ln fwhm, e1, e2, ln beta)``, with fwhm the geometric mean of the two widths in data pixels and
 ``|e| = ln(fwhm_major / fwhm_minor)``; the major axis lies at half the angle of (e1, e2), from +x towards +y.
@@ -57,6 +57,6 @@ def to_starred(shape: Float[Floats, " 4"]) -> dict[str, float]:
 
 
 def from_starred(fwhm_x: float, fwhm_y: float, phi: float, beta: float) -> Float[Floats, " 4"]:
-    """Return the parameters of the Moffat that STARRED describes so."""
+    """Return our parameters of a Moffat for STARRED's (fwhm_x, fwhm_y, phi, beta)."""
     e = np.log(fwhm_x / fwhm_y)
     return np.array([0.5 * np.log(fwhm_x * fwhm_y), e * np.cos(2 * phi), e * np.sin(2 * phi), np.log(beta)])

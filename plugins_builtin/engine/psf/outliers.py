@@ -1,7 +1,7 @@
-"""What in a frame's stamps can't be its stars: cosmic rays that a masker missed, and stars that are no point sources.
+"""Outliers in a frame's stamps: cosmic rays that were not masked, and stars that are no point sources.
 
-Plain NumPy. A pixel's residual alone doesn't tell a cosmic ray from a PSF that the model has not reached yet: the
-other stars do, as they share the PSF and not the cosmic ray.
+A pixel's residual alone does not distinguish a cosmic ray from an error of the PSF model. The other stars do: they
+share the PSF, but not the cosmic ray.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from jaxtyping import Bool, Float
 from lcframework.types import Bools, Floats
 from plugins_builtin.engine.robust import SIGMA_PER_MAD, robust_scatter
 
-#: Part of a star's light that may be misplaced because its PSF is not quite the frame's.
+#: Relative error of a star's model that is accepted, as its PSF is not exactly the frame's.
 MODEL_ERROR = 0.03
 
-#: A star with more than this share of its pixels at odds with the others is no point source.
+#: A star is no point source if more than this share of its pixels are outliers by the other stars.
 MAX_FLAGGED = 0.08
 
 
 @attrs.frozen(eq=False)
 class Residuals:
-    """How the stars of a frame differ from the model; masked pixels have no weight."""
+    """The residuals of the stars of a frame from the model; masked pixels have no weight."""
 
     residual: Float[Floats, "stars n n"]
     inverse_variance: Float[Floats, "stars n n"]
@@ -31,7 +31,7 @@ class Residuals:
 
     @property
     def pixels(self) -> Float[Floats, " stars"]:
-        """Return how many pixels of each star count."""
+        """Return the number of pixels that are used of each star."""
         return np.asarray(np.sum(self.inverse_variance > 0, axis=(1, 2), dtype=float))
 
     @property
@@ -51,13 +51,25 @@ class Residuals:
 
 
 def outlying_pixels(stars: Residuals, threshold: float) -> Bool[Bools, "stars n n"]:
-    """Return pixels whose residual is neither noise nor what the other stars show at that place.
+    """Return pixels whose residual is neither noise nor an error of the PSF that the other stars have there too.
 
     With residuals r (clipped at `threshold` sigma), inverse variances w and amplitudes a, the other stars predict
     ``e_i = a_i sum(a_j w_j r_j) / sum(a_j^2 w_j)`` with variance ``a_i^2 / sum(a_j^2 w_j)``. A pixel is flagged where
-    it is beyond `threshold` sigma both of noise alone and of this prediction, with sigma enlarged to what the other
-    stars' deviations around that place are: where a PSF changes over the field, or is undersampled, all stars deviate
-    in their cores. Its eight neighbours follow where they are beyond half of that.
+    its residual is beyond `threshold` sigma of noise alone, and beyond `threshold` sigma of this prediction. Sigma is
+    enlarged to the scatter of the other stars' deviations near that pixel: where a PSF changes over the frame, or is
+    undersampled, all stars deviate in their cores. The eight neighbours of a flagged pixel are flagged beyond half the
+    threshold.
+
+    Parameters
+    ----------
+    stars : Residuals
+        Of all stars of the frame.
+    threshold : float
+        Sigma.
+
+    Returns
+    -------
+    (stars, n, n) bool array
     """
     weight = stars.inverse_variance
     score = stars.residual * np.sqrt(weight)
@@ -83,7 +95,7 @@ def outlying_pixels(stars: Residuals, threshold: float) -> Bool[Bools, "stars n 
 def _usual_deviation(
     deviation: Float[Floats, "stars n n"], candidates: Bool[Bools, "stars n n"]
 ) -> Float[Floats, " candidates"]:
-    """Return, for each candidate pixel, how far the other stars deviate within a pixel of that place; at least 1."""
+    """Return the scatter of the other stars' deviations within a pixel of each candidate pixel, at least 1."""
     around = _neighbours(deviation)
     star, row, column = np.nonzero(candidates)
     values = around[:, :, row, column]
@@ -95,20 +107,28 @@ def _usual_deviation(
 
 
 def _neighbours(images: Float[Floats, "stars n n"]) -> Float[Floats, "stars 9 n n"]:
-    """Return images moved by each step of up to one pixel, nan beyond the border."""
+    """Return images moved by each step of up to one pixel along both axes; nan beyond the border."""
     n = images.shape[-1]
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
     return np.stack([padded[:, i : i + n, j : j + n] for i in range(3) for j in range(3)], axis=1)
 
 
 def unlike_stars(stars: Residuals, flagged: Bool[Bools, "stars n n"], threshold: float) -> dict[int, str]:
-    """Return the stars that don't look like the others, each with the reason.
+    """Return the stars that do not look like the others, each with the reason.
 
-    A star goes where too many of its pixels are at odds with the others, far more than is usual in its frame, or where
-    its reduced chi2 is more than `threshold` robust standard deviations above the others' and its misfit is large also
-    relative to its light: a bright star with the same relative misfit as the others always has the largest chi2, and
-    is the most useful.
-    At least three stars stay, and at least half.
+    A star is dropped for either of two reasons: far more of its pixels are flagged than is usual in the frame; or its
+    reduced chi2 is more than `threshold` robust standard deviations above the median, and its misfit is large also
+    relative to its light. (Of stars with the same relative misfit the brightest has the largest chi2, and is the most
+    useful.) At least three stars stay, and at least half.
+
+    Parameters
+    ----------
+    stars : Residuals
+        Of all stars of the frame.
+    flagged : (stars, n, n) bool array
+        From :func:`outlying_pixels`.
+    threshold : float
+        Robust standard deviations.
     """
     used = np.flatnonzero(stars.pixels > 0)
     if len(used) < 4:

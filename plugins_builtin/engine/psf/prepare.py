@@ -1,6 +1,6 @@
-"""From stamps to what a PSF fit works on: usable stars, a flux unit, weights of the penalty, and a first guess.
+"""The preparation of a PSF fit: usable stars, a unit of flux, weights of the penalty, and a first guess.
 
-Plain NumPy, double precision. The definitions that fix the objective's value are STARRED's.
+In NumPy, double precision. The definitions that the objective's value depends on are STARRED's.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ START_BETA = 2.0
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """One frame, ready to be fitted. `reason` says why it can't be, and is empty where it can."""
+    """One frame, ready to be fitted. `reason` is why it can't be fitted, and empty where it can."""
 
     data: Float[Floats, "stars n n"]  # in `unit`
-    inverse_variance: Float[Floats, "stars n n"]  # 1 / unit^2, 0 where masked or where the star is left out
+    inverse_variance: Float[Floats, "stars n n"]  # in 1 / unit^2; 0 where masked or where the star is left out
     penalty: Float[Floats, "scales m m"]
     unit: float  # e-/s
     shape: Float[Floats, " 4"]  # first guess of the Moffat
-    amplitude: Float[Floats, " stars"]  # of it
-    offset: Float[Floats, "stars 2"]
+    amplitude: Float[Floats, " stars"]  # of the Moffat
+    offset: Float[Floats, "stars 2"]  # first guess of the positions, pixels from the stamps' centres
     reason: str = ""
 
 
@@ -38,10 +38,26 @@ def usable_stars(
     mask: Bool[Bools, "stars n n"],
     max_masked: float,
 ) -> tuple[Bool[Bools, "stars n n"], dict[int, str]]:
-    """Return pixels that can be used, and why stars are left out.
+    """Return the pixels that can be used, and the stars that are left out with the reason.
 
-    A pixel needs finite data and a finite, positive noise. A star needs light and enough of its pixels; a stamp that is
-    masked altogether is padding and gets no reason.
+    A usable pixel has finite data and a finite, positive noise. A usable star has a positive flux and enough usable
+    pixels. A stamp that is masked altogether is padding and gets no reason.
+
+    Parameters
+    ----------
+    data, noise : (stars, n, n) arrays
+        e-/s.
+    mask : (stars, n, n) bool array
+        True: do not use.
+    max_masked : float
+        The largest share of a star's pixels that may be unusable.
+
+    Returns
+    -------
+    good : (stars, n, n) bool array
+        All False for a star that is left out.
+    rejected : dict
+        From a star's index to the reason.
     """
     good = ~mask & np.isfinite(data) & np.isfinite(noise) & (noise > 0)
     rejected: dict[int, str] = {}
@@ -71,16 +87,18 @@ def prepare(
 
     Parameters
     ----------
-    data, noise : array
+    data, noise : (stars, n, n) arrays
         e-/s.
-    good : bool array
+    good : (stars, n, n) bool array
         Pixels to use; none of a star that is left out.
-    offset : array
-        Where the stars are expected, pixels from the stamps' centres.
+    offset : (stars, 2) array
+        The stars' expected positions (x, y), pixels from the stamps' centres.
     seeing : float
-        Guess of the FWHM, pixels.
-    subsampling, fwhm
-        Of the kernel, and of its target Gaussian in small pixels.
+        First guess of the FWHM, pixels.
+    subsampling : int
+        Small pixels of the kernel across a data pixel.
+    fwhm : float
+        FWHM of the target Gaussian, small pixels.
     """
     stars, n, _ = data.shape
     m = n * subsampling
@@ -100,18 +118,18 @@ def prepare(
     penalty = count * noise_weights(sigma, subsampling, fwhm) / subsampling**2
     inverse = np.where(good, (unit / np.where(good, noise, 1.0)) ** 2, 0.0)
     clean = clean / unit
-    places = locate(clean, inverse, np.where(np.isfinite(offset), offset, 0.0), seeing)
-    images = point_sources(moffat(shape, m, subsampling), places[:, 0], places[:, 1], n, subsampling, fwhm)
+    position = locate(clean, inverse, np.where(np.isfinite(offset), offset, 0.0), seeing)
+    images = point_sources(moffat(shape, m, subsampling), position[:, 0], position[:, 1], n, subsampling, fwhm)
     power = (inverse * images**2).sum(axis=(1, 2))
     amplitude = (inverse * images * clean).sum(axis=(1, 2)) / np.where(power > 0, power, 1.0)
     floor = 1e-3 * max(float(amplitude.max()), 1e-3)
-    return Prepared(clean, inverse, penalty, unit, shape, np.where(used, np.maximum(amplitude, floor), 0.0), places)
+    return Prepared(clean, inverse, penalty, unit, shape, np.where(used, np.maximum(amplitude, floor), 0.0), position)
 
 
 def typical_noise(noise: Float[Floats, "stars n n"], good: Bool[Bools, "stars n n"]) -> Float[Floats, "n n"]:
-    """Return the noise that sets the penalty's weights: the median over stars.
+    """Return the noise from which the penalty's weights are made: the median over stars.
 
-    Pixels that any star has masked get the median of the others: STARRED's rule.
+    A pixel that is masked in any star gets the median of the other pixels. Both rules are STARRED's.
     """
     used = good.any(axis=(1, 2))
     typical = np.median(np.where(np.isfinite(noise[used]) & (noise[used] > 0), noise[used], np.inf), axis=0)
@@ -130,9 +148,9 @@ def locate(
 ) -> Float[Floats, "stars 2"]:
     """Return the stars' positions from their stamps' centres, pixels, to a fraction of a pixel.
 
-    Each star is where a Gaussian of the seeing fits best within its stamp. Stars of a frame share the error of the
-    frame's astrometry: one that disagrees with the median shift from `expected` by more than `reach` pixels is thought
-    to be a neighbour or a cosmic ray, and put where the others say.
+    A star's position is where a Gaussian of the seeing fits best within its stamp. All stars of a frame share the error
+    of the frame's astrometry. So a position whose shift from `expected` differs from the median shift by more than
+    `reach` pixels is probably a neighbour or a cosmic ray, and the expected position plus the median shift is returned.
     """
     n = data.shape[-1]
     grid = np.arange(n) - 0.5 * (n - 1)

@@ -1,4 +1,4 @@
-"""Runs the compiled steps of a PSF fit over frames: one a core on a CPU, side by side on an accelerator."""
+"""Runs the compiled steps of a PSF fit over frames: one per core on a CPU, in batches on an accelerator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Answer = TypeVar("_Answer")
 
 
 def lanes(stars: int, size: int, setting: Setting) -> int:
-    """Return how many frames the device fits side by side, 0 where each is better fitted by itself."""
+    """Return how many frames the device fits in a batch; 0 on a CPU, where each is fitted by itself."""
     if jax.default_backend() == "cpu":
         return 0
     return forecast(memory_of_fit(_bucket(stars), size, setting.subsampling)).units
@@ -41,10 +41,11 @@ def run_step(
     frames : list of (Model, Frame)
         All of one shape.
     setting : Setting
+        What the steps are compiled for.
     step : int
-        0: the analytic step, 1: that of the pixels.
+        0: the analytic step; 1: the step of the pixels.
     arguments : list of tuples
-        The step's other arguments, one tuple a frame.
+        The step's other arguments, a tuple for each frame.
     """
     if not frames:
         return []
@@ -58,14 +59,14 @@ def run_step(
 
 
 def _run_threaded(values: list[tuple[Any, ...]], function: Callable[..., _Answer]) -> list[_Answer]:
-    """Run a frame a core: a compiled step keeps one core busy, and leaves Python free for other threads."""
+    """Run a frame per core: a compiled step occupies one core, and lets other Python threads run."""
 
     def run(one: tuple[Any, ...]) -> _Answer:
-        with double_precision():  # what it sets is the thread's own
+        with double_precision():  # the precision is a setting of the thread
             answer: _Answer = jax.device_get(function(*one))
         return answer
 
-    first = run(values[0])  # alone, so that the step is compiled once
+    first = run(values[0])  # alone, so that the step is compiled only once
     return [first, *in_order(run, values[1:])]
 
 

@@ -1,8 +1,9 @@
-"""Coordinates for the PSF's small pixels in which the objective is about as steep in every direction.
+"""Coordinates for the PSF's small pixels in which the objective has about the same curvature in all directions.
 
-The objective's curvature is that of the data, which see the pixels through the target Gaussian and the blocks of small
-pixels, plus that of the penalty, largest for the finest details and where the noise is small. Both are nearly diagonal
-in cosines once the pixels are weighted by the penalty's local strength; L-BFGS then needs half the evaluations.
+The objective's curvature has two parts. That of the data is smoothed by the target Gaussian and the sums over blocks
+of small pixels. That of the penalty is largest for the finest details and where the noise is small. Both are nearly
+diagonal in cosines once the pixels are weighted by the penalty's local strength. L-BFGS then needs half the
+evaluations.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from lcframework.types import Floats
 from plugins_builtin.engine.starlet import number_of_scales
 from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
-# The penalty is curved only around zero, within its softness. Most details are there, but the directions that matter
-# most are not; so its curvature counts as if the softness were this: before the details are known, and once they are.
+# The penalty is curved only around zero, within its softness. Most details are there, but the most important directions
+# are not. So its curvature is computed with these values of the softness: before the details are known, and after.
 _SOFTNESS_UNKNOWN, _SOFTNESS = 0.2, 0.04
 
 
@@ -51,10 +52,21 @@ def pixel_scaling(
     subsampling: int,
     fwhm: float,
 ) -> PixelScaling:
-    """Return coordinates for pixels with the penalty's weights.
+    """Return the coordinates for pixels.
 
-    `detail` is the starlet details of the pixels as far as they are known, where the penalty is less curved the larger
-    they are. `data_weight` is the sum over stars of inverse variance times squared amplitude.
+    Parameters
+    ----------
+    penalty : (scales, m, m) array
+        Weights of the penalty.
+    detail : (scales, m, m) array
+        Starlet details of the present pixels, zeros where not known: the larger they are, the less the penalty is
+        curved.
+    data_weight : (n, n) array
+        Sum over the stars of inverse variance times squared amplitude.
+    subsampling : int
+        Small pixels across a data pixel.
+    fwhm : float
+        FWHM of the target Gaussian, small pixels.
     """
     m = penalty.shape[-1]
     cosines, detail_power, data_power = (jnp.asarray(part, penalty.dtype) for part in _powers(m, subsampling, fwhm))
@@ -72,7 +84,7 @@ def pixel_scaling(
 def _powers(
     m: int, subsampling: int, fwhm: float
 ) -> tuple[Float[Floats, "{m} {m}"], Float[Floats, "scales {m} {m}"], Float[Floats, "{m} {m}"]]:
-    """Return orthonormal cosines, the details' power at each, and the data's."""
+    """Return orthonormal cosines as columns, the power of the starlet details at each, and that of the data."""
     frequency = np.pi * np.arange(m) / m
     cosines = np.sqrt(2.0 / m) * np.cos(frequency[None, :] * (np.arange(m)[:, None] + 0.5))
     cosines[:, 0] /= np.sqrt(2.0)
@@ -82,6 +94,7 @@ def _powers(
         along = along * (0.5 + 0.5 * np.cos(2**scale * frequency)) ** 2
         smooth.append(np.outer(along, along))
     details = np.array([(fine - coarse) ** 2 for fine, coarse in pairwise(smooth)])
-    places = np.arange(subsampling) - 0.5 * (subsampling - 1)
-    seen = np.exp(-0.5 * (fwhm / FWHM_PER_SIGMA * frequency) ** 2) * np.cos(np.outer(places, frequency)).mean(axis=0)
-    return cosines, details, np.outer(seen, seen) ** 2
+    offsets = np.arange(subsampling) - 0.5 * (subsampling - 1)
+    gaussian = np.exp(-0.5 * (fwhm / FWHM_PER_SIGMA * frequency) ** 2)
+    response = gaussian * np.cos(np.outer(offsets, frequency)).mean(axis=0)
+    return cosines, details, np.outer(response, response) ** 2

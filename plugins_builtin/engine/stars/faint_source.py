@@ -1,13 +1,13 @@
-"""Flux and position of sources too faint for a best fit: means over all positions that the prior allows.
+"""Flux and position of sources that are too faint for a best fit: posterior means over the positions.
 
 Below a signal-to-noise ratio of about 6 the best-fitting position jumps between peaks of the noise, and the flux there
-is no longer normally distributed about the truth. Its posterior mean is well behaved at any signal, zero included,
-where positive and negative peaks cancel. For a flat prior on the flux, the flux (and pedestal) can be integrated out
-at each position in closed form, which leaves
+is not normally distributed about the true flux. The posterior mean has no such problem at any signal, not even at zero,
+where positive and negative peaks cancel. For a flat prior on the flux, the flux (and the pedestal) can be integrated
+out at each position in closed form, and the posterior of the position is
 
     ``p(x, y) ~ sigma(x, y) exp(f(x, y)^2 / 2 sigma(x, y)^2) prior(x, y)``
 
-with f and sigma the linear estimate at a position and its error; the mean over p of f is the flux. For brighter
+with f the linear estimate of the flux at a position and sigma its error. The flux is the mean of f over p. For brighter
 sources it tends to the best fit less the bias that :mod:`plugins_builtin.engine.stars.point_source_fit` subtracts.
 """
 
@@ -21,9 +21,9 @@ from lcframework.types import Floats
 from plugins_builtin.engine.stars.point_source_fit import PointSourceStamps
 from plugins_builtin.engine.target import target_matrix
 
-# Spacing of the positions, pixels: 2 standard deviations at a signal-to-noise ratio of 6 in sharp images.
+# Spacing of the grid of positions, pixels: 2 standard deviations at a signal-to-noise ratio of 6 in sharp images.
 _SPACING = 0.5
-_REACH = 2.5  # prior widths
+_REACH = 2.5  # half width of the grid, in widths of the prior
 _MOST_NODES = 31  # along an axis
 
 
@@ -58,8 +58,8 @@ def _one(
     weight /= weight.sum()
     values = np.stack([flux, x, y])
     mean = np.einsum("aij,ij->a", values, weight)
-    away = values - mean[:, None, None]
-    covariance = np.einsum("aij,bij,ij->ab", away, away, weight, optimize=True)
+    deviation = values - mean[:, None, None]
+    covariance = np.einsum("aij,bij,ij->ab", deviation, deviation, weight, optimize=True)
     covariance[0, 0] += np.sum(weight * variance)
     return float(mean[0]), np.array([x0 + mean[1], y0 + mean[2]]), covariance
 

@@ -1,15 +1,15 @@
-"""One point source a stamp: flux, position and pedestal of many stamps at once.
+"""The fit of one point source in each stamp: flux, position and pedestal, for many stamps at once.
 
 The model of a stamp is ``f T(x, y) + b``, T the image of a unit point source (:mod:`plugins_builtin.engine.target`).
 Flux and pedestal are linear and are solved for exactly at every trial position, so that Gauss-Newton with
 Levenberg-Marquardt damping searches the position alone (variable projection, Golub and Pereyra 1973, SIAM J. Numer.
-Anal. 10, 413). A Gaussian prior holds the position where the star is too faint to fix it; for a star of signal-to-noise
-ratio s the prior's share is about ``(1.2 FWHM / s)^2`` of a squared prior width.
+Anal. 10, 413). A Gaussian prior determines the position where the star is too faint for it; for a star of
+signal-to-noise ratio s the prior's share is about ``(1.2 FWHM / s)^2`` of a squared prior width.
 
-A position that is fitted finds noise as well as light: the flux comes out too large by ``sigma^2 / f`` for a bright
-star (the bias of non-linear least squares, Box 1971, J. R. Stat. Soc. B 33, 171). With C the covariance of the position
-and G the curvature of the image's overlap with itself that is ``f tr(G C) / 2``, which also holds, and vanishes, as
-the flux goes to zero and the prior takes over. It is subtracted.
+A fitted position follows the noise as well as the star, so the flux is too large, by ``sigma^2 / f`` for a bright star
+(the bias of non-linear least squares, Box 1971, J. R. Stat. Soc. B 33, 171). With C the covariance of the position and
+G the curvature of the image's overlap with itself the bias is ``f tr(G C) / 2``. That holds for faint stars too: it
+vanishes as the flux goes to zero and the prior dominates. It is subtracted.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from jaxtyping import Bool, Float, Int
 from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.target import target_matrix_pair
 
-# Of a position's standard error.
+# A step below this share of the position's standard error is as good as none.
 _SETTLED = 0.01
-# No step is longer than this, pixels: beyond it the linearisation says nothing.
+# No step is longer than this, pixels: beyond it the linearisation is not valid.
 _LONGEST_STEP = 1.0
-# A pixel's variance without its photons is not less than this share of it.
+# A pixel's variance is reduced to no less than this share where photon noise is taken off.
 _LEAST_VARIANCE = 0.01
 
 
@@ -40,17 +40,17 @@ class SourceImages:
 
 @attrs.frozen(eq=False)
 class PointSourceStamps:
-    """What is fitted."""
+    """The stamps that are fitted, with their kernels and priors."""
 
     data: Float[Floats, "n ny nx"]  # finite everywhere
     weight: Float[Floats, "n ny nx"]  # inverse variance, 0 where not to be used
     kernels: Float[Floats, "n my mx"]
     subsampling: int
     fwhm: float  # of the target Gaussian, small pixels
-    expected: Float[Floats, "n 2"]  # x, y from the stamp's centre, pixels
-    prior: float  # pixels
+    expected: Float[Floats, "n 2"]  # x, y of the position's prior, from the stamp's centre, pixels
+    prior: float  # standard deviation of the position's prior, pixels
     pedestal: bool
-    # Variance per unit of light in the data that weights hold; 0: unknown.
+    # Variance per unit of signal that the weights hold; 0: unknown.
     photon_variance: Float[Floats, " n"] = attrs.field()
     aperture: float = 0.0  # pixels; see `Stamps`
 
@@ -74,11 +74,11 @@ class PointSourceStamps:
         )
 
     def reweighted(self, model: Float[Floats, "n ny nx"]) -> PointSourceStamps:
-        """Return the stamps with the photon noise of a model in place of the data's.
+        """Return the stamps with weights from the photon noise of a `model` instead of that of the data.
 
-        Weights made from noisy data are larger where a pixel happens to be faint. That makes a flux too small by about
-        the number of photons that are one pixel's variance, for each pixel of the star (Baker and Cousins 1984, Nucl.
-        Instrum. Methods 221, 437): the same for faint stars and bright ones, so it changes their ratio.
+        Weights made from noisy data are larger where a pixel is faint by chance. That makes a flux too small, by about
+        one photon for each pixel of the star (Baker and Cousins 1984, Nucl. Instrum. Methods 221, 437). The amount is
+        the same for faint and bright stars, so it changes the ratio of their fluxes.
         """
         change = np.maximum(model, 0.0) - np.maximum(self.data, 0.0)
         used = self.weight > 0
@@ -87,7 +87,7 @@ class PointSourceStamps:
         return attrs.evolve(self, weight=np.where(used, 1.0 / other, 0.0))
 
     def images(self, position: Float[Floats, "n 2"]) -> SourceImages:
-        """Return unit sources at positions."""
+        """Return the images of unit sources at positions (n, 2), and their derivatives."""
         ny, nx = self.data.shape[1:]
         my, mx = self.kernels.shape[1:]
         x, y = position[:, 0], position[:, 1]
@@ -100,7 +100,7 @@ class PointSourceStamps:
 
 @attrs.frozen(eq=False)
 class PointSourceFit:
-    """Estimates, one a stamp; parameters in the order flux, x, y, pedestal."""
+    """The estimates for each stamp; the parameters are in the order flux, x, y, pedestal."""
 
     flux: Float[Floats, " n"]  # without the correction for the fitted position's bias
     pedestal: Float[Floats, " n"]
@@ -112,11 +112,11 @@ class PointSourceFit:
 
     @property
     def model(self) -> Float[Floats, "n ny nx"]:
-        """Images that the estimates make."""
+        """The images of the fitted model."""
         return self.flux[:, None, None] * self.images.value + self.pedestal[:, None, None]
 
     def put(self, where: Int[Ints, " rows"], other: PointSourceFit) -> None:
-        """Take over all stamps of `other` at the indices `where`."""
+        """Replace the estimates at the indices `where` by those of `other`, which has these stamps alone."""
         for name in ("flux", "pedestal", "position", "normal", "converged"):
             getattr(self, name)[where] = getattr(other, name)
         self.evaluations[where] += other.evaluations
@@ -124,20 +124,20 @@ class PointSourceFit:
             getattr(self.images, name)[where] = getattr(other.images, name)
 
     def covariance(self) -> Float[Floats, "n 4 4"]:
-        """Return the covariance; infinite where the data say nothing."""
+        """Return the covariance; infinite where the data do not constrain the parameters."""
         solvable = np.isfinite(self.normal).all(axis=(1, 2)) & (self.normal[:, 0, 0] > 0)
         safe = np.where(solvable[:, None, None], self.normal, np.eye(4))
         return np.where(solvable[:, None, None], np.linalg.inv(safe), np.inf)
 
     def flux_bias(self, weight: Float[Floats, "n ny nx"]) -> Float[Floats, " n"]:
-        """Return by how much the flux is too large because the position is fitted to the same noise."""
+        """Return the bias of the flux (module docstring): too large, as the position is fitted to the same noise."""
         overlap = np.einsum("nij,nij,nij->n", weight, self.images.value, self.images.value)
         gradient = np.stack([self.images.by_x, self.images.by_y], axis=1)
         curvature = np.einsum("nij,naij,nbij->nab", weight, gradient, gradient, optimize=True)
         spread = self.covariance()[:, 1:3, 1:3]
         with np.errstate(divide="ignore", invalid="ignore"):
             share = 0.5 * np.einsum("nab,nba->n", curvature, spread) / overlap
-        # Below a signal of about 2 the expansion ends; half is more than it ever is above.
+        # The expansion is not valid below a signal-to-noise ratio of about 2; above it the bias is less than half.
         bias: Floats = self.flux * np.minimum(np.nan_to_num(share), 0.5)
         return bias
 
@@ -154,12 +154,16 @@ def fit_point_sources(
     ----------
     stamps : PointSourceStamps
         Stamps of one size.
-    start : array, optional
-        Positions to start from; the expected ones where not given.
+    start : (n, 2) array, optional
+        Positions to start from, pixels from the stamps' centres; the expected ones where not given.
     max_evaluations : int
-        Bound on the trial positions of a stamp.
+        Bound on the number of trial positions of a stamp.
     tolerance : float
         A stamp has converged when its step is below this, pixels, or below a hundredth of the position's error.
+
+    Returns
+    -------
+    PointSourceFit
     """
     n = len(stamps)
     position = np.array(stamps.expected if start is None else start, float)
@@ -170,7 +174,7 @@ def fit_point_sources(
     active = np.arange(n)
     for _ in range(max_evaluations - 1):
         step = _step(best, damping, active)
-        # What is far below the position's own error is settled: at low signal the last digits are noise.
+        # Steps far below the position's own error are noise in the last digits.
         error = 1.0 / np.sqrt(best.normal[active][:, [1, 2], [1, 2]])
         small = np.all(np.abs(step) < np.maximum(tolerance, _SETTLED * error), axis=1)
         trial = _evaluate(stamps.take(active), position[active] + step)
@@ -200,7 +204,7 @@ class _Evaluated:
     images: SourceImages
 
     def put(self, where: Int[Ints, " rows"], other: _Evaluated, which: Bool[Bools, " n"]) -> None:
-        """Take over the stamps `which` of `other` at the indices `where`."""
+        """Replace the values at the indices `where` by those of the stamps `which` of `other`."""
         for name in ("flux", "pedestal", "objective", "normal", "gradient"):
             getattr(self, name)[where] = getattr(other, name)[which]
         for name in ("value", "by_x", "by_y"):
@@ -228,10 +232,10 @@ def _evaluate(stamps: PointSourceStamps, position: Float[Floats, "n 2"]) -> _Eva
     normal[:, [1, 2], [1, 2]] += precision
     if not stamps.pedestal:
         normal[:, 3, 3] = 1.0
-    away = position - stamps.expected
+    from_expected = position - stamps.expected
     flat = residual.reshape(n, -1, 1)
-    gradient = (weighted[:, 1:3] @ flat)[..., 0] - precision * away
-    objective = np.sum(weight[:, 0] * flat[..., 0] ** 2, axis=1) + precision * np.sum(away**2, axis=1)
+    gradient = (weighted[:, 1:3] @ flat)[..., 0] - precision * from_expected
+    objective = np.sum(weight[:, 0] * flat[..., 0] ** 2, axis=1) + precision * np.sum(from_expected**2, axis=1)
     return _Evaluated(flux, pedestal, objective, normal, gradient, images)
 
 

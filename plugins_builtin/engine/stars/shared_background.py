@@ -1,6 +1,6 @@
-"""An image around a star that all its epochs share: nebulosity, a host galaxy, a faint neighbour.
+"""A background that all epochs of a star share: nebulosity, a host galaxy, a faint neighbour.
 
-The image h lives on small pixels and moves with the star. In epoch e it is shifted to the star's position (bilinear
+The image h has small pixels and moves with the star. In epoch e it is shifted to the star's position (bilinear
 interpolation), convolved with the epoch's kernel and summed over blocks of small pixels: ``B_e h``. Together with the
 point sources, which are ``f_e T_e + b_e``, it minimises STARRED's objective,
 
@@ -9,9 +9,9 @@ point sources, which are ``f_e T_e + b_e``, it minimises STARRED's objective,
 over the detail scales of the starlet transform Phi. W_j is the standard deviation that the noise of all epochs gives
 to the transform of the likelihood's gradient, so that lambda counts standard deviations.
 
-Flux, pedestal and (linearised) position of each epoch are solved for at every trial h: the valleys between a star's
-flux and place and the background under it, along which a search in all unknowns crawls, are gone. The absolute values
-are rounded off at their tip, less and less.
+Flux, pedestal and (linearised) position of each epoch are solved for at every trial h. A star's flux and position are
+nearly degenerate with the background under it, and a search in all unknowns would be slow along these valleys. The
+absolute values are rounded off at zero, by less in each of several fits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Complexes = NDArray[np.complexfloating[Any, Any]]
 
 #: Strength of the penalty, standard deviations of the noise.
 STRENGTH = 3.0
-# How much of the objective the rounding of a coefficient's absolute value may hide, step by step.
+# Largest change of the objective by rounding off a coefficient's absolute value, one fit after the other.
 _ROUNDING = (1.0, 0.1, 0.01)
 _ITERATIONS = (60, 80, 120)
 # Epochs at a time, so that memory does not grow with their number.
@@ -57,11 +57,11 @@ class BackgroundModel:
         ny, nx = stamps.data.shape[1:]
         self._stamps = stamps
         self._sub = stamps.subsampling
-        # A square, so that the starlet's dense matrices serve both axes.
+        # A square, so that the starlet's matrices are the same for both axes.
         self.size = max(ny, nx) * self._sub
         self._shape = (ny, nx)
         my, mx = stamps.kernels.shape[1:]
-        # Room for the kernel and a shift of the star's place on either side: no light may come around the edge.
+        # A margin for the kernel and the star's shift on either side: no light may wrap around the edge.
         widest = int(np.ceil(self._sub * np.abs(position).max(initial=0.0))) + 2
         self._grid = fft.next_fast_len(self.size + max(my, mx) + widest, real=True)
         self._transfer = (
@@ -69,7 +69,7 @@ class BackgroundModel:
             * self._shift_spectrum(position[:, 1], my, real=False)[:, :, None]
             * self._shift_spectrum(position[:, 0], mx, real=True)[:, None, :]
         )
-        # Rows and columns by which a stamp that is not square falls short of the image.
+        # Half the rows and columns by which a stamp that is not square is smaller than the image.
         self._skip = ((self.size - ny * self._sub) // 2, (self.size - nx * self._sub) // 2)
 
     def _shift_spectrum(
@@ -77,8 +77,8 @@ class BackgroundModel:
     ) -> Complex[Complexes, "e frequencies"]:
         """Return the transfer function of moving the image by `offset` data pixels along one axis.
 
-        The kernel's centre is at ``(kernel_size - 1) / 2``; where that lies between pixels, the image's own grid is
-        taken to lie half a small pixel off, so that an unshifted star needs no interpolation.
+        The kernel's centre is at ``(kernel_size - 1) / 2``. Where that lies between pixels, the image's grid is defined
+        half a small pixel off, so that an unshifted star needs no interpolation.
         """
         distance = self._sub * offset
         whole = np.floor(distance)
@@ -89,11 +89,11 @@ class BackgroundModel:
         return moved
 
     def chunks(self) -> list[slice]:
-        """Return the epochs in portions."""
+        """Return slices of the epochs that are computed together."""
         return [slice(i, i + _CHUNK) for i in range(0, len(self._stamps), _CHUNK)]
 
     def forward(self, image: Float[Floats, "m m"], part: slice) -> Float[Floats, "e ny nx"]:
-        """Return the stamps of an image."""
+        """Return the stamps ``B_e h`` of an image h, for the epochs `part`."""
         ny, nx = self._shape
         small = fft.irfft2(fft.rfft2(image, (self._grid, self._grid)) * self._transfer[part], (self._grid, self._grid))
         top, left = self._skip
@@ -101,7 +101,7 @@ class BackgroundModel:
         return np.asarray(small.reshape(-1, ny, self._sub, nx, self._sub).sum(axis=(2, 4)))
 
     def adjoint(self, stamps: Float[Floats, "e ny nx"], part: slice) -> Float[Floats, "m m"]:
-        """Return the transpose's image of stamps."""
+        """Return the image that the transpose of :meth:`forward` gives for stamps."""
         top, left = self._skip
         ny, nx = self._shape
         small = np.zeros((len(stamps), self._grid, self._grid))
@@ -114,8 +114,8 @@ class BackgroundModel:
     def noise_weights(self) -> Float[Floats, "scales m m"]:
         """Return the standard deviation of the starlet coefficients of the likelihood's gradient.
 
-        Noise ``n_e / sigma_e^2`` of all epochs, carried back to the small pixels by the transpose. The kernel is the
-        epochs' mean; a data pixel's variance is spread evenly over its small pixels.
+        It is that of the noise ``n_e / sigma_e^2`` of all epochs after the transpose. Two approximations are made: the
+        kernel is the epochs' mean, and a data pixel's variance is spread evenly over its small pixels.
         """
         mean = self._stamps.kernels.mean(axis=0)
         box = np.ones(self._sub)
@@ -153,26 +153,26 @@ def fit_background(
     start: Float[Floats, "m m"] | None = None,
     strength: float = STRENGTH,
 ) -> tuple[SharedBackground, Float[Floats, "e ny nx"]]:
-    """Fit the shared image, placed at the star's positions.
+    """Fit the shared image, for given positions of the star.
 
     Parameters
     ----------
     stamps : PointSourceStamps
         All epochs of one star.
-    position : array
+    position : (e, 2) array
         The star's positions, pixels from the stamp's centre: the image is shifted to them, and the point sources are
         linearised about them.
-    start : array, optional
+    start : (m, m) array, optional
         An image to start from.
     strength : float
-        lambda.
+        The penalty's lambda, standard deviations.
 
     Returns
     -------
     SharedBackground
         The image.
-    array
-        Its share of the stamps.
+    (e, ny, nx) array
+        Its part of the stamps, e-/s.
     """
     model = BackgroundModel(stamps, position)
     weights = strength * model.noise_weights()
@@ -199,14 +199,14 @@ def fit_background(
 
 
 def _unit(stamps: PointSourceStamps) -> float:
-    """Return a scale of the image's pixels: their error from all epochs together, if each were measured alone."""
+    """Return a scale of the image's pixels: the error of a pixel from all epochs together, with all others held."""
     total = np.sum(stamps.weight) / stamps.data[0].size
     return float(1.0 / np.sqrt(max(total, 1e-300))) / stamps.subsampling**2
 
 
 @attrs.frozen(eq=False)
 class _StarSpace:
-    """What a star's flux, small shifts and pedestal can explain of each epoch's stamp, in standard deviations."""
+    """The part of each epoch's stamp that a star's flux, small shifts and pedestal can fit, in standard deviations."""
 
     root: Float[Floats, "e pixels"]  # square root of the weights
     slope: Float[Floats, "e 4 pixels"]  # of the model, times the root
@@ -216,13 +216,13 @@ class _StarSpace:
     def about(cls, stamps: PointSourceStamps, position: Float[Floats, "e 2"]) -> _StarSpace:
         images = stamps.images(position)
         flux, _ = solve_linear(stamps.data, stamps.weight, images.value, stamps.pedestal)
-        away = flux[:, None, None]
+        strength = flux[:, None, None]
         pedestal = np.full_like(images.value, float(stamps.pedestal))
-        slope = np.stack([images.value, away * images.by_x, away * images.by_y, pedestal], axis=1)
+        slope = np.stack([images.value, strength * images.by_x, strength * images.by_y, pedestal], axis=1)
         root = np.sqrt(stamps.weight).reshape(len(stamps), -1)
         slope = slope.reshape(len(stamps), 4, -1) * root[:, None, :]
         normal = slope @ slope.swapaxes(1, 2)
-        # The shifts are held as loosely as the positions are; nothing else may be singular for want of data.
+        # The shifts have the positions' prior; flux and pedestal get a small precision where there are no data.
         tiny = 1e-12 * np.maximum(normal[:, [0, 3], [0, 3]], 1e-30)
         normal[:, [0, 3], [0, 3]] += np.where(normal[:, [0, 3], [0, 3]] > 0, tiny, 1.0)
         normal[:, [1, 2], [1, 2]] += stamps.prior**-2

@@ -1,4 +1,4 @@
-"""Pixels of a stamp that neither noise nor an imperfect PSF explains: cosmic rays, mostly."""
+"""Outliers in a star's stamp, mostly cosmic rays: pixels that neither noise nor an error of the PSF explains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plugins_builtin.engine.stars.point_source_fit import (
 
 #: Neighbours of an outlier are outliers beyond this many standard deviations: a cosmic ray's faint rim.
 NEIGHBOUR = 2.5
-#: How wrong a PSF may be, as a fraction of the brightest model pixel around: its misfit is not the sky's fault.
+#: Error of the model by its PSF, as a fraction of the brightest model pixel among the neighbours.
 PSF_TOLERANCE = 0.05
 
 _AROUND = (1, 3, 3)
@@ -32,10 +32,10 @@ def find_outliers(
 
     Parameters
     ----------
-    residual, weight : array
+    residual, weight : (n, ny, nx) arrays
         Data minus model, and inverse variance, 0 where a pixel is not used.
-    tolerance : array
-        Standard deviation of what the model itself may be wrong by.
+    tolerance : (n, ny, nx) array
+        Standard deviation of the model's own error.
     limit : float
         Standard deviations.
     """
@@ -50,15 +50,15 @@ def find_outliers(
 
 
 def psf_tolerance(model: Float[Floats, "n ny nx"]) -> Float[Floats, "n ny nx"]:
-    """Return what point sources may be wrong by because their PSF is."""
+    """Return the standard deviation of point sources' images by errors of the PSF."""
     return np.asarray(PSF_TOLERANCE * scipy.ndimage.maximum_filter(np.abs(model), _AROUND))
 
 
 def first_outliers(stamps: PointSourceStamps, limit: float) -> Bool[Bools, "n ny nx"]:
-    """Return what is plainly not the star before any position is fitted.
+    """Return the outliers of a model at the expected position, before any position is fitted.
 
-    Flux and pedestal are fitted at the expected position with Cauchy weights, so that a cosmic ray brighter than the
-    star does not become the star; a star off its expected position by the prior's width is tolerated.
+    Flux and pedestal are fitted with Cauchy weights, so that a cosmic ray that is brighter than the star does not
+    replace it. The tolerance allows for a star that is the prior's width from its expected position.
     """
     images = stamps.images(stamps.expected)
     used = stamps.weight > 0
@@ -78,7 +78,7 @@ def first_outliers(stamps: PointSourceStamps, limit: float) -> Bool[Bools, "n ny
 def remaining_outliers(
     stamps: PointSourceStamps, weight: Float[Floats, "n ny nx"], fit: PointSourceFit, limit: float
 ) -> Bool[Bools, "n ny nx"]:
-    """Return the outliers of finished fits, judged over all pixels of inverse variance `weight`."""
+    """Return the outliers of finished fits, among all pixels of inverse variance `weight`, masked before or not."""
     source = fit.flux[:, None, None] * fit.images.value
     return find_outliers(stamps.data - fit.model, weight, psf_tolerance(source), limit)
 
