@@ -37,6 +37,8 @@ REACH = 10.0
 PAIRS_FOR_BRIGHTNESS = 10
 #: Brightness that agrees no better than in one of this many sets of wrong pairs speaks against a WCS.
 _BRIGHTNESS_BY_CHANCE = 20
+#: With this many times the most pairs that chance brings, a WCS is right whatever the magnitudes are worth.
+_OVERWHELMING = 3.0
 #: Iterations in which the matched area grows from where the WCS is right to the whole frame.
 _ROUNDS = 6
 
@@ -79,13 +81,15 @@ class Check:
             )
         if self.offset > REACH:
             return f"it puts catalogue stars up to {self.offset:.0f} px from where they are (scale, rotation or shift)"
-        if self.brightness > 1.0 / _BRIGHTNESS_BY_CHANCE:
-            return f"{seen} of a source, but their magnitudes have nothing to do with the sources' fluxes"
+        if self.brightness > 0.5 and self.matched < _OVERWHELMING * self._most_by_chance:
+            return f"{seen} of a source, but the bright stars are not the bright sources"
         return ""
 
     @property
     def unsure(self) -> str:
         """Why the comparison is inconclusive; empty where it is conclusive."""
+        if self.significant and self.brightness > 1.0 / _BRIGHTNESS_BY_CHANCE:
+            return "the magnitudes of its catalogue stars and the fluxes of their sources hardly agree"
         if self.significant or self.possible:
             return ""
         return f"{self.stars} catalogue stars and {self.sources} sources are too few to verify it"

@@ -28,7 +28,7 @@ from lcframework.storage.frame_files import (
 )
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, Product
-from lcframework.types import FrameFlag, LcfError, NotSolved, PlateSolution, SolveHint, UnusableInput
+from lcframework.types import Doubt, FrameFlag, LcfError, NotSolved, PlateSolution, SolveHint, UnusableInput
 from lcframework.work import (
     FrameKey,
     Ledger,
@@ -160,9 +160,14 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
             pixels, mask, header = read_frame(workdir / p.image)
             write_frame(workdir / p.image, pixels, mask, with_wcs(header, result.solution.header))
         flags = p.flags & ~FrameFlag.WCS_REFINED | (FrameFlag.WCS_REFINED if result.solution.refined else 0)
-        matched, rms, doubt = result.solution.matched, result.solution.rms, ""
+        matched, rms = result.solution.matched, result.solution.rms
+        doubts: tuple[Doubt, ...] = ()
         if result.check is not None:
-            doubt = f"; not verified: {result.check.unsure}" if result.check.unsure else ""
+            if result.check.unsure:
+                doubts = (Doubt(
+                    "wcs_not_verified", f"the plate solution is not verified: {result.check.unsure}",
+                    "Look at the stars in the report, or ask for more stars by [stars] radius and magnitude",
+                ),)  # fmt: skip
             if not matched:
                 matched, rms = result.check.matched, result.check.rms
         row = {
@@ -171,7 +176,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
             "wcs_matched": matched or None, "comment": "", "flags": int(flags),
             "wcs_rms_pixels": float(rms) if np.isfinite(rms) else None,
         }  # fmt: skip
-        return Outcome((Update("frames", {"id": p.frame_id}, row),), path, summary=f"by {result.solver}{doubt}")
+        return Outcome((Update("frames", {"id": p.frame_id}, row),), path, summary=f"by {result.solver}", doubts=doubts)
 
     def unusable_records(self, unit: Unit[FramePayload], reason: str) -> tuple[Record, ...]:
         """Record the failed attempt."""

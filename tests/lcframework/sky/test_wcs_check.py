@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 
 from lcframework.sky import geometry
-from lcframework.sky.wcs_check import check
+from lcframework.sky.wcs_check import Check, check
 from lcframework.storage.frame_files import make_wcs
 
 SHAPE = (800, 1000)
@@ -120,19 +121,27 @@ def test_a_handful_that_all_agree_is_enough():
     assert found.matched == len(sources)
 
 
-def test_pairs_that_a_solver_brought_together_are_refused_by_their_brightness():
+def test_pairs_that_a_solver_brought_together_are_doubted_by_their_brightness():
     """Of wrong pairs only the positions agree: those are what solvers fit."""
     truth = header(PLACES["plain"])
     sources, stars = field(truth, number=40)
     assert check(make_wcs(truth), SHAPE, sources, stars).brightness < 1e-6
-    rng, refused = np.random.default_rng(2), 0
+    rng, doubted = np.random.default_rng(2), 0
     for _ in range(40):
         sources["flux"] = rng.permutation(sources["flux"])
         found = check(make_wcs(truth), SHAPE, sources, stars)
         assert found.significant
-        assert ("magnitudes" in found.wrong) == (found.brightness > 0.05)
-        refused += bool(found.wrong)
-    assert refused >= 35
+        assert ("magnitudes" in found.unsure) == (found.brightness > 0.05)
+        doubted += bool(found.unsure)
+    assert doubted >= 35
+
+
+def test_pairs_hardly_more_than_chance_are_refused_by_their_brightness():
+    few = Check(sources=300, stars=200, matched=30, by_chance=10.0, rms=1.0, offset=1.0, brightness=0.8)
+    assert few.significant
+    assert "bright stars are not the bright sources" in few.wrong
+    assert attrs.evolve(few, matched=120).wrong == ""
+    assert attrs.evolve(few, brightness=0.01).wrong == ""
 
 
 def test_brightness_in_another_band_and_saturation_speak_against_nothing():
