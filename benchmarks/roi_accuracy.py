@@ -26,6 +26,7 @@ import numpy as np
 
 from lcframework.testing.regions import Sky, Truth, quad, render_point, simulate
 from lcframework.types import Cutouts, Floats, Kernels, PsfBatch, RoiFit, Stamps
+from plugins_builtin.psf_models.starred import Starred as StarredPsf
 from plugins_builtin.roi_models.joint import Joint
 from plugins_builtin.roi_models.starred import Starred
 
@@ -40,7 +41,9 @@ _FIELD = 1000  # pixels
 _STRETCH = 0.08  # relative, from one edge of the field to the other
 
 
-def with_fitted_psfs(sky: Sky, cutouts: Cutouts, seed: int, fluxes: Floats, varying: bool) -> Cutouts:
+def with_fitted_psfs(
+    sky: Sky, cutouts: Cutouts, seed: int, fluxes: Floats, varying: bool, regularization: float
+) -> Cutouts:
     """Return the cutouts as a run makes them from simulated stars of `fluxes` (n,) around the region.
 
     PSFs, fluxes and positions of the stars come from the plugins; the registration from the positions, the
@@ -48,12 +51,11 @@ def with_fitted_psfs(sky: Sky, cutouts: Cutouts, seed: int, fluxes: Floats, vary
     """
     from lcframework.roi.registration import register
     from plugins_builtin.photometry.starred import StarredPhotometry
-    from plugins_builtin.psf_models.starred import Starred as StarredPsf
 
     rng = np.random.default_rng(seed + 5000)
     field, roi = rng.uniform(0, _FIELD, (len(fluxes), 2)), np.array([640.0, 420.0])
     batch, places = simulated_stars(sky, cutouts, field - roi, fluxes, rng, varying)
-    plugin = StarredPsf(field_distortion=varying)
+    plugin = StarredPsf(field_distortion=varying, regularization=regularization)
     kernels, precisions, transforms, covariances, coefficients = [], [], [], [], []
     for i, psf in enumerate(plugin.fit(attrs.evolve(batch, xy=np.tile(field, (len(cutouts), 1, 1))))):
         stamps = Stamps(batch.data[i], batch.noise[i], batch.mask[i], batch.offset[i])
@@ -159,6 +161,7 @@ def main() -> None:
     parser.add_argument("--floor", type=float, default=0.0, help="hidden registration error, pixels")
     parser.add_argument("--psf", choices=("true", "fitted", "varying"), default="true")
     parser.add_argument("--star-flux", type=float, default=1.0)
+    parser.add_argument("--regularization", type=float, default=StarredPsf().regularization, help="of fitted PSFs")
     arguments = parser.parse_args()
     print(
         "| model | epochs | rms scatter, mmag | bound | ratio | median offset | largest | offset / stated | pull | s |"
@@ -174,7 +177,9 @@ def main() -> None:
             best = SimpleNamespace(flux=flux, covariance=covariance, common_covariance=nothing, reduced_chi2=1.0)
             if arguments.psf != "true":
                 fluxes = arguments.star_flux * _FLUXES
-                scene = (with_fitted_psfs(sky, scene[0], seed, fluxes, arguments.psf == "varying"), *scene[1:])
+                varying = arguments.psf == "varying"
+                fitted = with_fitted_psfs(sky, scene[0], seed, fluxes, varying, arguments.regularization)
+                scene = (fitted, *scene[1:])
             scenes.append((*scene, best))
         for name in ["perfect", *arguments.models]:
             rows, seconds = [], []

@@ -28,12 +28,15 @@ class Starred:
     rays) are masked and stars that don't look like the others (doubles, galaxies) dropped on the way.
     """
 
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     subsampling_factor: int = attrs.field(
         default=2, validator=whole_number(1, 4, "small pixels of the PSF across a pixel of the data")
     )
     field_distortion: bool = False  # let the PSF stretch and shear linearly over the frame
+    regularization: float = attrs.field(  # 1: STARRED's
+        default=2.0, validator=within(0.0, 1000.0, "the penalty of the pixels, in units of their starlets' noise")
+    )
     iterations_analytic: int = attrs.field(  # an upper bound
         default=100, validator=whole_number(1, 10000, "steps of the fit of the Moffat, at most")
     )
@@ -74,6 +77,7 @@ class Starred:
             max_masked=self.max_masked,
             outliers=self.outlier_sigma,
             stars=self.star_sigma,
+            regularization=self.regularization,
         )
         position = scaled_positions(batch.xy, batch.frame_shape)
         setting = self._setting()
@@ -120,7 +124,7 @@ class Starred:
     def _psf(self, fit: Fit, setting: Setting, frame_shape: tuple[int, int]) -> PSF:
         """Return a fit as the protocol's value."""
         from plugins_builtin.engine.psf.distortion import named
-        from plugins_builtin.engine.psf.fit import kernel, loss, star_residuals
+        from plugins_builtin.engine.psf.fit import free_parameters, kernel, loss, star_residuals
         from plugins_builtin.engine.target import convolve_target
 
         if fit.failure:
@@ -133,13 +137,14 @@ class Starred:
         residuals = star_residuals(fit, setting)
         used = residuals.pixels > 0
         weight = residuals.inverse_variance
+        freedom = max(float(residuals.pixels.sum()) - free_parameters(fit), 1.0)
         return PSF(
             narrow=values / total,
             full=convolve_target(values / total, TARGET_FWHM),
             subsampling_factor=self.subsampling_factor,
             target_fwhm=TARGET_FWHM,
             status=self._status(fit),
-            reduced_chi2=float((weight * residuals.residual**2).sum() / max(residuals.pixels.sum(), 1.0)),
+            reduced_chi2=float((weight * residuals.residual**2).sum() / freedom),
             distortion=named(fit.model.distortion) if self.field_distortion else {},
             frame_shape=frame_shape,
             amplitude=np.where(used, fit.model.amplitude * total * fit.prepared.unit, np.nan),

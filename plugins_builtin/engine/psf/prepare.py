@@ -82,6 +82,7 @@ def prepare(
     seeing: float,
     subsampling: int,
     fwhm: float,
+    regularization: float = 1.0,
 ) -> Prepared:
     """Return a frame ready to be fitted.
 
@@ -99,6 +100,8 @@ def prepare(
         Small pixels of the kernel across a data pixel.
     fwhm : float
         FWHM of the target Gaussian, small pixels.
+    regularization : float
+        Strength of the starlets' penalty, in units of the noise of a coefficient; 1: STARRED's.
     """
     stars, n, _ = data.shape
     m = n * subsampling
@@ -115,7 +118,7 @@ def prepare(
     if not np.isfinite(unit) or unit <= 0:
         raise AssertionError("stars with light have a positive mean flux")
     sigma = typical_noise(noise, good) / unit
-    penalty = count * noise_weights(sigma, subsampling, fwhm) / subsampling**2
+    penalty = regularization * count * noise_weights(sigma, subsampling, fwhm) / subsampling**2
     inverse = np.where(good, (unit / np.where(good, noise, 1.0)) ** 2, 0.0)
     clean = clean / unit
     position = locate(clean, inverse, np.where(np.isfinite(offset), offset, 0.0), seeing)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import attrs
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from lcframework.types import FitState, FitStatus, Floats
+from lcframework.types import Bools, FitState, FitStatus, Floats
 from plugins_builtin.engine.roi.geometry import Epochs, pixel_scales, small_pixel_transform, to_pixels, to_sky
 from plugins_builtin.engine.roi.newton import (
     Local,
@@ -118,7 +118,7 @@ def status_of(state: State) -> FitStatus:
     if not np.isfinite(state.found.objective):
         return FitStatus(FitState.FAILED, state.passes, "the objective is not finite")
     if not state.converged:
-        reasons.insert(0, f"still improving after {state.passes} passes")
+        reasons.insert(0, f"not at a minimum after {state.passes} passes")
     return FitStatus(FitState.CONVERGED if state.converged else FitState.BOUND, state.passes, "; ".join(reasons))
 
 
@@ -159,6 +159,17 @@ def _limited(scene: Scene, step: Float[Floats, " shared"], scale: float) -> Scen
     return moved
 
 
+def _pushed_beyond_limits(scene: Scene, step: Float[Floats, " shared"]) -> Bool[Bools, " shared"]:
+    """Return which parameters of galaxies are at a limit that a step would pass."""
+    held = np.zeros(len(step), bool)
+    first = scene.offset.size + len(scene.refraction)
+    own = step[first : first + scene.galaxies.size].reshape(scene.galaxies.shape)
+    low, high = LIMITS.T
+    pushed = ((scene.galaxies <= low) & (own < 0)) | ((scene.galaxies >= high) & (own > 0))
+    held[first : first + scene.galaxies.size] = pushed.ravel()
+    return held
+
+
 def _iterate(epochs: Epochs, state: State, settings: Settings, limit: int, goal: float) -> None:
     """Take Gauss-Newton steps at fixed weights, shortened where they overshoot.
 
@@ -167,6 +178,9 @@ def _iterate(epochs: Epochs, state: State, settings: Settings, limit: int, goal:
     state.converged = False
     for _ in range(limit):
         shared, local, decrease = solve_step(state.found)
+        held = _pushed_beyond_limits(state.scene, shared)
+        if held.any():
+            shared, local, decrease = solve_step(state.found, held)
         if decrease < goal:
             state.converged = True
             return
@@ -178,9 +192,7 @@ def _iterate(epochs: Epochs, state: State, settings: Settings, limit: int, goal:
             if found.objective <= state.found.objective + 1e-9 * abs(state.found.objective):
                 break
         else:
-            # No step along a descent direction helps: any further gain is within the objective's rounding errors.
-            state.converged = decrease < 100 * goal
-            return
+            return  # the promised decrease does not come: the linear model is wrong here, so this is no minimum
         state.scene, state.local, state.found = scene, trial, found
         state.history.append(found.objective)
 

@@ -21,7 +21,7 @@ from plugins_builtin.engine.roi.scene import Scene, SkyImages, render
 from plugins_builtin.engine.threads import in_order
 
 #: A flux is measured where the usable pixels have at least this share of the information of all pixels.
-_SEEN = 0.02
+_SEEN = 0.25
 
 
 @attrs.define(eq=False)
@@ -262,14 +262,19 @@ def local_prior(
     return float(objective)
 
 
-def solve_step(found: Pass) -> tuple[Float[Floats, " shared"], Float[Floats, "e p"], float]:
-    """Return the steps of the shared and the local unknowns, and the expected decrease of the objective."""
-    if len(found.gradient):
-        factor = _scaled_cholesky(found.schur)
-        shared = -factor(found.gradient)
+def solve_step(
+    found: Pass, held: Bool[Bools, " shared"] | None = None
+) -> tuple[Float[Floats, " shared"], Float[Floats, "e p"], float]:
+    """Return the steps of the shared and the local unknowns, and the expected decrease of the objective.
+
+    The shared unknowns of `held` do not move.
+    """
+    free = np.ones(len(found.gradient), bool) if held is None else ~held
+    shared, decrease = np.zeros(len(free)), 0.0
+    if free.any():
+        factor = _scaled_cholesky(found.schur[np.ix_(free, free)])
+        shared[free] = -factor(found.gradient[free])
         decrease = -0.5 * float(shared @ found.gradient)
-    else:
-        shared, decrease = np.zeros(0), 0.0
     right = found.b_l - found.a_lg @ shared
     local = np.linalg.solve(found.a_ll, right[..., None])[..., 0]
     own = np.linalg.solve(found.a_ll, found.b_l[..., None])[..., 0]

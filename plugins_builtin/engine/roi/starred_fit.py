@@ -308,7 +308,10 @@ class Run:
             x = result.x
             left -= result.nit
             self.evaluations += result.nfev
-            self.converged = result.status == 0 or "ABNORMAL" in str(result.message)
+            # A line search may end in rounding, at a minimum or anywhere else. In whitened coordinates half of the
+            # squared gradient is what another step would gain.
+            left_to_gain = 0.5 * float(result.jac @ result.jac)
+            self.converged = result.status == 0 or left_to_gain <= gain * max(abs(float(result.fun)), 1.0)
             values = scaling.values(x)
             value = self.objective.value(values)
             if value < best_value:

@@ -176,7 +176,9 @@ def fit_point_sources(
         step = _step(best, damping, active)
         # Steps far below the position's own error are noise in the last digits.
         error = 1.0 / np.sqrt(best.normal[active][:, [1, 2], [1, 2]])
-        small = np.all(np.abs(step) < np.maximum(tolerance, _SETTLED * error), axis=1)
+        # Judged by the undamped step: a damped one is small anywhere.
+        whole = _step(best, np.zeros(n), active)
+        settled = np.all(np.abs(whole) < np.maximum(tolerance, _SETTLED * error), axis=1)
         trial = _evaluate(stamps.take(active), position[active] + step)
         evaluations[active] += 1
         better = trial.objective <= best.objective[active]
@@ -184,8 +186,8 @@ def fit_point_sources(
         position[chosen] += step[better]
         best.put(chosen, trial, better)
         damping[active] = np.where(better, np.maximum(0.1 * damping[active], 1e-6), 10.0 * damping[active])
-        done = small | (damping[active] > 1e8)
-        converged[active[done]] = True
+        done = settled | (damping[active] > 1e8)
+        converged[active[settled]] = True
         active = active[~done]
         if len(active) == 0:
             break
