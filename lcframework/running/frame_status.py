@@ -7,9 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import attrs
+import numpy as np
 
 from lcframework.config.project_file import Config
+from lcframework.config.sections import Selection
 from lcframework.frames.exclusions import IMPORT
+from lcframework.provenance import complete, describe
+from lcframework.stars.selection import CHI2_FLOOR, keep, limits
 from lcframework.storage.tables import Frame, NormalizationCoefficient, PsfRow
 from lcframework.work import FrameKey, Ledger
 
@@ -20,6 +24,7 @@ class FrameState(enum.StrEnum):
     FOUND = "found"
     IMPORTED = "imported"
     NOT_SOLVED = "not solved"
+    SOLVED = "solved"  # its footprint has not been calculated yet
     SET_ASIDE = "set aside"  # it contains no region of interest
     LEFT_OUT = "left out later"
     USED = "used"
@@ -56,7 +61,10 @@ def frame_status(frame: Frame, ledger: Ledger, left_out: str = "") -> FrameStatu
         state = FrameState.NOT_SOLVED if frame.attempted_plate_solve else FrameState.IMPORTED
         return FrameStatus(name, state, frame.comment.removeprefix(f"{state}: "))
     if not frame.roi_in_footprint:
-        return FrameStatus(name, FrameState.SET_ASIDE, frame.comment or "contains no region of interest")
+        # The stage of the footprints writes a comment where it finds no region; a new import or solution clears it.
+        if frame.comment:
+            return FrameStatus(name, FrameState.SET_ASIDE, frame.comment)
+        return FrameStatus(name, FrameState.SOLVED, "its footprint has not been calculated yet")
     comment = frame.comment or left_out
     return FrameStatus(name, FrameState.LEFT_OUT if comment else FrameState.USED, comment)
 
@@ -83,23 +91,53 @@ def left_out(
     """
     of_frame = {c.frame_id: c for c in coefficients}
     psf_of = {p.frame_id: p for p in psfs}
+    shown = [f for f in frames if f.id in psf_of and f.roi_in_footprint and not f.eliminated and not f.comment]
+    groups: dict[tuple[str, str, str], list[Frame]] = {}
+    for frame in shown:
+        field = psf_of[frame.id or 0].combined_footprint_hash
+        groups.setdefault((field, frame.instrument, frame.band), []).append(frame)
+    out: dict[int, str] = {}
+    for group in groups.values():
+        config = config_for(group[0].instrument)
+        outside = {f.id: _limits_missed(f, of_frame.get(f.id or 0), config) for f in group}
+        # The normalization selects among all frames, the cutouts among those within all limits.
+        for members in (group, [f for f in group if f.id in of_frame and not outside[f.id]]):
+            chi2 = {f.id or 0: psf_of[f.id or 0].chi2 for f in members}
+            for frame_id, reason in _poor_psfs(chi2, config.photometry.psf_chi2).items():
+                if frame_id not in measured:
+                    out.setdefault(frame_id, reason)
+        for frame in group:
+            frame_id = frame.id or 0
+            if frame_id in measured:
+                continue
+            found = [*outside[frame_id], *([out[frame_id]] if frame_id in out else [])]
+            if frame_id not in of_frame and frame_id not in out:
+                found.append("no star gives it a normalization coefficient")
+            out[frame_id] = "; ".join(found) or "its stamps or its PSF are to be made again"
+    return out
+
+
+def _poor_psfs(chi2: Mapping[int, float], selection: Selection) -> dict[int, str]:
+    """Return why ``[photometry] psf_chi2`` leaves out frames, by their ids."""
+    values = np.array(list(chi2.values()))
+    low, high = limits(values, selection, CHI2_FLOOR)
+    kept = keep(values, selection, CHI2_FLOOR)
+    rule = ", ".join(f"{name} = {value}" for name, value in complete(describe(selection)).items() if value is not None)
     return {
-        frame.id: _reason(frame, of_frame.get(frame.id), psf_of[frame.id], config_for(frame.instrument))
-        for frame in frames
-        if frame.id is not None and frame.id not in measured and frame.id in psf_of
-        if frame.roi_in_footprint and not frame.eliminated and not frame.comment
+        frame: f"its PSF's chi2 of {chi2[frame]:.2f} {'exceeds' if chi2[frame] > high else 'is below'} "
+        f"{high if chi2[frame] > high else low:.2f}, the limit that [photometry] psf_chi2 = {{ {rule} }} sets among "
+        f"{len(values)} frames"
+        for frame, good in zip(chi2, kept, strict=True)
+        if not good
     }
 
 
-def _reason(frame: Frame, coefficient: NormalizationCoefficient | None, psf: PsfRow, config: Config) -> str:
+def _limits_missed(frame: Frame, coefficient: NormalizationCoefficient | None, config: Config) -> list[str]:
+    """Return which limits of ``[roi_cutouts]`` keep a frame out."""
     found = _outside("frames", frame.model_dump(), config.roi_cutouts.frames)
-    if coefficient is None:
-        found.append("no star gives it a normalization coefficient")
-    else:
+    if coefficient is not None:
         found += _outside("normalization", coefficient.model_dump(), config.roi_cutouts.normalization)
-    if found:
-        return "; ".join(found)
-    return f"its PSF's chi2 of {psf.chi2:.2f} does not pass [photometry] psf_chi2"
+    return found
 
 
 def _outside(what: str, row: Mapping[str, object], limits: Mapping[str, tuple[float, float]]) -> list[str]:

@@ -13,6 +13,7 @@ from lcframework.frames.frame_list import FrameList
 from lcframework.provenance import changes
 from lcframework.running.chain import described
 from lcframework.running.frame_status import FrameState, FrameStatus, frame_status, left_out
+from lcframework.running.unusable import still_unusable
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stars.records import StarRecord, star_records
 from lcframework.storage.tables import CombinedFootprint, Frame, NormalizationCoefficient, Product, PsfRow, RoiInFrame
@@ -83,7 +84,7 @@ def project_status(stages: Sequence[Stage], session: Session) -> Status:
     states = [(frame_status(f, ledger, reasons.get(f.id or 0, "")), partly.get(f.id or 0, "")) for f in rows]
     frames = tuple(attrs.evolve(s, comment=why) if s.state is FrameState.USED and why else s for s, why in states)
     stars = star_records(session, {f.id or 0 for f in rows if not f.eliminated})
-    failed = [p for s in seen for p in s.products if p.state == ProductState.UNUSABLE]
+    failed = [p for s in seen for p in still_unusable(s.products, s.units)]
     unusable = tuple((p.stage, p.unit, p.reason) for p in failed)
     return Status(tuple(s.status for s in seen), frames, unusable, tuple(stars.values()))
 
@@ -129,7 +130,7 @@ def _look(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen
     left_out = len(stage.pending(every, ledger)) - len(pending) if len(units) < len(every) else 0
     known = [products[str(u.key)] for u in units if str(u.key) in products] if stage.only else list(products.values())
     states = [p.state for p in known]
-    made, unusable = states.count(ProductState.MADE), states.count(ProductState.UNUSABLE)
+    made, unusable = states.count(ProductState.MADE), len(still_unusable(known, every))
     return _Seen(StageStatus(stage.name, stage.title, made, unusable, pending, waiting, left_out), every, known)
 
 

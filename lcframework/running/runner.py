@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
@@ -22,6 +23,7 @@ from lcframework.running.chain import described, limited
 from lcframework.running.device import prepare_device
 from lcframework.running.recording import Recorder
 from lcframework.running.run_report import RunReport, StageReport, Unusable
+from lcframework.running.unusable import clear_old_remarks, still_unusable
 from lcframework.storage.files import remove_leftovers
 from lcframework.storage.tables import Frame, Product, Run, RunOutcome
 from lcframework.types import LcfError, RunEvent
@@ -153,6 +155,8 @@ class Runner:
             recorder.adopt(session, stage, every, ledger)
             units = stage.within(session, every)
             pending = [u for u in stage.pending(units, ledger) if (str(u.key), u.fingerprint) not in tried]
+            if not pending:
+                clear_old_remarks(session, stage, every, ledger)
             left_out = 0
             if len(units) < len(every):
                 left_out = len(stage.pending(every, ledger)) - len(stage.pending(units, ledger))
@@ -180,9 +184,14 @@ class Runner:
             ledger = Ledger.read(session)
             found = []
             for stage in stages:
-                for product in ledger.of_stage(stage.name).values():
-                    admitted = not stage.only or product.unit in self._admitted.get(stage.name, ())
-                    if product.state == ProductState.UNUSABLE and admitted:
+                failed = [p for p in ledger.of_stage(stage.name).values() if p.state == ProductState.UNUSABLE]
+                if not failed:
+                    continue
+                with contextlib.suppress(LcfError):  # settings by which there are no units: the run stopped with that
+                    units = stage.units(session, ledger.seen_by(stage.name, stage.needs))
+                    failed = still_unusable(failed, units)
+                for product in failed:
+                    if not stage.only or product.unit in self._admitted.get(stage.name, ()):
                         label = self._label(session, product.unit)
                         found.append(Unusable(stage.name, label, product.reason, product.unit))
             return found

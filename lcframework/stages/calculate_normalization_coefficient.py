@@ -19,7 +19,7 @@ from lcframework.stages.star_photometry import StarPhotometry
 from lcframework.stars.curves import poor_fits, variability
 from lcframework.stars.records import judged, no_point_source
 from lcframework.stars.residuals import extra_scatter, residual_rows
-from lcframework.stars.selection import keep
+from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.queries import active_stars, frames_with_regions
 from lcframework.storage.tables import CombinedFootprint, PsfRow, RoiInFrame, StarFlux, StarInFrame, StarLevel
 from lcframework.types import Bools, Floats, FluxMatrix, NormalizationSolution, UnusableInput
@@ -91,10 +91,11 @@ class SolveNormalization(Task[Group, Group, NormalizationSolution]):
     def _selection(self, values: Group) -> tuple[Bools, Bools]:
         """Return which frames (f,) and fluxes (f, n) pass `[photometry] psf_chi2` and `[normalization] flux_chi2`."""
         config = self.toolbox.config_for(values.instrument)
-        frames = keep(values.psf_chi2, config.photometry.psf_chi2)
+        frames = keep(values.psf_chi2, config.photometry.psf_chi2, CHI2_FLOOR)
         good = np.isfinite(values.fluxes.flux) & frames[:, None]
         for j in range(good.shape[1]):
-            good[:, j] &= keep(np.where(good[:, j], values.flux_chi2[:, j], np.nan), config.normalization.flux_chi2)
+            chi2 = np.where(good[:, j], values.flux_chi2[:, j], np.nan)
+            good[:, j] &= keep(chi2, config.normalization.flux_chi2, CHI2_FLOOR)
         return frames, good
 
     def _unlike(self, values: Group, good: Bools) -> dict[int, str]:
@@ -126,6 +127,7 @@ class SolveNormalization(Task[Group, Group, NormalizationSolution]):
         ]  # fmt: skip
         residuals = residual_rows(solution, group.fluxes, group.star_ids, *self._selection(group))
         records = (
+            *moved_here(group),
             Replace("normalization_coefficients", where, coefficients),
             Replace("star_levels", where, levels),
             Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in residuals]),
@@ -145,7 +147,7 @@ class CalculateNormalizationCoefficient(Stage):
     needs: ClassVar[tuple[str, ...]] = (StarPhotometry.name,)
     makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels", "star_residuals")
     unit: ClassVar[str] = "field, instrument and band"
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that solves the normalization."""
@@ -184,6 +186,16 @@ class CalculateNormalizationCoefficient(Stage):
                     col(StarLevel.band) == key.band,
                 )
             )
+
+
+def moved_here(group: Group) -> list[Replace]:
+    """Return the records that delete what other groups' solutions left of a group's frames.
+
+    A frame has one row in a field, whichever group it belongs to: where its header is read anew with another band or
+    instrument, that of its former group is still there.
+    """
+    frames = [{"combined_footprint_hash": group.field, "frame_id": frame} for frame in group.frame_ids]
+    return [Replace(t, where) for t in ("normalization_coefficients", "star_residuals") for where in frames]
 
 
 def with_left_out(

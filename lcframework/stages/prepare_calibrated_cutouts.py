@@ -24,7 +24,7 @@ from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZe
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.stages.psf_modeling import PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
-from lcframework.stars.selection import keep
+from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.psf_files import read_psf
 from lcframework.storage.records import Record
@@ -172,7 +172,7 @@ class PrepareCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (StampExtraction.name, PsfModeling.name, Normalization.name, Zeropoints.name)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/cutouts_<roi>_<instrument>_<band>.h5",)
     unit: ClassVar[str] = "region, instrument and band"
-    results_version: ClassVar[int] = 6
+    results_version: ClassVar[int] = 7
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that prepares cutouts."""
@@ -265,7 +265,7 @@ class PrepareCalibratedCutouts(Stage):
             config.roi_cutouts.frames, config.roi_cutouts.normalization,
         )  # fmt: skip
         ids = columns["frame_id"].tolist()
-        good = keep(columns["psf_chi2"], config.photometry.psf_chi2) if ids else np.zeros(0, bool)
+        good = keep(columns["psf_chi2"], config.photometry.psf_chi2, CHI2_FLOOR) if ids else np.zeros(0, bool)
         stamped, modelled = ledger.made(StampExtraction.name, FrameKey), ledger.made(PsfModeling.name, FrameKey)
         keys = [FrameKey(i, field) for i in ids]
         used = [i for i, key in enumerate(keys) if good[i] and key in stamped and key in modelled]

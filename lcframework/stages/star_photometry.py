@@ -16,7 +16,7 @@ from lcframework.provenance import Components
 from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.choice import check_names, chosen_stars, usable_stars
-from lcframework.stars.selection import keep
+from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.psf_files import read_psf
 from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
@@ -252,7 +252,7 @@ class StarPhotometry(Stage):
         units = []
         for key, items in sorted(groups.items(), key=lambda pair: attrs.astuple(pair[0])):
             selection = self.toolbox.config_for(key.instrument).photometry.psf_chi2
-            good = keep(np.array([chi2 for *_, chi2 in items]), selection)
+            good = keep(np.array([chi2 for *_, chi2 in items]), selection, CHI2_FLOOR)
             chosen = [item for item, use in zip(items, good, strict=True) if use]
             if not chosen:
                 continue

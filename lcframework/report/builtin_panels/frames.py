@@ -51,10 +51,13 @@ class Unusable:
     def render(self, project: Project) -> str:
         """Return the panel."""
         rows = []
+        present = {(stage, unit) for stage, unit, _ in project.status().unusable}
+        fields = {"", *(f.hash for f in self.results.fields)}
         for stage in project.stages:
             for unit, product in sorted(self.results.ledger.of_stage(stage.name).items()):
-                if product.state == ProductState.UNUSABLE:
-                    key = FrameKey.parse(unit)
+                key = FrameKey.parse(unit)
+                old = key.field not in fields if key is not None else (stage.name, unit) not in present
+                if product.state == ProductState.UNUSABLE and not old:
                     frame = self.results.frames.get(key.frame_id) if key is not None else None
                     rows.append((file_name(frame) if frame is not None else unit, stage.title, product.reason))
         stars = sorted(

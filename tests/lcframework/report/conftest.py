@@ -241,7 +241,8 @@ def misfits(last):
     broken = Frame(id=last + 1, original_image_path="/raw/broken.fits", key="broken", eliminated=True,
                    comment="the FITS file ends early <here>")  # fmt: skip
     away = Frame(id=last + 2, original_image_path="/raw/away.fits", key="away", mjd=60390.0, plate_solved=True,
-                 band="r", instrument="CamA", seeing_arcseconds=1.0, sky_level_electron_per_second=4.0)  # fmt: skip
+                 band="r", instrument="CamA", seeing_arcseconds=1.0, sky_level_electron_per_second=4.0,
+                 comment="contains no region of interest")  # fmt: skip
     new = Frame(id=last + 3, original_image_path="/raw/new.fits", key="new")
     stage = "read_convert_skysub_character_catalog"
     return [

@@ -103,3 +103,16 @@ def test_error_of_a_listener_is_not_swallowed(toys):
     with pytest.raises(RuntimeError, match="listener"):
         toys.run(listeners=[fail])
     assert toys.run().exit_code == 0
+
+
+def test_reasons_of_before_are_not_listed(toys):
+    """Neither of a unit that is none any more, nor of one that other settings put out of date."""
+    toys.plan(u1="unusable", u2="unusable")
+    assert len(toys.run().unusable) == 2
+    toys.write("size = 2")
+    assert [u.unit for u in toys.run().unusable] == ["u1"]
+    assert toys.status()["toy"].unusable == 1
+    toys.write("size = 2\nfactor = 2.0")
+    assert toys.status()["toy"].unusable == 0
+    toys.plan()
+    assert toys.run().unusable == []

@@ -66,6 +66,38 @@ def test_frame_without_a_psf_in_the_field_in_use_has_no_such_reason(project: Pro
     assert frame.comment == ""
 
 
+def test_a_poor_psf_is_named_with_its_limit(project: Project) -> None:
+    with Session(project.engine()) as session:
+        add_field(session, "now", True, 1.0)
+        for i in range(2, 12):
+            frame = {"image_relpath": f"frames/{i}.fits", "instrument": "Cam", "plate_solved": True}
+            session.add(Frame(id=i, original_image_path=f"{i}.fits", key=str(i), roi_in_footprint=True,
+                              seeing_arcseconds=1.0, **frame))  # fmt: skip
+            session.add(
+                Product(stage=IMPORT, unit=f"frame:{i}", fingerprint="", token="", components={}, state="forced")
+            )
+            psf = {"psf_ref": "", "path": "", "subsampling_factor": 2, "stars": "", "status": "converged"}
+            chi2 = {10: 1.4, 11: 1.9}.get(i, 1.0 + 0.001 * i)
+            session.add(PsfRow(combined_footprint_hash="now", frame_id=i, chi2=chi2, **psf))
+        session.commit()
+    said = {frame.file: frame.comment for frame in project.status().frames}
+    assert said["11.fits"] == (
+        "its PSF's chi2 of 1.90 exceeds 1.50, the limit that [photometry] psf_chi2 = { sigma_clip = 4.0 } sets among "
+        "11 frames"
+    )
+    assert said["10.fits"] == "no star gives it a normalization coefficient"
+
+
+def test_a_solved_frame_whose_footprint_is_not_known_yet(project: Project) -> None:
+    with Session(project.engine()) as session:
+        frame = session.get(Frame, 1)
+        frame.roi_in_footprint = False
+        session.add(frame)
+        session.commit()
+    (status,) = project.status().frames
+    assert (status.state, status.comment) == ("solved", "its footprint has not been calculated yet")
+
+
 def test_settings_of_an_instrument_that_no_imported_frame_has(project: Project) -> None:
     with project.session() as session:
         assert idle_overrides(session, ["Cam"]) == []

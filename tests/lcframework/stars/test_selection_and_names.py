@@ -7,7 +7,7 @@ import pytest
 
 from lcframework.config.sections import Selection
 from lcframework.stars.names import choose, give_names, index_of, letter
-from lcframework.stars.selection import clipping_limit, keep
+from lcframework.stars.selection import CHI2_FLOOR, clipping_limit, keep, limits
 
 
 def test_everything_finite_is_kept_without_a_selection():
@@ -51,6 +51,23 @@ def test_gross_outliers_among_few_values_are_clipped_all_the_same():
     assert keep(np.array([1.0, 1.1, 0.95, 50.0]), Selection(sigma_clip=4.0)).tolist() == [True, True, True, False]
     values = np.array([0.98, 1.02, 1.0, 1.05, 0.96, 1.01, 0.99, 1.03, 2.0])
     assert keep(values, Selection(sigma_clip=4.0)).tolist() == [True] * 8 + [False]
+
+
+def test_a_floor_spares_good_fits_among_better_ones():
+    chi2 = np.concatenate([np.full(25, 1.01) + 0.01 * np.arange(25) % 0.03, [1.2, 1.47, 1.6]])
+    assert not keep(chi2, Selection(sigma_clip=4.0))[-3:].any()
+    assert keep(chi2, Selection(sigma_clip=4.0), CHI2_FLOOR)[-3:].tolist() == [True, True, False]
+    assert limits(chi2, Selection(sigma_clip=4.0), CHI2_FLOOR) == (-np.inf, CHI2_FLOOR)
+    # An interval is the user's own.
+    assert not keep(chi2, Selection(between=(0.0, 1.3)), CHI2_FLOOR)[-2:].any()
+
+
+def test_limits_are_those_that_a_selection_kept_by():
+    values = np.concatenate([np.random.default_rng(1).normal(2.0, 0.1, 50), [9.0]])
+    low, high = limits(values, Selection(sigma_clip=4.0))
+    assert low == -np.inf
+    assert (keep(values, Selection(sigma_clip=4.0)) == (values <= high)).all()
+    assert limits(values[:0], Selection(sigma_clip=4.0)) == (-np.inf, np.inf)
 
 
 def test_the_limit_of_many_values_is_that_of_the_normal_law():
