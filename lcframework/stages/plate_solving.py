@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +19,7 @@ from lcframework.sky import geometry, solver_hints, wcs_check
 from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.storage.frame_files import (
+    holds_wcs,
     make_wcs,
     read_frame,
     read_table,
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
 #: The component with the further inputs of an attempt. Where they change, a failed frame is tried again; a solved frame
 #: remains up to date.
 TRIED_WITH = "tried_with"
+#: Of several WCSs that a header may mean: the share of the most pairs that counts as as many, and by which share of
+#: another's a distance must be less to be clearly less.
+_AS_MANY, _CLEARLY_NEARER = 0.9, 0.8
 
 
 @attrs.frozen
@@ -86,6 +91,17 @@ class Solved:
     solver: str
     scale: geometry.Scale
     check: wcs_check.Check | None = None  # None where there was no catalogue to compare with
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether the catalogue confirms it."""
+        return self.check is not None and self.check.significant
+
+    @property
+    def off(self) -> float:
+        """By how many pixels stars lie from where it puts them."""
+        return math.inf if self.check is None else math.hypot(self.check.rms, self.check.offset)
 
 
 class SolveFrame(Task[FramePayload, Unsolved, Solved]):
@@ -132,14 +148,19 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
             if isinstance(answer, NotSolved):
                 reasons.append(f"{tool.name}: {answer.reason}")
                 continue
-            scale, wrong = wcs_check.judge(answer, values.shape, settings)
-            check = None
-            if not wrong and settings.verify and hint.stars is not None:
-                check = wcs_check.check(make_wcs(answer.header), values.shape, values.sources, hint.stars)
-                wrong = check.wrong
-            if not wrong:
-                return Solved(answer, tool.name, scale, check)
-            reasons.append(f"{tool.name}: {wrong}")
+            believable: list[Solved] = []
+            for solution in (answer, *answer.alternatives):
+                scale, wrong = wcs_check.judge(solution, values.shape, settings)
+                check = None
+                if not wrong and settings.verify and hint.stars is not None:
+                    check = wcs_check.check(make_wcs(solution.header), values.shape, values.sources, hint.stars)
+                    wrong = check.wrong
+                if wrong:
+                    reasons.append(f"{tool.name}: {wrong}")
+                else:
+                    believable.append(Solved(solution, tool.name, scale, check))
+            if believable:
+                return best_of(believable)
         raise UnusableInput("not solved: " + ("; ".join(dict.fromkeys(reasons)) or "no solver is selected"))
 
     def _attempts(self, values: Unsolved, hint: SolveHint, settings: Settings) -> Iterator[tuple[Tool, SolveHint]]:
@@ -156,7 +177,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         workdir, p = self.toolbox.workdir, unit.payload
         path = f"frames/{p.key}.wcs"
         write_wcs(workdir / path, result.solution.header)
-        if result.solver != "existing" or result.solution.refined:
+        if values.hint.header is None or not holds_wcs(values.hint.header, result.solution.header):
             pixels, mask, header = read_frame(workdir / p.image)
             write_frame(workdir / p.image, pixels, mask, with_wcs(header, result.solution.header))
         flags = p.flags & ~FrameFlag.WCS_REFINED | (FrameFlag.WCS_REFINED if result.solution.refined else 0)
@@ -176,12 +197,31 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
             "wcs_matched": matched or None, "comment": "", "flags": int(flags),
             "wcs_rms_pixels": float(rms) if np.isfinite(rms) else None,
         }  # fmt: skip
-        return Outcome((Update("frames", {"id": p.frame_id}, row),), path, summary=f"by {result.solver}", doubts=doubts)
+        records = (Update("frames", {"id": p.frame_id}, row),)
+        return Outcome(records, path, summary=f"by {result.solver}", doubts=(*result.doubts, *doubts))
 
     def unusable_records(self, unit: Unit[FramePayload], reason: str) -> tuple[Record, ...]:
         """Record the failed attempt."""
         row = {"plate_solved": False, "attempted_plate_solve": True, "roi_in_footprint": False, "comment": reason}
         return (Update("frames", {"id": unit.frame_id}, row),)
+
+
+def best_of(solutions: Sequence[Solved]) -> Solved:
+    """Return the solution that the catalogue confirms best, with its doubts; the first where it confirms none.
+
+    Of those that bring together as many pairs as the best one, within a tenth, the one by which stars lie nearest to
+    where they should; a later one must be clearly better than an earlier one.
+    """
+    verified = [s for s in solutions if s.verified]
+    if not verified:
+        first = solutions[0]
+        return attrs.evolve(first, doubts=(*first.solution.doubts, *first.solution.doubts_unless_verified))
+    most = max(s.check.matched for s in verified if s.check is not None)
+    best, *others = [s for s in verified if s.check is not None and s.check.matched >= _AS_MANY * most]
+    for other in others:
+        if other.off < _CLEARLY_NEARER * best.off:
+            best = other
+    return attrs.evolve(best, doubts=best.solution.doubts)
 
 
 @attrs.define
@@ -193,7 +233,7 @@ class PlateSolving(Stage):
     needs: ClassVar[tuple[str, ...]] = (Import.name,)
     makes: ClassVar[tuple[str, ...]] = ("frames", "frames/<name>.wcs")
     unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     @property
     def filtered(self) -> bool:

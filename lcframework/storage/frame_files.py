@@ -109,15 +109,33 @@ def make_wcs(header: fits.Header) -> WCS:
 
 _WCS_PREFIXES = ("CRVAL", "CRPIX", "CDELT", "CROTA", "CTYPE", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "PC001", "PC002",
                  "PV1_", "PV2_", "A_", "B_", "AP_", "BP_", "LONPOLE", "LATPOLE", "WCSAXES", "CPDIS", "CQDIS", "DP1",
-                 "DP2", "DQ1", "DQ2", "D2IMDIS")  # fmt: skip
+                 "DP2", "DQ1", "DQ2", "D2IMDIS", "WAT0_", "WAT1_", "WAT2_")  # fmt: skip
+_COORDINATES = ("RADESYS", "RADECSYS", "EQUINOX")
 
 
 def with_wcs(header: fits.Header, wcs: fits.Header) -> fits.Header:
     """Return a header whose WCS keywords are those of another."""
     out = header.copy()
-    for key in [k for k in out if k.startswith(_WCS_PREFIXES)]:
-        del out[key]
+    for key in _wcs_keywords(out):
+        while key in out:
+            del out[key]
     for card in wcs.cards:
-        if card.keyword.startswith((*_WCS_PREFIXES, "RADESYS", "EQUINOX")):
+        if card.keyword.startswith((*_WCS_PREFIXES, *_COORDINATES)):
             out[card.keyword] = (card.value, card.comment)
     return out
+
+
+def holds_wcs(header: fits.Header, wcs: fits.Header) -> bool:
+    """Return whether a header's WCS is written as another is."""
+    every = [c.keyword for c in header.cards]
+    keywords = [k for k in every if k.startswith(_WCS_PREFIXES) and k != "WCSAXES"]
+    written = {k: wcs[k] for k in wcs if k and k != "WCSAXES"}
+    return (
+        len(keywords) == len(set(keywords)) <= len(written)
+        and all(k in header and header[k] == value for k, value in written.items())
+        and all(k in written for k in keywords)
+    )
+
+
+def _wcs_keywords(header: fits.Header) -> list[str]:
+    return list(dict.fromkeys(k for k in header if k.startswith(_WCS_PREFIXES) or k in _COORDINATES))

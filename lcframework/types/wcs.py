@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from lcframework.types.doubts import Doubt
 from lcframework.types.tables import SourceTable, StarTable
 
 if TYPE_CHECKING:
@@ -29,12 +30,20 @@ class SolveHint:
 
 @attrs.frozen(eq=False)
 class PlateSolution:
-    """A WCS, and how well it matches the catalogue or reference."""
+    """A WCS, and how well it matches the catalogue or reference.
+
+    A solver that can't decide which of several WCSs is right gives the most probable, and the others as its
+    `alternatives`: the comparison with the catalogue chooses. `doubts` are raised where this WCS is used,
+    `doubts_unless_verified` where it is used and no comparison with the catalogue confirms it.
+    """
 
     header: fits.Header  # a complete celestial WCS, with SIP or TPV where there is distortion
     matched: int = 0  # stars matched; 0: unknown
     rms: float = np.nan  # pixels; nan: unknown
     refined: bool = False
+    alternatives: tuple[PlateSolution, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    doubts_unless_verified: tuple[Doubt, ...] = ()
 
 
 @attrs.frozen

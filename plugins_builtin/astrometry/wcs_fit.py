@@ -26,6 +26,12 @@ _KEYWORDS = re.compile(
     r"|PV[12]_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|[AB]P?_ORDER|[AB]P?_\d+_\d+)$"
 )
 _TEXTS = re.compile(r"^(CTYPE[12]|CUNIT[12]|RADESYS|RADECSYS)$")
+_EQUINOX = re.compile(r"^([JB]?)\s*(\d{4}(?:\.\d*)?)$", re.IGNORECASE)
+#: How units of angles are spelled, by what FITS calls them; in lower case.
+_UNITS = {
+    "deg": ("degs", "degree", "degrees"), "arcmin": ("arcmins", "arcminute", "arcminutes"),
+    "arcsec": ("arcsecs", "asec", "arcsecond", "arcseconds"), "rad": ("radian", "radians"), "mas": (),
+}  # fmt: skip
 _SIP = re.compile(r"^[AB]P?_(ORDER|\d+_\d+)$")
 _PV = re.compile(r"^PV[12]_\d+$")
 _TPV = re.compile(r"^PV[12]_([5-9]|\d\d)$")  # terms that no other use of PV has
@@ -36,12 +42,13 @@ class InvalidWcs(ValueError):
     """A header's WCS can't be used; the message says why."""
 
 
-def celestial_keywords(header: fits.Header) -> fits.Header:
+def celestial_keywords(header: fits.Header, last: bool = False) -> fits.Header:
     """Return the keywords of a header's two-dimensional WCS, cleaned.
 
-    Numbers that were written as strings become numbers; SIP coefficients get the suffix in CTYPE without which some
-    programs ignore them, and TPV coefficients the projection of that name; where one distortion is written in both
-    ways, SIP is kept where CTYPE names it, else TPV. Other keywords are left out.
+    Numbers that were written as strings become numbers, an equinox such as ``J2000`` too; units get the names that FITS
+    has for them; SIP coefficients get the suffix in CTYPE without which some programs ignore them, and TPV coefficients
+    the projection of that name; where one distortion is written in both ways, SIP is kept where CTYPE names it, else
+    TPV. Other keywords are left out. Of a keyword that is written twice the first counts, or the last.
 
     Raises
     ------
@@ -57,7 +64,11 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
         keyword = card.keyword.upper()
         if not _KEYWORDS.match(keyword) or isinstance(card.value, fits.card.Undefined) or card.value is None:
             continue
-        clean[keyword] = card.value if _TEXTS.match(keyword) else _number(keyword, card.value)
+        if keyword in clean and not last:
+            continue
+        value = _cleaned(keyword, card.value)
+        if value is not None:
+            clean[keyword] = value
     kind = str(clean.get("CTYPE1", ""))
     has_tpv = any(_TPV.match(keyword) for keyword in clean)
     has_sip = clean.get("A_ORDER", 0) > 1 and "B_ORDER" in clean
@@ -71,6 +82,34 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
             _leave_out(clean, _PV)
     clean["WCSAXES"] = 2
     return clean
+
+
+def _cleaned(keyword: str, value: Any) -> Any:
+    """Return a keyword's value as the standard has it; None where it says nothing."""
+    if keyword == "EQUINOX":
+        return read_equinox(value)[0]
+    if not _TEXTS.match(keyword):
+        return _number(keyword, value)
+    text = str(value).strip()
+    if keyword.startswith("CUNIT"):
+        name = text.lower()
+        return next((unit for unit, others in _UNITS.items() if name == unit or name in others), text) or "deg"
+    return text
+
+
+def read_equinox(value: Any) -> tuple[float | None, bool]:
+    """Return the year of an equinox, such as 2000.0, '2000' or 'J2000', and whether it is Besselian by its letter."""
+    match = _EQUINOX.match(str(value).strip())
+    return (float(match[2]), match[1].upper() == "B") if match else (None, False)
+
+
+def repeated_keywords(header: fits.Header) -> list[str]:
+    """Return the keywords of the WCS that are written more than once with different values."""
+    values: dict[str, set[str]] = {}
+    for card in header.cards:
+        if _KEYWORDS.match(keyword := card.keyword.upper()):
+            values.setdefault(keyword, set()).add(str(card.value).strip())
+    return [keyword for keyword, found in values.items() if len(found) > 1]
 
 
 def _name_projection(header: fits.Header, written: str, meant: str) -> None:
@@ -125,6 +164,15 @@ def pixel_scales(wcs: Any, shape: tuple[int, int]) -> tuple[float, float]:
         raise InvalidWcs("the frame's centre is nowhere on the sky")
     scales = separation(ra[::2], dec[::2], ra[1::2], dec[1::2])
     return float(scales[0]), float(scales[1])
+
+
+def same_place(a: fits.Header, b: fits.Header, shape: tuple[int, int], tolerance: float = 0.2) -> bool:
+    """Return whether two WCSs of a frame agree within `tolerance` pixels at its centre and corners."""
+    ny, nx = shape
+    x, y = np.array([0.5 * (nx - 1), 0, nx - 1, 0, nx - 1]), np.array([0.5 * (ny - 1), 0, 0, ny - 1, ny - 1])
+    first, second = (open_wcs(h) for h in (a, b))
+    apart = separation(*first.all_pix2world(x, y, 0), *second.all_pix2world(x, y, 0))
+    return bool(np.all(apart < tolerance * max(pixel_scales(first, shape))))
 
 
 def stars_in_frame(

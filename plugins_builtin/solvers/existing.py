@@ -9,9 +9,10 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import true_or_false
-from lcframework.types import NotSolved, PlateSolution, SolveHint, SourceTable
+from lcframework.types import Doubt, NotSolved, PlateSolution, SolveHint, SourceTable
+from plugins_builtin.astrometry.header_wcs import Reading, readings
 from plugins_builtin.astrometry.solving import Refining, refitted, with_matches
-from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, open_wcs, pixel_scales
+from plugins_builtin.astrometry.wcs_fit import InvalidWcs, open_wcs, pixel_scales, same_place
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -22,9 +23,9 @@ _SENSIBLE = (1e-3, 1e3)
 
 @attrs.frozen
 class ExistingWcs(Refining):
-    """Takes the WCS of the frame's own header, also where it is written by old conventions."""
+    """Takes the WCS of the frame's own header, also where it is written by old conventions or in several ways."""
 
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
     needs_position: ClassVar[bool] = False
 
     refine: bool = attrs.field(default=False, validator=true_or_false)  # fit it to the catalogue
@@ -45,12 +46,41 @@ class ExistingWcs(Refining):
         if hint.header is None:
             return NotSolved("the frame has no header to read a WCS from")
         try:
-            header = celestial_keywords(hint.header)
-            self._check(header, shape, hint)
+            read = readings(hint.header, shape)
         except InvalidWcs as error:
             return NotSolved(f"the header's WCS is not valid: {error}; choose another [plate_solving] plugin")
-        solution = with_matches(header, sources, hint.stars, shape)
-        return refitted(solution, sources, shape, hint, True) if self.refine and solution.matched else solution
+        possible: list[Reading] = []
+        reasons: list[str] = []
+        for reading in read.found:
+            try:
+                self._check(reading.header, shape, hint)
+            except InvalidWcs as error:
+                reasons.append(str(error))
+            else:
+                if not any(same_place(reading.header, other.header, shape) for other in possible):
+                    possible.append(reading)
+        if not possible:
+            why = "; ".join(dict.fromkeys([*reasons, *read.reasons])) or "there is none"
+            return NotSolved(f"the header's WCS is not valid: {why}; choose another [plate_solving] plugin")
+        solutions = [self._solution(reading, read.contradictions, sources, shape, hint) for reading in possible]
+        if self.refine and (matched := [s for s in solutions if s.matched]):
+            best = max(matched, key=lambda s: s.matched)
+            return refitted(attrs.evolve(best, doubts=(), doubts_unless_verified=()), sources, shape, hint, True)
+        return attrs.evolve(solutions[0], alternatives=tuple(solutions[1:]))
+
+    @staticmethod
+    def _solution(
+        reading: Reading, contradictions: tuple[str, ...], sources: SourceTable, shape: tuple[int, int], hint: SolveHint
+    ) -> PlateSolution:
+        unsure = Doubt(
+            "ambiguous_wcs",
+            f"the header can be read as several WCSs ({'; '.join(contradictions)}), and no comparison with a catalogue "
+            f"says which is right: it is read as {reading.words}",
+            "Compare with a catalogue ([plate_solving] verify = true, [stars] plugin), or mend the header",
+        )
+        solution = with_matches(reading.header, sources, hint.stars, shape)
+        unless = (unsure,) if contradictions else ()
+        return attrs.evolve(solution, doubts=reading.doubts, doubts_unless_verified=unless)
 
     @staticmethod
     def _check(header: fits.Header, shape: tuple[int, int], hint: SolveHint) -> None:

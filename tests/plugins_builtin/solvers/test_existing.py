@@ -60,7 +60,6 @@ DIALECTS = {
     "CD beside CDELT": {"CDELT1": 1.0, "CDELT2": 1.0},
     "pole": {"CRVAL2": 89.5},
     "south pole": {"CRVAL2": -89.5},
-    "galactic": {"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"},
 }
 
 
