@@ -27,6 +27,7 @@ from lcframework.running.doubts import Cause, causes, record_project_doubts
 from lcframework.running.project_status import StageStatus, Status, planned, project_status
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener, Runner
+from lcframework.stars.check_star import CheckStar, check_stars
 from lcframework.stars.records import add_verdicts, star_records
 from lcframework.storage.connection import FILE_NAME, open_engine, upgrade
 from lcframework.storage.lock import hold
@@ -322,6 +323,36 @@ class Project:
         if made is None:
             raise LcfError("; ".join(p.message for p in problems))
         return made
+
+    def check_star(self, roi: str, light_curve: Table, wanted: str = "") -> list[tuple[str, float]]:
+        """Return a check star's name and magnitude for each epoch of a region's light curve.
+
+        Parameters
+        ----------
+        roi : str
+            The region.
+        light_curve : Table
+            Of the region; its ``frame_id`` and ``zeropoint`` are used.
+        wanted : str
+            The star's letter; empty: in each instrument and band the steadiest of those in most frames.
+
+        Returns
+        -------
+        list of (str, float)
+            ``"na"`` and nan where there is none.
+
+        Raises
+        ------
+        LcfError
+            Where no reference star is called so.
+        """
+        zeropoints = [float(getattr(z, "value", z)) for z in light_curve["zeropoint"]]
+        frames = [int(getattr(i, "value", i)) for i in light_curve["frame_id"]]
+        with self.session() as session:
+            found = check_stars(session, roi, dict(zip(frames, zeropoints, strict=True)), wanted)
+        nothing = CheckStar("na", {})
+        stars = [found.get(i, nothing) for i in frames]
+        return [(s.name, s.magnitudes.get(i, float("nan"))) for i, s in zip(frames, stars, strict=True)]
 
     def frames(self) -> Table:
         """Return the table of frames."""

@@ -34,6 +34,9 @@ def command(project: Path, name: str, output: Path | None, pairs: tuple[str, ...
     for region, table in tables.items():
         ending = exporter.suffix if isinstance(exporter, HasSuffix) else name
         path = folder / f"{region}.{ending}"
+        wanted = getattr(exporter, "check_star", None)
+        if wanted is not None:
+            table.meta["check_star"] = opened.check_star(region, table, wanted)
         exporter.export(table, path)
         click.echo(str(path))
 

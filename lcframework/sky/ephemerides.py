@@ -128,7 +128,14 @@ def _observer(time: Time, site: Site | None) -> tuple[Any, Any]:
 
 
 def airmass_of(altitude: float) -> float | None:
-    """Return the airmass of a true altitude in degrees (Pickering 2002); None below the horizon."""
+    """Return the airmass of a true altitude, without refraction, in degrees; None below the horizon.
+
+    Young 1994 (Applied Optics 33, 1108), his equation for the true zenith distance; it is 31.7 at the horizon. Formulae
+    for the apparent altitude, as those of Kasten and Young 1989 and Pickering 2002, are higher there: refraction lifts
+    what is truly at the horizon by half a degree.
+    """
     if altitude <= 0:
         return None
-    return float(1.0 / np.sin(np.radians(altitude + 244.0 / (165.0 + 47.0 * altitude**1.1))))
+    c = np.sin(np.radians(altitude))  # the cosine of the zenith distance
+    above = 1.002432 * c**2 + 0.148386 * c + 0.0096467
+    return float(above / (c**3 + 0.149864 * c**2 + 0.0102963 * c + 0.000303978))

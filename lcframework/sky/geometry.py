@@ -48,6 +48,32 @@ def separation(ra: Any, dec: Any, ra0: Any, dec0: Any) -> Floats:
     return np.asarray(np.arctan2(up, np.sin(d0) * np.sin(dec) + np.cos(d0) * np.cos(dec) * np.cos(d)) / ARCSEC)
 
 
+def singles(ra: Any, dec: Any, within: float, order: Any) -> Floats:
+    """Return the rows of positions that stay where those closer than `within` arcsec are one, sorted.
+
+    Parameters
+    ----------
+    ra, dec : array (n,)
+        Degrees.
+    within : float
+        Arcsec.
+    order : array (n,)
+        Of several at one place the one with the lowest stays, such as the brightest; the first where they are equal.
+    """
+    from scipy.spatial import cKDTree
+
+    a, d = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
+    directions = np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=1)
+    taken = np.zeros(len(a), bool)
+    kept = []
+    near = cKDTree(directions).query_ball_point(directions, within * ARCSEC) if len(a) else []
+    for row in np.argsort(np.asarray(order, float), kind="stable"):
+        if not taken[row]:
+            kept.append(int(row))
+            taken[near[row]] = True
+    return np.array(sorted(kept), int)
+
+
 FloatOrFloats = TypeVar("FloatOrFloats", float, Floats)
 
 

@@ -16,12 +16,16 @@ from lcframework.stars.zeropoint import Zeropoint, fit_zeropoint
 from lcframework.storage.queries import active_stars
 from lcframework.storage.records import Record
 from lcframework.storage.tables import StarLevel
-from lcframework.types import MAGNITUDES, NeedMissing, UnusableInput
+from lcframework.types import MAGNITUDES, Doubt, NeedMissing, Severity, UnusableInput
 from lcframework.work import FieldGroupKey, Ledger, Outcome, Replace, Scope, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import field_rois
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+
+#: Stars from which on a zero point shows by their scatter whether it holds.
+FEWEST_STARS = 3
 
 
 @attrs.frozen(eq=False)
@@ -49,6 +53,7 @@ class Calibrated:
     zeropoint: Zeropoint
     magnitudes: Table
     survey: str
+    doubts: tuple[Doubt, ...] = ()
 
 
 class FitZeropoint(Task[Levels, Levels, Calibrated]):
@@ -72,14 +77,22 @@ class FitZeropoint(Task[Levels, Levels, Calibrated]):
         level, error = np.array(values.level)[rows], np.array(values.level_error)[rows]
         mag, mag_error = np.asarray(table["mag"], float), np.asarray(table["mag_err"], float)
         colour = np.asarray(table["colour"], float) if "colour" in table.colnames else np.full(len(mag), np.nan)
-        good = (level > 0) & np.isfinite(mag) & np.isfinite(mag_error)
+        measured = (level > 0) & np.isfinite(mag)
+        with np.errstate(invalid="ignore"):
+            good = measured & np.isfinite(mag_error) & (mag_error > 0)
+        unknown = int(measured.sum() - good.sum())
+        if unknown and not good.any():
+            raise UnusableInput(
+                f"[calibration] {tool.name} gives none of its {unknown} magnitudes a positive error: an error of zero "
+                "is an unknown one. Give the errors, or calibrate with another survey"
+            )
         try:
             fitted = fit_zeropoint(level[good], error[good], mag[good], np.maximum(mag_error[good], 1e-4), colour[good])
         except ValueError:
             raise UnusableInput(
                 f"[calibration] {tool.name} has no {values.survey_band} magnitude for any of {len(values.stars)} stars"
             ) from None
-        return Calibrated(fitted, table[good], tool.name)
+        return Calibrated(fitted, table[good], tool.name, zeropoint_doubts(fitted, unknown, len(values.field_stars)))
 
     def save(self, unit: Unit[Levels], values: Levels, result: Calibrated) -> Outcome:
         """Return the rows of the zero point and of the magnitudes."""
@@ -101,9 +114,44 @@ class FitZeropoint(Task[Levels, Levels, Calibrated]):
                       "colour": colour if np.isfinite(colour) else None}  # fmt: skip
             records.append(Replace("catalog_star_photometry", of_star, [{**of_star, **found}]))
         token = digest([f"{z.zeropoint:.9g}", f"{z.uncertainty:.6g}", system])
-        return Outcome(
-            tuple(records), token=token, summary=f"{z.zeropoint:.3f} +- {z.uncertainty:.3f} ({z.stars} stars)"
+        summary = f"{z.zeropoint:.3f} +- {z.uncertainty:.3f} ({z.stars} stars)"
+        return Outcome(tuple(records), token=token, summary=summary, doubts=result.doubts)
+
+
+def zeropoint_doubts(fitted: Zeropoint, unknown: int, field_stars: int) -> tuple[Doubt, ...]:
+    """Return what is doubtful about a zero point.
+
+    Parameters
+    ----------
+    fitted : Zeropoint
+        The zero point.
+    unknown : int
+        How many magnitudes have no positive error.
+    field_stars : int
+        How many reference stars the field has.
+    """
+    found = []
+    if fitted.stars < FEWEST_STARS:
+        found.append(
+            Doubt(
+                "few_zeropoint_stars",
+                f"the zero point of {fitted.zeropoint:.2f} +- {fitted.uncertainty:.2f} mag rests on {fitted.stars} of "
+                f"{field_stars} reference stars, too few to see whether they agree",
+                "See why `lcf status` leaves out the others: clouds, [stars] magnitude, the survey",
+                value=fitted.stars,
+            )
         )
+    if unknown:
+        found.append(
+            Doubt(
+                "unknown_magnitude_error",
+                f"{unknown} of the survey's magnitudes have no positive error and are not used",
+                "Give their errors: zero is not one",
+                severity=Severity.NOTE,
+                value=unknown,
+            )
+        )
+    return tuple(found)
 
 
 @attrs.define
@@ -115,6 +163,7 @@ class CalculateAbsoluteZeropoints(Stage):
     needs: ClassVar[tuple[str, ...]] = (Normalization.name,)
     makes: ClassVar[tuple[str, ...]] = ("absolute_zeropoints", "catalog_star_photometry")
     unit: ClassVar[str] = "field, instrument and band"
+    results_version: ClassVar[int] = 2
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that fits zero points."""

@@ -198,7 +198,7 @@ class CalculateCommonAndTotalFootprint(Stage):
     needs: ClassVar[tuple[str, ...]] = (PlateSolving.name,)
     makes: ClassVar[tuple[str, ...]] = ("footprints", "combined_footprint", "rois_in_frames")
     unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     @property
     def filtered(self) -> bool:

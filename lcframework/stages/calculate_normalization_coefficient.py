@@ -22,7 +22,7 @@ from lcframework.stars.residuals import extra_scatter, residual_rows
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.queries import active_stars, frames_with_regions
 from lcframework.storage.tables import CombinedFootprint, PsfRow, RoiInFrame, StarFlux, StarInFrame, StarLevel
-from lcframework.types import Bools, Floats, FluxMatrix, NormalizationSolution, UnusableInput
+from lcframework.types import Bools, Doubt, Floats, FluxMatrix, NormalizationSolution, Severity, UnusableInput
 from lcframework.work import (
     FieldGroupKey,
     FrameKey,
@@ -40,6 +40,12 @@ from lcframework.work.scopes import field_rois
 
 #: Values on which light curves depend, and how many digits of each enter the token.
 _IN_TOKEN = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter", 6))
+
+
+#: Stars from which on one that varies stands out.
+FEWEST_STARS = 3
+#: A coefficient's relative error beyond which a frame hardly shows its stars.
+LARGEST_UNCERTAINTY = 0.2
 
 
 @attrs.frozen(eq=False)
@@ -135,7 +141,8 @@ class SolveNormalization(Task[Group, Group, NormalizationSolution]):
         token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _IN_TOKEN)] for c in coefficients])
         known = solution.scatter[np.isfinite(solution.scatter)]  # empty for a single frame
         scatter = f", scatter {1000 * float(np.median(known)):.1f} ppt" if known.size else ""
-        return Outcome(records, token=token, summary=f"{len(levels)} stars{scatter}")
+        doubts = transparency_doubts(solution)
+        return Outcome(records, token=token, summary=f"{len(levels)} stars{scatter}", doubts=doubts)
 
 
 @attrs.define
@@ -186,6 +193,37 @@ class CalculateNormalizationCoefficient(Stage):
                     col(StarLevel.band) == key.band,
                 )
             )
+
+
+def transparency_doubts(solution: NormalizationSolution) -> tuple[Doubt, ...]:
+    """Return what is doubtful about the transparency of frames."""
+    found = []
+    stars = int(solution.used.any(axis=0).sum())
+    if stars < FEWEST_STARS:
+        found.append(
+            Doubt(
+                "few_normalization_stars",
+                f"{stars} of {len(solution.level)} reference stars give the frames' transparency, too few to tell "
+                "which of them varies",
+                "See why `lcf status` leaves out the others: clouds, [stars] magnitude and radius",
+                value=stars,
+            )
+        )
+    known = np.isfinite(solution.coefficient) & (solution.coefficient > 0)
+    relative = solution.coefficient_uncertainty[known] / solution.coefficient[known]
+    unsure = int((relative > LARGEST_UNCERTAINTY).sum())
+    if known.any() and 2 * unsure >= known.sum():
+        found.append(
+            Doubt(
+                "uncertain_transparency",
+                f"the transparency of {unsure} of {int(known.sum())} frames is known to {LARGEST_UNCERTAINTY:.0%} or "
+                "worse: it, and the scale of all fluxes and the zero point with it, rest on noise",
+                "Leave such frames out ([roi_cutouts] normalization, `lcf exclude`), or use brighter stars",
+                severity=Severity.SERIOUS,
+                value=float(np.median(relative)),
+            )
+        )
+    return tuple(found)
 
 
 def moved_here(group: Group) -> list[Replace]:

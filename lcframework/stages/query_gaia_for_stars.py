@@ -19,7 +19,7 @@ from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.tables import CombinedFootprint, RoiInFrame, Star
-from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, StarTable, UnusableInput
+from lcframework.types import STARS, CatalogLimits, Doubt, NeedMissing, Region, Severity, StarTable, UnusableInput
 from lcframework.work import (
     FieldStarsKey,
     FrameKey,
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Stars nearer to the edge of a frame than this, in pixels, do not count as inside.
 EDGE = 3.0
+#: The metadata key of a table for the number of stars it lost because the catalogue lists them twice.
+_TWICE = "listed_twice"
 #: The comment on stars that are variable according to the catalogue.
 VARIABLE = "variable by the catalogue"
 
@@ -53,6 +55,7 @@ class FieldQuery:
     region: Region
     rois: tuple[str, ...]
     given: dict[str, str]  # letters assigned before, by identifier
+    one_within: float = 0.0  # arcsec: catalogue stars that are closer are one
 
 
 @attrs.frozen(eq=False)
@@ -102,6 +105,9 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
         limits = CatalogLimits(s.magnitude, s.max_astrometric_excess_noise, s.min_flux_over_error)
         table = STARS.check(catalogue.instance.query(values.region, limits), f"[stars] {catalogue.name}")
         table = table[within_limits(table, limits)]
+        listed = len(table)
+        table = table[geometry.singles(table["ra"], table["dec"], values.one_within, table["magnitude"])]
+        table.meta[_TWICE] = listed - len(table)
         if values.region.vertices is not None:
             vertices = [list(v) for v in values.region.vertices]
             table = table[contains(vertices, table["ra"], table["dec"], values.region.ra, values.region.dec)]
@@ -130,7 +136,15 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
         token = digest(
             [[r[c] for c in ("gaia_id", "name", "ra", "dec", "pmra", "pmdec", "ref_epoch", "magnitude")] for r in rows]
         )
-        return Outcome(tuple(records), token=token, summary=f"{len(rows)} stars")
+        twice = int(result.meta.get(_TWICE, 0))
+        doubt = Doubt(
+            "star_listed_twice",
+            f"the catalogue lists {twice} stars a second time, closer than {values.one_within:.2g} arcsec: each is "
+            "used once, with the brighter magnitude",
+            severity=Severity.NOTE,
+            value=twice,
+        )
+        return Outcome(tuple(records), token=token, summary=f"{len(rows)} stars", doubts=(doubt,) if twice else ())
 
 
 class FindStarsInFrame(Task[FrameQuery, FrameToSearch, list[dict[str, Any]]]):
@@ -175,6 +189,7 @@ class QueryGaiaForStars(Stage):
     needs: ClassVar[tuple[str, ...]] = (Footprints.name,)
     makes: ClassVar[tuple[str, ...]] = ("stars", "stars_in_frames")
     unit: ClassVar[str] = "frame"
+    results_version: ClassVar[int] = 2
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that queries the stars of a field, and the task that finds them in frames."""
@@ -204,8 +219,9 @@ class QueryGaiaForStars(Stage):
         settings = self.toolbox.identity("stars")
         for option in ("strategy", "radius"):  # the region already includes them
             settings.pop(option)
-        components = self.components(field=plain(region), rois=rois, stars=settings)
-        payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field))
+        within = one_star_within(session)
+        components = self.components(field=plain(region), rois=rois, stars=settings, one_within=within)
+        payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field), within)
         return Unit(FieldStarsKey(field.hash), f"stars around {', '.join(field.rois)}", components, payload)
 
     def _frames(self, session: Session, ledger: Ledger, field: CombinedFootprint, token: str) -> list[Unit[FrameQuery]]:
@@ -225,6 +241,15 @@ class QueryGaiaForStars(Stage):
             scope = Scope(frozenset(field.rois), f.instrument, f.band)
             units.append(Unit(FrameKey(f.id or 0, field.hash), f.key, components, payload, f.id, scope))
         return units
+
+
+def one_star_within(session: Session) -> float:
+    """Return the distance in arcsec below which no frame shows two stars apart: a third to two thirds of a pixel.
+
+    It goes in steps of a factor of two, so that one frame more with nearly the same scale does not change it.
+    """
+    scales = [f.pixel_scale for f in frames_with_regions(session).values() if f.pixel_scale]
+    return 0.0 if not scales else float(2.0 ** np.round(np.log2(0.47 * min(scales))))
 
 
 def given_names(session: Session, field: CombinedFootprint) -> dict[str, str]:

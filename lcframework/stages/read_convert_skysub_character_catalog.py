@@ -32,6 +32,7 @@ from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame
 from lcframework.types import (
     SOURCES,
+    Bools,
     DataUnit,
     Doubt,
     Exposure,
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 #: A frame is flagged where it has fewer sources: its seeing and plate solution are then unreliable.
 FEW_SOURCES = 5
+#: Clean detections from which on they show the seeing.
+FEWEST_CLEAN = 3
 
 
 @attrs.frozen
@@ -175,7 +178,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
             header["HISTORY"] = ascii_text(f"reduced with {master.text}")
         write_frame(self.toolbox.workdir / image_path, result.image, result.mask, header)
         write_table(self.toolbox.workdir / sources_path, result.sources)
-        seeing, ellipticity = shape_of_stars(result.sources)
+        seeing, ellipticity = shape_of_stars(result.sources, result.mask)
         info = result.info
         flags = info.flags
         flags |= FrameFlag.FEW_SOURCES if len(result.sources) < FEW_SOURCES else 0
@@ -216,7 +219,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         "frames", "frames/<name>.fits", "frames/<name>_sources.fits", "exposures", "frames/master_<digest>.fits"
     )  # fmt: skip
     unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
     @property
     def filtered(self) -> bool:
@@ -299,17 +302,40 @@ def observing_site(config: Config) -> Components | None:
     return {"at": [t.latitude, t.longitude, t.elevation]} if t else None
 
 
-def shape_of_stars(sources: Table) -> tuple[float | None, float | None]:
-    """Return the median FWHM in pixels and the median ellipticity of the brighter half of the clean detections."""
-    clean = sources[np.asarray(sources["flags"]) == 0]
-    if len(clean) == 0:
-        clean = sources
+def shape_of_stars(sources: Table, mask: Ints | None = None) -> tuple[float | None, float | None]:
+    """Return the median FWHM in pixels and the median ellipticity of the brighter half of the clean detections.
+
+    Where fewer than `FEWEST_CLEAN` are clean, of those with a core that is whole; where none is, of all.
+
+    Parameters
+    ----------
+    sources : Table
+        The frame's.
+    mask : (ny, nx) array, optional
+        The frame's bad pixels: a saturated star is wider than it was, and the brightest of all.
+    """
+    whole = _whole_cores(sources, mask)
+    clean = sources[whole & (np.asarray(sources["flags"]) == 0)]
+    if len(clean) < FEWEST_CLEAN:
+        clean = sources[whole] if whole.any() else sources
     if len(clean) == 0:
         return None, None
     flux = np.asarray(clean["flux"], float)
     bright = clean[flux >= np.median(flux)]
     a, b = np.asarray(bright["a"], float), np.asarray(bright["b"], float)
     return float(np.nanmedian(bright["fwhm"])), float(np.nanmedian(1 - b / a))
+
+
+def _whole_cores(sources: Table, mask: Ints | None) -> Bools:
+    """Return which sources have no bad pixel among the nine at their centre."""
+    if mask is None or len(sources) == 0:
+        return np.ones(len(sources), bool)
+    padded = np.pad(np.asarray(mask) > 0, 1)
+    y, x = (
+        np.clip(np.rint(np.nan_to_num(np.asarray(sources[name], float))).astype(int), 0, size - 1)
+        for name, size in (("y", mask.shape[0]), ("x", mask.shape[1]))
+    )
+    return np.asarray(~np.any([padded[y + j, x + i] for j in range(3) for i in range(3)], axis=0))
 
 
 def _finite(value: float) -> float | None:

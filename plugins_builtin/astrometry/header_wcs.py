@@ -186,15 +186,15 @@ def _projections(
     if projection not in PROJECTIONS:
         yield matrix, ()
         return
-    text, severity = f"the header's terms of {projection} do not fit the stars and are not used", Severity.NOTE
+    remedy = f"{_REFIT}, where positions towards the edges matter"
+    text = f"the header's terms of {projection} do not fit the stars and are not used"
+    doubt = Doubt("unused_distortion", text, remedy, severity=Severity.NOTE)
     try:
         yield with_terms(matrix, header, shape, used=True), ()
     except InvalidWcs as error:
-        text, severity = f"the header's distortion is not used: {error}", Severity.DOUBT
+        text = f"the header's distortion is not used: {error}"
+        doubt = Doubt("unused_distortion", text, remedy, severity=Severity.DOUBT)
     try:
-        plain = with_terms(matrix, header, shape, used=False)
+        yield with_terms(matrix, header, shape, used=False), (doubt,)
     except InvalidWcs as error:
         reasons.append(str(error))
-        return
-    remedy = f"{_REFIT}, where positions towards the edges matter"
-    yield plain, (Doubt("unused_distortion", text, remedy, severity),)

@@ -36,7 +36,7 @@ class SepSources:
     source; it carries a flag.
     """
 
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     threshold: float = attrs.field(default=2.0, validator=positive)  # sigma
     min_area: int = attrs.field(default=20, validator=positive)  # pixels
@@ -83,12 +83,18 @@ class SepSources:
         x, y, a, b, theta, converged = shape.x, shape.y, shape.a, shape.b, shape.theta, shape.converged
         fwhm = FWHM_PER_SIGMA * np.sqrt(0.5 * (a**2 + b**2)) * width_factor(pixels, noise, bad, shape)
         typical = float(np.median(fwhm[converged])) if converged.any() else float(np.median(fwhm))
+        # A saturated core is bridged by less light than was there: such a star is wider than it was.
+        whole = converged & ~_touches(bad, x, y, max(1.0, 0.5 * typical))
+        if np.count_nonzero(whole) >= _ENOUGH:
+            typical = float(np.median(fwhm[whole]))
+        else:
+            whole = converged
         flux, _, _ = sep.sum_circle(pixels, x, y, max(1.5, self.aperture * typical), mask=unreachable, subpix=5)
         flags = (found["flag"] & 15).astype(int)
         flags[_touches(bad, x, y, max(1.0, 0.5 * typical))] |= MASKED_CORE
         flags[~converged] |= UNMEASURED
-        if np.count_nonzero(converged) >= _ENOUGH:
-            flags[converged & (fwhm < sharpest_star(fwhm[converged], flux[converged]))] |= TOO_SHARP
+        if np.count_nonzero(whole) >= _ENOUGH:
+            flags[converged & (fwhm < sharpest_star(fwhm[whole], flux[whole]))] |= TOO_SHARP
         flags[~(flux > 0)] |= EMPTY_APERTURE
         columns = {"x": x, "y": y, "flux": flux, "fwhm": fwhm, "a": a, "b": b, "theta": theta, "flags": flags}
         order = np.argsort(-flux, kind="stable")

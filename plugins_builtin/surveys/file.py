@@ -11,13 +11,15 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import above, mapping_of, one_of
-from lcframework.types import MagnitudeTable, StarTable
+from lcframework.types import Floats, Ints, MagnitudeTable, StarTable
 from plugins_builtin.shared.sky_positions import pairs_within, unambiguous
 from plugins_builtin.shared.star_tables import magnitude_table
 from plugins_builtin.shared.table_files import ColumnMapping, read_table
 
 COLUMNS = {"ra": "ra", "dec": "dec", "magnitude": "r_mag", "magnitude_error": "r_mag_err"}
 QUANTITIES = (*COLUMNS, "colour")
+#: Arcsec and mag within which a row repeats another.
+_REPEATED_WITHIN, _SAME_MAGNITUDE = 0.5, 0.03
 
 
 @attrs.frozen
@@ -25,10 +27,11 @@ class TableOfMagnitudes:
     """Magnitudes of a table in any format that astropy reads.
 
     A star takes the magnitude of the row within `max_separation` of it. Where several rows are that close to a star,
-    or several stars to a row, the match is ambiguous, and those stars are left out.
+    or several stars to a row, the match is ambiguous, and those stars are left out. Rows that repeat another (within
+    0.5 arcsec, with the same magnitude) are one with it.
     """
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     path: Path = Path("stars.ecsv")
     system: str = attrs.field(default="AB", validator=one_of("AB", "Vega"))
@@ -62,6 +65,7 @@ class TableOfMagnitudes:
         error = np.full(len(table), np.nan) if error is None else error
         error = np.where(error > 0, error, self.default_error)  # 0 and nan are ways to write "unknown"
         with_position = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+        with_position = with_position[without_repeats(*(v[with_position] for v in (ra, dec, mag, error)))]
         star, row, _ = pairs_within(stars, ra[with_position], dec[with_position], self.max_separation, self.epoch)
         sure = unambiguous(star, row)
         star, row = star[sure], with_position[row[sure]]
@@ -70,6 +74,19 @@ class TableOfMagnitudes:
             meta["colour"] = given["colour"]
         names = np.asarray(stars["source_id"])[star]
         return magnitude_table(names, mag[row], error[row], meta, None if colour is None else colour[row])
+
+
+def without_repeats(ra: Floats, dec: Floats, mag: Floats, error: Floats) -> Ints:
+    """Return the rows without those that repeat a better one: at its place, with its magnitude within the errors."""
+    from scipy.spatial import cKDTree
+
+    a, d = np.radians(ra), np.radians(dec)
+    directions = np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=1)
+    pairs = cKDTree(directions).query_pairs(np.radians(_REPEATED_WITHIN / 3600.0), output_type="ndarray")
+    with np.errstate(invalid="ignore"):
+        alike = np.abs(np.subtract(*mag[pairs.T])) <= np.maximum(_SAME_MAGNITUDE, 3.0 * np.hypot(*error[pairs.T]))
+    worse = [j if error[i] <= error[j] else i for i, j in pairs[alike]]
+    return np.setdiff1d(np.arange(len(ra)), worse)
 
 
 @hookimpl

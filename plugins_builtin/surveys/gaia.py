@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import Floats, MagnitudeTable, NeedMissing, StarTable
+from lcframework.types import Floats, MagnitudeTable, NeedMissing, StarTable, UnusableInput
 from plugins_builtin.shared.star_tables import magnitude_table, plain_floats, unknown_band
 
 
@@ -50,6 +50,44 @@ TRANSFORMATIONS: Mapping[str, Transformation] = {
 }
 
 
+#: The magnitude of 1 e-/s in G, BP and RP (Vega; Gaia DR3 documentation, table 5.4).
+_ZEROPOINTS = (25.6874, 25.3385, 24.7479)
+#: ``(f_BP + f_RP) / f_G`` of single stars by BP - RP from 0.5 to 4 (Riello et al. 2021, A&A 649, A3, table 2); used up
+#: to where stars are common.
+_FLUX_EXCESS, _COMMON_COLOURS = (1.162004, 0.011464, 0.049255, -0.005879), (0.5, 1.6)
+#: Stars of a common colour from which the catalogue's magnitude is compared, and the median difference, mag, beyond
+#: which it is not G. Of stars like the sun, V is 0.15 fainter than G; crowding adds some hundredths to BP and RP.
+_FEWEST, _LARGEST_DIFFERENCE = 5, 0.12
+
+
+def check_magnitude_is_g(g: Floats, bp: Floats, rp: Floats) -> None:
+    """Refuse magnitudes that are not G.
+
+    G follows from BP and RP, whose passbands make up that of G.
+
+    Raises
+    ------
+    UnusableInput
+        Saying by how much they differ.
+    """
+    blue, red = _COMMON_COLOURS
+    with np.errstate(invalid="ignore"):
+        common = (bp - rp >= blue) & (bp - rp <= red) & np.isfinite(g)
+    if common.sum() < _FEWEST:
+        return
+    flux = 10 ** (0.4 * (_ZEROPOINTS[1] - bp[common])) + 10 ** (0.4 * (_ZEROPOINTS[2] - rp[common]))
+    excess = np.polynomial.polynomial.polyval((bp - rp)[common], _FLUX_EXCESS)
+    difference = g[common] - (_ZEROPOINTS[0] - 2.5 * np.log10(flux / excess))
+    brighter = g[common] <= np.median(g[common])  # BP and RP of faint stars hold neighbours' light
+    typical = float(np.median(difference[brighter]))
+    if abs(typical) > _LARGEST_DIFFERENCE:
+        raise UnusableInput(
+            f"[calibration] gaia: the catalogue's `magnitude` is not Gaia's G: it differs by {typical:+.2f} mag "
+            f"(median of {int(brighter.sum())} stars) from what BP and RP give. Map `magnitude` to G in [stars.file] "
+            "or [stars.vizier] columns, take stars from plugin = 'gaia', or calibrate with another survey"
+        )
+
+
 @attrs.frozen
 class GaiaTransformed:
     """SDSS g, r, i, Johnson-Cousins V, R, Ic and Tycho B_T, V_T magnitudes by Gaia DR3's published relations.
@@ -69,6 +107,8 @@ class GaiaTransformed:
         ------
         NeedMissing
             For an unknown band, or stars without the columns ``bp`` and ``rp``.
+        UnusableInput
+            Where the stars' magnitude is not Gaia's G.
         """
         if band not in TRANSFORMATIONS:
             raise unknown_band("gaia", band, TRANSFORMATIONS)
@@ -80,7 +120,9 @@ class GaiaTransformed:
                 f"[calibration] plugin = 'file' or another survey."
             )
         relation = TRANSFORMATIONS[band]
-        colour = plain_floats(stars["bp"]) - plain_floats(stars["rp"])
+        bp, rp = plain_floats(stars["bp"]), plain_floats(stars["rp"])
+        colour = bp - rp
+        check_magnitude_is_g(plain_floats(stars["magnitude"]), bp, rp)
         keep = relation.valid(colour, self.giants)
         return magnitude_table(
             np.asarray(stars["source_id"])[keep],

@@ -9,7 +9,7 @@ from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_body
 from astropy.time import Time
 from astropy.utils import iers
 
-from lcframework.sky.ephemerides import Site, sky_state, target_states
+from lcframework.sky.ephemerides import Site, airmass_of, sky_state, target_states
 
 PARANAL = Site(-24.6272, -70.4042, 2635.0)
 
@@ -128,6 +128,20 @@ def test_odd_times_give_states_without_a_warning():
     for mjd in (20000.0, 41316.0, 60310.0, 88000.0):
         assert np.isfinite(sky_state(mjd, PARANAL).sun_altitude)
         assert np.isfinite(target_state(mjd, 10.0, 10.0, PARANAL).bjd_tdb)
+
+
+@pytest.mark.parametrize("altitude", [0.3, 1.0, 3.0, 10.0, 20.0, 45.0, 80.0])
+def test_airmass_of_true_altitudes(altitude):
+    """Against Kasten and Young 1989, whose altitude is the apparent one, by Saemundsson's refraction."""
+    refraction = 1.02 / 60 / np.tan(np.radians(altitude + 10.3 / (altitude + 5.11)))
+    apparent = altitude + refraction
+    expected = 1 / (np.sin(np.radians(apparent)) + 0.50572 * (apparent + 6.07995) ** -1.6364)
+    assert airmass_of(altitude) == pytest.approx(expected, rel=0.01)
+
+
+def test_airmass_at_the_horizon():
+    assert airmass_of(1e-9) == pytest.approx(31.7, abs=0.1)
+    assert airmass_of(90.0) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_airmass_is_never_below_one():

@@ -189,3 +189,10 @@ def test_a_position_is_in_a_frame_to_its_pixels_edges():
     assert geometry.pixel_inside(wcs, shape, -99.6 / 3600, 49.4 / 3600) is None
     assert geometry.pixel_inside(wcs, shape, 0.6 / 3600, 0.0) is None
     assert geometry.pixel_inside(wcs, shape, 180.0, 0.0) is None  # the far side
+
+
+def test_positions_closer_than_a_limit_are_one():
+    ra = [10.0, 10.0 + 0.1 / 3600, 10.01, 0.0, 360.0 - 0.1 / 3600]
+    assert geometry.singles(ra, np.zeros(5), 0.25, [15.0, 14.9, 13.0, 12.0, 12.0]).tolist() == [1, 2, 3]
+    assert geometry.singles(ra, np.zeros(5), 0.0, np.zeros(5)).tolist() == [0, 1, 2, 3, 4]
+    assert len(geometry.singles([], [], 1.0, [])) == 0

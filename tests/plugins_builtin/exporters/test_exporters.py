@@ -135,11 +135,50 @@ def test_aavso_writes_what_was_not_seen_as_fainter_than(tmp_path):
 
 @pytest.mark.parametrize(
     ("band", "options", "expected"),
-    [("V", {}, "V"), ("r_sdss", {}, "SR"), ("Ic", {}, "I"), ("F814W", {}, "O"), ("R", {"filters": {"r": "CR"}}, "CR")],
+    [
+        ("V", {}, "V"),
+        ("r_sdss", {}, "SR"),
+        ("Ic", {}, "I"),
+        ("F814W", {}, "O"),
+        ("R", {"filters": {"r": "CR"}}, "CR"),
+        ("R", {}, "R"),
+        ("I", {}, "I"),
+        ("U", {}, "U"),
+        ("r", {}, "SR"),
+        ("i", {}, "SI"),
+        ("u", {}, "SU"),
+        ("i'", {}, "SI"),
+        ("V_T", {}, "O"),
+        ("B_T", {}, "O"),
+        ("G", {}, "O"),
+        ("z_ps1", {}, "ZS"),
+        ("Bessell R", {}, "R"),
+        ("SDSS_g", {}, "SG"),
+        ("Clear", {}, "CV"),
+        ("", {}, "CV"),
+    ],
 )
 def test_aavso_filters(band, options, expected, tmp_path):
     Aavso(**options).export(light_curve(band), tmp_path / "a.txt")
     assert {r["FILT"] for r in aavso_rows(tmp_path / "a.txt")[1]} == {expected}
+
+
+def test_aavso_says_what_another_band_is(tmp_path):
+    Aavso().export(light_curve("V_T"), tmp_path / "a.txt")
+    assert "band V_T" in aavso_rows(tmp_path / "a.txt")[1][0]["NOTES"]
+
+
+def test_aavso_airmass_check_star_and_version(tmp_path):
+    curve = light_curve()
+    curve["airmass"] = [1.1, 1.2, np.nan, 1.4]
+    curve.meta["check_star"] = [("c 12", 14.25), ("na", np.nan), ("c 12", 14.26), ("c 12", 14.27)]
+    Aavso(names={"A": "V0748 And"}).export(curve, tmp_path / "a.txt")
+    head, rows = aavso_rows(tmp_path / "a.txt")
+    assert any(line.startswith("#SOFTWARE=lcframework 0") for line in head)
+    assert [(r["AMASS"], r["KNAME"], r["KMAG"]) for r in rows[:3]] == [
+        ("1.100", "c 12", "14.250"), ("1.200", "na", "na"), ("na", "c 12", "14.260"),
+    ]  # fmt: skip
+    assert {r["NAME"] for r in rows} == {"V0748 And", "J0248 B"}
 
 
 def test_aavso_name_of_a_single_source(tmp_path):

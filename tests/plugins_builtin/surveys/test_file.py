@@ -54,6 +54,16 @@ def test_the_nearest_row_within_reach(tmp_path):
     assert [int(name[1:]) for name in far["source_id"]] == list(np.flatnonzero(shift < 0.5 * ARCSEC))
 
 
+def test_rows_that_repeat_others_are_one(tmp_path):
+    """A merged table; two rows with different magnitudes stay ambiguous."""
+    ra = 10.0 + np.array([0.0, 0.1, 20.0, 20.1, 40.0]) * ARCSEC
+    plugin = survey(
+        tmp_path, ra, np.zeros(5), [14.0, 14.01, 15.0, 15.5, 16.0], r_mag_err=[0.02, 0.01, 0.02, 0.02, 0.02]
+    )
+    found = plugin.magnitudes(stars(10.0 + np.array([0.0, 20.0, 40.0]) * ARCSEC, np.zeros(3)), "r")
+    assert dict(zip(found["source_id"], found["mag"], strict=True)) == {"s0": 14.01, "s2": 16.0}
+
+
 @pytest.mark.parametrize(("ra", "dec"), [(359.99995, 0.0), (0.00005, -89.9999), (77.0, 90.0)])
 def test_over_ra_zero_and_at_the_poles(tmp_path, ra, dec):
     there = (0.00005, 0.0) if dec == 0.0 else ((180.0, dec) if dec < 0 else (257.0, 89.9999))

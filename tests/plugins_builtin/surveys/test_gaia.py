@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from lcframework.types import MAGNITUDES, NeedMissing
+from lcframework.types import MAGNITUDES, NeedMissing, UnusableInput
 from plugins_builtin.surveys.gaia import GaiaTransformed
 
 #: G - X at BP - RP = 0.5, 1 and 1.5, in exact decimals from tables 5.8 and 5.9 of the Gaia DR3 documentation.
@@ -107,6 +107,21 @@ def test_stars_without_colours():
     t = stars([1.0])
     t.remove_columns(["bp"])
     with pytest.raises(NeedMissing, match="no bp"):
+        GaiaTransformed().magnitudes(t, "V")
+
+
+def test_a_magnitude_that_is_not_g_is_refused():
+    """By the flux excess of Riello et al. 2021; V is fainter by its published relation."""
+    colours = np.linspace(0.6, 1.4, 9)
+    t = stars(colours)
+    t["rp"] = 15.0
+    t["bp"] = t["rp"] + colours
+    flux = 10 ** (0.4 * (25.3385 - t["bp"])) + 10 ** (0.4 * (24.7479 - t["rp"]))
+    excess = 1.162004 + 0.011464 * colours + 0.049255 * colours**2 - 0.005879 * colours**3
+    t["magnitude"] = 25.6874 - 2.5 * np.log10(flux / excess)
+    assert len(GaiaTransformed().magnitudes(t, "V")) == 9
+    t["magnitude"] += 0.02704 - 0.01424 * colours + 0.2156 * colours**2 - 0.01426 * colours**3
+    with pytest.raises(UnusableInput, match=r"not Gaia's G: it differs by \+0\.\d\d mag"):
         GaiaTransformed().magnitudes(t, "V")
 
 

@@ -1,0 +1,88 @@
+"""A check star: a reference star's magnitudes beside a light curve, which show whether the calibration holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import attrs
+from sqlmodel import Session, col, select
+
+from lcframework.storage.tables import CombinedFootprint, NormalizationCoefficient, Star, StarFlux, StarLevel
+from lcframework.types import LcfError
+
+
+@attrs.frozen
+class CheckStar:
+    """A reference star, and its magnitude in frames.
+
+    Attributes
+    ----------
+    name : str
+        Its letter and its identifier in the catalogue.
+    magnitudes : mapping
+        By the frames' ids; frames in which it is not measured are left out.
+    """
+
+    name: str
+    magnitudes: Mapping[int, float]
+
+
+def check_stars(session: Session, roi: str, zeropoints: Mapping[int, float], wanted: str = "") -> dict[int, CheckStar]:
+    """Return the check star of each frame.
+
+    Parameters
+    ----------
+    session : Session
+        On the project's database.
+    roi : str
+        The region whose field the star is taken from.
+    zeropoints : mapping
+        The zero point of each frame, by its id; nan where there is none.
+    wanted : str
+        The star's letter; empty: in each instrument and band the steadiest of those in most frames.
+
+    Raises
+    ------
+    LcfError
+        Where no star of the field is called so.
+    """
+    fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
+    field = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), "")
+    stars = {s.gaia_id: s for s in session.exec(select(Star).where(Star.combined_footprint_hash == field))}
+    if wanted and wanted not in {s.name for s in stars.values()}:
+        known = ", ".join(sorted((s.name for s in stars.values()), key=lambda n: (len(n), n)))
+        raise LcfError(f"check_star: no reference star of {roi} is called {wanted}; there are {known}")
+    coefficients = session.exec(
+        select(NormalizationCoefficient).where(NormalizationCoefficient.combined_footprint_hash == field)
+    )
+    by_group: dict[tuple[str, str], dict[int, float]] = {}
+    for c in coefficients:
+        if c.frame_id in zeropoints and c.coefficient > 0:
+            by_group.setdefault((c.instrument, c.band), {})[c.frame_id] = c.coefficient
+    out: dict[int, CheckStar] = {}
+    for (instrument, band), of_frame in by_group.items():
+        levels = session.exec(
+            select(StarLevel).where(
+                StarLevel.combined_footprint_hash == field, StarLevel.instrument == instrument, StarLevel.band == band
+            )
+        )
+        steady = {r.gaia_id: r.intrinsic_scatter for r in levels if not r.comment or stars_name(stars, r) == wanted}
+        flux: dict[str, dict[int, float]] = {}
+        query = select(StarFlux).where(StarFlux.combined_footprint_hash == field, col(StarFlux.flux) > 0)
+        for row in session.exec(query):
+            if row.gaia_id in steady and row.frame_id in of_frame:
+                flux.setdefault(row.gaia_id, {})[row.frame_id] = row.flux / of_frame[row.frame_id]
+        possible = [g for g in flux if g in stars and wanted in ("", stars[g].name)]
+        if possible:
+            best = min(possible, key=lambda g: (-len(flux[g]), steady[g], g))
+            magnitudes = {i: zeropoints[i] - 2.5 * math.log10(f) for i, f in flux[best].items()}
+            found = CheckStar(f"{stars[best].name} {best}", magnitudes)
+            out |= dict.fromkeys(of_frame, found)
+    return out
+
+
+def stars_name(stars: Mapping[str, Star], level: StarLevel) -> str:
+    """Return the letter of a level's star; empty where it is none of the field's any more."""
+    star = stars.get(level.gaia_id)
+    return star.name if star is not None else ""
