@@ -83,6 +83,7 @@ class Aavso:
         lines = [
             "#TYPE=Extended", f"#OBSCODE={self.observer}", f"#SOFTWARE=lcframework {metadata.version('lcframework')}",
             "#DELIM=,", "#DATE=JD", "#OBSTYPE=CCD",
+            *([] if self.object_name or self.names else ["# NAME is the project's, not the VSX's: see object_name"]),
             "#NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG,KNAME,KMAG,AMASS,GROUP,CHART,NOTES",
         ]  # fmt: skip
         names, system = source_names(table.colnames), magnitude_system(table)

@@ -20,16 +20,15 @@ def session(engine: Engine) -> Session:
     session = Session(engine)
     session.add(CombinedFootprint(hash="f", strategy="roi_disk", rois=["X"], ra=1.0, dec=2.0, radius=0.1))
     sky = {"ra": 1.0, "dec": 2.0, "pmra": 0.0, "pmdec": 0.0, "ref_epoch": 2016.0, "magnitude": 15.0}
-    errors = dict.fromkeys(
-        ("flux_uncertainty", "x", "y", "x_offset", "y_offset", "x_uncertainty", "y_uncertainty"), 0.1
-    )
+    zeros = ("flux_uncertainty", "x", "y", "x_offset", "y_offset", "x_uncertainty", "y_uncertainty", "background")
+    other = {"psf_ref": "", "chi2": 1.0, "status": "converged", **dict.fromkeys(zeros, 0.0)}
     for name, scatter, comment in (("a", 0.001, ""), ("b", 0.02, ""), ("c", 0.0, "variable")):
         session.add(Star(combined_footprint_hash="f", gaia_id=name * 3, name=name, **sky))
         session.add(StarLevel(**GROUP, gaia_id=name * 3, level=100.0, level_error=1.0, intrinsic_scatter=scatter,
                               comment=comment))  # fmt: skip
         for frame in (1, 2):
             key = {"combined_footprint_hash": "f", "frame_id": frame, "gaia_id": name * 3}
-            session.add(StarFlux(**key, flux=50.0 * frame, **flux))
+            session.add(StarFlux(**key, flux=50.0 * frame, **other))
     for frame in (1, 2):
         session.add(NormalizationCoefficient(**GROUP, frame_id=frame, coefficient=0.5 * frame, scatter=0.0, stars=2,
                                              coefficient_uncertainty=0.1))  # fmt: skip

@@ -179,6 +179,9 @@ def test_aavso_airmass_check_star_and_version(tmp_path):
         ("1.100", "c 12", "14.250"), ("1.200", "na", "na"), ("na", "c 12", "14.260"),
     ]  # fmt: skip
     assert {r["NAME"] for r in rows} == {"V0748 And", "J0248 B"}
+    assert not any("VSX" in line for line in head)
+    Aavso().export(curve, tmp_path / "a.txt")
+    assert any("not the VSX's" in line for line in aavso_rows(tmp_path / "a.txt")[0])
 
 
 def test_aavso_name_of_a_single_source(tmp_path):
