@@ -256,8 +256,9 @@ def star_table(ra: Array, dec: Array, magnitude: Array, colour: Array) -> Table:
         ("pmra", np.zeros(len(ra)), "mas / yr"),
         ("pmdec", np.zeros(len(ra)), "mas / yr"),
         ("ref_epoch", np.full(len(ra), 2016.0), "yr"),
-        ("bp", magnitude + 0.6 * colour, "mag"),
-        ("rp", magnitude - 0.4 * colour, "mag"),
+        # As of stars: the light in BP and RP makes up that in G.
+        ("bp", magnitude + 0.6 * colour - 0.19, "mag"),
+        ("rp", magnitude - 0.4 * colour - 0.19, "mag"),
     ):
         table[name] = values
         table[name].unit = unit
