@@ -403,3 +403,23 @@ def test_solvers_look_once_where_their_radius_reaches(make, monkeypatch, away, p
     stage.toolbox = project.toolbox
     assert len(stage.stars.regions()) == 2
     assert seen == [("existing", DEC), ("wheel", DEC), ("wheel", DEC + away)][: 1 + places]
+
+
+def test_of_a_header_that_contradicts_itself_the_catalogue_chooses(make: Callable[..., Path]) -> None:
+    """An older solution's PC, turned by 30 degrees, beside the right CD; and without a comparison a doubt."""
+    truth = header()
+    angle = np.radians(12.0 - 30.0)
+    matrix = {"PC1_1": np.cos(angle), "PC1_2": -np.sin(angle), "PC2_1": np.sin(angle), "PC2_2": np.cos(angle)}
+    stated = header(**matrix, CDELT1=-SCALE / 3600, CDELT2=SCALE / 3600)
+    path = make([(stated, truth)])
+    project = Project.open(path)
+    assert project.run(stop="plate_solving").exit_code == 0
+    assert project.doubts() == []
+    where = sorted((path.parent / "frames").glob("*.wcs"))[0]
+    found, right = (np.array(w.all_pix2world(20.0, 200.0, 0)) for w in (read_wcs(where), WCS(truth)))
+    assert found == pytest.approx(right, abs=1e-9)
+    path.write_text(path.read_text().replace("[plate_solving]\n", "[plate_solving]\nverify = false\n"))
+    project = Project.open(path)
+    project.run(stop="plate_solving")
+    (doubt,) = project.doubts()
+    assert doubt.kind == "ambiguous_wcs"
