@@ -19,7 +19,6 @@ from lcframework.sky import geometry, solver_hints, wcs_check
 from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.storage.frame_files import (
-    holds_wcs,
     make_wcs,
     read_frame,
     read_table,
@@ -177,7 +176,8 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         workdir, p = self.toolbox.workdir, unit.payload
         path = f"frames/{p.key}.wcs"
         write_wcs(workdir / path, result.solution.header)
-        if values.hint.header is None or not holds_wcs(values.hint.header, result.solution.header):
+        # What the header says itself stays as it is: it can be read anew, where the comparison chooses differently.
+        if result.solver != "existing" or result.solution.refined:
             pixels, mask, header = read_frame(workdir / p.image)
             write_frame(workdir / p.image, pixels, mask, with_wcs(header, result.solution.header))
         flags = p.flags & ~FrameFlag.WCS_REFINED | (FrameFlag.WCS_REFINED if result.solution.refined else 0)

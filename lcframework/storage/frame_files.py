@@ -125,17 +125,5 @@ def with_wcs(header: fits.Header, wcs: fits.Header) -> fits.Header:
     return out
 
 
-def holds_wcs(header: fits.Header, wcs: fits.Header) -> bool:
-    """Return whether a header's WCS is written as another is."""
-    every = [c.keyword for c in header.cards]
-    keywords = [k for k in every if k.startswith(_WCS_PREFIXES) and k != "WCSAXES"]
-    written = {k: wcs[k] for k in wcs if k and k != "WCSAXES"}
-    return (
-        len(keywords) == len(set(keywords)) <= len(written)
-        and all(k in header and header[k] == value for k, value in written.items())
-        and all(k in written for k in keywords)
-    )
-
-
 def _wcs_keywords(header: fits.Header) -> list[str]:
     return list(dict.fromkeys(k for k in header if k.startswith(_WCS_PREFIXES) or k in _COORDINATES))
