@@ -14,6 +14,7 @@ from lcframework.work.ledger import ProductState
 
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
 EXCLUDED_BY_COMMAND = "excluded: "
+COPY = "the same contents as "
 SET_ASIDE = "a calibration frame by its header: "
 #: The stages whose comment on a frame is stored unchanged; later stages put their names before their comments.
 IMPORT, PLATE_SOLVING = "read_convert_skysub_character_catalog", "plate_solving"
@@ -103,6 +104,29 @@ def apply_list(session: Session, frame: Frame, listed: bool) -> None:
         frame.eliminated, frame.comment = True, EXCLUDED_IN_FILE
     elif frame.comment == EXCLUDED_IN_FILE:
         undo_exclusion(session, frame)
+
+
+def take_out_copy(session: Session, frame: Frame, of: str) -> None:
+    """Take a frame out whose file is a copy of the file `of`; or back in, where `of` is empty and that was the reason.
+
+    Parameters
+    ----------
+    session : Session
+        On the project's database.
+    frame : Frame
+        The frame.
+    of : str
+        The path of the file that is used in its place.
+    """
+    if of:
+        frame.eliminated, frame.comment = True, f"{COPY}{of}: the exposure is used once"
+    elif frame.comment.startswith(COPY):
+        take_back(session, frame)
+
+
+def takes_part(frame: Frame) -> bool:
+    """Whether the frame is to be imported: neither excluded, nor a copy of another."""
+    return not excluded(frame) and not (frame.eliminated and frame.comment.startswith(COPY))
 
 
 def excluded(frame: Frame) -> bool:

@@ -13,13 +13,15 @@ from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
-from lcframework.frames.exclusions import apply_list, set_aside
+from lcframework.frames.exclusions import apply_list, excluded, set_aside, take_out_copy
 from lcframework.provenance import digest, file_digest
 from lcframework.storage.tables import Frame
 from lcframework.types import LcfError
 
 #: Frame names that are file names of other products in ``frames/``.
 _RESERVED = re.compile(r"_sources$|^field_stars$|^hot_pixels_|^master_")
+#: Products' names add their own ends to a key, and temporary ones more; most file systems allow 255 bytes.
+_LONGEST_KEY = 100
 _SUFFIXES = re.compile(r"\.(fits?|fts|fz|gz|bz2)$", re.IGNORECASE)
 #: The columns that depend on the raw file and on exclusions by the user.
 _COLUMNS = ("original_image_path", "raw_size", "raw_mtime_ns", "raw_digest", "eliminated", "comment")
@@ -58,8 +60,8 @@ class FrameList:
         self._next_id = max((row.id or 0 for row in known.values()), default=0)
         self.frames = self._rows(find_files(config), known, set(config.frames.exclude))
 
-    def _rows(self, paths: Sequence[Path], known: dict[str, Frame], excluded: set[str]) -> list[Frame]:
-        keys = {row.key for row in known.values()}
+    def _rows(self, paths: Sequence[Path], known: dict[str, Frame], listed: set[str]) -> list[Frame]:
+        keys = {row.key.casefold() for row in known.values()}
         digests = _digests(paths, known)
         found = set(map(str, paths))
         gone: dict[str, list[Frame]] = {}
@@ -72,9 +74,17 @@ class FrameList:
             if path in digests:
                 stat = path.stat()
                 row.raw_size, row.raw_mtime_ns, row.raw_digest = stat.st_size, stat.st_mtime_ns, digests[path]
-            apply_list(self._session, row, path.name in excluded)
+            apply_list(self._session, row, path.name in listed)
             rows.append(row)
+        self._take_out_copies(rows)
         return rows
+
+    def _take_out_copies(self, rows: Sequence[Frame]) -> None:
+        """Take out what has the contents of a file that was recorded before it: one exposure makes one epoch."""
+        first: dict[str, Frame] = {}
+        for row in sorted(rows, key=lambda row: row.id or 0):
+            own = row if excluded(row) else first.setdefault(row.raw_digest, row)
+            take_out_copy(self._session, row, "" if own is row else own.original_image_path)
 
     def _new_row(self, path: Path, keys: set[str], moved: list[Frame]) -> Frame:
         """Return the row of a new path: that of a moved file with the same contents, or else a new one."""
@@ -84,7 +94,7 @@ class FrameList:
             return row
         self._next_id += 1
         row = Frame(id=self._next_id, original_image_path=str(path), key=_new_key(path, keys))
-        keys.add(row.key)
+        keys.add(row.key.casefold())
         return row
 
     def set_aside(self, frame: Frame, why: str) -> None:
@@ -156,9 +166,14 @@ def _digests(paths: Sequence[Path], known: dict[str, Frame]) -> dict[Path, str]:
 
 
 def _new_key(path: Path, taken: set[str]) -> str:
+    """Return a name for a frame's products, which no other has even where case does not count, as in `taken`."""
     stem = path.name
     while _SUFFIXES.search(stem):
         stem = _SUFFIXES.sub("", stem)
-    stem = re.sub(r"[^\w.+-]", "_", stem) or "frame"
+    # HDF5 and file systems take a name of dots alone for a folder, and one that begins with a dot is hidden.
+    stem = re.sub(r"[^\w.+-]", "_", stem).lstrip(".") or "frame"
+    short = stem.encode()[:_LONGEST_KEY].decode(errors="ignore")
     # Two files with the same name in two folders: the name of the later frame gets a digest of its path.
-    return f"{stem}-{digest(str(path), 8)}" if stem in taken or _RESERVED.search(stem) else stem
+    if short != stem or stem.casefold() in taken or _RESERVED.search(stem):
+        return f"{short}-{digest(str(path), 8)}"
+    return stem

@@ -13,7 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from lcframework.frames.exclusions import excluded
+from lcframework.frames.exclusions import takes_part
 from lcframework.frames.frame_list import FrameList
 from lcframework.frames.reduction import Calibrations, FramePlan, InstrumentOf, MasterFile, MasterPayload
 from lcframework.storage.files import atomic
@@ -55,7 +55,7 @@ def plan_reductions(
     plans: dict[int | None, FramePlan] = {}
     planned = calibrations.frames(frames) if calibrations else [FramePlan()] * len(frames)
     for frame, plan in zip(frames, planned, strict=True):
-        if not excluded(frame):
+        if takes_part(frame):
             frame_list.set_aside(frame, plan.set_aside)
             if not plan.set_aside:
                 plans[frame.id] = plan

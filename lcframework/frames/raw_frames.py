@@ -20,6 +20,12 @@ from lcframework.types import Floats, UnusableInput
 _KEYWORD = re.compile(r"[A-Z0-9_ .-]*")
 #: How integers in the file become values.
 _STORAGE = ("BZERO", "BSCALE", "BLANK")
+#: Keywords about an axis beyond the second, or about one and another.
+_FURTHER_AXIS = re.compile(
+    r"(NAXIS|CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CNAME|CRDER|CSYER)([3-9]|[1-9]\d)[A-Z]?"
+    r"|(CD|PC)0*(\d+_0*([3-9]|[1-9]\d)|([3-9]|[1-9]\d)_0*\d+)[A-Z]?"
+    r"|(PV|PS)([3-9]|[1-9]\d)_\d+[A-Z]?"
+)
 #: Errors that are raised for files that can't be mapped into memory.
 _NO_MAPPING = (errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -63,12 +69,12 @@ def _read(path: Path, settings: Frames, mapped: bool) -> RawFrame:
 
 def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames, mapped: bool) -> RawFrame:
     number = _number_of_image(hdus, path, settings)
-    ny, nx = hdus[number].shape
+    ny, nx = hdus[number].shape[-2:]
     v, h = settings.trim_vertical, settings.trim_horizontal
     if 2 * v >= ny or 2 * h >= nx:
         raise UnusableInput(f"{path.name} is {nx} x {ny} pixels: nothing is left after trimming")
     image = _image(hdus[number], (slice(v, ny - v), slice(h, nx - h)), path, mapped)
-    header = _merged_header(hdus, number, settings)
+    header = _two_axes(_merged_header(hdus, number, settings))
     _move_reference(header, h, v)
     if not np.isfinite(image).any():
         raise UnusableInput(f"{path.name} holds no finite pixel")
@@ -93,7 +99,7 @@ def _move_reference(header: fits.Header, horizontal: int, vertical: int) -> None
 
 def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
     number = settings.hdu_data
-    with_images = [i for i, h in enumerate(hdus) if h.is_image and len(h.shape) == 2]
+    with_images = [i for i, h in enumerate(hdus) if h.is_image and _is_plane(h.shape)]
     if number not in with_images and len(with_images) == 1 and isinstance(hdus[with_images[0]], fits.CompImageHDU):
         number = with_images[0]  # compression moves the image of HDU 0 to HDU 1
     if number not in with_images:
@@ -106,6 +112,24 @@ def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
             f"{path.name} has {len(hdus)} HDUs; [frames] hdu_headers asks for {max(settings.hdu_headers)}"
         )
     return number
+
+
+def _is_plane(shape: tuple[int, ...]) -> bool:
+    """Whether an array (..., ny, nx) is one image: its further axes have length 1."""
+    return len(shape) >= 2 and all(n == 1 for n in shape[:-2])
+
+
+def _two_axes(header: fits.Header) -> fits.Header:
+    """Return a header without what it says of axes beyond the second: a plane has none, and no WCS along them."""
+    for keyword in [k for k in header if _FURTHER_AXIS.fullmatch(k)]:
+        del header[keyword]
+    if "NAXIS" in header:
+        header["NAXIS"] = 2
+    for keyword in [k for k in header if re.fullmatch("WCSAXES[A-Z]?", k)]:
+        number = header[keyword]
+        if isinstance(number, int) and number > 2:
+            header[keyword] = 2
+    return header
 
 
 def _merged_header(hdus: fits.HDUList, number: int, settings: Frames) -> fits.Header:
@@ -149,8 +173,8 @@ def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[in
             warnings.simplefilter("always", AstropyWarning)
             with fits.open(path, lazy_load_hdus=False) as hdus:
                 number = _number_of_image(hdus, path, settings)
-                ny, nx = hdus[number].shape
-                header = _merged_header(hdus, number, settings)
+                ny, nx = hdus[number].shape[-2:]
+                header = _two_axes(_merged_header(hdus, number, settings))
     except UnusableInput:
         raise
     except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
@@ -165,12 +189,12 @@ def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Flo
     if mapped and isinstance(hdu, fits.CompImageHDU):
         raise OSError(errno.ENODEV, "compressed images can't be mapped")
     try:
-        stored = hdu.data[part]
+        stored = hdu.data[(0,) * (len(hdu.shape) - 2) + part]
         return _values(stored, hdu.header) if mapped else np.array(stored, np.float32)  # copies: the file is closed
     except (OSError, TypeError, ValueError, EOFError) as error:
         if isinstance(error, OSError) and error.errno in _NO_MAPPING:
             raise
-        ny, nx = hdu.shape
+        ny, nx = hdu.shape[-2:]
         raise UnusableInput(
             f"{path.name} is truncated: its image of {nx} x {ny} pixels is not all there ({_first_line(error)})"
         ) from None

@@ -18,7 +18,7 @@ from sqlmodel import Session, select
 from lcframework.config.sections import Frames
 from lcframework.config.structuring import resolve_path
 from lcframework.config.toolbox import Tool, Toolbox
-from lcframework.frames.exclusions import SET_ASIDE, excluded
+from lcframework.frames.exclusions import SET_ASIDE, takes_part
 from lcframework.provenance import Components, counted, describe, digest, file_digest
 from lcframework.storage.tables import Frame, RawExposure
 from lcframework.types import Exposure, LcfError, MasterPlan, PluginError, UnusableInput
@@ -201,7 +201,7 @@ class Calibrations:
     def frames(self, frames: Sequence[Frame]) -> list[FramePlan]:
         """Return the plan of each frame."""
         self._drop(self._frames_of.values(), {f.original_image_path for f in frames})
-        return [FramePlan() if excluded(f) else self.frame(f) for f in frames]
+        return [self.frame(f) if takes_part(f) else FramePlan() for f in frames]
 
     def frame(self, frame: Frame) -> FramePlan:
         """Return the plan of a frame; without masters where it is a calibration frame itself."""

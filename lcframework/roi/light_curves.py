@@ -212,8 +212,21 @@ def read_light_curve(folder: Path, roi: str) -> QTable:
             raise LcfError(f"{roi} has no light curve any more, `lcf status` shows why; the earlier one is {old}")
         raise LcfError(f"{roi} has no light curve yet: run the project to its end")
     table = QTable.read(path, format="ascii.ecsv")
+    fill_texts(table)
     table.meta["roi"] = roi
     return table
+
+
+def fill_texts(table: Table) -> None:
+    """Turn masked texts of a table that was read from a file into empty ones, in place.
+
+    A text file has no other sign for an empty text, so the band of frames without a filter comes back masked, and a
+    masked value equals nothing.
+    """
+    for name in table.colnames:
+        column = table[name]
+        if hasattr(column, "filled") and column.dtype.kind == "U":
+            table[name] = column.filled("")
 
 
 def time_series(table: QTable) -> TimeSeries:

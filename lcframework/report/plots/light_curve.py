@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lcframework.report.plots import style
+from lcframework.roi.light_curves import fill_texts
 from lcframework.types import source_names
 
 
@@ -69,4 +70,6 @@ def _curve(ax: Axes, table: Table, name: str, in_magnitudes: bool, g: int, label
 
 def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
     """Read a light curve and draw it."""
-    yield draw(Table.read(workdir / payload.path, format="ascii.ecsv"), payload.roi)
+    table = Table.read(workdir / payload.path, format="ascii.ecsv")
+    fill_texts(table)
+    yield draw(table, payload.roi)

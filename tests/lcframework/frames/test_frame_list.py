@@ -15,6 +15,7 @@ from lcframework.frames.exclusions import (
     exclude_frames,
     excluded,
     include_frames,
+    takes_part,
     undo_exclusion,
 )
 from lcframework.frames.frame_list import FrameList, find_files, idle_exclusions
@@ -243,3 +244,49 @@ def test_excluded_names_that_no_file_has(files):
     ]
     files.configure('raw_dirs = ["nowhere"]\nexclude = ["other"]')
     assert idle_exclusions(files.config) == []
+
+
+def test_a_copy_of_a_file_is_taken_out_and_comes_back(files):
+    files.configure('raw_dirs = ["raw", "more"]')
+    files.write("raw/b.fits", "one")
+    files.write("more/z.fits", "one")
+    files.write("raw/other.fits", "other")
+    seen = files.look()
+    assert {n: f.eliminated for n, f in seen.items()} == {
+        "more/z.fits": False, "raw/b.fits": True, "raw/other.fits": False
+    }  # fmt: skip
+    files.update()
+    files.write("more/a.fits", "one")  # a later one, though its path comes first
+    frames = files.update()
+    assert [n for n, f in frames.items() if takes_part(f)] == ["more/z.fits", "raw/other.fits"]
+    assert frames["more/a.fits"].comment.startswith("the same contents as ")
+    assert "more/z.fits: the exposure is used once" in frames["more/a.fits"].comment
+    (files.folder / "more/z.fits").unlink()
+    frames = files.update()
+    assert [n for n, f in frames.items() if takes_part(f)] == ["raw/b.fits", "raw/other.fits"]
+    assert (frames["raw/b.fits"].eliminated, frames["raw/b.fits"].comment) == (False, "")
+    assert "raw/b.fits" in frames["more/a.fits"].comment
+
+
+def test_a_copy_stands_in_for_a_file_that_the_user_excludes(files):
+    files.write("raw/a.fits", "one")
+    files.write("raw/b.fits", "one")
+    assert [n for n, f in files.update().items() if takes_part(f)] == ["raw/a.fits"]
+    files.configure('raw_dirs = ["raw"]\nexclude = ["a.fits"]')
+    assert [n for n, f in files.update().items() if takes_part(f)] == ["raw/b.fits"]
+    files.configure()
+    assert [n for n, f in files.update().items() if takes_part(f)] == ["raw/a.fits"]
+
+
+def test_keys_serve_as_names_of_files_and_groups(files):
+    names = ["..fits", "...fits", ".hidden.fits", "x" * 240 + ".fits", "x" * 239 + "y.fits", "日" * 80 + ".fits",
+             "new\nline.fits", "UP.fits", "up.fits", "con:colon*.fits"]  # fmt: skip
+    for name in names:
+        files.write(f"raw/{name}", name)
+    keys = {name: f.key for name, f in files.update().items()}
+    assert len({k.casefold() for k in keys.values()}) == len(names)
+    for key in keys.values():
+        assert len(key.encode()) <= 110
+        assert key.strip(".") == key
+        assert not set("\n\t:*/?\\\"'") & set(key)
+    assert {n: f.key for n, f in files.update().items()} == keys

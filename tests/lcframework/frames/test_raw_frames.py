@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from lcframework.config.sections import Frames
-from lcframework.frames.raw_frames import read_raw
+from lcframework.frames.raw_frames import read_raw, read_raw_header
 from lcframework.storage.frame_files import read_frame, write_frame
 from lcframework.types import UnusableInput
 
@@ -303,3 +303,28 @@ def test_cards_that_cannot_be_read_are_left_out(tmp_path):
     assert not any("bad key" in str(c).lower() for c in read.cards)
     write_frame(tmp_path / "b.fits", np.zeros((4, 4), np.float32), np.zeros((4, 4), np.uint8), read)
     assert read_frame(tmp_path / "b.fits")[2]["GAIN"] == 2.5
+
+
+def test_axes_of_length_one(tmp_path):
+    """A third axis of length 1 is none, in the image and in the WCS."""
+    header = wcs_cards()
+    fits.PrimaryHDU(counts().astype(np.int16), header).writeto(tmp_path / "a.fits")
+    expected = WCS(read_raw(tmp_path / "a.fits", Frames()).header)
+    third = {"CTYPE3": "WAVE", "CRVAL3": 6e-7, "CDELT3": 0.0, "CRPIX3": 1.0, "PC3_3": 1.0, "PC1_3": 0.0, "CUNIT3": "m"}
+    shapes = {"plane": (1, *SHAPE), "cube": (1, 1, *SHAPE), "flat": SHAPE}
+    for name, shape in shapes.items():
+        path = tmp_path / f"{name}.fits"
+        full = fits.Header({"WCSAXES": 4 if name == "cube" else 3, **header, **third})
+        if name == "cube":
+            full.update({"CTYPE4": "STOKES", "CRVAL4": 1.0, "CDELT4": 1.0, "CRPIX4": 1.0})
+        fits.PrimaryHDU(counts().astype(np.int16).reshape(shape), full).writeto(path)
+        raw = read_raw(path, Frames(trim_horizontal=2))
+        np.testing.assert_array_equal(raw.image, counts()[:, 2:-2])
+        found = WCS(raw.header)
+        assert found.naxis == 2
+        np.testing.assert_allclose(found.all_pix2world([[3, 4]], 0), expected.all_pix2world([[5, 4]], 0))
+        read, size = read_raw_header(path, Frames())
+        assert (size, WCS(read).naxis) == (SHAPE, 2)
+    fits.PrimaryHDU(np.zeros((2, *SHAPE), np.int16)).writeto(tmp_path / "two.fits")
+    with pytest.raises(UnusableInput, match="no two-dimensional image"):
+        read_raw(tmp_path / "two.fits", Frames())

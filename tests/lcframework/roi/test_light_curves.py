@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
+from lcframework.report.plots import light_curve
 from lcframework.roi.cutout_files import FitFile, high_resolution_header, read_fit, write_fit
 from lcframework.roi.epochs import filled
 from lcframework.roi.light_curves import (
@@ -199,6 +200,18 @@ def test_light_curve_is_read_back_as_a_series(tmp_path):
     assert series.meta["roi"] == "J0248"
     assert list(series.time.utc.mjd) == [60000.0, 60001.0]
     assert list(series["B_flux"].value) == [-3.0, 4.0]
+
+
+def test_empty_texts_are_read_back_as_empty_texts(tmp_path):
+    """Frames without a filter have an empty band, which a text file holds as a missing value."""
+    table = join([content([60000.0, 60001.0], [[100.0, -3.0], [90.0, 4.0]], band="")])
+    write_light_curve(tmp_path, "J0248", table, per_night(table, ["A", "B"], 0.0), ["AB"])
+    back = read_light_curve(tmp_path, "J0248")
+    assert len(back[(back["band"] == "") & (back["instrument"] == "cam")]) == 2
+    assert len(time_series(back)[back["band"] == ""]) == 2
+    (figure,) = light_curve.figures(tmp_path, light_curve.Payload("J0248", "J0248_photometry_per_epoch.ecsv"))
+    drawn = [len(line.get_xdata()) for axes in figure.axes for line in axes.lines]
+    assert drawn == [2, 1]  # B has no magnitude where its flux is negative
 
 
 def test_fit_is_read_back(tmp_path):
