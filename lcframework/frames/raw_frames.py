@@ -14,7 +14,8 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from lcframework.config.sections import Frames
-from lcframework.types import Floats, UnusableInput
+from lcframework.frames.stored_numbers import Storage, unwrapped
+from lcframework.types import Doubt, Floats, UnusableInput
 
 #: Keywords that the FITS standard allows, including the HIERARCH convention and record-valued keywords.
 _KEYWORD = re.compile(r"[A-Z0-9_ .-]*")
@@ -36,6 +37,8 @@ class RawFrame:
 
     image: Floats  # (ny, nx), nan where blank
     header: fits.Header
+    storage: Storage
+    doubts: tuple[Doubt, ...]  # about the numbers
 
 
 def read_raw(path: Path, settings: Frames) -> RawFrame:
@@ -73,12 +76,17 @@ def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames, mapped: bool) -
     v, h = settings.trim_vertical, settings.trim_horizontal
     if 2 * v >= ny or 2 * h >= nx:
         raise UnusableInput(f"{path.name} is {nx} x {ny} pixels: nothing is left after trimming")
+    stored = hdus[number].header
+    storage = Storage(
+        int(stored["BITPIX"]), *(float(stored.get(k, default)) for k, default in (("BZERO", 0.0), ("BSCALE", 1.0)))
+    )
     image = _image(hdus[number], (slice(v, ny - v), slice(h, nx - h)), path, mapped)
     header = _two_axes(_merged_header(hdus, number, settings))
     _move_reference(header, h, v)
     if not np.isfinite(image).any():
         raise UnusableInput(f"{path.name} holds no finite pixel")
-    return RawFrame(image, header)
+    image, storage, doubts = unwrapped(image, storage, path.name)
+    return RawFrame(image, header, storage, doubts)
 
 
 def _move_reference(header: fits.Header, horizontal: int, vertical: int) -> None:

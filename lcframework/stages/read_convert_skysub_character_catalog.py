@@ -109,6 +109,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
 
     def compute(self, values: RawValues) -> Imported:
         """Reduce the image, convert it to e-/s, subtract the sky and find sources."""
+        from lcframework.frames.raw_examination import examine
         from lcframework.sky import ephemerides
 
         path, raw = values.path, values.raw
@@ -116,7 +117,9 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         check_time(info.mjd_mid)
         config = self.toolbox.config_for(info.instrument)
         reduced, defects = self._reduced(raw, values.exposure, values.masters, info)
-        mask = pixel_flags(raw.image, config.stamps.saturation or info.saturation, reduced) | defects
+        examined = examine(raw, info, config.stamps.saturation, self._gain_is_chosen(info))
+        info = attrs.evolve(info, saturation=examined.saturation, doubts=(*info.doubts, *examined.doubts))
+        mask = pixel_flags(raw.image, info.saturation, reduced) | defects
         # A reduction may divide by zero where the raw image is valid.
         mask |= np.where(np.isfinite(reduced), 0, PixelFlag.BLANK.value).astype(np.uint8)
         image = to_rate(reduced, info)
@@ -133,6 +136,10 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
         state = ephemerides.sky_state(info.mjd_mid, site)
         return Imported(image, mask, raw.header, info, sources, level, rms, state, info.doubts)
+
+    def _gain_is_chosen(self, info: HeaderInfo) -> bool:
+        """Return whether the gain is what the user set as an option of a header parser."""
+        return any(getattr(tool.instance, "gain", None) == info.gain for tool in self.toolbox.all("header"))
 
     def _reduced(
         self, raw: RawFrame, exposure: Exposure | None, masters: Mapping[str, Master], info: HeaderInfo
