@@ -41,9 +41,37 @@ def read_header(parsers: Sequence[Tool], header: fits.Header, path: Path) -> tup
         raise UnusableInput(f"no header parser knows {path.name} (asked: {names}); `lcf plugins` lists those installed")
     parser, answer = claims[0]
     info = header_info(answer, parser)
-    # Unit keys join instrument and band by colons.
-    instrument, band = (str(text or "").replace(":", "-") for text in (info.instrument, info.band))
-    return parser, attrs.evolve(info, instrument=instrument, band=band)
+    return parser, attrs.evolve(info, instrument=_for_keys(info.instrument), band=_for_keys(info.band))
+
+
+def _for_keys(text: str | None) -> str:
+    """Return an instrument or band as it can be a part of products' keys, which colons join."""
+    return str(text or "").replace(":", "-")
+
+
+def read_band(parsers: Sequence[Tool], header: fits.Header, path: Path) -> str:
+    """Return the filter that a file was taken through, by its header; empty where it names none.
+
+    A flat need not have all that a frame of the sky must: where it can't be read as one, the generic parser may still
+    tell its filter.
+
+    Parameters
+    ----------
+    parsers : sequence of Tool
+        The header parsers.
+    header : Header
+        The file's, merged.
+    path : Path
+        The file.
+    """
+    try:
+        parser, info = read_header(parsers, header, path)
+    except LcfError:
+        parser, info = GENERIC_PARSER, None
+    filter_of = next((getattr(p.instance, "filter_of", None) for p in parsers if p.name == parser), None)
+    if filter_of is not None:
+        return _for_keys(filter_of(header))
+    return info.band if info is not None else ""
 
 
 def header_info(answer: Any, parser: str) -> HeaderInfo:

@@ -19,6 +19,7 @@ from lcframework.config.sections import Frames
 from lcframework.config.structuring import resolve_path
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.frames.exclusions import SET_ASIDE, takes_part
+from lcframework.frames.header_parsing import read_band
 from lcframework.provenance import Components, counted, describe, digest, file_digest
 from lcframework.storage.tables import Frame, RawExposure
 from lcframework.types import Exposure, LcfError, MasterPlan, PluginError, UnusableInput
@@ -141,7 +142,8 @@ class Calibrations:
     def _calibrations(self, instrument: str) -> dict[str, tuple[RawExposure, Exposure]]:
         """Return the calibration frames for one instrument's settings, by name."""
         out = {}
-        reader = digest(counted({"frames": self._reading, "reduction": self._identities[instrument]}), 16)
+        parts = {"header": self.toolbox.identity("header"), "reduction": self._identities[instrument]}
+        reader = digest(counted({"frames": self._reading, **parts}), 16)
         for name, path in self._files[instrument].items():
             row = self._rows.get((_CALIBRATION, instrument, str(path)))
             stat = path.stat()
@@ -183,6 +185,8 @@ class Calibrations:
         try:
             header, shape = read_raw_header(path, self._settings(row.instrument))
             found, comment = _asked(tool, "describe", header, path, shape), ""
+            if not found.band:
+                found = attrs.evolve(found, band=read_band(self.toolbox.all("header"), header, path))
         except UnusableInput as error:
             found, comment = Exposure(row.name), str(error)
             log.warning("%s takes no part in the reduction: %s", row.name, error)

@@ -88,6 +88,10 @@ class FitsHeader:
             data_unit=unit,
         )
 
+    def filter_of(self, header: fits.Header) -> str:
+        """Return the filter that a header names, by which flats are matched; the option `band` where it names none."""
+        return self._band(header) or self.band
+
     def _exptime(self, header: fits.Header) -> float:
         keywords = (self.exptime_keyword,) if self.exptime_keyword else EXPTIME
         ways = "set exptime (seconds) or exptime_keyword in [header.fits], or use a header plugin"

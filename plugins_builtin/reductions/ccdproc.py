@@ -49,7 +49,7 @@ _STRIP = 1 << 23
 class Ccdproc:
     """Subtracts bias and dark, and divides by the flat."""
 
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     use: list[str] = attrs.field(factory=lambda: list(KINDS), validator=some_of(*KINDS))
     missing: str = attrs.field(default="refuse", validator=one_of("refuse", "skip"))  # frames without a match
@@ -60,7 +60,7 @@ class Ccdproc:
     dark: list[str] = attrs.field(factory=lambda: ["dark"])
     flat: list[str] = attrs.field(factory=lambda: ["flat"])
     match: list[str] = attrs.field(factory=lambda: ["INSTRUME", "XBINNING", "YBINNING"])
-    band_keywords: list[str] = attrs.field(factory=lambda: ["FILTER"])
+    band_keywords: list[str] = attrs.field(factory=list)  # none: the filter is what the header parser reads
     exptime_keywords: list[str] = attrs.field(factory=lambda: ["EXPTIME", "EXPOSURE"])
     temperature_keyword: str = "CCD-TEMP"  # "": not looked at
     temperature_tolerance: float = attrs.field(default=2.0, validator=not_negative)  # degrees C
@@ -147,9 +147,14 @@ class Ccdproc:
         if self.missing == "skip":
             return
         needed = describe_needed(frame, kind)
+        unknown = (
+            ". A flat is used where both filters are known: name the keyword by band_keyword in [header.fits], or "
+            "where there is one filter, or none, call it something by band"
+        )
         only = "" if kind != DARK or BIAS in self.use else " (without a bias a dark can't be scaled to the exposure)"
         raise UnusableInput(
-            f"no {kind} matches ({needed}){only}: {describe_available(frame, kind, calibrations)}. Add some to "
+            f"no {kind} matches ({needed}){only}: {describe_available(frame, kind, calibrations)}"
+            f"{unknown if kind == FLAT and not frame.band else ''}. Add some to "
             f'[reduction] dirs, leave "{kind}" out of [reduction.ccdproc] use, see its match and keywords, or set '
             'missing = "skip"'
         )

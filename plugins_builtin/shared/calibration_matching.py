@@ -47,11 +47,11 @@ class Group:
 
 
 def matching(frame: Exposure, kind: str, available: Iterable[Exposure]) -> list[Exposure]:
-    """Return the calibration frames of a kind that were taken as a frame was; flats through the same filter."""
+    """Return the calibration frames of a kind that were taken as a frame was; flats through the same, known filter."""
     return [
         e for e in available
         if e.kind == kind and e.setup == frame.setup and e.shape == frame.shape
-        and (kind != FLAT or e.band == frame.band)
+        and (kind != FLAT or (e.band == frame.band and e.band != ""))
     ]  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def describe_available(frame: Exposure, kind: str, available: Iterable[Exposure]
 
 
 def _difference(frame: Exposure, other: Exposure, kind: str) -> str:
-    parts = [f"filter {other.band or 'unknown'}"] if kind == FLAT and other.band != frame.band else []
+    parts = [f"filter {other.band or 'unknown'}"] if kind == FLAT and not (other.band == frame.band != "") else []
     wanted = dict(frame.setup)
     parts += [f"{keyword} = {value or 'nothing'}" for keyword, value in other.setup if wanted.get(keyword) != value]
     if other.shape != frame.shape:

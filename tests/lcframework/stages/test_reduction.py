@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -329,6 +330,51 @@ def test_no_flat_of_the_filter(folder):
     ((text,),) = folder.query("select calibration from frames where original_image_path like '%i0.fits'")
     assert "dark" in text
     assert "flat" not in text
+
+
+def rename_filters(folder: Path, cards: Callable[[str], dict[str, str]]) -> None:
+    for path in [*folder.rglob("raw/*.fits"), *folder.rglob("calibration/**/*.fits")]:
+        with fits.open(path, mode="update") as hdus:
+            header = hdus[0].header
+            header.update(cards(header.pop("FILTER", "r")))
+
+
+def test_filters_are_those_that_the_header_parser_reads(folder):
+    """Two filter wheels and no FILTER: flats of one filter calibrate its frames and no others, by the same flats."""
+    before = {*folder.query("select distinct calibration from frames")}
+    rename_filters(folder.path, lambda band: {"FILTER1": "Clear", "FILTER2": band})
+    assert folder.run().exit_code == 0
+    here = f"from frames where original_image_path like '{folder.path}%'"
+    assert {*folder.query(f"select distinct calibration {here}")} == before
+    assert folder.query(f"select distinct band, calibration like '%flat ' || band || ',%' {here} order by 1") == [
+        ("i", 1), ("r", 1),
+    ]  # fmt: skip
+    assert {("r", 7), ("i", 7)} <= {
+        *folder.query("select band, count(*) from exposures where kind = 'flat' group by 1")
+    }
+
+
+def test_a_filter_that_is_not_known_matches_none(folder):
+    rename_filters(folder.path, lambda band: {})
+    report = folder.run()
+    assert report.exit_code == 3
+    (reason,) = {u.reason.partition(": ")[2] or u.reason for u in report.unusable}
+    assert "filter unknown" in reason
+    assert "call it something by band" in reason
+    folder.configure(REDUCED + '[header.fits]\nband = "open"\n')
+    assert folder.run().exit_code == 0
+    assert folder.query(f"select distinct band from frames where original_image_path like '{folder.path}%'") == [
+        ("open",)
+    ]
+
+
+def test_a_name_for_the_band_does_not_join_filters(folder):
+    """The option `band` says what frames are called; which flats are theirs is said by their own headers."""
+    folder.configure(REDUCED + '[header.fits]\nband = "mine"\n')
+    assert folder.run().exit_code == 0
+    assert {("i", 7), ("r", 7)} <= {
+        *folder.query("select band, count(*) from exposures where kind = 'flat' group by 1")
+    }
 
 
 def test_flats_out_of_range(folder):
