@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 
 from lcframework.types import Bools, Floats
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 NEIGHBOUR_LEVEL = 0.5
 #: ... in units of its own rms size; wings are wider than a Gaussian's, hence the floor.
 NEIGHBOUR_REACH = (3.0, 7.0)
+#: A detection whose rms size is this many times a star's is none: a trail, a bank of sky, or several in one. Saturated
+#: stars and galaxies that are as large are masked where they show, too.
+LARGE = 3.0
+_RMS_PER_FWHM = 1 / 2.355
+#: It is looked for in rings of so many pixels, and shows where their median is above the neighbours' level and above so
+#: many of its own standard errors, of 1.25 / sqrt(n) of a pixel's noise.
+_RING, _SURE, _ERROR_OF_MEDIAN = 32, 3.0, 1.25
+#: The rim of a stamp begins at this many times its size from the star.
+_RIM = 0.45
+#: ... and what is the same all around a star is this percentile of its light: a neighbour may lie on half of a ring.
+_ROUND = 25.0
 
 
 def corner_of(x: float, y: float, size: int) -> tuple[int, int]:
@@ -48,39 +60,122 @@ def noise_map(stamp: Floats, rms: float, exptime: float) -> Floats:
 
 
 def neighbour_mask(
-    sources: Table, corner: tuple[int, int], size: int, own: tuple[float, float], own_radius: float, rms: float
+    sources: Table,
+    corner: tuple[int, int],
+    stamp: Floats,
+    own: tuple[float, float],
+    own_radius: float,
+    rms: float,
+    seeing: float,
 ) -> Bools:
     """Return the mask (size, size) of pixels that other sources than the stamp's own object cover.
+
+    The size and flux of a star say how far it reaches. Those of a detection that is much larger (a satellite's trail, a
+    bank of sky along a vignetted edge, stars that were not told apart) don't: its second moments are those of no
+    profile, and an ellipse of them covers much that the detection does not. Such a one is masked where the stamp's
+    pixels show its light.
 
     Parameters
     ----------
     sources : Table
         All sources of the frame.
-    corner, size : (int, int), int
-        The first pixel and the size of the stamp.
+    corner : (int, int)
+        The stamp's first pixel (x, y).
+    stamp : (n, n) array
+        The stamp, e-/s without the sky.
     own : (float, float)
         Position (x, y) of the stamp's object in the frame.
     own_radius : float
         Sources within this many pixels of it are not neighbours.
     rms : float
         Rms of the background, e-/s.
+    seeing : float
+        FWHM of the frame's stars, pixels.
     """
+    size = len(stamp)
     out = np.zeros((size, size), bool)
     if len(sources) == 0:
         return out
-    x, y = np.asarray(sources["x"], float), np.asarray(sources["y"], float)
-    distance = np.hypot(x - own[0], y - own[1])
-    a, b = np.asarray(sources["a"], float), np.asarray(sources["b"], float)
-    peak = np.asarray(sources["flux"], float) / (2 * np.pi * np.maximum(a * b, 0.1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        reach = np.sqrt(2 * np.log(np.maximum(peak / (NEIGHBOUR_LEVEL * rms), 1)))
-    reach = np.clip(reach, *NEIGHBOUR_REACH)
-    centre = np.add(corner, (size - 1) / 2)
-    near = (distance > own_radius) & (np.hypot(x - centre[0], y - centre[1]) < size * 0.75 + reach * a)
-    yy, xx = np.mgrid[:size, :size]
-    for i in np.flatnonzero(near):
-        dx, dy = xx + corner[0] - x[i], yy + corner[1] - y[i]
-        c, s = np.cos(float(sources["theta"][i])), np.sin(float(sources["theta"][i]))
+    ellipses = _Ellipses.of(sources, corner, size, rms, seeing)
+    others = np.hypot(ellipses.x - own[0], ellipses.y - own[1]) > own_radius
+    large = ellipses.a > LARGE * seeing * _RMS_PER_FWHM
+    for i in np.flatnonzero(others & ellipses.near & ~large).tolist():
+        out |= ellipses.radius(i) < ellipses.reach[i]
+    doubtful = np.flatnonzero(others & ellipses.near & large).tolist()
+    if doubtful:
+        taken = out.copy()
+        for i in np.flatnonzero(~others & ellipses.near).tolist():
+            taken |= ellipses.radius(i) < ellipses.reach[i]
+        unexplained = _without_round_light(stamp, (own[0] - corner[0], own[1] - corner[1]))
+        for i in doubtful:
+            out |= _shown(unexplained, ellipses.radius(i), float(ellipses.reach[i]), taken, rms)
+    return out
+
+
+@attrs.frozen(eq=False)
+class _Ellipses:
+    """Where the sources of a frame lie about a stamp, and how far they reach."""
+
+    x: Floats  # in the frame
+    y: Floats
+    a: Floats  # rms sizes, pixels
+    b: Floats
+    theta: Floats
+    reach: Floats  # in units of these
+    near: Bools  # whether it can reach the stamp
+    corner: tuple[int, int]
+    size: int
+
+    @classmethod
+    def of(cls, sources: Table, corner: tuple[int, int], size: int, rms: float, seeing: float) -> _Ellipses:
+        x, y, a, b, theta, flux = (np.asarray(sources[n], float) for n in ("x", "y", "a", "b", "theta", "flux"))
+        # What has no size of its own is taken for a star.
+        a = np.where(np.isfinite(a) & (a > 0), a, seeing * _RMS_PER_FWHM)
+        b = np.where(np.isfinite(b) & (b > 0), b, a)
+        peak = np.nan_to_num(flux) / (2 * np.pi * np.maximum(a * b, 0.1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = np.sqrt(2 * np.log(np.maximum(peak / (NEIGHBOUR_LEVEL * rms), 1)))
+        reach = np.clip(reach, *NEIGHBOUR_REACH)
+        centre = np.add(corner, (size - 1) / 2)
+        near = np.hypot(x - centre[0], y - centre[1]) < size * 0.75 + reach * a
+        return cls(x, y, a, b, np.nan_to_num(theta), reach, near, corner, size)
+
+    def radius(self, i: int) -> Floats:
+        """Return the distance of the stamp's pixels from one source, in units of its rms size."""
+        yy, xx = np.mgrid[: self.size, : self.size]
+        dx, dy = xx + self.corner[0] - self.x[i], yy + self.corner[1] - self.y[i]
+        c, s = np.cos(self.theta[i]), np.sin(self.theta[i])
         along, across = c * dx + s * dy, -s * dx + c * dy
-        out |= (along / max(a[i], 0.7)) ** 2 + (across / max(b[i], 0.7)) ** 2 < reach[i] ** 2
+        return np.asarray(np.hypot(along / max(self.a[i], 0.7), across / max(self.b[i], 0.7)))
+
+
+def _without_round_light(stamp: Floats, centre: tuple[float, float]) -> Floats:
+    """Return a stamp less what is the same all around a point: the wings of a star; its level at the rim stays."""
+    yy, xx = np.mgrid[: stamp.shape[0], : stamp.shape[1]]
+    radius = np.hypot(xx - centre[0], yy - centre[1])
+    out, ring = stamp.copy(), np.rint(radius).astype(int)
+    rim = np.percentile(stamp[radius > _RIM * len(stamp)], _ROUND)
+    for r in range(ring.max() + 1):
+        here = ring == r
+        out[here] -= np.percentile(stamp[here], _ROUND) - rim if here.any() else 0
+    return out
+
+
+def _shown(stamp: Floats, radius: Floats, reach: float, taken: Bools, rms: float) -> Bools:
+    """Return where a detection shows: the rings of its ellipse whose median is above the noise.
+
+    Pixels with other sources' light, `taken`, have no say; rings of them alone are as the nearest one that has others.
+    """
+    out = np.zeros(stamp.shape, bool)
+    inside = np.flatnonzero((radius < reach).ravel())
+    inside = inside[np.argsort(radius.ravel()[inside], kind="stable")]
+    rings = np.array_split(inside, max(1, len(inside) // _RING)) if len(inside) else []
+    free = [ring[~taken.ravel()[ring]] for ring in rings]
+    known = [k for k, pixels in enumerate(free) if len(pixels) >= min(_RING // 4, len(rings[k]))]
+    least = {k: rms * max(NEIGHBOUR_LEVEL, _SURE * _ERROR_OF_MEDIAN / np.sqrt(len(free[k]))) for k in known}
+    shows = {k: bool(np.median(stamp.ravel()[free[k]]) > least[k]) for k in known}
+    for k, ring in enumerate(rings):
+        nearest = min(known, key=lambda other: abs(other - k), default=-1)
+        if shows.get(nearest, False):
+            out.ravel()[ring] = True
     return out

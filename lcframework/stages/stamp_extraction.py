@@ -166,7 +166,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         mask = cut(flags, corner, size, PixelFlag.BLANK.value)
         p = v.payload
         near = max(own_radius(p.seeing), radius)
-        neighbours = neighbour_mask(v.sources, corner, size, (target.x, target.y), near, p.rms)
+        neighbours = neighbour_mask(v.sources, corner, data, (target.x, target.y), near, p.rms, p.seeing)
         mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR.value), np.uint8(0))
         half = (size - 1) / 2
         offset = (target.x - corner[0] - half, target.y - corner[1] - half)

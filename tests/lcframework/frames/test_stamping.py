@@ -55,39 +55,117 @@ def sources(*rows):
     )
 
 
+def light(table, shape=(200, 200)):
+    """Return the image of Gaussian sources."""
+    yy, xx = np.mgrid[: shape[0], : shape[1]]
+    out = np.zeros(shape)
+    for row in table:
+        c, s = np.cos(row["theta"]), np.sin(row["theta"])
+        dx, dy = xx - row["x"], yy - row["y"]
+        square = ((c * dx + s * dy) / row["a"]) ** 2 + ((-s * dx + c * dy) / row["b"]) ** 2
+        out += row["flux"] / (2 * np.pi * row["a"] * row["b"]) * np.exp(-0.5 * square)
+    return out
+
+
+def masked(table, image=None, rms=1.0, size=24):
+    """Return the neighbours' mask in the stamp of a star at (100, 100), FWHM 4.7 pixels."""
+    corner = (100 - size // 2, 100 - size // 2)
+    image = light(table) if image is None else image
+    noisy = image + np.random.default_rng(6).normal(0, rms, image.shape)
+    return neighbour_mask(table, corner, cut(noisy, corner, size, 0.0), (100.0, 100.0), 3.0, rms, 4.7)
+
+
+MINE = (100.0, 100.0, 1e4, 2.0, 2.0, 0.0)
+
+
 def test_neighbours_are_masked_and_the_star_is_not():
     mine, other = (100.0, 100.0, 1e4, 2.0, 2.0, 0.0), (110.0, 100.0, 1e4, 2.0, 2.0, 0.0)
-    mask = neighbour_mask(sources(mine, other), (88, 88), 24, (100.0, 100.0), 3.0, 1.0)
+    mask = masked(sources(mine, other))
     assert not mask[10:15, 10:15].any()
     assert mask[12, 22]
     assert mask[12, 20]
     assert not mask[:, :6].any()
-    assert not neighbour_mask(sources(mine), (88, 88), 24, (100.0, 100.0), 3.0, 1.0).any()
-    assert not neighbour_mask(sources(mine)[:0], (88, 88), 24, (100.0, 100.0), 3.0, 1.0).any()
+    assert not masked(sources(mine)).any()
+    assert not masked(sources(mine)[:0]).any()
 
 
 def test_brighter_neighbours_reach_further():
     areas = []
     for flux in (50.0, 1e3, 1e5):
         other = (112.0, 100.0, flux, 2.0, 2.0, 0.0)
-        areas.append(neighbour_mask(sources(other), (88, 88), 24, (100.0, 100.0), 3.0, 1.0).sum())
+        areas.append(masked(sources(other)).sum())
     assert areas[0] <= areas[1] < areas[2]
 
 
 def test_a_neighbour_outside_the_stamp_reaches_in():
     other = (114.0, 100.0, 1e6, 2.0, 2.0, 0.0)
-    mask = neighbour_mask(sources(other), (88, 88), 24, (100.0, 100.0), 3.0, 0.1)
+    mask = masked(sources(other), rms=0.1)
     assert mask[12, 23]
     assert not mask[12, 12]
     far = (300.0, 100.0, 1e6, 3.0, 3.0, 0.0)
-    assert not neighbour_mask(sources(far), (88, 88), 24, (100.0, 100.0), 3.0, 0.1).any()
+    assert not masked(sources(far), rms=0.1).any()
 
 
 def test_elongated_neighbour_is_masked_along_its_axis():
     other = (100.0, 108.0, 1e4, 4.0, 1.0, np.pi / 4)
-    mask = neighbour_mask(sources(other), (88, 88), 24, (100.0, 100.0), 3.0, 1.0)
+    mask = masked(sources(other))
     yy, xx = np.nonzero(mask)
     assert np.corrcoef(xx, yy)[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("flux", [-5e3, 30.0, 1e6, np.nan])
+@pytest.mark.parametrize("a", [40.0, 405.0])
+def test_a_detection_of_absurd_size_takes_nothing_away(flux, a):
+    """A bank of sky along an edge: its moments reach over the frame, its light does not."""
+    image = light(sources(MINE))
+    image[:, :40] += 5
+    vignetted = (20.0, 100.0, flux, a, a / 4, np.pi / 2)
+    assert not masked(sources(MINE, vignetted), image).any()
+    for brightness in (1.0, 50.0):  # also where the star fills the stamp
+        bright = (100.0, 100.0, brightness * 1e4, 3.5, 3.5, 0.0)
+        assert masked(sources(bright, vignetted), light(sources(bright))).mean() < 0.1
+
+
+def test_a_trail_is_masked_where_it_is():
+    along = np.pi / 6
+    yy, xx = np.mgrid[:200, :200]
+
+    def frame(distance):
+        """Return an image with a star and a trail that passes it, and the trail as it is detected."""
+        x0, y0 = 100 - distance * np.sin(along), 100 + distance * np.cos(along)
+        across = -np.sin(along) * (xx - x0) + np.cos(along) * (yy - y0)
+        trail = 30 * np.exp(-0.5 * (across / 1.5) ** 2)
+        found = (x0 + 40 * np.cos(along), y0 + 40 * np.sin(along), 6e3, 60.0, 1.6, along)
+        return sources(MINE, found), light(sources(MINE)) + trail, np.abs(across[88:112, 88:112])
+
+    table, image, across = frame(8.0)
+    mask = masked(table, image)
+    assert mask[across < 2].mean() > 0.95
+    assert mask[across > 6].mean() < 0.05
+    assert not mask[10:15, 10:15].any()
+    table, image, _ = frame(60.0)
+    assert not masked(table, image).any()
+    table, image, across = frame(0.0)  # over the star itself
+    assert masked(table, image)[across < 1.5].mean() > 0.9
+
+
+@pytest.mark.parametrize("size", [2.0, 6.5, 9.0])
+def test_a_bright_neighbour_is_masked_however_large(size):
+    other = (112.0, 104.0, 2e5, size, 0.9 * size, 0.3)
+    table = sources(MINE, other)
+    mask = masked(table, size=32)
+    neighbour = light(sources(other))[84:116, 84:116]
+    free = light(sources(MINE))[84:116, 84:116] < 0.1
+    assert mask[(neighbour > 3.0) & free].all()
+    assert not mask[neighbour < 0.01].any()
+
+
+def test_sources_without_a_size_or_a_flux():
+    unknown = (110.0, 100.0, np.nan, np.nan, np.nan, np.nan)
+    mask = masked(sources(MINE, unknown), light(sources(MINE)))
+    assert mask[12, 22]
+    assert not mask[:, :14].any()
+    assert mask.mean() < 0.3
 
 
 def test_hot_pixels_of_a_drifting_field():
