@@ -106,7 +106,7 @@ def apply_list(session: Session, frame: Frame, listed: bool) -> None:
         undo_exclusion(session, frame)
 
 
-def take_out_copy(session: Session, frame: Frame, of: str) -> None:
+def exclude_copy(session: Session, frame: Frame, of: str) -> None:
     """Take a frame out whose file is a copy of the file `of`; or back in, where `of` is empty and that was the reason.
 
     Parameters
@@ -121,7 +121,7 @@ def take_out_copy(session: Session, frame: Frame, of: str) -> None:
     if of:
         frame.eliminated, frame.comment = True, f"{COPY}{of}: the exposure is used once"
     elif frame.comment.startswith(COPY):
-        take_back(session, frame)
+        undo_exclusion(session, frame)
 
 
 def takes_part(frame: Frame) -> bool:

@@ -13,7 +13,7 @@ from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
-from lcframework.frames.exclusions import apply_list, excluded, set_aside, take_out_copy
+from lcframework.frames.exclusions import apply_list, exclude_copy, excluded, set_aside
 from lcframework.provenance import digest, file_digest
 from lcframework.storage.tables import Frame
 from lcframework.types import LcfError
@@ -84,7 +84,7 @@ class FrameList:
         first: dict[str, Frame] = {}
         for row in sorted(rows, key=lambda row: row.id or 0):
             own = row if excluded(row) else first.setdefault(row.raw_digest, row)
-            take_out_copy(self._session, row, "" if own is row else own.original_image_path)
+            exclude_copy(self._session, row, "" if own is row else own.original_image_path)
 
     def _new_row(self, path: Path, keys: set[str], moved: list[Frame]) -> Frame:
         """Return the row of a new path: that of a moved file with the same contents, or else a new one."""
