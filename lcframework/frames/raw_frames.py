@@ -14,13 +14,11 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from lcframework.config.sections import Frames
+from lcframework.frames.damaged_cards import damaged_card
+from lcframework.frames.header_merging import merged_header
 from lcframework.frames.stored_numbers import Storage, unwrapped
 from lcframework.types import Doubt, Floats, UnusableInput
 
-#: Keywords that the FITS standard allows, including the HIERARCH convention and record-valued keywords.
-_KEYWORD = re.compile(r"[A-Z0-9_ .-]*")
-#: How integers in the file become values.
-_STORAGE = ("BZERO", "BSCALE", "BLANK")
 #: Keywords about an axis beyond the second, or about one and another.
 _FURTHER_AXIS = re.compile(
     r"(NAXIS|CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA|CNAME|CRDER|CSYER)([3-9]|[1-9]\d)[A-Z]?"
@@ -38,7 +36,7 @@ class RawFrame:
     image: Floats  # (ny, nx), nan where blank
     header: fits.Header
     storage: Storage
-    doubts: tuple[Doubt, ...]  # about the numbers
+    doubts: tuple[Doubt, ...]  # about the header as such, and about the numbers
 
 
 def read_raw(path: Path, settings: Frames) -> RawFrame:
@@ -59,7 +57,7 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
     except UnusableInput:
         raise
     except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
-        raise UnusableInput(f"{path.name} can't be read as FITS: {_first_line(error)}. Is it whole?") from None
+        raise _unreadable(path, error) from None
 
 
 def _read(path: Path, settings: Frames, mapped: bool) -> RawFrame:
@@ -81,12 +79,12 @@ def _from_hdus(hdus: fits.HDUList, path: Path, settings: Frames, mapped: bool) -
         int(stored["BITPIX"]), *(float(stored.get(k, default)) for k, default in (("BZERO", 0.0), ("BSCALE", 1.0)))
     )
     image = _image(hdus[number], (slice(v, ny - v), slice(h, nx - h)), path, mapped)
-    header = _two_axes(_merged_header(hdus, number, settings))
+    header, doubts = _merged(hdus, number, settings)
     _move_reference(header, h, v)
     if not np.isfinite(image).any():
         raise UnusableInput(f"{path.name} holds no finite pixel")
-    image, storage, doubts = unwrapped(image, storage, path.name)
-    return RawFrame(image, header, storage, doubts)
+    image, storage, of_numbers = unwrapped(image, storage, path.name)
+    return RawFrame(image, header, storage, (*doubts, *of_numbers))
 
 
 def _move_reference(header: fits.Header, horizontal: int, vertical: int) -> None:
@@ -111,6 +109,8 @@ def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
     if number not in with_images and len(with_images) == 1 and isinstance(hdus[with_images[0]], fits.CompImageHDU):
         number = with_images[0]  # compression moves the image of HDU 0 to HDU 1
     if number not in with_images:
+        if card := damaged_card(path):
+            raise _damaged(path, card)
         found = ", ".join(map(str, with_images)) or "none"
         raise UnusableInput(
             f"{path.name} has no two-dimensional image in HDU {number}; HDUs with one: {found} ([frames] hdu_data)"
@@ -140,36 +140,21 @@ def _two_axes(header: fits.Header) -> fits.Header:
     return header
 
 
-def _merged_header(hdus: fits.HDUList, number: int, settings: Frames) -> fits.Header:
-    header = fits.Header()
-    for index in dict.fromkeys([*settings.hdu_headers, number]):
-        header.update(_readable(hdus[index].header))
-    return header
-
-
-def _readable(header: fits.Header) -> fits.Header:
-    """Return a header without the cards that can't be read; an error occurs only where such a card is needed.
-
-    Cards on the storage of numbers (such as BZERO) are left out too, because the values that are read are scaled.
-    """
-    out = header.copy(strip=True)
-    for keyword in _STORAGE:
-        out.remove(keyword, ignore_missing=True, remove_all=True)
-    for i in reversed(range(len(out))):
-        card = out.cards[i]
-        try:
-            card.verify("silentfix")
-            str(card.value)
-            readable = _KEYWORD.fullmatch(card.keyword) is not None
-        except (fits.VerifyError, ValueError, UnicodeError):
-            readable = False
-        if not readable:
-            del out[i]
-    return out
+def _merged(hdus: fits.HDUList, number: int, settings: Frames) -> tuple[fits.Header, tuple[Doubt, ...]]:
+    header, doubts = merged_header([hdus[i].header for i in dict.fromkeys([*settings.hdu_headers, number])])
+    return _two_axes(header), doubts
 
 
 def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[int, int]]:
     """Read a raw frame's merged header as :func:`read_raw` does, and the image's (ny, nx), without its pixels.
+
+    Raises as :func:`read_doubted_header`.
+    """
+    return read_doubted_header(path, settings)[:2]
+
+
+def read_doubted_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[int, int], tuple[Doubt, ...]]:
+    """Read what :func:`read_raw_header` does, and what is doubtful about the header as such.
 
     Raises
     ------
@@ -182,14 +167,14 @@ def read_raw_header(path: Path, settings: Frames) -> tuple[fits.Header, tuple[in
             with fits.open(path, lazy_load_hdus=False) as hdus:
                 number = _number_of_image(hdus, path, settings)
                 ny, nx = hdus[number].shape[-2:]
-                header = _two_axes(_merged_header(hdus, number, settings))
+                header, doubts = _merged(hdus, number, settings)
     except UnusableInput:
         raise
     except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
-        raise UnusableInput(f"{path.name} can't be read as FITS: {_first_line(error)}. Is it whole?") from None
+        raise _unreadable(path, error) from None
     if any("truncated" in str(w.message) for w in caught):
         raise UnusableInput(f"{path.name} is truncated: the file is shorter than its header states")
-    return header, (int(ny), int(nx))
+    return header, (int(ny), int(nx)), doubts
 
 
 def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Floats:
@@ -220,6 +205,21 @@ def _values(stored: Any, header: fits.Header) -> Floats:
     if stored.dtype.kind in "iu" and "BLANK" in header:
         out[stored == int(header["BLANK"])] = np.nan
     return np.asarray(out, np.float32)
+
+
+def _unreadable(path: Path, error: Exception) -> UnusableInput:
+    """Return what says why a file can't be read: which card it is, where it is one."""
+    if card := damaged_card(path):
+        return _damaged(path, card)
+    return UnusableInput(f"{path.name} can't be read as FITS: {_first_line(error)}. Is it whole?")
+
+
+def _damaged(path: Path, card: str) -> UnusableInput:
+    comma = ": numbers have a point, not a comma" if re.search(r"\d,\d", card.partition("/")[0]) else ""
+    return UnusableInput(
+        f"{path.name} can't be read as FITS: its card {card!r} does not hold the number that it should. "
+        f"Correct it{comma}"
+    )
 
 
 def _first_line(error: Exception) -> str:

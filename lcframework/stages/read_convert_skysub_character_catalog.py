@@ -135,7 +135,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         t = config.telescope
         site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
         state = ephemerides.sky_state(info.mjd_mid, site)
-        return Imported(image, mask, raw.header, info, sources, level, rms, state, info.doubts)
+        return Imported(image, mask, raw.header, info, sources, level, rms, state, (*raw.doubts, *info.doubts))
 
     def _gain_is_chosen(self, info: HeaderInfo) -> bool:
         """Return whether the gain is what the user set as an option of a header parser."""
