@@ -11,23 +11,24 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import one_of, positive_or_zero
-from lcframework.types import DataUnit, HeaderInfo, TimeReference, UnusableInput
-from plugins_builtin.shared.header_times import SCALES, HeaderTime, header_time
+from lcframework.types import DataUnit, Doubt, HeaderInfo, TimeReference, UnusableInput
+from plugins_builtin.shared.exposure_times import EXPTIME, ExposureTime, exposure_doubts, exposure_time
+from plugins_builtin.shared.filter_names import filter_name
+from plugins_builtin.shared.gain_cards import gain_doubts
+from plugins_builtin.shared.header_clocks import settled_time
+from plugins_builtin.shared.header_times import HeaderTime, header_time
 from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
+from plugins_builtin.shared.time_scales import SCALES, time_scale
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
-EXPTIME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE", "ITIME", "INTTIME", "TEXPTIME")
 # Cameras that write both mean e-/ADU by EGAIN and a setting of their amplifier by GAIN.
 GAIN = ("EGAIN", "CVF", "GAIN", "CCDGAIN", "GAINEFF", "ESO DET OUT1 CONAD")
 SATURATION = ("SATURATE", "SATLEVEL", "MAXLIN", "SATURATA")
 READ_NOISE = ("RDNOISE", "READNOIS", "READNOISE", "RON", "ESO DET OUT1 RON")
-BAND = ("FILTER", "FILTNAM", "FILTERID", "ESO INS FILT1 NAME")
-WHEELS = ("FILTER1", "FILTER2", "FILTER3")
 SITE = ("OBSERVAT", "SITENAME", "OBSERVATORY")
 
-_NO_FILTER = {"", "clear", "open", "empty", "none", "n/a", "air", "free", "blank"}
 _UNITS = {
     "adu": DataUnit.ADU,
     "count": DataUnit.ADU,
@@ -48,7 +49,7 @@ _number_or_read = positive_or_zero(_read)
 class FitsHeader:
     """Reads headers by their standard keywords; every option replaces what the header says, or where it is read."""
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     exptime: float = attrs.field(default=0.0, validator=_number_or_read)  # s; 0: from the header
     exptime_keyword: str = ""
@@ -73,56 +74,68 @@ class FitsHeader:
             Where exposure time, gain or time is missing or makes no sense, naming the keywords and the ways out.
         """
         unit = self._data_unit(header)
-        time = self._time(header)
+        exposure = self._exposure(header)
+        gain, of_gain = self._gain(header, unit)
+        time = self._time(header, exposure.seconds)
+        band, of_band = self._band(header)
         return HeaderInfo(
-            exptime=self._exptime(header),
-            gain=self._gain(header, unit),
+            exptime=exposure.seconds,
+            gain=gain,
             mjd=time.mjd,
-            time_reference=TimeReference(self.time_reference) if self.time_reference else time.reference,
+            time_reference=time.reference,
             time_source=time.keyword,
-            band=self.band or self._band(header),
+            band=band,
             instrument=self.instrument or instrument_name(header),
             site=first_text(header, SITE),
             saturation=self.saturation or _optional(header, SATURATION, np.inf),
             read_noise=self.read_noise or _optional(header, READ_NOISE, np.nan),
             data_unit=unit,
+            doubts=(*exposure.doubts, *of_gain, *time.doubts, *of_band),
         )
 
     def filter_of(self, header: fits.Header) -> str:
         """Return the filter that a header names, by which flats are matched; the option `band` where it names none."""
-        return self._band(header) or self.band
+        own = text_of(header, self.band_keyword) if self.band_keyword else filter_name(header)[0]
+        return own or self.band
 
-    def _exptime(self, header: fits.Header) -> float:
+    def _exposure(self, header: fits.Header) -> ExposureTime:
+        if self.exptime:
+            return ExposureTime(self.exptime, "")
         keywords = (self.exptime_keyword,) if self.exptime_keyword else EXPTIME
         ways = "set exptime (seconds) or exptime_keyword in [header.fits], or use a header plugin"
-        return self.exptime or _needed(header, keywords, "exposure time", ways)
+        found = exposure_time(header, keywords, ways)
+        if self.exptime_keyword:
+            return found
+        return attrs.evolve(found, doubts=exposure_doubts(header, found, self.time_scale or time_scale(header)))
 
-    def _gain(self, header: fits.Header, unit: DataUnit) -> float:
+    def _gain(self, header: fits.Header, unit: DataUnit) -> tuple[float, tuple[Doubt, ...]]:
         if self.gain:
-            return self.gain
+            return self.gain, ()
         if unit in (DataUnit.ELECTRON, DataUnit.ELECTRON_PER_SECOND):
-            return 1.0
+            return 1.0, ()
         keywords = (self.gain_keyword,) if self.gain_keyword else GAIN
         ways = "set gain (e-/ADU) or gain_keyword in [header.fits], or use a header plugin"
-        return _needed(header, keywords, "gain", ways)
+        keyword, gain = _needed(header, keywords, "gain", ways)
+        return gain, gain_doubts(header, keyword, gain, ways)
 
-    def _time(self, header: fits.Header) -> HeaderTime:
-        try:
-            return header_time(header, self.time_keyword, self.time_scale)
-        except ValueError as error:
-            raise UnusableInput(
-                f"{error}; name the right keyword by time_keyword in [header.fits], or use a header plugin"
-            ) from error
+    def _time(self, header: fits.Header, exptime: float) -> HeaderTime:
+        time = header_time(header, self.time_keyword, self.time_scale)
+        if self.time_reference:
+            time = attrs.evolve(time, reference=TimeReference(self.time_reference))
+        if not self.time_keyword:
+            return settled_time(header, time, exptime)
+        if not time.local or self.time_scale:
+            return time
+        doubt = Doubt("local_time", f"{time.keyword} is local, as its comment says, but was taken for UTC",
+                      "Set time_scale in [header.fits] if its comment is wrong, else name another keyword")  # fmt: skip
+        return attrs.evolve(time, doubts=(*time.doubts, doubt))
 
-    def _band(self, header: fits.Header) -> str:
+    def _band(self, header: fits.Header) -> tuple[str, tuple[Doubt, ...]]:
+        if self.band:
+            return self.band, ()
         if self.band_keyword:
-            return text_of(header, self.band_keyword)
-        single = first_text(header, BAND)
-        if single:
-            return single
-        wheels = [t for t in (text_of(header, k) for k in WHEELS) if t]
-        chosen = [t for t in wheels if t.lower() not in _NO_FILTER]
-        return "+".join(chosen) if chosen else (wheels[0] if wheels else "")
+            return text_of(header, self.band_keyword), ()
+        return filter_name(header)
 
     def _data_unit(self, header: fits.Header) -> DataUnit:
         if self.data_unit:
@@ -152,8 +165,8 @@ def instrument_name(header: fits.Header) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", joined).strip("-")
 
 
-def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str) -> float:
-    """Return the first of the keywords that is present, which must be positive.
+def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str) -> tuple[str, float]:
+    """Return the first of the keywords that is present, and its value, which must be positive.
 
     One with a value that makes no sense is an error, and the next is not tried: a camera that writes several means
     different things by them.
@@ -164,7 +177,7 @@ def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str
             continue
         number = as_number(value)
         if number is not None and number > 0:
-            return number
+            return keyword, number
         raise UnusableInput(f"the header's {what} makes no sense: {keyword} = {value!r}; {ways}")
     raise UnusableInput(f"no {what} in the header: looked for {', '.join(keywords)}; {ways}")
 

@@ -3,55 +3,69 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
-from lcframework.types import TimeReference
-from plugins_builtin.shared.header_values import as_number, text_of
+from lcframework.types import Doubt, Severity, TimeReference, UnusableInput
+from plugins_builtin.shared.clock_cards import (
+    CLOCKS,
+    DATES,
+    DAYS,
+    DAYS_OF_SOME_MOMENT,
+    RECEIVED,
+    START,
+    named_moment,
+    present,
+    said_moment,
+    says_local,
+    says_universal,
+    time_text,
+)
+from plugins_builtin.shared.header_values import as_number, comment_of, plain_name, text_of
+from plugins_builtin.shared.time_scales import time_scale, to_utc
+from plugins_builtin.shared.time_texts import TimeText, read_time_text
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
-#: Names of time scales (TIMESYS, the FITS standard's table 30) and astropy's for them. GPS runs 19 s behind TAI.
-SCALES = {
-    "utc": "utc", "gmt": "utc", "ut": "utc", "ut1": "ut1", "tai": "tai", "iat": "tai", "gps": "tai",
-    "tt": "tt", "tdt": "tt", "et": "tt", "tdb": "tdb", "tcb": "tcb", "tcg": "tcg",
-}  # fmt: skip
-_GPS_BEHIND_TAI = 19.0  # s
-
-START, MID, END = TimeReference.START, TimeReference.MID, TimeReference.END
-#: Dates and the moment that each is, best first: those with a definite moment and time scale.
-DATES = {
-    "DATE-AVG": MID, "DATE-BEG": START, "UT-OBS": START, "DATE-OBS": START, "DATE_OBS": START, "UTSTART": START,
-    "OBSTART": START, "DATE-END": END,
-}  # fmt: skip
-#: Days, used where no date has a time: they are often rounded.
-DAYS = {
-    "MJD-AVG": MID, "MJD-MID": MID, "MJD-BEG": START, "MJD-OBS": START, "MJD": START, "MJD-END": END,
-    "JD-OBS": START, "JD": START,
-}  # fmt: skip
-#: Times of day that complete a date without one.
-CLOCKS = ("UT-OBS", "TIME-OBS", "TIME-BEG", "UTC-OBS", "UTSTART", "UT", "UTC", "EXPSTART")
-
-_DATE = re.compile(
-    r"^(?P<date>\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}/\d{1,2}/\d{2})"
-    r"(?:[T ]\s*(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d*)?)?)"
-    r"\s*(?P<offset>Z|z|UTC?|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?)?$"
-)
-_CLOCK = re.compile(r"^\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d*)?)?$")
 _EARLIEST, _LATEST = 15_020.0, 88_069.0  # MJD of 1900 and 2100: what lies outside is a clock that was not set
+_JD_OF_MJD = 2_400_000.5
+_UNIX_EPOCH = 40_587.0  # MJD
+_CURE = "name the right keyword by time_keyword in [header.fits], or use a header plugin"
+#: Times that are not the observer's, or not of the exposure.
+_OTHERS = re.compile(r"HJD|BJD|HEL|BARY|LST|REF|EQUI|EPOCH|CREAT|PROC|FILE")
 
 
 @attrs.frozen
 class HeaderTime:
-    """A moment, and where it came from."""
+    """A moment, and where it came from.
 
-    mjd: float  # UTC
+    Attributes
+    ----------
+    mjd : float
+        UTC.
+    reference : TimeReference
+        Which moment of the exposure it is.
+    keyword : str
+        The card that it came from; ``"DATE-OBS+UT"`` where two cards make one.
+    local : bool
+        Whether its card says that it is a zone's time.
+    labelled : bool
+        Whether its cards or TIMESYS say in which time scale it is.
+    dated : bool
+        Whether one card holds the date and the time of day.
+    doubts : tuple of Doubt
+    """
+
+    mjd: float
     reference: TimeReference
     keyword: str
+    local: bool = False
+    labelled: bool = False
+    dated: bool = True
+    doubts: tuple[Doubt, ...] = ()
 
 
 def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> HeaderTime:
@@ -61,104 +75,220 @@ def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> Head
     ----------
     header : astropy.io.fits.Header
     keyword : str
-        The one keyword to read; '' for the first of the usual ones that holds a full date and time.
+        The one keyword to read; '' for the first of the usual ones that holds a full date and time. A card that says
+        it is in local time is taken where nothing else is there.
     scale : str
-        A name of :data:`SCALES`; '' for the header's TIMESYS, and UTC where it has none.
+        A name of :data:`~plugins_builtin.shared.time_scales.SCALES`; '' for the header's TIMESYS, and UTC where it
+        has none.
 
     Raises
     ------
-    ValueError
+    UnusableInput
         Where there is no usable time, quoting the keywords and their values.
     """
-    time_scale = scale or (text_of(header, "TIMESYS") or "utc").split("(")[0].strip().lower()
-    if time_scale not in SCALES:
-        raise ValueError(f"the header's time scale TIMESYS = {header['TIMESYS']!r} is none of {', '.join(SCALES)}")
-    seen = []
-    for candidate, reference in _candidates(header, keyword):
-        value = text_of(header, candidate)
-        seen.append(f"{candidate} = {value!r}")
-        source, mjd = _read(header, candidate, value, time_scale)
-        if mjd is None:
+    known_scale, scale = bool(scale), scale or time_scale(header)
+    seen, local = [], None
+    for candidate, reference in candidates(header, keyword):
+        seen.append(f"{candidate} = {text_of(header, candidate)!r}")
+        found = read_card(header, candidate, reference, scale)
+        if found is None:
             continue
-        if not _EARLIEST < mjd < _LATEST:
-            raise ValueError(
-                f"the time {candidate} = {value!r} lies outside 1900 to 2100: the camera's clock was not set"
-            )
-        return HeaderTime(mjd, reference, source)
+        if not _EARLIEST < found.mjd < _LATEST:
+            raise UnusableInput(f"the time {seen[-1]} {_outside(text_of(header, candidate))}; {_CURE}")
+        found = attrs.evolve(found, labelled=found.labelled or known_scale)
+        if not found.local or keyword:
+            return found
+        local = local or found
+    if local is not None:
+        return local
+    offers = _offers(header, seen)
     if not seen:
         looked = keyword or ", ".join([*DATES, *DAYS])
-        raise ValueError(f"no time in the header: looked for {looked}")
-    raise ValueError(f"the exposure's time can't be read (a date and a time of day are needed): {'; '.join(seen)}")
+        raise UnusableInput(f"no time in the header: looked for {looked}{offers}; {_CURE}")
+    raise UnusableInput(
+        f"the exposure's time can't be read (a date and a time of day are needed): {'; '.join(seen)}{offers}; {_CURE}"
+    )
 
 
-def _candidates(header: fits.Header, requested: str) -> Iterator[tuple[str, TimeReference]]:
+def candidates(header: fits.Header, requested: str = "") -> Iterator[tuple[str, TimeReference]]:
     """Yield the keywords that may hold the time, and which moment each is; the requested one alone, if any."""
-    known = {**DATES, **DAYS}
-    references = {requested.upper(): known.get(requested.upper(), START)} if requested else known
-    for keyword, reference in references.items():
-        value = text_of(header, keyword)
-        # UT-OBS and its like are often a time of day alone: those only complete a date.
-        if value and not (not requested and keyword in CLOCKS and _CLOCK.match(value)):
-            yield keyword, reference
+    if requested:
+        known = {plain_name(k): m for k, m in {**CLOCKS, **DAYS, **DATES}.items()}
+        keyword = requested.upper()
+        if text_of(header, keyword):
+            yield keyword, known.get(plain_name(keyword), named_moment(keyword) or START)
+        return
+    # UT-OBS and its like are often a time of day alone: those only complete a date.
+    for keyword, moment in present(header, {**DATES, **{k: m for k, m in CLOCKS.items() if k not in DATES}}):
+        if plain_name(keyword) not in _CLOCK_NAMES or _has_date(text_of(header, keyword)):
+            yield keyword, moment
+    yield from present(header, DAYS)
+    for keyword, moment in present(header, dict.fromkeys(DAYS_OF_SOME_MOMENT, START)):
+        if said_moment(header, keyword) is not None:
+            yield keyword, moment
 
 
-def _read(header: fits.Header, keyword: str, value: str, scale: str) -> tuple[str, float | None]:
-    """Return the keywords used and the MJD in UTC; None where the value holds no full time."""
-    number = as_number(value)
-    if number is not None:
-        if number > 2_400_000.5:
-            number -= 2_400_000.5
-        return keyword, _to_utc(number, "mjd", scale) if number > 0 else None
-    parts = _DATE.match(value)
-    if parts is None:
-        return keyword, None
-    date, clock, offset = parts["date"], parts["time"], parts["offset"] or ""
-    source = keyword
-    if clock is None:
-        completing = next(((k, t) for k in CLOCKS if _CLOCK.match(t := text_of(header, k))), None)
+_CLOCK_NAMES = {plain_name(k) for k in CLOCKS}
+
+
+def _has_date(text: str) -> bool:
+    read = read_time_text(text)
+    return read is not None and bool(read.dates)
+
+
+def read_card(header: fits.Header, keyword: str, reference: TimeReference, scale: str) -> HeaderTime | None:
+    """Return the moment that a card holds, completed by a clock where it is a date alone; None where it holds none."""
+    text = text_of(header, keyword)
+    read = read_time_text(text)
+    number = as_number(text) if read is None else None
+    if read is not None and read.dates:
+        return _of_text(header, keyword, read, reference, scale)
+    if number is None or number <= 0:
+        return None
+    if number > _JD_OF_MJD:
+        number -= _JD_OF_MJD
+    elif plain_name(keyword).startswith("JD") and number > _EARLIEST:
+        return None  # a Julian date without its first figures: days that begin at noon or at midnight
+    mjd = to_utc(number, "mjd", scale)
+    if mjd is None:
+        return None
+    return _told(header, HeaderTime(mjd, reference, keyword), (keyword,))
+
+
+def _of_text(
+    header: fits.Header, keyword: str, read: TimeText, reference: TimeReference, scale: str
+) -> HeaderTime | None:
+    cards: tuple[str, ...] = (keyword,)
+    source, clock, offset, hours = keyword, read.clock, read.offset, False
+    if not clock:
+        completing = next(_clocks(header), None)
         if completing is None:
-            return keyword, None
-        source, clock = f"{keyword}+{completing[0]}", completing[1]
-        # A clock called UT is in UT, whatever time scale the rest of the header is in.
-        scale = "utc" if completing[0].startswith("UT") else scale
-    if keyword.startswith("UT") or offset:
-        scale = "utc"
-    moment = _to_utc(f"{_iso_date(date)}T{_iso_clock(clock)}", "isot", scale)
-    return source, moment if moment is None else moment - _offset_days(offset)
-
-
-def _to_utc(value: Any, form: str, scale: str) -> float | None:
-    from astropy.time import Time, TimeDelta
-
-    with warnings.catch_warnings():
-        # Beyond the published leap seconds times are right to a second, and such years are noticed in a light curve.
-        warnings.simplefilter("ignore")
-        try:
-            time = Time(value, format=form, scale=SCALES[scale])
-            if scale == "gps":
-                time = time + TimeDelta(_GPS_BEHIND_TAI, format="sec")
-            return float(time.utc.mjd)
-        except ValueError:
             return None
+        other, moment, clock_text, hours = completing
+        source, cards, clock, offset = f"{keyword}+{other}", (other, keyword), clock_text.clock, clock_text.offset
+        reference = moment if named_moment(other) else reference
+    # A clock called UT is in UT, whatever time scale the rest of the header is in.
+    if offset is not None or any(says_universal(header, card) for card in cards[:1]):
+        scale = "utc"
+    moments = [to_utc(f"{date}T{clock}", "isot", scale) for date in read.dates]
+    readings = [m - (offset or 0.0) for m in moments if m is not None]
+    if not readings:
+        return None
+    mjd, doubts = _chosen(header, keyword, read, readings)
+    if hours:
+        doubts += (_HOURS,)
+    return _told(header, HeaderTime(mjd, reference, source, dated=len(cards) == 1, doubts=doubts), cards)
 
 
-def _iso_date(text: str) -> str:
-    """Dates before 2000 were written dd/mm/yy."""
-    if re.match(r"^\d{1,2}/\d{1,2}/\d{2}$", text):
-        day, month, year = (int(p) for p in text.split("/"))
-        return f"19{year:02d}-{month:02d}-{day:02d}"
-    year, month, day = (int(p) for p in re.split("[-/]", text))
-    return f"{year:04d}-{month:02d}-{day:02d}"
+_HOURS = Doubt(
+    "clock_without_unit", "the time of day is a number without a unit, and was taken for hours",
+    "Compare the clocks that `lcf headers` lists, and set time_keyword in [header.fits] if it is not in hours",
+)  # fmt: skip
 
 
-def _iso_clock(text: str) -> str:
-    clock = text.replace(",", ".").rstrip(".").zfill(len(text) if text[1] != ":" else len(text) + 1)
-    return clock if clock.count(":") == 2 else f"{clock}:00"
+def _clocks(header: fits.Header) -> Iterator[tuple[str, TimeReference, TimeText, bool]]:
+    """Yield the times of day in a header: those that say they are local last."""
+    found = [(k, m, *time_text(header, k)) for k, m in present(header, CLOCKS)]
+    clocks = [(k, m, t, h) for k, m, t, h in found if t is not None and t.clock and not t.dates]
+    yield from sorted(clocks, key=lambda c: says_local(header, c[0]))
 
 
-def _offset_days(text: str) -> float:
-    digits = re.sub(r"\D", "", text)
-    if not digits:
-        return 0.0
-    minutes = 60 * int(digits[:2]) + int(digits[2:4] or 0)
-    return (-1 if text.startswith("-") else 1) * minutes / 1440.0
+def _told(header: fits.Header, time: HeaderTime, cards: tuple[str, ...]) -> HeaderTime:
+    """Return a time with what its cards' comments say: which moment it is, and whose zone."""
+    reference, doubts = time.reference, time.doubts
+    if not any(named_moment(card) for card in cards):
+        said = next(((c, m) for c in cards if (m := said_moment(header, c)) is not None), None)
+        if said is not None:
+            reference = said[1]
+            if RECEIVED.search(comment_of(header, said[0])) and reference is TimeReference.END:
+                doubts += (_received(said[0], comment_of(header, said[0])),)
+    return attrs.evolve(
+        time, reference=reference, doubts=doubts, local=any(says_local(header, c) for c in cards),
+        labelled=any(says_universal(header, c) for c in cards) or bool(text_of(header, "TIMESYS")),
+    )  # fmt: skip
+
+
+def _received(keyword: str, comment: str) -> Doubt:
+    return Doubt(
+        "time_of_receipt",
+        f'{keyword} is when the frame was received, as its comment says ("{comment}"): taken as the end of the '
+        "exposure, it is late by the read-out and the transfer",
+        "Measure that delay if times must be better",
+        severity=Severity.NOTE,
+    )
+
+
+def _chosen(
+    header: fits.Header, keyword: str, read: TimeText, readings: list[float]
+) -> tuple[float, tuple[Doubt, ...]]:
+    """Return which of the days that a date may mean is right by the header's other cards, and what is left to doubt."""
+    if len(readings) == 1:
+        return readings[0], ()
+    for other in _plain_times(header, keyword):
+        near = [r for r in readings if abs(r - other) < 1.5]
+        if len(near) == 1:
+            return near[0], ()
+    text = text_of(header, keyword)
+    doubts: tuple[Doubt, ...] = ()
+    last_century = read.short_year and not any(date.startswith("20") for date in read.dates)
+    if len({date[5:] for date in read.dates}) > 1 and not last_century:  # then the standard had dd/mm/yy
+        doubts += (
+            Doubt("ambiguous_date", f"{keyword} = {text!r} may be day/month or month/day, and was read as day/month",
+                  "Name a keyword with an unambiguous time by time_keyword in [header.fits], or use a header plugin"),
+        )  # fmt: skip
+    if read.short_year and not last_century:
+        doubts += (
+            Doubt("short_year", f"{keyword} = {text!r} has a year of two figures, which was taken for one after 2000",
+                  "Use a header plugin if it is one before", severity=Severity.NOTE),
+        )  # fmt: skip
+    return readings[0], doubts
+
+
+def _plain_times(header: fits.Header, besides: str) -> Iterator[float]:
+    """Yield the times of a header whose day is beyond doubt; that of the file's writing last."""
+    for name in [k for k, _ in present(header, {**DAYS, **DATES, "DATE": START}) if k != besides]:
+        text = text_of(header, name)
+        read, number = read_time_text(text), as_number(text)
+        if read is not None and len(read.dates) == 1:
+            mjd = to_utc(f"{read.dates[0]}T{read.clock or '12:00:00'}", "isot", "utc")
+            if mjd is not None:
+                yield mjd
+        elif read is None and number is not None:
+            yield number - _JD_OF_MJD if number > _JD_OF_MJD else number
+
+
+def _offers(header: fits.Header, seen: list[str]) -> str:
+    """Return the header's other cards that look like times, for a message."""
+    found = []
+    for keyword in dict.fromkeys(header):
+        text = text_of(header, keyword)
+        plain = plain_name(keyword)
+        if not text or _OTHERS.search(plain) or f"{keyword} = {text!r}" in seen:
+            continue
+        read, number = read_time_text(text), as_number(text)
+        if read is not None and read.clock:
+            looks = bool(read.dates) or re.search(r"UT|TIME|MID|START|BEG|END|EXP", plain) is not None
+        else:
+            day = (number or 0.0) - (_JD_OF_MJD if (number or 0.0) > _JD_OF_MJD else 0.0)
+            looks = number is not None and "JD" in plain and _EARLIEST < day < _LATEST
+        if looks:
+            found.append(f"{keyword} = {text!r}" + (" (when the file was written?)" if keyword == "DATE" else ""))
+    if not found:
+        return ""
+    return f". These look like times: {', '.join(found[:8])}: if one is the exposure's, name it, and which moment it is"
+
+
+def _outside(text: str) -> str:
+    """Say what a time that no exposure can have looks like."""
+    number = as_number(text)
+    if number is None or number == 0:
+        return "lies outside 1900 to 2100: the camera's clock was not set"
+    if _EARLIEST < number / 86_400.0 + _UNIX_EPOCH < _LATEST and number > 1e8:
+        return "is no date: it looks like seconds since 1970"
+    if 1900 < number < 2100:
+        return "is no date: it looks like a year with decimals"
+    if 1e4 < number < 1e6 and re.fullmatch(r"\d{6}", text):
+        return "is no date: it looks like a year, a month and a day of two figures each"
+    if re.match(r"(?:19|20)\d{6}", text):
+        return "is no date: it looks like a year, a month and a day with decimals"
+    return "is a number, but neither a date as 20240301 nor a Julian date, modified or not, of 1900 to 2100"

@@ -1,0 +1,109 @@
+"""The cards of a header that may hold the exposure's time: their names, and what their comments say of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from lcframework.types import TimeReference
+from plugins_builtin.shared.header_values import as_number, by_plain_name, comment_of, plain_name, text_of
+from plugins_builtin.shared.time_texts import TimeText, clock_of_hours, read_time_text
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+START, MID, END = TimeReference.START, TimeReference.MID, TimeReference.END
+#: Dates and the moment that each is, best first: those with a definite moment and time scale. Separators within names
+#: do not matter.
+DATES = {
+    "DATE-AVG": MID, "DATE-BEG": START, "UT-OBS": START, "DATE-OBS": START, "DATE_OBS": START, "UTSTART": START,
+    "OBSTART": START, "DATE-MID": MID, "MIDPOINT": MID, "DATE-STA": START, "DATE-START": START, "DATE-END": END,
+}  # fmt: skip
+#: Days, used where no date has a time: they are often rounded.
+DAYS = {
+    "MJD-AVG": MID, "MJD-MID": MID, "MJD-BEG": START, "MJD-OBS": START, "MJD": START, "MJD-END": END,
+    "JD-OBS": START, "JD": START,
+}  # fmt: skip
+#: Days that programs give for the start or for the middle: used where the comment says which.
+DAYS_OF_SOME_MOMENT = ("JD-UTC", "MJD-UTC", "UT-JD")
+#: Times of day that complete a date without one.
+CLOCKS = {
+    "UT-OBS": START, "TIME-OBS": START, "TIME-BEG": START, "UTC-OBS": START, "UTSTART": START, "UT": START,
+    "UTC": START, "EXPSTART": START, "UTC-START": START, "UT-BEG": START, "UTC-BEG": START, "UTSHUT": START,
+    "TIME-START": START, "MIDPOINT": MID, "UT-MID": MID, "UTC-MID": MID, "UTMIDDLE": MID, "MIDTIME": MID,
+    "TIME-MID": MID, "TIME-AVG": MID, "UT-END": END, "UTC-END": END, "TIME-END": END,
+}  # fmt: skip
+_IN_HOURS = {plain_name(k) for k in ("UT", "UTC", "UT-OBS", "UTC-OBS", "TIME-OBS", "UTSTART", "UTC-START", "UT-MID")}
+
+_MOMENT = re.compile(
+    r"(?P<start>\b(?:start\w*|beg[ia]n\w*|shutter\s+open\w*)\b)|(?P<mid>\b(?:mid|middle|midpoint|mid-?\w*exposure|"
+    r"centre|center)\b)|(?P<end>\b(?:end|ends|ended|finish\w*|stop\w*|shutter\s+clos\w*)\b)",
+    re.IGNORECASE,
+)
+RECEIVED = re.compile(r"\b(?:received|downloaded|read-?\s?out)\b", re.IGNORECASE)
+_LOCAL = re.compile(r"\b(?:local|civil|lmt)\b", re.IGNORECASE)
+_ZONED = re.compile(r"\b(?:UTC?|GMT)\s*[+-]\s*\d|\b(?:[ECMP][SD]T|CES?T|EES?T|JST|AE[SD]T|NZ[SD]T|SAST|CLS?T)\b")
+_UNIVERSAL = re.compile(r"\b(?:utc?|ut1|universal|gmt|greenwich|zulu)\b", re.IGNORECASE)
+
+
+def present(header: fits.Header, names: Mapping[str, TimeReference]) -> Iterator[tuple[str, TimeReference]]:
+    """Yield the keywords of a header that have one of some names, and the names' moments, in the order of names."""
+    there = by_plain_name(header)
+    given: set[str] = set()
+    for name, moment in names.items():
+        spelled = there.get(plain_name(name), [])
+        for keyword in sorted(spelled, key=lambda k: k != name):
+            if keyword not in given and text_of(header, keyword):
+                given.add(keyword)
+                yield keyword, moment
+
+
+def named_moment(keyword: str) -> TimeReference | None:
+    """Return the moment of the exposure that a keyword's name means plainly, or None."""
+    plain = plain_name(keyword)
+    found = [m for m, parts in ((START, "BEG|STA|SHUT"), (MID, "AVG|MID"), (END, "END")) if re.search(parts, plain)]
+    return found[0] if len(found) == 1 else None
+
+
+def said_moment(header: fits.Header, keyword: str) -> TimeReference | None:
+    """Return the moment that a card's comment names; None where it names none, or several."""
+    comment = comment_of(header, keyword)
+    found = {str(m.lastgroup) for m in _MOMENT.finditer(comment)}
+    if not found and RECEIVED.search(comment):
+        return END
+    return TimeReference(found.pop()) if len(found) == 1 else None
+
+
+def says_local(header: fits.Header, keyword: str) -> bool:
+    """Whether a card's comment says that its time is a zone's."""
+    comment = comment_of(header, keyword)
+    return bool(_ZONED.search(comment)) or (bool(_LOCAL.search(comment)) and not _UNIVERSAL.search(comment))
+
+
+def says_universal(header: fits.Header, keyword: str) -> bool:
+    """Whether a card's name, text or comment says that its time is UT."""
+    comment = comment_of(header, keyword)
+    if _UNIVERSAL.search(comment) and not _LOCAL.search(comment) and not _ZONED.search(comment):
+        return True
+    read = read_time_text(text_of(header, keyword))
+    if read is not None and read.offset is not None:
+        return True
+    return plain_name(keyword).startswith("UT") and not says_local(header, keyword)
+
+
+def time_text(header: fits.Header, keyword: str) -> tuple[TimeText | None, bool]:
+    """Return what a card says of a moment, and whether a number without unit was taken for hours."""
+    text = text_of(header, keyword)
+    number = as_number(text)
+    if number is None:
+        return read_time_text(text), False
+    comment = comment_of(header, keyword).lower()
+    if plain_name(keyword) not in _IN_HOURS or not 0 <= number < 86_400.0:
+        return read_time_text(text), False
+    if re.search(r"[\[(]\s*s(?:ec\w*)?\s*[\])]|\bseconds\b", comment):
+        return TimeText((), clock_of_hours(number / 3600.0), None), False
+    hours = bool(re.search(r"[\[(]\s*h(?:(?:ou)?rs?)?\s*[\])]|\bhours?\b", comment))
+    if number < 24.0 and (hours or number != int(number)):
+        return TimeText((), clock_of_hours(number), None), not hours
+    return None, False

@@ -1,0 +1,186 @@
+"""The exposure time of a header in seconds: its unit, and what else the header says of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from lcframework.types import Doubt, Severity, UnusableInput
+from plugins_builtin.shared.header_times import read_card
+from plugins_builtin.shared.header_values import as_number, comment_of, text_of, value_of
+from plugins_builtin.shared.time_texts import read_time_text
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+
+EXPTIME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE", "ITIME", "INTTIME", "TEXPTIME")
+#: Those that mean the whole exposure of the frame, whoever writes them.
+_SAME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE")
+_ELAPSED = ("TELAPSE", "ELAPTIME", "ELAPSED")
+#: Longer than any exposure of a frame, s: its unit is another.
+LONGEST = 86_400.0
+_UNITS = {
+    1.0: ("s", "sec", "secs", "second", "seconds", "secondes"),
+    1e-3: ("ms", "msec", "msecs", "millisec", "millisecs", "millisecond", "milliseconds"),
+    1e-6: ("us", "usec", "usecs", "microsec", "microsecs", "microsecond", "microseconds"),
+    1e-9: ("ns", "nsec", "nanosec", "nanosecond", "nanoseconds"),
+    0.01: ("cs", "centisec", "centisecond", "centiseconds"),
+    60.0: ("min", "mins", "minute", "minutes"),
+    3600.0: ("h", "hr", "hrs", "hour", "hours"),
+    86_400.0: ("d", "day", "days"),
+}
+_SECONDS = {name: factor for factor, names in _UNITS.items() for name in names}
+# Letters that are words of their own count as a unit in brackets, after a comma, or after "in" alone.
+_SHORT = {"s", "us", "ns", "cs", "h", "d", "min", "mins", "hr", "day", "second", "minute", "hour", "sec"}
+_NAME = r"(?P<unit>[a-zµμ]+)\.?"
+_PLACES = (
+    re.compile(rf"[\[(]\s*(?:in\s+)?{_NAME}\s*[\])]", re.IGNORECASE),
+    re.compile(rf"\b(?:in|unit|units)\b\s*[:=]?\s*(?:of\s+)?(?:integer\s+)?{_NAME}(?![a-z])", re.IGNORECASE),
+    re.compile(rf"[,;:]\s*{_NAME}\s*$", re.IGNORECASE),
+    re.compile(rf"^\s*{_NAME}\s*$", re.IGNORECASE),
+)
+
+
+@attrs.frozen
+class ExposureTime:
+    """An exposure time, and what is doubtful about it.
+
+    Attributes
+    ----------
+    seconds : float
+    keyword : str
+    doubts : tuple of Doubt
+    """
+
+    seconds: float
+    keyword: str
+    doubts: tuple[Doubt, ...] = ()
+
+
+def exposure_time(header: fits.Header, keywords: Sequence[str], ways: str) -> ExposureTime:
+    """Return the first of the keywords that is present, in seconds.
+
+    Its unit is what stands beside its value, else what its comment says, else TIMEUNIT, else seconds.
+
+    Raises
+    ------
+    UnusableInput
+        Where none is there, or the first is no positive number or longer than a day; `ways` says what to do.
+    """
+    for keyword in keywords:
+        value = value_of(header, keyword)
+        if value is None or str(value).strip() == "":
+            continue
+        found = _in_seconds(header, keyword)
+        if found is None or found.seconds <= 0:
+            raise UnusableInput(f"the header's exposure time makes no sense: {keyword} = {value!r}; {ways}")
+        if found.seconds > LONGEST:
+            raise UnusableInput(
+                f"the header's exposure time makes no sense: {keyword} = {value!r} would be {found.seconds:g} s "
+                f"(TIMEUNIT = {text_of(header, 'TIMEUNIT')!r}, comment {comment_of(header, keyword)!r}); {ways}"
+            )
+        return found
+    raise UnusableInput(f"no exposure time in the header: looked for {', '.join(keywords)}; {ways}")
+
+
+def _in_seconds(header: fits.Header, keyword: str) -> ExposureTime | None:
+    text = text_of(header, keyword)
+    match = re.fullmatch(r"(?P<number>[-+\d.,]+(?:[EeDd][+-]?\d+)?)\s*(?P<unit>[a-zµμ]+)?\.?", text, re.IGNORECASE)
+    if isinstance(value_of(header, keyword), bool) or match is None or (number := as_number(match["number"])) is None:
+        return None
+    beside = _factor(match["unit"]) if match["unit"] else None
+    if match["unit"] and beside is None:
+        return None
+    said, timeunit = unit_in_words(comment_of(header, keyword)), text_of(header, "TIMEUNIT")
+    general = _factor(timeunit) if timeunit else None
+    factors = [f for f in (beside, said, general) if f is not None]
+    factor = factors[0] if factors else 1.0
+    doubts: tuple[Doubt, ...] = ()
+    if len(set(factors)) > 1 or (timeunit and general is None):
+        doubts = (
+            Doubt("exposure_time_unit",
+                  f"{keyword} = {text!r} was taken for {number * factor:g} s, but the header speaks of several units "
+                  f"or of an unknown one (comment {comment_of(header, keyword)!r}, TIMEUNIT = {timeunit!r})", _CURE),
+        )  # fmt: skip
+    return ExposureTime(number * factor, keyword, doubts)
+
+
+_CURE = "Set exptime (seconds) or exptime_keyword in [header.fits], or use a header plugin"
+
+
+def _factor(name: str) -> float | None:
+    return _SECONDS.get(re.sub("[µμ]", "u", name.strip().lower().rstrip(".")))
+
+
+def unit_in_words(comment: str) -> float | None:
+    """Return how many seconds the unit has that a comment speaks of; None where it speaks of none, or of several."""
+    for place in _PLACES:
+        found = {f for m in place.finditer(comment) if (f := _factor(m["unit"])) is not None}
+        if found:
+            return found.pop() if len(found) == 1 else None
+    words = {w for w in re.findall(r"[a-zµμ]+", comment.lower()) if w not in _SHORT}
+    factors = {f for w in words if (f := _factor(w)) is not None}
+    return factors.pop() if len(factors) == 1 else None
+
+
+def exposure_doubts(header: fits.Header, used: ExposureTime, scale: str) -> tuple[Doubt, ...]:
+    """Return what the header's other cards say against an exposure time."""
+    against: list[tuple[str, float, Severity]] = []
+    for keyword in _SAME:
+        other = _in_seconds(header, keyword) if keyword != used.keyword else None
+        if other is not None and other.seconds > 0 and not _same(other.seconds, used.seconds):
+            against.append((f"{keyword} says {other.seconds:g} s", other.seconds, Severity.DOUBT))
+    for name, elapsed in _elapsed(header, scale):
+        severity = _of_elapsed(elapsed, used.seconds)
+        if severity is not None:
+            against.append((f"{name} says {elapsed:.6g} s from start to end", elapsed, severity))
+    if not against:
+        return used.doubts
+    worst = max(against, key=lambda a: (a[2] is Severity.DOUBT, abs(a[1] / used.seconds - 1.0)))
+    text = f"{used.keyword} was taken for {used.seconds:g} s, but {'; '.join(a[0] for a in against)}"
+    doubt = Doubt(
+        "exposure_times_disagree", text, _CURE, value=worst[1],
+        severity=Severity.NOTE if worst[2] is Severity.NOTE else Severity.DOUBT,
+    )  # fmt: skip
+    return (*used.doubts, doubt)
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= max(0.02 * max(a, b), 0.002)
+
+
+def _of_elapsed(elapsed: float, exptime: float) -> Severity | None:
+    """Judge the time from start to end: times in whole seconds, and the shutter's and the read-out's, are no doubt."""
+    if elapsed < 0.98 * exptime - 1.1 or elapsed > 1.5 * exptime + 5.0:
+        return Severity.DOUBT
+    return Severity.NOTE if elapsed > 1.1 * exptime + 5.0 else None
+
+
+def _elapsed(header: fits.Header, scale: str) -> Iterator[tuple[str, float]]:
+    for keyword in _ELAPSED:
+        other = _in_seconds(header, keyword)
+        if other is not None and other.seconds > 0:
+            yield keyword, other.seconds
+    for begin in ("DATE-BEG", "DATE-OBS", "MJD-BEG"):
+        end = "MJD-END" if begin == "MJD-BEG" else "DATE-END"
+        start, stop = (_full(header, keyword, scale) for keyword in (begin, end))
+        # By a quarter of an hour more, the two clocks are in different zones, or one is of something else.
+        if start is not None and stop is not None and 0.0 < stop - start < 0.5:
+            yield f"{end} after {begin}", (stop - start) * 86_400.0
+            return
+
+
+def _full(header: fits.Header, keyword: str, scale: str) -> float | None:
+    from lcframework.types import TimeReference
+
+    text = text_of(header, keyword)
+    read = read_time_text(text)
+    if not text or (read is not None and not (read.dates and read.clock)):
+        return None
+    found = read_card(header, keyword, TimeReference.START, scale)
+    plain = found is not None and (keyword != "DATE-OBS" or found.reference is TimeReference.START)
+    return found.mjd if found is not None and plain else None

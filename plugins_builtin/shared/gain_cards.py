@@ -1,0 +1,64 @@
+"""Whether a header's gain is one in electrons per ADU, or a setting of the camera's amplifier."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from lcframework.types import Doubt, Severity, UnusableInput
+from plugins_builtin.shared.header_values import comment_of, text_of, value_of
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+#: No CCD or CMOS has more electrons per ADU: an 8-bit camera with a deep well comes to this.
+_GREATEST = 100.0
+#: Whole numbers from here on are rather steps of an amplifier.
+_WHOLE = 10.0
+_ELECTRONS = re.compile(r"\be(?:lectrons?|lec|l|-)?s?\s*[-]?\s*(?:/|per)|photo-?electron|conversion", re.IGNORECASE)
+_SETTING = re.compile(
+    r"\bsetting|\bset\b|\bdb\b|\bdecibel|\biso\b|\bstep|\bindex|\barbitrary|\blevel\b|\bpercent|%|\bunitless",
+    re.IGNORECASE,
+)
+_PER_ELECTRON = re.compile(r"\b(?:adu|dn|counts?)s?\s*(?:/|per)\s*(?:photo-?)?e", re.IGNORECASE)
+#: Cards that cameras write whose GAIN is a setting: the other settings of their amplifiers.
+_SETTINGS_BESIDE = ("OFFSET", "BLKLEVEL", "BLACKLVL", "CAMOFFS", "USBLIMIT", "GAINMODE", "READMODE", "READOUTM")
+_HOW = "`lcf headers` measures it from the images' noise, and the camera's data sheet has it"
+
+
+def gain_doubts(header: fits.Header, keyword: str, gain: float, ways: str) -> tuple[Doubt, ...]:
+    """Return what is doubtful about a gain that was read from a keyword, e-/ADU.
+
+    Raises
+    ------
+    UnusableInput
+        Where its comment calls it a setting, or no detector has such a gain.
+    """
+    comment, value = comment_of(header, keyword), text_of(header, keyword)
+    electrons = bool(_ELECTRONS.search(comment))
+    if _SETTING.search(comment) and not electrons:
+        raise UnusableInput(
+            f'{keyword} = {value} is a setting of the camera, as its comment says ("{comment}"), and no gain in e-/ADU'
+            f"; {_HOW}; {ways}"
+        )
+    if gain > _GREATEST:
+        raise UnusableInput(
+            f"{keyword} = {value} can't be a gain in e-/ADU, for no detector has more than {_GREATEST:g}: is it a "
+            f"setting of the camera? {_HOW}; {ways}"
+        )
+    remedy = f"Set gain (e-/ADU) in [header.fits]; {_HOW}"
+    if _PER_ELECTRON.search(comment):
+        return (
+            Doubt("gain_setting", f'{keyword} = {value} was taken for e-/ADU, but its comment says "{comment}"', remedy,
+                  severity=Severity.DOUBT, value=gain),
+        )  # fmt: skip
+    whole = gain == int(gain) and not electrons
+    beside = [k for k in _SETTINGS_BESIDE if text_of(header, k)]
+    if whole and (gain >= _WHOLE or (gain > 1 and beside and isinstance(value_of(header, keyword), int))):
+        hint = f" beside {', '.join(beside)}" if beside else ""
+        return (
+            Doubt("gain_setting",
+                  f"{keyword} = {value}{hint} was taken for e-/ADU, but may be a setting of the camera", remedy,
+                  severity=Severity.DOUBT, value=gain),
+        )  # fmt: skip
+    return ()

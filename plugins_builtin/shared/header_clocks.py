@@ -1,0 +1,195 @@
+"""The clocks of a header beside the one that is used: where they disagree, and what it is where that one is local."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from lcframework.types import Doubt, Severity, TimeReference, UnusableInput
+from plugins_builtin.shared.clock_cards import CLOCKS, DATES, DAYS, present, says_local, says_universal, time_text
+from plugins_builtin.shared.header_times import HeaderTime, read_card
+from plugins_builtin.shared.header_values import as_number, text_of
+from plugins_builtin.shared.time_scales import time_scale
+from plugins_builtin.shared.time_texts import clock_seconds
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+_DAY = 86_400.0
+#: Zones differ from UTC by whole quarters of an hour, from 12 hours west to 14 hours east.
+_QUARTER = 900.0
+_WEST, _EAST = 12 * 3600.0, 14 * 3600.0
+#: Clocks of one header, read one after the other, agree to this, s.
+_AGREEMENT = 5.0
+#: Further from a quarter of an hour than this, a difference is no zone's, s.
+_ZONE_TOLERANCE = 330.0
+_CURE = "Name the right one by time_keyword in [header.fits], or set its zone right by a header plugin"
+
+
+@attrs.frozen
+class Clock:
+    """Another clock of a header.
+
+    Attributes
+    ----------
+    keyword : str
+    offset : float
+        Seconds by which it is after the time used, where both are brought to the start of the exposure. That of a time
+        of day alone is between -12 and 12 hours.
+    tolerance : float
+        To how many seconds it should agree.
+    universal : bool
+        Whether it says that it is in UT.
+    dated : bool
+        Whether it holds a date.
+    """
+
+    keyword: str
+    offset: float
+    tolerance: float
+    universal: bool
+    dated: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it is the same time."""
+        return abs(self.offset) <= self.tolerance
+
+    @property
+    def zone(self) -> float:
+        """The whole quarters of an hour by which it is off, s; 0 where it is not off by such."""
+        whole = round(self.offset / _QUARTER) * _QUARTER
+        near = abs(self.offset - whole) <= min(self.tolerance, _ZONE_TOLERANCE)
+        return whole if near and not self.agrees and -_EAST <= whole <= _WEST else 0.0
+
+
+def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> HeaderTime:
+    """Return the time by all clocks of a header: turned to UT where its own is local, and with what is doubtful.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+    time : HeaderTime
+        As :func:`~plugins_builtin.shared.header_times.header_time` found it by itself.
+    exptime : float
+        s.
+
+    Raises
+    ------
+    UnusableInput
+        Where the only time is local by its own comment, and no clock in UT is there.
+    """
+    clocks = other_clocks(header, time, exptime)
+    universal = [c for c in clocks if c.universal]
+    shifts = {c.zone for c in universal}
+    if not time.labelled and len(shifts) == 1 and (shift := shifts.pop()) != 0.0:
+        return _turned(time, clocks, universal[0], shift)
+    if time.local:
+        if universal and all(c.agrees for c in universal):
+            return time
+        raise UnusableInput(
+            f"the time {time.keyword} is local, as its comment says, and no clock in UT is there to turn it to UTC; "
+            "name the right keyword by time_keyword in [header.fits], or convert it in a function of "
+            "header_parser/parse_header.py"
+        )
+    wrong = [c for c in clocks if not c.agrees]
+    if time.labelled:  # another that does not say so is local, where it is off by what zones are off
+        wrong = [c for c in wrong if c.universal or not (c.zone or _bare_zone(c))]
+    if not wrong:
+        return time
+    worst = max(wrong, key=lambda c: (c.zone != 0.0 and (c.universal or c.keyword in _days(header)), abs(c.offset)))
+    serious = worst.zone != 0.0 and (worst.universal or worst.keyword in _days(header))
+    doubt = Doubt(
+        "clocks_disagree",
+        f"{worst.keyword} is {worst.offset:+.6g} s from {time.keyword}, which is used"
+        + (": a zone's time, it seems, was taken for UTC, or the reverse" if worst.zone else ""),
+        _CURE,
+        severity=Severity.SERIOUS if serious else Severity.DOUBT,
+        value=worst.offset,
+    )
+    return attrs.evolve(time, doubts=(*time.doubts, doubt))
+
+
+def _turned(time: HeaderTime, clocks: Sequence[Clock], by: Clock, shift: float) -> HeaderTime:
+    """Return a local time turned to UT by a clock that is in UT."""
+    # By a time of day alone, 10 to 12 hours west are not told from 12 to 14 hours east; of a date that stands apart it
+    # is not known whether it is the local one.
+    sure = any(c.universal and c.dated for c in clocks) or (
+        time.dated and -_WEST < shift < _DAY - _EAST
+    )  # fmt: skip
+    text = f"{time.keyword} is local, {abs(shift) / 3600:g} h {'behind' if shift > 0 else 'ahead of'} {by.keyword}, "
+    text += "which is in UT and was used" + ("" if sure else "; of which day it is, is not certain")
+    doubt = Doubt(
+        "local_time", text, _CURE, severity=Severity.DOUBT if sure else Severity.SERIOUS, value=shift
+    )  # fmt: skip
+    return attrs.evolve(
+        time, mjd=time.mjd + shift / _DAY, keyword=f"{time.keyword}+{by.keyword}", local=False,
+        doubts=(*time.doubts, doubt),
+    )  # fmt: skip
+
+
+def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[Clock]:
+    """Return the clocks of a header beside the one used, by the names that are common for the exposure's time."""
+    scale = _scale(header)
+    start = _start(time.mjd, time.reference, exptime)
+    used = set(time.keyword.split("+"))
+    found: dict[str, Clock] = {}
+    for keyword, reference in present(header, {**DATES, **CLOCKS, **DAYS}):
+        if keyword in used or keyword in found:
+            continue
+        read, hours = time_text(header, keyword)
+        if read is not None and read.clock and not read.dates and not hours:
+            if says_local(header, keyword):
+                continue
+            offset = _of_clock(clock_seconds(read.clock) - _DAY * (read.offset or 0.0), start, reference, exptime)
+            universal = says_universal(header, keyword)
+            coarse = 60.0 if read.clock.endswith(":00") and text_of(header, keyword).count(":") == 1 else 0.0
+            found[keyword] = Clock(keyword, offset, exptime + _AGREEMENT + coarse, universal, False)
+            continue
+        if (read is not None and not read.clock) or says_local(header, keyword):
+            continue
+        moment = read_card(header, keyword, reference, scale)
+        if moment is None:
+            continue
+        offset = (_start(moment.mjd, moment.reference, exptime) - start) * _DAY
+        tolerance = exptime + _AGREEMENT + _resolution(text_of(header, keyword))
+        found[keyword] = Clock(keyword, offset, tolerance, says_universal(header, keyword), True)
+    return list(found.values())
+
+
+def _scale(header: fits.Header) -> str:
+    try:
+        return time_scale(header)
+    except UnusableInput:  # an option replaces it
+        return "utc"
+
+
+def _start(mjd: float, reference: TimeReference, exptime: float) -> float:
+    back = {TimeReference.START: 0.0, TimeReference.MID: 0.5, TimeReference.END: 1.0}[reference]
+    return mjd - back * exptime / _DAY
+
+
+def _of_clock(seconds: float, start: float, reference: TimeReference, exptime: float) -> float:
+    """Return by how much a time of day is after the start of an exposure, s: the nearest such."""
+    at = _start(seconds / _DAY, reference, exptime)
+    return ((at - start + 0.5) % 1.0 - 0.5) * _DAY
+
+
+def _resolution(text: str) -> float:
+    """Return to how many seconds a day in figures is given."""
+    if as_number(text) is None:
+        return 0.0
+    decimals = len(text.partition(".")[2])
+    return _DAY * 10.0 ** -min(decimals, 9)
+
+
+def _days(header: fits.Header) -> set[str]:
+    return {keyword for keyword, _ in present(header, DAYS)}
+
+
+def _bare_zone(clock: Clock) -> bool:
+    """Whether a time of day alone is off by what zones are off."""
+    whole = round(clock.offset / _QUARTER) * _QUARTER
+    return not clock.dated and abs(clock.offset - whole) <= min(clock.tolerance, _ZONE_TOLERANCE)

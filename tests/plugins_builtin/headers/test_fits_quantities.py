@@ -1,0 +1,145 @@
+"""Exposure times, filters and gains of headers that say it in their own way, or that contradict themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from lcframework.types import UnusableInput
+from plugins_builtin.headers.fits import FitsHeader
+from plugins_builtin.shared.exposure_times import unit_in_words
+
+
+def parse(cards, options=None):
+    header = fits.Header()
+    for keyword, value in {"EXPTIME": 60.0, "GAIN": 1.5, "DATE-OBS": "2023-05-04T03:12:00", **cards}.items():
+        if value is not None:
+            header[keyword] = value
+    return FitsHeader(**(options or {})).parse(header, Path("frame.fits"))
+
+
+def kinds(info):
+    return [(d.kind, d.severity.value) for d in info.doubts]
+
+
+# ---------------------------------------------------------------- exposure times
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"EXPTIME": 1.0, "TIMEUNIT": "min"}, {"EXPTIME": 60000.0, "TIMEUNIT": "ms"}, {"TIMEUNIT": "s"},
+        {"EXPTIME": (60000.0, "[ms] exposure time")}, {"EXPTIME": (1.0, "exposure in minutes")},
+        {"EXPTIME": (60_000_000, "Exposure time (us)")}, {"EXPTIME": "60.0 s"}, {"EXPTIME": "1 min"},
+        {"EXPTIME": "60,0"}, {"EXPTIME": None, "EXPOSURE": (60000, "milliseconds")},
+        {"TELAPSE": 61.0, "EXPOSURE": 60.0, "DATE-END": "2023-05-04T03:13:01"},
+        {"DATE-END": "2023-05-04T03:13:05"},
+    ],
+)  # fmt: skip
+def test_exposure_times_in_their_units(cards):
+    info = parse(cards)
+    assert (info.exptime, info.doubts) == (pytest.approx(60.0), ())
+
+
+@pytest.mark.parametrize(
+    ("comment", "seconds"),
+    [
+        ("[s] Exposure length", 1.0), ("Exposure time (sec)", 1.0), ("exposure, ms", 1e-3), ("in seconds", 1.0),
+        ("exposure time in milliseconds", 1e-3), ("minimum exposure of a day's worth", None), ("", None),
+        ("in s since the shutter was opened", 1.0), ("Exposure time in header", None), ("[min]", 60.0),
+        ("total integration time, minutes", 60.0), ("seconds or minutes", None), ("[d]", 86400.0),
+    ],
+)  # fmt: skip
+def test_units_in_comments(comment, seconds):
+    assert unit_in_words(comment) == seconds
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ({"EXPTIME": (60.0, "[s]"), "TIMEUNIT": "min"}, [("exposure_time_unit", "doubt")]),
+        ({"TIMEUNIT": "frames"}, [("exposure_time_unit", "doubt")]),
+        ({"EXPOSURE": 30.0}, [("exposure_times_disagree", "doubt")]),
+        ({"TELAPSE": 600.0}, [("exposure_times_disagree", "doubt")]),
+        ({"DATE-END": "2023-05-04T03:12:30"}, [("exposure_times_disagree", "doubt")]),
+        ({"DATE-END": "2023-05-04T03:13:20"}, [("exposure_times_disagree", "note")]),
+    ],
+)
+def test_exposure_times_that_contradict_each_other(cards, expected):
+    info = parse(cards)
+    assert info.exptime == 60.0
+    assert kinds(info) == expected
+
+
+def test_a_stated_exposure_time_is_not_doubted():
+    assert parse({"EXPOSURE": 30.0, "TIMEUNIT": "min"}, {"exptime": 60.0}).doubts == ()
+
+
+@pytest.mark.parametrize("cards", [{"TIMEUNIT": "d"}, {"EXPTIME": "1,500"}, {"EXPTIME": "60 parsec"}])
+def test_exposure_times_that_make_no_sense(cards):
+    with pytest.raises(UnusableInput, match="exposure time makes no sense"):
+        parse(cards)
+
+
+# ---------------------------------------------------------------- filters
+
+
+@pytest.mark.parametrize(
+    ("cards", "band"),
+    [
+        ({"FILTER": "NO_FILTER", "FILTER2": "B"}, "B"), ({"FILTER": "Open", "FILTER2": "V"}, "V"),
+        ({"FILTER": "Clear_1", "FILTER1": "empty slot 3", "FILTER2": "SDSS-r"}, "SDSS-r"),
+        ({"FILTER": "B", "FILTER2": "No Filter"}, "B"), ({"FILTER": "r", "FILTER2": "GG385"}, "r+GG385"),
+        ({"FILTER1": "B", "FILTER2": "ND", "FILTER3": "Open"}, "B+ND"),
+        ({"FILTER": "NO_FILTER", "FILTER2": "Open"}, "NO_FILTER"),
+        ({"FILTER": "V", "FILTER1": "V", "FILTER2": "BG39"}, "V"), ({"FILTER": "Open", "FILT2": 3}, "3"),
+        ({"FILTER": "V", "FILTER1": 2, "FILTERID": "Johnson V"}, "V"), ({"FWHEEL1": "Air", "FWHEEL2": "i"}, "i"),
+        ({"HIERARCH ESO INS FILT1 NAME": "FREE", "HIERARCH ESO INS FILT2 NAME": "R_BESS"}, "R_BESS"),
+        ({"FILTER": "rp", "FILTER1": "air", "FILTER2": "r"}, "rp"), ({}, ""),
+    ],
+)  # fmt: skip
+def test_wheels_without_a_filter_hide_none(cards, band):
+    info = parse(cards)
+    assert (info.band, info.doubts) == (band, ())
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [{"FILTER": "V", "FILTER1": "Open", "FILTER2": "B"}, {"FILTER": "B", "FILTER2": "V"},
+     {"FILTER": "B", "FILTNAM": "R"}, {"FILTER1": "g", "FILTER2": "SDSS-r"}],
+)  # fmt: skip
+def test_bands_that_differ_are_doubted(cards):
+    assert kinds(parse(cards)) == [("bands_disagree", "doubt")]
+    assert parse(cards, {"band_keyword": next(iter(cards))}).doubts == ()
+
+
+# ---------------------------------------------------------------- gains
+
+
+@pytest.mark.parametrize(
+    ("cards", "gain"),
+    [({"GAIN": "1,50"}, 1.5), ({"GAIN": 360, "EGAIN": 0.25}, 0.25), ({"GAIN": (39, "electrons per ADU")}, 39.0),
+     ({"GAIN": 5}, 5.0), ({"GAIN": 2.5, "OFFSET": 10}, 2.5)],
+)  # fmt: skip
+def test_gains(cards, gain):
+    info = parse(cards)
+    assert (info.gain, info.doubts) == (gain, ())
+
+
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [({"GAIN": 360}, "GAIN = 360 can't be a gain in e-/ADU.*lcf headers.*set gain"),
+     ({"GAIN": (12, "Gain setting")}, "a setting of the camera, as its comment says"),
+     ({"GAIN": (12.5, "[0.1 dB]")}, "a setting of the camera, as its comment says"), ({"EGAIN": 139}, "EGAIN = 139")],
+)  # fmt: skip
+def test_settings_are_no_gains(cards, words):
+    with pytest.raises(UnusableInput, match=words):
+        parse(cards)
+    assert parse(cards, {"gain": 0.8}).gain == 0.8
+
+
+@pytest.mark.parametrize("cards", [{"GAIN": 26}, {"GAIN": 3, "OFFSET": 10}, {"GAIN": (0.5, "[ADU/e-]")}])
+def test_what_may_be_a_setting_is_doubted(cards):
+    assert kinds(parse(cards)) == [("gain_setting", "doubt")]

@@ -1,0 +1,192 @@
+"""Times of headers that say it in their own way, or that contradict themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+from astropy.time import Time
+
+from lcframework.types import Severity, TimeReference, UnusableInput
+from plugins_builtin.headers.fits import FitsHeader
+
+START = Time("2023-05-04T03:12:00").mjd
+START_TEXT = "2023-05-04T03:12:00"
+MILLISECOND = 1e-3 / 86400
+
+
+def parse(cards, options=None):
+    """Parse a header of 60 s; a card is a value, or a value and its comment."""
+    header = fits.Header()
+    for keyword, value in {"EXPTIME": 60.0, "GAIN": 1.5, **cards}.items():
+        if value is not None:
+            header[keyword] = value
+    return FitsHeader(**(options or {})).parse(header, Path("frame.fits"))
+
+
+def kinds(info):
+    return [(d.kind, d.severity.value) for d in info.doubts]
+
+
+@pytest.mark.parametrize(
+    ("cards", "source"),
+    [
+        ({"DATE-OBS": "14/05/2023", "TIME-OBS": "03:12:00"}, "DATE-OBS+TIME-OBS"),
+        ({"DATE-OBS": "2023-05-14", "TIME-OBS": "2023-05-14T03:12:00"}, "TIME-OBS"),
+        ({"DATE-OBS": "2023-05-14", "TIME-OBS": "03-12-00"}, "DATE-OBS+TIME-OBS"),
+        ({"DATEOBS": "2023-05-14", "TIMEOBS": "03:12:00"}, "DATEOBS+TIMEOBS"),
+        ({"DATE-OBS": "20230514", "UT": "03:12:00"}, "DATE-OBS+UT"),
+        ({"DATE-OBS": 20230514, "UT": "03:12:00"}, "DATE-OBS+UT"),
+        ({"DATE-OBS": "2023-05-14T 3:12: 0"}, "DATE-OBS"),
+        ({"DATE-OBS": "2023-05-14", "UT": (3.2, "[h] start")}, "DATE-OBS+UT"),
+        ({"DATE-OBS": "2023-05-14", "UTC": (11520.0, "[s] 03:12:00 UTC")}, "DATE-OBS+UTC"),
+        ({"DATE-OBS": "2023-05-14", "MIDPOINT": "03:12:30"}, "DATE-OBS+MIDPOINT"),
+        ({"DATE-OBS": "2023-05-14", "UT-END": "03:13:00"}, "DATE-OBS+UT-END"),
+        ({"JD_UTC": (2460078.6333333333, "Julian date at start of exposure")}, "JD_UTC"),
+    ],
+)
+def test_forms_of_times(cards, source):
+    info = parse(cards)
+    assert (info.time_source, info.doubts) == (source, ())
+    assert info.mjd_start == pytest.approx(START + 10, abs=1.1 * MILLISECOND)
+
+
+def test_a_number_without_unit_is_taken_for_hours_with_a_doubt():
+    info = parse({"DATE-OBS": "2023-05-04", "UT": 3.2})
+    assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
+    assert kinds(info) == [("clock_without_unit", "doubt")]
+
+
+@pytest.mark.parametrize(
+    ("cards", "date", "expected"),
+    [
+        ({"DATE-OBS": "04/05/23"}, "2023-05-04", [("ambiguous_date", "doubt"), ("short_year", "note")]),
+        ({"DATE-OBS": "04/05/2023"}, "2023-05-04", [("ambiguous_date", "doubt")]),
+        ({"DATE-OBS": "14/05/23"}, "2023-05-14", [("short_year", "note")]),
+        ({"DATE-OBS": "04/05/98"}, "1998-05-04", []),
+        # Another card settles it.
+        ({"DATE-OBS": "04/05/23", "JD": 2460039.6333333}, "2023-04-05", []),
+        ({"DATE-OBS": "04/05/45", "DATE": "1945-05-05T00:00:00"}, "1945-05-04", []),
+        ({"DATE-OBS": "05/14/2023"}, "2023-05-14", []),
+    ],
+)
+def test_days_and_years_that_are_not_plain(cards, date, expected):
+    info = parse({"TIME-OBS": "03:12:00", **cards})
+    assert info.mjd == pytest.approx(Time(f"{date}T03:12:00", scale="tai").mjd, abs=MILLISECOND)
+    assert [k for k in kinds(info) if k[0] != "clocks_disagree"] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("UTC approximate", 0.0), ("UTC (GPS disciplined)", 0.0), ("UTC(NTP)", 0.0), ("Universal Time", 0.0), ("UT", 0.0),
+     ("Coordinated Universal Time", 0.0), ("TAI, approx.", -37.0), ("TT (estimated)", -69.184), ("GPS time", -18.0)],
+)  # fmt: skip
+def test_scales_with_qualifiers(text, seconds):
+    info = parse({"DATE-OBS": START_TEXT, "TIMESYS": text})
+    assert info.mjd == pytest.approx(START + seconds / 86400, abs=MILLISECOND)
+
+
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [
+        ({"TIMESYS": "NTP"}, "TIMESYS = 'NTP'.*set time_scale"),
+        ({"TIMESYS": "UTC-7"}, "times are those of a zone.*time_keyword, with time_scale"),
+        ({"TIMESYS": "Local"}, "times are those of a zone"),
+        ({"DATE-OBS": None, "JD_UTC": 2460068.65}, r"These look like times: JD_UTC = '2460068.65'.*time_keyword"),
+        ({"DATE-OBS": None, "DATE": START_TEXT}, "DATE = .*when the file was written"),
+        ({"DATE-OBS": None, "BJD_TDB": 2460068.65}, "no time in the header: looked for [^.]*; name"),
+        ({"DATE-OBS": 1683169920}, "seconds since 1970"),
+        ({"DATE-OBS": 2023.339}, "year with decimals"),
+        ({"DATE-OBS": "230504"}, "two figures each"),
+        ({"DATE-OBS": 20230504.13}, "a day with decimals"),
+        ({"DATE-OBS": (START_TEXT, "local time at start")}, "DATE-OBS is local, as its comment says"),
+        ({"DATE-OBS": (START_TEXT, "start, MST (UTC-7)")}, "DATE-OBS is local, as its comment says"),
+    ],
+)
+def test_refusals_fit(cards, words):
+    with pytest.raises(UnusableInput, match=words):
+        parse({"DATE-OBS": START_TEXT, **cards})
+
+
+@pytest.mark.parametrize(
+    ("comment", "reference"),
+    [
+        ("UTC start of exposure", TimeReference.START), ("mid-exposure", TimeReference.MID),
+        ("middle of exposure", TimeReference.MID), ("UTC at end of exposure", TimeReference.END),
+        ("seconds from midnight", TimeReference.START), ("start (not end) of exposure", TimeReference.START),
+        ("shutter closed", TimeReference.END), ("System Clock:Frame Received", TimeReference.END),
+        ("System Clock:Est. Frame Start", TimeReference.START), ("", TimeReference.START),
+    ],
+)  # fmt: skip
+def test_the_moment_by_the_comment(comment, reference):
+    info = parse({"DATE-OBS": (START_TEXT, comment)})
+    assert info.time_reference is reference
+    assert kinds(info) == ([("time_of_receipt", "note")] if "Received" in comment else [])
+    assert parse({"DATE-OBS": (START_TEXT, comment)}, {"time_reference": "mid"}).time_reference is TimeReference.MID
+
+
+def test_a_name_says_more_than_a_comment():
+    assert parse({"DATE-AVG": (START_TEXT, "at the end, or so")}).time_reference is TimeReference.MID
+
+
+# ---------------------------------------------------------------- several clocks
+
+
+LOCAL = "2023-05-03T20:12:00"  # of UTC-7
+
+
+@pytest.mark.parametrize(
+    ("cards", "source", "severity"),
+    [
+        ({"DATE-OBS": LOCAL, "TIME-OBS": "20:12:00", "UT": "03:12:00"}, "DATE-OBS+UT", "doubt"),
+        ({"DATE-OBS": LOCAL, "UTC-OBS": "03:12:30"}, "DATE-OBS+UTC-OBS", "doubt"),
+        ({"DATE-OBS": LOCAL, "TIME-OBS": ("03:12:00", "UTC")}, "DATE-OBS+TIME-OBS", "doubt"),
+        ({"DATE-OBS": (LOCAL, "local time"), "UT": "03:12:00"}, "DATE-OBS+UT", "doubt"),
+        ({"DATE-OBS": "2023-05-04T08:42:00", "UT": "03:12:00"}, "DATE-OBS+UT", "doubt"),  # UTC+5:30
+        ({"DATE-OBS": "2023-05-03", "TIME-OBS": "20:12:00", "UT": "03:12:00"}, "DATE-OBS+TIME-OBS+UT", "serious"),
+        ({"DATE-OBS": "2023-05-03T17:12:00", "UT": "03:12:00"}, "DATE-OBS+UT", "serious"),  # UTC-10, or UTC+14
+    ],
+)
+def test_local_time_is_turned_to_ut(cards, source, severity):
+    info = parse(cards)
+    assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
+    assert (info.time_source, kinds(info)) == (source, [("local_time", severity)])
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ({"UT": "03:12:00", "MJD-OBS": START, "TIME-OBS": "03:12:00", "DATE-END": "2023-05-04T03:13:00"}, []),
+        ({"MJD-OBS": round(START, 3)}, []),  # rounded
+        ({"UT": "03:13:02"}, []),  # read at the end of the exposure
+        ({"MJD-OBS": START + 7 / 24}, [("clocks_disagree", "serious")]),
+        ({"TIMESYS": "UTC", "UT": "10:12:00"}, [("clocks_disagree", "serious")]),
+        ({"UT": "03:20:20"}, [("clocks_disagree", "doubt")]),
+        ({"TIME-OBS": "2023-05-03T03:12:00", "MJD-OBS": START}, [("clocks_disagree", "doubt")]),
+        ({"DATE-OBS": "2023-05-04T04:12:00", "DATE-AVG": "2023-05-04T03:12:30"}, [("clocks_disagree", "doubt")]),
+        # One that says it is in UT is right; the other is local.
+        ({"DATE-OBS": LOCAL, "UT-OBS": START_TEXT}, []),
+        ({"DATE-OBS": (START_TEXT, "UTC"), "TIME-OBS": "20:12:00"}, []),
+        ({"LST": "15:00:00", "DATE-LOC": LOCAL, "JD_HELIO": 2460068.64}, []),
+    ],
+)
+def test_clocks_are_compared(cards, expected):
+    info = parse({"DATE-OBS": START_TEXT, **cards})
+    assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
+    assert kinds(info) == expected
+
+
+def test_the_user_has_the_last_word():
+    cards = {"DATE-OBS": (LOCAL, "local"), "UT": "03:12:00"}
+    info = parse(cards, {"time_keyword": "DATE-OBS"})
+    assert kinds(info) == [("local_time", "doubt")]
+    assert info.mjd == pytest.approx(Time(LOCAL).mjd)
+    assert parse(cards, {"time_keyword": "DATE-OBS", "time_scale": "utc"}).doubts == ()
+    assert parse({"DATE-OBS": START_TEXT, "UT": "10:12:00"}, {"time_keyword": "DATE-OBS"}).doubts == ()
+
+
+def test_doubts_name_what_they_are_about():
+    (doubt,) = parse({"DATE-OBS": LOCAL, "UT": "03:12:00"}).doubts
+    assert "DATE-OBS is local, 7 h behind UT" in doubt.text
+    assert (doubt.value, doubt.severity) == (25200.0, Severity.DOUBT)
