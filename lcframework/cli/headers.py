@@ -82,6 +82,8 @@ def _print_group(group: Group, every: bool) -> None:
         click.echo(f"  {'missing':<15} {quantity}: {consequence}")
     for reason, count in group.reasons.items():
         click.echo(f"  {'not understood':<15} {count} files: {reason}")
+    for doubt, count in group.doubts.items():
+        click.echo(f"  {'doubts':<15} {doubt}  ({count} file{'s' if count > 1 else ''})")
     if group.gain_verdict:
         click.echo(f"  {'measured gain':<15} {group.gain_verdict}")
     if group.airmass_verdict:
@@ -99,7 +101,8 @@ def _print_times(group: Group) -> None:
     for key, (low, high) in times.others.items():
         span = f"{low:+.3f} s" if high - low < 1e-3 else f"{low:+.3f} to {high:+.3f} s"
         same = abs(low) < 1e-3 and abs(high) < 1e-3
-        click.echo(f"  {'':<15} {key} is {'the same time' if same else f'{span} from it'}")
+        check = "CHECK: " if key in times.astray else ""
+        click.echo(f"  {'':<15} {check}{key} is {'the same time' if same else f'{span} from it'}")
     if times.without:
         click.echo(f"  {'missing times':<15} {len(times.without)} files: {_some(times.without)}")
     if times.duplicates:
@@ -132,6 +135,7 @@ def as_dict(group: Group) -> dict[str, Any]:
         files.append({"file": f.path.name, "parser": f.parser or None, "reason": f.reason, **info})
     answer: dict[str, Any] = _finite(
         {"instrument": group.instrument, "values": group.values, "missing": group.missing, "reasons": group.reasons,
+         "doubts": group.doubts,
          "gain": attrs.asdict(group.gain) if group.gain else None, "gain_verdict": group.gain_verdict,
          "airmass_verdict": group.airmass_verdict, "times": attrs.asdict(group.times), "files": files}
     )  # fmt: skip

@@ -22,10 +22,15 @@ LOOKS = {
 }
 _TEXTS = ("band", "site")
 _MOMENT = re.compile(r"(?P<start>BEG|START)|(?P<mid>AVG|MID)|(?P<end>END)")
-_MOMENT_IN_WORDS = re.compile(r"\b(?:(?P<start>start|begin)|(?P<mid>mid|cent[er])|(?P<end>end))", re.IGNORECASE)
+_MOMENT_IN_WORDS = re.compile(
+    r"\b(?:(?P<start>start|beg[ia]n|shutter open)|(?P<mid>mid(?!night)|centre\b|center\b)|"
+    r"(?P<end>end|stop|shutter clos|received|downloaded))", re.IGNORECASE,
+)  # fmt: skip
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 _CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}(\.\d*)?)?$")
 _DATE_TIME = re.compile(r"^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?\s*(Z|[+-]\d{2}:?\d{2})?$")
+_OF_DAY = re.compile(r"UT|TIME|MID|START|BEG|END|LOC|CLOCK|EXP")
+_SIDEREAL = re.compile(r"LST|SIDER|^ST$")
 _EPOCH = dt.datetime(1858, 11, 17)
 
 
@@ -63,6 +68,17 @@ def time_cards(header: fits.Header) -> dict[str, float]:
             if (mjd := read_text_time(f"{date}T{clock.zfill(8) if '.' not in clock else clock}")) is not None:
                 found[f"{day}+{key}"] = mjd
     return {k: v for k, v in found.items() if EARLIEST < v < LATEST and not re.search(r"^DATE$|PROC|FILE|CREAT", k)}
+
+
+def clock_cards(header: fits.Header) -> dict[str, float]:
+    """Return the times of day that stand alone in a header, by keyword, in days."""
+    found = {}
+    for key, value in _cards(header):
+        text = str(value).strip()
+        if isinstance(value, str) and _CLOCK.match(text) and _OF_DAY.search(key) and not _SIDEREAL.search(key):
+            hours, minutes, *seconds = (float(part) for part in text.split(":"))
+            found[key] = (hours + minutes / 60.0 + (seconds[0] if seconds else 0.0) / 3600.0) / 24.0
+    return found
 
 
 def stated_moment(header: fits.Header, source: str) -> tuple[str, str]:

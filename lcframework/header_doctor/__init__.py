@@ -18,7 +18,7 @@ from lcframework.header_doctor.times import TimeFindings, times_of
 from lcframework.header_doctor.values import values_of
 from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site
-from lcframework.types import LcfError
+from lcframework.types import Doubt, LcfError, Severity
 
 __all__ = ["FileReading", "Group", "SkyOf", "TimeFindings", "default_parsers", "examine"]
 
@@ -35,6 +35,7 @@ class Group:
     values: dict[str, dict[str, int]]  # quantity -> value as text -> number of files
     missing: dict[str, str]  # quantity -> consequence, and what to set
     reasons: dict[str, int]  # why files were not understood -> number of files
+    doubts: dict[str, int]  # what is doubtful about headers, each cause once -> number of files
     times: TimeFindings
     gain: MeasuredGain | None  # None: not measured
     gain_verdict: str
@@ -116,6 +117,19 @@ def _group(
     reasons = Counter(f.reason.replace(f.path.name, "FILE") for f in files if f.info is None)
     site, positions = sky(name) if sky else (None, ())
     stated = [(f.path.name, f.header, f.info) for f in known if f.header is not None and f.info is not None]
-    return Group(name, tuple(files), values, missing, dict(reasons.most_common()), times_of(files, parsers), gain,
+    return Group(name, tuple(files), values, missing, dict(reasons.most_common()), _doubts(files),
+                 times_of(files, parsers), gain,
                  gain_verdict(gain, [f.info.gain for f in known if f.info]) if gain else "",
                  airmass_verdict(stated, site, positions))  # fmt: skip
+
+
+def _doubts(files: Sequence[FileReading]) -> dict[str, int]:
+    """Return each doubt about headers once, the worst first, with the number of files that it holds for."""
+    found: dict[tuple[str, str], list[Doubt]] = {}
+    for f in files:
+        for d in f.doubts:
+            found.setdefault((d.kind, d.subject), []).append(d)
+    order = list(Severity)
+    ranked = sorted(found.values(), key=lambda same: min(order.index(d.severity) for d in same))
+    return {("" if same[0].severity is Severity.NOTE else "CHECK: ") + f"{same[0].text}. {same[0].remedy}": len(same)
+            for same in ranked}  # fmt: skip

@@ -11,8 +11,8 @@ from lcframework.config.sections import Frames
 from lcframework.config.toolbox import Tool
 from lcframework.frames.header_cards import text_of
 from lcframework.frames.header_parsing import read_header
-from lcframework.frames.raw_frames import read_raw_header
-from lcframework.types import HeaderInfo, NeedMissing, UnusableInput
+from lcframework.frames.raw_frames import read_doubted_header
+from lcframework.types import Doubt, HeaderInfo, NeedMissing, UnusableInput
 
 _UNKNOWN = "unknown"
 
@@ -28,12 +28,13 @@ class FileReading:
     parser: str = ""
     info: HeaderInfo | None = None
     reason: str = ""
+    doubts: tuple[Doubt, ...] = ()  # about the header, the parser's included
 
 
 def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileReading:
     """Return the values of a file's header; a file that no parser accepts gives a reason and no exception."""
     try:
-        header, shape = read_raw_header(path, settings)
+        header, shape, doubts = read_doubted_header(path, settings)
     except UnusableInput as error:
         return FileReading(path, _UNKNOWN, reason=str(error))
     guess = "-".join(dict.fromkeys(t for k in ("TELESCOP", "INSTRUME") if (t := text_of(header, k)))) or _UNKNOWN
@@ -43,4 +44,4 @@ def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileRe
         return FileReading(path, guess, header, shape, reason=str(error))
     except Exception as error:  # a bug of a parser must not stop the check of other files
         return FileReading(path, guess, header, shape, reason=f"a parser failed: {type(error).__name__}: {error}")
-    return FileReading(path, info.instrument or guess, header, shape, parser, info)
+    return FileReading(path, info.instrument or guess, header, shape, parser, info, doubts=(*doubts, *info.doubts))

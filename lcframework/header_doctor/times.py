@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import attrs
 
 from lcframework.config.toolbox import Tool
-from lcframework.frames.header_cards import stated_moment, time_cards
+from lcframework.frames.header_cards import clock_cards, stated_moment, time_cards
 from lcframework.header_doctor.reading import FileReading
 from lcframework.protocols import HasTimeReference
 from lcframework.provenance import file_digest
 
 #: Times that differ by less than this, in s, count as equal.
 SAME_TIME = 0.01
+#: Beyond an exposure, clocks of one header may differ by this, s.
+READ_APART = 5.0
+#: Times at the sun or at the barycentre differ by minutes.
+_ELSEWHERE = re.compile(r"HEL|HJD|BJD|BARY")
 
 
 @attrs.frozen(eq=False)
@@ -26,6 +31,7 @@ class TimeFindings:
     identical: int  # the number of these sets with identical files
     overlaps: tuple[tuple[str, str], ...]  # exposures that begin before the previous one has ended
     others: dict[str, tuple[float, float]]  # differences of other times in the headers, s: lowest and highest
+    astray: tuple[str, ...]  # of these, those that differ from the time in use by more than an exposure
     moments: tuple[str, ...]  # the moment of the exposure that the times are assumed to give, and why
 
 
@@ -48,17 +54,27 @@ def times_of(files: Sequence[FileReading], parsers: tuple[Tool, ...]) -> TimeFin
             overlaps.append((before.path.name, after.path.name))
     identical = sum(len({file_digest(f.path) for f in same}) < len(same) for same in duplicates)
     names = tuple(tuple(f.path.name for f in same) for same in duplicates)
-    return TimeFindings(without, names, identical, tuple(overlaps), _other_times(known), _moments(known, parsers))
+    others = _other_times(known)
+    longest = max((f.info.exptime for f in known if f.info), default=0.0)
+    # Clocks of one header are read one after the other.
+    far = [k for k, span in others.items() if max(map(abs, span)) > longest + READ_APART]
+    astray = tuple(k for k in far if not _ELSEWHERE.search(k))
+    return TimeFindings(without, names, identical, tuple(overlaps), others, astray, _moments(known, parsers))
 
 
 def _other_times(files: Sequence[FileReading]) -> dict[str, tuple[float, float]]:
+    """Return how far the other clocks of headers are from the time used, s; times of day from the nearest such."""
     offsets: dict[str, list[float]] = {}
     for f in files:
         if f.info is None or f.header is None:
             continue
-        for key, mjd in time_cards(f.header).items():
+        used = f.info.mjd
+        found = {key: mjd - used for key, mjd in time_cards(f.header).items()}
+        for key, day in clock_cards(f.header).items():
+            found[key] = (day - used + 0.5) % 1.0 - 0.5
+        for key, days in found.items():
             if key != f.info.time_source:
-                offsets.setdefault(key, []).append((mjd - f.info.mjd) * 86400.0)
+                offsets.setdefault(key, []).append(days * 86400.0)
     return {key: (min(found), max(found)) for key, found in offsets.items()}
 
 

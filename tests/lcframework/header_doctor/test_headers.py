@@ -164,8 +164,12 @@ def test_moments_are_asked_for_where_the_header_is_silent(night: Path) -> None:
     for path in night.glob("*.fits"):
         fits.setval(path, "DATE-OBS", value=fits.getval(path, "DATE-OBS"), comment="middle of exposure")
     (text,) = only(night, measure=False).times.moments
+    assert text.startswith("DATE-OBS is taken as the mid of the exposure, as the comment of DATE-OBS")
+    for path in night.glob("*.fits"):
+        fits.setval(path, "DATE-OBS", value=fits.getval(path, "DATE-OBS"), comment="end of exposure, not start")
+    (text,) = only(night, measure=False).times.moments
     assert text.startswith("CHECK")
-    assert "states mid" in text
+    assert "states end" in text
 
 
 def test_same_overlapping_and_missing_times(night: Path) -> None:
@@ -191,6 +195,32 @@ def test_other_times_are_compared(night: Path) -> None:
     low, high = others["MJD-OBS"]
     assert abs(low - 7 * 3600) < 44
     assert abs(high - 7 * 3600) < 44
+
+
+def test_each_clock_is_listed_and_those_astray_are_marked(night: Path, lcf: Callable[..., Any]) -> None:
+    for i, path in enumerate(sorted(night.glob("*.fits"))):
+        start = fits.getval(path, "DATE-OBS")
+        fits.setval(path, "DATE-OBS", value=f"2024-02-29T19{start[13:]}")  # of UTC-7
+        fits.setval(path, "UT", value=start[11:])
+        fits.setval(path, "TIME-OBS", value=f"19{start[13:]}")
+        fits.setval(path, "LST", value="12:00:00")
+        fits.setval(path, "JD-HELIO", value=2460370.6)
+        if i == 0:
+            with fits.open(path, mode="update") as hdus:
+                hdus[0].header.append(("OBJECT", "a"), end=True)
+                hdus[0].header.append(("OBJECT", "b"), end=True)
+    group = only(night, measure=False)
+    assert group.times.others["UT"] == (pytest.approx(0.0, abs=1e-3), pytest.approx(0.0, abs=1e-3))
+    assert group.times.others["TIME-OBS"][0] == pytest.approx(-7 * 3600)
+    assert set(group.times.astray) == {"DATE-OBS", "TIME-OBS"}
+    assert "LST" not in group.times.others
+    (local, six), (repeated, one) = group.doubts.items()
+    assert local.startswith("CHECK: DATE-OBS is local, 7 h behind UT")
+    assert repeated.startswith("the header has OBJECT 2 times ('a', 'b')")
+    assert (six, one) == (6, 1)
+    shown = lcf("headers", night, "--no-gain").out
+    assert "CHECK: TIME-OBS is -25200.000 s from it" in shown
+    assert "CHECK: DATE-OBS is local" in shown
 
 
 @pytest.mark.parametrize(
