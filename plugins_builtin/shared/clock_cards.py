@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from lcframework.types import TimeReference
-from plugins_builtin.shared.header_values import as_number, by_plain_name, comment_of, plain_name, text_of
+from plugins_builtin.shared.header_values import as_number, by_plain_name, comment_of, plain_name, text_of, value_of
 from plugins_builtin.shared.time_texts import TimeText, clock_of_hours, read_time_text
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ START, MID, END = TimeReference.START, TimeReference.MID, TimeReference.END
 #: do not matter.
 DATES = {
     "DATE-AVG": MID, "DATE-BEG": START, "UT-OBS": START, "DATE-OBS": START, "DATE_OBS": START, "UTSTART": START,
-    "OBSTART": START, "DATE-MID": MID, "MIDPOINT": MID, "DATE-STA": START, "DATE-START": START, "DATE-END": END,
+    "OBSTART": START, "UTC-OBS": START, "DATE-UT": START, "DATE-UTC": START, "DATE-MID": MID, "MIDPOINT": MID,
+    "DATE-STA": START, "DATE-START": START, "DATE-END": END,
 }  # fmt: skip
 #: Days, used where no date has a time: they are often rounded.
 DAYS = {
@@ -31,10 +32,13 @@ DAYS_OF_SOME_MOMENT = ("JD-UTC", "MJD-UTC", "UT-JD")
 CLOCKS = {
     "UT-OBS": START, "TIME-OBS": START, "TIME-BEG": START, "UTC-OBS": START, "UTSTART": START, "UT": START,
     "UTC": START, "EXPSTART": START, "UTC-START": START, "UT-BEG": START, "UTC-BEG": START, "UTSHUT": START,
-    "TIME-START": START, "MIDPOINT": MID, "UT-MID": MID, "UTC-MID": MID, "UTMIDDLE": MID, "MIDTIME": MID,
+    "TIME-START": START, "TIME-UT": START, "TIME-UTC": START, "UT-TIME": START, "UTC-TIME": START, "GMT": START,
+    "MIDPOINT": MID, "UT-MID": MID, "UTC-MID": MID, "UTMIDDLE": MID, "MIDTIME": MID,
     "TIME-MID": MID, "TIME-AVG": MID, "UT-END": END, "UTC-END": END, "TIME-END": END,
 }  # fmt: skip
-_IN_HOURS = {plain_name(k) for k in ("UT", "UTC", "UT-OBS", "UTC-OBS", "TIME-OBS", "UTSTART", "UTC-START", "UT-MID")}
+#: One that is read beside others where its comment says that it is in UT.
+BARE_CLOCK = "TIME"
+_IN_HOURS = {plain_name(k) for k in CLOCKS if k.startswith(("UT", "GMT", "TIME-OBS"))}
 
 _MOMENT = re.compile(
     r"(?P<start>\b(?:start\w*|beg[ia]n\w*|shutter\s+open\w*)\b)|(?P<mid>\b(?:mid|middle|midpoint|mid-?\w*exposure|"
@@ -89,13 +93,16 @@ def says_universal(header: fits.Header, keyword: str) -> bool:
     read = read_time_text(text_of(header, keyword))
     if read is not None and read.offset is not None:
         return True
-    return plain_name(keyword).startswith("UT") and not says_local(header, keyword)
+    named = re.search(r"^(?:UT|GMT)|(?:UTC?|GMT)$", plain_name(keyword)) is not None
+    return named and not says_local(header, keyword)
 
 
 def time_text(header: fits.Header, keyword: str) -> tuple[TimeText | None, bool]:
     """Return what a card says of a moment, and whether a number without unit was taken for hours."""
     text = text_of(header, keyword)
     number = as_number(text)
+    if isinstance(value_of(header, keyword), str) and re.fullmatch(r"\d{6}(?:\.\d*)?", text):
+        return read_time_text(f"{text[:2]}:{text[2:4]}:{text[4:]}"), False
     if number is None:
         return read_time_text(text), False
     comment = comment_of(header, keyword).lower()

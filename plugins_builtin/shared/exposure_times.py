@@ -134,7 +134,7 @@ def exposure_doubts(header: fits.Header, used: ExposureTime, scale: str) -> tupl
         other = _in_seconds(header, keyword) if keyword != used.keyword else None
         if other is not None and other.seconds > 0 and not _same(other.seconds, used.seconds):
             against.append((f"{keyword} says {other.seconds:g} s", other.seconds, Severity.DOUBT))
-    for name, elapsed in _elapsed(header, scale):
+    for name, elapsed in _elapsed(header, scale, used.seconds):
         severity = _of_elapsed(elapsed, used.seconds)
         if severity is not None:
             against.append((f"{name} says {elapsed:.6g} s from start to end", elapsed, severity))
@@ -155,12 +155,12 @@ def _same(a: float, b: float) -> bool:
 
 def _of_elapsed(elapsed: float, exptime: float) -> Severity | None:
     """Judge the time from start to end: times in whole seconds, and the shutter's and the read-out's, are no doubt."""
-    if elapsed < 0.98 * exptime - 1.1 or elapsed > 1.5 * exptime + 5.0:
+    if elapsed < 0.98 * exptime - 1.1 or elapsed > 1.5 * exptime + 15.0:
         return Severity.DOUBT
-    return Severity.NOTE if elapsed > 1.1 * exptime + 5.0 else None
+    return Severity.NOTE if elapsed > 1.1 * exptime + 15.0 else None
 
 
-def _elapsed(header: fits.Header, scale: str) -> Iterator[tuple[str, float]]:
+def _elapsed(header: fits.Header, scale: str, exptime: float) -> Iterator[tuple[str, float]]:
     for keyword in _ELAPSED:
         other = _in_seconds(header, keyword)
         if other is not None and other.seconds > 0:
@@ -168,10 +168,14 @@ def _elapsed(header: fits.Header, scale: str) -> Iterator[tuple[str, float]]:
     for begin in ("DATE-BEG", "DATE-OBS", "MJD-BEG"):
         end = "MJD-END" if begin == "MJD-BEG" else "DATE-END"
         start, stop = (_full(header, keyword, scale) for keyword in (begin, end))
-        # By a quarter of an hour more, the two clocks are in different zones, or one is of something else.
-        if start is not None and stop is not None and 0.0 < stop - start < 0.5:
-            yield f"{end} after {begin}", (stop - start) * 86_400.0
-            return
+        if start is None or stop is None:
+            continue
+        elapsed = (stop - start) * 86_400.0
+        # By whole quarters of an hour more or less, the two clocks are in different zones: that is another doubt.
+        zone = round((elapsed - exptime) / 900.0) != 0 and abs((elapsed - exptime + 450.0) % 900.0 - 450.0) < 10.0
+        if elapsed > 0.0 and not zone:
+            yield f"{end} after {begin}", elapsed
+        return
 
 
 def _full(header: fits.Header, keyword: str, scale: str) -> float | None:

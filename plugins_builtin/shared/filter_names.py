@@ -22,16 +22,18 @@ _WHEEL = re.compile(
 _SYSTEM = re.compile(r"sdss|sloan|johnson|cousins|bess?ell?|harris|kron|stromgren|filter|band|prime|generic")
 #: What stands where a wheel has no filter in the beam, without its separators and figures.
 _NO_FILTER = {
-    "", "clear", "clr", "open", "opened", "openhole", "openslot", "empty", "emptyslot", "emptyhole", "none", "null",
-    "nofilter", "na", "nan", "air", "free", "blank", "hole", "out", "outofbeam", "notused", "unused", "clearglass",
-    "clearfilter", "noneinstalled", "nothing", "home", "undefined", "unknown",
+    "", "clr", "open", "opened", "openhole", "openslot", "none", "null", "nan", "air", "free", "blank", "hole",
+    "out", "outofbeam", "notused", "unused", "noneinstalled", "nothing", "home", "undefined", "unknown",
 }  # fmt: skip
 _CURE = "Name the right keyword by band_keyword in [header.fits], or set band there"
 
 
 def no_filter(text: str) -> bool:
     """Whether what a wheel says means that none of its filters is in the beam."""
-    return re.sub(r"[^a-z]", "", text.lower()) in _NO_FILTER and as_number(text) is None
+    if as_number(text) is not None:
+        return False
+    letters = re.sub(r"[^a-z]", "", text.lower())
+    return text.lower() == "n/a" or letters in _NO_FILTER or letters.startswith(("clear", "empty", "nofilter"))
 
 
 def filter_name(header: fits.Header) -> tuple[str, tuple[Doubt, ...]]:

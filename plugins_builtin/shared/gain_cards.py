@@ -16,13 +16,11 @@ _GREATEST = 100.0
 #: Whole numbers from here on are rather steps of an amplifier.
 _WHOLE = 10.0
 _ELECTRONS = re.compile(r"\be(?:lectrons?|lec|l|-)?s?\s*[-]?\s*(?:/|per)|photo-?electron|conversion", re.IGNORECASE)
-_SETTING = re.compile(
-    r"\bsetting|\bset\b|\bdb\b|\bdecibel|\biso\b|\bstep|\bindex|\barbitrary|\blevel\b|\bpercent|%|\bunitless",
-    re.IGNORECASE,
-)
+_OTHER_UNIT = re.compile(r"\bdb\b|\bdecibel|\biso\b|\barbitrary|\bpercent|%|\bunitless", re.IGNORECASE)
+_SETTING = re.compile(r"\bsetting|\bset\b|\bstep|\bindex|\blevel\b|\bmode\b", re.IGNORECASE)
 _PER_ELECTRON = re.compile(r"\b(?:adu|dn|counts?)s?\s*(?:/|per)\s*(?:photo-?)?e", re.IGNORECASE)
 #: Cards that cameras write whose GAIN is a setting: the other settings of their amplifiers.
-_SETTINGS_BESIDE = ("OFFSET", "BLKLEVEL", "BLACKLVL", "CAMOFFS", "USBLIMIT", "GAINMODE", "READMODE", "READOUTM")
+_SETTINGS_BESIDE = ("OFFSET", "BLKLEVEL", "BLACKLVL", "CAMOFFS", "USBLIMIT")
 _HOW = "`lcf headers` measures it from the images' noise, and the camera's data sheet has it"
 
 
@@ -36,14 +34,16 @@ def gain_doubts(header: fits.Header, keyword: str, gain: float, ways: str) -> tu
     """
     comment, value = comment_of(header, keyword), text_of(header, keyword)
     electrons = bool(_ELECTRONS.search(comment))
-    if _SETTING.search(comment) and not electrons:
+    called = bool(_SETTING.search(comment)) and not electrons
+    whole = gain == int(gain) and not electrons
+    if (_OTHER_UNIT.search(comment) and not electrons) or (called and whole and gain >= _WHOLE):
         raise UnusableInput(
             f'{keyword} = {value} is a setting of the camera, as its comment says ("{comment}"), and no gain in e-/ADU'
             f"; {_HOW}; {ways}"
         )
-    if gain > _GREATEST:
+    if gain >= _GREATEST:
         raise UnusableInput(
-            f"{keyword} = {value} can't be a gain in e-/ADU, for no detector has more than {_GREATEST:g}: is it a "
+            f"{keyword} = {value} can't be a gain in e-/ADU, for no detector has as much as {_GREATEST:g}: is it a "
             f"setting of the camera? {_HOW}; {ways}"
         )
     remedy = f"Set gain (e-/ADU) in [header.fits]; {_HOW}"
@@ -52,13 +52,14 @@ def gain_doubts(header: fits.Header, keyword: str, gain: float, ways: str) -> tu
             Doubt("gain_setting", f'{keyword} = {value} was taken for e-/ADU, but its comment says "{comment}"', remedy,
                   severity=Severity.DOUBT, value=gain),
         )  # fmt: skip
-    whole = gain == int(gain) and not electrons
     beside = [k for k in _SETTINGS_BESIDE if text_of(header, k)]
-    if whole and (gain >= _WHOLE or (gain > 1 and beside and isinstance(value_of(header, keyword), int))):
+    typed = beside and gain > 1 and isinstance(value_of(header, keyword), int) and not electrons
+    if called or typed or (whole and gain >= _WHOLE):
         hint = f" beside {', '.join(beside)}" if beside else ""
+        hint += f' (comment "{comment}")' if called else ""
         return (
             Doubt("gain_setting",
                   f"{keyword} = {value}{hint} was taken for e-/ADU, but may be a setting of the camera", remedy,
-                  severity=Severity.DOUBT, value=gain),
+                  severity=Severity.SERIOUS if typed else Severity.DOUBT, value=gain),
         )  # fmt: skip
     return ()

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING
 import attrs
 
 from lcframework.types import Doubt, Severity, TimeReference, UnusableInput
-from plugins_builtin.shared.clock_cards import CLOCKS, DATES, DAYS, present, says_local, says_universal, time_text
-from plugins_builtin.shared.header_times import HeaderTime, read_card
-from plugins_builtin.shared.header_values import as_number, text_of
+from plugins_builtin.shared.clock_cards import (
+    BARE_CLOCK,
+    CLOCKS,
+    DATES,
+    DAYS,
+    present,
+    says_local,
+    says_universal,
+    time_text,
+)
+from plugins_builtin.shared.header_times import HeaderTime, other_times, read_card, time_is_possible
+from plugins_builtin.shared.header_values import as_number, by_plain_name, text_of
 from plugins_builtin.shared.time_scales import time_scale
 from plugins_builtin.shared.time_texts import clock_seconds
 
@@ -90,18 +99,27 @@ def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> Heade
         if universal and all(c.agrees for c in universal):
             return time
         raise UnusableInput(
-            f"the time {time.keyword} is local, as its comment says, and no clock in UT is there to turn it to UTC; "
-            "name the right keyword by time_keyword in [header.fits], or convert it in a function of "
-            "header_parser/parse_header.py"
+            f"the time {time.keyword} is local, as its comment says, and no clock in UT is there to turn it to UTC"
+            f"{other_times(header, [time.keyword])}; name the right keyword by time_keyword in [header.fits], or "
+            "convert it in a function of header_parser/parse_header.py"
         )
-    wrong = [c for c in clocks if not c.agrees]
+    wrong = [c for c in clocks if not c.agrees and not _is_local(header, c)]
     if time.labelled:  # another that does not say so is local, where it is off by what zones are off
         wrong = [c for c in wrong if c.universal or not (c.zone or _bare_zone(c))]
-    if not wrong:
-        return time
-    worst = max(wrong, key=lambda c: (c.zone != 0.0 and (c.universal or c.keyword in _days(header)), abs(c.offset)))
-    serious = worst.zone != 0.0 and (worst.universal or worst.keyword in _days(header))
-    doubt = Doubt(
+    if wrong:
+        return attrs.evolve(time, doubts=(*time.doubts, _disagreement(time, wrong)))
+    if not time.dated and (days := _days_before_writing(header, time, exptime)):
+        text = f"the file was written {days:+d} d after the exposure's end by {time.keyword}: its date may be that of "
+        text += "the evening, and not that in UT"
+        doubt = Doubt("clocks_disagree", text, _CURE, severity=Severity.SERIOUS, value=_DAY * days)
+        return attrs.evolve(time, doubts=(*time.doubts, doubt))
+    return time
+
+
+def _disagreement(time: HeaderTime, wrong: Sequence[Clock]) -> Doubt:
+    worst = max(wrong, key=lambda c: (c.zone != 0.0 and (c.universal or c.dated), abs(c.offset)))
+    serious = worst.zone != 0.0 and (worst.universal or worst.dated)
+    return Doubt(
         "clocks_disagree",
         f"{worst.keyword} is {worst.offset:+.6g} s from {time.keyword}, which is used"
         + (": a zone's time, it seems, was taken for UTC, or the reverse" if worst.zone else ""),
@@ -109,7 +127,24 @@ def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> Heade
         severity=Severity.SERIOUS if serious else Severity.DOUBT,
         value=worst.offset,
     )
-    return attrs.evolve(time, doubts=(*time.doubts, doubt))
+
+
+def _is_local(header: fits.Header, clock: Clock) -> bool:
+    """Whether another card has the same text as local time."""
+    text = text_of(header, clock.keyword)
+    names = ("DATELOC", "LOCDATE", "DATELT", "LOCTIME", "TIMELOC", "LOCALTIME", "LOCALTIM", "LTOBS", "LOCALDATE")
+    there = by_plain_name(header)
+    return any(text_of(header, k) == text for name in names for k in there.get(name, ()))
+
+
+def _days_before_writing(header: fits.Header, time: HeaderTime, exptime: float) -> int:
+    """Return by how many whole days the file was written after the exposure, where it was at that time of day."""
+    written = read_card(header, "DATE", TimeReference.START, "utc")
+    if written is None or not written.dated:
+        return 0
+    since = written.mjd - _start(time.mjd, time.reference, exptime) - exptime / _DAY
+    days = round(since)
+    return days if abs(days) == 1 and -60.0 <= (since - days) * _DAY <= 900.0 else 0
 
 
 def _turned(time: HeaderTime, clocks: Sequence[Clock], by: Clock, shift: float) -> HeaderTime:
@@ -136,8 +171,8 @@ def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[
     start = _start(time.mjd, time.reference, exptime)
     used = set(time.keyword.split("+"))
     found: dict[str, Clock] = {}
-    for keyword, reference in present(header, {**DATES, **CLOCKS, **DAYS}):
-        if keyword in used or keyword in found:
+    for keyword, reference in present(header, {**DATES, **CLOCKS, **DAYS, BARE_CLOCK: TimeReference.START}):
+        if keyword in used or keyword in found or (keyword == BARE_CLOCK and not says_universal(header, keyword)):
             continue
         read, hours = time_text(header, keyword)
         if read is not None and read.clock and not read.dates and not hours:
@@ -151,7 +186,7 @@ def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[
         if (read is not None and not read.clock) or says_local(header, keyword):
             continue
         moment = read_card(header, keyword, reference, scale)
-        if moment is None:
+        if moment is None or not time_is_possible(moment.mjd):
             continue
         offset = (_start(moment.mjd, moment.reference, exptime) - start) * _DAY
         tolerance = exptime + _AGREEMENT + _resolution(text_of(header, keyword))
@@ -183,10 +218,6 @@ def _resolution(text: str) -> float:
         return 0.0
     decimals = len(text.partition(".")[2])
     return _DAY * 10.0 ** -min(decimals, 9)
-
-
-def _days(header: fits.Header) -> set[str]:
-    return {keyword for keyword, _ in present(header, DAYS)}
 
 
 def _bare_zone(clock: Clock) -> bool:

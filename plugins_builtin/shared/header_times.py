@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -93,7 +93,7 @@ def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> Head
         found = read_card(header, candidate, reference, scale)
         if found is None:
             continue
-        if not _EARLIEST < found.mjd < _LATEST:
+        if not time_is_possible(found.mjd):
             raise UnusableInput(f"the time {seen[-1]} {_outside(text_of(header, candidate))}; {_CURE}")
         found = attrs.evolve(found, labelled=found.labelled or known_scale)
         if not found.local or keyword:
@@ -101,13 +101,18 @@ def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> Head
         local = local or found
     if local is not None:
         return local
-    offers = _offers(header, seen)
+    offers = other_times(header, seen)
     if not seen:
         looked = keyword or ", ".join([*DATES, *DAYS])
         raise UnusableInput(f"no time in the header: looked for {looked}{offers}; {_CURE}")
     raise UnusableInput(
         f"the exposure's time can't be read (a date and a time of day are needed): {'; '.join(seen)}{offers}; {_CURE}"
     )
+
+
+def time_is_possible(mjd: float) -> bool:
+    """Whether a time lies between 1900 and 2100."""
+    return _EARLIEST < mjd < _LATEST
 
 
 def candidates(header: fits.Header, requested: str = "") -> Iterator[tuple[str, TimeReference]]:
@@ -257,13 +262,13 @@ def _plain_times(header: fits.Header, besides: str) -> Iterator[float]:
             yield number - _JD_OF_MJD if number > _JD_OF_MJD else number
 
 
-def _offers(header: fits.Header, seen: list[str]) -> str:
+def other_times(header: fits.Header, seen: Sequence[str]) -> str:
     """Return the header's other cards that look like times, for a message."""
     found = []
     for keyword in dict.fromkeys(header):
         text = text_of(header, keyword)
         plain = plain_name(keyword)
-        if not text or _OTHERS.search(plain) or f"{keyword} = {text!r}" in seen:
+        if not text or _OTHERS.search(plain) or {keyword, f"{keyword} = {text!r}"} & set(seen):
             continue
         read, number = read_time_text(text), as_number(text)
         if read is not None and read.clock:

@@ -17,6 +17,7 @@ _DATES = tuple(
         r"(?P<year>(?:19|20)\d\d)(?P<month>\d\d)(?P<day>\d\d)(?=$|[T _.-]|\d{6}(?:\.\d*)?$)",
         r"(?P<year>\d{4})[-:](?P<of_year>\d{3})(?!\d)",
         rf"(?P<day>\d{{1,2}})[-/ .]{{1,2}}{_NAME}[-/ ,]{{1,2}}(?P<year>\d{{4}})(?!\d)",
+        rf"(?P<day>\d{{1,2}}){_NAME}(?P<year>\d{{4}})(?!\d)",
         rf"{_NAME}\s+(?P<day>\d{{1,2}}),?\s+(?P<year>\d{{4}})(?!\d)",
         r"(?P<first>\d{1,2})(?P<s>[/.-])(?P<second>\d{1,2})(?P=s)(?P<year>\d{4})(?!\d)",
         r"(?P<first>\d{1,2})/(?P<second>\d{1,2})/(?P<year>\d{2})(?!\d)",

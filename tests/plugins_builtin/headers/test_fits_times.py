@@ -41,6 +41,7 @@ def kinds(info):
         ({"DATE-OBS": "2023-05-14T 3:12: 0"}, "DATE-OBS"),
         ({"DATE-OBS": "2023-05-14", "UT": (3.2, "[h] start")}, "DATE-OBS+UT"),
         ({"DATE-OBS": "2023-05-14", "UTC": (11520.0, "[s] 03:12:00 UTC")}, "DATE-OBS+UTC"),
+        ({"DATE-OBS": "14MAY2023", "TIME-OBS": "031200"}, "DATE-OBS+TIME-OBS"),
         ({"DATE-OBS": "2023-05-14", "MIDPOINT": "03:12:30"}, "DATE-OBS+MIDPOINT"),
         ({"DATE-OBS": "2023-05-14", "UT-END": "03:13:00"}, "DATE-OBS+UT-END"),
         ({"JD_UTC": (2460078.6333333333, "Julian date at start of exposure")}, "JD_UTC"),
@@ -140,6 +141,8 @@ LOCAL = "2023-05-03T20:12:00"  # of UTC-7
     ("cards", "source", "severity"),
     [
         ({"DATE-OBS": LOCAL, "TIME-OBS": "20:12:00", "UT": "03:12:00"}, "DATE-OBS+UT", "doubt"),
+        ({"DATE-OBS": LOCAL, "DATE-UT": START_TEXT}, "DATE-OBS+DATE-UT", "doubt"),
+        ({"DATE-OBS": LOCAL, "TIME": ("03:12:00", "UTC")}, "DATE-OBS+TIME", "doubt"),
         ({"DATE-OBS": LOCAL, "UTC-OBS": "03:12:30"}, "DATE-OBS+UTC-OBS", "doubt"),
         ({"DATE-OBS": LOCAL, "TIME-OBS": ("03:12:00", "UTC")}, "DATE-OBS+TIME-OBS", "doubt"),
         ({"DATE-OBS": (LOCAL, "local time"), "UT": "03:12:00"}, "DATE-OBS+UT", "doubt"),
@@ -164,7 +167,10 @@ def test_local_time_is_turned_to_ut(cards, source, severity):
         ({"TIMESYS": "UTC", "UT": "10:12:00"}, [("clocks_disagree", "serious")]),
         ({"UT": "03:20:20"}, [("clocks_disagree", "doubt")]),
         ({"TIME-OBS": "2023-05-03T03:12:00", "MJD-OBS": START}, [("clocks_disagree", "doubt")]),
-        ({"DATE-OBS": "2023-05-04T04:12:00", "DATE-AVG": "2023-05-04T03:12:30"}, [("clocks_disagree", "doubt")]),
+        ({"DATE-OBS": "2023-05-04T04:12:00", "DATE-AVG": "2023-05-04T03:12:30"}, [("clocks_disagree", "serious")]),
+        ({"DATE-OBS": LOCAL, "DATE-LOC": LOCAL, "DATE-AVG": "2023-05-04T03:12:30"}, []),
+        ({"DATE-END": "2023-05-04T10:13:00"}, [("clocks_disagree", "serious")]),
+        ({"TIME": "10:12:00"}, []),
         # One that says it is in UT is right; the other is local.
         ({"DATE-OBS": LOCAL, "UT-OBS": START_TEXT}, []),
         ({"DATE-OBS": (START_TEXT, "UTC"), "TIME-OBS": "20:12:00"}, []),
@@ -175,6 +181,13 @@ def test_clocks_are_compared(cards, expected):
     info = parse({"DATE-OBS": START_TEXT, **cards})
     assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
     assert kinds(info) == expected
+
+
+def test_the_date_of_the_evening_beside_a_clock_in_ut():
+    cards = {"DATE-OBS": "2023-05-03", "UT": "03:12:00", "DATE": "2023-05-04T03:13:20"}
+    assert kinds(parse(cards)) == [("clocks_disagree", "serious")]
+    assert parse({**cards, "DATE-OBS": "2023-05-04"}).doubts == ()
+    assert parse({**cards, "DATE": "2023-05-05T09:00:00"}).doubts == ()
 
 
 def test_the_user_has_the_last_word():
