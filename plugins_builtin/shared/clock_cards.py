@@ -24,7 +24,7 @@ DATES = {
 #: Days, used where no date has a time: they are often rounded.
 DAYS = {
     "MJD-AVG": MID, "MJD-MID": MID, "MJD-BEG": START, "MJD-OBS": START, "MJD": START, "MJD-END": END,
-    "JD-OBS": START, "JD": START,
+    "JD-AVG": MID, "JD-MID": MID, "JD-BEG": START, "JD-OBS": START, "JD": START, "JD-END": END,
 }  # fmt: skip
 #: Days that programs give for the start or for the middle: used where the comment says which.
 DAYS_OF_SOME_MOMENT = ("JD-UTC", "MJD-UTC", "UT-JD")

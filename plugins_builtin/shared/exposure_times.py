@@ -21,6 +21,12 @@ EXPTIME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE", "ITIME", "I
 #: Those that mean the whole exposure of the frame, whoever writes them.
 _SAME = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "XPOSURE")
 _ELAPSED = ("TELAPSE", "ELAPTIME", "ELAPSED")
+#: Cards of the start and of a later moment, and what part of the exposure lies between them, as its inverse.
+_PAIRS = tuple(
+    (start, later, parts)
+    for later, parts in (("DATE-END", 1.0), ("DATE-AVG", 2.0), ("MJD-END", 1.0), ("MJD-AVG", 2.0), ("MJD-MID", 2.0))
+    for start in ("DATE-BEG", "DATE-OBS", "MJD-BEG")
+)
 #: Longer than any exposure of a frame, s: its unit is another.
 LONGEST = 86_400.0
 _UNITS = {
@@ -165,17 +171,16 @@ def _elapsed(header: fits.Header, scale: str, exptime: float) -> Iterator[tuple[
         other = _in_seconds(header, keyword)
         if other is not None and other.seconds > 0:
             yield keyword, other.seconds
-    for begin in ("DATE-BEG", "DATE-OBS", "MJD-BEG"):
-        end = "MJD-END" if begin == "MJD-BEG" else "DATE-END"
+    for begin, end, parts in _PAIRS:
         start, stop = (_full(header, keyword, scale) for keyword in (begin, end))
         if start is None or stop is None:
             continue
-        elapsed = (stop - start) * 86_400.0
+        elapsed = parts * (stop - start) * 86_400.0
         # By whole quarters of an hour more or less, the two clocks are in different zones: that is another doubt.
         zone = round((elapsed - exptime) / 900.0) != 0 and abs((elapsed - exptime + 450.0) % 900.0 - 450.0) < 10.0
         if elapsed > 0.0 and not zone:
             yield f"{end} after {begin}", elapsed
-        return
+            return
 
 
 def _full(header: fits.Header, keyword: str, scale: str) -> float | None:

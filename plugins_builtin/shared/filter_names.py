@@ -22,9 +22,10 @@ _WHEEL = re.compile(
 _SYSTEM = re.compile(r"sdss|sloan|johnson|cousins|bess?ell?|harris|kron|stromgren|filter|band|prime|generic")
 #: What stands where a wheel has no filter in the beam, without its separators and figures.
 _NO_FILTER = {
-    "", "clr", "open", "opened", "openhole", "openslot", "none", "null", "nan", "air", "free", "blank", "hole",
-    "out", "outofbeam", "notused", "unused", "noneinstalled", "nothing", "home", "undefined", "unknown",
+    "clr", "none", "null", "nan", "air", "free", "blank", "hole", "out", "outofbeam", "notused", "unused",
+    "noneinstalled", "nothing", "home", "undefined", "unknown",
 }  # fmt: skip
+_NO_FILTER_SO = re.compile(r"(?:clear|empty|open|nofilter)(?:ed|[ls]|slot|hole|glass|filter|position|wheel)?")
 _CURE = "Name the right keyword by band_keyword in [header.fits], or set band there"
 
 
@@ -32,8 +33,10 @@ def no_filter(text: str) -> bool:
     """Whether what a wheel says means that none of its filters is in the beam."""
     if as_number(text) is not None:
         return False
-    letters = re.sub(r"[^a-z]", "", text.lower())
-    return text.lower() == "n/a" or letters in _NO_FILTER or letters.startswith(("clear", "empty", "nofilter"))
+    if not re.search(r"[A-Za-z0-9]", text):
+        return True
+    letters = re.sub(r"[^a-z]", "", text.lower().rpartition(":")[2])
+    return text.lower() == "n/a" or letters in _NO_FILTER or _NO_FILTER_SO.fullmatch(letters) is not None
 
 
 def filter_name(header: fits.Header) -> tuple[str, tuple[Doubt, ...]]:
@@ -63,9 +66,16 @@ def _joined(parts: Sequence[str]) -> list[str]:
     return ["+".join(parts)] if parts and as_number(parts[0]) is None else []
 
 
+def _in_beam(text: str) -> str:
+    """Return a name without those of its parts that mean no filter: "Clear+V" is V."""
+    parts = re.split(r"\s*[+;,&|]\s*", text)
+    kept = [p for p in parts if not no_filter(p)]
+    return "+".join(kept) if kept and len(kept) < len(parts) else text
+
+
 def _chosen(texts: Sequence[str]) -> list[str]:
     """Return the filters that are in the beam; the positions of wheels where no name is there."""
-    used = [t for t in dict.fromkeys(texts) if not no_filter(t)]
+    used = [_in_beam(t) for t in dict.fromkeys(texts) if not no_filter(t)]
     names = [t for t in used if as_number(t) is None]
     return names or used
 

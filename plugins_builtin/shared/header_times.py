@@ -35,6 +35,7 @@ _JD_OF_MJD = 2_400_000.5
 _UNIX_EPOCH = 40_587.0  # MJD
 _CURE = "name the right keyword by time_keyword in [header.fits], or use a header plugin"
 #: Times that are not the observer's, or not of the exposure.
+_OF_DAY = re.compile(r"UT|TIME|MID|START|BEG|END|EXP")
 _OTHERS = re.compile(r"HJD|BJD|HEL|BARY|LST|REF|EQUI|EPOCH|CREAT|PROC|FILE")
 
 
@@ -238,7 +239,8 @@ def _chosen(
     last_century = read.short_year and not any(date.startswith("20") for date in read.dates)
     if len({date[5:] for date in read.dates}) > 1 and not last_century:  # then the standard had dd/mm/yy
         doubts += (
-            Doubt("ambiguous_date", f"{keyword} = {text!r} may be day/month or month/day, and was read as day/month",
+            Doubt("ambiguous_date",
+                  f"{keyword} = {text!r} may be day/month or month/day, and was read as {_order(read)}",
                   "Name a keyword with an unambiguous time by time_keyword in [header.fits], or use a header plugin"),
         )  # fmt: skip
     if read.short_year and not last_century:
@@ -247,6 +249,10 @@ def _chosen(
                   "Use a header plugin if it is one before", severity=Severity.NOTE),
         )  # fmt: skip
     return readings[0], doubts
+
+
+def _order(read: TimeText) -> str:
+    return "month/day" if read.month_first else "day/month"
 
 
 def _plain_times(header: fits.Header, besides: str) -> Iterator[float]:
@@ -272,7 +278,7 @@ def other_times(header: fits.Header, seen: Sequence[str]) -> str:
             continue
         read, number = read_time_text(text), as_number(text)
         if read is not None and read.clock:
-            looks = bool(read.dates) or re.search(r"UT|TIME|MID|START|BEG|END|EXP", plain) is not None
+            looks = bool(read.dates) or (plain not in _CLOCK_NAMES and _OF_DAY.search(plain) is not None)
         else:
             day = (number or 0.0) - (_JD_OF_MJD if (number or 0.0) > _JD_OF_MJD else 0.0)
             looks = number is not None and "JD" in plain and _EARLIEST < day < _LATEST

@@ -53,12 +53,15 @@ class TimeText:
         Days by which the clock is ahead of UTC, where the text says so.
     short_year : bool
         Whether the year has two digits.
+    month_first : bool
+        Whether figures were read as month and day, as those write them who halve days into am and pm.
     """
 
     dates: tuple[str, ...]
     clock: str
     offset: float | None
     short_year: bool = False
+    month_first: bool = False
 
 
 def read_time_text(text: str) -> TimeText | None:
@@ -75,7 +78,12 @@ def read_time_text(text: str) -> TimeText | None:
             return TimeText(dates, "", None, short)
         parted = re.match(r"^(?:\s*T\s*|\s*[ ,;_:-]\s*|(?=\d{6}))(?P<clock>.+)$", rest, re.IGNORECASE)
         clock, offset = _clock(parted["clock"], compact=True) if parted else ("", None)
-        return TimeText(dates, clock, offset, short) if clock else None
+        if not clock:
+            return None
+        american = "first" in match.groupdict() and re.search(r"\d\s*[ap]\.?m\.?$", rest, re.IGNORECASE) is not None
+        if american:  # who halves days puts months first
+            dates = _days(match, month_first=True)
+        return TimeText(dates, clock, offset, short, american)
     clock, offset = _clock(text, compact=False)
     return TimeText((), clock, offset) if clock else None
 
@@ -93,7 +101,7 @@ def clock_of_hours(hours: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest / 1e6:09.6f}"
 
 
-def _days(match: re.Match[str]) -> tuple[str, ...]:
+def _days(match: re.Match[str], month_first: bool = False) -> tuple[str, ...]:
     """Return the days that a date may mean; of a day and a month in figures, the day comes first in most countries."""
     parts = match.groupdict()
     years = [int(parts["year"])]
@@ -108,7 +116,7 @@ def _days(match: re.Match[str]) -> tuple[str, ...]:
         return (day.isoformat(),) if day.year == years[0] else ()
     if parts.get("first"):
         first, second = int(parts["first"]), int(parts["second"])
-        orders = [(second, first), (first, second)]
+        orders = [(first, second), (second, first)] if month_first else [(second, first), (first, second)]
     else:
         orders = [
             (

@@ -62,6 +62,7 @@ def test_units_in_comments(comment, seconds):
         ({"EXPTIME": (60.0, "[s]"), "TIMEUNIT": "min"}, [("exposure_time_unit", "doubt")]),
         ({"TIMEUNIT": "frames"}, [("exposure_time_unit", "doubt")]),
         ({"EXPOSURE": 30.0}, [("exposure_times_disagree", "doubt")]),
+        ({"DATE-AVG": "2023-05-04T03:12:00.030"}, [("exposure_times_disagree", "doubt")]),
         ({"TELAPSE": 600.0}, [("exposure_times_disagree", "doubt")]),
         ({"DATE-END": "2023-05-04T03:12:30"}, [("exposure_times_disagree", "doubt")]),
         ({"DATE-END": "2023-05-04T03:13:30"}, [("exposure_times_disagree", "note")]),
@@ -97,6 +98,8 @@ def test_exposure_times_that_make_no_sense(cards):
         ({"FILTER": "V", "FILTER1": "V", "FILTER2": "BG39"}, "V"), ({"FILTER": "Open", "FILT2": 3}, "3"),
         ({"FILTER": "V", "FILTER1": 2, "FILTERID": "Johnson V"}, "V"), ({"FWHEEL1": "Air", "FWHEEL2": "i"}, "i"),
         ({"HIERARCH ESO INS FILT1 NAME": "FREE", "HIERARCH ESO INS FILT2 NAME": "R_BESS"}, "R_BESS"),
+        ({"FILTER": "Clear+V"}, "V"), ({"FILTER": "5007/20", "FILTER2": "--"}, "5007/20"),
+        ({"FILTER": "position 1: open", "FILTER2": "g"}, "g"),
         ({"FILTER": "rp", "FILTER1": "air", "FILTER2": "r"}, "rp"), ({}, ""),
     ],
 )  # fmt: skip

@@ -64,6 +64,7 @@ def test_a_number_without_unit_is_taken_for_hours_with_a_doubt():
     [
         ({"DATE-OBS": "04/05/23"}, "2023-05-04", [("ambiguous_date", "doubt"), ("short_year", "note")]),
         ({"DATE-OBS": "04/05/2023"}, "2023-05-04", [("ambiguous_date", "doubt")]),
+        ({"DATE-OBS": "05/04/2023 03:12:00 AM"}, "2023-05-04", [("ambiguous_date", "doubt")]),
         ({"DATE-OBS": "14/05/23"}, "2023-05-14", [("short_year", "note")]),
         ({"DATE-OBS": "04/05/98"}, "1998-05-04", []),
         # Another card settles it.
