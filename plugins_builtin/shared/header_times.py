@@ -155,6 +155,8 @@ def read_card(header: fits.Header, keyword: str, reference: TimeReference, scale
         number -= _JD_OF_MJD
     elif plain_name(keyword).startswith("JD") and number > _EARLIEST:
         return None  # a Julian date without its first figures: days that begin at noon or at midnight
+    if text.isdigit() and time_is_possible(number):
+        return None  # a day without a time of day
     mjd = to_utc(number, "mjd", scale)
     if mjd is None:
         return None

@@ -98,6 +98,8 @@ def test_scales_with_qualifiers(text, seconds):
         ({"DATE-OBS": None, "JD_UTC": 2460068.65}, r"These look like times: JD_UTC = '2460068.65'.*time_keyword"),
         ({"DATE-OBS": None, "DATE": START_TEXT}, "DATE = .*when the file was written"),
         ({"DATE-OBS": None, "BJD_TDB": 2460068.65}, "no time in the header: looked for [^.]*; name"),
+        ({"DATE-OBS": None, "MJD-OBS": 60068}, "a time of day are needed.*MJD-OBS = '60068'"),
+        ({"DATE-OBS": None, "JD": 60068.6}, "JD = '60068.6'"),
         ({"DATE-OBS": 1683169920}, "seconds since 1970"),
         ({"DATE-OBS": 2023.339}, "year with decimals"),
         ({"DATE-OBS": "230504"}, "two figures each"),
