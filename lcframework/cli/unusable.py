@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+#: The number of inputs with one reason that are named.
+_NAMED = 3
 #: Figures and file names differ between inputs that share a reason.
 _PARTICULAR = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
@@ -28,5 +30,6 @@ def by_reason(inputs: Iterable[tuple[str, str, str]]) -> list[str]:
             lines.append(f"{name} ({stage}): {reason}")
         else:
             one = "" if all(r == reason for _, r in same) else "; of the first"
-            lines.append(f"{len(same)} inputs ({name}, ...; {stage}){one}: {reason}")
+            names = ", ".join([n for n, _ in same[:_NAMED]] + (["..."] if len(same) > _NAMED else []))
+            lines.append(f"{len(same)} inputs ({names}; {stage}){one}: {reason}")
     return lines

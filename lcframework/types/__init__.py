@@ -8,9 +8,9 @@ Conventions that hold everywhere:
 - Sky offsets ``(xi, eta)`` are on the tangent plane: arcsec towards east and north of a reference position.
 - A kernel's centre is the geometric centre of its array, ``(m - 1) / 2`` on each axis.
 
-Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags` and `tables` serve all steps of
-the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`, `wcs`,
-`fit_status`, `psf`, `photometry`, `normalization`, `regions`; then `light_curve` and `events`.
+Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags`, `robust` and `tables` serve all
+steps of the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`,
+`wcs`, `fit_status`, `psf`, `photometry`, `normalization`, `regions`; then `light_curve` and `events`.
 """
 
 from __future__ import annotations

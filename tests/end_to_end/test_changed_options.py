@@ -152,6 +152,7 @@ CHANGES: dict[str, dict[str, Change]] = {
     "[psf.starred]": {
         "subsampling_factor": Change(3, (PSF,)),
         "field_distortion": Change(True, (PSF,)),
+        "regularization": Change(1.0, (PSF,)),
         "iterations_analytic": Change(50, (PSF,)),
         "iterations_pixels": Change(60, (PSF,)),
         "max_masked": Change(0.3, (PSF,)),

@@ -92,7 +92,8 @@ def _described(plugin: Any, raw: _Raw, name: str, who: str) -> Exposure:
     require(raw.header.tostring() == before, who, "describe changed the header; others read it too")
     require(isinstance(exposure, Exposure), who, f"describe returned a {type(exposure).__name__}, not an Exposure")
     require(exposure.shape == (ny, nx), who, f"describe gives the shape {exposure.shape}, and {(ny, nx)} was given")
-    named: Exposure = attrs.evolve(exposure, name=name)
+    # A run fills in the filter that the header parser reads where a reduction reads none.
+    named: Exposure = attrs.evolve(exposure, name=name, band=exposure.band or str(raw.header.get("FILTER", "")))
     return named
 
 

@@ -24,8 +24,8 @@ def test_counts_that_are_not_what_headers_say(tmp_path):
     write(tmp_path, "clipped", true.astype(np.uint16))
     write(tmp_path, "low", np.minimum(true, 40000).astype(np.uint16), SATURATE="see log")
     write(tmp_path, "wrapped", true.astype(np.uint16).view(np.int16))
-    write(tmp_path, "setting", true.astype(np.uint16), GAIN=360)
-    write(tmp_path, "again", true.astype(np.uint16), GAIN=360)
+    write(tmp_path, "setting", true.astype(np.uint16), GAIN=90)
+    write(tmp_path, "again", true.astype(np.uint16), GAIN=90)
     mixed = true.astype(np.uint16).view(np.int16).copy()
     mixed[:, ::17] = -700
     write(tmp_path, "mixed", mixed)
@@ -42,7 +42,7 @@ def test_counts_that_are_not_what_headers_say(tmp_path):
             found.setdefault(frame, []).append((cause.kind, cause.severity.value))
     assert found.pop("low.fits") == [("saturation_unreadable", "note")]
     assert found.pop("wrapped.fits") == [("wrapped_counts", "note")]
-    assert found.pop("again.fits") == [("gain_too_large", "serious")]
+    assert found.pop("again.fits") == [("gain_too_large", "serious"), ("gain_setting", "doubt")]
     assert found == {}
 
     images = {}

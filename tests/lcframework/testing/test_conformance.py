@@ -140,11 +140,12 @@ class Medians:
         kind = str(header["IMAGETYP"]).split()[0].lower()
         if self.flaw == "changes the header":
             header["IMAGETYP"] = kind
-        band = "" if self.flaw == "any filter" else str(header.get("FILTER", ""))
-        return Exposure(path.name, kind, (), band, float(header["EXPTIME"]), None, shape)
+        return Exposure(path.name, kind, (), str(header.get("FILTER", "")), float(header["EXPTIME"]), None, shape)
 
     def plan(self, frame: Exposure, calibrations: Sequence[Exposure]) -> tuple[MasterPlan, ...]:
-        of = {kind: tuple(e.name for e in calibrations if e.kind == kind and (kind != "flat" or e.band == frame.band))
+        every = self.flaw == "any filter"
+        of = {kind: tuple(e.name for e in calibrations
+                          if e.kind == kind and (kind != "flat" or every or e.band == frame.band))
               for kind in ("bias", "dark", "flat")}  # fmt: skip
         bias = MasterPlan("bias", "bias", of["bias"])
         dark = MasterPlan("dark", "dark", of["dark"], (bias,))
