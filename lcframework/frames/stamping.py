@@ -12,10 +12,12 @@ from lcframework.types import Bools, Floats
 if TYPE_CHECKING:
     from astropy.table import Table
 
-#: A neighbour is masked up to the radius where its profile falls to this many times the background's rms.
+#: A neighbour is masked up to the radius where a Gaussian of its size falls to this many times the background's rms,
 NEIGHBOUR_LEVEL = 0.5
-#: ... in units of its own rms size; wings are wider than a Gaussian's, hence the floor.
-NEIGHBOUR_REACH = (3.0, 7.0)
+#: ... and where the wings of a Moffat of this index fall to this many times it: those of a bright star reach further.
+WING_INDEX, WING_LEVEL = 3.0, 2.0
+#: ... but at least and at most to these radii, in units of its own rms size.
+NEIGHBOUR_REACH = (3.0, 12.0)
 #: A detection whose rms size is this many times a star's is none: a trail, a bank of sky, or several in one. Saturated
 #: stars and galaxies that are as large are masked where they show, too.
 LARGE = 3.0
@@ -99,8 +101,11 @@ def neighbour_mask(
     ellipses = _Ellipses.of(sources, corner, size, rms, seeing)
     others = np.hypot(ellipses.x - own[0], ellipses.y - own[1]) > own_radius
     large = ellipses.a > LARGE * seeing * _RMS_PER_FWHM
+    # Faint wings on the stamp's own object cost less than its pixels are worth.
+    around = _distance(size, (own[0] - corner[0], own[1] - corner[1])) > own_radius
     for i in np.flatnonzero(others & ellipses.near & ~large).tolist():
-        out |= ellipses.radius(i) < ellipses.reach[i]
+        radius = ellipses.radius(i)
+        out |= (radius < ellipses.reach[i]) | ((radius < ellipses.wings[i]) & around)
     doubtful = np.flatnonzero(others & ellipses.near & large).tolist()
     if doubtful:
         taken = out.copy()
@@ -121,7 +126,8 @@ class _Ellipses:
     a: Floats  # rms sizes, pixels
     b: Floats
     theta: Floats
-    reach: Floats  # in units of these
+    reach: Floats  # of their cores, in units of these
+    wings: Floats  # of their wings
     near: Bools  # whether it can reach the stamp
     corner: tuple[int, int]
     size: int
@@ -132,13 +138,10 @@ class _Ellipses:
         # What has no size of its own is taken for a star.
         a = np.where(np.isfinite(a) & (a > 0), a, seeing * _RMS_PER_FWHM)
         b = np.where(np.isfinite(b) & (b > 0), b, a)
-        peak = np.nan_to_num(flux) / (2 * np.pi * np.maximum(a * b, 0.1))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reach = np.sqrt(2 * np.log(np.maximum(peak / (NEIGHBOUR_LEVEL * rms), 1)))
-        reach = np.clip(reach, *NEIGHBOUR_REACH)
+        reach, wings = np.clip(_reaches(np.nan_to_num(flux), np.maximum(a * b, 0.1), rms), *NEIGHBOUR_REACH)
         centre = np.add(corner, (size - 1) / 2)
-        near = np.hypot(x - centre[0], y - centre[1]) < size * 0.75 + reach * a
-        return cls(x, y, a, b, np.nan_to_num(theta), reach, near, corner, size)
+        near = np.hypot(x - centre[0], y - centre[1]) < size * 0.75 + np.maximum(reach, wings) * a
+        return cls(x, y, a, b, np.nan_to_num(theta), reach, wings, near, corner, size)
 
     def radius(self, i: int) -> Floats:
         """Return the distance of the stamp's pixels from one source, in units of its rms size."""
@@ -149,10 +152,25 @@ class _Ellipses:
         return np.asarray(np.hypot(along / max(self.a[i], 0.7), across / max(self.b[i], 0.7)))
 
 
+def _reaches(flux: Floats, area: Floats, rms: float) -> tuple[Floats, Floats]:
+    """Return how far cores and wings reach, in units of the rms sizes of sources, of which `area` is the product."""
+    peak = flux / (2 * np.pi * area)
+    reach = np.sqrt(2 * np.log(np.maximum(peak / (NEIGHBOUR_LEVEL * rms), 1.0)))
+    core = 2.355**2 / 4 / (2 ** (1 / WING_INDEX) - 1)  # (a Moffat's scale radius / rms size of its core)^2
+    peak = (WING_INDEX - 1) / np.pi * flux / (core * area)
+    wings = np.sqrt(core * (np.maximum(peak / (WING_LEVEL * rms), 1.0) ** (1 / WING_INDEX) - 1))
+    return reach, wings
+
+
+def _distance(size: int, centre: tuple[float, float]) -> Floats:
+    """Return the distance of a stamp's pixels from a point, pixels."""
+    yy, xx = np.mgrid[:size, :size]
+    return np.asarray(np.hypot(xx - centre[0], yy - centre[1]))
+
+
 def _without_round_light(stamp: Floats, centre: tuple[float, float]) -> Floats:
     """Return a stamp less what is the same all around a point: the wings of a star; its level at the rim stays."""
-    yy, xx = np.mgrid[: stamp.shape[0], : stamp.shape[1]]
-    radius = np.hypot(xx - centre[0], yy - centre[1])
+    radius = _distance(len(stamp), centre)
     out, ring = stamp.copy(), np.rint(radius).astype(int)
     rim = np.percentile(stamp[radius > _RIM * len(stamp)], _ROUND)
     for r in range(ring.max() + 1):

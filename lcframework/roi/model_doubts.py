@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,15 +17,17 @@ _SIGNIFICANT = 10.0
 _SHARE = 0.05
 
 
-def model_doubts(roi: str, names: str, cutouts: Cutouts, fit: RoiFit) -> Iterator[Doubt]:
+def model_doubts(roi: str, group: str, sources: Sequence[str], cutouts: Cutouts, fit: RoiFit) -> Iterator[Doubt]:
     """Yield what speaks against the fit of a region.
 
     Parameters
     ----------
     roi : str
         The region.
-    names : str
-        The region, instrument and band, for people.
+    group : str
+        The region, instrument and band, for messages.
+    sources : sequence of str
+        The names of the point sources.
     cutouts : Cutouts
         What was fitted.
     fit : RoiFit
@@ -34,28 +36,39 @@ def model_doubts(roi: str, names: str, cutouts: Cutouts, fit: RoiFit) -> Iterato
     if fit.status.state is not FitState.CONVERGED:
         yield Doubt(
             "fit_not_converged",
-            f"the fit of {names} is {fit.status.state.value}: {fit.status.reason or 'its fluxes may still change'}",
+            f"the fit of {group} is {fit.status.state.value}: {fit.status.reason or 'its fluxes may still change'}",
             "Raise the fit's iterations in [roi_model], or look at the residuals in the report",
-            subject=names,
+            subject=group,
         )
     chi2 = float(np.nanmedian(fit.reduced_chi2))
     if chi2 > HIGH_CHI2:
         yield Doubt(
             "poor_fit",
-            f"the model of {names} does not describe its pixels: the median reduced chi2 is {chi2:.2f}",
+            f"the model of {group} does not describe its pixels: the median reduced chi2 is {chi2:.2f}",
             f"Look at the residuals in the report: a source, a galaxy or a neighbour may be missing in [roi.{roi}]",
-            severity=Severity.SERIOUS if chi2 > _SERIOUS_CHI2 else Severity.DOUBT, value=chi2, subject=names,
+            # With an aperture, light that the PSF misses is measured all the same.
+            severity=Severity.SERIOUS if chi2 > _SERIOUS_CHI2 and not cutouts.aperture else Severity.DOUBT,
+            value=chi2, subject=group,
         )  # fmt: skip
+    for name, flux in zip(sources, fit.flux.T, strict=True):
+        hidden = int((~np.isfinite(flux)).sum())
+        if hidden:
+            yield Doubt(
+                "source_hidden",
+                f"{name} has no flux in {hidden} of {len(flux)} epochs of {group}: its core is masked there",
+                "Look at the cutouts in the report: it may be saturated, beyond the frame's edge, or on a bad line",
+                severity=Severity.NOTE, value=hidden, subject=name,
+            )  # fmt: skip
     found = unmodelled_source(cutouts, fit)
     if found is not None:
         offset, share = found
         away = float(np.hypot(*offset))
         yield Doubt(
             "unmodelled_source",
-            f"the residuals of {names} show a source that no model holds, {offset[0]:+.2f} arcsec east and "
+            f"the residuals of {group} show a source that no model holds, {offset[0]:+.2f} arcsec east and "
             f"{offset[1]:+.2f} arcsec north of the region's position, of {100 * share:.0f} % of the brightest source",
             f"Add it to [roi.{roi}.point_sources], or correct the position of one",
-            severity=Severity.SERIOUS if share > 0.5 else Severity.DOUBT, value=away, subject=names,
+            severity=Severity.SERIOUS if share > 0.5 else Severity.DOUBT, value=away, subject=group,
         )  # fmt: skip
 
 

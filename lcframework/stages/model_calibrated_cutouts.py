@@ -114,7 +114,9 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         write_images(folder, name, result, region.ra, region.dec)
         write_astrometry(folder / f"{name}_astrometry.json", names, result, region.ra, region.dec)
         chi2 = float(np.nanmedian(result.reduced_chi2))
-        doubts = tuple(model_doubts(p.roi, unit.label, epochs.cutouts, result))
+        aperture = self.toolbox.config_for(p.instrument).photometry.aperture
+        cutouts = attrs.evolve(epochs.cutouts, aperture=aperture)
+        doubts = tuple(model_doubts(p.roi, unit.label, names, cutouts, result))
         summary = f"chi2 {chi2:.2f}, {result.status.state.value}"
         return Outcome(path=f"{FOLDER}/{name}_fit.h5", summary=summary, doubts=doubts)
 

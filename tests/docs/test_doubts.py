@@ -23,7 +23,9 @@ def _made() -> dict[str, set[str]]:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Doubt" and node.args:
                     given = [n for k in node.keywords if k.arg == "severity" for n in ast.walk(k.value)]
-                    named = {n.attr.lower() for n in given if isinstance(n, ast.Attribute)}
+                    named = {
+                        n.attr.lower() for n in given if isinstance(n, ast.Attribute) and n.attr in Severity.__members__
+                    }
                     kind = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
                     if kind:
                         found.setdefault(str(kind), set()).update(named or {"doubt"})

@@ -18,7 +18,8 @@ from plugins_builtin.photometry import starred as photometry_starred
 
 QUOTED = [
     ("numerics.md", "falls to half the sky's rms", stamping.NEIGHBOUR_LEVEL, 0.5),
-    ("numerics.md", "at least 3 and at most 7 times", stamping.NEIGHBOUR_REACH, (3.0, 7.0)),
+    ("numerics.md", "at least 3 and at most 12 times", stamping.NEIGHBOUR_REACH, (3.0, 12.0)),
+    ("numerics.md", "fall to twice the rms", stamping.WING_LEVEL, 2.0),
     ("numerics.md", "fitted from 8 stars", zeropoint.STARS_FOR_COLOUR, 8),
     ("numerics.md", "from 6 stars on", registration.STARS_FOR_MAP, 6),
     ("numerics.md", "floor of 0.003 px", registration.FLOOR, 0.003),

@@ -67,6 +67,12 @@ def light(table, shape=(200, 200)):
     return out
 
 
+def moffat(radius, flux, fwhm):
+    """Return the surface brightness of a Moffat of index 3."""
+    scale = fwhm / 2 / np.sqrt(2 ** (1 / 3) - 1)
+    return flux * 2 / (np.pi * scale**2) * (1 + (radius / scale) ** 2) ** -3
+
+
 def masked(table, image=None, rms=1.0, size=24):
     """Return the neighbours' mask in the stamp of a star at (100, 100), FWHM 4.7 pixels."""
     corner = (100 - size // 2, 100 - size // 2)
@@ -157,7 +163,20 @@ def test_a_bright_neighbour_is_masked_however_large(size):
     neighbour = light(sources(other))[84:116, 84:116]
     free = light(sources(MINE))[84:116, 84:116] < 0.1
     assert mask[(neighbour > 3.0) & free].all()
-    assert not mask[neighbour < 0.01].any()
+    yy, xx = np.mgrid[84:116, 84:116]
+    wings = moffat(np.hypot(xx - 112, (yy - 104) / 0.9), 2e5 / 0.9, 2.355 * size)
+    assert not mask[(neighbour < 0.01) & (wings < 1.2)].any()  # the ellipse is turned
+
+
+def test_wings_of_a_bright_neighbour_are_masked_beside_the_star_not_on_it():
+    other = (114.0, 100.0, 3e5, 2.0, 2.0, 0.0)
+    mask = masked(sources(MINE, other), size=32)
+    yy, xx = np.mgrid[84:116, 84:116]
+    wings = moffat(np.hypot(xx - 114, yy - 100), 3e5, 2.355 * 2.0)
+    core = np.hypot(xx - 100, yy - 100) <= 3.0
+    assert mask[(wings > 2.2) & ~core].all()
+    assert not mask[core].any()
+    assert (wings[core] > 2.2).any()
 
 
 def test_sources_without_a_size_or_a_flux():

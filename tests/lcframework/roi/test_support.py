@@ -108,12 +108,17 @@ def test_light_that_no_model_holds_is_found_where_it_is() -> None:
 def test_what_speaks_against_a_fit() -> None:
     epochs = cutouts(np.zeros((E, N, N)))
     flat = np.zeros((E, N, N))
-    assert list(model_doubts("T", "T cam r", epochs, fit(flat))) == []
-    (poor,) = model_doubts("T", "T cam r", epochs, fit(flat, chi2=2.0))
+    assert list(model_doubts("T", "T cam r", ["A"], epochs, fit(flat))) == []
+    (poor,) = model_doubts("T", "T cam r", ["A"], epochs, fit(flat, chi2=2.0))
     assert (poor.kind, poor.severity, poor.value) == ("poor_fit", Severity.DOUBT, 2.0)
-    (worse,) = model_doubts("T", "T cam r", epochs, fit(flat, chi2=6.0))
+    (worse,) = model_doubts("T", "T cam r", ["A"], epochs, fit(flat, chi2=6.0))
     assert worse.severity is Severity.SERIOUS
-    (early,) = model_doubts("T", "T cam r", epochs, fit(flat, state=FitState.BOUND))
+    (early,) = model_doubts("T", "T cam r", ["A"], epochs, fit(flat, state=FitState.BOUND))
     assert early.kind == "fit_not_converged"
+    (with_aperture,) = model_doubts("T", "T cam r", ["A"], attrs.evolve(epochs, aperture=4.0), fit(flat, chi2=6.0))
+    assert with_aperture.severity is Severity.DOUBT
+    flux = np.where(np.arange(E)[:, None] < 2, np.nan, 1000.0)
+    (hidden,) = model_doubts("T", "T cam r", ["A"], epochs, attrs.evolve(fit(flat), flux=flux))
+    assert (hidden.kind, hidden.value) == ("source_hidden", 2)
     masked = attrs.evolve(epochs, mask=np.ones((E, N, N), bool))
     assert unmodelled_source(masked, fit(flat)) is None
