@@ -10,7 +10,7 @@ EXAMPLES := $(wildcard plugin_examples/*)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[demo,dask,postgres,docs,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[demo,dask,postgres,solve,docs,dev]"
 	touch $(READY)
 
 # The example packages' own tests need them installed, as a user would.
