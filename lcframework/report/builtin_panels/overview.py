@@ -43,6 +43,8 @@ class Overview:
         look = list(dict.fromkeys(t.what for t in tiles if not t.good))
         if not self.results.light_curves:
             verdict = "There is no light curve yet; the figures are of the steps that were done."
+        elif any(c.severity is Severity.SERIOUS for c in causes):
+            verdict = "Not as it is: serious doubts speak against the numbers. The table below says what to do."
         elif look:
             verdict = f"Look closer at: {', '.join(look)}. The panels below show why."
         else:
