@@ -95,7 +95,9 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         aperture = self.toolbox.config_for(payload.instrument).photometry.aperture
         sources = point_sources(region)
         cutouts = attrs.evolve(epochs.cutouts, aperture=aperture)
-        cutouts = attrs.evolve(cutouts, mask=cutouts.mask | harmful_pixels(cutouts, sources))
+        cutouts = attrs.evolve(
+            cutouts, mask=cutouts.mask | harmful_pixels(cutouts, sources, epochs.zeropoint_uncertainty)
+        )
         fit: RoiFit = tool.instance.fit(cutouts, sources)
         if not fit.status.usable:
             raise UnusableInput(f"the model of {payload.roi} failed: {fit.status.reason or fit.status.state.value}")
