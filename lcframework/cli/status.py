@@ -10,6 +10,7 @@ import click
 
 from lcframework.cli.doubts import JSON_FORMAT, print_doubts
 from lcframework.cli.filters import filters, usage_errors
+from lcframework.cli.unusable import first_names, grouped, of_the_first
 from lcframework.project import Project
 from lcframework.running import doubts
 from lcframework.running.frame_status import FrameState
@@ -20,14 +21,17 @@ from lcframework.work.keys import FrameKey
 _EXPLAINED = 8
 #: The number of stars that are listed, in the order of their letters: the nearest to the region first.
 _STARS_LISTED = 25
+#: Up to this many files with the same reason have a line each.
+_FILES_LISTED = 5
 
 
 @click.command("status")
 @click.argument("project", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--why", is_flag=True, help="For each pending unit, what changed.")
+@click.option("--all", "every", is_flag=True, help="A line a file, however many share a reason.")
 @filters("Report on products")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) -> None:
+def command(project: Path, why: bool, every: bool, as_json: bool, **only: tuple[str, ...]) -> None:
     """Show the state of PROJECT's stages and of every file that was found."""
     opened = Project.open(project)
     with usage_errors():
@@ -48,14 +52,24 @@ def command(project: Path, why: bool, as_json: bool, **only: tuple[str, ...]) ->
     click.echo(
         f"\n{len(status.frames)} files: " + (", ".join(f"{n} {k}" for k, n in counts.most_common()) or "none found")
     )
-    for frame in status.frames:
-        if frame.comment and frame.state is not FrameState.FOUND:
-            click.echo(f"  {frame.file}: {frame.state}: {frame.comment}")
+    _files(status, every)
     _stars(status)
     others = [u for u in status.unusable if FrameKey.parse(u[1]) is None]
     for stage, unit, reason in others:
         click.echo(f"  {unit} ({stage}): {reason}")
     print_doubts(opened)
+
+
+def _files(status: Status, every: bool) -> None:
+    """Print the files that take no part, and why: a line a file, or one for many with the same reason."""
+    commented = [(f.state, f.file, f.comment) for f in status.frames if f.comment and f.state is not FrameState.FOUND]
+    for state, same in grouped(commented):
+        if every or len(same) <= _FILES_LISTED:
+            for name, comment in same:
+                click.echo(f"  {name}: {state}: {comment}")
+        else:
+            click.echo(f"  {len(same)} files ({first_names(same)}): {state}{of_the_first(same)}: {same[0][1]}")
+            click.echo("    --all has a line for each")
 
 
 def _stars(status: Status) -> None:

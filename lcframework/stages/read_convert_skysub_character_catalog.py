@@ -226,7 +226,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         "frames", "frames/<name>.fits", "frames/<name>_sources.fits", "exposures", "frames/master_<digest>.fits"
     )  # fmt: skip
     unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     @property
     def filtered(self) -> bool:

@@ -44,7 +44,7 @@ class StarredPhotometry:
     noise map holds of it. Pixels that do not fit the star are masked and the fit is repeated.
     """
 
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
     apertures: ClassVar[bool] = True
 
     background_per_epoch: bool = False  # fit a constant a stamp, e-/s a pixel
