@@ -8,8 +8,8 @@ it is projected out. Hence an isolated source has none of this error, and close 
 most.
 
 A PSF that is fitted on small pixels with a penalty, with free positions of the stars, has larger errors than this
-linear estimate. Fluxes of simulated quads, with PSFs of two kinds, differ from those of the same fits with the true PSF
-by 1.3 to 2.5 times its variance (in one of eight skies by 5.8 times).
+linear estimate. With twice its variance the pulls of simulated quads are 0.96 to 1.04 for both region models and for
+stars of three brightnesses (``benchmarks/roi_accuracy.py --psf fitted``; the table is in docs/roi_models.md).
 """
 
 from __future__ import annotations
