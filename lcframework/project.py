@@ -269,10 +269,20 @@ class Project:
         with self.session() as session:
             return planned(limited(chosen, only), force, session)
 
-    def doubts(self) -> list[Cause]:
-        """Return what makes results doubtful, and settings and files without effect: each cause once, worst first."""
+    def doubts(
+        self,
+        *,
+        rois: str | Sequence[str] = (),
+        bands: str | Sequence[str] = (),
+        instruments: str | Sequence[str] = (),
+    ) -> list[Cause]:
+        """Return what makes results doubtful, and settings and files without effect: each cause once, worst first.
+
+        The arguments limit it as those of :meth:`status` do.
+        """
+        only = self._only(rois, bands, instruments)
         with self.session() as session:
-            return causes(session, self.toolbox)
+            return causes(session, self.toolbox, only)
 
     def exclude(self, names: Sequence[str], why: str, undo: bool = False) -> int:
         """Exclude frames from all stages, or undo that.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from lcframework.project import Project
@@ -12,7 +14,7 @@ JSON_FORMAT = 1
 _TITLES = {Severity.SERIOUS: "Serious", Severity.DOUBT: "Doubt", Severity.NOTE: "Note"}
 
 
-def print_doubts(project: Project) -> None:
-    """Print a project's doubts where errors go."""
-    for cause in project.doubts():
+def print_doubts(project: Project, **only: Sequence[str]) -> None:
+    """Print a project's doubts where errors go, within the filter of the options `only`."""
+    for cause in project.doubts(**only):
         click.echo(f"{_TITLES[cause.severity]}: {cause.sentence}", err=True)

@@ -90,7 +90,7 @@ def print_report(report: RunReport, project: Project) -> None:
         click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
     if report.message:
         click.echo(f"\nStopped: {report.message}", err=True)
-    print_doubts(project)
+    print_doubts(project, rois=report.only.rois, bands=report.only.bands, instruments=report.only.instruments)
     for path in light_curves(project):
         click.echo(f"Light curve: {path}")
 
@@ -133,7 +133,9 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
         "unusable": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.unusable],
         "failed": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.bugs],
         "light_curves": [str(p) for p in light_curves(project)],
-        "doubts": as_json(project.doubts()),
+        "doubts": as_json(
+            project.doubts(rois=report.only.rois, bands=report.only.bands, instruments=report.only.instruments)
+        ),
     }  # fmt: skip
 
 

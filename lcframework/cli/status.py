@@ -38,7 +38,9 @@ def command(project: Path, why: bool, every: bool, as_json: bool, **only: tuple[
         status = opened.status(**only)
     if as_json:
         click.echo(
-            json.dumps({"format": JSON_FORMAT, **as_dict(status), "doubts": doubts.as_json(opened.doubts())}, indent=2)
+            json.dumps(
+                {"format": JSON_FORMAT, **as_dict(status), "doubts": doubts.as_json(opened.doubts(**only))}, indent=2
+            )
         )
         return
     width = max(len(s.name) for s in status.stages)
@@ -57,7 +59,7 @@ def command(project: Path, why: bool, every: bool, as_json: bool, **only: tuple[
     others = [u for u in status.unusable if FrameKey.parse(u[1]) is None]
     for stage, unit, reason in others:
         click.echo(f"  {unit} ({stage}): {reason}")
-    print_doubts(opened)
+    print_doubts(opened, **only)
 
 
 def _files(status: Status, every: bool) -> None:

@@ -25,6 +25,9 @@ GREATEST_READ_NOISE = 50.0
 USUAL_READ_NOISE = 30.0
 #: A gain is doubted where it exceeds what the noise allows by this factor, or makes the noise less than this, e- rms.
 _BEYOND, _LEAST_NOISE = 3.0, 0.05
+#: By how much the pixels of a detector may differ in sensitivity, relative rms; more than so many times the bound is no
+#: matter of that.
+_UNLIKE_PIXELS, _FAR_BEYOND = 0.05, 20.0
 #: The noise is that of the quietest of such squares of the frame, this part of them left aside as quieter yet.
 _SQUARE, _QUIET = 32, 0.2
 #: Differences between pixels so far apart: the nearest of one colour in a mosaic, and beyond.
@@ -68,7 +71,9 @@ def gain_doubts(
     if noise is not None and noise.rms > 0:
         greatest = greatest_gain(noise, max(GREATEST_READ_NOISE, 2 * np.nan_to_num(info.read_noise)))
         if info.gain > _BEYOND * greatest:
-            doubts.append(_too_large(info.gain, greatest, noise))
+            # Before the flat, pixels of unlike sensitivity look like noise: of infrared detectors by several per cent.
+            unlike = noise.rms < _UNLIKE_PIXELS * noise.level and info.gain < _FAR_BEYOND * greatest
+            doubts.append(_too_large(info.gain, greatest, noise, unlike))
         elif info.gain * noise.rms < _LEAST_NOISE:
             doubts.append(_too_small(info.gain, noise))
     return tuple(doubts)
@@ -89,14 +94,14 @@ def _shifted(bits: int, gain: float, noise: Noise | None) -> Doubt:
     )
 
 
-def _too_large(gain: float, greatest: float, noise: Noise) -> Doubt:
+def _too_large(gain: float, greatest: float, noise: Noise, unlike: bool) -> Doubt:
     return Doubt(
         "gain_too_large",
         f"a gain of {gain:g} e-/ADU makes the background's noise, {noise.rms:.3g} ADU, {gain * noise.rms:.3g} e-: sky "
         f"and read-out of any detector have less at a level of {noise.level:.4g} ADU, which allows {greatest:.2g} "
-        "e-/ADU at most",
+        "e-/ADU at most" + (", unless its pixels differ in sensitivity" if unlike else ""),
         "Set gain (e-/ADU) in [header.fits]; `lcf headers` measures it. GAIN may be a setting of the camera",
-        severity=Severity.SERIOUS,
+        severity=Severity.DOUBT if unlike else Severity.SERIOUS,
         value=gain / greatest,
     )
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: A source beside an empty position is named from this signal-to-noise ratio on.
 _BRIGHT = 20.0
+#: ... if its FWHM is at most this many times the seeing.
+_STARLIKE = 1.5
 
 
 def target_doubt(
@@ -56,7 +58,9 @@ def target_doubt(
         return None
     # The noise of a PSF flux is that of the pixels in 4 pi sigma^2, the PSF's effective area.
     noise = rms * np.sqrt(4 * np.pi) * seeing / 2.3548
-    bright = np.flatnonzero((distance < size / 2) & (flux > _BRIGHT * noise))
+    # A galaxy is no target that moved, but what a target may be in.
+    starlike = np.asarray(sources["fwhm"], float) < _STARLIKE * seeing
+    bright = np.flatnonzero((distance < size / 2) & (flux > _BRIGHT * noise) & starlike)
     if not bright.size:
         return None
     nearest = bright[np.argmin(distance[bright])]
@@ -70,5 +74,5 @@ def target_doubt(
         f"nothing is detected at the point sources of {roi}, but {which}, of {flux[nearest]:.4g} e-/s, is {away:.1f} "
         f"arcsec away at ra = {ra:.5f}, dec = {dec:.5f}",
         f"If that is the target, correct ra and dec in [roi.{roi}] (an old position, a proper motion?)",
-        severity=Severity.NOTE if catalogued else Severity.SERIOUS, value=away, subject=roi,
+        severity=Severity.NOTE if catalogued else Severity.DOUBT, value=away, subject=roi,
     )  # fmt: skip

@@ -66,10 +66,15 @@ def model_doubts(roi: str, group: str, sources: Sequence[str], cutouts: Cutouts,
         yield Doubt(
             "unmodelled_source",
             f"the residuals of {group} show a source that no model holds, {offset[0]:+.2f} arcsec east and "
-            f"{offset[1]:+.2f} arcsec north of the region's position, of {100 * share:.0f} % of the brightest source",
+            f"{offset[1]:+.2f} arcsec north of the region's position, of {_times(share)} the brightest flux",
             f"Add it to [roi.{roi}.point_sources], or correct the position of one",
             severity=Severity.SERIOUS if share > 0.5 else Severity.DOUBT, value=away, subject=group,
         )  # fmt: skip
+
+
+def _times(share: float) -> str:
+    """Return a share in words."""
+    return f"{100 * share:.0f} % of" if share < 1 else f"{share:.3g} times"
 
 
 def unmodelled_source(cutouts: Cutouts, fit: RoiFit) -> tuple[Floats, float] | None:
@@ -94,12 +99,13 @@ def unmodelled_source(cutouts: Cutouts, fit: RoiFit) -> tuple[Floats, float] | N
     for xi, eta in np.reshape(fit.offset, (-1, 2)):
         near |= np.hypot(xx - xi, yy - eta) < seeing * scale
     usable = (weight > 0) & ~near & np.isfinite(error)
-    brightest = float(np.nanmax(np.abs(np.nanmedian(fit.flux, axis=0)))) if fit.flux.size else 0.0
+    # The highest of all epochs: a transient is bright in some of them.
+    brightest = float(np.nanmax(np.abs(fit.flux))) if np.isfinite(fit.flux).any() else 0.0
     significance = np.where(usable, flux / np.where(usable, error, 1), 0)
     y, x = np.unravel_index(int(np.argmax(significance)), mean.shape)
-    if significance[y, x] < _SIGNIFICANT or flux[y, x] < _SHARE * brightest:
+    if brightest == 0 or significance[y, x] < _SIGNIFICANT or flux[y, x] < _SHARE * brightest:
         return None
-    return np.array([xx[y, x], yy[y, x]]), float(flux[y, x] / max(brightest, 1e-30))
+    return np.array([xx[y, x], yy[y, x]]), float(flux[y, x] / brightest)
 
 
 def _mean_residual(cutouts: Cutouts, fit: RoiFit, scale: float) -> tuple[Floats, Floats]:

@@ -48,7 +48,7 @@ def harmful_pixels(cutouts: Cutouts, sources: PointSources, zeropoint_error: flo
     beyond = beyond_psfs(cutouts, sources) & ~cutouts.mask
     if not beyond.any():
         return beyond
-    bias, cost = [], []
+    bias, cost, fluxes = [], [], []
     for epoch in np.flatnonzero(beyond.any(axis=(1, 2))).tolist():
         psf = _on_pixels(cutouts, epoch)
         rows, columns = np.indices(psf.shape)
@@ -56,13 +56,18 @@ def harmful_pixels(cutouts: Cutouts, sources: PointSources, zeropoint_error: flo
         area = max(psf.sum() ** 2 / (psf**2).sum(), np.pi * cutouts.aperture**2)
         on = ~beyond[epoch] & ~cutouts.mask[epoch]
         sky = np.median(cutouts.data[epoch][beyond[epoch]])
-        flux = float((cutouts.data[epoch] - sky)[on].sum())
+        fluxes.append(float((cutouts.data[epoch] - sky)[on].sum()))
         noise = float(np.median(cutouts.noise[epoch][beyond[epoch]]))
         fewer = 1 / max(1, int(on.sum())) - 1 / (on.sum() + beyond[epoch].sum())
         bias.append(_BEYOND * psf[edge].mean() * area)
-        cost.append((area * noise / flux) ** 2 * fewer if flux > 0 else np.inf)
-    harmful = np.var(bias) > np.mean(cost) or abs(np.mean(bias)) > np.fmax(_FALSE_LEVEL, zeropoint_error)
-    return beyond if harmful else np.zeros_like(beyond)
+        cost.append((area * noise) ** 2 * fewer)
+    bright = [f for f in fluxes if f > 0]
+    if not bright:
+        return np.zeros_like(beyond)
+    # By a typical flux: epochs of clouds, or before a source appeared, tell nothing of what the others need.
+    variable = np.var(bias) > np.median(cost) / np.median(bright) ** 2
+    displaced = abs(np.mean(bias)) > np.fmax(_FALSE_LEVEL, zeropoint_error)
+    return beyond if variable or displaced else np.zeros_like(beyond)
 
 
 def beyond_psfs(cutouts: Cutouts, sources: PointSources) -> Bools:

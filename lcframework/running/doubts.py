@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -18,7 +19,8 @@ from lcframework.storage.doubts import doubt_records, doubts_in_force
 from lcframework.storage.records import apply
 from lcframework.storage.tables import DoubtRow, Frame
 from lcframework.types import Doubt, Severity
-from lcframework.work.scopes import idle_overrides
+from lcframework.work import Filter, Scope
+from lcframework.work.scopes import frame_scopes, idle_overrides
 
 #: The name in the column `stage` of doubts about the project as a whole.
 PROJECT = "project"
@@ -57,8 +59,9 @@ class Cause:
     @property
     def extent(self) -> str:
         """What it holds for, in a few words; empty for the project as a whole."""
-        others = [s for s in self.subjects if s not in self.text]
-        parts = [_counted(self.frames, "frame"), _counted(others, "")]
+        others = [s for s in self.subjects if not re.search(rf"(?<!\w){re.escape(s)}(?!\w)", self.text)]
+        also = "also for " if others and len(others) < len(self.subjects) else ""
+        parts = [_counted(self.frames, "frame"), also + _counted(others, "") if others else ""]
         return "; ".join(p for p in parts if p)
 
     @property
@@ -78,16 +81,25 @@ def _counted(names: Sequence[str], what: str) -> str:
     return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {shown}"
 
 
-def causes(session: Session, toolbox: Toolbox) -> list[Cause]:
-    """Return every cause of doubt, the worst first."""
+def causes(session: Session, toolbox: Toolbox, only: Filter) -> list[Cause]:
+    """Return every cause of doubt within a filter, the worst first; those of the project as a whole in any case."""
     names = dict(session.exec(select(Frame.id, Frame.original_image_path)).all())
-    groups: dict[tuple[str, str], list[DoubtRow]] = {}
+    scopes = frame_scopes(session, toolbox.config.roi) if only else {}
+    groups: dict[tuple[str, str, str], list[DoubtRow]] = {}
     for row in doubts_in_force(session):
-        groups.setdefault((row.stage, row.kind), []).append(row)
+        if _admitted(row, only, scopes):
+            groups.setdefault((row.stage, row.kind, row.severity), []).append(row)
     found = [_cause(rows, names) for rows in groups.values()]
     for doubt, frames in _of_project(session, toolbox):
         found.append(Cause(doubt.kind, doubt.text, doubt.remedy, doubt.severity, PROJECT, frames))
     return sorted(found, key=lambda c: _ORDER.index(c.severity))
+
+
+def _admitted(row: DoubtRow, only: Filter, scopes: Mapping[int, Scope]) -> bool:
+    if row.frame_id is not None:
+        return only.admits(scopes.get(row.frame_id, Scope()))
+    # Doubts about a region are about "<region> <instrument> <band>".
+    return not only.rois or row.subject.split(" ")[0] in only.rois
 
 
 def _cause(rows: Sequence[DoubtRow], names: dict[int | None, str]) -> Cause:

@@ -21,9 +21,11 @@ from lcframework.plugins import Plugins
 from lcframework.provenance import digest
 from lcframework.running.chain import described, limited
 from lcframework.running.device import prepare_device
+from lcframework.running.doubts import PROJECT
 from lcframework.running.recording import Recorder
 from lcframework.running.run_report import RunReport, StageReport, Unusable
 from lcframework.running.unusable import clear_old_remarks, still_unusable
+from lcframework.storage.doubts import forget_old_doubts
 from lcframework.storage.files import remove_leftovers
 from lcframework.storage.tables import Frame, Product, Run, RunOutcome
 from lcframework.types import LcfError, RunEvent
@@ -117,6 +119,7 @@ class Runner:
         tasks = stage.tasks()
         with Session(self.engine) as session:
             stage.prepare(session, Ledger.read(session).seen_by(stage.name, stage.needs))
+            forget_old_doubts(session, PROJECT)
             session.commit()
         while True:
             units, pending, report.left_out = self._pending(stage, recorder, tried)

@@ -38,7 +38,7 @@ PAIRS_FOR_BRIGHTNESS = 10
 #: Brightness that agrees no better than in one of this many sets of wrong pairs speaks against a WCS.
 _BRIGHTNESS_BY_CHANCE = 20
 #: With this many times the most pairs that chance brings, a WCS is right whatever the magnitudes are worth.
-_OVERWHELMING = 3.0
+_OVERWHELMING = 2.0
 #: Iterations in which the matched area grows from where the WCS is right to the whole frame.
 _ROUNDS = 6
 
@@ -66,6 +66,11 @@ class Check:
         return min(self.sources, self.stars) >= max(FEWEST, 2.0 * self._most_by_chance)
 
     @property
+    def _perhaps_by_chance(self) -> bool:
+        """Whether a crowd explains the pairs nearly: only then brightness, which saturation upsets, has a say."""
+        return self.by_chance > 1.0 and self.significant and self.matched < _OVERWHELMING * self._most_by_chance
+
+    @property
     def _most_by_chance(self) -> float:
         return self.by_chance + 5.0 * math.sqrt(self.by_chance + 1.0)
 
@@ -81,14 +86,14 @@ class Check:
             )
         if self.offset > REACH:
             return f"it puts catalogue stars up to {self.offset:.0f} px from where they are (scale, rotation or shift)"
-        if self.brightness > 0.5 and self.matched < _OVERWHELMING * self._most_by_chance:
+        if self._perhaps_by_chance and self.brightness > 0.5:
             return f"{seen} of a source, but the bright stars are not the bright sources"
         return ""
 
     @property
     def unsure(self) -> str:
         """Why the comparison is inconclusive; empty where it is conclusive."""
-        if self.significant and self.brightness > 1.0 / _BRIGHTNESS_BY_CHANCE:
+        if self._perhaps_by_chance and self.brightness > 1.0 / _BRIGHTNESS_BY_CHANCE:
             return "the magnitudes of its catalogue stars and the fluxes of their sources hardly agree"
         if self.significant or self.possible:
             return ""

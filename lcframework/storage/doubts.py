@@ -45,12 +45,28 @@ def doubts_in_force(session: Session) -> list[DoubtRow]:
 
 def flag_doubted(session: Session, frame_id: int) -> None:
     """Set or clear the flag of a frame that something speaks against; mere notes do not count."""
-    against = select(DoubtRow.kind).where(DoubtRow.frame_id == frame_id, DoubtRow.severity != Severity.NOTE.value)
     frame = session.get(Frame, frame_id)
     if frame is None:
         return
     session.refresh(frame)
+    against = (
+        select(DoubtRow.kind)
+        .join(Product, sa.and_(col(Product.stage) == DoubtRow.stage, col(Product.unit) == DoubtRow.unit))
+        .where(DoubtRow.frame_id == frame_id, DoubtRow.severity != Severity.NOTE.value, Product.state == _MADE)
+    )
     doubted = session.exec(against).first() is not None
     flags = frame.flags & ~FrameFlag.DOUBTED.value | (FrameFlag.DOUBTED.value if doubted else 0)
     if flags != frame.flags:
         session.execute(sa.update(Frame).where(col(Frame.id) == frame_id).values(flags=flags))
+
+
+def forget_old_doubts(session: Session, kept_stage: str) -> None:
+    """Delete doubts whose product is gone, and mend the flags of their frames; those of `kept_stage` have none."""
+    has_product = (
+        select(Product.stage).where(col(Product.stage) == DoubtRow.stage, col(Product.unit) == DoubtRow.unit).exists()
+    )
+    gone = sa.and_(col(DoubtRow.stage) != kept_stage, ~has_product)
+    frames = session.exec(select(DoubtRow.frame_id).where(gone, col(DoubtRow.frame_id).is_not(None)).distinct()).all()
+    session.execute(sa.delete(DoubtRow).where(gone))
+    for frame_id in frames:
+        flag_doubted(session, frame_id or 0)

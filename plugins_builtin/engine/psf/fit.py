@@ -397,6 +397,8 @@ def free_parameters(fit: Fit) -> float:
     """
     from plugins_builtin.engine.starlet import details
 
+    if not fit.prepared.penalty.any():
+        return 4.0 + 3.0 * float(fit.stars.sum()) + float(fit.model.correction.size)
     finest = np.abs(details(np.asarray(fit.model.correction, float))[0])
     active = np.count_nonzero(finest * fit.prepared.penalty[0] > _ACTIVE)
     return 4.0 + 3.0 * float(fit.stars.sum()) + float(active)

@@ -20,15 +20,16 @@ def sky() -> WCS:
     return wcs
 
 
-def ask(sources: list[tuple[float, float, float]], known=NOWHERE, positions=((100.0, 100.0),)):
-    table = Table(rows=sources, names=("x", "y", "flux")) if sources else Table()
+def ask(sources: list[tuple[float, ...]], known=NOWHERE, positions=((100.0, 100.0),)):
+    rows = [(*row, 3.0)[:4] for row in sources]
+    table = Table(rows=rows, names=("x", "y", "flux", "fwhm")) if rows else Table()
     return target_doubt("T", table, np.array(positions).reshape(-1, 2), known, sky(), 32, 3.0, 0.4)
 
 
 def test_a_target_that_moved_is_doubted_with_the_place_of_the_source() -> None:
     doubt = ask([(108.0, 100.0, 15000.0), (20.0, 20.0, 1e5)])
     assert doubt is not None
-    assert doubt.severity is Severity.SERIOUS
+    assert doubt.severity is Severity.DOUBT
     assert doubt.value == pytest.approx(4.0, abs=1e-3)  # 8 pixels of 0.5 arcsec
     assert f"ra = {150 - 4 / 3600 / np.cos(np.radians(20)):.5f}, dec = 20.00000" in doubt.text
 
@@ -46,6 +47,7 @@ def test_a_known_star_beside_a_target_too_faint_to_be_detected_is_noted() -> Non
         [(108.0, 100.0, 15000.0), (101.5, 99.0, 200.0)],  # the target is detected beside a brighter source
         [(120.0, 100.0, 15000.0)],  # beyond the stamp
         [(108.0, 100.0, 30.0)],  # too faint to be sure
+        [(108.0, 100.0, 5e4, 6.0)],  # a host galaxy
     ],
 )
 def test_nothing_speaks_against_other_skies(sources) -> None:

@@ -92,6 +92,15 @@ def test_pixels_are_left_out_where_the_light_beyond_costs_more_than_they_bring(s
         assert (found == beyond_psfs(epochs, one)).all()
 
 
+def test_an_epoch_without_flux_decides_nothing() -> None:
+    images = np.stack([gaussian(CENTRE, CENTRE, 1e6)] * E)
+    images[2] = 0.0
+    epochs = cutouts(images)
+    seeings = [3.0, 3.2, 4.9, 3.1, 3.0]
+    epochs = attrs.evolve(epochs, kernels=Kernels(np.stack([moffat(48, fwhm) for fwhm in seeings]), 2, 0.0))
+    assert harmful_pixels(epochs, PointSources(("A",), np.zeros((1, 2)))).any()
+
+
 def test_light_that_no_model_holds_is_found_where_it_is() -> None:
     source, other = gaussian(CENTRE, CENTRE, 1000.0), gaussian(CENTRE - 6, CENTRE + 4, 400.0)
     epochs = cutouts(np.stack([source + other] * E))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from lcframework.running.doubts import Cause
 from lcframework.storage.connection import open_engine
-from lcframework.storage.doubts import doubt_records, doubts_in_force, flag_doubted
+from lcframework.storage.doubts import doubt_records, doubts_in_force, flag_doubted, forget_old_doubts
 from lcframework.storage.records import apply
-from lcframework.storage.tables import Frame, Product
+from lcframework.storage.tables import DoubtRow, Frame, Product
 from lcframework.types import Doubt, FrameFlag, Severity
 
 
@@ -68,8 +68,21 @@ def test_products_and_frames_that_are_out_take_their_doubts_along(session: Sessi
     assert doubts_in_force(session) == []
 
 
+def test_a_product_that_is_deleted_takes_its_doubts_along(session: Session) -> None:
+    put(session, 1, Doubt("k", "t"))
+    apply(session, [doubt_records("project", "project", [Doubt("idle", "t")])])
+    session.delete(session.get(Product, ("s", "frame:1")))
+    session.commit()
+    forget_old_doubts(session, "project")
+    session.commit()
+    assert flags(session, 1) == 1
+    assert [row.stage for row in session.exec(select(DoubtRow))] == ["project"]
+
+
 def test_causes_are_counted() -> None:
     cause = Cause("k", "it is odd", "Look", Severity.DOUBT, "s", ("a", "b", "c", "d"), ("star x",))
     assert cause.sentence == "it is odd. 4 frames: a, b, c, ...; star x. Look."
     assert Cause("k", "it is odd.", "", Severity.NOTE, "project").sentence == "it is odd."
+    others = Cause("k", "A is odd", "", Severity.DOUBT, "s", (), ("A", "B", "a"))
+    assert others.sentence == "A is odd. also for 2: B, a."
     assert np.isnan(Doubt("k", "t").value)
