@@ -60,8 +60,8 @@ class Cause:
     def extent(self) -> str:
         """What it holds for, in a few words; empty for the project as a whole."""
         others = [s for s in self.subjects if not re.search(rf"(?<!\w){re.escape(s)}(?!\w)", self.text)]
-        also = "also for " if others and len(others) < len(self.subjects) else ""
-        parts = [_counted(self.frames, "frame"), also + _counted(others, "") if others else ""]
+        also = "also for " if len(others) < len(self.subjects) else ""
+        parts = [_counted(self.frames, "frame"), f"{also}{_listed(others)}" if others else ""]
         return "; ".join(p for p in parts if p)
 
     @property
@@ -71,14 +71,14 @@ class Cause:
         return f"{self.text.rstrip('.')}.{extent}{remedy}"
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Return the first few names."""
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
 def _counted(names: Sequence[str], what: str) -> str:
-    """Return how many names there are, and the first of them."""
-    if not names:
-        return ""
-    shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    if not what:
-        return shown if len(names) == 1 else f"{len(names)}: {shown}"
-    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {shown}"
+    """Return how many names there are, and the first of them; empty where there is none."""
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {_listed(names)}" if names else ""
 
 
 def causes(session: Session, toolbox: Toolbox, only: Filter) -> list[Cause]:

@@ -84,5 +84,5 @@ def test_causes_are_counted() -> None:
     assert cause.sentence == "it is odd. 4 frames: a, b, c, ...; star x. Look."
     assert Cause("k", "it is odd.", "", Severity.NOTE, "project").sentence == "it is odd."
     others = Cause("k", "A is odd", "", Severity.DOUBT, "s", (), ("A", "B", "a"))
-    assert others.sentence == "A is odd. also for 2: B, a."
+    assert others.sentence == "A is odd. also for B, a."
     assert np.isnan(Doubt("k", "t").value)
