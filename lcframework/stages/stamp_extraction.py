@@ -175,18 +175,24 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         )
 
     def _with_cosmics(self, stamps: dict[str, Stamp], instrument: str) -> dict[str, Stamp]:
+        """Return the stamps with cosmic rays in their masks.
+
+        All go to the finder at once, in the largest one's size: what a star looks like is what the frame's stars show,
+        and a region's stamp alone would not tell a ray in its middle from its source.
+        """
         tool = self.toolbox.tool("cosmics", instrument)
-        if tool is None:
+        if tool is None or not stamps:
             return stamps
-        out = dict(stamps)
-        for size in {s.data.shape for s in stamps.values()}:
-            names = [n for n, s in stamps.items() if s.data.shape == size]
-            found = tool.instance.mask(
-                np.stack([stamps[n].data for n in names]), np.stack([stamps[n].noise for n in names])
-            )
-            for name, cosmics in zip(names, found, strict=True):
-                mask = stamps[name].mask | np.where(cosmics, np.uint8(PixelFlag.COSMIC.value), np.uint8(0))
-                out[name] = attrs.evolve(stamps[name], mask=mask)
+        size = max(len(s.data) for s in stamps.values())
+        found = tool.instance.mask(
+            np.stack([_widened(s.data, size) for s in stamps.values()]),
+            np.stack([_widened(s.noise, size) for s in stamps.values()]),
+        )
+        out = {}
+        for (name, stamp), wide in zip(stamps.items(), found, strict=True):
+            cosmics = wide[_middle(len(stamp.data), size)]
+            mask = stamp.mask | np.where(cosmics, np.uint8(PixelFlag.COSMIC.value), np.uint8(0))
+            out[name] = attrs.evolve(stamp, mask=mask)
         return out
 
     @staticmethod
@@ -235,7 +241,7 @@ class StampExtraction(Stage):
     needs: ClassVar[tuple[str, ...]] = (Import.name, PlateSolving.name, QueryGaiaForStars.name)
     makes: ClassVar[tuple[str, ...]] = ("regions.h5", "regions/<name>/stamps_<fingerprint>.h5", "stars_in_frames")
     unit: ClassVar[str] = "frame and field"
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that finds hot pixels, and the task that cuts stamps."""
@@ -324,6 +330,18 @@ class StampExtraction(Stage):
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Join the files in ``regions.h5``."""
         join_regions(session, workdir, ledger.made(self.name, FrameKey), next(iter(self.toolbox.config.roi)))
+
+
+def _widened(stamp: Floats, size: int) -> Floats:
+    """Return a stamp (size, size) with mirrored margins."""
+    before = (size - len(stamp)) // 2
+    return np.pad(stamp, (before, size - len(stamp) - before), mode="symmetric")
+
+
+def _middle(length: int, size: int) -> tuple[slice, slice]:
+    """Return where a stamp of `length` pixels lies in what :func:`_widened` made of it."""
+    first = (size - length) // 2
+    return (slice(first, first + length),) * 2
 
 
 def reach_of(config: Config, roi: str) -> float:
