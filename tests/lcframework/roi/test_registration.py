@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lcframework.roi.registration import STARS_FOR_MAP, register
+from lcframework.roi.registration import FLOOR, STARS_FOR_MAP, register
 
 REFERENCE = np.array([250.0, 260.0])
 
@@ -82,3 +82,30 @@ def test_transform_is_corrected():
     before = transform[:, :2] @ offset + transform[:, 2]
     expected = before + [0.5, -0.25] + linear @ (before - REFERENCE)
     np.testing.assert_allclose(corrected[:, :2] @ offset + corrected[:, 2], expected, atol=2e-3)
+
+
+def test_each_axis_has_its_own_errors():
+    """Few stars give the weighted mean of each axis, by the errors of that axis."""
+    offset = np.array([0.3, -0.2])
+    error = np.array([[0.01, 0.05], [0.02, 0.02], [0.05, 0.01], [0.03, 0.04]])
+    noise = np.array([[0.5, -0.8], [-0.9, 0.4], [1.1, 0.9], [-0.3, -1.0]]) * error
+    predicted = np.array([[10.0, 400.0], [300.0, 20.0], [200.0, 250.0], [450.0, 330.0]])
+    fit = register(predicted, predicted + offset + noise, error, REFERENCE)
+    weight = 1 / (error**2 + FLOOR**2)
+    np.testing.assert_allclose(fit.offset, offset + (weight * noise).sum(axis=0) / weight.sum(axis=0), atol=1e-9)
+    np.testing.assert_allclose(np.diag(fit.covariance), 1 / weight.sum(axis=0), rtol=1e-9)
+
+
+def test_covariance_of_stars_that_scatter_beyond_their_errors():
+    """It is that of their true scatter: on average over many frames, for few degrees of freedom."""
+    rng = np.random.default_rng(6)
+    n, beyond, ratios = 10, 5.0, []
+    for _ in range(400):
+        predicted, _, sigma = scene(rng, n, [0.2, 0.1], np.zeros((2, 2)), 0.02)
+        scatter = beyond * np.sqrt(sigma**2 + FLOOR**2)
+        measured = predicted + np.array([0.2, 0.1]) + rng.normal(0, scatter)
+        design = np.concatenate([np.ones((n, 1)), predicted - REFERENCE], axis=1)
+        true = [np.linalg.inv(design.T @ (design / s[:, None] ** 2))[0, 0] for s in scatter.T]
+        ratios.append(np.diag(register(predicted, measured, sigma, REFERENCE).covariance) / true)
+    # Each is a chi2 of 7 degrees of freedom over 7.
+    assert np.mean(ratios) == pytest.approx(1.0, abs=4 * np.sqrt(2 / 7 / 800))

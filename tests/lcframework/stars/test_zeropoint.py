@@ -45,13 +45,24 @@ def test_no_colour_term_where_colours_are_few_or_alike():
     assert fit_zeropoint(flux, d, mag, e, np.full(20, 0.7)).colour_term == 0
 
 
-def test_outlier_is_left_out():
+@pytest.mark.parametrize("off", [1.5, -1.5])
+def test_outlier_is_left_out(off):
     rng = np.random.default_rng(3)
     flux, d, mag, e, colour = stars(rng, 20, known=False)
-    mag[3] += 1.5
+    mag[3] += off
     fit = fit_zeropoint(flux, d, mag, e, colour)
     assert fit.stars == 19
     assert abs(fit.zeropoint - 25.3) < 4 * fit.uncertainty
+
+
+def test_scatter_of_few_stars():
+    """Its square is that of the stars on average, of four degrees of freedom for five stars."""
+    rng = np.random.default_rng(4)
+    fits = [
+        fit_zeropoint(*stars(rng, 5, scatter=0.1, flux_error=1e-4, mag_error=1e-3, known=False)) for _ in range(1500)
+    ]
+    relative = np.array([f.scatter for f in fits]) ** 2 / 0.1**2
+    assert np.mean(relative) == pytest.approx(1.0, abs=4 * np.sqrt(2 / 4 / len(fits)))
 
 
 def test_one_star_and_none():

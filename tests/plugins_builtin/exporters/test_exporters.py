@@ -47,6 +47,32 @@ def test_conforms(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [f"curve.{exporter.suffix}"]
 
 
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_files_are_replaced_whole(name, tmp_path):
+    """Who reads the former file while another is written over it reads it to its end."""
+    path = tmp_path / "curve"
+    path.write_text("the former one")
+    with path.open() as reader:
+        EXPORTERS[name]().export(light_curve(), path)
+        assert reader.read() == "the former one"
+    assert "the former one" not in path.read_text()
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTERS))
+def test_a_failure_leaves_the_former_file(name, tmp_path, monkeypatch):
+    path = tmp_path / "curve"
+    path.write_text("the former one")
+
+    def full(self, target):
+        raise OSError("no space left on the device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        EXPORTERS[name]().export(light_curve(), path)
+    assert path.read_text() == "the former one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("series", [False, True])
 def test_ecsv_comes_back_whole(series, tmp_path):
     curve = light_curve()

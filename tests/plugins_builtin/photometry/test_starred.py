@@ -109,6 +109,27 @@ def test_photon_noise_taken_from_the_data_makes_no_star_fainter(electrons):
     assert biased - bias < -40  # e-: about one for each pixel that the star makes noisier
 
 
+def test_the_fitted_positions_bias_is_taken_off():
+    """A position that follows the noise makes a flux too large by its variance over the flux."""
+    signal = 12.0
+    sky = simulate(21, 4000, signal, size=14)
+    result = StarredPhotometry().measure(sky.stamps, sky.kernels)
+    pulls = (result.flux - sky.flux) / flux_error(result)
+    # The bias would be a mean pull of 1 / signal or more.
+    assert abs(np.mean(pulls)) < 3 / np.sqrt(len(pulls)) < 0.6 / signal
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_degrees_of_freedom(background):
+    """Flux, two coordinates and the background are fitted."""
+    sky = simulate(22, 20, 50.0, size=10, pedestal=3.0 * background)
+    stamps = attrs.evolve(sky.stamps, noise=np.full(sky.stamps.data.shape, 2 * SKY))
+    result = StarredPhotometry(background_per_epoch=background).measure(stamps, sky.kernels)
+    assert not result.outliers.any()
+    chi2 = (((stamps.data - result.model) / stamps.noise) ** 2).sum(axis=(1, 2))
+    np.testing.assert_allclose(result.reduced_chi2, chi2 / (100 - 3 - background), rtol=1e-9)
+
+
 @pytest.mark.parametrize("signal", [0, 1, 3, 5])
 def test_faint_and_absent_stars(signal):
     n = 200

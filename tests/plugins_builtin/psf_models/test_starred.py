@@ -69,6 +69,16 @@ def test_psfs_are_converged_and_normalised(scene, psfs):
         assert psf.loss_history[-1] < psf.loss_history[0]
 
 
+def test_degrees_of_freedom(scene, psfs):
+    """Chi2 is divided by the pixels less what was fitted: the Moffat's four, three a star, and some small pixels."""
+    for f, psf in enumerate(psfs):
+        used = np.isfinite(psf.residuals) & ~psf.outliers & ~scene.batch.mask[f]
+        chi2 = (np.where(used, psf.residuals / scene.batch.noise[f], 0.0) ** 2).sum()
+        fitted = used.sum() - chi2 / psf.reduced_chi2
+        assert 4 + 3 * STARS <= fitted + 1e-6 * used.sum()
+        assert fitted < 4 + 3 * STARS + psf.narrow.size
+
+
 def test_positions_and_flux_ratios_are_recovered(scene, psfs):
     """The PSF's own centre is free, so positions agree up to one shift a frame; light outside the stamp is common."""
     for psf, truth, place, noise in zip(psfs, scene.flux, scene.offset, scene.batch.noise, strict=True):

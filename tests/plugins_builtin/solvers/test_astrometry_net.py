@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 from tycho2_field import HAS_INDEX, HINT, INDEX, SHAPE, STARS, error_of, field, header, no_field
 
 from lcframework.types import NeedMissing, NotSolved, PlateSolution, SolveHint
@@ -73,6 +74,27 @@ def command(path, script):
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
+
+
+def test_pixels_are_counted_from_1_on_the_way_there_and_from_0_on_the_way_back(tmp_path, monkeypatch):
+    """A stand-in for the command keeps its input and answers with the WCS that the sources were made by."""
+    truth = header()
+    sources, kept = field(truth), tmp_path / "kept"
+    kept.mkdir()
+    wcs = WCS(truth)
+    rows = np.argsort(-np.asarray(sources["flux"]))[:10]
+    xy = np.stack([np.asarray(sources[c], float)[rows] for c in "xy"])
+    ra, dec = wcs.all_pix2world(*xy, 0)
+    pairs = Table({"index_ra": ra, "index_dec": dec, "field_x": xy[0] + 1, "field_y": xy[1] + 1})
+    fits.BinTableHDU(pairs).writeto(kept / "out.corr")
+    fits.PrimaryHDU(header=truth).writeto(kept / "out.wcs")
+    script = command(tmp_path / "solve", f'cp "$1" {kept}/in.xyls\ncp {kept}/out.* .')
+    solution = AstrometryNet(command=script).solve(sources, SHAPE, SolveHint())
+    given = Table.read(kept / "in.xyls")
+    np.testing.assert_allclose([given["X"][:10], given["Y"][:10]], xy + 1, atol=1e-6)
+    assert isinstance(solution, PlateSolution)
+    assert solution.matched == 10
+    assert solution.rms < 1e-6
 
 
 def test_a_missing_command_is_a_missing_need():
