@@ -139,3 +139,21 @@ def test_a_star_that_is_measured_in_fewer_frames():
     assert [r.where for r in records] == [
         {"combined_footprint_hash": "f", "frame_id": i, "gaia_id": "s1"} for i in (3, 4, 5)
     ]
+
+
+def test_rows_hold_each_number_in_its_column():
+    """Positions are in the frame, from stamps whose first pixel is (40, 40); errors are roots of the variances."""
+    measured = values(7, stars=1)
+    result = PhotometryResult(
+        np.array([500.0]), np.array([0.25]), np.array([-0.75]), np.array([0.125]), np.diag([16.0, 0.04, 0.09])[None],
+        np.array([1.5]), (CONVERGED,), np.zeros((1, 12, 12)), np.eye(12, dtype=bool)[None],
+    )  # fmt: skip
+    placed = attrs.evolve(measured, stamps=[attrs.evolve(measured.stamps[0], offset=(0.5, -0.25))])
+    unit = Unit(FrameKey(7, "field"), "frame", {}, placed.payload, 7)
+    (replaced,) = MeasureStars("star_photometry", SimpleNamespace()).save(unit, placed, result).records
+    (row,) = replaced.rows
+    assert {k: row[k] for k in ("flux", "flux_uncertainty", "background", "chi2", "masked_outliers")} == {
+        "flux": 500.0, "flux_uncertainty": 4.0, "background": 0.125, "chi2": 1.5, "masked_outliers": 12,
+    }  # fmt: skip
+    place = [row[k] for k in ("x", "y", "x_offset", "y_offset", "x_uncertainty", "y_uncertainty")]
+    assert place == pytest.approx([45.75, 44.75, -0.25, -0.5, 0.2, 0.3])
