@@ -236,3 +236,15 @@ def test_hot_pixel_that_was_taken_for_a_source_is_found():
         narrow = sources((31.0, 30.0, 80.0, 0.3, 0.3, 0.0))
         frames.append((image, np.zeros((60, 60), np.uint8), narrow))
     assert hot_pixel_map(frames).excess[30, 31] == pytest.approx(80, abs=4 * 0.44)
+
+
+def test_a_neighbour_is_masked_where_it_lies_in_the_stamp():
+    """The masked ellipse is about the neighbour, in a stamp whose first pixel has another x than y."""
+    size, corner, own = 32, (60, 105), (75.5, 120.5)
+    table = sources((*own, 1e4, 2.0, 2.0, 0.0), (84.0, 112.0, 3e3, 2.2, 1.8, 0.6))
+    stamp = cut(light(table), corner, size, 0.0)
+    rows, columns = np.nonzero(neighbour_mask(table, corner, stamp, own, 3.0, 1.0, 4.7))
+    assert len(rows) > 50
+    # Symmetric about it, but for the pixels at the edge.
+    assert columns.mean() + corner[0] == pytest.approx(84.0, abs=0.3)
+    assert rows.mean() + corner[1] == pytest.approx(112.0, abs=0.3)

@@ -196,3 +196,15 @@ def test_positions_closer_than_a_limit_are_one():
     assert geometry.singles(ra, np.zeros(5), 0.25, [15.0, 14.9, 13.0, 12.0, 12.0]).tolist() == [1, 2, 3]
     assert geometry.singles(ra, np.zeros(5), 0.0, np.zeros(5)).tolist() == [0, 1, 2, 3, 4]
     assert len(geometry.singles([], [], 1.0, [])) == 0
+
+
+@pytest.mark.parametrize(("ra0", "dec0"), [(150.0, 2.0), (299.0, -63.0), (45.0, 89.9)])
+def test_positions_are_one_by_their_distance_on_the_sky(ra0, dec0):
+    """Pairs of 3.9 and of 4.1 arcsec in all directions, each pair a degree from the next."""
+    centre = SkyCoord(ra0 * u.deg, dec0 * u.deg)
+    angles = np.arange(0, 360, 45) * u.deg
+    for apart, left in ((3.9, len(angles)), (4.1, 2 * len(angles))):
+        first = centre.directional_offset_by(angles, 1.5 * u.deg)
+        second = first.directional_offset_by(angles + 20 * u.deg, apart * u.arcsec)
+        ra, dec = (np.concatenate([getattr(p, c).deg for p in (first, second)]) for c in ("ra", "dec"))
+        assert len(geometry.singles(ra, dec, 4.0, np.zeros(len(ra)))) == left
