@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lcframework.types import TimeReference
 from plugins_builtin.shared.header_values import as_number, by_plain_name, comment_of, plain_name, text_of, value_of
-from plugins_builtin.shared.time_texts import TimeText, clock_of_hours, read_time_text
+from plugins_builtin.shared.time_texts import TimeText, clock_of_hours, clock_seconds, read_time_text
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -38,6 +38,9 @@ CLOCKS = {
 }  # fmt: skip
 #: One that is read beside others where its comment says that it is in UT.
 BARE_CLOCK = "TIME"
+#: Clocks' names that are no dates' or days', however these are written.
+_CLOCKS_ALONE = {plain_name(k) for k in (*CLOCKS, BARE_CLOCK)}
+_CLOCK_IN_COMMENT = re.compile(r"(?<![\d:])(\d{1,2}:\d{2}:\d{2}(?:\.\d*)?)(?![\d:])")
 _IN_HOURS = {plain_name(k) for k in CLOCKS if k.startswith(("UT", "GMT", "TIME-OBS"))}
 
 _MOMENT = re.compile(
@@ -97,6 +100,12 @@ def says_universal(header: fits.Header, keyword: str) -> bool:
     return named and not says_local(header, keyword)
 
 
+def may_be_a_day(keyword: str) -> bool:
+    """Whether a card's number may be a Julian date, modified or not; that of a clock is one if its name says so."""
+    plain = plain_name(keyword)
+    return "JD" in plain or plain not in _CLOCKS_ALONE
+
+
 def time_text(header: fits.Header, keyword: str) -> tuple[TimeText | None, bool]:
     """Return what a card says of a moment, and whether a number without unit was taken for hours."""
     text = text_of(header, keyword)
@@ -105,6 +114,8 @@ def time_text(header: fits.Header, keyword: str) -> tuple[TimeText | None, bool]
         return read_time_text(f"{text[:2]}:{text[2:4]}:{text[4:]}"), False
     if number is None:
         return read_time_text(text), False
+    if (of_comment := _of_comment(header, keyword, number)) is not None:
+        return of_comment, False
     comment = comment_of(header, keyword).lower()
     if plain_name(keyword) not in _IN_HOURS or not 0 <= number < 86_400.0:
         return read_time_text(text), False
@@ -114,3 +125,14 @@ def time_text(header: fits.Header, keyword: str) -> tuple[TimeText | None, bool]
     if number < 24.0 and (hours or number != int(number)):
         return TimeText((), clock_of_hours(number), None), not hours
     return None, False
+
+
+def _of_comment(header: fits.Header, keyword: str, number: float) -> TimeText | None:
+    """Return the time of day that a card's number and its comment give alike, in seconds or in hours."""
+    match = _CLOCK_IN_COMMENT.search(comment_of(header, keyword))
+    read = read_time_text(match[1]) if match and not may_be_a_day(keyword) else None
+    if read is None or not read.clock or not 0 <= number < 86_400.0:
+        return None
+    said = clock_seconds(read.clock)
+    seconds = next((s for s in (number, 3600.0 * number) if abs(s - said) < 1.0), None)
+    return None if seconds is None else TimeText((), clock_of_hours(seconds / 3600.0), None)

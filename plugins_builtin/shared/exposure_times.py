@@ -12,6 +12,7 @@ from lcframework.types import Doubt, Severity, UnusableInput
 from plugins_builtin.shared.header_times import read_card
 from plugins_builtin.shared.header_values import as_number, comment_of, text_of, value_of
 from plugins_builtin.shared.time_texts import read_time_text
+from plugins_builtin.shared.time_zones import zone_of
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -176,8 +177,8 @@ def _elapsed(header: fits.Header, scale: str, exptime: float) -> Iterator[tuple[
         if start is None or stop is None:
             continue
         elapsed = parts * (stop - start) * 86_400.0
-        # By whole quarters of an hour more or less, the two clocks are in different zones: that is another doubt.
-        zone = round((elapsed - exptime) / 900.0) != 0 and abs((elapsed - exptime + 450.0) % 900.0 - 450.0) < 10.0
+        # By what a zone is off, more or less, the two clocks are in different zones: that is another doubt.
+        zone = any(zone_of(sign * (elapsed - exptime), 10.0) for sign in (1, -1))
         if elapsed > 0.0 and not zone:
             yield f"{end} after {begin}", elapsed
             return

@@ -13,7 +13,10 @@ from plugins_builtin.shared.clock_cards import (
     CLOCKS,
     DATES,
     DAYS,
+    may_be_a_day,
+    named_moment,
     present,
+    said_moment,
     says_local,
     says_universal,
     time_text,
@@ -22,18 +25,17 @@ from plugins_builtin.shared.header_times import HeaderTime, other_times, read_ca
 from plugins_builtin.shared.header_values import as_number, by_plain_name, text_of
 from plugins_builtin.shared.time_scales import time_scale
 from plugins_builtin.shared.time_texts import clock_seconds
+from plugins_builtin.shared.time_zones import zone_of
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
 _DAY = 86_400.0
-#: Zones differ from UTC by whole quarters of an hour, from 12 hours west to 14 hours east.
-_QUARTER = 900.0
 _WEST, _EAST = 12 * 3600.0, 14 * 3600.0
 #: Clocks of one header, read one after the other, agree to this, s.
-_AGREEMENT = 5.0
-#: Further from a quarter of an hour than this, a difference is no zone's, s.
-_ZONE_TOLERANCE = 330.0
+_AGREEMENT = 10.0
+#: Clocks that are known less well than this tell no zone, s.
+_ZONE_TOLERANCE = 100.0
 _CURE = "Name the right one by time_keyword in [header.fits], or set its zone right by a header plugin"
 
 
@@ -53,6 +55,10 @@ class Clock:
         Whether it says that it is in UT.
     dated : bool
         Whether it holds a date.
+    reference : TimeReference
+        Which moment of the exposure it is by its name or comment.
+    exptime : float
+        s.
     """
 
     keyword: str
@@ -60,18 +66,48 @@ class Clock:
     tolerance: float
     universal: bool
     dated: bool
+    reference: TimeReference
+    exptime: float
 
     @property
     def agrees(self) -> bool:
-        """Whether it is the same time."""
-        return abs(self.offset) <= self.tolerance
+        """Whether it is the same time: the exposure's start, middle or end, or the read-out's end after it."""
+        if self.is_zones:
+            return False
+        if self.reference is TimeReference.END:  # the exposure time is compared with a date of the end elsewhere
+            early = self.exptime if self.dated else 0.0
+            return -early - self.tolerance <= self.offset <= self.exptime + self.tolerance
+        return any(abs(self.offset - late) <= self.tolerance for late in self._moments)
 
     @property
-    def zone(self) -> float:
-        """The whole quarters of an hour by which it is off, s; 0 where it is not off by such."""
-        whole = round(self.offset / _QUARTER) * _QUARTER
-        near = abs(self.offset - whole) <= min(self.tolerance, _ZONE_TOLERANCE)
-        return whole if near and not self.agrees and -_EAST <= whole <= _WEST else 0.0
+    def within(self) -> bool:
+        """Whether it lies within the exposure."""
+        return -self.tolerance <= self.offset <= self.exptime + self.tolerance and not self.is_zones
+
+    @property
+    def shifts(self) -> tuple[float, ...]:
+        """What turns a zone's time to this one, s: what is exact first, then what holds if this is the middle or end."""
+        found = (-zone_of(late - self.offset, self._zones_tolerance, self.dated) for late in self._moments)
+        return tuple(dict.fromkeys(shift for shift in found if shift != 0.0))
+
+    @property
+    def is_zones(self) -> bool:
+        """Whether it is off by what a zone's time is off, ahead or behind."""
+        if abs(self.offset) <= self.tolerance:
+            return False
+        return any(
+            zone_of(sign * (self.offset - late), self._zones_tolerance, self.dated) for late in self._moments
+            for sign in (1, -1)
+        )  # fmt: skip
+
+    @property
+    def _moments(self) -> tuple[float, ...]:
+        """The seconds after the start at which a clock may have been read."""
+        return 0.0, 0.5 * self.exptime, self.exptime
+
+    @property
+    def _zones_tolerance(self) -> float:
+        return self.tolerance if self.tolerance <= _ZONE_TOLERANCE else -1.0
 
 
 def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> HeaderTime:
@@ -92,20 +128,22 @@ def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> Heade
     """
     clocks = other_clocks(header, time, exptime)
     universal = [c for c in clocks if c.universal]
-    shifts = {c.zone for c in universal}
+    # Between start and end there may be more than an exposure: coadds, read-outs.
+    turning = [c for c in universal if c.reference is not TimeReference.END]
+    shifts = {c.shifts[0] if c.shifts and not c.agrees else 0.0 for c in turning}
     if not time.labelled and len(shifts) == 1 and (shift := shifts.pop()) != 0.0:
-        return _turned(time, clocks, universal[0], shift)
+        return _turned(time, clocks, turning[0], shift)
     if time.local:
         if universal and all(c.agrees for c in universal):
             return time
         raise UnusableInput(
-            f"the time {time.keyword} is local, as its comment says, and no clock in UT is there to turn it to UTC"
+            f"the time {time.keyword} is local, as its comment says, and no clock in UT is there that turns it to UTC"
             f"{other_times(header, [time.keyword])}; name the right keyword by time_keyword in [header.fits], or "
             "convert it in a function of header_parser/parse_header.py"
         )
     wrong = [c for c in clocks if not c.agrees and not _is_local(header, c)]
     if time.labelled:  # another that does not say so is local, where it is off by what zones are off
-        wrong = [c for c in wrong if c.universal or not (c.zone or _bare_zone(c))]
+        wrong = [c for c in wrong if c.universal or not c.is_zones]
     if wrong:
         return attrs.evolve(time, doubts=(*time.doubts, _disagreement(time, wrong)))
     if not time.dated and (days := _days_before_writing(header, time, exptime)):
@@ -117,14 +155,16 @@ def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> Heade
 
 
 def _disagreement(time: HeaderTime, wrong: Sequence[Clock]) -> Doubt:
-    worst = max(wrong, key=lambda c: (c.zone != 0.0 and (c.universal or c.dated), abs(c.offset)))
-    serious = worst.zone != 0.0 and (worst.universal or worst.dated)
+    worst = max(wrong, key=lambda c: (c.is_zones and (c.universal or c.dated), not c.within, abs(c.offset)))
+    severity = Severity.NOTE if worst.within else Severity.DOUBT
+    if worst.is_zones and (worst.universal or worst.dated):
+        severity = Severity.SERIOUS
     return Doubt(
         "clocks_disagree",
         f"{worst.keyword} is {worst.offset:+.6g} s from {time.keyword}, which is used"
-        + (": a zone's time, it seems, was taken for UTC, or the reverse" if worst.zone else ""),
+        + (": a zone's time, it seems, was taken for UTC, or the reverse" if worst.is_zones else ""),
         _CURE,
-        severity=Severity.SERIOUS if serious else Severity.DOUBT,
+        severity=severity,
         value=worst.offset,
     )
 
@@ -151,11 +191,13 @@ def _turned(time: HeaderTime, clocks: Sequence[Clock], by: Clock, shift: float) 
     """Return a local time turned to UT by a clock that is in UT."""
     # By a time of day alone, 10 to 12 hours west are not told from 12 to 14 hours east; of a date that stands apart it
     # is not known whether it is the local one.
-    sure = any(c.universal and c.dated for c in clocks) or (
-        time.dated and -_WEST < shift < _DAY - _EAST
-    )  # fmt: skip
+    day = any(c.universal and c.dated for c in clocks) or (time.dated and -_WEST < shift < _DAY - _EAST)
+    sure = day and len(by.shifts) == 1
     text = f"{time.keyword} is local, {abs(shift) / 3600:g} h {'behind' if shift > 0 else 'ahead of'} {by.keyword}, "
-    text += "which is in UT and was used" + ("" if sure else "; of which day it is, is not certain")
+    text += "which is in UT and was used" + ("" if day else "; of which day it is, is not certain")
+    if len(by.shifts) > 1:
+        others = ", ".join(f"{abs(s) / 3600:g}" for s in by.shifts[1:])
+        text += f"; if that is not the exposure's start, it is off by {others} h"
     doubt = Doubt(
         "local_time", text, _CURE, severity=Severity.DOUBT if sure else Severity.SERIOUS, value=shift
     )  # fmt: skip
@@ -178,19 +220,24 @@ def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[
         if read is not None and read.clock and not read.dates and not hours:
             if says_local(header, keyword):
                 continue
+            if not named_moment(keyword):
+                reference = said_moment(header, keyword) or reference
             offset = _of_clock(clock_seconds(read.clock) - _DAY * (read.offset or 0.0), start, reference, exptime)
             universal = says_universal(header, keyword)
             coarse = 60.0 if read.clock.endswith(":00") and text_of(header, keyword).count(":") == 1 else 0.0
-            found[keyword] = Clock(keyword, offset, exptime + _AGREEMENT + coarse, universal, False)
+            found[keyword] = Clock(keyword, offset, _AGREEMENT + coarse, universal, False, reference, exptime)
             continue
         if (read is not None and not read.clock) or says_local(header, keyword):
+            continue
+        if read is None and not may_be_a_day(keyword):
             continue
         moment = read_card(header, keyword, reference, scale)
         if moment is None or not time_is_possible(moment.mjd):
             continue
         offset = (_start(moment.mjd, moment.reference, exptime) - start) * _DAY
-        tolerance = exptime + _AGREEMENT + _resolution(text_of(header, keyword))
-        found[keyword] = Clock(keyword, offset, tolerance, says_universal(header, keyword), True)
+        tolerance = _AGREEMENT + _resolution(text_of(header, keyword))
+        universal = says_universal(header, keyword)
+        found[keyword] = Clock(keyword, offset, tolerance, universal, True, moment.reference, exptime)
     return list(found.values())
 
 
@@ -218,9 +265,3 @@ def _resolution(text: str) -> float:
         return 0.0
     decimals = len(text.partition(".")[2])
     return _DAY * 10.0 ** -min(decimals, 9)
-
-
-def _bare_zone(clock: Clock) -> bool:
-    """Whether a time of day alone is off by what zones are off."""
-    whole = round(clock.offset / _QUARTER) * _QUARTER
-    return not clock.dated and abs(clock.offset - whole) <= min(clock.tolerance, _ZONE_TOLERANCE)

@@ -10,6 +10,7 @@ from astropy.time import Time
 
 from lcframework.types import Severity, TimeReference, UnusableInput
 from plugins_builtin.headers.fits import FitsHeader
+from plugins_builtin.shared.time_zones import zone_of
 
 START = Time("2023-05-04T03:12:00").mjd
 START_TEXT = "2023-05-04T03:12:00"
@@ -184,6 +185,69 @@ def test_clocks_are_compared(cards, expected):
     info = parse({"DATE-OBS": START_TEXT, **cards})
     assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
     assert kinds(info) == expected
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ({"EXPTIME": 30.0, "UT-END": "03:27:00"}, "doubt"),  # 30 coadds
+        ({"EXPTIME": 600.0, "UT": "03:32:00"}, "doubt"),
+        ({"EXPTIME": 600.0, "UT": ("03:27:00", "UTC")}, "doubt"),
+        ({"EXPTIME": 120.0, "DATE-END": ("2023-05-04T03:28:00", "(UTC)")}, "doubt"),  # 8 coadds
+        ({"EXPTIME": 120.0, "DATE-END": ("2023-05-04T03:27:00", "(UTC)")}, "doubt"),
+        ({"EXPTIME": 60.0, "UT-END": ("10:13:00", "UTC")}, "serious"),  # an end is no start
+        ({"EXPTIME": 60.0, "UT": ("10:13:00", "UT at end")}, "serious"),
+        ({"EXPTIME": 600.0, "UT": "03:17:00"}, ""),  # the middle
+        ({"EXPTIME": 600.0, "UT": "03:22:03"}, ""),  # the end
+        ({"EXPTIME": 600.0, "UT": "03:15:20"}, "note"),  # neither
+        ({"EXPTIME": 600.0, "UT": "03:07:00"}, "doubt"),
+        ({"EXPTIME": 3600.0, "UT": "02:12:00"}, "turned"),  # UTC+1
+        ({"EXPTIME": 600.0, "UT": "03:42:00"}, "doubt"),  # no zone is half an hour from UTC
+        ({"EXPTIME": 10.0, "UT": "04:27:00"}, "doubt"),  # nor five quarters
+        ({"EXPTIME": 10.0, "UT": "10:12:25"}, "doubt"),
+        ({"UTC": (11520.0, "03:12:00.000 UTC")}, ""),
+        ({"UT": 11520.0}, ""),
+    ],
+)
+def test_a_time_is_turned_by_a_zone_and_by_nothing_else(cards, expected):
+    info = parse({"DATE-OBS": START_TEXT, **cards})
+    if expected == "turned":
+        assert info.mjd_start == pytest.approx(START - 1 / 24, abs=MILLISECOND)
+        return
+    assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
+    told = [k for k in kinds(info) if k[0] != "exposure_times_disagree"]
+    assert told == ([("clocks_disagree", expected)] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("exptime", "ut", "severity"),
+    [(600.0, "03:17:00", "doubt"), (600.0, "03:22:00", "doubt"), (3600.0, "03:12:00", "serious")],
+)
+def test_a_zone_beside_the_middle_or_end_of_an_exposure(exptime, ut, severity):
+    """Of a long exposure, its middle may be off by what another zone's start is off."""
+    info = parse({"EXPTIME": exptime, "DATE-OBS": LOCAL, "UT": ut})
+    assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
+    assert kinds(info) == [("local_time", severity)]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "dated", "zone"),
+    [(-25200.0, True, -7), (20700.0, True, 5.75), (-12600.0, True, -3.5), (50400.0, True, 14), (-36000.0, False, -10),
+     (-40500.0, False, -11.25), (-40500.0, True, 0), (2700.0, True, 0), (900.0, True, 0), (4500.0, True, 0),
+     (0.0, False, 0), (3605.0, True, 1), (3620.0, True, 0)],
+)  # fmt: skip
+def test_zones(ahead, dated, zone):
+    assert zone_of(ahead, 10.0, dated) == 3600.0 * zone
+
+
+@pytest.mark.parametrize(
+    "card",
+    [(11520.0, "03:12:00.000 UTC"), (3.2, "03:12:00 UTC")],
+)
+def test_a_clocks_number_is_what_its_comment_says(card):
+    info = parse({"DATE-OBS": "2023-05-04", "UTC": card})
+    assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
+    assert info.doubts == ()
 
 
 def test_the_date_of_the_evening_beside_a_clock_in_ut():
