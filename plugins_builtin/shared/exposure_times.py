@@ -43,12 +43,15 @@ _UNITS = {
 _SECONDS = {name: factor for factor, names in _UNITS.items() for name in names}
 # Letters that are words of their own count as a unit in brackets, after a comma, or after "in" alone.
 _SHORT = {"s", "us", "ns", "cs", "h", "d", "min", "mins", "hr", "day", "second", "minute", "hour", "sec"}
+_NUMBER = r"(?:(?P<number>\d+(?:\.\d*)?|\.\d+)\s*)?"
 _NAME = r"(?P<unit>[a-zµμ]+)\.?"
 _PLACES = (
-    re.compile(rf"[\[(]\s*(?:in\s+)?{_NAME}\s*[\])]", re.IGNORECASE),
-    re.compile(rf"\b(?:in|unit|units)\b\s*[:=]?\s*(?:of\s+)?(?:integer\s+)?{_NAME}(?![a-z])", re.IGNORECASE),
-    re.compile(rf"[,;:]\s*{_NAME}\s*$", re.IGNORECASE),
-    re.compile(rf"^\s*{_NAME}\s*$", re.IGNORECASE),
+    re.compile(rf"[\[(]\s*(?:in\s+)?{_NUMBER}{_NAME}\s*[\])]", re.IGNORECASE),
+    re.compile(
+        rf"\b(?:in\s+units?|in|units?)\b\s*[:=]?\s*(?:of\s+)?(?:integer\s+)?{_NUMBER}{_NAME}(?![a-z])", re.IGNORECASE
+    ),
+    re.compile(rf"[,;:]\s*{_NUMBER}{_NAME}\s*$", re.IGNORECASE),
+    re.compile(rf"^\s*{_NUMBER}{_NAME}\s*$", re.IGNORECASE),
 )
 
 
@@ -71,7 +74,7 @@ class ExposureTime:
 def exposure_time(header: fits.Header, keywords: Sequence[str], ways: str) -> ExposureTime:
     """Return the first of the keywords that is present, in seconds.
 
-    Its unit is what stands beside its value, else what its comment says, else TIMEUNIT, else seconds.
+    Its unit is what stands beside its value, else what its comment says, else seconds or what TIMEUNIT says.
 
     Raises
     ------
@@ -102,18 +105,62 @@ def _in_seconds(header: fits.Header, keyword: str) -> ExposureTime | None:
     beside = _factor(match["unit"]) if match["unit"] else None
     if match["unit"] and beside is None:
         return None
-    said, timeunit = unit_in_words(comment_of(header, keyword)), text_of(header, "TIMEUNIT")
-    general = _factor(timeunit) if timeunit else None
-    factors = [f for f in (beside, said, general) if f is not None]
-    factor = factors[0] if factors else 1.0
+    comment = comment_of(header, keyword)
+    said, doubtful = unit_in_words(comment), _doubtful_step(comment, number)
+    if said is not None and not doubtful and (plain := _UNIT_AFTER_NUMBER.search(comment)) is not None:
+        said = (_factor(plain["unit"]) or said) if _restates(plain, number) else said
+    own = beside if beside is not None else said
+    factor, unsure = _by_timeunit(header, keyword, number, own)
     doubts: tuple[Doubt, ...] = ()
-    if len(set(factors)) > 1 or (timeunit and general is None):
+    if unsure or doubtful or (beside is not None and said not in (None, beside)):
         doubts = (
             Doubt("exposure_time_unit",
-                  f"{keyword} = {text!r} was taken for {number * factor:g} s, but the header speaks of several units "
-                  f"or of an unknown one (comment {comment_of(header, keyword)!r}, TIMEUNIT = {timeunit!r})", _CURE),
+                  f"{keyword} = {text!r} was taken for {number * factor:g} s, but its unit is not certain "
+                  f"(comment {comment!r}, TIMEUNIT = {text_of(header, 'TIMEUNIT')!r})", _CURE),
         )  # fmt: skip
     return ExposureTime(number * factor, keyword, doubts)
+
+
+def _by_timeunit(header: fits.Header, keyword: str, number: float, own: float | None) -> tuple[float, bool]:
+    """Return the unit of an exposure time in seconds by TIMEUNIT and what else is said, and whether it is doubtful.
+
+    TIMEUNIT is the unit of times such as TSTART, and of XPOSURE and TELAPSE (FITS standard 4.0, table 35); EXPTIME and
+    its like are in seconds by custom, but minutes and milliseconds are told by it too.
+    """
+    timeunit = text_of(header, "TIMEUNIT")
+    general = _factor(timeunit) if timeunit else None
+    if not timeunit or timeunit.lower() in _LONG_UNITS:
+        return own or 1.0, False
+    if keyword in _OF_TIMEUNIT:
+        return own or general or 1.0, general is None or own not in (None, general)
+    if own is not None:
+        return own, general != own and general != 86_400.0
+    if general in (1.0, 86_400.0):
+        return 1.0, False
+    if general not in (60.0, 1e-3) or number * general > LONGEST:
+        return 1.0, True
+    spans = [seconds for _, seconds in _elapsed(header, "utc", number * general)]
+    against = any(_of_elapsed(s, number * general) is Severity.DOUBT for s in spans)
+    return (1.0 if against and all(_of_elapsed(s, number) is not Severity.DOUBT for s in spans) else general), True
+
+
+#: Keywords whose unit TIMEUNIT is by the standard.
+_OF_TIMEUNIT = ("XPOSURE", "TELAPSE")
+#: Units of the standard in which no exposure is.
+_LONG_UNITS = ("a", "yr", "cy", "ta", "ba")
+_UNIT_AFTER_NUMBER = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)[\s*-]*(?P<unit>[a-zµμ]+)\b", re.IGNORECASE)
+
+
+def _restates(match: re.Match[str], number: float) -> bool:
+    return abs(float(match["number"]) - number) <= 1e-3 * number
+
+
+def _doubtful_step(comment: str, number: float) -> bool:
+    """Whether a comment has a number before a unit that is neither the value again nor plainly the value's step."""
+    if re.search(r"\bunits?\s+of\s+\d", comment, re.IGNORECASE):
+        return False
+    found = [m for m in _UNIT_AFTER_NUMBER.finditer(comment) if _factor(m["unit"]) is not None]
+    return any(not _restates(m, number) for m in found)
 
 
 _CURE = "Set exptime (seconds) or exptime_keyword in [header.fits], or use a header plugin"
@@ -124,9 +171,14 @@ def _factor(name: str) -> float | None:
 
 
 def unit_in_words(comment: str) -> float | None:
-    """Return how many seconds the unit has that a comment speaks of; None where it speaks of none, or of several."""
+    """Return how many seconds the unit has that a comment speaks of; None where it speaks of none, or of several.
+
+    A number before the unit counts: in "units of 10 ms" a unit has 0.01 s.
+    """
     for place in _PLACES:
-        found = {f for m in place.finditer(comment) if (f := _factor(m["unit"])) is not None}
+        found = {
+            f * float(m["number"] or 1.0) for m in place.finditer(comment) if (f := _factor(m["unit"])) is not None
+        }
         if found:
             return found.pop() if len(found) == 1 else None
     words = {w for w in re.findall(r"[a-zµμ]+", comment.lower()) if w not in _SHORT}

@@ -86,7 +86,7 @@ class Clock:
 
     @property
     def shifts(self) -> tuple[float, ...]:
-        """What turns a zone's time to this one, s: what is exact first, then what holds if this is the middle or end."""
+        """What turns a zone's time to this one, s: the exact first, then those if this is the middle or end."""
         found = (-zone_of(late - self.offset, self._zones_tolerance, self.dated) for late in self._moments)
         return tuple(dict.fromkeys(shift for shift in found if shift != 0.0))
 
@@ -156,15 +156,13 @@ def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> Heade
 
 def _disagreement(time: HeaderTime, wrong: Sequence[Clock]) -> Doubt:
     worst = max(wrong, key=lambda c: (c.is_zones and (c.universal or c.dated), not c.within, abs(c.offset)))
-    severity = Severity.NOTE if worst.within else Severity.DOUBT
-    if worst.is_zones and (worst.universal or worst.dated):
-        severity = Severity.SERIOUS
+    serious = worst.is_zones and (worst.universal or worst.dated)
     return Doubt(
         "clocks_disagree",
         f"{worst.keyword} is {worst.offset:+.6g} s from {time.keyword}, which is used"
         + (": a zone's time, it seems, was taken for UTC, or the reverse" if worst.is_zones else ""),
         _CURE,
-        severity=severity,
+        severity=Severity.SERIOUS if serious else Severity.NOTE if worst.within else Severity.DOUBT,
         value=worst.offset,
     )
 

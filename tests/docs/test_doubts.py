@@ -12,7 +12,7 @@ from lcframework.types import Severity
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "doubts.md").read_text()
-ROWS = dict(re.findall(r"^\| `(\w+)` \| (\w+(?: or \w+)?) \|", PAGE.partition("## Kinds")[2], re.MULTILINE))
+ROWS = dict(re.findall(r"^\| `(\w+)` \| (\w+(?: or \w+)*) \|", PAGE.partition("## Kinds")[2], re.MULTILINE))
 
 
 def _made() -> dict[str, set[str]]:

@@ -30,7 +30,10 @@ def kinds(info):
 @pytest.mark.parametrize(
     "cards",
     [
-        {"EXPTIME": 1.0, "TIMEUNIT": "min"}, {"EXPTIME": 60000.0, "TIMEUNIT": "ms"}, {"TIMEUNIT": "s"},
+        {"TIMEUNIT": "s"}, {"TIMEUNIT": "d"}, {"TIMEUNIT": "yr"}, {"TIMEUNIT": "d", "EXPTIME": (60.0, "[s] exposure")},
+        {"EXPTIME": None, "XPOSURE": 1.0, "TIMEUNIT": "min"}, {"TELAPSE": 61 / 86400, "TIMEUNIT": "d"},
+        {"EXPTIME": (6000, "exposure in units of 10 ms")}, {"EXPTIME": (60.0, "exposure of 60.0 s")},
+        {"EXPTIME": (60.0, "[60 s]")},
         {"EXPTIME": (60000.0, "[ms] exposure time")}, {"EXPTIME": (1.0, "exposure in minutes")},
         {"EXPTIME": (60_000_000, "Exposure time (us)")}, {"EXPTIME": "60.0 s"}, {"EXPTIME": "1 min"},
         {"EXPTIME": "60,0"}, {"EXPTIME": None, "EXPOSURE": (60000, "milliseconds")},
@@ -50,6 +53,7 @@ def test_exposure_times_in_their_units(cards):
         ("exposure time in milliseconds", 1e-3), ("minimum exposure of a day's worth", None), ("", None),
         ("in s since the shutter was opened", 1.0), ("Exposure time in header", None), ("[min]", 60.0),
         ("total integration time, minutes", 60.0), ("seconds or minutes", None), ("[d]", 86400.0),
+        ("in units of 10 ms", 0.01), ("[0.01 s]", 0.01), ("[.5 min]", 30.0),
     ],
 )  # fmt: skip
 def test_units_in_comments(comment, seconds):
@@ -74,11 +78,31 @@ def test_exposure_times_that_contradict_each_other(cards, expected):
     assert kinds(info) == expected
 
 
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"EXPTIME": 1.0, "TIMEUNIT": "min"}, {"EXPTIME": 60000.0, "TIMEUNIT": "ms"}, {"TIMEUNIT": "us"},
+        {"TIMEUNIT": "min", "DATE-END": "2023-05-04T03:13:00"}, {"EXPTIME": (6000, "[0.01 s]")},
+        {"EXPTIME": (60.0, "exposure, at most 600 s")},
+    ],
+)  # fmt: skip
+def test_units_of_exposure_times_that_are_doubted(cards):
+    info = parse(cards)
+    assert info.exptime == pytest.approx(60.0)
+    assert kinds(info) == [("exposure_time_unit", "doubt")]
+
+
+def test_an_exposure_time_is_never_in_days_by_timeunit():
+    assert parse({"EXPTIME": 0.5, "TIMEUNIT": "d"}).exptime == 0.5
+
+
 def test_a_stated_exposure_time_is_not_doubted():
     assert parse({"EXPOSURE": 30.0, "TIMEUNIT": "min"}, {"exptime": 60.0}).doubts == ()
 
 
-@pytest.mark.parametrize("cards", [{"TIMEUNIT": "d"}, {"EXPTIME": "1,500"}, {"EXPTIME": "60 parsec"}])
+@pytest.mark.parametrize(
+    "cards", [{"EXPTIME": None, "XPOSURE": 60.0, "TIMEUNIT": "d"}, {"EXPTIME": "1,500"}, {"EXPTIME": "60 parsec"}]
+)
 def test_exposure_times_that_make_no_sense(cards):
     with pytest.raises(UnusableInput, match="exposure time makes no sense"):
         parse(cards)
