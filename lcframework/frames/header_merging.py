@@ -17,11 +17,26 @@ _STORAGE = ("BZERO", "BSCALE", "BLANK")
 _COMMENTARY = ("COMMENT", "HISTORY", "")
 # Three digits after a comma may be thousands, unless an exponent follows them.
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,(?:(?!\d{3}\b)\d+(?:[EeDd][+-]?\d+)?|\d{3}[EeDd][+-]?\d+)")
-#: Keywords that numbers rest on: times, where the sky lies, and what a frame was taken with.
-_WEIGHTY = re.compile(
+#: Keywords that may hold a number.
+_NUMERIC = re.compile(
     "|".join((r"DATE|TIME|\bUT|MJD|\bJD|^(?:CR(?:VAL|PIX|OTA)|CD|PC|CTYPE|CDELT|CUNIT|LO[NT]POLE|PV|[AB]P?_)[\d_]",
               r"EQUINOX|RADESYS|BUNIT", *(p for q, patterns in LOOKS.items() if q != "site" for p in patterns)))
 )  # fmt: skip
+# Separators within the names of times do not matter. DATE is when the file was written: no number rests on it.
+_TIMES = re.compile(
+    r"DATE(?:AVG|BEG|OBS|UTC?|MID|STA(?:RT)?|END)|(?:MJD|JD)(?:AVG|MID|BEG|OBS|END|UTC)?|UTJD|TIME(?:SYS|UNIT)?|"
+    r"(?:UTC?|TIME)(?:OBS|START|BEG|MID|TIME|AVG|END|UTC?)|UTC?|GMT|UTSHUT|UTMIDDLE|OBSTART|EXPSTART|MIDPOINT|MIDTIME"
+)
+_QUANTITIES = re.compile(
+    r"EXPTIME|EXPOSURE|EXP[_-]TIME|XPOSURE|ITIME|INTTIME|TEXPTIME|E?GAIN|CVF|CCDGAIN|GAINEFF|"
+    r"ESO DET OUT1 (?:CONAD|RON)|SATURATE|SATLEVEL|MAXLIN|SATURATA|RDNOISE|READNOIS|READNOISE|RON|BUNIT|"
+    r"FILTER|FILTNAM|FILTERID|(?:FILTER|FILT|FILTNAM|FILTERNAM|WHEEL|FWHEEL)[-_ ]?[1-9A-D]|(?:FILT|FILTER|FW)[1-9]NAME?"
+    r"|FILTER[-_ ]?NAME[1-9]|ESO INS FILT\d+ NAME"
+)
+_WCS = re.compile(
+    r"WCSAXES|(?:CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)[12]|(?:CD|PC)[12]_[12]|PC00[12]00[12]|PV[12]_\d+|LONPOLE|LATPOLE|"
+    r"RADE(?:C)?SYS|EQUINOX|EPOCH|[AB]P?_(?:ORDER|\d+_\d+)|WAT[012]_\d{3}"
+)
 
 
 def merged_header(headers: Sequence[fits.Header]) -> tuple[fits.Header, tuple[Doubt, ...]]:
@@ -59,18 +74,23 @@ def _without_repetitions(header: fits.Header) -> list[Doubt]:
     return [_repeated(keyword, values) for keyword, values in differing.items()]
 
 
+def numbers_rest_on(keyword: str) -> bool:
+    """Whether header parsers or readers of a WCS read a keyword, by the names that are common."""
+    time = re.sub(r"[-_ ]", "", keyword)
+    return any(p.fullmatch(k) for p, k in ((_TIMES, time), (_QUANTITIES, keyword), (_WCS, keyword)))
+
+
 def _plain(card: fits.Card) -> object:
     value = card.value
     return value.strip() if isinstance(value, str) else value
 
 
 def _repeated(keyword: str, values: Sequence[str]) -> Doubt:
-    weighty = bool(_WEIGHTY.search(keyword))
     return Doubt(
         "repeated_keyword",
         f"the header has {keyword} {len(values)} times ({', '.join(values)}): the first counts",
         "Correct the headers, or name another keyword in [header.fits]",
-        severity=Severity.DOUBT if weighty else Severity.NOTE,
+        severity=Severity.DOUBT if numbers_rest_on(keyword) else Severity.NOTE,
         subject=keyword,
     )
 
@@ -102,6 +122,6 @@ def _readable(header: fits.Header) -> fits.Header:
 def _number_with_comma(card: fits.Card) -> float | None:
     """Return the number that a card has with a decimal comma; None for other cards, and for those that may be texts."""
     text = card.value.strip() if isinstance(card.value, str) else ""
-    if not _WEIGHTY.search(card.keyword) or not _DECIMAL_COMMA.fullmatch(text):
+    if not _NUMERIC.search(card.keyword) or not _DECIMAL_COMMA.fullmatch(text):
         return None
     return float(re.sub("[Dd]", "E", text.replace(",", ".")))

@@ -7,9 +7,12 @@ import pytest
 from astropy.io import fits
 
 from lcframework.config.sections import Frames
-from lcframework.frames.header_merging import merged_header
+from lcframework.frames.header_merging import merged_header, numbers_rest_on
 from lcframework.frames.raw_frames import read_raw, read_raw_header
 from lcframework.types import Severity, UnusableInput
+from plugins_builtin.headers.fits import EXPTIME, GAIN, READ_NOISE, SATURATION
+from plugins_builtin.shared.clock_cards import CLOCKS, DATES, DAYS, DAYS_OF_SOME_MOMENT
+from plugins_builtin.shared.filter_names import BAND
 
 
 def header_of(*cards: str | tuple[str, object]) -> fits.Header:
@@ -44,6 +47,25 @@ def test_the_first_of_a_repeated_keyword_counts_and_a_conflict_is_told():
 def test_what_numbers_rest_on_is_a_doubt(keyword):
     _, (doubt,) = merged_header([header_of((keyword, 1.0), (keyword, 2.0))])
     assert doubt.severity is Severity.DOUBT
+
+
+def test_what_the_generic_parser_reads_is_what_numbers_rest_on():
+    times = {**DATES, **DAYS, **CLOCKS, **dict.fromkeys(DAYS_OF_SOME_MOMENT)}
+    read = [*times, *BAND, *EXPTIME, *GAIN, *SATURATION, *READ_NOISE, "DATE_OBS", "DATEOBS", "TIMESYS", "FILTER1"]
+    assert [k for k in read if not numbers_rest_on(k)] == []
+    others = [
+        "DATE",
+        "OBJECT",
+        "SHUTTER",
+        "CREATIME",
+        "DATE-FILE",
+        "TIMEZONE",
+        "UTCOFF",
+        "CCDTEMP",
+        "DEADTIME",
+        "CDELAY",
+    ]
+    assert [k for k in others if numbers_rest_on(k)] == []
 
 
 def test_of_several_headers_the_later_counts_without_a_doubt():
