@@ -63,8 +63,10 @@ def coordinates(header: fits.Header) -> tuple[list[Coordinates], str]:
         return _equatorial(stated, equinox, unread)
     if stated:
         said, _ = read_equinox(stated)
-        if said is None:
-            return [ICRS], f"RADESYS = {stated!r} is none that can be worked with"
+        if stated == "GAPPT":
+            of_date = equinox or _year(header)
+            found, _ = _equatorial("FK5", of_date, "") if of_date is not None else ([], "")
+            return [ICRS, *found[:1]], "RADESYS = 'GAPPT', and its apparent place of date is written beside ICRS too"
         equinox = equinox or said
     if equinox is None and not unread:
         epoch, besselian = read_equinox(header.get("EPOCH"))
@@ -88,6 +90,12 @@ def _equatorial(system: str, equinox: float | None, unread: str) -> tuple[list[C
         return [Coordinates(FK5(equinox=f"J{year}"), f"FK5 of {year:g}"), ICRS], f"its equinox is {year:g}"
     frame = (FK4 if system == "FK4" else FK4NoETerms)(equinox=f"B{year}")
     return [Coordinates(frame, f"{system} of {year:g}"), ICRS], f"its equinox is {year:g}"
+
+
+def _year(header: fits.Header) -> float | None:
+    """Return the year of an exposure by its date, where it begins with that; None for other dates."""
+    match = re.match(r"(\d{4})-(\d\d)\b", str(header.get("DATE-OBS", "")).strip())
+    return float(match[1]) + (int(match[2]) - 0.5) / 12.0 if match else None
 
 
 def _text(header: fits.Header, keyword: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from lcframework.types import Doubt, Severity
 from plugins_builtin.astrometry.celestial_frames import coordinates, in_icrs
 from plugins_builtin.astrometry.iraf_distortion import PROJECTIONS, with_terms
-from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords, repeated_keywords
+from plugins_builtin.astrometry.wcs_fit import InvalidWcs, celestial_keywords
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -44,17 +44,22 @@ class Reading:
 
 @attrs.frozen(eq=False)
 class Readings:
-    """What a header's WCS may be, the likeliest first; what contradicts itself in it; and what could not be read."""
+    """What a header's WCS may be, the likeliest first; what contradicts itself in it; and what could not be read.
+
+    `unmade` are the reasons for which it could not be had in coordinates in which it may be, and whether those are the
+    likeliest.
+    """
 
     found: tuple[Reading, ...]
     contradictions: tuple[str, ...]
     reasons: tuple[str, ...]
+    unmade: tuple[tuple[str, bool], ...] = ()
 
 
 def readings(header: fits.Header, shape: tuple[int, int]) -> Readings:
     """Return the WCSs that a header may mean.
 
-    There are several where keywords are repeated with other values, where a matrix is written in several ways, where
+    There are several where a matrix is written in several ways, where
     the equinox is not 2000, and where the projection is one of IRAF's: with its terms and without them.
 
     Parameters
@@ -73,36 +78,30 @@ def readings(header: fits.Header, shape: tuple[int, int]) -> Readings:
     contradictions = [why] if why else []
     found: list[Reading] = []
     reasons: list[str] = []
-    for clean, repeated in _values(header):
-        contradictions += [repeated] if repeated else []
-        matrices = list(_matrices(clean))
-        if len(matrices) > 1 and any(re.fullmatch(_PC, k) for k in clean):
-            contradictions.append("the matrix is written in several ways (CD, PC, CROTA) that the standard forbids")
-        for matrix, words in matrices:
-            for projected, doubts in _projections(matrix, header, shape, reasons):
-                for system in systems:
-                    try:
-                        turned = in_icrs(projected, system) if _needs_turning(projected, system.frame) else projected
-                        found.append(Reading(turned, f"{words} in {system.words}", doubts))
-                    except InvalidWcs as error:
-                        reasons.append(str(error))
-        if not systems:
-            found += [Reading(matrix, words) for matrix, words in matrices]
-    return Readings(tuple(found), tuple(dict.fromkeys(contradictions)), tuple(dict.fromkeys(reasons)))
+    unmade: list[tuple[str, bool]] = []
+    matrices = list(_matrices(clean := celestial_keywords(header)))
+    if len(matrices) > 1 and any(re.fullmatch(_PC, k) for k in clean):
+        contradictions.append("the matrix is written in several ways (CD, PC, CROTA) that the standard forbids")
+    for matrix, words in matrices:
+        for projected, doubts in _projections(matrix, header, shape, reasons):
+            for i, system in enumerate(systems):
+                try:
+                    turned = in_icrs(projected, system) if _needs_turning(projected, system.frame) else projected
+                    found.append(Reading(turned, f"{words} in {system.words}", doubts))
+                except InvalidWcs as error:
+                    reasons.append(str(error))
+                    unmade.append((str(error), i == 0))
+    if not systems:
+        found += [Reading(matrix, words) for matrix, words in matrices]
+    return Readings(
+        tuple(found), tuple(dict.fromkeys(contradictions)), tuple(dict.fromkeys(reasons)), tuple(dict.fromkeys(unmade))
+    )
 
 
 def _needs_turning(header: fits.Header, frame: object) -> bool:
     """Return whether a WCS is to be written anew; one that says nothing else than ICRS, or FK5 of 2000, stays as is."""
     equinox = header.get("EQUINOX")
     return frame is not None or (equinox is not None and abs(float(equinox) - 2000.0) > 0.01)
-
-
-def _values(header: fits.Header) -> Iterator[tuple[fits.Header, str]]:
-    """Yield the WCS of the first value of each keyword, as readers of FITS have it; that of the last if it differs."""
-    repeated = repeated_keywords(header)
-    yield celestial_keywords(header), ""
-    if repeated:
-        yield celestial_keywords(header, last=True), f"{', '.join(repeated)} written twice with different values"
 
 
 def _matrices(clean: fits.Header) -> Iterator[tuple[fits.Header, str]]:

@@ -42,13 +42,13 @@ class InvalidWcs(ValueError):
     """A header's WCS can't be used; the message says why."""
 
 
-def celestial_keywords(header: fits.Header, last: bool = False) -> fits.Header:
+def celestial_keywords(header: fits.Header) -> fits.Header:
     """Return the keywords of a header's two-dimensional WCS, cleaned.
 
     Numbers that were written as strings become numbers, an equinox such as ``J2000`` too; units get the names that FITS
     has for them; SIP coefficients get the suffix in CTYPE without which some programs ignore them, and TPV coefficients
     the projection of that name; where one distortion is written in both ways, SIP is kept where CTYPE names it, else
-    TPV. Other keywords are left out. Of a keyword that is written twice the first counts, or the last.
+    TPV. Other keywords are left out. Of a keyword that is written twice the first counts.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def celestial_keywords(header: fits.Header, last: bool = False) -> fits.Header:
         keyword = card.keyword.upper()
         if not _KEYWORDS.match(keyword) or isinstance(card.value, fits.card.Undefined) or card.value is None:
             continue
-        if keyword in clean and not last:
+        if keyword in clean:
             continue
         value = _cleaned(keyword, card.value)
         if value is not None:
@@ -101,15 +101,6 @@ def read_equinox(value: Any) -> tuple[float | None, bool]:
     """Return the year of an equinox, such as 2000.0, '2000' or 'J2000', and whether it is Besselian by its letter."""
     match = _EQUINOX.match(str(value).strip())
     return (float(match[2]), match[1].upper() == "B") if match else (None, False)
-
-
-def repeated_keywords(header: fits.Header) -> list[str]:
-    """Return the keywords of the WCS that are written more than once with different values."""
-    values: dict[str, set[str]] = {}
-    for card in header.cards:
-        if _KEYWORDS.match(keyword := card.keyword.upper()):
-            values.setdefault(keyword, set()).add(str(card.value).strip())
-    return [keyword for keyword, found in values.items() if len(found) > 1]
 
 
 def _name_projection(header: fits.Header, written: str, meant: str) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import true_or_false
-from lcframework.types import Doubt, NotSolved, PlateSolution, SolveHint, SourceTable
-from plugins_builtin.astrometry.header_wcs import Reading, readings
+from lcframework.types import Doubt, NotSolved, PlateSolution, Severity, SolveHint, SourceTable
+from plugins_builtin.astrometry.header_wcs import Reading, Readings, readings
 from plugins_builtin.astrometry.solving import Refining, refitted, with_matches
 from plugins_builtin.astrometry.wcs_fit import InvalidWcs, open_wcs, pixel_scales, same_place
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 #: arcsec/pixel that any instrument could have.
 _SENSIBLE = (1e-3, 1e3)
+#: Pixels by which two readings of a WCS are apart anywhere in a frame, where it matters which is right.
+_DIFFERENT = 0.5
 
 
 @attrs.frozen
 class ExistingWcs(Refining):
     """Takes the WCS of the frame's own header, also where it is written by old conventions or in several ways."""
 
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
     needs_position: ClassVar[bool] = False
 
     refine: bool = attrs.field(default=False, validator=true_or_false)  # fit it to the catalogue
@@ -62,7 +64,12 @@ class ExistingWcs(Refining):
         if not possible:
             why = "; ".join(dict.fromkeys([*reasons, *read.reasons])) or "there is none"
             return NotSolved(f"the header's WCS is not valid: {why}; choose another [plate_solving] plugin")
-        solutions = [self._solution(reading, read.contradictions, sources, shape, hint) for reading in possible]
+        differ = not all(same_place(possible[0].header, p.header, shape, _DIFFERENT) for p in possible[1:])
+
+        def unsure(reading: Reading) -> tuple[Doubt, ...]:
+            return _unsure(reading, read, differ)
+
+        solutions = [self._solution(reading, unsure(reading), sources, shape, hint) for reading in possible]
         if self.refine and (matched := [s for s in solutions if s.matched]):
             best = max(matched, key=lambda s: s.matched)
             return refitted(attrs.evolve(best, doubts=(), doubts_unless_verified=()), sources, shape, hint, True)
@@ -70,16 +77,9 @@ class ExistingWcs(Refining):
 
     @staticmethod
     def _solution(
-        reading: Reading, contradictions: tuple[str, ...], sources: SourceTable, shape: tuple[int, int], hint: SolveHint
+        reading: Reading, unless: tuple[Doubt, ...], sources: SourceTable, shape: tuple[int, int], hint: SolveHint
     ) -> PlateSolution:
-        unsure = Doubt(
-            "ambiguous_wcs",
-            f"the header can be read as several WCSs ({'; '.join(contradictions)}), and no comparison with a catalogue "
-            f"says which is right: it is read as {reading.words}",
-            "Compare with a catalogue ([plate_solving] verify = true, [stars] plugin), or mend the header",
-        )
         solution = with_matches(reading.header, sources, hint.stars, shape)
-        unless = (unsure,) if contradictions else ()
         return attrs.evolve(solution, doubts=reading.doubts, doubts_unless_verified=unless)
 
     @staticmethod
@@ -102,6 +102,20 @@ class ExistingWcs(Refining):
             raise InvalidWcs(
                 f"its scale of {scales[0]:.4g} x {scales[1]:.4g} arcsec/pixel is outside {low:g} to {high:g} {where}"
             )
+
+
+def _unsure(reading: Reading, read: Readings, differ: bool) -> tuple[Doubt, ...]:
+    """Return what is doubtful about a reading that no catalogue confirms: nothing where all readings are one place."""
+    cure = "Compare with a catalogue ([plate_solving] verify = true, [stars] plugin), or mend the header"
+    if lost := [why for why, likeliest in read.unmade if likeliest]:
+        text = f"the likeliest reading of the header's WCS can't be made ({'; '.join(lost)}), and no comparison with a "
+        text += f"catalogue confirms the other that is used: {reading.words}; positions may be off by a degree"
+        return (Doubt("ambiguous_wcs", text, cure, severity=Severity.SERIOUS),)
+    if not read.contradictions or not (differ or read.unmade):
+        return ()
+    text = f"the header can be read as several WCSs ({'; '.join(read.contradictions)}), and no comparison with a "
+    text += f"catalogue says which is right: it is read as {reading.words}"
+    return (Doubt("ambiguous_wcs", text, cure),)
 
 
 @hookimpl

@@ -101,20 +101,13 @@ def test_every_way_to_write_one_wcs_is_it(h: fits.Header) -> None:
     assert solution.header.get("EQUINOX", 2000.0) == 2000.0
 
 
-def repeated() -> fits.Header:
-    h = header()
-    h.append(("CRPIX1", 100.0), end=True)
-    return h
-
-
 AMBIGUOUS = {
     "PC beside CD": (header(PC1_1=0.9962, PC1_2=-0.0872, PC2_1=0.0872, PC2_2=0.9962, CDELT1=-SCALE, CDELT2=SCALE),
                      "several ways"),
-    "a keyword twice": (repeated(), "CRPIX1 written twice"),
     "an equinox of date beside ICRS": (header(EQUINOX=2023.34), "equinox is 2023.34"),
     "EPOCH": (header(EPOCH=1950.0), "EPOCH = 1950 may be an equinox"),
-    "no equinox": (header(EQUINOX="of date"), "'of date' is no equinox"),
-    "no system": (header(RADESYS="GAPPT"), "GAPPT"),
+    "apparent place": (header(RADESYS="GAPPT", **{"DATE-OBS": "2023-05-04T03:12:00"}), "GAPPT"),
+    "an equinox without a system": (header(RADESYS="UNKNOWN", EQUINOX=1950.0), "equinox is 1950"),
 }  # fmt: skip
 
 
@@ -125,6 +118,24 @@ def test_what_contradicts_itself_is_given_in_all_its_readings(h: fits.Header, wo
     (doubt,) = solution.doubts_unless_verified
     assert doubt.kind == "ambiguous_wcs"
     assert words in doubt.text
+
+
+@pytest.mark.parametrize(
+    "h",
+    [header(RADESYS="UNKNOWN"), header(RADESYS="GAPPT"), header(EQUINOX="of date"), SAME["CD written as PC too"]],
+)
+def test_one_reading_is_no_doubt(h: fits.Header) -> None:
+    solution = solve(h)
+    assert right(solution.header)
+    assert solution.doubts_unless_verified == ()
+
+
+@pytest.mark.parametrize(("cards", "severity"), [({"EQUINOX": 1950.0}, "serious"), ({"EPOCH": 1950.0}, "doubt")])
+def test_a_reading_that_can_not_be_made_is_told(cards: dict[str, Any], severity: str) -> None:
+    solution = solve(header(CTYPE1="RA---CAR", CTYPE2="DEC--CAR", CRVAL2=0.0, **cards))
+    assert solution.alternatives == ()
+    (doubt,) = solution.doubts_unless_verified
+    assert (doubt.kind, doubt.severity) == ("ambiguous_wcs", severity)
 
 
 def test_crota_beside_cd_is_tried_and_no_contradiction() -> None:
