@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import attrs
 import click
 
 from lcframework.cli.doubts import JSON_FORMAT, print_doubts
@@ -90,7 +91,7 @@ def print_report(report: RunReport, project: Project) -> None:
         click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
     if report.message:
         click.echo(f"\nStopped: {report.message}", err=True)
-    print_doubts(project, rois=report.only.rois, bands=report.only.bands, instruments=report.only.instruments)
+    print_doubts(project, **attrs.asdict(report.only))
     for path in light_curves(project):
         click.echo(f"Light curve: {path}")
 
@@ -133,9 +134,7 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
         "unusable": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.unusable],
         "failed": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.bugs],
         "light_curves": [str(p) for p in light_curves(project)],
-        "doubts": as_json(
-            project.doubts(rois=report.only.rois, bands=report.only.bands, instruments=report.only.instruments)
-        ),
+        "doubts": as_json(project.doubts(**attrs.asdict(report.only))),
     }  # fmt: skip
 
 

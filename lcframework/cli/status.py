@@ -10,12 +10,13 @@ import click
 
 from lcframework.cli.doubts import JSON_FORMAT, print_doubts
 from lcframework.cli.filters import filters, usage_errors
-from lcframework.cli.unusable import first_names, grouped, of_the_first
+from lcframework.cli.unusable import of_the_first
 from lcframework.project import Project
 from lcframework.running import doubts
 from lcframework.running.frame_status import FrameState
 from lcframework.running.project_status import Status
 from lcframework.work.keys import FrameKey
+from lcframework.work.reasons import first_names, grouped
 
 #: The number of different reasons that are listed for a stage; units with equal reasons are counted.
 _EXPLAINED = 8
@@ -70,7 +71,8 @@ def _files(status: Status, every: bool) -> None:
             for name, comment in same:
                 click.echo(f"  {name}: {state}: {comment}")
         else:
-            click.echo(f"  {len(same)} files ({first_names(same)}): {state}{of_the_first(same)}: {same[0][1]}")
+            names = first_names([name for name, _ in same])
+            click.echo(f"  {len(same)} files ({names}): {state}{of_the_first(same)}: {same[0][1]}")
             click.echo("    --all has a line for each")
 
 

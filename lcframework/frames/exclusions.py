@@ -7,10 +7,9 @@ from pathlib import Path
 
 from sqlmodel import Session, col, select
 
-from lcframework.storage.tables import CombinedFootprint, Frame, Product
+from lcframework.storage.tables import CombinedFootprint, Frame, Product, ProductState
 from lcframework.types import LcfError
 from lcframework.work.keys import FrameKey
-from lcframework.work.ledger import ProductState
 
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
 EXCLUDED_BY_COMMAND = "excluded: "

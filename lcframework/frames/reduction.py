@@ -7,7 +7,6 @@ is read, changes. As for raw frames, the digest of a file is computed again only
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,6 +23,7 @@ from lcframework.provenance import Components, counted, describe, digest, file_d
 from lcframework.storage.tables import Frame, RawExposure
 from lcframework.types import Exposure, LcfError, MasterPlan, PluginError, UnusableInput
 from lcframework.work.keys import MasterKey
+from lcframework.work.reasons import alike, first_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -320,24 +320,18 @@ def _asked(tool: Tool, method: str, *arguments: Any) -> Any:
 def unused(session: Session) -> list[str]:
     """Return a remark for each reason why files of the calibration folders are not used."""
     rows = session.exec(select(RawExposure).where(RawExposure.role == _CALIBRATION)).all()
-    alike: dict[str, list[RawExposure]] = {}
+    by_reason: dict[str, list[RawExposure]] = {}
     for row in sorted((r for r in rows if r.comment), key=lambda r: r.name):
-        # Reasons contain file names and sizes; without names and numbers, equal reasons can be grouped.
-        reason = row.comment.replace(Path(row.path).name, "")
-        alike.setdefault(re.sub(r"[-+]?\d[\d.]*", "#", reason), []).append(row)
+        by_reason.setdefault(alike(row.comment, Path(row.path).name), []).append(row)
     out = []
-    for same in alike.values():
-        who = _named([r.name for r in same])
+    for same in by_reason.values():
+        who = first_names([r.name for r in same])
         if len(same) > 1:
             out.append(f"{len(same)} files take no part in the reduction ({who}); of the first: {same[0].comment}")
         else:
             out.append(f"{who} takes no part in the reduction: {same[0].comment}")
     strange = [r.name for r in rows if not r.comment and r.kind in ("", SKY)]
     if strange:
-        names = _named(strange)
+        names = first_names(sorted(strange))
         out.append(f"{len(strange)} files of [reduction] dirs are no calibration frames by their headers: {names}")
     return sorted(out)
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from lcframework.types import Bools, Floats
+from lcframework.types import FWHM_PER_SIGMA, Bools, Floats
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -21,7 +21,7 @@ NEIGHBOUR_REACH = (3.0, 12.0)
 #: A detection whose rms size is this many times a star's is none: a trail, a bank of sky, or several in one. Saturated
 #: stars and galaxies that are as large are masked where they show, too.
 LARGE = 3.0
-_RMS_PER_FWHM = 1 / 2.355
+_RMS_PER_FWHM = 1 / FWHM_PER_SIGMA
 #: It is looked for in rings of so many pixels, and shows where their median is above the neighbours' level and above so
 #: many of its own standard errors, of 1.25 / sqrt(n) of a pixel's noise.
 _RING, _SURE, _ERROR_OF_MEDIAN = 32, 3.0, 1.25
@@ -156,7 +156,7 @@ def _reaches(flux: Floats, area: Floats, rms: float) -> tuple[Floats, Floats]:
     """Return how far cores and wings reach, in units of the rms sizes of sources, of which `area` is the product."""
     peak = flux / (2 * np.pi * area)
     reach = np.sqrt(2 * np.log(np.maximum(peak / (NEIGHBOUR_LEVEL * rms), 1.0)))
-    core = 2.355**2 / 4 / (2 ** (1 / WING_INDEX) - 1)  # (a Moffat's scale radius / rms size of its core)^2
+    core = FWHM_PER_SIGMA**2 / 4 / (2 ** (1 / WING_INDEX) - 1)  # (a Moffat's scale radius / rms size of its core)^2
     peak = (WING_INDEX - 1) / np.pi * flux / (core * area)
     wings = np.sqrt(core * (np.maximum(peak / (WING_LEVEL * rms), 1.0) ** (1 / WING_INDEX) - 1))
     return reach, wings

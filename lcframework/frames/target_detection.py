@@ -12,7 +12,7 @@ import numpy as np
 
 from lcframework.frames.stamping import own_radius
 from lcframework.sky.geometry import separation
-from lcframework.types import Doubt, Floats, Severity
+from lcframework.types import FWHM_PER_SIGMA, Doubt, Floats, Severity
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -57,7 +57,7 @@ def target_doubt(
     if (distance <= own).any():
         return None
     # The noise of a PSF flux is that of the pixels in 4 pi sigma^2, the PSF's effective area.
-    noise = rms * np.sqrt(4 * np.pi) * seeing / 2.3548
+    noise = rms * np.sqrt(4 * np.pi) * seeing / FWHM_PER_SIGMA
     # A galaxy is no target that moved, but what a target may be in.
     starlike = np.asarray(sources["fwhm"], float) < _STARLIKE * seeing
     bright = np.flatnonzero((distance < size / 2) & (flux > _BRIGHT * noise) & starlike)

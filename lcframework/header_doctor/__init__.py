@@ -129,7 +129,6 @@ def _doubts(files: Sequence[FileReading]) -> dict[str, int]:
     for f in files:
         for d in f.doubts:
             found.setdefault((d.kind, d.subject), []).append(d)
-    order = list(Severity)
-    ranked = sorted(found.values(), key=lambda same: min(order.index(d.severity) for d in same))
+    ranked = sorted(found.values(), key=lambda same: min(d.severity.rank for d in same))
     return {("" if same[0].severity is Severity.NOTE else "CHECK: ") + f"{same[0].text}. {same[0].remedy}": len(same)
             for same in ranked}  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lcframework.roi.light_curves import HIGH_CHI2
-from lcframework.types import Bools, Cutouts, Doubt, FitState, Floats, RoiFit, Severity
+from lcframework.types import FWHM_PER_SIGMA, Bools, Cutouts, Doubt, FitState, Floats, RoiFit, Severity
 
 #: From this median reduced chi2 on, residuals are larger than the errors of fluxes allow for.
 _SERIOUS_CHI2 = 3.0
@@ -92,7 +92,7 @@ def unmodelled_source(cutouts: Cutouts, fit: RoiFit) -> tuple[Floats, float] | N
     mean, weight = _mean_residual(cutouts, fit, scale)
     if mean.size == 0 or not np.isfinite(seeing):
         return None
-    flux, error = _summed(mean, weight, seeing / 2.3548)
+    flux, error = _summed(mean, weight, seeing / FWHM_PER_SIGMA)
     n = mean.shape[0]
     yy, xx = (np.mgrid[:n, :n] - (n - 1) / 2) * scale
     near = np.zeros(mean.shape, bool)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lcframework.types import Bools, Cutouts, Floats, PointSources
+from lcframework.types import FWHM_PER_SIGMA, Bools, Cutouts, Floats, PointSources
 
 #: So many pixels at the edge of a PSF's support tell how much light lies beyond it.
 _EDGE = 2
@@ -91,7 +91,7 @@ def _on_pixels(cutouts: Cutouts, epoch: int) -> Floats:
     kernels = cutouts.kernels
     psf = np.asarray(kernels.values[epoch], float)
     if kernels.target_fwhm > 0:
-        psf = gaussian_filter(psf, kernels.target_fwhm / 2.3548, mode="constant")
+        psf = gaussian_filter(psf, kernels.target_fwhm / FWHM_PER_SIGMA, mode="constant")
     s = kernels.subsampling_factor
     n = psf.shape[-1] // s
     return np.asarray(psf[: n * s, : n * s].reshape(n, s, n, s).sum((1, 3)))

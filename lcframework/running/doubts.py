@@ -9,24 +9,26 @@ from pathlib import Path
 
 import attrs
 from sqlalchemy.engine import Engine
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.frames.frame_list import idle_exclusions
 from lcframework.frames.reduction import unused
 from lcframework.frames.strange_frames import strange_frames
+from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
+from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.storage.doubts import doubt_records, doubts_in_force
 from lcframework.storage.records import apply
 from lcframework.storage.tables import DoubtRow, Frame
 from lcframework.types import Doubt, Severity
-from lcframework.work import Filter, Scope
+from lcframework.work import FieldGroupKey, Filter, FitKey, Scope
+from lcframework.work.reasons import first_names
 from lcframework.work.scopes import frame_scopes, idle_overrides
 
 #: The name in the column `stage` of doubts about the project as a whole.
 PROJECT = "project"
-#: So many frames, stars or files of a cause are named.
-_NAMED = 3
-_ORDER = list(Severity)
+#: Stages whose units are groups of frames.
+_OF_GROUPS = (Normalization.name, Zeropoints.name)
 
 
 @attrs.frozen
@@ -61,7 +63,7 @@ class Cause:
         """What it holds for, in a few words; empty for the project as a whole."""
         others = [s for s in self.subjects if not re.search(rf"(?<!\w){re.escape(s)}(?!\w)", self.text)]
         also = "also for " if len(others) < len(self.subjects) else ""
-        parts = [_counted(self.frames, "frame"), f"{also}{_listed(others)}" if others else ""]
+        parts = [_counted(self.frames, "frame"), f"{also}{first_names(others)}" if others else ""]
         return "; ".join(p for p in parts if p)
 
     @property
@@ -71,39 +73,38 @@ class Cause:
         return f"{self.text.rstrip('.')}.{extent}{remedy}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Return the first few names."""
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-
-
 def _counted(names: Sequence[str], what: str) -> str:
     """Return how many names there are, and the first of them; empty where there is none."""
-    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {_listed(names)}" if names else ""
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''}: {first_names(names)}" if names else ""
 
 
 def causes(session: Session, toolbox: Toolbox, only: Filter) -> list[Cause]:
     """Return every cause of doubt within a filter, the worst first; those of the project as a whole in any case."""
-    names = dict(session.exec(select(Frame.id, Frame.original_image_path)).all())
+    doubted = select(DoubtRow.frame_id)
+    names = dict(session.exec(select(Frame.id, Frame.original_image_path).where(col(Frame.id).in_(doubted))).all())
     scopes = frame_scopes(session, toolbox.config.roi) if only else {}
     groups: dict[tuple[str, str, str], list[DoubtRow]] = {}
     for row in doubts_in_force(session):
-        if _admitted(row, only, scopes):
+        if only.admits(_scope(row, scopes)):
             groups.setdefault((row.stage, row.kind, row.severity), []).append(row)
     found = [_cause(rows, names) for rows in groups.values()]
     for doubt, frames in _of_project(session, toolbox):
         found.append(Cause(doubt.kind, doubt.text, doubt.remedy, doubt.severity, PROJECT, frames))
-    return sorted(found, key=lambda c: _ORDER.index(c.severity))
+    return sorted(found, key=lambda c: c.severity.rank)
 
 
-def _admitted(row: DoubtRow, only: Filter, scopes: Mapping[int, Scope]) -> bool:
+def _scope(row: DoubtRow, scopes: Mapping[int, Scope]) -> Scope:
+    """Return what a doubt belongs to: its frame, or what the key of its unit names."""
     if row.frame_id is not None:
-        return only.admits(scopes.get(row.frame_id, Scope()))
-    # Doubts about a region are about "<region> <instrument> <band>".
-    return not only.rois or row.subject.split(" ")[0] in only.rois
+        return scopes.get(row.frame_id, Scope())
+    if (fit := FitKey.parse(row.unit)) is not None:
+        return Scope(frozenset([fit.roi]), fit.instrument, fit.band)
+    group = FieldGroupKey.parse(row.unit) if row.stage in _OF_GROUPS else None
+    return Scope() if group is None else Scope(None, group.instrument, group.band)
 
 
 def _cause(rows: Sequence[DoubtRow], names: dict[int | None, str]) -> Cause:
-    worst = max(rows, key=lambda r: (-_ORDER.index(Severity(r.severity)), abs(r.value or 0.0)))
+    worst = max(rows, key=lambda r: (-Severity(r.severity).rank, abs(r.value or 0.0)))
     frames = dict.fromkeys(Path(names[r.frame_id]).name for r in rows if r.frame_id is not None)
     return Cause(
         worst.kind, worst.text, worst.remedy, Severity(worst.severity), worst.stage, tuple(frames),

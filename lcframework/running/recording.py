@@ -107,7 +107,7 @@ class Recorder:
             apply(session, [*records, doubt_records(stage.name, str(unit.key), doubts, unit.frame_id)])
             session.merge(self._product(stage, result, before))
             if unit.frame_id is not None:
-                flag_doubted(session, unit.frame_id)
+                flag_doubted(session, [unit.frame_id])
             session.commit()
 
     def _product(self, stage: Stage, result: UnitResult, before: Product | None) -> Product:

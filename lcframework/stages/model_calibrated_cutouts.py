@@ -79,7 +79,10 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
 
     def load(self, unit: Unit[ModelPayload]) -> Epochs:
         """Read the cutouts."""
-        return Epochs(unit.payload, read_cutouts(self.toolbox.workdir / unit.payload.cutouts))
+        payload = unit.payload
+        epochs = read_cutouts(self.toolbox.workdir / payload.cutouts)
+        aperture = self.toolbox.config_for(payload.instrument).photometry.aperture
+        return Epochs(payload, attrs.evolve(epochs, cutouts=attrs.evolve(epochs.cutouts, aperture=aperture)))
 
     def compute(self, values: Epochs) -> RoiFit:
         """Fit all epochs jointly."""
@@ -92,12 +95,9 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
             raise UnusableInput(
                 f"[roi.{payload.roi}.point_sources] is empty: name at least one point source to measure"
             )
-        aperture = self.toolbox.config_for(payload.instrument).photometry.aperture
         sources = point_sources(region)
-        cutouts = attrs.evolve(epochs.cutouts, aperture=aperture)
-        cutouts = attrs.evolve(
-            cutouts, mask=cutouts.mask | harmful_pixels(cutouts, sources, epochs.zeropoint_uncertainty)
-        )
+        harmful = harmful_pixels(epochs.cutouts, sources, epochs.zeropoint_uncertainty)
+        cutouts = attrs.evolve(epochs.cutouts, mask=epochs.cutouts.mask | harmful)
         fit: RoiFit = tool.instance.fit(cutouts, sources)
         if not fit.status.usable:
             raise UnusableInput(f"the model of {payload.roi} failed: {fit.status.reason or fit.status.state.value}")
@@ -116,9 +116,7 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         write_images(folder, name, result, region.ra, region.dec)
         write_astrometry(folder / f"{name}_astrometry.json", names, result, region.ra, region.dec)
         chi2 = float(np.nanmedian(result.reduced_chi2))
-        aperture = self.toolbox.config_for(p.instrument).photometry.aperture
-        cutouts = attrs.evolve(epochs.cutouts, aperture=aperture)
-        doubts = tuple(model_doubts(p.roi, unit.label, names, cutouts, result))
+        doubts = tuple(model_doubts(p.roi, unit.label, names, epochs.cutouts, result))
         summary = f"chi2 {chi2:.2f}, {result.status.state.value}"
         return Outcome(path=f"{FOLDER}/{name}_fit.h5", summary=summary, doubts=doubts)
 

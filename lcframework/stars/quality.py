@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from lcframework.storage.stamp_files import Stamp
-from lcframework.types import Bools, Floats, PixelFlag
+from lcframework.types import FWHM_PER_SIGMA, Bools, Floats, PixelFlag
 from lcframework.types.robust import scatter_about_zero
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def shape_of(stamp: Stamp, seeing: float) -> Shape | None:
     gives t. Masked pixels get the value of the pixel reflected through the star's centre.
     """
     index = np.arange(stamp.data.shape[0]) - (stamp.data.shape[0] - 1) / 2
-    weight_rms = max(seeing, 1.5) / 2.3548
+    weight_rms = max(seeing, 1.5) / FWHM_PER_SIGMA
     centre = np.array(stamp.offset, float)
     for _ in range(6):
         data, noise = _completed(stamp, centre)

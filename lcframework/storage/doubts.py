@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from lcframework.storage.records import Replace
-from lcframework.storage.tables import DoubtRow, Frame, Product
+from lcframework.storage.tables import DoubtRow, Frame, Product, ProductState
 from lcframework.types import Doubt, FrameFlag, Severity
 
-_MADE = "made"
+#: The sessions in which these statements are carried out hold no objects of the rows.
+_UNSYNCHRONISED = {"synchronize_session": False}
 
 
 def doubt_records(stage: str, unit: str, doubts: Iterable[Doubt], frame_id: int | None = None) -> Replace:
@@ -37,27 +38,32 @@ def doubts_in_force(session: Session) -> list[DoubtRow]:
         select(DoubtRow)
         .join(Product, sa.and_(col(Product.stage) == DoubtRow.stage, col(Product.unit) == DoubtRow.unit))
         .outerjoin(Frame, col(Frame.id) == DoubtRow.frame_id)
-        .where(col(Product.state) == _MADE, sa.func.coalesce(Frame.eliminated, sa.false()) == sa.false())
+        .where(
+            col(Product.state) == ProductState.MADE.value, sa.func.coalesce(Frame.eliminated, sa.false()) == sa.false()
+        )
         .order_by(col(DoubtRow.frame_id), col(DoubtRow.stage), col(DoubtRow.unit), col(DoubtRow.subject))
     )
     return list(session.exec(rows))
 
 
-def flag_doubted(session: Session, frame_id: int) -> None:
-    """Set or clear the flag of a frame that something speaks against; mere notes do not count."""
-    frame = session.get(Frame, frame_id)
-    if frame is None:
-        return
-    session.refresh(frame)
+def flag_doubted(session: Session, frames: Collection[int]) -> None:
+    """Set or clear the flag of frames that something speaks against; mere notes do not count."""
     against = (
         select(DoubtRow.kind)
         .join(Product, sa.and_(col(Product.stage) == DoubtRow.stage, col(Product.unit) == DoubtRow.unit))
-        .where(DoubtRow.frame_id == frame_id, DoubtRow.severity != Severity.NOTE.value, Product.state == _MADE)
+        .where(
+            DoubtRow.frame_id == Frame.id,
+            DoubtRow.severity != Severity.NOTE.value,
+            Product.state == ProductState.MADE.value,
+        )
+        .correlate(Frame)
+        .exists()
     )
-    doubted = session.exec(against).first() is not None
-    flags = frame.flags & ~FrameFlag.DOUBTED.value | (FrameFlag.DOUBTED.value if doubted else 0)
-    if flags != frame.flags:
-        session.execute(sa.update(Frame).where(col(Frame.id) == frame_id).values(flags=flags))
+    flag, flags = FrameFlag.DOUBTED.value, col(Frame.flags)
+    flagged = flags.op("&")(~flag).op("|")(sa.case((against, flag), else_=0))
+    session.execute(
+        sa.update(Frame).where(col(Frame.id).in_(frames)).values(flags=flagged), execution_options=_UNSYNCHRONISED
+    )
 
 
 def forget_old_doubts(session: Session, kept_stage: str) -> None:
@@ -67,6 +73,5 @@ def forget_old_doubts(session: Session, kept_stage: str) -> None:
     )
     gone = sa.and_(col(DoubtRow.stage) != kept_stage, ~has_product)
     frames = session.exec(select(DoubtRow.frame_id).where(gone, col(DoubtRow.frame_id).is_not(None)).distinct()).all()
-    session.execute(sa.delete(DoubtRow).where(gone))
-    for frame_id in frames:
-        flag_doubted(session, frame_id or 0)
+    session.execute(sa.delete(DoubtRow).where(gone), execution_options=_UNSYNCHRONISED)
+    flag_doubted(session, [i for i in frames if i is not None])

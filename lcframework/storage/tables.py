@@ -290,6 +290,14 @@ class AbsoluteZeropoint(SQLModel, table=True):
     reference_colour: float = 0.0
 
 
+class ProductState(enum.StrEnum):
+    """The state of a unit's product, as in ``products.state``."""
+
+    MADE = "made"
+    UNUSABLE = "unusable"
+    FORCED = "forced"  # the user requested to make it again; its token is the id of that run
+
+
 class Product(SQLModel, table=True):
     """The product of a unit of a stage, or the reason why the unit could not be used.
 

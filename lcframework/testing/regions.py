@@ -9,9 +9,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from lcframework.types import Cutouts, Floats, Kernels, PointSources
-
-_FWHM_PER_SIGMA = 2.3548200450309493
+from lcframework.types import FWHM_PER_SIGMA, Cutouts, Floats, Kernels, PointSources
 
 
 @attrs.frozen
@@ -147,7 +145,7 @@ def render_point(sky: Sky, xy: Floats, kernel: Floats) -> Floats:
         padded = np.pad(kernel, (n * s - m) // 2 if n * s > m else 0)
         fine = shift(padded, centre[::-1], order=3)
     else:
-        sigma = sky.target_fwhm / _FWHM_PER_SIGMA
+        sigma = sky.target_fwhm / FWHM_PER_SIGMA
         # On the grid of half-integer offsets that a 'valid' convolution turns into the stamp's small pixels.
         u = np.arange(n * s + m - 1) - (n * s + m - 2) / 2
         gaussian = np.exp(-0.5 * ((u[:, None] - centre[1]) ** 2 + (u[None, :] - centre[0]) ** 2) / sigma**2)
@@ -182,7 +180,7 @@ def render_galaxies(sky: Sky, transform: Floats, kernel: Floats) -> Floats:
         total += g.flux * norm * np.exp(-b * (r / g.radius) ** (1 / g.index))
     area = (sky.scale / s) ** 2
     if sky.target_fwhm > 0:
-        total = gaussian_filter(total, sky.target_fwhm / _FWHM_PER_SIGMA * over, mode="nearest", truncate=5)
+        total = gaussian_filter(total, sky.target_fwhm / FWHM_PER_SIGMA * over, mode="nearest", truncate=5)
     small = total[over // 2 :: over, over // 2 :: over][pad:-pad, pad:-pad]
     image = fftconvolve(small * area, kernel, mode="valid")
     return np.asarray(image.reshape(n, s, n, s).sum(axis=(1, 3)))

@@ -33,7 +33,7 @@ from lcframework.types.light_curve import (
 )
 from lcframework.types.normalization import FluxMatrix, NormalizationSolution
 from lcframework.types.photometry import Kernels, PhotometryResult, Stamps
-from lcframework.types.psf import PSF, PsfBatch
+from lcframework.types.psf import FWHM_PER_SIGMA, PSF, PsfBatch
 from lcframework.types.reduction import Exposure, Master, MasterPlan
 from lcframework.types.regions import Cutouts, HighResolution, PointSources, RoiFit
 from lcframework.types.sky import CatalogLimits, Region
@@ -85,6 +85,7 @@ __all__ = [  # noqa: RUF022
     "FitState",
     "FitStatus",
     "PsfBatch",
+    "FWHM_PER_SIGMA",
     "PSF",
     "Stamps",
     "Kernels",

@@ -15,6 +15,11 @@ class Severity(enum.StrEnum):
     DOUBT = "doubt"  # numbers may be wrong by more than their errors
     NOTE = "note"  # numbers are as good as their errors; something else deserves a look
 
+    @property
+    def rank(self) -> int:
+        """0 for the worst, and so on."""
+        return list(Severity).index(self)
+
 
 @attrs.frozen
 class Doubt:

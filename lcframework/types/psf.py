@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import attrs
@@ -9,6 +10,9 @@ import numpy as np
 
 from lcframework.types.arrays import Bools, Floats
 from lcframework.types.fit_status import FitStatus
+
+#: FWHM of a Gaussian of unit standard deviation.
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 @attrs.frozen(eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.storage.records import Replace, Update
+from lcframework.storage.tables import ProductState
 from lcframework.work.keys import (
     FieldGroupKey,
     FieldStarsKey,
@@ -22,7 +23,7 @@ from lcframework.work.keys import (
     StarKey,
     UnitKey,
 )
-from lcframework.work.ledger import Entry, Ledger, ProductState
+from lcframework.work.ledger import Entry, Ledger
 from lcframework.work.scopes import Filter, Scope
 from lcframework.work.stage import Stage
 from lcframework.work.task import BatchTask, Task, work

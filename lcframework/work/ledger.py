@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
@@ -11,20 +10,12 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from lcframework.provenance import complete, digest
-from lcframework.storage.tables import FINGERPRINT_RULE, Product
+from lcframework.storage.tables import FINGERPRINT_RULE, Product, ProductState
 from lcframework.types import PluginError
 from lcframework.work.keys import UnitKey
 from lcframework.work.unit import Unit
 
 K = TypeVar("K", bound=UnitKey)
-
-
-class ProductState(enum.StrEnum):
-    """The state of a unit's product, as in ``products.state``."""
-
-    MADE = "made"
-    UNUSABLE = "unusable"
-    FORCED = "forced"  # the user requested to make it again; its token is the id of that run
 
 
 @attrs.frozen

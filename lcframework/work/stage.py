@@ -11,9 +11,9 @@ from sqlmodel import Session
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.provenance import Components, describe
-from lcframework.storage.tables import Run, RunOutcome
+from lcframework.storage.tables import ProductState, Run, RunOutcome
 from lcframework.work.keys import UnitKey
-from lcframework.work.ledger import Entry, Ledger, ProductState
+from lcframework.work.ledger import Entry, Ledger
 from lcframework.work.scopes import Filter, Scope, frame_scopes
 from lcframework.work.task import Task
 from lcframework.work.unit import Unit

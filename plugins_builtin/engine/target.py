@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, overload
 import numpy as np
 from jaxtyping import Float
 
-from lcframework.types import Floats
+from lcframework.types import FWHM_PER_SIGMA, Floats
 
 if TYPE_CHECKING:
     from jax import Array
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 else:
     # JAX takes long to import, and most fits do not need it: evaluated annotations accept arrays of any type.
     AnyArray = TypeVar("AnyArray")
-
-#: FWHM of a Gaussian of unit standard deviation.
-FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 # Harmonics of the sampled Gaussian's norm: exact to 1e-16 down to a FWHM of 0.5 small pixels.
 _HARMONICS = np.arange(1, 8)

@@ -9,10 +9,9 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, within
-from lcframework.types import SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
+from lcframework.types import FWHM_PER_SIGMA, SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
 from plugins_builtin.engine.frames.bad_pixels import filled
 from plugins_builtin.engine.frames.moments import Moments, adaptive_moments, stamps_at, width_factor
-from plugins_builtin.engine.target import FWHM_PER_SIGMA
 from plugins_builtin.shared.sharpness import sharpest_star
 
 #: Bits of ``flags`` beyond sep's own (1 merged, 2 truncated by the edge, 4 deblending overflow, 8 singular).

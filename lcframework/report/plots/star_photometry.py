@@ -17,10 +17,9 @@ from lcframework.report.plots.canvas import COLOURS, Canvas, nice_ticks
 from lcframework.report.plots.mosaic import diverging, intensity
 from lcframework.storage.psf_files import read_psf
 from lcframework.storage.stamp_files import Stamp, read_stamps
-from lcframework.types import Floats
+from lcframework.types import FWHM_PER_SIGMA, Floats
 
 _LIMIT = 5.0  # sigma
-_FWHM_PER_SIGMA = 2.3548200450309493
 
 
 @attrs.frozen
@@ -146,7 +145,7 @@ def _operator(offset: float, n: int, m: int, s: int, fwhm: float) -> Floats:
     small = np.arange(n * s) - (n * s - 1) / 2 - s * offset
     distance = small[:, None] - (np.arange(m) - (m - 1) / 2)[None, :]
     if fwhm > 0:
-        sigma = fwhm / _FWHM_PER_SIGMA
+        sigma = fwhm / FWHM_PER_SIGMA
         values = np.exp(-0.5 * (distance / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
     else:
         values = np.maximum(0.0, 1.0 - np.abs(distance))

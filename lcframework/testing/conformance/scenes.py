@@ -12,11 +12,10 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from lcframework.testing.campaign.geometry import offset_to_sky
-from lcframework.types import Kernels, PsfBatch, Stamps
+from lcframework.types import FWHM_PER_SIGMA, Kernels, PsfBatch, Stamps
 
 Array = NDArray[Any]
 
-FWHM_PER_SIGMA = 2.3548200450309493
 EXPTIME = 100.0  # s
 SKY_RMS = 0.2  # e-/s per pixel
 

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import NDArray
 
-from lcframework.types import Bools, Floats, Ints
-from plugins_builtin.engine.target import FWHM_PER_SIGMA
+from lcframework.types import FWHM_PER_SIGMA, Bools, Floats, Ints
 
 _ITERATIONS = 25
 _CHUNK = 400  # sources measured together: bounds the memory

@@ -9,10 +9,10 @@ import attrs
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lcframework.types import Bools, Floats
+from lcframework.types import FWHM_PER_SIGMA, Bools, Floats
 from plugins_builtin.engine.psf.moffat import from_starred, moffat
 from plugins_builtin.engine.starlet import noise_weights
-from plugins_builtin.engine.target import FWHM_PER_SIGMA, point_sources
+from plugins_builtin.engine.target import point_sources
 
 #: STARRED's first guess of the Moffat's slope.
 START_BETA = 2.0

@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lcframework.types import Floats
+from lcframework.types import FWHM_PER_SIGMA, Floats
 from plugins_builtin.engine.starlet import number_of_scales
-from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 # The penalty is curved only around zero, within its softness. Most details are there, but the most important directions
 # are not. So its curvature is computed with these values of the softness: before the details are known, and after.

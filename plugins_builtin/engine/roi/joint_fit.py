@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from jaxtyping import Bool, Float
 
-from lcframework.types import Bools, FitState, FitStatus, Floats
+from lcframework.types import FWHM_PER_SIGMA, Bools, FitState, FitStatus, Floats
 from plugins_builtin.engine.roi.geometry import Epochs, pixel_scales, small_pixel_transform, to_pixels, to_sky
 from plugins_builtin.engine.roi.newton import (
     Local,
@@ -26,7 +26,6 @@ from plugins_builtin.engine.roi.registration import shift_covariances
 from plugins_builtin.engine.roi.scene import NO_BUMPS, Bumps, Scene, SkyImages, bump_images
 from plugins_builtin.engine.roi.sersic import LIMITS, N_PARAMETERS
 from plugins_builtin.engine.roi.start import galaxy_prior, lattice, offset_prior, start_galaxies
-from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 _BUMP_SIGMA = 3.0  # small pixels
 _BUMP_SPACING = 4.0  # small pixels

@@ -12,10 +12,10 @@ import attrs
 import numpy as np
 from jaxtyping import Float
 
-from lcframework.types import Floats
+from lcframework.types import FWHM_PER_SIGMA, Floats
 from plugins_builtin.engine.roi.geometry import Epochs, pixel_scales, to_pixels, to_sky
 from plugins_builtin.engine.roi.sersic import N_PARAMETERS, SkyGrid, target_images
-from plugins_builtin.engine.target import FWHM_PER_SIGMA, target_matrix, target_matrix_pair
+from plugins_builtin.engine.target import target_matrix, target_matrix_pair
 
 #: Steps of the sky grid per small pixel.
 _OVERSAMPLING = 2

@@ -12,8 +12,7 @@ import attrs
 import numpy as np
 from jaxtyping import Float
 
-from lcframework.types import Floats
-from plugins_builtin.engine.target import FWHM_PER_SIGMA
+from lcframework.types import FWHM_PER_SIGMA, Floats
 
 #: Order of the parameters of one galaxy; centre and radius in arcsec on the tangent plane.
 PARAMETERS = ("log_flux", "xi", "eta", "log_radius", "log_index", "e1", "e2")

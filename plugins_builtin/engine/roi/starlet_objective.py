@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from lcframework.types import Floats, Ints
+from lcframework.types import FWHM_PER_SIGMA, Floats, Ints
 from plugins_builtin.engine.roi.blur import Blur, Turns
 from plugins_builtin.engine.roi.geometry import Epochs
 from plugins_builtin.engine.roi.interpolation import (
@@ -27,7 +27,6 @@ from plugins_builtin.engine.roi.interpolation import (
 )
 from plugins_builtin.engine.roi.penalties import GaussianPriors, Penalties, Strengths, Values
 from plugins_builtin.engine.roi.scene import source_images
-from plugins_builtin.engine.target import FWHM_PER_SIGMA
 
 _CHUNK = 16  # epochs convolved together
 

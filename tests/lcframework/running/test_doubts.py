@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sqlmodel import Session, select
 
-from lcframework.running.doubts import Cause
+from lcframework.running.doubts import Cause, _scope
 from lcframework.storage.connection import open_engine
 from lcframework.storage.doubts import doubt_records, doubts_in_force, flag_doubted, forget_old_doubts
 from lcframework.storage.records import apply
 from lcframework.storage.tables import DoubtRow, Frame, Product
 from lcframework.types import Doubt, FrameFlag, Severity
+from lcframework.work import Filter, Scope
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def session(tmp_path: Path):
 
 def put(session: Session, frame: int, *doubts: Doubt) -> None:
     apply(session, [doubt_records("s", f"frame:{frame}", doubts, frame)])
-    flag_doubted(session, frame)
+    flag_doubted(session, [frame])
     session.commit()
 
 
@@ -86,3 +87,23 @@ def test_causes_are_counted() -> None:
     others = Cause("k", "A is odd", "", Severity.DOUBT, "s", (), ("A", "B", "a"))
     assert others.sentence == "A is odd. also for B, a."
     assert np.isnan(Doubt("k", "t").value)
+
+
+@pytest.mark.parametrize(
+    ("only", "kinds"),
+    [
+        (Filter(), {"model", "group", "frame"}),
+        (Filter(rois=("B",)), {"group", "frame"}),
+        (Filter(rois=("A",), bands=("r",)), {"model", "group", "frame"}),
+        (Filter(bands=("V",)), set()),
+        (Filter(instruments=("cam",)), {"model", "group", "frame"}),
+    ],
+)
+def test_doubts_belong_to_what_their_units_are_of(only: Filter, kinds: set[str]) -> None:
+    rows = [
+        DoubtRow(stage="model_calibrated_cutouts", unit="fit:A:cam:r", kind="model", severity="doubt", text=""),
+        DoubtRow(stage="calculate_absolute_zeropoints", unit="hash:cam:r", kind="group", severity="doubt", text=""),
+        DoubtRow(stage="s", unit="frame:1", kind="frame", severity="doubt", text="", frame_id=1),
+    ]
+    scopes = {1: Scope(frozenset(["A", "B"]), "cam", "r")}
+    assert {row.kind for row in rows if only.admits(_scope(row, scopes))} == kinds

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from astropy.io import fits
 from astropy.time import Time
+from generic_headers import kinds, parse
 
 from lcframework.types import Severity, TimeReference, UnusableInput
-from plugins_builtin.headers.fits import FitsHeader
 from plugins_builtin.shared.time_zones import zone_of
 
 START = Time("2023-05-04T03:12:00").mjd
 START_TEXT = "2023-05-04T03:12:00"
 MILLISECOND = 1e-3 / 86400
-
-
-def parse(cards, options=None):
-    """Parse a header of 60 s; a card is a value, or a value and its comment."""
-    header = fits.Header()
-    for keyword, value in {"EXPTIME": 60.0, "GAIN": 1.5, **cards}.items():
-        if value is not None:
-            header[keyword] = value
-    return FitsHeader(**(options or {})).parse(header, Path("frame.fits"))
-
-
-def kinds(info):
-    return [(d.kind, d.severity.value) for d in info.doubts]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lcframework.types import SOURCES
+from lcframework.types import FWHM_PER_SIGMA, SOURCES
 from plugins_builtin.engine.frames.moments import adaptive_moments
-from plugins_builtin.engine.target import FWHM_PER_SIGMA
 from plugins_builtin.sources import sep as sources_sep
 from plugins_builtin.sources.sep import MASKED_CORE, TOO_SHARP, SepSources
 
