@@ -120,6 +120,16 @@ def lcf_roi_models() -> Classes:
 
 
 @hookspec
+def lcf_setting_rules() -> Classes:
+    """Return rules for settings that the project file leaves open (:class:`~lcframework.protocols.SettingRule`).
+
+    Called in the driver before the stage that a rule names, once for each instrument, until the decision is frozen.
+    Two rules for one setting are an error.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def lcf_stages() -> Classes:
     """Return stages: subclasses of :class:`lcframework.work.Stage` that name another in ``after``."""
     raise NotImplementedError

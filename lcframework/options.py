@@ -51,6 +51,12 @@ positive = above(0.0)
 not_negative = at_least(0.0)
 
 
+def positive_or_auto(instance: Any, attribute: Any, value: float | str) -> None:
+    """Accept positive numbers, and ``"auto"``, which leaves an option to the frame."""
+    if value != "auto" and (isinstance(value, str) or not value > 0):
+        raise ValueError(f'{attribute.name} must be positive, or "auto"; got {value!r}')
+
+
 def positive_or_zero(purpose: str) -> Validator:
     """Return a validator of finite positive numbers and 0; `purpose` (``"to ..."``) states the meaning of 0."""
 

@@ -49,6 +49,7 @@ SEAMS: tuple[Seam, ...] = (
     Seam("normalization", "lcf_normalizations", protocols.Normalization),
     Seam("calibration", "lcf_calibration_surveys", protocols.CalibrationSurvey),
     Seam("roi_model", "lcf_roi_models", protocols.RoiModel),
+    Seam("", "lcf_setting_rules", protocols.SettingRule),
     Seam("", "lcf_stages", None),
     Seam("", "lcf_exporters", protocols.Exporter),
     Seam("", "lcf_executors", None),

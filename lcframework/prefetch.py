@@ -27,6 +27,8 @@ from lcframework.stages.query_gaia_for_stars import ChooseStars, FieldQuery, Que
 from lcframework.storage.tables import CombinedFootprint
 from lcframework.types import LcfError, Region
 
+#: The settings that the query of reference stars depends on, and that frames may decide.
+_OF_THE_QUERY = ("stars.radius", "stars.magnitude")
 #: Results of a query; `later`: it can't be made yet; `impossible`: it can only be made during a run.
 STATES = ("fetched", "stored", "local", "later", "impossible", "failed")
 
@@ -69,6 +71,7 @@ def prefetch(project: Project) -> Prefetched:
     Prefetched
         Includes failed queries: a service that does not answer does not prevent the other queries.
     """
+    project.decide_online(CalculateCommonAndTotalFootprint.name)
     asker = _Asker(_reaching(project.toolbox, offline=False), _reaching(project.toolbox, offline=True))
     answers = [*_solving(asker), *_stars_and_magnitudes(asker, project)]
     return Prefetched(tuple(answers), asker.cache)
@@ -127,6 +130,15 @@ def _stars_and_magnitudes(asker: _Asker, project: Project) -> Iterator[Answer]:
     catalogue = asker.online.tool("stars")
     if catalogue is None:
         return
+    undecided = [s.setting for s in project.settings() if s.by == "documentation" and not s.frames]
+    left_open = [name for name in undecided if name in _OF_THE_QUERY]
+    if left_open:
+        yield Answer(
+            QueryGaiaForStars.name, "the reference stars", catalogue.name, "later",
+            reason=f"the frames decide {' and '.join(left_open)} once they are plate solved: run with --stop "
+            f"{PlateSolving.name}, then prefetch again; or give them in the project file",
+        )  # fmt: skip
+        return
     fields = _fields(project)
     if not fields:
         strategy = project.config.stars.strategy
@@ -165,7 +177,7 @@ def _magnitudes(asker: _Asker, query: FieldQuery, stars: list[dict[str, Any]]) -
 
 def _fields(project: Project) -> list[FieldQuery]:
     """Return queries of the fields: from the project file, or from the database where a run has found the fields."""
-    config = project.config
+    config = project.toolbox.config
     if config.stars.strategy == "roi_disk":
         return [FieldQuery(f.hash, f.region, f.rois, {}) for f in disks(config)]
     with project.session() as session:

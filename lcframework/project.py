@@ -18,7 +18,7 @@ from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import Toolbox, options
 from lcframework.config.toolbox import select as select_tools
 from lcframework.frames.exclusions import IMPORT, exclude_frames, include_frames
-from lcframework.plugins import Plugins
+from lcframework.plugins import Plugins, nearest
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve, time_series
@@ -27,6 +27,9 @@ from lcframework.running.doubts import Cause, causes, record_project_doubts
 from lcframework.running.project_status import StageStatus, Status, planned, project_status
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener, Runner
+from lcframework.settings.deciding import decide, open_settings, settled
+from lcframework.settings.records import forget
+from lcframework.settings.states import SettingState, setting_states
 from lcframework.stars.check_star import CheckStar, check_stars
 from lcframework.stars.records import add_verdicts, star_records
 from lcframework.storage.connection import FILE_NAME, open_engine, upgrade
@@ -58,6 +61,7 @@ class Project:
     def __init__(self, config: Config, toolbox: Toolbox, stages: list[Stage], plugins: Plugins) -> None:
         self.config, self.toolbox, self.stages, self.plugins = config, toolbox, stages, plugins
         self._engine: Engine | None = None
+        self._by_file = toolbox  # without what frames decided
 
     @classmethod
     def open(cls, path: str | Path, plugins: Plugins | None = None) -> Project:
@@ -69,7 +73,7 @@ class Project:
             Lists all errors of the file.
         """
         plugins = plugins or Plugins.installed()
-        config = load(Path(path), stage_names(plugins))
+        config = load(Path(path), stage_names(plugins), open_settings(plugins))
         toolbox = select_tools(config, plugins)
         for special in (config, *toolbox.configs.values()):
             check_columns(special.roi_cutouts.frames, special.roi_cutouts.normalization)
@@ -122,7 +126,11 @@ class Project:
         upgraded = self.upgrade()
         only = self._only(rois, bands, instruments, [s.name for s in stages])
         with self.hold(), self._logging(), self._connected(self.engine()) as engine:
-            report = Runner(self.toolbox, self.plugins, engine, listeners).run(stages, force, only)
+            with Session(engine) as session:
+                self._settle(session)  # stages that come before the first one have decided
+            runner = Runner(self._by_file, self.plugins, engine, listeners)
+            report = runner.run(stages, force, only)
+            self.toolbox = runner.toolbox
             record_project_doubts(engine, self.toolbox)
         report.upgraded = upgraded
         return report
@@ -220,7 +228,14 @@ class Project:
     def session(self) -> Iterator[Session]:
         """Yield a session to read the database; where there is none yet, an empty one in memory is used."""
         with self._connected(self._reading_engine()) as engine, Session(engine) as session:
+            self._settle(session)
             yield session
+
+    def _settle(self, session: Session) -> None:
+        """Give the settings that frames decided so far to the tools."""
+        self.toolbox = settled(self._by_file, self.plugins, session)
+        for stage in self.stages:
+            stage.toolbox = self.toolbox
 
     def _reading_engine(self) -> Engine:
         """Return the engine of the database; of an empty one in memory where there is none yet."""
@@ -283,6 +298,50 @@ class Project:
         only = self._only(rois, bands, instruments)
         with self.session() as session:
             return causes(session, self.toolbox, only)
+
+    def settings(self) -> list[SettingState]:
+        """Return every setting that frames can decide: its value, and who gave it and why."""
+        with self.session() as session:
+            return setting_states(self._by_file, self.plugins, session, self.stage_names)
+
+    def decide_online(self, stage: str) -> None:
+        """Decide what is open before a stage, as far as there are frames, with the network whatever the project says.
+
+        Raises
+        ------
+        LcfError
+            Where a run has locked the workdir.
+        """
+        if self._reading_engine() is not self._engine:
+            return  # nothing has run yet
+        online = select_tools(self.config.with_settings({"run.offline": False}), self.plugins)
+        with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:
+            decide(stage, session, online, self.plugins)
+            session.commit()
+            self._settle(session)
+
+    def decide_again(self, settings: Sequence[str]) -> int:
+        """Forget decisions on settings, so that the next run decides them anew by the frames of then.
+
+        Returns
+        -------
+        int
+            How many decisions there were.
+
+        Raises
+        ------
+        LcfError
+            Where no rule decides a setting, or a run has locked the workdir.
+        """
+        with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:
+            states = setting_states(self._by_file, self.plugins, session, self.stage_names)
+            known = [s.setting for s in states]
+            for name in settings:
+                if name not in known:
+                    raise LcfError(f'no rule decides "{name}"{nearest(name, known)}. Decided: {", ".join(known)}')
+            count = forget(session, settings)
+            session.commit()
+        return count
 
     def exclude(self, names: Sequence[str], why: str, undo: bool = False) -> int:
         """Exclude frames from all stages, or undo that.

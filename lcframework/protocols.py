@@ -18,6 +18,8 @@ from lcframework.types import (
     Bools,
     CatalogLimits,
     Cutouts,
+    Decision,
+    Evidence,
     Exposure,
     Floats,
     FluxMatrix,
@@ -146,6 +148,26 @@ class RoiModel(Protocol):
 
     def fit(self, cutouts: Cutouts, point_sources: PointSources) -> RoiFit:
         """Return the light curves and the other results of the fit."""
+
+
+class SettingRule(Protocol):
+    """Decides settings that the project file leaves open, by what a sample of frames shows.
+
+    The class attributes say which and when: `settings` the dotted names (``"stamps.star_size"``; ``"roi.*.NAME"`` for
+    an option of every region), `before` the stage before which they are decided, `frames` how many frames a decision
+    is to rest on before it is frozen, `shared` whether all instruments share the setting.
+    """
+
+    settings: ClassVar[tuple[str, ...]]
+    before: ClassVar[str]
+    frames: ClassVar[int]
+    shared: ClassVar[bool]
+
+    def decide(self, evidence: Evidence) -> Sequence[Decision]:
+        """Return a decision for each setting about which the evidence says something."""
+
+    def differ(self, setting: str, old: Any, new: Any) -> bool:
+        """Return whether a decision on new frames contradicts an earlier one by more than chance."""
 
 
 class Exporter(Protocol):

@@ -19,6 +19,7 @@ COMMANDS = {
     "prefetch": ("prefetch", "Make all network queries of a run, for runs without network."),
     "run": ("run", "Run all stages; products that are up to date are kept."),
     "status": ("status", "Show the state of stages and frames, and why units are pending."),
+    "settings": ("settings", "Show what frames decided about settings, or have it decided again."),
     "upgrade": ("upgrade", "Migrate the database of an earlier version."),
     "exclude": ("exclude", "Exclude frames with a reason, or undo that."),
     "plugins": ("plugins", "Show installed plugins, their options and their health."),

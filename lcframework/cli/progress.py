@@ -31,6 +31,8 @@ class PlainProgress:
         if event.kind == "stage_started":
             self._started = self._last = now
             print(f"{event.message}: {event.total} to do", flush=True)
+        elif event.kind == "setting_decided":
+            print(f"  decided: {event.message}", flush=True)
         elif event.kind == "unit_done" and now - self._last > _INTERVAL and event.done < event.total:
             self._last = now
             print(f"  {event.done} of {event.total}", flush=True)
@@ -68,6 +70,8 @@ class BarProgress:
         """Move the bar of the running stage."""
         if event.kind == "stage_started":
             self._task = self._bars.add_task(event.message, total=event.total, unit="")
+        elif event.kind == "setting_decided":
+            self._bars.console.print(f"decided: {event.message}", highlight=False, markup=False)
         elif event.kind == "unit_done":
             self._bars.update(self._task, completed=event.done, total=event.total, unit=f"{event.unit} {event.message}")
         elif event.kind == "stage_finished":

@@ -7,7 +7,7 @@ options, values of the wrong type. Each error states the file, the line, the giv
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ class Config:
     run: Run
     tables: Mapping[str, Mapping[str, RawTable]]
     stage_tables: Mapping[str, RawTable]
+    by_frames: frozenset[str] = frozenset()  # dotted names of the options that frames decided
 
     @property
     def directory(self) -> Path:
@@ -113,12 +114,63 @@ class Config:
         merged["instrument"] = self.raw["instrument"]
         return _build(self.path, merged, self.lines, instrument=name)
 
+    def states(self, setting: str) -> bool:
+        """Return whether the project file gives an option, by its dotted name."""
+        if setting in self.by_frames:
+            return False
+        table: Any = self.raw
+        for part in setting_path(setting):
+            if not isinstance(table, Mapping) or part not in table:
+                return False
+            table = table[part]
+        return True
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Config:
+        """Return the configuration with these options, by dotted name, as if the project file gave them."""
+        merged = self.raw
+        for name, value in settings.items():
+            table: Any = value
+            for part in reversed(setting_path(name)):
+                table = {part: table}
+            merged = _merge(merged, table)
+        made = _build(self.path, merged, self.lines, extra=tuple(self.stage_tables), instrument=" ")
+        return attrs.evolve(made, by_frames=self.by_frames | set(settings))
+
     def error(self, problems: list[Problem]) -> ConfigError:
         """Return an error that lists these problems with the line numbers of this file."""
         return ConfigError(self.path, problems, self.lines)
 
 
-def load(path: Path, stage_names: tuple[str, ...] = ()) -> Config:
+def setting_path(setting: str) -> tuple[str, ...]:
+    """Return the tables and the option that a dotted name gives; the name of a region may have dots itself."""
+    if setting.startswith("roi."):
+        name, _, option = setting.removeprefix("roi.").rpartition(".")
+        return ("roi", name, option)
+    return tuple(setting.split("."))
+
+
+def _without_auto(raw: RawTable, open_settings: Iterable[str]) -> RawTable:
+    """Return the parsed TOML without the options that are left to the frames by ``"auto"``."""
+    special = raw.get("instrument")
+    tables = [raw, *(t for t in special.values() if isinstance(t, dict))] if isinstance(special, dict) else [raw]
+    for setting in open_settings:
+        first, *_, option = setting_path(setting)
+        for table in tables:
+            sections = table.get(first, {})
+            found = sections.values() if first == "roi" and isinstance(sections, dict) else [_inner(table, setting)]
+            for section in found:
+                if isinstance(section, dict) and section.get(option) == "auto":
+                    del section[option]
+    return raw
+
+
+def _inner(table: Any, setting: str) -> Any:
+    for part in setting_path(setting)[:-1]:
+        table = table.get(part) if isinstance(table, dict) else None
+    return table
+
+
+def load(path: Path, stage_names: tuple[str, ...] = (), open_settings: Iterable[str] = ()) -> Config:
     """Read a project file.
 
     Parameters
@@ -127,6 +179,8 @@ def load(path: Path, stage_names: tuple[str, ...] = ()) -> Config:
         The TOML file.
     stage_names : tuple of str
         Names of stages that plugins add; each may have a section of its name.
+    open_settings : iterable of str
+        Dotted names of the options that rules can decide: the value ``"auto"`` leaves them to these.
 
     Raises
     ------
@@ -147,7 +201,7 @@ def load(path: Path, stage_names: tuple[str, ...] = ()) -> Config:
     except tomli.TOMLDecodeError as error:
         raise LcfError(f"{path} is not valid TOML: {error}") from None
     lines = line_numbers(text)
-    config = _build(path, raw, lines, extra=stage_names)
+    config = _build(path, _without_auto(raw, open_settings), lines, extra=stage_names)
     for name in config.instruments():
         config.for_instrument(name)
     return config

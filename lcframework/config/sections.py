@@ -41,6 +41,7 @@ class Header:
     """``[header]``."""
 
     plugin: str = "auto"
+    gain: float = attrs.field(default=0.0, validator=not_negative)  # e-/ADU, of frames whose header gives none
 
 
 @attrs.frozen

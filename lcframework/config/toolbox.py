@@ -42,7 +42,8 @@ class Toolbox:
 
     config: Config
     tools: Mapping[str, Mapping[str, tuple[Tool, ...]]]  # instrument ('' for all others) -> section -> tools
-    configs: Mapping[str, Config]
+    configs: Mapping[str, Config]  # of instruments that the project file names
+    decided: Mapping[str, Config] = attrs.field(factory=dict)  # of instruments whose frames decided settings
 
     @property
     def workdir(self) -> Path:
@@ -51,7 +52,7 @@ class Toolbox:
 
     def config_for(self, instrument: str) -> Config:
         """Return the configuration for an instrument's frames."""
-        return self.configs.get(instrument, self.config)
+        return self.decided.get(instrument) or self.configs.get(instrument, self.config)
 
     def by_instrument(self) -> dict[str, Config]:
         """Return every configuration by the prefix of its section names: empty, or ``instrument."NAME".``."""
@@ -89,6 +90,46 @@ def select(config: Config, plugins: Plugins) -> Toolbox:
     if problems:
         raise config.error(list(dict.fromkeys(problems)))
     return Toolbox(config, tools, configs)
+
+
+def with_decisions(toolbox: Toolbox, plugins: Plugins, decisions: Mapping[str, Mapping[str, Any]]) -> Toolbox:
+    """Return the tools with settings that frames decided, where the project file leaves them open.
+
+    Parameters
+    ----------
+    toolbox : Toolbox
+        By the project file alone.
+    plugins : Plugins
+        Those installed.
+    decisions : mapping
+        From instrument ('' for all) and dotted name to the value.
+
+    Raises
+    ------
+    ConfigError
+        Where a rule decided a value that its option does not allow.
+    """
+    regions = {f"roi.{name}." for name in toolbox.config.roi}
+    shared = {
+        name: value
+        for name, value in decisions.get("", {}).items()
+        if not name.startswith("roi.") or any(name.startswith(region) for region in regions)  # others are gone
+    }
+
+    def settled(config: Config, own: Mapping[str, Any]) -> Config:
+        left_open = {name: value for name, value in {**shared, **own}.items() if not config.states(name)}
+        return config.with_settings(left_open) if left_open else config
+
+    special = [name for name in decisions if name]
+    decided = {name: settled(toolbox.configs.get(name, toolbox.config), decisions[name]) for name in special}
+    config = settled(toolbox.config, {})
+    configs = {name: settled(own, {}) for name, own in toolbox.configs.items()}
+    problems: list[Problem] = []
+    of_instrument = {"": config, **configs, **decided}
+    tools = {name: _tools(own, plugins, problems) for name, own in of_instrument.items()}
+    if problems:
+        raise config.error(list(dict.fromkeys(problems)))
+    return Toolbox(config, tools, configs, decided)
 
 
 def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[str, tuple[Tool, ...]]:

@@ -12,13 +12,12 @@ from lcframework.config.sections import Frames
 from lcframework.config.toolbox import GENERIC_PARSER, Tool
 from lcframework.header_doctor.airmass import Position, airmass_verdict
 from lcframework.header_doctor.gain import gain_verdict, measured_gain
-from lcframework.header_doctor.photon_transfer import MeasuredGain
 from lcframework.header_doctor.reading import FileReading, read_file
 from lcframework.header_doctor.times import TimeFindings, times_of
 from lcframework.header_doctor.values import values_of
 from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site
-from lcframework.types import Doubt, LcfError, Severity
+from lcframework.types import Doubt, LcfError, MeasuredGain, Severity
 
 __all__ = ["FileReading", "Group", "SkyOf", "TimeFindings", "default_parsers", "examine"]
 

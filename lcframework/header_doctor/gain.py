@@ -10,10 +10,10 @@ import numpy as np
 
 from lcframework.config.sections import Frames
 from lcframework.frames.header_cards import as_number, looks_like
+from lcframework.frames.photon_transfer import halves, measure_gain
 from lcframework.frames.raw_frames import read_raw
-from lcframework.header_doctor.photon_transfer import MeasuredGain, halves, measure_gain
 from lcframework.header_doctor.reading import FileReading
-from lcframework.types import DataUnit, UnusableInput
+from lcframework.types import DataUnit, MeasuredGain, UnusableInput
 
 #: The number of pairs of frames that are measured for the gain of an instrument.
 PAIRS = 8

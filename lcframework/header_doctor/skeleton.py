@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from lcframework.frames.header_cards import looks_like, read_text_time, stated_moment, text_of, time_cards
-from lcframework.header_doctor.photon_transfer import MeasuredGain
+from lcframework.types import MeasuredGain
 
 #: Keywords that identify the telescope or instrument of a frame, the most specific first.
 _CLAIMS = ("INSTRUME", "TELESCOP", "CREATOR", "OBSERVAT", "DETECTOR", "CAMERA", "SWCREATE", "ORIGIN")

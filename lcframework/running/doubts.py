@@ -15,6 +15,8 @@ from lcframework.config.toolbox import Toolbox
 from lcframework.frames.frame_list import idle_exclusions
 from lcframework.frames.reduction import unused
 from lcframework.frames.strange_frames import strange_frames
+from lcframework.settings.deciding import shown
+from lcframework.settings.records import decided_settings
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.storage.doubts import doubt_records, doubts_in_force
@@ -124,6 +126,13 @@ def _of_project(session: Session, toolbox: Toolbox) -> Iterable[tuple[Doubt, tup
         for sentence in sentences:
             yield Doubt(kind, sentence, severity=Severity.NOTE), ()
     yield from strange_frames(session)
+    for row in decided_settings(session):
+        whose = f" of {row.instrument}" if row.instrument else ""
+        if row.disagreement and row.value is None:
+            yield Doubt("setting_doubted", f"{row.setting}{whose}: {row.disagreement}"), ()
+        elif row.disagreement:
+            text = f"{row.setting}{whose} = {shown(row.value)} was decided by earlier frames: {row.disagreement}"
+            yield Doubt("setting_outdated", text, f"`lcf settings --again {row.setting}` decides it anew"), ()
 
 
 def _reduced(toolbox: Toolbox) -> bool:

@@ -25,10 +25,11 @@ from lcframework.running.doubts import PROJECT
 from lcframework.running.recording import Recorder
 from lcframework.running.run_report import RunReport, StageReport, Unusable
 from lcframework.running.unusable import clear_old_remarks, still_unusable
+from lcframework.settings.deciding import decide, sentence, settled
 from lcframework.storage.doubts import forget_old_doubts
 from lcframework.storage.files import remove_leftovers
 from lcframework.storage.tables import Frame, Product, Run, RunOutcome
-from lcframework.types import LcfError, RunEvent
+from lcframework.types import Decision, LcfError, RunEvent
 from lcframework.work import Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import UnknownName, check_names
 
@@ -53,6 +54,7 @@ class Runner:
 
     def __init__(self, toolbox: Toolbox, plugins: Plugins, engine: Engine, listeners: Iterable[Listener] = ()) -> None:
         self.toolbox, self.plugins, self.engine = toolbox, plugins, engine
+        self._by_file = toolbox  # without what frames decide
         self._listeners = [*listeners, plugins.notify]
         self._executor: Executor | None = None
         self._warming = WarmUp()
@@ -116,11 +118,12 @@ class Runner:
         started = dt.datetime.now()
         tried: set[tuple[str, str]] = set()
         announced = False
-        tasks = stage.tasks()
         with Session(self.engine) as session:
             stage.prepare(session, Ledger.read(session).seen_by(stage.name, stage.needs))
             forget_old_doubts(session, PROJECT)
+            self._settle([stage, *later], session)
             session.commit()
+        tasks = stage.tasks()
         while True:
             units, pending, report.left_out = self._pending(stage, recorder, tried)
             self._admitted[stage.name] = {str(u.key) for u in units}
@@ -147,6 +150,17 @@ class Runner:
         report.seconds = (dt.datetime.now() - started).total_seconds()
         if announced:
             self._notify(RunEvent("stage_finished", stage.name, done=len(tried), total=len(tried)))
+
+    def _settle(self, stages: Sequence[Stage], session: Session) -> None:
+        """Decide what the project file leaves open before the first of the stages, and give the tools to all."""
+        for row in decide(stages[0].name, session, self._by_file, self.plugins):
+            if row.value is None:
+                continue  # as documented
+            text = sentence(row.instrument, Decision(row.setting, row.value, row.why, row.frames))
+            self._notify(RunEvent("setting_decided", stages[0].name, row.setting, text))
+        self.toolbox = settled(self._by_file, self.plugins, session)
+        for stage in stages:
+            stage.toolbox = self.toolbox
 
     def _pending(
         self, stage: Stage, recorder: Recorder, tried: set[tuple[str, str]]

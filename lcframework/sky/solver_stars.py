@@ -9,8 +9,9 @@ import attrs
 import numpy as np
 
 from lcframework.config.sections import PlateSolving as Settings
+from lcframework.config.sections import Stars
 from lcframework.config.toolbox import Tool, Toolbox
-from lcframework.protocols import NeedsStars
+from lcframework.protocols import NeedsStars, UsesNetwork
 from lcframework.provenance import Components
 from lcframework.sky import solver_hints
 from lcframework.storage.frame_files import write_table
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 FIELD_STARS = "frames/field_stars.fits"
+#: Fainter than any star of a catalogue.
+_NO_LIMIT = 99.0
 
 
 def needs_stars(tool: Tool) -> bool:
@@ -49,8 +52,9 @@ class SolverStars:
         if not (verified or self.needed):
             return ()
         radius = max(s.search_radius for s in self._settings())
-        if not self.needed:  # a frame that contains the region also contains stars near it
-            radius = min(radius, self.toolbox.config.stars.radius / 3600.0)
+        # A frame that contains the region also contains stars near it. What a table holds costs nothing to look at.
+        if not self.needed and (self.toolbox.config.states("stars.radius") or self._asks_network):
+            radius = min(radius, self._stars.radius / 3600.0)
         positions = solver_hints.positions(self.toolbox.config.roi.values(), radius)
         return tuple(Region(ra, dec, radius) for ra, dec in positions)
 
@@ -98,7 +102,21 @@ class SolverStars:
 
     @property
     def _faintest(self) -> float:
-        return self.toolbox.config.stars.magnitude[1]
+        if not self.toolbox.config.states("stars.magnitude") and not self._asks_network:
+            return _NO_LIMIT
+        return self._stars.magnitude[1]
+
+    @property
+    def _stars(self) -> Stars:
+        """The section ``[stars]`` without what frames decide once they are solved."""
+        config = self.toolbox.config
+        names = [name for name in ("radius", "magnitude") if config.states(f"stars.{name}")]
+        return Stars(**{name: getattr(config.stars, name) for name in names})
+
+    @property
+    def _asks_network(self) -> bool:
+        tool = self.toolbox.tool("stars")
+        return tool is not None and isinstance(tool.instance, UsesNetwork)
 
     def _settings(self) -> list[Settings]:
         """Return the section ``[plate_solving]`` of every instrument."""

@@ -13,6 +13,7 @@ from sqlmodel import Session, select
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
 from lcframework.frames.frame_list import FrameList
+from lcframework.frames.header_gains import measured_gain, note_gains, with_gain
 from lcframework.frames.header_parsing import parse_header
 from lcframework.frames.masters import (
     CombineMaster,
@@ -25,7 +26,7 @@ from lcframework.frames.masters import (
 )
 from lcframework.frames.pixels import pixel_flags, to_rate
 from lcframework.frames.reduction import FramePlan
-from lcframework.provenance import Components, describe
+from lcframework.provenance import Components, counted_elsewhere, describe
 from lcframework.sky.times import check_time, time_is_odd
 from lcframework.storage.frame_files import ascii_text, write_frame, write_table
 from lcframework.storage.records import Record
@@ -116,6 +117,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         info = parse_header(self.toolbox.all("header"), raw.header, path)
         check_time(info.mjd_mid)
         config = self.toolbox.config_for(info.instrument)
+        info = with_gain(info, config.header.gain)
         reduced, defects = self._reduced(raw, values.exposure, values.masters, info)
         examined = examine(raw, info, config.stamps.saturation, self._gain_is_chosen(info))
         info = attrs.evolve(info, saturation=examined.saturation, doubts=(*info.doubts, *examined.doubts))
@@ -138,8 +140,10 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         return Imported(image, mask, raw.header, info, sources, level, rms, state, (*raw.doubts, *info.doubts))
 
     def _gain_is_chosen(self, info: HeaderInfo) -> bool:
-        """Return whether the gain is what the user set as an option of a header parser."""
-        return any(getattr(tool.instance, "gain", None) == info.gain for tool in self.toolbox.all("header"))
+        """Return whether the gain is what the user set as an option of a header parser, or what the noise says."""
+        return bool(info.flags & FrameFlag.GAIN_MEASURED) or any(
+            getattr(tool.instance, "gain", None) == info.gain for tool in self.toolbox.all("header")
+        )
 
     def _reduced(
         self, raw: RawFrame, exposure: Exposure | None, masters: Mapping[str, Master], info: HeaderInfo
@@ -245,6 +249,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         frame_list = FrameList(session, self.toolbox.config)
         reductions = self._plan(session, frame_list, ledger)
         frame_list.record()
+        note_gains(session, self.toolbox)
         if reductions.calibrations is not None:
             reductions.calibrations.record()
         forget_old_masters(session, self.name, ledger, reductions)
@@ -260,7 +265,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         config = self.toolbox.config
         parts = {
             "frames": {k: v for k, v in describe(config.frames).items() if k.startswith(("hdu", "trim"))},
-            "header": self.toolbox.identity("header"),
+            "header": counted_elsewhere(self.toolbox.identity("header"), "gain"),
             "telescope": observing_site(config),
             "by_instrument": {name: self._identity(name) for name in ("", *self.toolbox.configs)},
         }
@@ -269,7 +274,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         plans = reductions.plans
         return [*reductions.units] + [
             Unit(FrameKey(f.id or 0), Path(f.original_image_path).name,
-                 self.components(raw=f.raw_digest, **parts, **plans[f.id].parts),
+                 self.components(raw=f.raw_digest, **parts, **plans[f.id].parts, **measured_gain(f, self.toolbox)),
                  RawPayload(f.key, f.original_image_path, plans[f.id]), f.id)
             for f in frame_list.frames
             if f.id in plans

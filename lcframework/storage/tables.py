@@ -336,6 +336,30 @@ class DoubtRow(SQLModel, table=True):
     frame_id: int | None = Field(default=None, index=True)
 
 
+class DecidedSetting(SQLModel, table=True):
+    """A setting that frames decided for an instrument; for all, where `instrument` is empty.
+
+    `value` is as in the project file, null where the frames decide nothing. It holds until it is asked for again once
+    `frozen`: it rests on as many frames as its rule wants. Frames up to the id `tested_to` were compared with it since;
+    `disagreement` says in what they differ.
+    """
+
+    __tablename__ = "settings"
+
+    instrument: str = Field(primary_key=True)
+    setting: str = Field(primary_key=True)
+    value: Any = Field(default=None, sa_type=sa.JSON, nullable=True)
+    rule: str = ""
+    rule_digest: str = ""
+    why: str = ""
+    alternatives: str = ""
+    frames: int = 0
+    wanted: int = 0
+    frozen: bool = False
+    tested_to: int = 0
+    disagreement: str = ""
+
+
 class RunOutcome(enum.StrEnum):
     """How a run ended."""
 

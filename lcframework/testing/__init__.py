@@ -30,8 +30,10 @@ _CONFORMANCE = (
     "check_psf_model",
     "check_reduction",
     "check_roi_model",
+    "check_setting_rule",
     "check_source_extractor",
     "check_star_catalog",
+    "example_evidence",
 )
 _HOME = {name: "lcframework.testing.campaign" for name in _CAMPAIGN} | {
     name: "lcframework.testing.conformance" for name in _CONFORMANCE

@@ -10,12 +10,14 @@ Conventions that hold everywhere:
 
 Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags`, `robust` and `tables` serve all
 steps of the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`,
-`wcs`, `fit_status`, `psf`, `photometry`, `normalization`, `regions`; then `light_curve` and `events`.
+`wcs`, `fit_status`, `psf`, `photometry`, `normalization`, `regions`; then `light_curve` and `events`. `decisions` are
+what frames say about settings.
 """
 
 from __future__ import annotations
 
 from lcframework.types.arrays import Bools, Floats, Ints
+from lcframework.types.decisions import Decision, Evidence, FrameEvidence, MeasuredGain
 from lcframework.types.doubts import Doubt, Severity
 from lcframework.types.events import RunEvent
 from lcframework.types.failures import LcfError, NeedMissing, PluginError, UnusableInput
@@ -104,4 +106,8 @@ __all__ = [  # noqa: RUF022
     "column_of",
     "source_names",
     "RunEvent",
+    "Decision",
+    "Evidence",
+    "FrameEvidence",
+    "MeasuredGain",
 ]

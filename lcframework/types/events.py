@@ -14,6 +14,7 @@ class RunEvent:
     KINDS: ClassVar[tuple[str, ...]] = (
         "run_started",
         "stage_started",
+        "setting_decided",
         "unit_done",
         "stage_finished",
         "run_finished",

@@ -26,6 +26,7 @@ class FrameFlag(enum.IntFlag):
     ODD_TIME = 8
     TARGET_DOWN = 16
     DOUBTED = 32
+    GAIN_MEASURED = 64
 
 
 class EpochFlag(enum.IntFlag):

@@ -33,6 +33,11 @@ def _positive(instance: Any, attribute: Any, value: float) -> None:
         raise ValueError(f"{attribute.name} must be a positive number, got {value!r}")
 
 
+def _positive_or_unknown(instance: Any, attribute: Any, value: float) -> None:
+    if not np.isnan(value):
+        _positive(instance, attribute, value)
+
+
 def _finite(instance: Any, attribute: Any, value: float) -> None:
     if not np.isfinite(value):
         raise ValueError(f"{attribute.name} must be a finite number, got {value!r}")
@@ -43,7 +48,7 @@ class HeaderInfo:
     """What a header parser reads from the header of one frame."""
 
     exptime: float = attrs.field(converter=float, validator=_positive)  # s
-    gain: float = attrs.field(converter=float, validator=_positive)  # e-/unit of the data
+    gain: float = attrs.field(converter=float, validator=_positive_or_unknown)  # e-/unit of the data; nan: unknown
     mjd: float = attrs.field(converter=float, validator=_finite)  # UTC, d
     time_reference: TimeReference = attrs.field(default=TimeReference.START, converter=TimeReference)
     time_source: str = ""  # the header keyword that the time came from

@@ -115,6 +115,8 @@ class FitsHeader:
             return 1.0, ()
         keywords = (self.gain_keyword,) if self.gain_keyword else GAIN
         ways = "set gain (e-/ADU) or gain_keyword in [header.fits], or use a header plugin"
+        if unit is DataUnit.ADU and not any(text_of(header, k) for k in keywords):
+            return np.nan, ()  # the noise of the frames tells it
         keyword, gain = _needed(header, keywords, "gain", ways)
         return gain, gain_doubts(header, keyword, gain, ways)
 

@@ -8,9 +8,10 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.options import positive, within
+from lcframework.options import positive, positive_or_auto, within
 from lcframework.types import FWHM_PER_SIGMA, SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
 from plugins_builtin.engine.frames.bad_pixels import filled
+from plugins_builtin.engine.frames.detection_limits import least_area, threshold
 from plugins_builtin.engine.frames.moments import Moments, adaptive_moments, stamps_at, width_factor
 from plugins_builtin.shared.sharpness import sharpest_star
 
@@ -25,6 +26,10 @@ _WIDTH, _REACH = 1.5, 5
 _FEW = 0.02  # of a frame's pixels; up to that many are bridged one by one
 _CHUNK = 4096  # pixels a pass, which bounds the memory
 _ENOUGH = 5  # fewest sources that show how sharp a frame's stars are
+#: The pixel alone gives a point 0.7 pixels of FWHM, 0.9 with what else blurs: what is sharper is one pixel's doing.
+_NO_STAR = 0.9
+#: How wide stars are is seen by so many bright sources, sigma and pixels; where too few are, this is taken.
+_BRIGHT, _BRIGHT_AREA, _BRIGHTEST, _UNKNOWN = 6.0, 3, 100, 3.0
 
 
 @attrs.frozen
@@ -35,10 +40,10 @@ class SepSources:
     source; it carries a flag.
     """
 
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
-    threshold: float = attrs.field(default=2.0, validator=positive)  # sigma
-    min_area: int = attrs.field(default=20, validator=positive)  # pixels
+    threshold: float | str = attrs.field(default="auto", validator=positive_or_auto)  # sigma
+    min_area: int | str = attrs.field(default="auto", validator=positive_or_auto)  # pixels
     deblend_contrast: float = attrs.field(  # of the parent's flux
         default=0.005, validator=within(0.0, 1.0, "0: split all; 1: split nothing")
     )
@@ -75,7 +80,8 @@ class SepSources:
             )
         pixels, unreachable = _bridge(image, bad)
         noise = np.ascontiguousarray(np.sqrt(filled(variance, bad)))
-        found = self._detect(pixels, noise, unreachable)
+        sigma, area = self._limits(pixels, noise, unreachable)
+        found = self._detect(pixels, noise, unreachable, sigma, area)
         if len(found) == 0:
             return _table({c.name: np.zeros(0) for c in SOURCES.columns})
         shape = _measure(pixels, found)
@@ -84,6 +90,7 @@ class SepSources:
         typical = float(np.median(fwhm[converged])) if converged.any() else float(np.median(fwhm))
         # A saturated core is bridged by less light than was there: such a star is wider than it was.
         whole = converged & ~_touches(bad, x, y, max(1.0, 0.5 * typical))
+        whole &= fwhm >= _NO_STAR
         if np.count_nonzero(whole) >= _ENOUGH:
             typical = float(np.median(fwhm[whole]))
         else:
@@ -94,23 +101,39 @@ class SepSources:
         flags[~converged] |= UNMEASURED
         if np.count_nonzero(whole) >= _ENOUGH:
             flags[converged & (fwhm < sharpest_star(fwhm[whole], flux[whole]))] |= TOO_SHARP
+        flags[converged & (fwhm < _NO_STAR)] |= TOO_SHARP
         flags[~(flux > 0)] |= EMPTY_APERTURE
         columns = {"x": x, "y": y, "flux": flux, "fwhm": fwhm, "a": a, "b": b, "theta": theta, "flags": flags}
         order = np.argsort(-flux, kind="stable")
         return _table({name: values[order] for name, values in columns.items()})
 
-    def _detect(self, pixels: Floats, noise: Floats, mask: Bools) -> Any:
+    def _limits(self, pixels: Floats, noise: Floats, mask: Bools) -> tuple[float, int]:
+        """Return threshold and area: as set, or by the width of the frame's bright stars."""
+        if not isinstance(self.threshold, str) and not isinstance(self.min_area, str):
+            return self.threshold, self.min_area
+        bright = self._detect(pixels, noise, mask, _BRIGHT, _BRIGHT_AREA, deblended=False)
+        bright = bright[np.argsort(-bright["flux"], kind="stable")[:_BRIGHTEST]]
+        width = np.zeros(0)
+        if len(bright):
+            shape = _measure(pixels, bright)
+            width = FWHM_PER_SIGMA * np.sqrt(0.5 * (shape.a**2 + shape.b**2))[shape.converged]
+            width = width[width >= _NO_STAR]
+        seeing = float(np.median(width)) if len(width) >= _ENOUGH else _UNKNOWN
+        area = least_area(seeing) if isinstance(self.min_area, str) else self.min_area
+        return (threshold(area) if isinstance(self.threshold, str) else self.threshold), area
+
+    def _detect(
+        self, pixels: Floats, noise: Floats, mask: Bools, sigma: float, area: int, deblended: bool = True
+    ) -> Any:
         """Run sep, again with a larger buffer or without deblending where it fails for want of these."""
         import sep
 
-        stack, contrast = 300_000, self.deblend_contrast
+        stack, contrast = 300_000, self.deblend_contrast if deblended else 1.0
         sep.set_sub_object_limit(4096)
         while True:
             sep.set_extract_pixstack(stack)
             try:
-                return sep.extract(
-                    pixels, self.threshold, err=noise, mask=mask, minarea=int(self.min_area), deblend_cont=contrast
-                )
+                return sep.extract(pixels, sigma, err=noise, mask=mask, minarea=int(area), deblend_cont=contrast)
             except Exception as error:  # sep raises bare Exceptions
                 if "pixel buffer" in str(error) and stack < 2 * pixels.size:
                     stack = min(10 * stack, 2 * pixels.size)
@@ -119,7 +142,7 @@ class SepSources:
                 else:
                     raise UnusableInput(
                         f"sources can't be extracted: sep says {error!s}; a higher [sources.sep] threshold (now "
-                        f"{self.threshold:g} sigma) or a better sky ([background.sep] boxes) usually helps"
+                        f"{sigma:g} sigma) or a better sky ([background.sep] boxes) usually helps"
                     ) from error
 
 

@@ -61,7 +61,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "trim_horizontal": Change(4, (IMPORT,)),
         "exclude": Change(["quad_0001.fits"], recorded=True),
     },
-    "[header]": {"plugin": Change("auto", (IMPORT,))},
+    "[header]": {"plugin": Change("auto", (IMPORT,)), "gain": Change(3.0, ())},  # every header gives one
     "[header.fits]": {
         "exptime": Change(200.0, (IMPORT,)),
         "exptime_keyword": Change("EXPTIME", (IMPORT,)),

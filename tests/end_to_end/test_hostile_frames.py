@@ -18,7 +18,7 @@ ELIMINATED = {
     "all_nan.fits": "holds no finite pixel",
     "constant.fits": "every pixel is blank, saturated or on a bad line",
     "zero_exposure.fits": "EXPTIME = 0.0",
-    "no_gain.fits": "no gain in the header: looked for EGAIN",
+    "no_gain.fits": "the header gives no gain, and the noise of the frames does not tell it",
     "bad_date.fits": "yesterday",
     "cube.fits": "has no two-dimensional image in HDU 0",
 }

@@ -14,10 +14,29 @@ from lcframework.storage.connection import FILE_NAME
 from lcframework.storage.schema import HEAD
 from lcframework.work import ledger, unit
 
+#: Earlier versions left no setting to the frames.
+AS_DOCUMENTED = """
+[roi_model.joint]
+background = true
+[stamps]
+star_size = 24
+roi_size = 32
+hot_pixels = ""
+[psf]
+stars = 10
+[photometry]
+stars = 10
+[photometry.starred]
+background_per_epoch = false
+[roi_cutouts]
+frames = { seeing_arcseconds = [0.0, 3.0] }
+"""
+
 
 @pytest.fixture
 def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a campaign that ran when every option counted in fingerprints, and tables had no version."""
+    fresh.append(AS_DOCUMENTED)
     with monkeypatch.context() as patch:
         for module in (unit, recording):
             patch.setattr(module, "counted", complete)
@@ -26,7 +45,8 @@ def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         assert fresh.run().code == 0
     with contextlib.closing(sqlite3.connect(fresh.folder / FILE_NAME)) as connection, connection:
         connection.executescript(
-            "drop table alembic_version; drop table doubts; alter table products drop column fingerprint_rule"
+            "drop table alembic_version; drop table doubts; drop table settings; "
+            "alter table products drop column fingerprint_rule"
         )
     return fresh
 

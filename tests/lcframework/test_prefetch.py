@@ -19,7 +19,7 @@ from lcframework.sky.solver_stars import AskForSolverStars, SolverStars
 from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels
 from lcframework.stages.calculate_common_and_total_footprint import disks
 from lcframework.stages.query_gaia_for_stars import ChooseStars, FieldQuery, star_rows
-from lcframework.storage.tables import CombinedFootprint
+from lcframework.storage.tables import CombinedFootprint, DecidedSetting
 from lcframework.types import NeedMissing
 
 RA, DEC = 359.99, 12.0
@@ -49,6 +49,7 @@ def server(tap_service: Callable[..., Any]) -> Any:
 def project_file(folder: Path, url: str, stars: str = "", solver: str = "catalog", run: str = "") -> Path:
     (folder / "raw").mkdir(exist_ok=True)
     path = folder / "project.toml"
+    stars += "" if "magnitude" in stars else "\nmagnitude = [16.0, 20.0]"
     path.write_text(
         f"[roi.one]\nra = {RA}\ndec = {DEC}\n[roi.two]\nra = 0.01\ndec = 12.02\n"
         f'[plate_solving]\nplugin = "{solver}"\npixel_scale = [0.4, 0.5]\nsearch_radius = 0.1\n'
@@ -144,6 +145,23 @@ def test_fields_known_after_plate_solving(tmp_path: Path, server: Any, lcf: Call
     ended = lcf("prefetch", path)
     assert ended.code == 0, ended.out + ended.err
     assert "(one, two)" in ended.out
+
+
+def test_what_frames_decide_is_asked_for_once_they_are_solved(
+    tmp_path: Path, server: Any, lcf: Callable[..., Any]
+) -> None:
+    path = project_file(tmp_path, server.url, stars='magnitude = "auto"')
+    ended = lcf("prefetch", path)
+    assert ended.code == 3
+    assert "the frames decide stars.magnitude once they are plate solved" in ended.out
+    project = Project.open(path)
+    with Session(project.engine()) as session:
+        row = DecidedSetting(instrument="", setting="stars.magnitude", value=[15.0, 19.0], frames=9, wanted=9)
+        session.add(row)
+        session.commit()
+    ended = lcf("prefetch", path)
+    assert ended.code == 0, ended.out + ended.err
+    assert any("19" in query for query in map(str, server.log))
 
 
 def test_a_solver_that_is_itself_a_service(tmp_path: Path, server: Any, lcf: Callable[..., Any]) -> None:

@@ -15,6 +15,7 @@ from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.html import number
 from lcframework.report.results import Results
+from lcframework.settings.deciding import shown
 
 _PACKAGES = ("numpy", "scipy", "astropy", "starred-astro", "jax", "sep", "astroscrappy", "h5py", "sqlmodel")
 
@@ -31,9 +32,22 @@ class HowItWasMade:
         runs = [r for r in self.results.runs if r.settings]
         settings = runs[-1].settings if runs else project.config.path.read_text(encoding="utf-8")
         return Markup("").join((
-            self._plugins(project), self._stages(project), self._runs(), self._software(),
+            self._settings(project), self._plugins(project), self._stages(project), self._runs(), self._software(),
             html.details("The project file, as of the last run", html.code(settings)),
         ))  # fmt: skip
+
+    @staticmethod
+    def _settings(project: Project) -> Markup:
+        rows = [
+            (
+                s.setting, s.instrument or "all", shown(s.value), "; ".join(filter(None, (s.why, s.alternatives))),
+                f"{s.frames}, frozen" if s.frozen else f"{s.frames} of {s.wanted}", s.disagreement,
+            )
+            for s in project.settings()
+            if s.by == "frames"
+        ]  # fmt: skip
+        columns = ("setting", "instrument", "value", "why", "frames", "newer frames")
+        return html.table(columns, rows, "What frames decided")
 
     @staticmethod
     def _plugins(project: Project) -> Markup:

@@ -17,6 +17,7 @@ from lcframework.testing.conformance.imports import (
     check_source_extractor,
 )
 from lcframework.testing.conformance.reductions import check_reduction
+from lcframework.testing.conformance.settings import check_setting_rule, example_evidence
 from lcframework.testing.conformance.stars import check_photometry, check_psf_model
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "check_psf_model",
     "check_reduction",
     "check_roi_model",
+    "check_setting_rule",
     "check_source_extractor",
     "check_star_catalog",
+    "example_evidence",
 ]

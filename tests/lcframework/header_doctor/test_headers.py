@@ -17,8 +17,8 @@ import pytest
 from astropy.io import fits
 
 from lcframework.frames.header_cards import read_text_time, time_cards
+from lcframework.frames.photon_transfer import halves, measure_gain
 from lcframework.header_doctor import default_parsers, examine
-from lcframework.header_doctor.photon_transfer import halves, measure_gain
 from lcframework.plugins import Plugins
 
 GAIN, READ_NOISE, PEDESTAL = 2.0, 8.0, 300.0  # e-/ADU, e-, ADU

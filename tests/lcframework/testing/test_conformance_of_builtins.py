@@ -76,6 +76,11 @@ def test_background_estimator(kind: type[Any]) -> None:
     suite.check_background_estimator(kind())
 
 
+@pytest.mark.parametrize("kind", builtins("lcf_setting_rules"))
+def test_setting_rule(kind: type[Any]) -> None:
+    assert suite.check_setting_rule(kind())
+
+
 @pytest.mark.parametrize("kind", builtins("lcf_source_extractors"))
 def test_source_extractor(kind: type[Any]) -> None:
     suite.check_source_extractor(kind())

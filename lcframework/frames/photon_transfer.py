@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import attrs
 import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
-from lcframework.types import Bools, Floats
+from lcframework.types import Bools, Floats, MeasuredGain
 from lcframework.types.robust import clip_and_refit, scatter_about_zero
 
 BLOCK = 32  # pixels; the side of the blocks in which level and variance are measured
@@ -25,19 +24,6 @@ SIGNIFICANT = 5.0
 _SOURCE_SIGMA = 3.0
 _CLIP = 4.0
 _QUANTIZATION = 1.0 / 12.0  # variance of rounding to whole numbers
-
-
-@attrs.frozen
-class MeasuredGain:
-    """A gain from noise in e-/unit of the data; nan, with a reason, where it can't be measured."""
-
-    gain: float
-    error: float
-    levels: tuple[float, float]  # between which it was measured, units of the data
-    noise: float  # rms of a pixel at the middle level, units of the data
-    blocks: int
-    pairs: int
-    reason: str = ""
 
 
 def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = True) -> MeasuredGain:

@@ -1,0 +1,1 @@
+"""Settings that frames decide: what rules are shown, what they decided, and the tools with these decisions."""

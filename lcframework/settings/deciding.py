@@ -1,0 +1,203 @@
+"""Decides, before a stage, the settings that the project file leaves open, and keeps to what is frozen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+from sqlmodel import Session, col, select
+
+from lcframework.config.toolbox import Toolbox, with_decisions
+from lcframework.plugins import Plugins
+from lcframework.protocols import SettingRule
+from lcframework.provenance import describe, digest
+from lcframework.settings.evidence import evidence, frames_made
+from lcframework.settings.records import decided_values
+from lcframework.storage.tables import DecidedSetting, Frame
+from lcframework.types import Decision, PluginError
+
+log = logging.getLogger(__name__)
+
+HOOK = "lcf_setting_rules"
+IMPORT = "read_convert_skysub_character_catalog"
+FOOTPRINTS = "calculate_common_and_total_footprint"
+
+
+@attrs.frozen(eq=False)
+class Rule:
+    """An installed rule, under its name."""
+
+    name: str
+    instance: SettingRule
+
+    @property
+    def digest(self) -> str:
+        """Changes where the rule's decisions may change."""
+        version = int(getattr(type(self.instance), "results_version", 1))
+        return digest([self.name, version, {k: v.value for k, v in describe(self.instance).items()}], 16)
+
+
+def rules(plugins: Plugins) -> list[Rule]:
+    """Return the installed rules, in the order of their names.
+
+    Raises
+    ------
+    PluginError
+        Where two rules decide one setting.
+    """
+    found = [Rule(offer.name, offer.cls()) for offer in plugins.offers(HOOK)]
+    by_setting: dict[str, str] = {}
+    for rule in found:
+        for setting in rule.instance.settings:
+            if setting in by_setting:
+                raise PluginError(
+                    f"the rules {by_setting[setting]} and {rule.name} both decide {setting}: uninstall one of them"
+                )
+            by_setting[setting] = rule.name
+    return found
+
+
+def open_settings(plugins: Plugins) -> list[str]:
+    """Return the dotted names of all settings that installed rules can decide."""
+    return [setting for rule in rules(plugins) for setting in rule.instance.settings]
+
+
+def settled(toolbox: Toolbox, plugins: Plugins, session: Session) -> Toolbox:
+    """Return the tools by the project file, with the decisions that the database has."""
+    values = decided_values(session)
+    return with_decisions(toolbox, plugins, values) if values else toolbox
+
+
+def decide(stage: str, session: Session, toolbox: Toolbox, plugins: Plugins) -> list[DecidedSetting]:
+    """Decide what is open before a stage, and return the rows that changed.
+
+    A decision that rests on as many frames as its rule wants is frozen: further frames are only compared with it. One
+    that rests on fewer is made anew where there are more frames.
+
+    Parameters
+    ----------
+    stage : str
+        The stage that is about to run.
+    session : Session
+        On the project's database.
+    toolbox : Toolbox
+        By the project file alone.
+    plugins : Plugins
+        Those installed.
+    """
+    changed: list[DecidedSetting] = []
+    for rule in (r for r in rules(plugins) if r.instance.before == stage):
+        frames = _frames(session, stage)
+        names = [""] if rule.instance.shared else sorted({f.instrument for f in frames})
+        for instrument in names:
+            own = [f for f in frames if rule.instance.shared or f.instrument == instrument]
+            if own and _is_open(rule.instance, toolbox, instrument):
+                changed += _decide(rule, instrument, own, session, settled(toolbox, plugins, session))
+                session.flush()
+    return changed
+
+
+def _frames(session: Session, stage: str) -> list[Frame]:
+    if stage == IMPORT:  # nothing is made yet: the raw files
+        query = select(Frame).where(~col(Frame.eliminated)).order_by(col(Frame.original_image_path))
+        return list(session.exec(query))
+    if stage == FOOTPRINTS:  # which regions they contain is not known yet
+        return [f for f in frames_made(session, in_footprint=False) if f.plate_solved]
+    return frames_made(session, in_footprint=True)
+
+
+def _is_open(rule: SettingRule, toolbox: Toolbox, instrument: str) -> bool:
+    config = toolbox.configs.get(instrument, toolbox.config)
+    names = [s.replace("*", roi) for s in rule.settings for roi in (config.roi if "*" in s else [""])]
+    return not all(config.states(name) for name in names)
+
+
+def _decide(
+    rule: Rule, instrument: str, frames: Sequence[Frame], session: Session, toolbox: Toolbox
+) -> list[DecidedSetting]:
+    known = _known(rule, instrument, session)
+    newest = max(f.id or 0 for f in frames)
+    complete = bool(known) and all("*" in s or s in known for s in rule.instance.settings)
+    if complete and all(row.frozen for row in known.values()):
+        return _test(rule, instrument, frames, session, toolbox, known)
+    if complete and all(row.frozen or row.tested_to >= newest for row in known.values()):
+        return []
+    wanted = rule.instance.frames
+    made = rule.instance.decide(evidence(session, toolbox, instrument, frames, wanted))
+    changed = []
+    for decision in made:
+        row = known.get(decision.setting)
+        if row is not None and row.frozen:
+            continue
+        row = row or session.get(DecidedSetting, (instrument, decision.setting))  # of the rule as it was
+        row = row or DecidedSetting(instrument=instrument, setting=decision.setting)
+        if row.rule_digest != rule.digest or _changes(rule.instance, decision.setting, row.value, decision.value):
+            row.value = decision.value
+            changed.append(row)
+            log.info("%s", sentence(instrument, decision))
+        row.why, row.alternatives = decision.why, decision.alternatives
+        row.rule, row.rule_digest, row.frames, row.wanted = rule.name, rule.digest, decision.frames, wanted
+        row.frozen, row.tested_to, row.disagreement = decision.frames >= wanted, newest, decision.doubt
+        session.add(row)
+    return changed
+
+
+def _changes(rule: SettingRule, setting: str, old: Any, new: Any) -> bool:
+    """Return whether a provisional decision gives way: where more frames differ from it by more than chance."""
+    if old is None or new is None:
+        return old is not new
+    return rule.differ(setting, old, new)
+
+
+def _known(rule: Rule, instrument: str, session: Session) -> dict[str, DecidedSetting]:
+    """Return what the rule, as it is now, has decided for an instrument."""
+    query = select(DecidedSetting).where(DecidedSetting.instrument == instrument, DecidedSetting.rule == rule.name)
+    return {row.setting: row for row in session.exec(query) if row.rule_digest == rule.digest}
+
+
+def _test(
+    rule: Rule,
+    instrument: str,
+    frames: Sequence[Frame],
+    session: Session,
+    toolbox: Toolbox,
+    known: Mapping[str, DecidedSetting],
+) -> list[DecidedSetting]:
+    """Compare frozen decisions with what as many new frames would decide."""
+    new = [f for f in frames if (f.id or 0) > min(row.tested_to for row in known.values())]
+    if len(new) < rule.instance.frames:
+        return []
+    made: Sequence[Decision] = rule.instance.decide(evidence(session, toolbox, instrument, new, rule.instance.frames))
+    changed = []
+    for decision in made:
+        row = known.get(decision.setting)
+        if row is None:
+            continue
+        row.tested_to = max(f.id or 0 for f in new)
+        differs = decision.value is not None and rule.instance.differ(decision.setting, row.value, decision.value)
+        row.disagreement = (
+            f"{decision.frames} newer frames would decide {shown(decision.value)}: {decision.why}" if differs else ""
+        )
+        session.add(row)
+        changed.append(row)
+    return changed
+
+
+def sentence(instrument: str, decision: Decision) -> str:
+    """Return a decision in words."""
+    whose = f" of {instrument}" if instrument else ""
+    value = "is left as documented" if decision.value is None else f"= {shown(decision.value)}"
+    return f"{decision.setting}{whose} {value}: {decision.why}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as TOML has it."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{k} = {shown(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(shown(v) for v in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,153 @@
+"""What rules are shown: a bounded sample of an instrument's frames, and what can be measured on them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from sqlmodel import Session, col, select
+
+from lcframework.config.sections import SECTIONS
+from lcframework.config.toolbox import Toolbox
+from lcframework.frames.photon_transfer import halves, measure_gain
+from lcframework.frames.raw_frames import read_raw
+from lcframework.storage.frame_files import read_frame, read_table, read_wcs
+from lcframework.storage.queries import active_stars
+from lcframework.storage.tables import Frame, StarInFrame
+from lcframework.types import (
+    STARS,
+    CatalogLimits,
+    Evidence,
+    Floats,
+    FrameEvidence,
+    FrameFlag,
+    MeasuredGain,
+    Region,
+    UnusableInput,
+)
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+#: The gain is measured on this many pairs of frames, on a central part with sides of at most so many pixels.
+PAIRS, LARGEST = 8, 2048
+
+
+def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequence[Frame], wanted: int) -> Evidence:
+    """Return what rules decide by.
+
+    Parameters
+    ----------
+    session : Session
+        On the project's database.
+    toolbox : Toolbox
+        The settings and tools so far.
+    instrument : str
+        Whose frames these are; empty for settings that all share.
+    frames : sequence of Frame
+        Those that the stages so far have made, in the order of time.
+    wanted : int
+        The number of frames to be sampled from them.
+    """
+    config = toolbox.config_for(instrument)
+    return Evidence(
+        instrument,
+        tuple(_frame(session, toolbox.workdir, f) for f in spread(frames, wanted)),
+        {name: np.array([(roi.ra, roi.dec), *roi.point_sources.values()]) for name, roi in config.roi.items()},
+        {section: getattr(config, section) for section in SECTIONS},
+        functools.partial(_gain, toolbox, frames),
+        functools.partial(_catalogue, toolbox),
+    )
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """Return at most so many of a sequence, evenly spread over it."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
+
+
+def _frame(session: Session, workdir: Path, frame: Frame) -> FrameEvidence:
+    return FrameEvidence(
+        frame.model_dump(),
+        lambda: read_frame(workdir / (frame.image_relpath or ""))[:2],
+        lambda: read_table(workdir / (frame.sources_relpath or "")),
+        lambda: read_wcs(workdir / (frame.wcs_relpath or "")),
+        lambda: _stars(session, frame.id or 0),
+    )
+
+
+def _stars(session: Session, frame_id: int) -> Table:
+    from astropy.table import Table
+
+    active = active_stars(session)
+    rows = []
+    for s in session.exec(select(StarInFrame).where(StarInFrame.frame_id == frame_id)):
+        star = active.get((s.combined_footprint_hash, s.gaia_id))
+        if star is not None:
+            rows.append((s.gaia_id, star.name, s.x, s.y, star.magnitude, star.distance_to_roi_arcsec,
+                         s.signal_to_noise or 0.0, bool(s.usable)))  # fmt: skip
+    names = ("gaia_id", "name", "x", "y", "magnitude", "distance", "signal_to_noise", "usable")
+    return Table(rows=rows, names=names) if rows else Table(names=names)
+
+
+def _catalogue(toolbox: Toolbox, region: Region, limits: CatalogLimits) -> Table | None:
+    tool = toolbox.tool("stars")
+    return None if tool is None else STARS.check(tool.instance.query(region, limits), f"[stars] {tool.name}")
+
+
+def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
+    """Measure the gain on pairs of successive frames alike in shape; on single frames where there is no pair.
+
+    Where headers give gains, these are to be compared: frames in other units have none.
+    """
+    settings = toolbox.config.frames
+    paths = [Path(f.original_image_path) for f in frames if f.flags & FrameFlag.GAIN_MEASURED or f.gain]
+    pairs: list[tuple[Floats, Floats]] = []
+    whole = True
+    for a, b in spread(list(itertools.pairwise(paths)), PAIRS):
+        try:
+            first, second = read_raw(a, settings), read_raw(b, settings)
+        except UnusableInput:
+            continue
+        if first.image.shape == second.image.shape and _exposure(first.header) == _exposure(second.header):
+            pairs.append((_middle(first.image), _middle(second.image)))
+            whole = whole and first.storage.bits > 0
+    if not pairs:
+        for path in spread(paths, PAIRS):
+            try:
+                pairs.append(halves(_middle(read_raw(path, settings).image)))
+            except UnusableInput:
+                continue
+    found = measure_gain(pairs, whole)
+    return attrs.evolve(found, pairs=len(pairs))
+
+
+def _exposure(header: Any) -> Any:
+    return header.get("EXPTIME", header.get("EXPOSURE"))
+
+
+def _middle(image: Floats) -> Floats:
+    y, x = (max(0, (n - LARGEST) // 2) for n in image.shape)
+    return image[y : y + LARGEST, x : x + LARGEST]
+
+
+def frames_made(session: Session, in_footprint: bool) -> list[Frame]:
+    """Return the imported frames that take part, in the order of time.
+
+    Parameters
+    ----------
+    session : Session
+        On the project's database.
+    in_footprint : bool
+        Whether only those that contain a region are wanted.
+    """
+    query = select(Frame).where(~col(Frame.eliminated), col(Frame.image_relpath).is_not(None))
+    if in_footprint:
+        query = query.where(Frame.roi_in_footprint)
+    return list(session.exec(query.order_by(col(Frame.mjd), col(Frame.id))))

@@ -1,0 +1,1 @@
+"""Rules for settings that frames decide."""

@@ -1,0 +1,69 @@
+"""The gain of frames whose header gives none: by the photon noise of their sky."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.types import Decision, Evidence
+
+
+@attrs.frozen
+class GainByNoise:
+    """Photon transfer: the variance of the sky grows with its level by 1 / gain (Janesick 2007)."""
+
+    settings: ClassVar[tuple[str, ...]] = ("header.gain",)
+    before: ClassVar[str] = "read_convert_skysub_character_catalog"
+    frames: ClassVar[int] = 9  # eight pairs
+    shared: ClassVar[bool] = False
+
+    def decide(self, evidence: Evidence) -> Sequence[Decision]:
+        """Return the gain where the frames' levels differ enough to show it; doubt that of headers it excludes."""
+        unstated = [f for f in evidence.frames if f.values["flags"] & _UNSTATED]
+        stated = [float(f.values["gain"]) for f in evidence.frames if f.values["gain"]]
+        if not unstated and not stated:
+            return ()
+        measured = evidence.gain()
+        if not np.isfinite(measured.gain):
+            return (
+                Decision("header.gain", None, f"the noise does not tell it: {measured.reason}", len(evidence.frames)),
+            )
+        error = max(measured.error, _SYSTEMATIC * measured.gain)
+        low, high = measured.levels
+        noise = (
+            f"{measured.gain:.3g} +- {error:.2g} e-/ADU by the noise of {measured.pairs} pairs of frames at levels "
+            f"from {low:.0f} to {high:.0f} ADU"
+        )
+        if unstated:
+            value = float(f"{measured.gain:.3g}")
+            return (Decision("header.gain", value, f"no header gives it; {noise}", len(unstated)),)
+        header = float(np.median(stated))
+        ratio = max(header / measured.gain, measured.gain / header)
+        off = abs(header - measured.gain) > max(_DIFFERENT * measured.gain, 3 * error)
+        doubt = (
+            f"the headers' gain, {header:g} e-/ADU, is excluded by the noise: {noise}. Errors would be wrong by a "
+            f"factor of {ratio**0.5:.2f} where photon noise rules; set gain in [header.fits]"
+        )
+        why = f"the headers give {header:g} e-/ADU; {noise}"
+        return (Decision("header.gain", None, why, len(stated), doubt=doubt if off else ""),)
+
+    def differ(self, setting: str, old: Any, new: Any) -> bool:
+        """Return whether the noise of new frames is that of another gain: by more than a quarter."""
+        return old is None or abs(np.log(new / old)) > _DIFFERENT
+
+
+#: Bit of ``frames.flags``: the header gives no gain.
+_UNSTATED = 64
+#: What a detector's flat field and non-linearity leave in a gain by noise, relative.
+_SYSTEMATIC = 0.05
+_DIFFERENT = 0.25
+
+
+@hookimpl
+def lcf_setting_rules() -> dict[str, type]:
+    """Offer the rule ``gain``."""
+    return {"gain": GainByNoise}

@@ -1,0 +1,92 @@
+"""Sizes of stamps by the seeing, and whether a map of hot pixels can be made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from lcframework.hookspecs import hookimpl
+from lcframework.sky.geometry import sky_to_pixel
+from lcframework.types import Decision, Evidence, Floats
+
+#: The documented sizes, 24 and 32 pixels, belong to a seeing of 5 pixels: they are kept in units of the seeing.
+_STAR, _ROI = 4.8, 6.4
+#: Optics and pixels widen a PSF's wings by pixels, however sharp its core is.
+_SMALLEST_STAR, _SMALLEST_ROI, _LARGEST = 20, 24, 128
+#: Stars move off a pixel where the field drifts by more than this many times the seeing (rms of the positions).
+_DRIFT = 3.0
+_FEWEST_FRAMES = 10
+#: A map needs the frames in memory at once: up to this many pixels in all.
+_MOST_PIXELS = 2**28
+
+
+@attrs.frozen
+class Stamps:
+    """Stamps as large as PSFs are wide; hot pixels from drifting fields."""
+
+    settings: ClassVar[tuple[str, ...]] = ("stamps.star_size", "stamps.roi_size", "stamps.hot_pixels")
+    before: ClassVar[str] = "stamp_extraction"
+    frames: ClassVar[int] = 20
+    shared: ClassVar[bool] = False
+
+    def decide(self, evidence: Evidence) -> Sequence[Decision]:
+        """Return the sizes, and whether hot pixels are looked for."""
+        rows = [f for f in evidence.frames if f.values["seeing_pixels"]]
+        if not rows:
+            return ()
+        seeing = float(np.median([f.values["seeing_pixels"] for f in rows]))
+        star = _even(_STAR * seeing, _SMALLEST_STAR)
+        reach = max((_reach(f.wcs(), at) for f in rows[:3] for at in evidence.rois.values()), default=0.0)
+        roi = _even(max(_ROI * seeing, 2 * reach + _STAR * seeing), _SMALLEST_ROI)
+        text = f"the median seeing is {seeing:.2f} pixels"
+        return (
+            Decision("stamps.star_size", star, f"{text}; {_STAR:g} times that, at least {_SMALLEST_STAR}", len(rows)),
+            Decision(
+                "stamps.roi_size",
+                roi,
+                f"{text}; {_ROI:g} times that, or {_STAR:g} times that about point sources {reach:.1f} pixels out",
+                len(rows),
+            ),
+            *self._hot_pixels(evidence, seeing),
+        )
+
+    @staticmethod
+    def _hot_pixels(evidence: Evidence, seeing: float) -> Sequence[Decision]:
+        frames = evidence.frames
+        if len(frames) < _FEWEST_FRAMES or not evidence.rois:
+            return ()
+        at = next(iter(evidence.rois.values()))[:1]
+        xy = np.array([np.ravel(sky_to_pixel(f.wcs(), at[:, 0], at[:, 1])) for f in frames])
+        drift = float(np.sqrt(np.nansum(np.nanvar(xy, axis=0))))
+        pixels = int(frames[0].values["height"] * frames[0].values["width"]) * min(len(frames), 60)
+        moves, fits = drift > _DRIFT * seeing, pixels <= _MOST_PIXELS
+        compared = "more" if moves else "less"
+        why = f"the field drifts by {drift:.1f} pixels rms, {compared} than {_DRIFT:g} times the seeing"
+        if moves and not fits:
+            why += ", but the frames are too large to be compared in memory"
+        return (Decision("stamps.hot_pixels", "auto" if moves and fits else "", why, len(frames)),)
+
+    def differ(self, setting: str, old: Any, new: Any) -> bool:
+        """Return whether new frames want stamps larger or smaller by a third, or drift where the others did not."""
+        if setting == "stamps.hot_pixels":
+            return bool(new == "auto" and old != "auto")
+        return old is None or not 0.75 < new / old < 1.33
+
+
+def _even(size: float, smallest: int) -> int:
+    return int(np.clip(2 * round(size / 2), smallest, _LARGEST))
+
+
+def _reach(wcs: Any, at: Floats) -> float:
+    """Return how far point sources lie from their region's position, pixels."""
+    x, y = sky_to_pixel(wcs, at[:, 0], at[:, 1])
+    return float(np.nanmax(np.hypot(x - x[0], y - y[0])))
+
+
+@hookimpl
+def lcf_setting_rules() -> dict[str, type]:
+    """Offer the rule ``stamps``."""
+    return {"stamps": Stamps}

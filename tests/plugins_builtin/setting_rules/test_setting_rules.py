@@ -1,0 +1,147 @@
+"""What the rules decide about simulated frames whose seeing, stars and light are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from lcframework.testing.conformance.settings import RMS, SCALE, ZEROPOINT, check_setting_rule, example_evidence
+from lcframework.types import Evidence, FrameEvidence, MeasuredGain
+from plugins_builtin.setting_rules.extended_light import ExtendedLight
+from plugins_builtin.setting_rules.gain import GainByNoise
+from plugins_builtin.setting_rules.local_sky import LocalSky
+from plugins_builtin.setting_rules.reference_stars import ReferenceStars
+from plugins_builtin.setting_rules.seeing_limit import SeeingLimit
+from plugins_builtin.setting_rules.stamps import Stamps
+from plugins_builtin.setting_rules.star_numbers import StarNumbers
+
+
+def values(rule: Any, evidence: Evidence) -> dict[str, Any]:
+    return {d.setting: d.value for d in check_setting_rule(rule, evidence)}
+
+
+def test_a_gain_is_what_the_noise_says() -> None:
+    assert values(GainByNoise(), example_evidence()) == {"header.gain": 2.5}
+
+
+def test_levels_that_do_not_differ_decide_no_gain() -> None:
+    nothing = MeasuredGain(np.nan, np.nan, (350.0, 360.0), 1.0, 900, 8, "the levels (350 to 360) differ too little")
+    (decision,) = GainByNoise().decide(attrs.evolve(example_evidence(), gain=lambda: nothing))
+    assert decision.value is None
+    assert "differ too little" in decision.why
+
+
+@pytest.mark.parametrize(("header", "doubted"), [(2.6, False), (1.3, True), (5.0, True)])
+def test_a_headers_gain_is_kept_and_doubted_where_the_noise_excludes_it(header: float, doubted: bool) -> None:
+    evidence = example_evidence()
+    stated = tuple(attrs.evolve(f, values={**f.values, "flags": 0, "gain": header}) for f in evidence.frames)
+    (decision,) = check_setting_rule(GainByNoise(), attrs.evolve(evidence, frames=stated))
+    assert decision.value is None
+    assert (f"the headers' gain, {header:g} e-/ADU, is excluded by the noise: 2.5" in decision.doubt) is doubted
+
+
+@pytest.mark.parametrize(("seeing", "star", "roi"), [(1.5, 20, 24), (5.0, 24, 32), (10.0, 48, 64)])
+def test_stamps_are_as_wide_as_documented_in_units_of_the_seeing(seeing: float, star: int, roi: int) -> None:
+    found = values(Stamps(), example_evidence(seeing=seeing))
+    # The seeing of 24 frames is known to 1.25 * 5 % / sqrt(24).
+    assert found["stamps.star_size"] == pytest.approx(star, abs=2)
+    assert found["stamps.roi_size"] == pytest.approx(roi, abs=2)
+
+
+def test_a_region_of_far_sources_gets_a_stamp_that_holds_them() -> None:
+    evidence = example_evidence(seeing=3.0)
+    at = evidence.rois["TARGET"]
+    far = np.array([at[0], at[0], at[0] + [0.0, 20 * SCALE / 3600]])  # 20 pixels north
+    size = values(Stamps(), attrs.evolve(evidence, rois={"TARGET": far}))["stamps.roi_size"]
+    assert size == pytest.approx(2 * 20 + 4.8 * 3.0, abs=2)
+
+
+@pytest.mark.parametrize(("drift", "wanted"), [(0.5, ""), (40.0, "auto")])
+def test_hot_pixels_show_where_stars_move_off_them(drift: float, wanted: str) -> None:
+    assert values(Stamps(), example_evidence(drift=drift))["stamps.hot_pixels"] == wanted
+
+
+def test_magnitudes_go_down_to_the_documented_signal_to_noise() -> None:
+    evidence = example_evidence(frames=9, seeing=3.0)
+    found = values(ReferenceStars(), evidence)
+    flux = 10 ** (0.4 * (ZEROPOINT - found["stars.magnitude"][1]))
+    noise = np.sqrt(np.pi * 4.5**2 * RMS**2 + flux / 30.0)
+    assert flux / noise == pytest.approx(20.0, rel=0.12)  # a tenth of a magnitude is left by rounding down
+    assert found["roi.TARGET.exclusion_radius"] == pytest.approx(2.5 * 3.0 * SCALE, rel=0.1)
+
+
+def test_the_radius_holds_a_hundred_stars_or_the_frame() -> None:
+    few = values(ReferenceStars(), example_evidence(frames=3, stars=30))["stars.radius"]
+    corner = np.hypot(120, 120) * SCALE
+    assert corner <= few <= 1.1 * corner
+    evidence = example_evidence(frames=3, stars=250, seeing=1.2)
+    table = evidence.frames[0].stars()
+    radius = values(ReferenceStars(), evidence)["stars.radius"]
+    x, y = np.asarray(table["x"]), np.asarray(table["y"])
+    apart = np.hypot(x[:, None] - x, y[:, None] - y) + np.where(np.eye(len(x)), np.inf, 0.0)
+    alone = apart.min(axis=1) > 4 * evidence.frames[0].values["seeing_pixels"]
+    within = np.asarray(table["distance"]) <= radius
+    assert radius < 0.9 * corner
+    assert np.count_nonzero(within & alone) == pytest.approx(100, rel=0.15)  # radii have two digits
+
+
+def test_a_sparse_catalogue_is_asked_for_a_wider_field() -> None:
+    evidence = example_evidence(frames=3, stars=250, seeing=1.2)
+    sparse = attrs.evolve(evidence, catalogue=lambda region, limits: evidence.catalogue(region, limits)[::3])
+    dense = values(ReferenceStars(), evidence)["stars.radius"]
+    assert values(ReferenceStars(), sparse)["stars.radius"] > 1.3 * dense
+
+
+def test_a_catalogue_of_other_stars_decides_no_magnitude() -> None:
+    evidence = example_evidence(frames=3)
+    decisions = {d.setting: d for d in ReferenceStars().decide(
+        attrs.evolve(evidence, catalogue=lambda region, limits: evidence.catalogue(region, limits)[:0]))}  # fmt: skip
+    assert decisions["stars.magnitude"].value is None
+    assert "only 0" in decisions["stars.magnitude"].why
+
+
+def test_numbers_of_stars_are_those_that_weigh() -> None:
+    evidence = example_evidence(stars=60)
+    found = values(StarNumbers(), evidence)
+    table = evidence.frames[0].stars()
+    s = np.asarray(table["signal_to_noise"])[np.argsort(table["distance"])]
+    share = np.cumsum(s**2) / np.sum(s**2)
+    assert share[found["psf.stars"] - 1] >= 0.93
+    assert found["photometry.stars"] == pytest.approx(np.count_nonzero(s >= 20), abs=2)
+
+
+def test_the_limit_of_seeing_spares_ordinary_frames_and_not_what_is_far_beyond() -> None:
+    evidence = example_evidence(frames=40, seeing=3.0)
+    low, high = values(SeeingLimit(), evidence)["roi_cutouts.frames"]["seeing_arcseconds"]
+    assert low == 0
+    assert max(f.values["seeing_arcseconds"] for f in evidence.frames) < high < 2.0 * 3.0 * SCALE
+
+
+@pytest.mark.parametrize(("halo", "needed"), [(0.0, False), (0.7, True)])
+def test_an_image_of_extended_light_is_fitted_where_there_is_some(halo: float, needed: bool) -> None:
+    found = values(ExtendedLight(), example_evidence(frames=6, halo=halo))
+    assert found == {"roi_model.starred.background": needed, "roi_model.joint.background": needed}
+
+
+def test_a_blend_keeps_its_image_of_extended_light() -> None:
+    evidence = example_evidence(frames=6)
+    at = evidence.rois["TARGET"][0]
+    blend = attrs.evolve(evidence, rois={"TARGET": np.array([at, at, at + 1e-4])})
+    assert set(values(ExtendedLight(), blend).values()) == {True}
+
+
+@pytest.mark.parametrize(("tilt", "needed"), [(0.0, False), (1.0, True)])
+def test_stars_get_a_sky_of_their_own_where_the_frames_is_not_theirs(tilt: float, needed: bool) -> None:
+    """A wave of one sigma of a pixel across the frame moves a flux by 2 to 3 times its sky noise."""
+    evidence = example_evidence(frames=3, stars=40, seeing=2.0)
+
+    def tilted(frame: FrameEvidence) -> FrameEvidence:
+        image, flags = frame.image()
+        wave = tilt * RMS * np.sin(np.arange(image.shape[1]) / 12.0)
+        return attrs.evolve(frame, image=lambda: (image + wave, flags))
+
+    found = values(LocalSky(), attrs.evolve(evidence, frames=tuple(map(tilted, evidence.frames))))
+    assert found == {"photometry.starred.background_per_epoch": needed}
