@@ -19,6 +19,7 @@ from lcframework.types import (
     CatalogLimits,
     Cutouts,
     Decision,
+    Doubt,
     Evidence,
     Exposure,
     Floats,
@@ -195,6 +196,14 @@ class HasOperational(Protocol):
     """
 
     operational: ClassVar[frozenset[str]]
+
+
+@runtime_checkable
+class DoubtsReduction(Protocol):
+    """A reduction that states what it leaves undone, such as a flat for want of flats."""
+
+    def doubts(self, frame: Exposure, calibrations: Sequence[Exposure]) -> tuple[Doubt, ...]:
+        """Return what is doubtful about a frame that `plan` answers for with the same arguments."""
 
 
 @runtime_checkable

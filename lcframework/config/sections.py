@@ -12,6 +12,12 @@ import attrs
 import numpy as np
 
 from lcframework.options import at_least, not_negative, one_of, ordered, positive, within
+from lcframework.types import is_section
+
+
+def _section_validator(instance: Any, attribute: Any, value: str) -> None:
+    if value not in ("auto", "all") and not is_section(value):
+        raise ValueError(f'{attribute.name} must be "auto", "all" or a section "[x1:x2,y1:y2]", got {value!r}')
 
 
 @attrs.frozen
@@ -33,6 +39,7 @@ class Frames:
     hdu_headers: list[int] = attrs.field(factory=lambda: [0])
     trim_vertical: int = attrs.field(default=0, validator=not_negative)  # pixels
     trim_horizontal: int = attrs.field(default=0, validator=not_negative)  # pixels
+    trim_section: str = attrs.field(default="auto", validator=_section_validator)  # where light falls
     exclude: list[str] = attrs.field(factory=list)
 
 
@@ -77,7 +84,7 @@ class Roi:
 class Reduction:
     """``[reduction]``."""
 
-    plugin: str = "none"
+    plugin: str = "auto"
     dirs: list[str] = attrs.field(factory=lambda: ["calibration"])
     pattern: str = "**/*.fits"
 

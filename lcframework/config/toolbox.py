@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 import attrs
 
 from lcframework.config.project_file import Config
-from lcframework.config.structuring import Problem, structure
+from lcframework.config.structuring import Problem, resolve_path, structure
 from lcframework.plugins import SEAM_OF_SECTION, Plugins
 from lcframework.protocols import HasOperational, MeasuresApertures
 from lcframework.provenance import Components, describe
 from lcframework.types import PluginError
 
 GENERIC_PARSER = "fits"
+#: What ``[reduction] plugin = "auto"`` calibrates with, where there are calibration frames.
+GENERIC_REDUCTION = "ccdproc"
+AUTO = "auto"
 T = TypeVar("T")
 
 
@@ -165,10 +168,24 @@ def _check_aperture(config: Config, tools: Mapping[str, tuple[Tool, ...]], probl
 def _names(config: Config, plugins: Plugins, section: str) -> list[str]:
     chosen = getattr(config, section).plugin
     names = [chosen] if isinstance(chosen, str) else list(chosen)
-    if section == "header" and names == ["auto"]:
+    if section == "reduction" and names == [AUTO]:
+        return [GENERIC_REDUCTION] if _calibration_files(config) else []
+    if section == "header" and names == [AUTO]:
         specific = [o.name for o in plugins.offers("lcf_header_parsers") if o.name != GENERIC_PARSER]
         return [n for n in specific if _present(config, plugins, n)] + [GENERIC_PARSER]
     return [n for n in names if n != "none"]
+
+
+def _calibration_files(config: Config) -> bool:
+    """Return whether there are files that may calibrate frames; a folder that was named and is not there counts too.
+
+    What kinds they are, and whether they are any, the reduction tells by their headers.
+    """
+    reduction = config.reduction
+    if reduction.dirs != type(reduction)().dirs:
+        return True  # its absence is an error, which the import reports
+    folders = [resolve_path(name, config.directory) for name in reduction.dirs]
+    return any(path.is_file() for folder in folders if folder.is_dir() for path in folder.glob(reduction.pattern))
 
 
 def _present(config: Config, plugins: Plugins, name: str) -> bool:

@@ -19,9 +19,10 @@ from lcframework.config.structuring import resolve_path
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.frames.exclusions import SET_ASIDE, takes_part
 from lcframework.frames.header_parsing import read_band
+from lcframework.protocols import DoubtsReduction
 from lcframework.provenance import Components, counted, describe, digest, file_digest
 from lcframework.storage.tables import Frame, RawExposure
-from lcframework.types import Exposure, LcfError, MasterPlan, PluginError, UnusableInput
+from lcframework.types import Doubt, Exposure, LcfError, MasterPlan, PluginError, UnusableInput
 from lcframework.work.keys import MasterKey
 from lcframework.work.reasons import alike, first_names
 
@@ -68,6 +69,7 @@ class FramePlan:
     masters: tuple[MasterFile, ...] = ()
     components: Components = attrs.field(factory=dict)
     missing: str = ""
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def set_aside(self) -> str:
@@ -116,6 +118,7 @@ class Calibrations:
         self._frames_of = {r.path: r for r in self._rows.values() if r.role == _FRAME}
         self._reading = {k: v for k, v in describe(toolbox.config.frames).items() if k.startswith(("hdu", "trim"))}
         self._plans: dict[tuple[str, Exposure], tuple[MasterPlan, ...] | str] = {}
+        self._undone: dict[tuple[str, Exposure], tuple[Doubt, ...]] = {}
         self.tools = {name: toolbox.tool("reduction", name) for name in ("", *toolbox.configs)}
         self._identities = {name: _identity(tool) for name, tool in self.tools.items()}
         readers = {"frames": self._reading, "header": toolbox.identity("header"), "reductions": self._identities}
@@ -222,8 +225,13 @@ class Calibrations:
         if isinstance(plans, str):
             return FramePlan(exposure, (), {**self._identities[row.instrument], "missing": plans}, plans)
         files = tuple(self._master(row.instrument, plan) for plan in plans)
-        parts = {name: found for plan in plans for name, found in self._contents(row.instrument, plan).items()}
-        return FramePlan(exposure, files, {**self._identities[row.instrument], "masters": parts})
+        doubts = self._doubts(tool, row.instrument, exposure)
+        parts: Components = {
+            name: found for plan in plans for name, found in self._contents(row.instrument, plan).items()
+        }
+        left_undone = {"doubts": [d.kind for d in doubts]} if doubts else {}
+        components = {**self._identities[row.instrument], "masters": parts, **left_undone}
+        return FramePlan(exposure, files, components, doubts=doubts)
 
     def _frame_row(self, frame: Frame) -> RawExposure:
         """Return the row of a frame in ``exposures``; its header is read where the row is missing or out of date."""
@@ -263,6 +271,14 @@ class Calibrations:
             except UnusableInput as error:
                 self._plans[key] = str(error)
         return self._plans[key]
+
+    def _doubts(self, tool: Tool, instrument: str, exposure: Exposure) -> tuple[Doubt, ...]:
+        key = (instrument, attrs.evolve(exposure, name=""))
+        if key not in self._undone:
+            available = [e for _, e in self._exposures[instrument].values()]
+            can_say = isinstance(tool.instance, DoubtsReduction)
+            self._undone[key] = tuple(_asked(tool, "doubts", exposure, available)) if can_say else ()
+        return self._undone[key]
 
     # ---------------------------------------------------------------- masters
 

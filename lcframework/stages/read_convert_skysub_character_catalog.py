@@ -110,6 +110,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
 
     def compute(self, values: RawValues) -> Imported:
         """Reduce the image, convert it to e-/s, subtract the sky and find sources."""
+        from lcframework.frames.exposed_region import unexposed
         from lcframework.frames.raw_examination import examine
         from lcframework.sky import ephemerides
 
@@ -119,6 +120,10 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         config = self.toolbox.config_for(info.instrument)
         info = with_gain(info, config.header.gain)
         reduced, defects = self._reduced(raw, values.exposure, values.masters, info)
+        dark, doubts = unexposed(raw.image, raw.header, self._full_shape(raw), self.toolbox.config.frames.trim_section)
+        if dark is not None:
+            raw = attrs.evolve(raw, image=np.where(dark, np.float32(np.nan), raw.image))
+            reduced = np.where(dark, np.float32(np.nan), reduced)  # blank: beyond the data
         examined = examine(raw, info, config.stamps.saturation, self._gain_is_chosen(info))
         info = attrs.evolve(info, saturation=examined.saturation, doubts=(*info.doubts, *examined.doubts))
         mask = pixel_flags(raw.image, info.saturation, reduced) | defects
@@ -137,7 +142,12 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         t = config.telescope
         site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
         state = ephemerides.sky_state(info.mjd_mid, site)
-        return Imported(image, mask, raw.header, info, sources, level, rms, state, (*raw.doubts, *info.doubts))
+        return Imported(image, mask, raw.header, info, sources, level, rms, state, (*raw.doubts, *info.doubts, *doubts))
+
+    def _full_shape(self, raw: RawFrame) -> tuple[int, int]:
+        """Return the (ny, nx) of the image in the file, from which `[frames]` may trim."""
+        frames, (ny, nx) = self.toolbox.config.frames, raw.image.shape
+        return ny + 2 * frames.trim_vertical, nx + 2 * frames.trim_horizontal
 
     def _gain_is_chosen(self, info: HeaderInfo) -> bool:
         """Return whether the gain is what the user set as an option of a header parser, or what the noise says."""
@@ -211,7 +221,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
             (Update("frames", {"id": unit.frame_id}, row),),
             image_path,
             summary=f"{len(result.sources)} sources",
-            doubts=result.doubts,
+            doubts=(*result.doubts, *p.plan.doubts),
         )
 
     def unusable_records(self, unit: Unit[RawPayload], reason: str) -> tuple[Record, ...]:
@@ -230,7 +240,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         "frames", "frames/<name>.fits", "frames/<name>_sources.fits", "exposures", "frames/master_<digest>.fits"
     )  # fmt: skip
     unit: ClassVar[str] = "frame"
-    results_version: ClassVar[int] = 5
+    results_version: ClassVar[int] = 6
 
     @property
     def filtered(self) -> bool:

@@ -38,6 +38,7 @@ from lcframework.types.photometry import Kernels, PhotometryResult, Stamps
 from lcframework.types.psf import FWHM_PER_SIGMA, PSF, PsfBatch
 from lcframework.types.reduction import Exposure, Master, MasterPlan
 from lcframework.types.regions import Cutouts, HighResolution, PointSources, RoiFit
+from lcframework.types.sections import is_section, section_slices
 from lcframework.types.sky import CatalogLimits, Region
 from lcframework.types.tables import (
     MAGNITUDES,
@@ -79,6 +80,8 @@ __all__ = [  # noqa: RUF022
     "Exposure",
     "MasterPlan",
     "Master",
+    "is_section",
+    "section_slices",
     "Region",
     "CatalogLimits",
     "SolveHint",

@@ -13,6 +13,7 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import not_negative, one_of, ordered, positive, some_of
 from lcframework.types import (
+    Doubt,
     Exposure,
     Floats,
     Ints,
@@ -21,37 +22,38 @@ from lcframework.types import (
     NeedMissing,
     PixelFlag,
     UnusableInput,
+    is_section,
 )
-from plugins_builtin.engine.frames.overscan import Overscan, find_overscan, is_section
-from plugins_builtin.shared.calibration_matching import (
-    BIAS,
-    DARK,
-    FLAT,
-    Group,
-    best_dark,
-    darks,
-    describe_available,
-    describe_needed,
-    matching,
-    usable_without_scaling,
-)
+from plugins_builtin.engine.frames.overscan import Overscan, find_overscan
+from plugins_builtin.shared.calibration_matching import BIAS, DARK, FLAT
+from plugins_builtin.shared.calibration_plan import AUTO, KINDS, Planner
+from plugins_builtin.shared.frame_kinds import kind_of_frame
+from plugins_builtin.shared.header_sections import header_overscan
 from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
-KINDS = (BIAS, DARK, FLAT)
+#: The name in `Exposure.setup` of the overscan that was found in the header.
+OVERSCAN = "overscan"
 #: Rows are combined so many values at a time.
 _STRIP = 1 << 23
+
+
+def _use_validator(instance: Any, attribute: Any, value: str | list[str]) -> None:
+    if isinstance(value, str) and value != AUTO:
+        raise ValueError(f'{attribute.name} must be "auto", or a list of {", ".join(KINDS)}, got {value!r}')
+    if not isinstance(value, str):
+        some_of(*KINDS)(instance, attribute, value)
 
 
 @attrs.frozen
 class Ccdproc:
     """Subtracts bias and dark, and divides by the flat."""
 
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
-    use: list[str] = attrs.field(factory=lambda: list(KINDS), validator=some_of(*KINDS))
+    use: str | list[str] = attrs.field(default=AUTO, validator=_use_validator)  # "auto": the kinds that there are
     missing: str = attrs.field(default="refuse", validator=one_of("refuse", "skip"))  # frames without a match
     kind_keywords: list[str] = attrs.field(
         factory=lambda: ["IMAGETYP", "OBSTYPE", "IMAGETYPE", "EXPTYPE", "ESO DPR TYPE", "FRAME"]
@@ -67,24 +69,23 @@ class Ccdproc:
     combine_by: str = attrs.field(default="clipped", validator=one_of("clipped", "median"))
     clip: float = attrs.field(default=5.0, validator=positive)  # sigma
     flat_levels: tuple[float, float] = attrs.field(default=(0.0, np.inf), validator=ordered)  # raw unit
-    least_sensitivity: float = attrs.field(default=0.1, validator=positive)  # relative
+    least_sensitivity: float = attrs.field(default=0.25, validator=positive)  # relative
     greatest_dark: float = attrs.field(default=np.inf, validator=positive)  # raw unit / s
-    overscan: str = ""  # a section, or the keyword that holds it, such as "BIASSEC"; "": none is subtracted
+    overscan: str = AUTO  # a section, or the keyword that holds it; "auto": the header's; "": none is subtracted
     overscan_order: int = attrs.field(default=1, validator=not_negative)  # of the polynomial along it
 
     # ---------------------------------------------------------------- headers
 
     def describe(self, header: fits.Header, path: Path, shape: tuple[int, int]) -> Exposure:
         """Return what kind of frame a raw file is and how it was taken, by its header."""
-        kind = first_text(header, self.kind_keywords).lower()
         words = {BIAS: self.bias, DARK: self.dark, FLAT: self.flat}
-        known = [name for name, parts in words.items() if any(part.lower() in kind for part in parts)]
         bands = [text for text in (_setting(header, k) for k in self.band_keywords) if text]
         return Exposure(
             name=path.name,
-            kind=known[0] if known else ("light" if kind else ""),
-            setup=tuple(
-                (name, _setting(header, name)) for name in dict.fromkeys([*self.match, *self._overscan_keyword])
+            kind=kind_of_frame(header, self.kind_keywords, words),
+            setup=(
+                *((name, _setting(header, name)) for name in dict.fromkeys([*self.match, *self._overscan_keyword])),
+                *self._found_overscan(header, shape),
             ),
             band="+".join(bands),
             exptime=as_number(first_text(header, self.exptime_keywords)),
@@ -100,75 +101,34 @@ class Ccdproc:
         UnusableInput
             Where none matches and `missing` is ``"refuse"``, saying what there is.
         """
-        bias, dark = self._pedestal(frame, calibrations)
-        flat = self._flat(frame, calibrations) if FLAT in self.use else None
-        if bias is None and dark is None and {BIAS, DARK} & set(self.use):
-            flat = None  # divided by a flat, a frame's pedestal would take on its shape
-        return tuple(plan for plan in (bias, dark, flat) if plan is not None)
+        return self._planner(frame, calibrations).masters()
 
-    def _pedestal(
-        self, frame: Exposure, calibrations: Sequence[Exposure]
-    ) -> tuple[MasterPlan | None, MasterPlan | None]:
-        """Return the bias and the dark for a frame or a flat; a dark is scaled only where its bias is known."""
-        biases = matching(frame, BIAS, calibrations) if BIAS in self.use else []
-        bias = Group(BIAS, tuple(biases)).plan() if biases else None
-        if bias is None and BIAS in self.use:
-            self._refuse_missing(frame, BIAS, calibrations)
-        if DARK not in self.use:
-            return bias, None
-        groups = darks(matching(frame, DARK, calibrations), self.temperature_tolerance)
-        found = None
-        if frame.exptime is not None:
-            found = best_dark(
-                groups, frame.exptime, frame.temperature, self.temperature_tolerance, scaled=bias is not None
-            )
-        if found is None:
-            self._refuse_missing(frame, DARK, calibrations)
-        return bias, found.plan([bias]) if found else None
+    def doubts(self, frame: Exposure, calibrations: Sequence[Exposure]) -> tuple[Doubt, ...]:
+        """Return what is not done to a frame for want of calibration frames, where these decide."""
+        return self._planner(frame, calibrations).doubts()
 
-    def _flat(self, frame: Exposure, calibrations: Sequence[Exposure]) -> MasterPlan | None:
-        flats = matching(frame, FLAT, calibrations)
-        if not flats:
-            self._refuse_missing(frame, FLAT, calibrations)
-            return None
-        if DARK in self.use and not (BIAS in self.use and matching(frame, BIAS, calibrations)):
-            flats = usable_without_scaling(flats, matching(frame, DARK, calibrations), self.temperature_tolerance)
-        typical = sorted(flats, key=lambda e: (e.exptime or 0.0, e.name))[len(flats) // 2]
-        try:
-            bias, dark = self._pedestal(typical, calibrations)
-        except UnusableInput as error:
-            raise UnusableInput(f"the flats can't be used: {error}") from None
-        if bias is None and dark is None and {BIAS, DARK} & set(self.use):
-            return None  # flats with their pedestal left in them would do harm
-        return Group(FLAT, tuple(flats)).plan([bias, dark])
-
-    def _refuse_missing(self, frame: Exposure, kind: str, calibrations: Sequence[Exposure]) -> None:
-        """Raise UnusableInput where no calibration frame of a kind matches, unless `missing` is ``"skip"``."""
-        if self.missing == "skip":
-            return
-        needed = describe_needed(frame, kind)
-        unknown = (
-            ". A flat is used where both filters are known: name the keyword by band_keyword in [header.fits], or "
-            "where there is one filter, or none, call it something by band"
-        )
-        only = "" if kind != DARK or BIAS in self.use else " (without a bias a dark can't be scaled to the exposure)"
-        raise UnusableInput(
-            f"no {kind} matches ({needed}){only}: {describe_available(frame, kind, calibrations)}"
-            f"{unknown if kind == FLAT and not frame.band else ''}. Add some to "
-            f'[reduction] dirs, leave "{kind}" out of [reduction.ccdproc] use, see its match and keywords, or set '
-            'missing = "skip"'
-        )
+    def _planner(self, frame: Exposure, calibrations: Sequence[Exposure]) -> Planner:
+        overscan = bool(self.overscan) and (self.overscan != AUTO or bool(dict(frame.setup).get(OVERSCAN)))
+        return Planner(frame, calibrations, self.use, self.missing == "refuse", self.temperature_tolerance, overscan)
 
     # ---------------------------------------------------------------- pixels
 
     @property
     def _overscan_keyword(self) -> list[str]:
-        return [self.overscan] if self.overscan and not is_section(self.overscan) else []
+        return [self.overscan] if self.overscan not in ("", AUTO) and not is_section(self.overscan) else []
+
+    def _found_overscan(self, header: fits.Header, shape: tuple[int, int]) -> list[tuple[str, str]]:
+        """Return the overscan that the header names as a part of the setup; it must be that of the calibration too."""
+        section = header_overscan(header, shape) if self.overscan == AUTO else ""
+        return [(OVERSCAN, section)] if section else []
 
     def _overscan(self, image: Floats, exposure: Exposure) -> Overscan | None:
         if not self.overscan:
             return None
         text = self.overscan
+        if text == AUTO:
+            text = dict(exposure.setup).get(OVERSCAN, "")
+            return find_overscan(image, exposure, text, self.overscan_order) if text else None
         for keyword in self._overscan_keyword:
             text = dict(exposure.setup).get(keyword, "")
             if not text:
@@ -296,7 +256,8 @@ def _library() -> Any:
         import ccdproc
     except ImportError as error:
         raise NeedMissing(
-            f'[reduction] plugin = "ccdproc" needs the package ccdproc ({error}): pip install "lcframework[calibrate]"'
+            f"calibrating frames by those of [reduction] dirs needs the package ccdproc ({error}): "
+            'pip install "lcframework[calibrate]"; plugin = "none" in [reduction] leaves frames as they are'
         ) from None
     return ccdproc
 

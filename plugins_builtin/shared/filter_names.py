@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lcframework.types import Doubt
-from plugins_builtin.shared.header_values import as_number, text_of
+from plugins_builtin.shared.header_values import as_number, text_of, value_of
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -18,6 +18,15 @@ _WHEEL = re.compile(
     r"(?:FILTER|FILT|FILTNAM|FILTERNAM|WHEEL|FWHEEL)[-_ ]?[1-9A-D]|(?:FILT|FILTER|FW)[1-9]NAME?|FILTER[-_ ]?NAME[1-9]|"
     r"ESO INS FILT\d+ NAME"
 )
+#: Names of keywords for a filter that nobody listed (FILTNAME, INSFILTE, TELFILT, PASSBAND), and those among them that
+#: tell something else about it.
+_UNLISTED = re.compile(r"FILT|^(?:PASS|WAVE|OBS)?BAND(?:NAME|PASS|ID)?$")
+_ABOUT = re.compile(
+    r"STAT|POS|MODE|TEMP|FOC|SLOT|NUM|ERR|OFF|DATE|TIME|UNIT|COM|DESC|VER|FILE|PATH|URL|WAV|LAM|WID|CEN|TYPE?$|SER|MOV|"
+    r"SYS|ZP|THR|REF"
+)
+#: A filter's name has no more letters; a sentence has.
+_LONGEST = 24
 #: What names of filters say beside the band: the system and words for a filter.
 _SYSTEM = re.compile(r"sdss|sloan|johnson|cousins|bess?ell?|harris|kron|stromgren|filter|band|prime|generic")
 #: What stands where a wheel has no filter in the beam, without its separators and figures.
@@ -43,7 +52,8 @@ def filter_name(header: fits.Header) -> tuple[str, tuple[Doubt, ...]]:
     """Return the name of the filter, and what is doubtful about it; '' where no keyword names one.
 
     FILTER and its relatives name the whole; where they are one wheel of several, or have no filter in the beam, the
-    filters of all wheels are joined by ``+``. A wheel's position, a mere number, is taken where there is nothing else.
+    filters of all wheels are joined by ``+``. Where none of them names one, a keyword whose name contains FILT and
+    whose value is a name does. A wheel's position, a mere number, is taken where there is nothing else.
     """
     whole = {k: t for k in BAND if (t := text_of(header, k))}
     wheels = {k: t for k in dict.fromkeys(header) if _WHEEL.fullmatch(k) and (t := text_of(header, k))}
@@ -53,13 +63,41 @@ def filter_name(header: fits.Header) -> tuple[str, tuple[Doubt, ...]]:
         wheels = {"FILTER": whole.pop("FILTER"), **wheels}  # it is the first of them
     summary, in_wheels = _chosen(list(whole.values())), _chosen(list(wheels.values()))
     band = "+".join(summary[:1] or in_wheels)
+    if not band or as_number(band) is not None:
+        elsewhere, doubts = _unlisted(header, {*whole, *wheels})
+        if elsewhere:
+            return elsewhere, doubts
     if not band:
-        return next(iter([*whole.values(), *wheels.values()]), ""), ()
+        out_of_beam = [*whole.values(), *wheels.values(), *_named_elsewhere(header, set()).values()]
+        return next(iter(out_of_beam), ""), ()
     named = [t for t in summary if as_number(t) is None]
     doubts = _against(band, named[1:], "keywords") or (
         _against(band, _joined(in_wheels), "filter wheels") if named else ()
     )
     return band, doubts or _two_bands(in_wheels if not summary else [])
+
+
+def _named_elsewhere(header: fits.Header, known: set[str]) -> dict[str, str]:
+    """Return the texts of keywords whose names say that they name a filter, though nobody listed them."""
+    found = {}
+    for keyword in dict.fromkeys(header):
+        name = keyword.upper()
+        if keyword in known or not _UNLISTED.search(name) or _ABOUT.search(name):
+            continue
+        value, text = value_of(header, keyword), text_of(header, keyword)
+        if isinstance(value, str) and text and len(text) <= _LONGEST and as_number(text) is None:
+            found[keyword] = text
+    return found
+
+
+def _unlisted(header: fits.Header, known: set[str]) -> tuple[str, tuple[Doubt, ...]]:
+    """Return the filter in the beam by keywords that nobody listed; those of numbered wheels are joined."""
+    found = _named_elsewhere(header, known)
+    wheels = _chosen([t for k, t in sorted(found.items()) if re.search(r"\d", k)])
+    whole = _chosen([t for k, t in found.items() if not re.search(r"\d", k)])
+    if whole:
+        return whole[0], _against(whole[0], whole[1:], "keywords")
+    return "+".join(wheels), _two_bands(wheels)
 
 
 def _joined(parts: Sequence[str]) -> list[str]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 import attrs
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
-from lcframework.types import Bools, Exposure, Floats, Ints, UnusableInput
-from plugins_builtin.engine.robust import clip_and_refit, scatter_about_zero
+from lcframework.types import Bools, Exposure, Floats, Ints, UnusableInput, is_section, section_slices
+from plugins_builtin.engine.robust import clip_and_refit, masked_median, scatter_about_zero
 
 #: Rows of the overscan further from the level than this many sigma are not fitted.
 _CLIP = 4.0
-_RANGE = r"\s*(?:(\d+)\s*:\s*(\d+)|([*:]))\s*"
-_SECTION = re.compile(rf"\[{_RANGE},{_RANGE}\]")
+#: A line along the strip whose level is further from the others' than this many sigma is left aside: the first after
+#: the image, into which charge trails, and the last of the read-out.
+_LINE_CLIP = 5.0
 
 
 @attrs.frozen(eq=False)
@@ -36,11 +35,6 @@ class Overscan:
         return out
 
 
-def is_section(text: str) -> bool:
-    """Whether a text is a section as FITS headers have them, such as ``[1:20,1:2048]``."""
-    return _SECTION.fullmatch(text.strip()) is not None
-
-
 def read_section(text: str, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Return a section, which counts pixels from 1 and names x first, as slices (y, x) of an image (ny, nx).
 
@@ -49,16 +43,12 @@ def read_section(text: str, shape: tuple[int, int]) -> tuple[slice, slice]:
     UnusableInput
         Where it is no section, or not within the image.
     """
-    match = _SECTION.fullmatch(text.strip())
-    if match is None:
+    if not is_section(text):
         raise UnusableInput(f'the overscan "{text}" is no section of an image, such as [1:20,1:2048]')
-    slices = []
-    for (first, last, _), n in zip((match.groups()[:3], match.groups()[3:]), shape[::-1], strict=True):
-        low, high = sorted((int(first), int(last))) if first else (1, n)
-        if not 1 <= low <= high <= n:
-            raise UnusableInput(f"the overscan {text} does not lie within the image of {shape[1]} x {shape[0]} pixels")
-        slices.append(slice(low - 1, high))
-    return slices[1], slices[0]
+    slices = section_slices(text, shape)
+    if slices is None:
+        raise UnusableInput(f"the overscan {text} does not lie within the image of {shape[1]} x {shape[0]} pixels")
+    return slices
 
 
 def find_overscan(image: Real[np.ndarray, "ny nx"], exposure: Exposure, text: str, order: int) -> Overscan:
@@ -92,11 +82,24 @@ def find_overscan(image: Real[np.ndarray, "ny nx"], exposure: Exposure, text: st
         )
     values = np.asarray(image[y, x], float)
     tall = values.shape[0] >= values.shape[1]
-    with np.errstate(invalid="ignore"):
-        means = np.ma.masked_invalid(values).mean(axis=1 if tall else 0).filled(np.nan)
+    means = _means(values if tall else values.T)
     along = np.arange(*((y.start, y.stop) if tall else (x.start, x.stop)))
     level = _polynomial(along, means, order, image.shape[0 if tall else 1])
     return Overscan((level[:, None] if tall else level[None, :]).astype(np.float32), (y, x))
+
+
+def _means(values: Float[np.ndarray, "length width"]) -> Float[Floats, " length"]:
+    """Return the means across the strip, without the lines along it whose level is not that of the others."""
+    masked = np.ma.masked_invalid(values)
+    levels = masked_median(values, np.isfinite(values), axis=0)
+    if not np.isfinite(levels).any():
+        return np.full(len(values), np.nan)
+    middle = float(np.nanmedian(levels))
+    spread = scatter_about_zero((levels - middle)[np.isfinite(levels)])
+    # A count: levels of whole numbers have no scatter where they are all alike.
+    with np.errstate(invalid="ignore"):
+        kept = np.abs(levels - middle) <= max(_LINE_CLIP * spread, 1.0)
+    return np.asarray(masked[:, kept].mean(axis=1).filled(np.nan), float)
 
 
 def _polynomial(

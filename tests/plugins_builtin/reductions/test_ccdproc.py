@@ -126,7 +126,7 @@ def test_what_is_missing_is_said():
         "no flat matches (filter z, INSTRUME = Cam, 30 x 20 pixels): there are 3 of filter r; 3 of filter i. Add some"
     )
     with pytest.raises(UnusableInput, match=r"\[reduction\] dirs hold no bias\. Add some"):
-        Ccdproc().plan(exposure("a"), [])
+        Ccdproc(use=["bias", "dark", "flat"]).plan(exposure("a"), [])
 
 
 def test_flats_with_their_pedestal_are_skipped():
