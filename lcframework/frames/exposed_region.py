@@ -161,6 +161,10 @@ def dark_strip(image: Floats) -> int:
         step = float(np.median(level[beside][:8])) - base
         quiet, loud = float(np.median(noise[strip])), float(np.median(noise[beside][:8]))
         error = max(quiet, 0.3) * 1.25 / np.sqrt(len(rows))
-        if step > max(_STEP * error, spread / _FLAT) and np.ptp(level[strip]) < step and quiet < _QUIET * loud:
+        if (
+            step > max(_STEP * error, spread / _FLAT)
+            and np.max(level[strip]) < base + step / 2
+            and quiet < _QUIET * loud
+        ):
             best = max(best, int(width))
     return best

@@ -136,7 +136,7 @@ def test_fluxes_against_truth(folder):
 
 
 def test_without_it_fluxes_are_biased(folder):
-    folder.configure()
+    folder.configure('[reduction]\nplugin = "none"\n')
     assert set(folder.pending()) == {"r0.fits", "r1.fits", "i0.fits", "i1.fits"}
     assert folder.run().exit_code == 0
     flux, error, _ = expected()
