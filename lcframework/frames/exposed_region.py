@@ -130,7 +130,7 @@ def _by_pixels(image: Floats) -> tuple[Bools, tuple[Doubt, ...]]:
         return dark, ()
     text = f"{', '.join(found)} have the level and the noise of pixels without light, and were masked"
     remedy = 'Say where light falls by [frames] trim_section = "[x1:x2,y1:y2]", or "all"'
-    return dark, (Doubt("overscan_by_pixels", text, remedy, Severity.NOTE),)
+    return dark, (Doubt("overscan_by_pixels", text, remedy, severity=Severity.NOTE),)
 
 
 def dark_strip(image: Floats) -> int:

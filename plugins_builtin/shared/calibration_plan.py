@@ -85,11 +85,11 @@ class Planner:
         if DARK not in present and BIAS in present:
             text = "no dark current was subtracted: there are biases and no darks"
             accept = 'or accept it by use = ["bias", "flat"] in [reduction.ccdproc]'
-            found.append(Doubt("dark_not_subtracted", text, f"{_ADD}, {accept}", Severity.NOTE))
+            found.append(Doubt("dark_not_subtracted", text, f"{_ADD}, {accept}", severity=Severity.NOTE))
         if FLAT not in present:
             text = "pixels were not corrected for their sensitivity: there are no flats"
             accept = f"or accept it by use = {sorted(present)} in [reduction.ccdproc]".replace("'", '"')
-            found.append(Doubt("flat_not_divided", text, f"{_ADD}, {accept}", Severity.NOTE))
+            found.append(Doubt("flat_not_divided", text, f"{_ADD}, {accept}", severity=Severity.NOTE))
         else:
             why = "" if FLAT in self.kinds else "nothing tells their zero level: there is no bias, dark or overscan"
             why = why or self._flat()[1]
