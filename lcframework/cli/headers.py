@@ -43,14 +43,16 @@ def command(
     Exit codes: 0 every file was understood; 3 some were not.
     """
     if project is None:
-        settings, parsers, sky = None, default_parsers(Plugins.installed(), directory.resolve()), None
+        plugins = Plugins.installed()
+        settings, parsers, sky = None, default_parsers(plugins, directory.resolve()), None
     else:
         from lcframework.project import Project
 
         opened = Project.open(project)
+        plugins = opened.plugins
         settings, parsers, sky = opened.config.frames, opened.toolbox.all("header"), partial(_sky, opened.toolbox)
     pattern = pattern or (settings.pattern if settings else "*.fits")
-    groups = examine(directory.resolve(), pattern, parsers, settings, measure=not no_gain, sky=sky)
+    groups = examine(directory.resolve(), pattern, parsers, settings, measure=not no_gain, sky=sky, plugins=plugins)
     if as_json:
         click.echo(json.dumps({"groups": [as_dict(g) for g in groups]}, indent=2))
     else:
@@ -88,7 +90,11 @@ def _print_group(group: Group, every: bool) -> None:
         click.echo(f"  {'measured gain':<15} {group.gain_verdict}")
     if group.airmass_verdict:
         click.echo(f"  {'airmass':<15} {group.airmass_verdict}")
+    if group.wcs:
+        click.echo(f"  {'wcs':<15} {group.wcs}")
     _print_times(group)
+    for number, line in enumerate(group.paste):
+        click.echo(f"  {'' if number else 'to paste':<15} {line}")
     if every:
         for f in group.files:
             click.echo(f"    {_line(f)}")
@@ -137,7 +143,8 @@ def as_dict(group: Group) -> dict[str, Any]:
         {"instrument": group.instrument, "values": group.values, "missing": group.missing, "reasons": group.reasons,
          "doubts": group.doubts,
          "gain": attrs.asdict(group.gain) if group.gain else None, "gain_verdict": group.gain_verdict,
-         "airmass_verdict": group.airmass_verdict, "times": attrs.asdict(group.times), "files": files}
+         "airmass_verdict": group.airmass_verdict, "wcs": group.wcs,
+         "paste": list(group.paste), "times": attrs.asdict(group.times), "files": files}
     )  # fmt: skip
     return answer
 

@@ -15,7 +15,7 @@ from lcframework.sky.times import EARLIEST, LATEST
 LOOKS = {
     "exptime": (r"^EXPTIME$", r"^EXPOSURE$", r"^(TOT|X|ITIME|INT)?.?EXP", r"^(I|INT)TIME", r"SHUT"),
     "gain": (r"^E.?GAIN$", r"^GAIN$", r"GAIN", r"CVF|CONAD|E.?PER.?ADU|EPADU"),
-    "read_noise": (r"^RDNOISE$|^READNOI", r"R(EA)?D.?NOI", r"\bRON\b|^RON"),
+    "read_noise": (r"^RDNOISE$|^READNOI", r"R(EA)?D.?NOI", r"\bRON\b|^RON", r"RDNS?(_?\d+)?$"),
     "saturation": (r"^SATURATE$", r"SATUR|SATLEV|MAXLIN|FULLWELL"),
     "band": (r"^FILTER$", r"FILT", r"^BAND"),
     "site": (r"^OBSERVAT", r"^SITE"),

@@ -12,7 +12,9 @@ from lcframework.config.sections import Frames
 from lcframework.config.toolbox import GENERIC_PARSER, Tool
 from lcframework.header_doctor.airmass import Position, airmass_verdict
 from lcframework.header_doctor.gain import gain_verdict, measured_gain
+from lcframework.header_doctor.header_wcs import wcs_text
 from lcframework.header_doctor.reading import FileReading, read_file
+from lcframework.header_doctor.suggestions import lines_to_paste
 from lcframework.header_doctor.times import TimeFindings, times_of
 from lcframework.header_doctor.values import values_of
 from lcframework.plugins import Plugins
@@ -39,6 +41,8 @@ class Group:
     gain: MeasuredGain | None  # None: not measured
     gain_verdict: str
     airmass_verdict: str  # empty: the headers state no airmass
+    wcs: str = ""  # the headers' WCS in words; empty: not looked for
+    paste: tuple[str, ...] = ()  # lines for the project file
 
     @property
     def unknown(self) -> tuple[FileReading, ...]:
@@ -70,7 +74,7 @@ def default_parsers(plugins: Plugins, folder: Path) -> tuple[Tool, ...]:
 
 def examine(
     folder: Path, pattern: str, parsers: tuple[Tool, ...], settings: Frames | None = None, measure: bool = True,
-    sky: SkyOf | None = None,
+    sky: SkyOf | None = None, plugins: Plugins | None = None,
 ) -> list[Group]:  # fmt: skip
     """Read the headers of a folder, and return the findings by instrument.
 
@@ -88,6 +92,8 @@ def examine(
     sky : function, optional
         Returns for an instrument the site of its telescope (None: unknown) and the observed sky positions (ra, dec),
         degrees; without it, both are taken from headers.
+    plugins : Plugins, optional
+        Whose solver ``existing`` reads the headers' WCS.
 
     Raises
     ------
@@ -102,24 +108,27 @@ def examine(
         raise LcfError(f'no file in {folder} matches "{pattern}" (there: {there}); give --pattern')
     readings = [read_file(path, parsers, settings) for path in paths]
     names = list(dict.fromkeys(r.instrument for r in readings))
-    groups = [_group(n, [r for r in readings if r.instrument == n], parsers, settings, measure, sky) for n in names]
+    groups = [_group(n, [r for r in readings if r.instrument == n], parsers, settings, measure, sky, plugins)
+              for n in names]  # fmt: skip
     return sorted(groups, key=lambda g: -len(g.files))
 
 
 def _group(
     name: str, files: Sequence[FileReading], parsers: tuple[Tool, ...], settings: Frames, measure: bool,
-    sky: SkyOf | None,
+    sky: SkyOf | None, plugins: Plugins | None,
 ) -> Group:  # fmt: skip
     known = [f for f in files if f.info is not None]
     gain = measured_gain(files, settings) if measure and any(f.header is not None for f in files) else None
-    values, missing = values_of(known)
-    reasons = Counter(f.reason.replace(f.path.name, "FILE") for f in files if f.info is None)
+    values, missing = values_of(files)
+    defects = [(f, reason) for f in files if f.info is None for reason in f.defects or (f.reason,)]
+    reasons = Counter(reason.replace(f.path.name, "FILE") for f, reason in defects)
     site, positions = sky(name) if sky else (None, ())
     stated = [(f.path.name, f.header, f.info) for f in known if f.header is not None and f.info is not None]
     return Group(name, tuple(files), values, missing, dict(reasons.most_common()), _doubts(files),
                  times_of(files, parsers), gain,
                  gain_verdict(gain, [f.info.gain for f in known if f.info]) if gain else "",
-                 airmass_verdict(stated, site, positions))  # fmt: skip
+                 airmass_verdict(stated, site, positions), wcs_text(files, plugins),
+                 lines_to_paste(files, gain))  # fmt: skip
 
 
 def _doubts(files: Sequence[FileReading]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from lcframework.config.toolbox import Tool
 from lcframework.frames.header_cards import text_of
 from lcframework.frames.header_parsing import read_header
 from lcframework.frames.raw_frames import read_doubted_header
+from lcframework.header_doctor.defects import all_defects
 from lcframework.types import Doubt, HeaderInfo, NeedMissing, UnusableInput
 
 _UNKNOWN = "unknown"
@@ -29,6 +30,9 @@ class FileReading:
     info: HeaderInfo | None = None
     reason: str = ""
     doubts: tuple[Doubt, ...] = ()  # about the header, the parser's included
+    defects: tuple[str, ...] = ()  # all reasons why no parser accepts it
+    partial: HeaderInfo | None = None  # what can be read of such a header, with stand-ins for
+    unread: frozenset[str] = frozenset()  # these quantities
 
 
 def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileReading:
@@ -40,7 +44,12 @@ def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileRe
     guess = "-".join(dict.fromkeys(t for k in ("TELESCOP", "INSTRUME") if (t := text_of(header, k)))) or _UNKNOWN
     try:
         parser, info = read_header(parsers, header, path)
-    except (UnusableInput, NeedMissing) as error:
+    except UnusableInput as error:
+        found = all_defects(parsers, header, path, str(error))
+        name = found.info.instrument if found.info is not None else ""
+        return FileReading(path, name or guess, header, shape, reason="; ".join(found.reasons), doubts=doubts,
+                           defects=found.reasons, partial=found.info, unread=found.unread)  # fmt: skip
+    except NeedMissing as error:
         return FileReading(path, guess, header, shape, reason=str(error))
     except Exception as error:  # a bug of a parser must not stop the check of other files
         return FileReading(path, guess, header, shape, reason=f"a parser failed: {type(error).__name__}: {error}")

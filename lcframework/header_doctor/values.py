@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lcframework.config.toolbox import GENERIC_PARSER
 from lcframework.header_doctor.reading import FileReading
 from lcframework.types import DataUnit, HeaderInfo
 
@@ -24,19 +25,21 @@ def values_of(files: Sequence[FileReading]) -> tuple[dict[str, dict[str, int]], 
     values: dict[str, Counter[str]] = {}
     missing: dict[str, str] = {}
     for f in files:
-        if f.info is None:
+        i = f.info or f.partial
+        if i is None:
             continue
-        i = f.info
-        shown = {"parser": f.parser, "shape": f"{f.shape[1]} x {f.shape[0]}", "band": i.band,
+        shown = {"parser": f.parser or "none", "shape": f"{f.shape[1]} x {f.shape[0]}", "band": i.band,
                 "exptime": f"{i.exptime:.6g} s", "gain": f"{i.gain:.6g} e-/{_unit(i)}", "unit": i.data_unit.value,
                 "read_noise": f"{i.read_noise:.4g} e-" if np.isfinite(i.read_noise) else "",
                 "saturation": f"{i.saturation:.6g}" if np.isfinite(i.saturation) else "",
                 "time_source": i.time_source, "time_reference": i.time_reference.value, "site": i.site,
                 "instrument": i.instrument}  # fmt: skip
+        for quantity in f.unread & set(shown):
+            shown[quantity] = ""
         for quantity, value in shown.items():
             values.setdefault(quantity, Counter())[value or "?"] += 1
             if not value and quantity in _MISSING:
-                missing[quantity] = _MISSING[quantity].format(parser=f.parser)
+                missing[quantity] = _MISSING[quantity].format(parser=f.parser or GENERIC_PARSER)
     values.pop("instrument", None)
     return {q: dict(c.most_common()) for q, c in values.items()}, missing
 

@@ -1,0 +1,63 @@
+"""Lines for the project file that tell the generic parser what it did not find in headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lcframework.config.toolbox import GENERIC_PARSER
+from lcframework.frames.header_cards import as_number, looks_like, text_of
+from lcframework.header_doctor.gain import GAIN_TOLERANCE
+from lcframework.header_doctor.photon_transfer import MeasuredGain
+from lcframework.header_doctor.reading import FileReading
+from lcframework.types import HeaderInfo
+
+#: Quantities, and the options of ``[header.fits]`` that name their keyword; those without one take a number.
+_KEYWORDS = {"exptime": "exptime_keyword", "gain": "gain_keyword", "read_noise": "", "band": "band_keyword"}
+
+
+def lines_to_paste(files: Sequence[FileReading], gain: MeasuredGain | None) -> tuple[str, ...]:
+    """Return a table ``[header.fits]`` with what headers hold under names that the parser does not look at.
+
+    Empty where nothing is missing, or where another parser reads the files.
+
+    Parameters
+    ----------
+    files : sequence of FileReading
+        Of one instrument.
+    gain : MeasuredGain, optional
+        From the images' noise.
+    """
+    read = [f for f in files if f.header is not None and (not f.parser or f.parser == GENERIC_PARSER)]
+    headers = [f.header for f in read if f.header is not None]
+    if not headers:
+        return ()
+    lines = []
+    for quantity, option in _KEYWORDS.items():
+        if not any(_lacks(f, quantity) for f in read):
+            continue
+        likely = next(iter(looks_like(headers, quantity)), "")
+        value = text_of(headers[0], likely) if likely else ""
+        if quantity == "gain" and gain is not None and np.isfinite(gain.gain):
+            stated = as_number(value) if likely else None
+            if stated is None or abs(stated - gain.gain) > max(GAIN_TOLERANCE * gain.gain, 3.0 * gain.error):
+                beside = f"; {likely} says {value}" if likely else ""
+                lines.append(f"gain = {gain.gain:.3g}  # e-/ADU, from the images' noise{beside}")
+                continue
+        if likely and option:
+            lines.append(f'{option} = "{likely}"  # {value}')
+        elif likely:
+            lines.append(f"{quantity} = {as_number(value):g}  # {likely}")
+    return (f"[header.{GENERIC_PARSER}]", *lines) if lines else ()
+
+
+def _lacks(f: FileReading, quantity: str) -> bool:
+    """Whether a file's reading lacks a quantity."""
+    info: HeaderInfo | None = f.info or f.partial
+    if info is None:
+        return False
+    if quantity in f.unread:
+        return True
+    value = getattr(info, quantity)
+    return not value if isinstance(value, str) else not (np.isfinite(value) and value > 0)
