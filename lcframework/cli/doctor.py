@@ -16,7 +16,6 @@ import click
 
 _PACKAGES = ("numpy", "astropy", "jax", "starred-astro", "sep", "astroscrappy", "h5py", "sqlmodel")
 _SERVICES = (("Gaia archive", "gea.esac.esa.int"), ("VizieR", "tapvizier.cds.unistra.fr"))
-_CONFIGURATIONS = ("/etc/astrometry.cfg", "/usr/local/astrometry/etc/astrometry.cfg", "/usr/local/etc/astrometry.cfg")
 
 
 @attrs.frozen
@@ -76,17 +75,15 @@ def device() -> Iterator[Finding]:
 
 def solver() -> Iterator[Finding]:
     """Report Astrometry.net and its index files."""
+    from lcframework.first_look.index_stars import index_folders
+
     path = shutil.which("solve-field")
     if path is None:
         yield Finding("note", "no solve-field: frames must be plate solved, or use another solver",
                       "Debian, Ubuntu: apt install astrometry.net astrometry-data-tycho2")  # fmt: skip
         return
     yield Finding("ok", f"solve-field: {path}")
-    folders = [
-        line.split(None, 1)[1].strip()
-        for name in _CONFIGURATIONS if Path(name).is_file()
-        for line in Path(name).read_text(encoding="utf-8", errors="replace").splitlines() if line.startswith("add_path")
-    ]  # fmt: skip
+    folders = [str(folder) for folder in index_folders()]
     files = [p for folder in folders for p in Path(folder).glob("index-*.fits")]
     if files:
         yield Finding("ok", f"{len(files)} index files in {', '.join(folders)}")

@@ -14,7 +14,7 @@ EXIT_FAILURE = 1
 
 #: Command -> (module, description in `lcf --help`).
 COMMANDS = {
-    "init": ("init", "Write a project file to edit, or convert one of lightcurver."),
+    "init": ("init", "Write a project file by a look at frames, or one to edit, or convert one of lightcurver."),
     "headers": ("headers", "Show what header parsers read from a folder's files, and what is missing."),
     "prefetch": ("prefetch", "Make all network queries of a run, for runs without network."),
     "run": ("run", "Run all stages; products that are up to date are kept."),
