@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ def draft(request: Request, plugins: Plugins) -> Draft:
     if not covered.solver:
         questions.append(f"--pixel-scale ARCSEC: {covered.note}")
     target = _target(request, lights, covered, questions, notes)
-    stars = _stars(request, target, covered, questions)
+    stars = _stars(request, target, covered, questions, plugins, settings)
     if questions or target is None:
         raise Unanswered(questions)
     notes.append(stars.note)
@@ -142,7 +143,7 @@ def draft(request: Request, plugins: Plugins) -> Draft:
         *_magnitudes(stars, notes),
         *(("[run]", "offline = true") if request.offline else ()),
     ]
-    tables = {} if stars.table is None else {"tycho2.ecsv": stars.table}
+    tables = {} if stars.table is None else {stars.name: stars.table}
     return Draft(tuple(lines), tuple(n for n in notes if n), tables)
 
 
@@ -248,7 +249,7 @@ def _target(
             if request.target:
                 questions.append(str(error))
                 return None
-    elif request.target and request.target != targets.header_name(headers):
+    elif request.target and not _same_name(request.target, targets.header_name(headers)):
         why = "the network is not to be used" if request.offline else "the name service does not answer"
         questions.append(f'--ra DEG --dec DEG: where "{request.target}" is can\'t be asked, {why}')
         return None
@@ -273,6 +274,12 @@ def _target(
     return found
 
 
+def _same_name(a: str, b: str) -> bool:
+    """Whether two names are one but for case, spaces and hyphens."""
+    plain = [re.sub(r"[^a-z0-9+]", "", name.lower()) for name in (a, b)]
+    return plain[0] == plain[1]
+
+
 def _region(target: Target) -> list[str]:
     place = f"{target.ra % 360.0:.6f}", f"{target.dec:.6f}"
     name = target.name
@@ -289,14 +296,16 @@ def _solving(covered: Coverage, target: Target) -> list[str]:
     return ["[plate_solving]", f'plugin = "{covered.solver}"', scale, *search]
 
 
-def _stars(request: Request, target: Target | None, covered: Coverage, questions: list[str]) -> Stars:
+def _stars(
+    request: Request, target: Target | None, covered: Coverage, questions: list[str], plugins: Plugins, settings: Frames
+) -> Stars:
     if request.stars is not None:
         found = user_table(request.stars, _shown(request.stars, request), request.columns)
     elif target is None or not covered.fields:
         return Stars()
     else:
         off = max(float(separation(target.ra, target.dec, *f.centre)) for f in covered.fields) / 3600.0
-        found = stars_by_what_is_there((target.ra, target.dec), 1.2 * (off + covered.radius), request.offline)
+        found = stars_by_what_is_there((target.ra, target.dec), off, covered, plugins, settings, request.offline)
     if found.question:
         questions.append(found.question)
     return found

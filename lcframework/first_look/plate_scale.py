@@ -34,7 +34,7 @@ _SCALE = re.compile(r"PI?XSCA|SCALE|SECPIX|PLTSCL|PLATESC|IMSC|CDELTM")
 _AROUND = 3.0
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Coverage:
     """How frames get a WCS.
 
@@ -46,6 +46,8 @@ class Coverage:
         Centre and scale of the frames that have been read.
     radius : float
         From a frame's centre to its corner, degrees.
+    example : tuple of (FileReading, HeaderWcs), optional
+        A frame in the middle, and its WCS.
     note : str
         What was found; the reason where no solver works.
     """
@@ -53,6 +55,7 @@ class Coverage:
     solver: str
     fields: tuple[HeaderWcs, ...] = ()
     radius: float = 0.0
+    example: tuple[FileReading, HeaderWcs] | None = None
     note: str = ""
 
     @property
@@ -78,7 +81,7 @@ def coverage(files: Sequence[FileReading], plugins: Plugins, settings: Frames, s
     read = [(f, read_wcs(f.header, f.shape, plugins)) for f in files if f.header is not None]
     good = [(f, w) for f, w in read if isinstance(w, HeaderWcs)]
     if read and len(good) >= _MOST_FRAMES * len(read):
-        found = Coverage(EXISTING, tuple(w for _, w in good), max(_reach(f, w) for f, w in good))
+        found = Coverage(EXISTING, tuple(w for _, w in good), max(_reach(f, w) for f, w in good), good[len(good) // 2])
         return attrs.evolve(found, note=f"the headers' WCS: {found.scale:.4g} arcsec/pixel")
     return _solved(files, plugins, settings, scale)
 
@@ -96,7 +99,7 @@ def _solved(files: Sequence[FileReading], plugins: Plugins, settings: Frames, sc
     for f in tried:
         assert f.header is not None
         try:
-            sources = _sources(f, plugins, settings)
+            sources = sources_of(f, plugins, settings)
             if len(sources) < _FEWEST:
                 reasons.append(f"{f.path.name} shows {len(sources)} sources")
                 continue
@@ -105,7 +108,7 @@ def _solved(files: Sequence[FileReading], plugins: Plugins, settings: Frames, sc
                 if not isinstance(found, NotSolved):
                     wcs = placed(found, f.shape)
                     note = f"the headers have no WCS; {f.path.name} was solved: {wcs.scale:.4g} arcsec/pixel"
-                    return Coverage(ASTROMETRY_NET, (wcs,), _reach(f, wcs), note)
+                    return Coverage(ASTROMETRY_NET, (wcs,), _reach(f, wcs), (f, wcs), note)
                 reasons.append(found.reason)
         except LcfError as error:
             reasons.append(str(error))
@@ -122,7 +125,7 @@ def _hints(header: fits.Header, scale: float | None) -> list[SolveHint]:
     return [*hints, SolveHint()] if not scale else [*hints]
 
 
-def _sources(f: FileReading, plugins: Plugins, settings: Frames) -> Any:
+def sources_of(f: FileReading, plugins: Plugins, settings: Frames) -> Any:
     """Return the sources of a raw frame, in counts."""
     raw = read_raw(f.path, settings)
     image = raw.image

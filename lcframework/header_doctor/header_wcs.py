@@ -21,7 +21,7 @@ EXISTING = "existing"
 _MOST = 12
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class HeaderWcs:
     """A header's WCS.
 
@@ -31,10 +31,13 @@ class HeaderWcs:
         (ra, dec) of the image's centre, degrees.
     scale : float
         arcsec/pixel there: the square root of a pixel's area.
+    header : Header
+        The celestial WCS.
     """
 
     centre: tuple[float, float]
     scale: float
+    header: fits.Header
 
 
 def read_wcs(header: fits.Header, shape: tuple[int, int], plugins: Plugins) -> HeaderWcs | str:
@@ -63,7 +66,7 @@ def placed(solution: PlateSolution, shape: tuple[int, int]) -> HeaderWcs:
     east = ((ra[1:] - ra[0] + 180.0) % 360.0 - 180.0) * np.cos(np.radians(dec[0]))
     north = dec[1:] - dec[0]
     area = abs(east[0] * north[1] - east[1] * north[0])
-    return HeaderWcs((float(ra[0]) % 360.0, float(dec[0])), float(np.sqrt(area) * 3600.0))
+    return HeaderWcs((float(ra[0]) % 360.0, float(dec[0])), float(np.sqrt(area) * 3600.0), solution.header)
 
 
 def _no_sources() -> Any:
