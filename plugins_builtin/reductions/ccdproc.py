@@ -122,13 +122,19 @@ class Ccdproc:
         section = header_overscan(header, shape) if self.overscan == AUTO else ""
         return [(OVERSCAN, section)] if section else []
 
-    def _overscan(self, image: Floats, exposure: Exposure) -> Overscan | None:
+    def _overscan(self, image: Floats, exposure: Exposure, needed: bool) -> Overscan | None:
+        """Return an image's overscan; None where it has none, or one that was trimmed off and need not be there."""
         if not self.overscan:
             return None
         text = self.overscan
         if text == AUTO:
             text = dict(exposure.setup).get(OVERSCAN, "")
-            return find_overscan(image, exposure, text, self.overscan_order) if text else None
+            try:
+                return find_overscan(image, exposure, text, self.overscan_order) if text else None
+            except UnusableInput:
+                if needed:
+                    raise
+                return None  # of frames and calibration frames alike
         for keyword in self._overscan_keyword:
             text = dict(exposure.setup).get(keyword, "")
             if not text:
@@ -148,7 +154,8 @@ class Ccdproc:
             Where no flat has a level within `flat_levels`.
         """
         levels = np.ones(len(images))
-        overscans = [self._overscan(i, e) for i, e in zip(images, members, strict=True)]
+        needed = plan.kind == FLAT and not {BIAS, DARK} & set(masters)
+        overscans = [self._overscan(i, e, needed) for i, e in zip(images, members, strict=True)]
         if plan.kind == FLAT:
             whole = slice(0, images.shape[1])
             levels = np.array([_median(_corrected(i, e, masters, whole, o))
@@ -205,7 +212,7 @@ class Ccdproc:
             usual = 0.0 if BIAS in masters else _median(dark.image)  # else the bias is in it still
             flags[dark.image - usual > self.greatest_dark * dark.exptime] |= PixelFlag.HOT.value
         out, whole = np.asarray(image, np.float32), slice(0, image.shape[0])
-        overscan = self._overscan(image, frame)
+        overscan = self._overscan(image, frame, not {BIAS, DARK} & set(masters))
         if overscan is not None:
             out = overscan.less(out, whole)
             flags[overscan.strip] |= PixelFlag.DEFECT.value

@@ -167,6 +167,16 @@ def test_a_missing_gain_is_told(tmp_path):
     assert project(tmp_path / "p").get("header", {}).get("fits") in ({"gain_keyword": "AGAIN_01"}, None)
 
 
+def test_a_name_service_is_asked_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, "reachable", lambda host: True)
+    monkeypatch.setattr(targets, "by_name", lambda name: (150.02, 10.01))
+    write_night(tmp_path / "raw", count=2, RA=150.0, DEC=10.0)
+    code, told = init(tmp_path / "p", "--frames", tmp_path / "raw")
+    assert code == 0, told
+    assert project(tmp_path / "p")["roi"]["Thing-1"]["ra"] == 150.02
+    assert "Thing 1 is at 150.02000 +10.01000 by its name" in told
+
+
 def test_stars_of_index_files(tmp_path):
     """Positions are whole steps of a cube; magnitudes are in a table of their own."""
     rng = np.random.default_rng(2)
