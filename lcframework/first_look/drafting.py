@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from lcframework.config.sections import Frames
+from lcframework.config.sections import Calibration, Frames
 from lcframework.first_look import targets
 from lcframework.first_look.plate_scale import ASTROMETRY_NET, Coverage, coverage
 from lcframework.first_look.raw_files import (
@@ -23,7 +23,7 @@ from lcframework.first_look.raw_files import (
     some_of,
 )
 from lcframework.first_look.sites import SiteFound, find_site
-from lcframework.first_look.star_tables import Stars, stars_by_what_is_there, user_table
+from lcframework.first_look.star_tables import Stars, quoted, stars_by_what_is_there, user_table
 from lcframework.first_look.targets import Target, region_name
 from lcframework.header_doctor import default_parsers
 from lcframework.header_doctor.gain import measured_gain
@@ -140,7 +140,7 @@ def draft(request: Request, plugins: Plugins) -> Draft:
         *calibration,
         *_solving(covered, target),
         *stars.lines,
-        *_magnitudes(stars, notes),
+        *_magnitudes(stars, lights, notes),
         *(("[run]", "offline = true") if request.offline else ()),
     ]
     tables = {} if stars.table is None else {stars.name: stars.table}
@@ -164,9 +164,9 @@ def _frames(request: Request, raw: RawFiles, settings: Frames) -> list[str]:
     lines = []
     shown = _shown(raw.folder, request)
     if shown != "raw":
-        lines.append(f'raw_dirs = ["{shown}"]')
+        lines.append(f"raw_dirs = [{quoted(shown)}]")
     if raw.pattern != Frames().pattern:
-        lines.append(f'pattern = "{raw.pattern}"')
+        lines.append(f"pattern = {quoted(raw.pattern)}")
     if settings.hdu_data:
         lines.append(f"hdu_data = {settings.hdu_data}")
     return ["[frames]", *lines] if lines else []
@@ -178,8 +178,8 @@ def _calibration(request: Request, raw: RawFiles, plugins: Plugins, notes: list[
         return []
     shown = [_shown(p, request) for p in folders]
     notes.append(f"calibration frames in {', '.join(shown)}")
-    lines = [] if shown == ["calibration"] else ["dirs = [" + ", ".join(f'"{name}"' for name in shown) + "]"]
-    lines += [] if pattern == "**/*.fits" else [f'pattern = "{pattern}"']
+    lines = [] if shown == ["calibration"] else [f"dirs = [{', '.join(map(quoted, shown))}]"]
+    lines += [] if pattern == "**/*.fits" else [f"pattern = {quoted(pattern)}"]
     return ["[reduction]", *lines] if lines else []
 
 
@@ -226,7 +226,7 @@ def _sites(request: Request, lights: Sequence[FileReading], questions: list[str]
 def _telescopes(sites: Mapping[str, Site]) -> list[str]:
     lines: list[str] = []
     for name, site in sites.items():
-        lines.append(f'[instrument."{name}".telescope]' if name else "[telescope]")
+        lines.append(f"[instrument.{quoted(name)}.telescope]" if name else "[telescope]")
         lines += [f"latitude = {site.latitude:.6g}", f"longitude = {site.longitude:.7g}"]
         lines += [f"elevation = {site.elevation:.6g}"] if site.elevation else []
     return lines
@@ -311,9 +311,31 @@ def _stars(
     return found
 
 
-def _magnitudes(stars: Stars, notes: list[str]) -> list[str]:
-    """Return that fluxes stay relative, where there is no survey to calibrate them by."""
-    if not stars.lines:
-        return []
-    notes.append("fluxes stay relative: for magnitudes give [calibration] a survey and its band")
-    return ["[calibration]", 'plugin = "none"']
+def _magnitudes(stars: Stars, lights: Sequence[FileReading], notes: list[str]) -> list[str]:
+    """Return the bands that magnitudes are calibrated in, where there is a survey to calibrate them by."""
+    if stars.lines:
+        notes.append("fluxes stay relative: for magnitudes give [calibration] a survey and its band")
+        return ["[calibration]", 'plugin = "none"']
+    bands = list(dict.fromkeys(info.band for f in lights if (info := f.info or f.partial)))
+    known = {band: survey for band in bands if (survey := survey_band(band))}
+    default = Calibration().band
+    if unknown := [band or "none" for band in bands if band not in known]:
+        notes.append(f"magnitudes of filter {', '.join(unknown)} are calibrated as {default}: see [calibration] bands")
+    if len(bands) == 1 and known:
+        return [] if known[bands[0]] == default else ["[calibration]", f'band = "{known[bands[0]]}"']
+    named = ", ".join(f'{quoted(band)} = "{survey}"' for band, survey in known.items() if survey != default)
+    return ["[calibration]", f"bands = {{ {named} }}"] if named else []
+
+
+def survey_band(band: str) -> str:
+    """Return the band of the survey ``gaia`` that a filter is, by its name; '' for one that is none of them.
+
+    Capital letters are Johnson's and Cousins', small ones and primes those of the Sloan survey.
+    """
+    plain = re.sub(r"(?i)johnson|bess?ell?|cousins|kron|harris|filter|band|[\s_()-]+", "", band)
+    sloan = re.fullmatch(r"(?i)(?:sdss|sloan)([gri])(?:'|p|prime)?", plain) or re.fullmatch(
+        r"([gri])(?:'|p|prime)?", plain
+    )
+    if sloan:
+        return f"{sloan[1].lower()}_sdss"
+    return {"V": "V", "R": "R", "Rc": "R", "I": "Ic", "Ic": "Ic"}.get(plain, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,10 +107,15 @@ def recognised(table: Table) -> dict[str, str]:
     return out
 
 
+def quoted(text: str) -> str:
+    """Return a text as TOML has it; JSON's strings are a part of TOML's."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _lines(shown: str, columns: Mapping[str, str]) -> tuple[str, ...]:
-    named = ", ".join(f'{k} = "{v}"' for k, v in columns.items() if _DEFAULT.get(k) != v)
+    named = ", ".join(f"{k} = {quoted(v)}" for k, v in columns.items() if _DEFAULT.get(k) != v)
     mapping = (f"columns = {{ {named} }}",) if named else ()
-    return ("[stars]", 'plugin = "file"', "[stars.file]", f'path = "{shown}"', *mapping)
+    return ("[stars]", 'plugin = "file"', "[stars.file]", f"path = {quoted(shown)}", *mapping)
 
 
 def stars_by_what_is_there(

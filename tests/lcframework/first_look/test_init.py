@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from lcframework.cli.init import command
 from lcframework.first_look import star_tables, targets
+from lcframework.first_look.drafting import survey_band
 from lcframework.first_look.index_stars import index_stars
 from lcframework.project import Project
 
@@ -175,6 +176,26 @@ def test_a_name_service_is_asked_by_name(tmp_path, monkeypatch):
     assert code == 0, told
     assert project(tmp_path / "p")["roi"]["Thing-1"]["ra"] == 150.02
     assert "Thing 1 is at 150.02000 +10.01000 by its name" in told
+
+
+@pytest.mark.parametrize(
+    ("band", "survey"),
+    [("V", "V"), ("Johnson_V", "V"), ("r", "r_sdss"), ("r'", "r_sdss"), ("SDSS_i", "i_sdss"), ("R", "R"), ("Rc", "R"),
+     ("Bessell I", "Ic"), ("sloan gp", "g_sdss"), ("Clear", ""), ("VR", ""), ("Ha", ""), ("", "")],
+)  # fmt: skip
+def test_bands_of_the_survey(band, survey):
+    assert survey_band(band) == survey
+
+
+def test_with_the_archive_there_is_little_to_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(star_tables, "reachable", lambda host: True)
+    write_night(tmp_path / "p" / "raw", count=2, **SITE)
+    code, told = init(tmp_path / "p", "--frames", tmp_path / "p" / "raw")
+    assert code == 0, told
+    made = project(tmp_path / "p")
+    assert set(made) == {"project", "telescope", "roi", "calibration"}
+    assert made["calibration"] == {"band": "V"}
+    assert not list((tmp_path / "p").glob("*.ecsv"))
 
 
 def test_stars_of_index_files(tmp_path):
