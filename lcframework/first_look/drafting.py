@@ -109,6 +109,10 @@ def draft(request: Request, plugins: Plugins) -> Draft:
     LcfError
         Where there are no frames, or what was told can't be right.
     """
+    if (request.ra is None) != (request.dec is None):
+        raise LcfError("--ra and --dec belong together: both are needed, in degrees")
+    if request.columns and request.stars is None:
+        raise LcfError("--columns belongs to --stars TABLE")
     raw = find_frames(request.frames.resolve(), request.pattern)
     settings = image_hdu(raw.paths[len(raw.paths) // 2])
     parsers = default_parsers(plugins, raw.folder)
@@ -200,27 +204,41 @@ def _header_options(lights: Sequence[FileReading], settings: Frames, questions: 
 
 
 def _sites(request: Request, lights: Sequence[FileReading], questions: list[str], notes: list[str]) -> dict[str, Site]:
-    """Return the telescopes' places, by instrument; '' for all."""
-    if request.latitude is not None and request.longitude is not None:
-        return {"": Site(request.latitude, request.longitude, request.elevation or 0.0)}
-    found: dict[str, SiteFound] = {}
-    for instrument in dict.fromkeys(f.instrument for f in lights):
+    """Return the telescopes' places, by instrument; '' for all. What the user says replaces what the headers do."""
+    sites: dict[str, Site] = {}
+    instruments = list(dict.fromkeys(f.instrument for f in lights))
+    for instrument in instruments:
         of_it = [f for f in lights if f.instrument == instrument]
         infos = [(f.header, info.mjd_start if (info := f.info or f.partial) else None) for f in of_it]
-        found[instrument] = find_site([(h, mjd) for h, mjd in infos if h is not None])
-    questions += [s.question for s in found.values() if s.question]
-    notes += [s.note for s in found.values() if s.note]
-    sites = {name: s.site for name, s in found.items() if s.site is not None}
-    for name in [n for n, s in found.items() if s.site is None and not s.question]:
-        whose = f" of {name}" if len(found) > 1 else ""
-        notes.append(
-            f"the telescope's place{whose} is not in the headers: without --latitude and --longitude there is no "
-            "airmass, and barycentric times are good to 21 ms"
-        )
+        found = find_site([(h, mjd) for h, mjd in infos if h is not None])
+        site = _told(request, found)
+        whose = f" of {instrument}" if len(instruments) > 1 else ""
+        if site is not None:
+            sites[instrument] = site
+            notes += [found.note] if found.note and request.longitude is None else []
+        elif found.question and request.longitude is None:
+            questions.append(found.question)
+        elif request.latitude is not None or request.longitude is not None:
+            lacking = "latitude" if request.latitude is None else "longitude"
+            questions.append(f"--{lacking} DEG: it is not in the headers{whose}")
+        else:
+            notes.append(
+                f"the telescope's place{whose} is not in the headers: without --latitude and --longitude there is no "
+                "airmass, and barycentric times are good to 21 ms"
+            )
     rounded = {(round(s.latitude, 3), round(s.longitude, 3)) for s in sites.values()}
-    if len(rounded) == 1 and len(sites) == len(found):
+    if len(rounded) == 1 and len(sites) == len(instruments):
         return {"": next(iter(sites.values()))}
     return sites
+
+
+def _told(request: Request, found: SiteFound) -> Site | None:
+    """Return the place of a telescope by what the user says, and for the rest by the headers."""
+    site = found.site
+    latitude = request.latitude if request.latitude is not None else (site.latitude if site else found.latitude)
+    longitude = request.longitude if request.longitude is not None else (site.longitude if site else None)
+    elevation = request.elevation if request.elevation is not None else (site.elevation if site else found.elevation)
+    return None if latitude is None or longitude is None else Site(latitude, longitude, elevation)
 
 
 def _telescopes(sites: Mapping[str, Site]) -> list[str]:

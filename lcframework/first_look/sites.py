@@ -42,11 +42,17 @@ class SiteFound:
         What has to be asked; empty where nothing has.
     note : str
         What was decided about it.
+    latitude : float or None
+        Degrees; known even where the longitude's sign has to be asked for,
+    elevation : float
+        and so is this, m.
     """
 
     site: Site | None = None
     question: str = ""
     note: str = ""
+    latitude: float | None = None
+    elevation: float = 0.0
 
 
 def find_site(headers: Sequence[tuple[fits.Header, float | None]]) -> SiteFound:
@@ -81,8 +87,10 @@ def find_site(headers: Sequence[tuple[fits.Header, float | None]]) -> SiteFound:
             return SiteFound(Site(latitude[0], east, elevation))
         return SiteFound(
             None,
-            f"--longitude {value:g} or --longitude {-value:g}, and --latitude {latitude[0]:g}: {keyword} = "
-            f"{text_of(header, keyword)} in the header has no sign. East is positive",
+            f"--longitude {value:g} or --longitude {-value:g}: {keyword} = {text_of(header, keyword)} in the header "
+            "has no sign. East is positive",
+            latitude=latitude[0],
+            elevation=elevation,
         )
     return SiteFound()
 

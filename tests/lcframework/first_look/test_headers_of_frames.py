@@ -75,7 +75,8 @@ def test_sites():
 def test_a_longitude_without_a_sign_is_asked_for():
     found = find_site([(header(LATITUDE=31.68, LONGITUD=110.88), MJD)])
     assert found.site is None
-    assert found.question.startswith("--longitude 110.88 or --longitude -110.88, and --latitude 31.68")
+    assert found.question.startswith("--longitude 110.88 or --longitude -110.88: LONGITUD = 110.88")
+    assert found.latitude == 31.68
 
 
 @pytest.mark.parametrize("longitude", [-110.88, 110.88, -17.9, 5.4])

@@ -178,6 +178,18 @@ def test_a_name_service_is_asked_by_name(tmp_path, monkeypatch):
     assert "Thing 1 is at 150.02000 +10.01000 by its name" in told
 
 
+def test_what_is_told_replaces_what_headers_say(tmp_path):
+    write_night(tmp_path / "raw", count=2, LATITUDE=31.68, LONGITUD=110.88)
+    code, told = init(tmp_path / "p", "--frames", tmp_path / "raw", "--longitude", -110.88, "--elevation", 1268)
+    assert code == 0, told
+    assert project(tmp_path / "p")["telescope"] == {"latitude": 31.68, "longitude": -110.88, "elevation": 1268}
+    write_night(tmp_path / "none", count=2)
+    code, told = init(tmp_path / "q", "--frames", tmp_path / "none", "--latitude", 31.68)
+    assert "--longitude DEG: it is not in the headers" in told
+    assert "belong together" in init(tmp_path / "q", "--frames", tmp_path / "none", "--ra", 3)[1]
+    assert "--columns belongs to" in init(tmp_path / "q", "--frames", tmp_path / "none", "--columns", "ra=x")[1]
+
+
 @pytest.mark.parametrize(
     ("band", "survey"),
     [("V", "V"), ("Johnson_V", "V"), ("r", "r_sdss"), ("r'", "r_sdss"), ("SDSS_i", "i_sdss"), ("R", "R"), ("Rc", "R"),
