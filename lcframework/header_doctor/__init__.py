@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,9 +127,9 @@ def _group(
     stated = [(f.path.name, f.header, f.info) for f in known if f.header is not None and f.info is not None]
     return Group(name, tuple(files), values, missing, dict(reasons.most_common()), _doubts(files),
                  times_of(files, parsers), gain,
-                 gain_verdict(gain, [f.info.gain for f in known if f.info]) if gain else "",
+                 gain_verdict(gain, [f.info.gain for f in known if f.info and math.isfinite(f.info.gain)]) if gain else "",
                  airmass_verdict(stated, site, positions), wcs_text(files, plugins),
-                 lines_to_paste(files, gain))  # fmt: skip
+                 lines_to_paste(files, (gain.gain, gain.error) if gain else None))  # fmt: skip
 
 
 def _doubts(files: Sequence[FileReading]) -> dict[str, int]:

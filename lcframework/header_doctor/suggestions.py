@@ -9,7 +9,6 @@ import numpy as np
 from lcframework.config.toolbox import GENERIC_PARSER
 from lcframework.frames.header_cards import as_number, looks_like, text_of
 from lcframework.header_doctor.gain import GAIN_TOLERANCE
-from lcframework.header_doctor.photon_transfer import MeasuredGain
 from lcframework.header_doctor.reading import FileReading
 from lcframework.types import HeaderInfo
 
@@ -17,7 +16,7 @@ from lcframework.types import HeaderInfo
 _KEYWORDS = {"exptime": "exptime_keyword", "gain": "gain_keyword", "read_noise": "", "band": "band_keyword"}
 
 
-def lines_to_paste(files: Sequence[FileReading], gain: MeasuredGain | None) -> tuple[str, ...]:
+def lines_to_paste(files: Sequence[FileReading], measured: tuple[float, float] | None) -> tuple[str, ...]:
     """Return a table ``[header.fits]`` with what headers hold under names that the parser does not look at.
 
     Empty where nothing is missing, or where another parser reads the files.
@@ -26,8 +25,8 @@ def lines_to_paste(files: Sequence[FileReading], gain: MeasuredGain | None) -> t
     ----------
     files : sequence of FileReading
         Of one instrument.
-    gain : MeasuredGain, optional
-        From the images' noise.
+    measured : tuple of float, optional
+        The gain from the images' noise and its error, e-/ADU; nan where it can't be measured.
     """
     read = [f for f in files if f.header is not None and (not f.parser or f.parser == GENERIC_PARSER)]
     headers = [f.header for f in read if f.header is not None]
@@ -39,11 +38,12 @@ def lines_to_paste(files: Sequence[FileReading], gain: MeasuredGain | None) -> t
             continue
         likely = next(iter(looks_like(headers, quantity)), "")
         value = text_of(headers[0], likely) if likely else ""
-        if quantity == "gain" and gain is not None and np.isfinite(gain.gain):
+        if quantity == "gain" and measured is not None and np.isfinite(measured[0]):
+            gain, error = measured
             stated = as_number(value) if likely else None
-            if stated is None or abs(stated - gain.gain) > max(GAIN_TOLERANCE * gain.gain, 3.0 * gain.error):
+            if stated is None or abs(stated - gain) > max(GAIN_TOLERANCE * gain, 3.0 * error):
                 beside = f"; {likely} says {value}" if likely else ""
-                lines.append(f"gain = {gain.gain:.3g}  # e-/ADU, from the images' noise{beside}")
+                lines.append(f"gain = {gain:.3g}  # e-/ADU, from the images' noise{beside}")
                 continue
         if likely and option:
             lines.append(f'{option} = "{likely}"  # {value}')

@@ -44,15 +44,15 @@ def pasted(group: Group) -> dict[str, Any]:
 
 
 def test_no_defect_hides_another(tmp_path):
-    folder = night(tmp_path / "raw", EXPTIME=None, BUNIT="furlong", **{"DATE-OBS": "yesterday"})
+    folder = night(tmp_path / "raw", EXPTIME=None, GAIN=-1.0, BUNIT="furlong", **{"DATE-OBS": "yesterday"})
     group = looked_at(folder)
-    for words in ("no exposure time", "no gain", "furlong", "yesterday"):
+    for words in ("no exposure time", "gain makes no sense", "furlong", "yesterday"):
         assert sum(words in reason for reason in group.reasons) == 1, group.reasons
     assert set(group.reasons.values()) == {3}
 
 
 def test_what_can_be_read_is_shown(tmp_path):
-    group = looked_at(night(tmp_path / "raw", EXPTIME=0.0))
+    group = looked_at(night(tmp_path / "raw", EXPTIME=0.0, GAIN=-1.0))
     assert len(group.reasons) == 2
     assert group.values["band"] == {"V": 3}
     assert group.values["exptime"] == {"?": 3}
