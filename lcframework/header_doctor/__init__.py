@@ -125,9 +125,10 @@ def _group(
     reasons = Counter(reason.replace(f.path.name, "FILE") for f, reason in defects)
     site, positions = sky(name) if sky else (None, ())
     stated = [(f.path.name, f.header, f.info) for f in known if f.header is not None and f.info is not None]
+    gains = [f.info.gain for f in known if f.info and math.isfinite(f.info.gain)]
     return Group(name, tuple(files), values, missing, dict(reasons.most_common()), _doubts(files),
                  times_of(files, parsers), gain,
-                 gain_verdict(gain, [f.info.gain for f in known if f.info and math.isfinite(f.info.gain)]) if gain else "",
+                 gain_verdict(gain, gains) if gain else "",
                  airmass_verdict(stated, site, positions), wcs_text(files, plugins),
                  lines_to_paste(files, (gain.gain, gain.error) if gain else None))  # fmt: skip
 

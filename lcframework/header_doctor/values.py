@@ -29,7 +29,9 @@ def values_of(files: Sequence[FileReading]) -> tuple[dict[str, dict[str, int]], 
         if i is None:
             continue
         shown = {"parser": f.parser or "none", "shape": f"{f.shape[1]} x {f.shape[0]}", "band": i.band,
-                "exptime": f"{i.exptime:.6g} s", "gain": f"{i.gain:.6g} e-/{_unit(i)}" if np.isfinite(i.gain) else "", "unit": i.data_unit.value,
+                "exptime": f"{i.exptime:.6g} s",
+                "gain": f"{i.gain:.6g} e-/{_unit(i)}" if np.isfinite(i.gain) else "",
+                "unit": i.data_unit.value,
                 "read_noise": f"{i.read_noise:.4g} e-" if np.isfinite(i.read_noise) else "",
                 "saturation": f"{i.saturation:.6g}" if np.isfinite(i.saturation) else "",
                 "time_source": i.time_source, "time_reference": i.time_reference.value, "site": i.site,
