@@ -116,12 +116,13 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
         ref = digest([p.field, sorted(p.ids)], 10)
         path = f"regions/{p.key}/psf_{ref}_{unit.fingerprint[:12]}.h5"
         write_psf(self.toolbox.workdir / path, result, list(p.ids))
-        left_out = "; ".join(f"{p.names[i]}: {why}" for i, why in result.rejected.items() if i < len(p.names))
+        left_out = [f"{p.names[i]}: {why}" for i, why in result.rejected.items() if i < len(p.names)]
+        comment = "; ".join(filter(None, [result.status.reason, *left_out]))
         row = {
             "combined_footprint_hash": p.field, "frame_id": p.frame_id, "psf_ref": ref, "path": path,
             "chi2": float(result.reduced_chi2), "subsampling_factor": result.subsampling_factor,
             "stars": ",".join(p.names), "status": result.status.state.value,
-            "evaluations": result.status.evaluations, "comment": left_out,
+            "evaluations": result.status.evaluations, "comment": comment,
         }  # fmt: skip
         where = {"combined_footprint_hash": p.field, "frame_id": p.frame_id}
         records: list[Record] = [Replace("PSFs", where, [row]), Update("stars_in_frames", where, {"psf_comment": ""})]

@@ -66,6 +66,77 @@ def random_shape(rng: np.random.Generator, fwhm: tuple[float, float] = (3.0, 6.0
     )
 
 
+@attrs.frozen
+class FieldOptics:
+    """How a PSF changes over a frame: at a place u, v, each from -1 to 1 over the frame's sides."""
+
+    fwhm: float = 2.5  # pixels, at the centre
+    coma: float = 0.0  # the second component's distance from the core in the corners, FWHM; grows linearly, radially
+    corners: float = 0.0  # ellipticity in the corners, radial; grows with the square of the distance
+    rotation: float = 0.0  # ellipticity in the corners, tangential, of a field that rotates; grows linearly
+    curvature: float = 0.0  # relative widening in the corners; grows with the square of the distance
+
+    def shape(self, u: float, v: float) -> StarShape:
+        """Return the PSF at a place."""
+        distance, angle = np.hypot(u, v) / np.sqrt(2.0), np.arctan2(v, u)
+        # Ellipticities along and across the radius partly cancel.
+        ellipticity = self.corners * distance**2 - self.rotation * distance
+        return StarShape(
+            fwhm=self.fwhm * (1.0 + self.curvature * distance**2),
+            beta=3.5,
+            ellipticity=abs(ellipticity),
+            angle=angle if ellipticity > 0 else angle + 0.5 * np.pi,
+            second_flux=0.2,
+            second_sigma=0.35 * self.fwhm,
+            second_x=self.coma * self.fwhm * distance * np.cos(angle),
+            second_y=self.coma * self.fwhm * distance * np.sin(angle),
+        )
+
+
+def simulate_field(
+    optics: FieldOptics,
+    frames: int = 2,
+    stars: int = 60,
+    size: int = 20,
+    *,
+    seed: int = 0,
+    flux: tuple[float, float] = (300.0, 10000.0),
+    sky_noise: float = 0.6,
+    exptime: float = 60.0,
+) -> StarScene:
+    """Return stamps of stars all over frames of 1000 pixels a side, whose PSF is that of `optics` at each star's place.
+
+    The stars are the same in all frames, at other sub-pixel positions. The other parameters are those of
+    :func:`simulate_stars`. `StarScene.shapes` holds the PSF at the frame's centre.
+    """
+    rng = np.random.default_rng(seed)
+    side = 1000
+    fluxes = np.tile(flux[0] * (flux[1] / flux[0]) ** rng.uniform(size=stars), (frames, 1))
+    xy = np.tile(np.round(rng.uniform(0, side - 1, size=(stars, 2))), (frames, 1, 1))
+    offsets = rng.uniform(-0.5, 0.5, size=(frames, stars, 2))
+    places = 2.0 * (xy + offsets) / (side - 1) - 1.0
+    model = np.array(
+        [
+            [
+                f * optics.shape(*place).image(size, *position)
+                for f, place, position in zip(fluxes[k], places[k].tolist(), offsets[k].tolist(), strict=True)
+            ]
+            for k in range(frames)
+        ]
+    )
+    noise = np.sqrt(sky_noise**2 + model / exptime)
+    batch = PsfBatch(
+        data=model + noise * rng.normal(size=model.shape),
+        noise=noise,
+        mask=np.zeros(model.shape, bool),
+        xy=xy,
+        offset=np.zeros((frames, stars, 2)),
+        seeing=np.full(frames, optics.fwhm),
+        frame_shape=(side, side),
+    )
+    return StarScene(batch, fluxes, offsets, (optics.shape(0.0, 0.0),) * frames, model)
+
+
 def simulate_stars(
     frames: int = 3,
     stars: int = 6,

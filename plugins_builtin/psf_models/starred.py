@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import whole_number, within
-from lcframework.types import PSF, FitState, FitStatus, Floats, PsfBatch
+from lcframework.types import PSF, Bools, FitState, FitStatus, Floats, PsfBatch
 
 if TYPE_CHECKING:
-    from plugins_builtin.engine.psf.fit import Fit
+    from plugins_builtin.engine.psf.field_stars import Field
+    from plugins_builtin.engine.psf.fit import Fit, Limits
     from plugins_builtin.engine.psf.model import Setting
 
 #: FWHM of the target Gaussian in small pixels, by definition of STARRED's narrow PSFs.
 TARGET_FWHM = 2.0
+
+
+def _order_or_auto(instance: Any, attribute: Any, value: int | str) -> None:
+    if value != "auto" and (isinstance(value, bool) or value not in (0, 1, 2)):
+        raise ValueError(f'{attribute.name} must be 0, 1, 2 or "auto", got {value!r}')
+    if value in (1, 2) and instance.field_distortion:
+        raise ValueError(f"{attribute.name} = {value} and field_distortion = true exclude each other: leave one out")
 
 
 @attrs.frozen
@@ -28,12 +36,14 @@ class Starred:
     rays) are masked and stars that don't look like the others (doubles, galaxies) dropped on the way.
     """
 
-    results_version: ClassVar[int] = 5
+    results_version: ClassVar[int] = 6
 
     subsampling_factor: int = attrs.field(
         default=2, validator=whole_number(1, 4, "small pixels of the PSF across a pixel of the data")
     )
     field_distortion: bool = False  # let the PSF stretch and shear linearly over the frame
+    # order of the polynomial in the position by which the PSF varies; auto: by stars that are left out in turns
+    variation: int | str = attrs.field(default="auto", validator=_order_or_auto)
     regularization: float = attrs.field(  # 1: STARRED's
         default=2.0, validator=within(0.0, 1000.0, "the penalty of the pixels, in units of their starlets' noise")
     )
@@ -67,23 +77,18 @@ class Starred:
             If the stamps are not square.
         """
         from plugins_builtin.engine.psf.distortion import scaled_positions
-        from plugins_builtin.engine.psf.fit import Limits, begin_frames, run_fits
+        from plugins_builtin.engine.psf.fit import begin_frames, run_fits
+        from plugins_builtin.engine.threads import in_order
 
         if batch.data.shape[-1] != batch.data.shape[-2]:
             raise ValueError(f"stamps are {batch.data.shape[-2:]} pixels where square ones are needed")
-        limits = Limits(
-            analytic=self.iterations_analytic,
-            pixels=self.iterations_pixels,
-            max_masked=self.max_masked,
-            outliers=self.outlier_sigma,
-            stars=self.star_sigma,
-            regularization=self.regularization,
-        )
-        position = scaled_positions(batch.xy, batch.frame_shape)
-        setting = self._setting()
-        fits = begin_frames(batch.data, batch.noise, batch.mask, batch.offset, batch.seeing, position, setting, limits)
+        grids = [self._grid_stars(batch, f) for f in range(len(batch))]
+        part = _chosen(batch, grids)
+        setting, limits = self._setting(), self._limits()
+        position = scaled_positions(part.xy, part.frame_shape)
+        fits = begin_frames(part.data, part.noise, part.mask, part.offset, part.seeing, position, setting, limits)
         run_fits(fits, setting, limits)
-        return [self._psf(fit, setting, batch.frame_shape) for fit in fits]
+        return list(in_order(lambda f: self._psf(fits[f], batch, f, grids[f]), range(len(batch))))
 
     def frames_at_once(self, stars: int, size: int) -> tuple[int, str]:
         """Return how many frames of `stars` stamps of `size` pixels to hand over together, and the forecast in words.
@@ -112,7 +117,10 @@ class Starred:
     def at(self, psf: PSF, xy: Floats) -> Floats:
         """Return the narrow PSFs (n, m, m), each with sum 1, at positions (n, 2) of the frame, pixels."""
         from plugins_builtin.engine.psf.distortion import kernels_at
+        from plugins_builtin.engine.psf.field_basis import IMAGES, varied_kernels
 
+        if IMAGES in psf.distortion:
+            return np.asarray(varied_kernels(psf.narrow, psf.distortion, xy, psf.subsampling_factor, psf.target_fwhm))
         kernels: Floats = kernels_at(psf.narrow, psf.distortion, xy, psf.frame_shape)
         return kernels
 
@@ -121,19 +129,65 @@ class Starred:
 
         return Setting(self.subsampling_factor, TARGET_FWHM, self.field_distortion)
 
-    def _psf(self, fit: Fit, setting: Setting, frame_shape: tuple[int, int]) -> PSF:
-        """Return a fit as the protocol's value."""
+    def _limits(self) -> Limits:
+        from plugins_builtin.engine.psf.fit import Limits
+
+        return Limits(
+            analytic=self.iterations_analytic,
+            pixels=self.iterations_pixels,
+            max_masked=self.max_masked,
+            outliers=self.outlier_sigma,
+            stars=self.star_sigma,
+            regularization=self.regularization,
+        )
+
+    def _grid_stars(self, batch: PsfBatch, f: int) -> Bools:
+        """Return which stars of a frame make the small pixels."""
+        from plugins_builtin.engine.psf.field_stars import grid_stars
+
+        if self.field_distortion:  # it has no other way to see the field
+            return np.ones(batch.data.shape[1], bool)
+        return grid_stars(batch.data[f], batch.noise[f], batch.mask[f], self.max_masked)
+
+    def _psf(self, fit: Fit, batch: PsfBatch, f: int, grid: Bools) -> PSF:
+        """Return a fit of the stars `grid` as the protocol's value, with its variation over the frame."""
+        from plugins_builtin.engine.psf.field_stars import highest_order, vary
+        from plugins_builtin.engine.psf.fit import kernel
+        from plugins_builtin.engine.psf.prepare import usable_stars
+
+        shape = batch.data.shape[1:]
+        if fit.failure:
+            return failed_psf(fit.failure, fit.evaluations, shape, self.subsampling_factor, fit.rejected)
+        if not kernel(fit, self._setting()).sum() > 0:
+            reason = "the fitted PSF has no positive sum: the stamps hold no star, or their sky is far off zero"
+            return failed_psf(reason, fit.evaluations, shape, self.subsampling_factor, fit.rejected)
+        data, noise, mask = batch.data[f], batch.noise[f], batch.mask[f]
+        highest = 2 if self.variation == "auto" else int(self.variation)
+        if self.field_distortion:
+            highest = 0
+        usable = usable_stars(
+            np.asarray(data, float), np.asarray(noise, float), np.asarray(mask, bool), self.max_masked
+        )
+        highest = min(highest, highest_order(int(usable[0].any(axis=(1, 2)).sum())))
+        padding = mask.all(axis=(1, 2))
+        if highest == 0 and (grid | padding).all():
+            return self._constant(fit, batch.frame_shape)
+        field = vary(
+            fit, data, noise, mask, batch.xy[f], grid, batch.offset[f], highest, self.variation == "auto",
+            self._setting(), self._limits(),
+        )  # fmt: skip
+        if field.fit.order == 0 and (grid | padding).all():
+            return attrs.evolve(self._constant(fit, batch.frame_shape), status=self._status(fit, field))
+        return self._varying(fit, field, batch.frame_shape)
+
+    def _constant(self, fit: Fit, frame_shape: tuple[int, int]) -> PSF:
         from plugins_builtin.engine.psf.distortion import named
         from plugins_builtin.engine.psf.fit import free_parameters, kernel, loss, star_residuals
         from plugins_builtin.engine.target import convolve_target
 
-        if fit.failure:
-            return failed_psf(fit.failure, fit.evaluations, fit.data.shape, self.subsampling_factor, fit.rejected)
+        setting = self._setting()
         values = kernel(fit, setting)
         total = values.sum()
-        if not total > 0:
-            reason = "the fitted PSF has no positive sum: the stamps hold no star, or their sky is far off zero"
-            return failed_psf(reason, fit.evaluations, fit.data.shape, self.subsampling_factor, fit.rejected)
         residuals = star_residuals(fit, setting)
         used = residuals.pixels > 0
         weight = residuals.inverse_variance
@@ -157,16 +211,67 @@ class Starred:
             precision=star_precision(fit.model.amplitude * total, weight, residuals.residual),
         )
 
-    def _status(self, fit: Fit) -> FitStatus:
+    def _varying(self, fit: Fit, field: Field, frame_shape: tuple[int, int]) -> PSF:
+        """Return a PSF whose stars are more than those of the constant kernel."""
+        from plugins_builtin.engine.psf.fit import free_parameters, loss
+        from plugins_builtin.engine.target import convolve_target
+
+        residuals = field.residuals
+        used = residuals.pixels > 0
+        weight = residuals.inverse_variance
+        others = 3.0 * float(used.sum() - fit.stars.sum())
+        freedom = max(float(residuals.pixels.sum()) - free_parameters(fit) - others - field.fit.parameters, 1.0)
+        return PSF(
+            narrow=field.fit.narrow,
+            full=convolve_target(field.fit.narrow, TARGET_FWHM),
+            subsampling_factor=self.subsampling_factor,
+            target_fwhm=TARGET_FWHM,
+            status=self._status(fit, field),
+            reduced_chi2=float((weight * residuals.residual**2).sum() / freedom),
+            distortion=field.fit.variation,
+            frame_shape=frame_shape,
+            amplitude=field.amplitude,
+            offset=field.offset,
+            star_chi2=residuals.chi2,
+            outliers=field.outliers,
+            residuals=np.where(used[:, None, None], residuals.residual * field.unit, np.nan),
+            loss_history=np.concatenate([*fit.history, [loss(fit, self._setting())]]),
+            rejected=field.rejected,
+            precision=star_precision(residuals.amplitude, weight, residuals.residual),
+        )
+
+    def _status(self, fit: Fit, field: Field | None = None) -> FitStatus:
         from plugins_builtin.engine.psf.fit import MIN_STARS_DISTORTION
 
         reasons = []
         if self.field_distortion and fit.stars.sum() < MIN_STARS_DISTORTION:
             reasons.append(f"no distortion fitted: {fit.stars.sum()} stars, and it takes {MIN_STARS_DISTORTION}")
+        if field is not None and field.fit.scores:
+            scores = ", ".join(f"{score:.3f}" for score in field.fit.scores)
+            reasons.append(f"variation of order {field.fit.order}: chi2 of stars left out {scores} by order")
+        elif isinstance(self.variation, int) and self.variation > (field.fit.order if field else 0):
+            order = field.fit.order if field else 0
+            reasons.append(f"variation of order {order}, not {self.variation}: too few stars")
         if fit.converged:
             return FitStatus(FitState.CONVERGED, fit.evaluations, "; ".join(reasons))
         reasons.append(f"not converged within iterations_pixels = {self.iterations_pixels}")
         return FitStatus(FitState.BOUND, fit.evaluations, "; ".join(reasons))
+
+
+def _chosen(batch: PsfBatch, grids: list[Bools]) -> PsfBatch:
+    """Return a batch of the chosen stars of each frame, padded with masked stamps; the same where all are chosen."""
+    if all(grid.all() for grid in grids):
+        return batch
+    most = max(int(grid.sum()) for grid in grids)
+    # First the chosen ones, in their order.
+    rows = np.array([np.argsort(~grid, kind="stable")[:most] for grid in grids])
+    frames = np.arange(len(grids))[:, None]
+    beyond = np.arange(most) >= np.array([grid.sum() for grid in grids])[:, None]
+    mask = batch.mask[frames, rows] | beyond[..., None, None]
+    return attrs.evolve(
+        batch, data=batch.data[frames, rows], noise=batch.noise[frames, rows], mask=mask,
+        xy=batch.xy[frames, rows], offset=batch.offset[frames, rows],
+    )  # fmt: skip
 
 
 def _any_batch(stars: int, size: int) -> PsfBatch:

@@ -99,7 +99,7 @@ class FitQuality:
                 text = [
                     describe(
                         r.frames[p.frame_id], f"PSF χ² {p.chi2:.3f}, {p.status} ({p.evaluations} evaluations)",
-                        f"stars {p.stars}", f"left out: {p.comment}" if p.comment else "",
+                        f"stars {p.stars}", p.comment,
                     )
                     for p in rows
                 ]  # fmt: skip

@@ -19,8 +19,9 @@ from plugins_builtin.engine.psf.moffat import moffat
 from plugins_builtin.engine.psf.outliers import MODEL_ERROR, Residuals, outlying_pixels, unlike_stars
 from plugins_builtin.engine.psf.prepare import Prepared, prepare, usable_stars
 from plugins_builtin.engine.psf.run import DTYPE, lanes, run_step
+from plugins_builtin.engine.psf.star_steps import refit_stars
 from plugins_builtin.engine.starlet import details
-from plugins_builtin.engine.target import point_sources, target_matrix_pair
+from plugins_builtin.engine.target import point_sources
 
 #: For each stage the penalty's softness, and the decrease in a few evaluations below which the stage ends. STARRED's
 #: objective has a softness of 0; the last stage ends some tenths of a unit above its minimum.
@@ -243,33 +244,13 @@ def robust_stars(
     In least squares a bright cosmic ray moves its star, until all of the star's pixels have large residuals. Here
     residuals beyond 1.5 sigma have less weight (Huber's weights; Huber 1964, Ann. Math. Stat. 35, 73).
     """
-    n, sub, fwhm = fit.data.shape[-1], setting.subsampling, setting.fwhm
     amplitude, x, y = (np.array(getattr(fit.model, name), float) for name in ("amplitude", "x", "y"))
     kernel = kernel[which] if kernel.ndim == 3 else kernel
     data, weight = fit.prepared.data[which], fit.prepared.inverse_variance[which]
-    a, px, py = amplitude[which], x[which], y[which]
-    for _ in range(12):
-        rows, row_slopes = target_matrix_pair(py, n, sub, fwhm, kernel.shape[-1])
-        columns, column_slopes = target_matrix_pair(px, n, sub, fwhm, kernel.shape[-1])
-        left, columns = rows @ kernel, np.swapaxes(columns, -1, -2)
-        unit = left @ columns
-        strength = a[:, None, None]
-        design = [
-            unit,
-            strength * (left @ np.swapaxes(column_slopes, -1, -2)),
-            strength * (row_slopes @ kernel @ columns),
-        ]
-        parts = np.stack(design, axis=1).reshape(len(a), 3, -1)
-        residual = (data - strength * unit).reshape(len(a), 1, -1)
-        tolerated = 1.0 + weight * (MODEL_ERROR * strength * unit) ** 2
-        score = np.abs(residual) * np.sqrt(weight / tolerated).reshape(residual.shape)
-        own = (weight / tolerated).reshape(residual.shape) * np.minimum(1.0, 1.5 / np.maximum(score, 1e-9))
-        hessian = (parts * own) @ np.swapaxes(parts, -1, -2)
-        hessian += np.eye(3) * (1e-6 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] + 1e-12)
-        step = np.linalg.solve(hessian, (parts * own) @ np.swapaxes(residual, -1, -2))[..., 0]
-        a = np.maximum(a + step[:, 0], 0.1 * a)
-        px, py = (p + np.clip(d, -0.5, 0.5) for p, d in ((px, step[:, 1]), (py, step[:, 2])))
-    amplitude[which], x[which], y[which] = a, px, py
+    start = (amplitude[which], x[which], y[which])
+    amplitude[which], x[which], y[which] = refit_stars(
+        kernel, data, weight, start, setting.subsampling, setting.fwhm, tolerated=MODEL_ERROR, robust=True, rounds=12
+    )
     return amplitude, x, y
 
 

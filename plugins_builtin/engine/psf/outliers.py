@@ -50,7 +50,9 @@ class Residuals:
         return np.where(pixels > 0, np.sqrt(excess / np.maximum(signal, 1e-30)), np.nan)
 
 
-def outlying_pixels(stars: Residuals, threshold: float) -> Bool[Bools, "stars n n"]:
+def outlying_pixels(
+    stars: Residuals, threshold: float, misfit: Float[Floats, "stars n n"] | float = 0.0
+) -> Bool[Bools, "stars n n"]:
     """Return pixels whose residual is neither noise nor an error of the PSF that the other stars have there too.
 
     With residuals r (clipped at `threshold` sigma), inverse variances w and amplitudes a, the other stars predict
@@ -66,12 +68,14 @@ def outlying_pixels(stars: Residuals, threshold: float) -> Bool[Bools, "stars n 
         Of all stars of the frame.
     threshold : float
         Sigma.
+    misfit : (stars, n, n) array
+        What bright stars usually deviate by at such a pixel beyond the noise, in the unit of the data: a part of sigma.
 
     Returns
     -------
     (stars, n, n) bool array
     """
-    weight = stars.inverse_variance
+    weight = stars.inverse_variance / (1.0 + stars.inverse_variance * misfit**2)
     score = stars.residual * np.sqrt(weight)
     clipped = np.clip(score, -threshold, threshold) * np.sqrt(weight)
     amplitude = stars.amplitude[:, None, None]
