@@ -115,7 +115,7 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
                     np.concatenate([_photon_variance(v) for v in alike]),
                     self.toolbox.config_for(instrument).photometry.aperture,
                 ),
-                Kernels(kernels, first.subsampling_factor, first.target_fwhm),
+                Kernels(kernels, first.subsampling_factor, first.target_fwhm, _misfits(alike)),
             )
             ends = np.cumsum([len(v.stamps) for v in alike])
             for i, v, end in zip(indices, alike, ends, strict=True):
@@ -269,6 +269,15 @@ def _photon_variance(values: PhotometryValues) -> Floats:
     """Return (n,) the photon variance per e-/s of light in :func:`lcframework.frames.stamping.noise_map`."""
     exptimes = [values.payload.frames[frame].exptime for frame, _ in values.rows]
     return np.array([1 / t if t > 0 else 0.0 for t in exptimes])
+
+
+def _misfits(batch: Sequence[PhotometryValues]) -> Floats:
+    """Return (n, r) the stamps' misfits, with zeros where those of their frames have fewer rings."""
+    rows = [values.psfs[frame].misfit for values in batch for frame, _ in values.rows]
+    out = np.zeros((len(rows), max((len(row) for row in rows), default=0)))
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out
 
 
 def _no_flux(field: str, frame_id: int, star: str = "") -> Replace:

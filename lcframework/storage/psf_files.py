@@ -30,6 +30,7 @@ def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
         fit["star_chi2"] = psf.star_chi2
         fit["loss_history"] = psf.loss_history
         fit["precision"] = np.asarray(psf.precision, np.float32)
+        fit["misfit"] = psf.misfit
 
 
 def read_psf(path: Path) -> PSF:
@@ -47,4 +48,5 @@ def read_psf(path: Path) -> PSF:
             distortion={k: v[()] for k, v in file["distortion"].items()},
             frame_shape=tuple(int(v) for v in file["frame_shape"][()]),  # type: ignore[arg-type]
             precision=file["fit/precision"][()].astype(float) if "precision" in file["fit"] else np.zeros((0, 0)),
+            misfit=file["fit/misfit"][()] if "misfit" in file["fit"] else np.zeros(0),
         )

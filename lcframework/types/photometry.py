@@ -40,6 +40,7 @@ class Kernels:
     values: Floats  # (n, m, m), narrow PSFs, sum 1
     subsampling_factor: int
     target_fwhm: float  # small pixels; 0: full PSFs
+    misfit: Floats | None = None  # (n, r) of each stamp's frame, as `PSF.misfit`; None: unknown
 
 
 @attrs.frozen(eq=False)

@@ -6,6 +6,8 @@ flux. For bright stars that is more than their photon noise, and no sign of a co
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -78,6 +80,23 @@ def _excess(moduli: Float[Floats, " n"], variance: Float[Floats, " n"], power: F
         middle = 0.5 * (low + high)
         low, high = (middle, high) if median(10.0**middle) > _NORMAL_MEDIAN else (low, middle)
     return float(10.0 ** (0.5 * (low + high)))
+
+
+def in_rings(misfit: Float[Floats, " bins"], fwhm: float, n: int) -> Float[Floats, " rings"]:
+    """Return the scatter in rings of half a pixel about a star in a stamp of `n` pixels, as `PSF.misfit` has it."""
+    rings = min(math.ceil(2.0 * EDGES[-1] * fwhm), 2 * n)
+    return misfit_at(misfit, (0.5 * np.arange(rings) + 0.25) / fwhm)
+
+
+def misfit_of_stamps(
+    rings: Float[Floats, "n rings"], position: Float[Floats, "n 2"], shape: tuple[int, int]
+) -> Float[Floats, "n ny nx"]:
+    """Return the scatter of residual / flux of each pixel, for stars at (x, y) from the centres of stamps."""
+    y, x = (np.arange(size) - 0.5 * (size - 1) for size in shape)
+    distance = np.hypot(x - position[:, 0, None, None], y[:, None] - position[:, 1, None, None])
+    ring = np.minimum((2.0 * distance).astype(int), rings.shape[1])
+    padded = np.concatenate([rings, np.zeros((len(rings), 1))], axis=1)
+    return np.asarray(padded[np.arange(len(rings))[:, None, None], ring])
 
 
 def misfit_at(misfit: Float[Floats, " bins"], distance: Float[Floats, "*stack"]) -> Float[Floats, "*stack"]:

@@ -44,7 +44,7 @@ class StarredPhotometry:
     noise map holds of it. Pixels that do not fit the star are masked and the fit is repeated.
     """
 
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
     apertures: ClassVar[bool] = True
 
     background_per_epoch: bool = False  # fit a constant a stamp, e-/s a pixel
@@ -260,6 +260,7 @@ def _prepare(options: StarredPhotometry, stamps: Stamps, kernels: Kernels, which
         pedestal=options.background_per_epoch,
         photon_variance=np.nan_to_num(np.asarray(stamps.photon_variance[which], float)),
         aperture=stamps.aperture,
+        misfit=np.zeros((len(data), 0)) if kernels.misfit is None else np.asarray(kernels.misfit[which], float),
     )
 
 

@@ -182,6 +182,7 @@ class Starred:
 
     def _constant(self, fit: Fit, frame_shape: tuple[int, int]) -> PSF:
         from plugins_builtin.engine.psf.distortion import named
+        from plugins_builtin.engine.psf.field_stars import constant_misfit
         from plugins_builtin.engine.psf.fit import free_parameters, kernel, loss, star_residuals
         from plugins_builtin.engine.target import convolve_target
 
@@ -209,6 +210,7 @@ class Starred:
             loss_history=np.concatenate([*fit.history, [loss(fit, setting)]]),
             rejected=dict(sorted(fit.rejected.items())),
             precision=star_precision(fit.model.amplitude * total, weight, residuals.residual),
+            misfit=constant_misfit(fit, setting),
         )
 
     def _varying(self, fit: Fit, field: Field, frame_shape: tuple[int, int]) -> PSF:
@@ -238,6 +240,7 @@ class Starred:
             loss_history=np.concatenate([*fit.history, [loss(fit, self._setting())]]),
             rejected=field.rejected,
             precision=star_precision(residuals.amplitude, weight, residuals.residual),
+            misfit=field.misfit,
         )
 
     def _status(self, fit: Fit, field: Field | None = None) -> FitStatus:

@@ -8,10 +8,10 @@ is zero. To the pixels' noise is added what the stars' residuals scatter by beyo
 
 The order is judged by stars that took no part: in turns a fifth of them is predicted by the others. An order's score is
 its stars' mean reduced chi2, each star's own flux and position being fitted. The best order is taken if it is better
-than order 0 by `STANDARD_ERRORS` of the mean difference star by star, and by `LEAST_GAIN`; else 0. Order 0 takes part in
-this with a correction by the same functions: else any correction would pass for a variation. Between 1 and 2 the better
-one is taken without more ado: the prior leaves little of a term that is not needed, while an
-order that changes from frame to frame makes fluxes scatter.
+than order 0 by `STANDARD_ERRORS` of the mean difference star by star, and by `LEAST_GAIN`; else 0. Order 0 takes part
+in this with a correction by the same functions: else any correction would pass for a variation. Between 1 and 2 the
+better one is taken without more ado: the prior leaves little of a term that is not needed, while an order that changes
+from frame to frame makes fluxes scatter.
 """
 
 from __future__ import annotations

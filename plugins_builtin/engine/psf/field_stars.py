@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
-from plugins_builtin.engine.misfit import distances, misfit_at, relative_misfit
+from plugins_builtin.engine.misfit import distances, in_rings, misfit_at, relative_misfit
 from plugins_builtin.engine.psf.field_basis import equivalent_fwhm
 from plugins_builtin.engine.psf.field_fit import FEWEST_STARS, FieldFit, FieldStars, fit_field
-from plugins_builtin.engine.psf.fit import Fit, Limits, kernel
+from plugins_builtin.engine.psf.fit import Fit, Limits, kernel, star_residuals
 from plugins_builtin.engine.psf.model import Setting
 from plugins_builtin.engine.psf.outliers import MODEL_ERROR, Residuals, outlying_pixels, unlike_stars
 from plugins_builtin.engine.psf.prepare import locate, usable_stars
@@ -39,6 +39,7 @@ class Field:
     offset: Float[Floats, "stars 2"]
     outliers: Bool[Bools, "stars n n"]
     rejected: dict[int, str]
+    misfit: Float[Floats, " rings"]  # of the stars that are used; see `PSF.misfit`
 
 
 def signal_to_noise(
@@ -228,4 +229,39 @@ def _whole(
     residual[used], weight[used], model[used], outliers[used] = own.residual, own.inverse_variance, own.model, flagged
     amplitude[used], offset[used] = stars.amplitude, np.stack([stars.x, stars.y], axis=-1)
     whole = Residuals(residual, weight, model, np.nan_to_num(amplitude))
-    return Field(found, unit, whole, amplitude * unit, offset, outliers, rejected)
+    # With the clipped pixels: what is clipped is to be judged by it.
+    misfit = misfit_in_rings(_residuals(stars, found.kernels, setting), stars.x, stars.y, found.narrow, setting)
+    return Field(found, unit, whole, amplitude * unit, offset, outliers, rejected, misfit)
+
+
+def constant_misfit(fit: Fit, setting: Setting) -> Float[Floats, " rings"]:
+    """Return the misfit of the stars of a constant kernel."""
+    narrow = kernel(fit, setting)
+    residuals, total = star_residuals(fit, setting), float(narrow.sum())
+    used = fit.stars
+    own = Residuals(
+        residuals.residual[used],
+        fit.prepared.inverse_variance[used],
+        residuals.model[used],
+        residuals.amplitude[used] * total,
+    )
+    x, y = (np.asarray(part, float)[used] for part in (fit.model.x, fit.model.y))
+    return misfit_in_rings(own, x, y, narrow / total, setting)
+
+
+def misfit_in_rings(
+    residuals: Residuals,
+    x: Float[Floats, " stars"],
+    y: Float[Floats, " stars"],
+    narrow: Float[Floats, "m m"],
+    setting: Setting,
+) -> Float[Floats, " rings"]:
+    """Return the stars' residuals beyond the noise, relative to their fluxes, in the rings of `PSF.misfit`.
+
+    `narrow` has a sum of 1, and the residuals' amplitudes are fluxes.
+    """
+    n = residuals.residual.shape[-1]
+    fwhm = equivalent_fwhm(convolve_target(narrow, setting.fwhm), setting.subsampling)
+    distance = distances(x, y, n, fwhm)
+    misfit = relative_misfit(residuals.residual, residuals.inverse_variance, residuals.amplitude, distance)
+    return in_rings(misfit, fwhm, n)

@@ -53,6 +53,12 @@ class PointSourceStamps:
     # Variance per unit of signal that the weights hold; 0: unknown.
     photon_variance: Float[Floats, " n"] = attrs.field()
     aperture: float = 0.0  # pixels; see `Stamps`
+    # Scatter of residual / flux beyond the noise, in rings of half a pixel about the star; no rings: unknown.
+    misfit: Float[Floats, "n rings"] = attrs.field()
+
+    @misfit.default
+    def _no_rings(self) -> Float[Floats, "n rings"]:
+        return np.zeros((len(self.data), 0))
 
     @photon_variance.default
     def _unknown(self) -> Float[Floats, " n"]:
@@ -71,6 +77,7 @@ class PointSourceStamps:
             kernels=self.kernels[which],
             expected=self.expected[which],
             photon_variance=self.photon_variance[which],
+            misfit=self.misfit[which],
         )
 
     def reweighted(self, model: Float[Floats, "n ny nx"]) -> PointSourceStamps:

@@ -7,6 +7,7 @@ import scipy  # its subpackages load when they are first used
 from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
+from plugins_builtin.engine.misfit import misfit_of_stamps
 from plugins_builtin.engine.stars.point_source_fit import (
     PointSourceFit,
     PointSourceStamps,
@@ -65,13 +66,13 @@ def first_outliers(stamps: PointSourceStamps, limit: float) -> Bool[Bools, "n ny
     variance = 1.0 / np.where(used, stamps.weight, 1.0)
     flux, pedestal = solve_linear(stamps.data, stamps.weight, images.value, stamps.pedestal)
     for _ in range(12):
-        tolerance = _start_tolerance(flux, images, stamps.prior)
+        tolerance = np.hypot(_start_tolerance(flux, images, stamps.prior), _misfit(stamps, flux, stamps.expected))
         residual = stamps.data - flux[:, None, None] * images.value - pedestal[:, None, None]
         whole = variance + tolerance**2
         weight = np.where(used, 1.0 / (whole + (residual / 2.5) ** 2), 0.0)
         flux, pedestal = solve_linear(stamps.data, weight, images.value, stamps.pedestal)
     residual = stamps.data - flux[:, None, None] * images.value - pedestal[:, None, None]
-    tolerance = _start_tolerance(flux, images, stamps.prior)
+    tolerance = np.hypot(_start_tolerance(flux, images, stamps.prior), _misfit(stamps, flux, stamps.expected))
     return find_outliers(residual, stamps.weight, tolerance, limit)
 
 
@@ -80,7 +81,16 @@ def remaining_outliers(
 ) -> Bool[Bools, "n ny nx"]:
     """Return the outliers of finished fits, among all pixels of inverse variance `weight`, masked before or not."""
     source = fit.flux[:, None, None] * fit.images.value
-    return find_outliers(stamps.data - fit.model, weight, psf_tolerance(source), limit)
+    tolerance = np.hypot(psf_tolerance(source), _misfit(stamps, fit.flux, fit.position))
+    return find_outliers(stamps.data - fit.model, weight, tolerance, limit)
+
+
+def _misfit(
+    stamps: PointSourceStamps, flux: Float[Floats, " n"], position: Float[Floats, "n 2"]
+) -> Float[Floats, "n ny nx"]:
+    """Return the standard deviation of residuals that the frame's bright stars have beyond the noise, for this flux."""
+    found = misfit_of_stamps(stamps.misfit, position, stamps.data.shape[1:])
+    return np.asarray(np.abs(flux)[:, None, None] * found)
 
 
 def _start_tolerance(flux: Float[Floats, " n"], images: SourceImages, prior: float) -> Float[Floats, "n ny nx"]:
