@@ -7,11 +7,11 @@ is zero. To the pixels' noise is added what the stars' residuals scatter by beyo
 (:mod:`plugins_builtin.engine.misfit`): else the brightest star alone would have a say.
 
 The order is judged by stars that took no part: in turns a fifth of them is predicted by the others. An order's score is
-its stars' mean reduced chi2, each star's own flux and position being fitted. The best order is taken if it is better
-than order 0 by `STANDARD_ERRORS` of the mean difference star by star, and by `LEAST_GAIN`; else 0. Order 0 takes part
-in this with a correction by the same functions: else any correction would pass for a variation. Between 1 and 2 the
-better one is taken without more ado: the prior leaves little of a term that is not needed, while an order that changes
-from frame to frame makes fluxes scatter.
+its stars' mean reduced chi2, each star's own flux and position being fitted. There is a variation if the best order is
+better than order 0 by `STANDARD_ERRORS` of the mean difference star by star, and by `LEAST_GAIN`. Order 0 takes part in
+this with a correction by the same functions: else any correction would pass for a variation. Then the highest order is
+taken, unless order 1 is clearly better: the prior leaves little of a term that is not needed, while an order that
+changes from frame to frame makes fluxes scatter.
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ FEWEST_STARS = (1, 20, 40)
 #: Parts of the stars that are left out in turns.
 FOLDS = 5
 #: A variation has to be better than none by this many standard errors of the mean difference over the stars.
-STANDARD_ERRORS = 2.5
-#: And by this much of the reduced chi2: a smaller gain is worth no variation.
-LEAST_GAIN = 0.004
+STANDARD_ERRORS = 1.0
+#: And by this much of the reduced chi2: chance brings up to 0.0008 in constant fields (25 stars; 0.0007 with 60).
+LEAST_GAIN = 0.002
+#: Where there is a variation, order 1 has to be better than 2 by so many standard errors.
+CLEARLY = 2.5
 
 _CHUNK = 32  # stars at a time, so that memory is bounded however many there are
 _ROUNDS = 2  # linearisations
@@ -288,7 +290,9 @@ def _choose(
     chi2 = np.array([_held_out(linear, fitter.stars.amplitude, fitter.terms(o), norm) for o in range(highest + 1)])
     gains = [_difference(chi2[0], chi2[o]) for o in range(1, highest + 1)]
     best = int(np.argmin(chi2.mean(axis=1)))
-    order = best if best > 0 and _better(chi2[0], chi2[best]) else 0
+    order = highest if best > 0 and _better(chi2[0], chi2[best], STANDARD_ERRORS, LEAST_GAIN) else 0
+    if order > best and _better(chi2[order], chi2[best], CLEARLY, 0.0):
+        order = best
     return tuple(float(v) for v in chi2.mean(axis=1)), tuple(gains), order
 
 
@@ -297,10 +301,10 @@ def _difference(lower: Float[Floats, " stars"], higher: Float[Floats, " stars"])
     return float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
-def _better(lower: Float[Floats, " stars"], higher: Float[Floats, " stars"]) -> bool:
-    """Whether the higher order is better by more than chance."""
-    gain, error = _difference(lower, higher)
-    return gain > max(STANDARD_ERRORS * error, LEAST_GAIN * float(lower.mean()))
+def _better(one: Float[Floats, " stars"], other: Float[Floats, " stars"], errors: float, least: float) -> bool:
+    """Whether the other order is better by so many standard errors, and by a fraction `least`."""
+    gain, error = _difference(one, other)
+    return gain > max(errors * error, least * float(one.mean()))
 
 
 def _held_out(
