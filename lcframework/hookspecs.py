@@ -90,6 +90,15 @@ def lcf_psf_models() -> Classes:
 
 
 @hookspec
+def lcf_comparison_stars() -> Classes:
+    """Return choices of the stars to measure (:class:`~lcframework.protocols.ComparisonStars`).
+
+    Called once for each frame and field, where ``[photometry] stars`` is a number.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def lcf_photometry() -> Classes:
     """Return photometry of reference stars (:class:`~lcframework.protocols.Photometry`)."""
     raise NotImplementedError

@@ -45,6 +45,7 @@ SEAMS: tuple[Seam, ...] = (
     Seam("stars", "lcf_star_catalogs", protocols.StarCatalog),
     Seam("cosmics", "lcf_cosmic_maskers", protocols.CosmicMasker),
     Seam("psf", "lcf_psf_models", protocols.PsfModel),
+    Seam("comparison_stars", "lcf_comparison_stars", protocols.ComparisonStars),
     Seam("photometry", "lcf_photometry", protocols.Photometry),
     Seam("normalization", "lcf_normalizations", protocols.Normalization),
     Seam("calibration", "lcf_calibration_surveys", protocols.CalibrationSurvey),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from lcframework.types import (
     PSF,
     Bools,
+    CandidateStars,
     CatalogLimits,
     Cutouts,
     Decision,
@@ -117,6 +118,13 @@ class PsfModel(Protocol):
 
     def at(self, psf: PSF, xy: Floats) -> Floats:
         """Return the kernels (n, m, m) at positions `xy` (n, 2) in the frame, pixels."""
+
+
+class ComparisonStars(Protocol):
+    """Chooses the comparison stars of a frame."""
+
+    def choose(self, candidates: CandidateStars, wanted: int) -> Ints:
+        """Return the indices of at most `wanted` different stars."""
 
 
 class Photometry(Protocol):
@@ -313,6 +321,18 @@ class MeasuresApertures(Protocol):
     @property
     def apertures(self) -> bool:
         """Whether it adds the residual light within `Stamps.aperture` or `Cutouts.aperture` to the fluxes."""
+
+
+@runtime_checkable
+class CombinesEstimates(Protocol):
+    """A ROI model that states whether it applies `Cutouts.estimators`: without the attribute it doesn't."""
+
+    @property
+    def combines_estimates(self) -> bool:
+        """Whether sources are measured by the PSF and discs together, as the comparison stars are.
+
+        False where other light is modelled beside them, to which residual light may belong.
+        """
 
 
 @runtime_checkable

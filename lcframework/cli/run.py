@@ -75,7 +75,8 @@ def print_report(report: RunReport, project: Project) -> None:
     for stage in report.stages:
         if stage.done or stage.unusable or stage.bugs:
             ready = f", {stage.up_to_date} up to date" if stage.up_to_date else ""
-            last = f"  ({stage.summaries[-1]})" if len(stage.summaries) == 1 and stage.summaries[0] else ""
+            told = [text for text in stage.summaries if text]
+            last = f"  ({told[0]})" if len(told) == 1 else ""
             click.echo(f"{stage.name}: {stage.done} done{ready}, {stage.seconds:.1f} s{last}")
     if not report.units_done and report.exit_code in (0, 3):
         click.echo(f"Nothing to do: all products{f' of {report.only}' if report.only else ''} are up to date.")

@@ -18,6 +18,7 @@ from lcframework.config.sections import (
     SECTIONS,
     Background,
     Calibration,
+    ComparisonStars,
     Cosmics,
     Frames,
     Header,
@@ -81,6 +82,7 @@ class Config:
     stamps: Stamps
     cosmics: Cosmics
     psf: Psf
+    comparison_stars: ComparisonStars
     photometry: Photometry
     normalization: Normalization
     calibration: Calibration

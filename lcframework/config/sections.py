@@ -187,6 +187,13 @@ class Psf:
 
 
 @attrs.frozen
+class ComparisonStars:
+    """``[comparison_stars]``."""
+
+    plugin: str = "nearest"
+
+
+@attrs.frozen
 class Photometry:
     """``[photometry]``."""
 
@@ -195,6 +202,7 @@ class Photometry:
     exclude: list[str] = attrs.field(factory=list)
     psf_chi2: Selection = attrs.field(factory=lambda: Selection(sigma_clip=4.0))
     aperture: float = attrs.field(default=0.0, validator=_aperture_validator)
+    estimator: str = attrs.field(default="combined", validator=one_of("combined", "psf"))
 
 
 @attrs.frozen
@@ -256,6 +264,7 @@ SECTIONS: dict[str, type[Any]] = {
     "stamps": Stamps,
     "cosmics": Cosmics,
     "psf": Psf,
+    "comparison_stars": ComparisonStars,
     "photometry": Photometry,
     "normalization": Normalization,
     "calibration": Calibration,

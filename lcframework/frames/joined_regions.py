@@ -37,6 +37,7 @@ def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entr
             frames.setdefault(frame_names[key.frame_id], ([], existing))[0].append(product.path)
     write_regions(workdir, frames, first_roi)
     wanted = {path for files, psf_files in frames.values() for path in (*files, *psf_files.values())}
-    for path in (workdir / "regions").glob("*/*.h5"):
-        if str(path.relative_to(workdir)) not in wanted:
-            path.unlink()
+    for kind in ("stamps", "psf"):
+        for path in (workdir / "regions").glob(f"*/{kind}_*.h5"):
+            if str(path.relative_to(workdir)) not in wanted:
+                path.unlink()

@@ -18,6 +18,7 @@ from lcframework.storage.tables import (
     AbsoluteZeropoint,
     CatalogStarPhotometry,
     CombinedFootprint,
+    EstimatorWeights,
     Frame,
     FrameFootprint,
     NormalizationCoefficient,
@@ -52,6 +53,7 @@ class Results:
     ledger: Ledger
     comparison: list[ComparisonStars]
     light_curves: dict[str, TimeSeries]  # by region; only regions with a light curve
+    estimators: list[EstimatorWeights] = attrs.field(factory=list)
     records: dict[StarKey, StarRecord] = attrs.field(factory=dict)  # of the stars in use
 
     def used(self) -> list[Frame]:
@@ -101,6 +103,7 @@ def read_results(project: Project) -> Results:
             ledger=Ledger.read(session),
             comparison=curves,
             light_curves=_light_curves(project),
+            estimators=[r for r in _rows(session, EstimatorWeights) if r.combined_footprint_hash in hashes],
             records=star_records(session, {i for i, f in frames.items() if not f.eliminated}),
         )
         session.expunge_all()

@@ -16,7 +16,17 @@ from lcframework.provenance import digest
 from lcframework.roi.epochs import STORED_COLUMNS, EpochColumns
 from lcframework.sky.geometry import from_plane
 from lcframework.storage.files import atomic
-from lcframework.types import Cutouts, FitState, FitStatus, Floats, HighResolution, Kernels, RoiFit
+from lcframework.types import (
+    Cutouts,
+    Estimators,
+    FitState,
+    FitStatus,
+    Floats,
+    FluxWeights,
+    HighResolution,
+    Kernels,
+    RoiFit,
+)
 
 if TYPE_CHECKING:
     import h5py
@@ -94,6 +104,8 @@ def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
             file[name] = value
         file.create_dataset("wcs", data=np.array(epochs.wcs, dtype=h5py.string_dtype()))
         _write_columns(file, epochs.columns)
+        if c.estimators is not None:
+            _write_estimators(file.create_group("estimators"), c.estimators)
 
 
 def read_cutouts(path: Path) -> PreparedEpochs:
@@ -102,17 +114,30 @@ def read_cutouts(path: Path) -> PreparedEpochs:
 
     with h5py.File(path, "r") as file:
         columns = _read_columns(file)
-        v = {name: file[name][()] for name in file if name not in columns}
+        v = {name: file[name][()] for name in file if name not in columns and name != "estimators"}
+        estimators = _read_estimators(file["estimators"]) if "estimators" in file else None
     kernels = Kernels(v["psf"].astype(float), int(v["subsampling_factor"]), float(v["psf_target_fwhm"]))
     cutouts = Cutouts(
         v["data"], v["noisemap"], v["mask"], kernels, v["transform"], v["registration_covariance"], columns["mjd"],
         columns["seeing"], columns["airmass"], columns["relative_normalization_error"], v["zenith"],
-        v["psf_precision"],
+        v["psf_precision"], estimators=estimators,
     )  # fmt: skip
     return PreparedEpochs(
         cutouts, columns, v["registration"], [w.decode() for w in v["wcs"]], float(v["global_zeropoint"]),
         float(v["global_zeropoint_uncertainty"]), v["magnitude_system"].decode(),
     )  # fmt: skip
+
+
+def _write_estimators(group: h5py.Group, estimators: Estimators) -> None:
+    values = {"radii": estimators.radii, "scale": estimators.scale, **attrs.asdict(estimators.weights)}
+    for name, value in values.items():
+        group[name] = value
+
+
+def _read_estimators(group: h5py.Group) -> Estimators:
+    v = {name: group[name][()] for name in group}
+    weights = FluxWeights(v["flux"], v["weights"], float(v["noise_factor"]), float(v["scatter"]))
+    return Estimators(v["radii"], v["scale"], weights)
 
 
 def _write_columns(file: h5py.File, columns: EpochColumns) -> None:

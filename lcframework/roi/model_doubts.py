@@ -41,13 +41,14 @@ def model_doubts(roi: str, group: str, sources: Sequence[str], cutouts: Cutouts,
             subject=group,
         )
     chi2 = float(np.nanmedian(fit.reduced_chi2))
+    psf_alone = not cutouts.aperture and cutouts.estimators is None
     if chi2 > HIGH_CHI2:
         yield Doubt(
             "poor_fit",
             f"the model of {group} does not describe its pixels: the median reduced chi2 is {chi2:.2f}",
             f"Look at the residuals in the report: a source, a galaxy or a neighbour may be missing in [roi.{roi}]",
-            # With an aperture, light that the PSF misses is measured all the same.
-            severity=Severity.SERIOUS if chi2 > _SERIOUS_CHI2 and not cutouts.aperture else Severity.DOUBT,
+            # With an aperture or discs, light that the PSF misses is measured all the same.
+            severity=Severity.SERIOUS if chi2 > _SERIOUS_CHI2 and psf_alone else Severity.DOUBT,
             value=chi2, subject=group,
         )  # fmt: skip
     for name, flux in zip(sources, fit.flux.T, strict=True):

@@ -26,11 +26,11 @@ def harmful_pixels(cutouts: Cutouts, sources: PointSources, zeropoint_error: flo
 
     Without the light beyond the support, the sky is taken for brighter by half of the light at its edge (it falls off
     beyond), in units of the flux `e`, and the flux falls by `e A`, with the PSF's effective area
-    ``A = sum(p)^2 / sum(p^2)``, or the aperture's. Without the pixels, the variance of the relative flux grows by
-    ``(A s / f)^2 (1 / n_in - 1 / n)``, with the noise of a pixel `s`, the flux `f`, and the numbers of pixels on the
-    support and in all. All epochs are treated alike: the pixels are harmful where the variance of `e A` over the
-    epochs, which is false variability, is above the mean of that variance, or where the mean of `e A`, which is a
-    false magnitude, is above the zero point's error.
+    ``A = sum(p)^2 / sum(p^2)``, or the aperture's or discs'. Without the pixels, the variance of the relative flux
+    grows by ``(A s / f)^2 (1 / n_in - 1 / n)``, with the noise of a pixel `s`, the flux `f`, and the numbers of pixels
+    on the support and in all. All epochs are treated alike: the pixels are harmful where the variance of `e A` over the
+    epochs, which is false variability, is above the mean of that variance, or where the mean of `e A`, which is a false
+    magnitude, is above the zero point's error.
 
     Parameters
     ----------
@@ -48,12 +48,13 @@ def harmful_pixels(cutouts: Cutouts, sources: PointSources, zeropoint_error: flo
     beyond = beyond_psfs(cutouts, sources) & ~cutouts.mask
     if not beyond.any():
         return beyond
+    discs = cutouts.estimators.area if cutouts.estimators is not None else 0.0
     bias, cost, fluxes = [], [], []
     for epoch in np.flatnonzero(beyond.any(axis=(1, 2))).tolist():
         psf = _on_pixels(cutouts, epoch)
         rows, columns = np.indices(psf.shape)
         edge = np.minimum(np.minimum(rows, columns), len(psf) - 1 - np.maximum(rows, columns)) < _EDGE
-        area = max(psf.sum() ** 2 / (psf**2).sum(), np.pi * cutouts.aperture**2)
+        area = max(psf.sum() ** 2 / (psf**2).sum(), np.pi * cutouts.aperture**2, discs)
         on = ~beyond[epoch] & ~cutouts.mask[epoch]
         sky = np.median(cutouts.data[epoch][beyond[epoch]])
         fluxes.append(float((cutouts.data[epoch] - sky)[on].sum()))

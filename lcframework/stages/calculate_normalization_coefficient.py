@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from lcframework.provenance import digest
+from lcframework.stages.combining_estimates import combines
 from lcframework.stages.star_photometry import StarPhotometry
 from lcframework.stars.curves import poor_fits, variability
 from lcframework.stars.records import judged, no_point_source
@@ -163,6 +164,7 @@ class CalculateNormalizationCoefficient(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return a unit for each group that has star fluxes."""
         by_frame, by_star = ledger.made(StarPhotometry.name, FrameKey), ledger.made(StarPhotometry.name, StarKey)
+        combined = ledger.made(StarPhotometry.name, FieldGroupKey)
         rois = field_rois(session)
         units: list[Unit[Any]] = []
         for group in groups(session):
@@ -170,6 +172,10 @@ class CalculateNormalizationCoefficient(Stage):
             of_stars = (group.field, group.instrument, group.band)
             tokens = {str(k): by_frame[k].token for k in keys & set(by_frame)}
             tokens |= {str(k): p.token for k, p in by_star.items() if (k.field, k.instrument, k.band) == of_stars}
+            if combines(self.toolbox, group.instrument):
+                if (product := combined.get(group.key)) is None:
+                    continue  # its fluxes are not combined yet
+                tokens = {str(group.key): product.token}
             parts = {
                 "fluxes": digest(sorted(tokens.items())),
                 "frames": digest(group.frame_ids),
@@ -331,5 +337,5 @@ def _matrix(rows: list[StarFlux], ids: list[int], stars: list[str], shape: tuple
     xy = np.full((*size, 2), np.nan)
     for r in rows:
         at = row_of[r.frame_id], column_of[r.gaia_id]
-        flux[at], error[at], chi2[at], xy[at] = r.flux, r.flux_uncertainty, r.chi2, (r.x, r.y)
+        flux[at], error[at], chi2[at], xy[at] = r.flux, r.noise, r.chi2, (r.x, r.y)
     return FluxMatrix(flux, error, xy, shape), chi2

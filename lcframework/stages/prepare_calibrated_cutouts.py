@@ -12,16 +12,19 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
 from lcframework.config.project_file import Config
+from lcframework.protocols import CombinesEstimates
 from lcframework.provenance import Components, complete, describe, digest
 from lcframework.roi.cutout_files import FOLDER, PREFIX, PreparedEpochs, distinct, stem, write_cutouts
 from lcframework.roi.cutout_selection import measured, shown, star_positions
 from lcframework.roi.epochs import FRAME_COLUMNS, EpochColumns, chosen, selected_epochs
+from lcframework.roi.estimating import chosen_estimators
 from lcframework.roi.psf_stack import stacked, unlike_the_others
 from lcframework.roi.registration import register
 from lcframework.roi.withdrawn import withdraw_cutouts
 from lcframework.sky.geometry import local_map, zenith_on_plane
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints as Zeropoints
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
+from lcframework.stages.combining_estimates import combines
 from lcframework.stages.psf_modeling import PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.selection import CHI2_FLOOR, keep
@@ -30,7 +33,7 @@ from lcframework.storage.psf_files import read_psf
 from lcframework.storage.records import Record
 from lcframework.storage.stamp_files import Stamp, read_stamps
 from lcframework.storage.tables import AbsoluteZeropoint, CombinedFootprint, Frame, Product
-from lcframework.types import PSF, Cutouts, Floats, Kernels, UnusableInput
+from lcframework.types import PSF, Cutouts, Estimators, Floats, Kernels, UnusableInput
 from lcframework.work import (
     FieldGroupKey,
     FrameKey,
@@ -61,6 +64,7 @@ class Group:
     zeropoint: tuple[float, float, str]  # mag, its error, magnitude system
     stem: str = ""  # common part of the file names
     reason: str = ""  # why there are no epochs, where the cause is not a selection
+    estimators: Estimators | None = None  # None: PSF fluxes
 
     def __len__(self) -> int:
         """Return the number of epochs."""
@@ -138,6 +142,7 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
             normalization_error=columns["relative_normalization_error"],
             zenith=self._zenith(group, columns),
             psf_precision=stacked([values.psfs[i].precision for i in usable]),
+            estimators=group.estimators.of_epochs(usable) if group.estimators is not None else None,
         )
         prepared = PreparedEpochs(cutouts, columns, np.array(offsets), [s.wcs for s in stamps], *group.zeropoint)
         return Prepared(prepared, {int(group.columns["frame_id"][i]): why for i, why in odd.items()})
@@ -242,14 +247,18 @@ class PrepareCalibratedCutouts(Stage):
         zero = (row.zeropoint, row.zeropoint_uncertainty, row.system) if row else (float("nan"), float("nan"), "")
         group = Group(roi, instrument, band, {}, (), (), (), zero, name, reason)
         inputs: list[Any] = []
+        how: Components = {}
         if not reason:
             group, inputs = self._with_epochs(session, ledger, group, field)
+            group, how = self._with_estimators(session, group, field)
         region = self.toolbox.config.roi[roi]
         parts: Components = {
             "normalization": product.token if product is not None and product.made else "", "zeropoint": zeropoint,
             "epochs": digest(inputs), "roi": [region.ra, region.dec],
             "roi_cutouts": selection(self.toolbox.config_for(instrument)),
         }  # fmt: skip
+        if how:
+            parts["estimators"] = how
         if name != _stem(key):  # a digest was added because another group has the same name
             parts["file"] = name
         if reason:
@@ -288,6 +297,19 @@ class PrepareCalibratedCutouts(Stage):
             stars=stars,
             comments=tuple(comments[keys[i].frame_id] for i in used),
         ), inputs
+
+    def _with_estimators(self, session: Session, group: Group, field: str) -> tuple[Group, Components]:
+        """Return a group with what combines its sources' estimates, its scatter included in the epochs' columns."""
+        region, tool = self.toolbox.config.roi[group.roi], self.toolbox.tool("roi_model", group.instrument)
+        if not len(group) or not combines(self.toolbox, group.instrument):
+            return group, {}
+        able = tool is not None and isinstance(tool.instance, CombinesEstimates) and tool.instance.combines_estimates
+        choice = chosen_estimators(session, field, group.instrument, group.band, group.columns, region, able)
+        if choice is None:
+            return group, {}
+        scatter = np.hypot(np.asarray(group.columns["relative_extra_scatter"], float), choice.scatter)
+        columns = {**group.columns, "relative_extra_scatter": scatter}
+        return attrs.evolve(group, columns=columns, estimators=choice.estimators), choice.identity
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Move cutouts that belong to no product any more to another folder."""

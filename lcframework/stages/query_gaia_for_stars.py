@@ -14,6 +14,7 @@ from lcframework.sky import geometry
 from lcframework.sky.footprints import contains
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
 from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
+from lcframework.stars.choice import VARIABLE
 from lcframework.stars.names import give_names
 from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.queries import frames_with_regions
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 EDGE = 3.0
 #: The metadata key of a table for the number of stars it lost because the catalogue lists them twice.
 _TWICE = "listed_twice"
-#: The comment on stars that are variable according to the catalogue.
-VARIABLE = "variable by the catalogue"
 
 
 @attrs.frozen(eq=False)

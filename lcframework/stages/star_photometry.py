@@ -1,29 +1,48 @@
 """``star_photometry``: fluxes and positions of the reference stars in each frame.
 
-A unit is a frame and field; where the plugin measures all epochs of a star jointly, it is a star.
+A unit is a frame and field; where the plugin measures all epochs of a star jointly, it is a star. Where several
+estimates of a flux are combined, a unit of each field, instrument and band follows its frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
 import numpy as np
-from sqlmodel import Session, select
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
 
-from lcframework.provenance import Components
+from lcframework.provenance import Components, digest
+from lcframework.stages.combining_estimates import CombineEstimates, FrameFile, GroupPayload, combines, no_flux
 from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.choice import check_names, chosen_stars, usable_stars
+from lcframework.stars.combining import RADII
 from lcframework.stars.selection import CHI2_FLOOR, keep
+from lcframework.storage.estimate_files import FrameEstimates, write_estimates
 from lcframework.storage.psf_files import read_psf
 from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.stamp_files import Stamp, read_stamps
-from lcframework.storage.tables import Frame, PsfRow
+from lcframework.storage.tables import EstimatorScales, EstimatorWeights, Frame, PsfRow
 from lcframework.types import PSF, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
-from lcframework.work import BatchTask, FrameKey, Ledger, Outcome, Replace, Scope, Stage, StarKey, Task, Unit, UnitKey
+from lcframework.work import (
+    BatchTask,
+    FieldGroupKey,
+    FrameKey,
+    Ledger,
+    Outcome,
+    Replace,
+    Scope,
+    Stage,
+    StarKey,
+    Task,
+    Unit,
+    UnitKey,
+)
 from lcframework.work.batching import in_batches
 from lcframework.work.scopes import field_rois
 
@@ -40,6 +59,8 @@ class FrameStars:
     psf_ref: str
     ids: tuple[str, ...]
     exptime: float = 0.0  # s; 0: unknown
+    key: str = ""  # the frame's folder in ``regions``
+    radii: tuple[float, ...] = ()  # pixels, of discs in which residual light is measured
 
 
 @attrs.frozen
@@ -114,6 +135,7 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
                     np.array([s.offset for s in stamps]),
                     np.concatenate([_photon_variance(v) for v in alike]),
                     self.toolbox.config_for(instrument).photometry.aperture,
+                    np.concatenate([_radii(v) for v in alike]),
                 ),
                 Kernels(kernels, first.subsampling_factor, first.target_fwhm, _misfits(alike)),
             )
@@ -134,7 +156,9 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
     def save(self, unit: Unit[PhotometryPayload], values: PhotometryValues, result: PhotometryResult) -> Outcome:
         """Return the records that replace the fluxes."""
         payload = unit.payload
-        rows = _rows(values, result)
+        rows, measured = _rows(values, result)
+        if payload.frames[0].radii:
+            return self._save_estimates(unit, rows, result, measured)
         records: list[Record] = []
         for frame in payload.frames:
             where: dict[str, Any] = {"combined_footprint_hash": frame.field, "frame_id": frame.frame_id}
@@ -142,26 +166,38 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
                 where["gaia_id"] = payload.star
             records.append(Replace("star_flux_in_frame", where, [r for r in rows if r["frame_id"] == frame.frame_id]))
         field = payload.frames[0].field
-        records += [_no_flux(field, frame, payload.star) for frame in payload.without]
+        records += [no_flux(field, frame, payload.star) for frame in payload.without]
         return Outcome(tuple(records), summary=f"{len(rows)} fluxes")
+
+    def _save_estimates(
+        self, unit: Unit[PhotometryPayload], rows: list[dict[str, Any]], result: PhotometryResult, measured: list[int]
+    ) -> Outcome:
+        """Write the estimates of one frame; the fluxes are published where those of all frames are there."""
+        frame = unit.payload.frames[0]
+        path = f"regions/{frame.key}/fluxes_{unit.fingerprint[:12]}.h5"
+        light, covariance = result.residual_light[measured], result.residual_covariance[measured]
+        found = FrameEstimates(rows, np.array(frame.radii), light, covariance)
+        write_estimates(self.toolbox.workdir / path, found)
+        return Outcome(path=path)  # the stage's summary is what the stars choose
 
     def unusable_records(self, unit: Unit[PhotometryPayload], reason: str) -> tuple[Record, ...]:
         """Record the reason, and delete earlier fluxes."""
         records = super().unusable_records(unit, reason)
         key = unit.key
         if isinstance(key, FrameKey):
-            return (*records, _no_flux(key.field, key.frame_id))
+            return (*records, no_flux(key.field, key.frame_id))
         assert isinstance(key, StarKey)
-        return (*records, *(_no_flux(key.field, int(frame), key.star) for frame in unit.components["frames"]))
+        return (*records, *(no_flux(key.field, int(frame), key.star) for frame in unit.components["frames"]))
 
 
-def _rows(values: PhotometryValues, result: PhotometryResult) -> list[dict[str, Any]]:
-    """Return the rows of ``star_flux_in_frame``."""
-    rows = []
+def _rows(values: PhotometryValues, result: PhotometryResult) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return the rows of ``star_flux_in_frame``, and which of the stamps they are of."""
+    rows, measured = [], []
     for i, ((frame_index, star), stamp) in enumerate(zip(values.rows, values.stamps, strict=True)):
         frame = values.payload.frames[frame_index]
         error = np.sqrt(np.diag(result.covariance[i]))
         if result.status[i].usable and np.isfinite(result.flux[i]) and np.isfinite(error).all():
+            measured.append(i)
             rows.append({
                 "combined_footprint_hash": frame.field, "frame_id": frame.frame_id, "gaia_id": star,
                 "psf_ref": frame.psf_ref, "flux": float(result.flux[i]), "flux_uncertainty": float(error[0]),
@@ -171,7 +207,7 @@ def _rows(values: PhotometryValues, result: PhotometryResult) -> list[dict[str, 
                 "background": float(result.background[i]), "chi2": float(result.reduced_chi2[i]),
                 "status": result.status[i].state.value, "masked_outliers": int(result.outliers[i].sum()),
             })  # fmt: skip
-    return rows
+    return rows, measured
 
 
 #: The inputs of a unit: the stars, their components, their frame, and the chi2 of its PSF.
@@ -185,13 +221,15 @@ class StarPhotometry(Stage):
     name: ClassVar[str] = PHOTOMETRY
     title: ClassVar[str] = "Star photometry"
     needs: ClassVar[tuple[str, ...]] = (StampExtraction.name, PsfModeling.name)
-    makes: ClassVar[tuple[str, ...]] = ("star_flux_in_frame",)
+    makes: ClassVar[tuple[str, ...]] = (
+        "star_flux_in_frame", "estimator_weights", "estimator_scales", "regions/<name>/fluxes_<fingerprint>.h5",
+    )  # fmt: skip
     unit: ClassVar[str] = "frame and field"
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
-        """Return the task that measures stars."""
+        """Return the task that measures stars, and the task that combines their estimates."""
         measure = MeasureStars(self.name, self.toolbox)
-        return {FrameKey: measure, StarKey: measure}
+        return {FrameKey: measure, StarKey: measure, FieldGroupKey: CombineEstimates(self.name, self.toolbox)}
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return units for each frame and field; where the plugin is joint, for each star, field, instrument, band."""
@@ -211,18 +249,79 @@ class StarPhotometry(Stage):
             if psf is None or model is None or stamps is None:
                 continue
             settings = self.toolbox.config_for(f.instrument).photometry
-            ids = tuple(s.gaia_id for s in chosen_stars(rows, settings.stars, settings.exclude))
-            stars = FrameStars(frame_id, field, f.instrument, stamps.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0)
+            chooser = self.toolbox.tool("comparison_stars", f.instrument)
+            chosen = chosen_stars(rows, settings.stars, settings.exclude, chooser.instance if chooser else None)
+            ids = tuple(s.gaia_id for s in chosen)
+            stars = FrameStars(frame_id, field, f.instrument, stamps.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0,
+                               f.key, self._radii(f))  # fmt: skip
             found.append((stars, {"stamps": stamps.token, "psf": model.token}, f, psf.chi2))
         units = [self._frame_unit(*item[:3]) for item in found if not self._joint(item[0].instrument)]
         units += self._joint_units([item for item in found if self._joint(item[0].instrument)], in_group)
         rois = field_rois(session)
         band_of = {frame.id: frame.band for *_, frame, _ in found}
-        return [attrs.evolve(u, scope=self._scope(u.payload.frames[0], rois, band_of)) for u in units]
+        units = [attrs.evolve(u, scope=self._scope(u.payload.frames[0], rois, band_of)) for u in units]
+        return [*units, *self._combining_units(found, units, in_group, ledger)]
+
+    def _radii(self, frame: Frame) -> tuple[float, ...]:
+        """Return the radii of a frame's discs, pixels, the largest ones bounded by the stamps of stars and regions."""
+        if not combines(self.toolbox, frame.instrument):
+            return ()
+        stamps = self.toolbox.config_for(frame.instrument).stamps
+        largest = 0.5 * (min(stamps.star_size, stamps.roi_size) - 2)
+        return tuple(min(r * (frame.seeing_pixels or 3.0), largest) for r in RADII)
+
+    def _combining_units(
+        self,
+        found: Sequence[_Found],
+        units: Sequence[Unit[PhotometryPayload]],
+        in_group: Mapping[tuple[str, str, str], list[int]],
+        ledger: Ledger,
+    ) -> list[Unit[GroupPayload]]:
+        """Return a unit for each field, instrument and band all of whose frames are measured."""
+        of_key = {u.key: u for u in units}
+        groups: dict[FieldGroupKey, list[_Found]] = {}
+        for item in found:
+            if item[0].radii:
+                key = FieldGroupKey(item[0].field, item[0].instrument, item[2].band)
+                groups.setdefault(key, []).append(item)
+        made, out = ledger.made(self.name, FrameKey), []
+        for key, items in sorted(groups.items(), key=lambda pair: attrs.astuple(pair[0])):
+            keys = [FrameKey(i[0].frame_id, key.field) for i in items]
+            if not all(ledger.is_done(self.name, of_key[k]) for k in keys):
+                continue
+            items.sort(key=lambda i: (i[2].mjd or 0.0, i[0].frame_id))
+            measured = {k: made[k] for k in keys if k in made}
+            frames = [FrameFile(i[0].frame_id, measured[k].path) for i in items
+                      if (k := FrameKey(i[0].frame_id, key.field)) in measured]  # fmt: skip
+            if not frames:
+                continue
+            group = in_group[key.field, key.instrument, key.band]
+            without = tuple(i for i in group if i not in {f.frame_id for f in frames})
+            tokens = digest([[f.frame_id, measured[FrameKey(f.frame_id, key.field)].token] for f in frames])
+            components = self.components(frames=tokens, combining=CombineEstimates.results_version, band=key.band)
+            label = f"{len(frames)} frames of {key.instrument or 'one instrument'} {key.band}".strip()
+            payload = GroupPayload(key.field, key.instrument, key.band, tuple(frames), without)
+            out.append(Unit(key, label, components, payload, scope=of_key[keys[0]].scope))
+        return out
 
     @staticmethod
     def _scope(stars: FrameStars, rois: dict[str, frozenset[str]], band_of: dict[int | None, str]) -> Scope:
         return Scope(rois.get(stars.field), stars.instrument, band_of[stars.frame_id])
+
+    def ready(self, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
+        """Return the units of frames first: where a frame's file is gone, the group's unit needs it again."""
+        return [u for u in units if not isinstance(u.key, FieldGroupKey)] or list(units)
+
+    def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
+        """Delete files that belong to no product, and choices of instruments that combine no estimates any more."""
+        wanted = {product.path for product in ledger.made(self.name, FrameKey).values()}
+        for path in (workdir / "regions").glob("*/fluxes_*.h5"):
+            if str(path.relative_to(workdir)) not in wanted:
+                path.unlink()
+        for table in (EstimatorWeights, EstimatorScales):
+            for instrument in session.exec(select(table.instrument).distinct()).all():
+                if not combines(self.toolbox, instrument):
+                    session.execute(sa.delete(table).where(col(table.instrument) == instrument))
 
     def _joint(self, instrument: str) -> bool:
         tool = self.toolbox.tool("photometry", instrument)
@@ -234,10 +333,14 @@ class StarPhotometry(Stage):
             identity.pop(option)
         if self.toolbox.config_for(instrument).photometry.aperture == 0:  # the first version did not have this option
             identity.pop("aperture")
+        identity.pop("estimator")  # what it changes are the radii
         return identity
 
     def _frame_unit(self, stars: FrameStars, inputs: Components, frame: Frame) -> Unit[PhotometryPayload]:
-        components = self.components(photometry=self._identity(stars.instrument), stars=list(stars.ids), **inputs)
+        discs = {"radii": [round(r, 4) for r in stars.radii]} if stars.radii else {}
+        components = self.components(
+            photometry=self._identity(stars.instrument), stars=list(stars.ids), **inputs, **discs
+        )
         key = FrameKey(stars.frame_id, stars.field)
         return Unit(key, frame.key, components, PhotometryPayload((stars,)), frame.id)
 
@@ -280,10 +383,10 @@ def _misfits(batch: Sequence[PhotometryValues]) -> Floats:
     return out
 
 
-def _no_flux(field: str, frame_id: int, star: str = "") -> Replace:
-    """Return the record that deletes the fluxes of a frame, or only that of one star."""
-    where: dict[str, Any] = {"combined_footprint_hash": field, "frame_id": frame_id}
-    return Replace("star_flux_in_frame", {**where, "gaia_id": star} if star else where)
+def _radii(values: PhotometryValues) -> Floats:
+    """Return (n, d) the radii of each stamp's discs, pixels."""
+    radii = [values.payload.frames[frame].radii for frame, _ in values.rows]
+    return np.array(radii, float).reshape(len(values.rows), -1)
 
 
 def alike_in_sampling(batch: Sequence[PhotometryValues]) -> dict[Any, list[int]]:

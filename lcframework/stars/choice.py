@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 from sqlmodel import Session, select
 
+from lcframework.protocols import ComparisonStars
 from lcframework.stars.names import choose
 from lcframework.storage.queries import active_stars
 from lcframework.storage.tables import Star, StarInFrame
-from lcframework.types import LcfError
+from lcframework.types import CandidateStars, LcfError
 
 #: Fainter stars add noise to a PSF and little weight to a coefficient; they are used where there are too few others.
 MIN_SIGNAL_TO_NOISE = 20.0
 FEWEST = 3
+#: The comment on stars that are variable according to the catalogue.
+VARIABLE = "variable by the catalogue"
 
 
 def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, StarInFrame]]]:
@@ -29,17 +33,51 @@ def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, Sta
     return out
 
 
-def chosen_stars(rows: list[tuple[Star, StarInFrame]], wanted: int | list[str], exclude: list[str]) -> list[Star]:
+def chosen_stars(
+    rows: list[tuple[Star, StarInFrame]],
+    wanted: int | list[str],
+    exclude: list[str],
+    chooser: ComparisonStars | None = None,
+) -> list[Star]:
     """Return the chosen stars among the usable ones of a frame, nearest the region first.
 
-    Where `wanted` is a number, the nearest stars with a signal-to-noise of at least `MIN_SIGNAL_TO_NOISE` in this frame
-    are chosen; where fewer than `FEWEST` have it, the nearest of all. Where it is a list, the stars with these letters.
+    Where `wanted` is a number, `chooser` chooses among the stars with a signal-to-noise of at least
+    `MIN_SIGNAL_TO_NOISE` in this frame; where fewer than `FEWEST` have it, among all. Without a chooser it is the
+    nearest ones. Where `wanted` is a list, the stars with these letters.
     """
     if isinstance(wanted, int):
         bright = [r for r in rows if (r[1].signal_to_noise or 0) >= MIN_SIGNAL_TO_NOISE and r[0].name not in exclude]
-        rows = bright if len(bright) >= FEWEST else rows
+        rows = bright if len(bright) >= FEWEST else [r for r in rows if r[0].name not in exclude]
+        if chooser is not None and len(rows) > wanted:
+            rows = [rows[i] for i in sorted(_choice(chooser, rows, wanted))]
     by_name = {s.name: s for s, _ in rows}
     return [by_name[n] for n in choose(list(by_name), wanted, exclude)]
+
+
+def _choice(chooser: ComparisonStars, rows: list[tuple[Star, StarInFrame]], wanted: int) -> list[int]:
+    """Return the indices of the stars that a plugin chooses.
+
+    Raises
+    ------
+    LcfError
+        Where its answer is none.
+    """
+    stars = [star for star, _ in rows]
+    colour = [np.nan if s.bp is None or s.rp is None else s.bp - s.rp for s in stars]
+    candidates = CandidateStars(
+        np.array([s.distance_to_roi_arcsec for s in stars]),
+        np.array([r.signal_to_noise or 0.0 for _, r in rows]),
+        np.array([s.magnitude for s in stars]),
+        np.array(colour),
+        np.array([VARIABLE in s.comment for s in stars]),
+    )
+    found = [int(i) for i in np.asarray(chooser.choose(candidates, wanted)).tolist()]
+    if not 0 < len(set(found)) == len(found) <= wanted or not set(found) <= set(range(len(rows))):
+        raise LcfError(
+            f"[comparison_stars]: {type(chooser).__name__} chose {found} of {len(rows)} stars; it must give between 1 "
+            f"and {wanted} different indices from 0 to {len(rows) - 1}: report it to the plugin's author"
+        )
+    return found
 
 
 def check_names(session: Session, where: str, wanted: int | list[str], exclude: list[str]) -> None:

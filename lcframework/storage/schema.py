@@ -15,11 +15,14 @@ import lcframework.storage.tables  # noqa: F401  (defines the tables to create)
 from lcframework.types import NeedMissing
 
 #: The steps of ``migrations/versions/``; the last one is the version that this lcframework uses.
-STEPS = ("0001", "0002", "0003", "0004")
+STEPS = ("0001", "0002", "0003", "0004", "0005")
 HEAD = STEPS[-1]
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
 #: Columns that later steps added; a database without these columns and without a version is of the first version.
-_ADDED = {("products", "fingerprint_rule")}
+_ADDED = {
+    ("products", "fingerprint_rule"),
+    *(("star_flux_in_frame", name) for name in ("psf_flux", "psf_flux_uncertainty", "weights", "flux_noise")),
+}
 
 
 def make_tables(engine: Engine) -> None:

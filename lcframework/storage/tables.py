@@ -198,7 +198,7 @@ class PsfRow(SQLModel, table=True):
 
 
 class StarFlux(SQLModel, table=True):
-    """A star's flux in a frame, e-/s."""
+    """A star's flux in a frame, e-/s; where estimates are combined, the PSF's flux alone stands beside it."""
 
     __tablename__ = "star_flux_in_frame"
 
@@ -218,6 +218,48 @@ class StarFlux(SQLModel, table=True):
     chi2: float
     status: str
     masked_outliers: int = 0
+    psf_flux: float | None = None
+    psf_flux_uncertainty: float | None = None
+    weights: list[float] | None = Field(default=None, sa_type=sa.JSON)
+    flux_noise: float | None = None
+
+    @property
+    def noise(self) -> float:
+        """The part of the error that is noise; what scatters beyond it the normalization measures frame by frame."""
+        return self.flux_uncertainty if self.flux_noise is None else self.flux_noise
+
+
+class EstimatorWeights(SQLModel, table=True):
+    """How flux estimates are combined in a field, instrument and band, as its comparison stars chose."""
+
+    __tablename__ = "estimator_weights"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    instrument: str = Field(primary_key=True)
+    band: str = Field(primary_key=True)
+    radii: list[float] = Field(sa_type=sa.JSON)
+    flux: list[float] = Field(sa_type=sa.JSON)
+    weights: list[list[float]] = Field(sa_type=sa.JSON)
+    noise_factor: float
+    scatter: float
+    psf_scatter: float
+    stars: int
+    frames: int
+    held_out: dict[str, list[float]] = Field(sa_type=sa.JSON)
+    note: str = ""
+
+
+class EstimatorScales(SQLModel, table=True):
+    """The discs of a frame, pixels, and the scale of each flux estimate there beside the PSF flux."""
+
+    __tablename__ = "estimator_scales"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    frame_id: int = Field(primary_key=True)
+    instrument: str
+    band: str
+    radii: list[float] = Field(sa_type=sa.JSON)
+    scale: list[float] = Field(sa_type=sa.JSON)
 
 
 class NormalizationCoefficient(SQLModel, table=True):

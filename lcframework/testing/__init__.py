@@ -20,6 +20,7 @@ _CAMPAIGN = (
 _CONFORMANCE = (
     "check_background_estimator",
     "check_calibration_survey",
+    "check_comparison_stars",
     "check_cosmic_masker",
     "check_exporter",
     "check_header_parser",

@@ -10,15 +10,17 @@ Conventions that hold everywhere:
 
 Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags`, `robust` and `tables` serve all
 steps of the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`,
-`wcs`, `fit_status`, `psf`, `photometry`, `normalization`, `regions`; then `light_curve` and `events`. `decisions` are
-what frames say about settings.
+`wcs`, `fit_status`, `psf`, `comparison`, `photometry`, `estimators`, `normalization`, `regions`; then `light_curve` and
+`events`. `decisions` are what frames say about settings.
 """
 
 from __future__ import annotations
 
 from lcframework.types.arrays import Bools, Floats, Ints
+from lcframework.types.comparison import CandidateStars
 from lcframework.types.decisions import Decision, Evidence, FrameEvidence, MeasuredGain
 from lcframework.types.doubts import Doubt, Severity
+from lcframework.types.estimators import Estimators, FluxWeights
 from lcframework.types.events import RunEvent
 from lcframework.types.failures import LcfError, NeedMissing, PluginError, UnusableInput
 from lcframework.types.fit_status import FitState, FitStatus
@@ -93,7 +95,10 @@ __all__ = [  # noqa: RUF022
     "FWHM_PER_SIGMA",
     "PSF",
     "Stamps",
+    "CandidateStars",
     "Kernels",
+    "FluxWeights",
+    "Estimators",
     "PhotometryResult",
     "FluxMatrix",
     "NormalizationSolution",

@@ -23,10 +23,16 @@ class Stamps:
     photon_variance: Floats = attrs.field()  # (n,) (e-/s)^2 in `noise` squared per e-/s of light in `data`; 0: unknown
 
     aperture: float = 0.0  # pixels; light in this radius that the PSF misses is added to the star; 0: PSF fluxes
+    # (n, d) pixels, increasing; the residual light in discs of these radii is measured beside the flux; d may be 0
+    radii: Floats = attrs.field()
 
     @photon_variance.default
     def _unknown(self) -> Floats:
         return np.zeros(len(self.data))
+
+    @radii.default
+    def _no_discs(self) -> Floats:
+        return np.zeros((len(self.data), 0))
 
     def __len__(self) -> int:
         """Return the number of stamps."""
@@ -56,3 +62,15 @@ class PhotometryResult:
     status: tuple[FitStatus, ...]
     model: Floats  # (n, ny, nx)
     outliers: Bools  # (n, ny, nx)
+    # (n, d) e-/s that the PSF misses in the discs of `Stamps.radii`, each above the mean outside it, and the
+    # covariance (n, d, d) of these sums; d = 0 where none were asked for, or where the plugin can't measure them
+    residual_light: Floats = attrs.field()
+    residual_covariance: Floats = attrs.field()
+
+    @residual_light.default
+    def _no_sums(self) -> Floats:
+        return np.zeros((len(self.flux), 0))
+
+    @residual_covariance.default
+    def _no_covariance(self) -> Floats:
+        return np.zeros((len(self.flux), 0, 0))

@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 
 from lcframework.types.arrays import Bools, Floats
+from lcframework.types.estimators import Estimators
 from lcframework.types.fit_status import FitStatus
 from lcframework.types.photometry import Kernels
 
@@ -39,6 +40,8 @@ class Cutouts:
     zenith: Floats = attrs.field()  # (e, 2) tan z times the zenith's direction (xi, eta); nan where unknown
     psf_precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (e, n, n) of `PSF`, 0 where not known
     aperture: float = 0.0  # pixels; light in this radius that the PSFs miss is added to the sources; 0: PSF fluxes
+    # how the PSF flux of a source and those with the light in discs become one, as the comparison stars' are; None: PSF
+    estimators: Estimators | None = None
 
     @zenith.default
     def _unknown(self) -> Floats:

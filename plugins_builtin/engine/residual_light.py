@@ -17,7 +17,9 @@ from jaxtyping import Float
 from lcframework.types import Floats
 
 
-def apertures(centre: Float[Floats, "n 2"], shape: tuple[int, int], radius: float) -> Float[Floats, "n ny nx"]:
+def apertures(
+    centre: Float[Floats, "n 2"], shape: tuple[int, int], radius: float | Float[Floats, "n 1 1"]
+) -> Float[Floats, "n ny nx"]:
     """Return discs of `radius` pixels about positions (x, y) from the stamps' centres; their edge is a pixel wide."""
     y, x = (np.arange(size) - 0.5 * (size - 1) for size in shape)
     distance = np.hypot(x - centre[:, 0, None, None], y[:, None] - centre[:, 1, None, None])
@@ -35,13 +37,33 @@ def above_surroundings(
     return np.asarray(aperture - share[:, None, None] * outside)
 
 
+def discs_above_sky(
+    centre: Float[Floats, "n 2"], radii: Float[Floats, "n d"], weight: Float[Floats, "n ny nx"]
+) -> Float[Floats, "n d ny nx"]:
+    """Return discs of several radii (pixels) about each position, each less the weighted mean of the pixels outside."""
+    shape = (weight.shape[1], weight.shape[2])
+    discs = [apertures(centre, shape, radius[:, None, None]) for radius in radii.T]
+    return np.stack([above_surroundings(disc, weight) for disc in discs], axis=1)
+
+
 def residual_light(
     residual: Float[Floats, "n ny nx"],
     weight: Float[Floats, "n ny nx"],
     aperture: Float[Floats, "n ny nx"],
     images: Float[Floats, "n p ny nx"],
 ) -> tuple[Float[Floats, " n"], Float[Floats, " n"]]:
-    """Return the sums of residuals within apertures, and their variances.
+    """Return the sums of residuals within one aperture a stamp, and their variances: :func:`residual_lights`."""
+    total, covariance = residual_lights(residual, weight, aperture[:, None], images)
+    return total[:, 0], covariance[:, 0, 0]
+
+
+def residual_lights(
+    residual: Float[Floats, "n ny nx"],
+    weight: Float[Floats, "n ny nx"],
+    discs: Float[Floats, "n d ny nx"],
+    images: Float[Floats, "n p ny nx"],
+) -> tuple[Float[Floats, "n d"], Float[Floats, "n d d"]]:
+    """Return the sums of residuals within several apertures of each stamp, and their covariance.
 
     Parameters
     ----------
@@ -49,24 +71,30 @@ def residual_light(
         Data less the model.
     weight : (n, ny, nx) array
         Inverse variances; 0 where a pixel is not used: its residual counts as zero.
-    aperture : (n, ny, nx) array
-        Weight of each pixel in the sum; from :func:`apertures`, or :func:`above_surroundings` where a constant was
-        fitted.
+    discs : (n, d, ny, nx) array
+        Weight of each pixel in the sums; from :func:`apertures`, or :func:`above_surroundings` where a constant was
+        fitted, or the local sky is to be taken off.
     images : (n, p, ny, nx) array
         The images whose amplitudes were fitted: unit sources, a constant.
     """
-    used = weight > 0
-    counted = np.where(used, aperture, 0.0)
-    total = np.sum(counted * residual, axis=(1, 2))
-    variance = np.sum(counted**2 / np.where(used, weight, 1.0), axis=(1, 2))
-    sums = np.einsum("npij,nij->np", images, counted)
-    normal = np.einsum("npij,nij,nqij->npq", images, weight, images, optimize=True)
+    n, d = discs.shape[:2]
+    used = (weight > 0).reshape(n, 1, -1)
+    flat = weight.reshape(n, 1, -1)
+    counted = np.where(used, discs.reshape(n, d, -1), 0.0)
+    fitted = images.reshape(n, images.shape[1], -1)
+    total = (counted @ residual.reshape(n, -1, 1))[..., 0]
+    variance = (counted / np.where(used, flat, 1.0)) @ counted.swapaxes(1, 2)
+    sums = counted @ fitted.swapaxes(1, 2)
+    normal = (fitted * flat) @ fitted.swapaxes(1, 2)
     # An image without light in the stamp has no amplitude; the pseudo-inverse leaves out degenerate ones.
     scale = np.sqrt(np.einsum("npp->np", normal))
     scale = np.where(scale > 0, scale, 1.0)
     inverse = np.linalg.pinv(normal / (scale[:, :, None] * scale[:, None, :]), rcond=1e-10, hermitian=True)
-    fitted = np.einsum("np,npq,nq->n", sums / scale, inverse, sums / scale)
-    return total, np.maximum(variance - fitted, 0.0)
+    sums = sums / scale[:, None]
+    covariance = variance - sums @ inverse @ sums.swapaxes(1, 2)
+    index = np.arange(d)
+    covariance[:, index, index] = np.maximum(covariance[:, index, index], 0.0)
+    return total, covariance
 
 
 def shared_out(

@@ -10,7 +10,13 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
 from lcframework.types import Bools, FitState, FitStatus, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
-from plugins_builtin.engine.residual_light import above_surroundings, apertures, residual_light
+from plugins_builtin.engine.residual_light import (
+    above_surroundings,
+    apertures,
+    discs_above_sky,
+    residual_light,
+    residual_lights,
+)
 from plugins_builtin.engine.stars.faint_source import average_over_positions
 from plugins_builtin.engine.stars.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
 from plugins_builtin.engine.stars.stamp_outliers import first_outliers, remaining_outliers
@@ -179,6 +185,7 @@ def describe(stamps: PointSourceStamps, fit: PointSourceFit, outliers: Bools) ->
         extra, variance = _residual_light(stamps, weight, model, image, position)
         flux, covariance = flux + extra, covariance.copy()
         covariance[:, 0, 0] += variance
+    lights, of_lights = _lights_in_discs(stamps, weight, model, image, position)
     away = np.linalg.norm(position - stamps.expected, axis=1)
     status = tuple(
         _status(
@@ -202,7 +209,21 @@ def describe(stamps: PointSourceStamps, fit: PointSourceFit, outliers: Bools) ->
         status=status,
         model=np.where(failed[:, None, None], 0.0, model),
         outliers=outliers,
+        residual_light=np.where(failed[:, None], np.nan, lights),
+        residual_covariance=np.where(failed[:, None, None], np.nan, of_lights),
     )
+
+
+def _lights_in_discs(
+    stamps: PointSourceStamps, weight: Floats, model: Floats, image: Floats, position: Floats
+) -> tuple[Floats, Floats]:
+    """Return the sums of the residuals within the discs of `radii` (n, d), and their covariance (n, d, d)."""
+    n, d = stamps.radii.shape
+    if d == 0:
+        return np.zeros((n, 0)), np.zeros((n, 0, 0))
+    discs = discs_above_sky(position, stamps.radii, weight)
+    images = np.stack([image, np.ones_like(image)], axis=1) if stamps.pedestal else image[:, None]
+    return residual_lights(stamps.data - model, weight, discs, images)
 
 
 def _residual_light(
@@ -261,6 +282,7 @@ def _prepare(options: StarredPhotometry, stamps: Stamps, kernels: Kernels, which
         photon_variance=np.nan_to_num(np.asarray(stamps.photon_variance[which], float)),
         aperture=stamps.aperture,
         misfit=np.zeros((len(data), 0)) if kernels.misfit is None else np.asarray(kernels.misfit[which], float),
+        radii=np.asarray(stamps.radii[which], float),
     )
 
 
@@ -269,7 +291,8 @@ def _assemble(parts: list[PhotometryResult], shape: tuple[int, ...]) -> Photomet
         empty = np.zeros(0)
         images = np.zeros((0, *shape))
         return PhotometryResult(empty, empty, empty, empty, np.zeros((0, 3, 3)), empty, (), images, images.astype(bool))
-    names = ("flux", "x", "y", "background", "covariance", "reduced_chi2", "model")
+    names = ("flux", "x", "y", "background", "covariance", "reduced_chi2", "model",
+             "residual_light", "residual_covariance")  # fmt: skip
     joined: dict[str, Floats] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
     outliers = np.concatenate([p.outliers for p in parts])
     return PhotometryResult(status=tuple(s for p in parts for s in p.status), outliers=outliers, **joined)

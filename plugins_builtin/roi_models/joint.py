@@ -38,6 +38,11 @@ class Joint(RoiModel):
     noise_from_model: bool = True  # photon noise of the modelled signal, not of the data's
     iterations: int = attrs.field(default=20, validator=at_least(1))  # an upper bound
 
+    @property
+    def combines_estimates(self) -> bool:
+        """Whether point sources are all that is modelled, so that residual light is theirs."""
+        return not self.background
+
     def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
         from plugins_builtin.engine.roi.joint_fit import Settings, fit_jointly
         from plugins_builtin.engine.roi.result import joint_result

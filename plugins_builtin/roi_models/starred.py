@@ -49,6 +49,11 @@ class Starred(RoiModel):
     differential_refraction: bool = False  # let each source's colour move it along the zenith's direction
     clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
 
+    @property
+    def combines_estimates(self) -> bool:
+        """Whether point sources are all that is modelled, so that residual light is theirs."""
+        return not self.background
+
     def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
         from plugins_builtin.engine.roi.geometry import squared
         from plugins_builtin.engine.roi.penalties import Strengths

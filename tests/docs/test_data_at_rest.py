@@ -31,8 +31,10 @@ from lcframework.types import (
     SOURCE_NIGHT_COLUMNS,
     Cutouts,
     EpochFlag,
+    Estimators,
     FitState,
     FitStatus,
+    FluxWeights,
     FrameFlag,
     HighResolution,
     Kernels,
@@ -150,6 +152,7 @@ def test_cutout_datasets(tmp_path: Path) -> None:
     cutouts = Cutouts(
         stamps, stamps, stamps > 2, Kernels(np.ones((E, M, M)), 2, 2.0), np.zeros((E, 2, 3)), np.zeros((E, 2, 2)),
         ones, ones, ones, ones,
+        estimators=Estimators(np.ones((E, 2)), np.ones((E, 3)), FluxWeights(np.ones(1), np.ones((1, 3)))),
     )  # fmt: skip
     epochs = PreparedEpochs(cutouts, filled(E), np.zeros((E, 2)), ["x"] * E, 25.0, 0.01, "AB")
     write_cutouts(tmp_path / "cutouts.h5", epochs)

@@ -162,7 +162,7 @@ def test_parts_do_each_piece_of_work_once(in_parts):
     for (report, _), groups in zip(said, RUNS.values(), strict=True):
         work = done(report)
         for stage in FRAME_STAGES:
-            assert work[stage] == groups * EPOCHS
+            assert work[stage] == groups * EPOCHS + groups * (stage == "star_photometry")
         for stage in ("calculate_normalization_coefficient", "calculate_absolute_zeropoints",
                       "prepare_calibrated_cutouts"):  # fmt: skip
             assert work[stage] == groups

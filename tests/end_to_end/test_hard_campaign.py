@@ -69,6 +69,13 @@ class Finished:
         return self.query(f"select {columns} from frames f {join} order by f.mjd")
 
     @property
+    def scatter(self) -> Array:
+        """The relative scatter of a blend beyond its errors: that of the stars, and what PSF fluxes add."""
+        (stars,) = self.query("select psf_scatter, scatter from estimator_weights")
+        more = np.sqrt(max(stars["psf_scatter"] ** 2 - stars["scatter"] ** 2, 0.0))
+        return np.hypot(np.asarray(self.coefficients["extra_scatter"]), more)
+
+    @property
     def coefficients(self) -> Table:
         return self.frames(
             "c.coefficient, c.coefficient_uncertainty, c.extra_scatter, c.scatter",
@@ -76,9 +83,13 @@ class Finished:
         )
 
     def star_fluxes(self) -> Table:
-        """Return what was measured of the stars that are alone in the sky, with their truth."""
+        """Return what the PSFs measured of the stars that are alone in the sky, with their truth.
+
+        The errors are those of the pixels' noise: the stars' twinkling is in the true fluxes.
+        """
         measured = self.query(
-            "select f.key, s.gaia_id, s.flux, s.flux_uncertainty, s.x, s.y, s.x_uncertainty, s.y_uncertainty, s.chi2 "
+            "select f.key, s.gaia_id, s.psf_flux flux, s.psf_flux_uncertainty flux_uncertainty, "
+            "s.x, s.y, s.x_uncertainty, s.y_uncertainty, s.chi2 "
             "from star_flux_in_frame s join frames f on f.id = s.frame_id"
         )
         measured = measured[np.isin(measured["gaia_id"], self._lonely())]
@@ -197,9 +208,9 @@ def test_parts_of_the_errors(hard, source):
     parts, coefficients = hard.epochs, hard.coefficients
     relative = coefficients["coefficient_uncertainty"] / coefficients["coefficient"]
     np.testing.assert_allclose(parts["relative_normalization_error"], relative, rtol=1e-6)
-    np.testing.assert_allclose(parts["relative_extra_scatter"], coefficients["extra_scatter"], rtol=1e-6)
+    np.testing.assert_allclose(parts["relative_extra_scatter"], hard.scatter, rtol=1e-6)
     flux, fit = parts[f"{source}_flux"], parts[f"{source}_d_flux_fit"]
-    total = np.sqrt(fit**2 + (flux * relative) ** 2 + (flux * coefficients["extra_scatter"]) ** 2)
+    total = np.sqrt(fit**2 + (flux * relative) ** 2 + (flux * hard.scatter) ** 2)
     np.testing.assert_allclose(parts[f"{source}_d_flux"], total, rtol=1e-6)
 
 
@@ -263,7 +274,7 @@ def test_coefficients(hard):
 
 
 def test_scatter_beyond_the_errors_is_the_stars_twinkling(hard):
-    extra = hard.coefficients["extra_scatter"]
+    extra = hard.scatter
     # From some hundred differences between neighbours in time, of half independent fluxes, noisy themselves.
     assert np.median(extra) == pytest.approx(TWINKLING, rel=0.3)
 

@@ -40,7 +40,27 @@ class ComparisonScatter:
         )
         pair = Markup('<div class="pair">{}{}</div>').format(self._scatter(groups), self._pulls(groups))
         maps = Markup("").join(self._map(c, len(groups) > 1) for c in groups)
-        return lead + pair + maps + self._table(groups) + self._where(project)
+        return lead + pair + self._estimators() + maps + self._table(groups) + self._where(project)
+
+    def _estimators(self) -> Markup:
+        """Return which estimates the stars chose, and what held-out frames said of them."""
+        if not self.results.estimators:
+            return Markup("")
+        rows = []
+        for found in self.results.estimators:
+            scores = [
+                " / ".join(number(v, 2) for v in found.held_out[way]) if way in found.held_out else ""
+                for way in ("psf", "best_single", "combination")
+            ]
+            rows.append((group_name(found.instrument, found.band), found.note, str(found.stars), str(found.frames),
+                         *scores, number(found.noise_factor, 2), number(1e3 * found.scatter, 2)))  # fmt: skip
+        columns = ("instrument, band", "fluxes", "stars", "frames", "PSF ppt", "best single ppt", "combination ppt",
+                   "noise factor", "beyond noise ppt")  # fmt: skip
+        lead = html.paragraph(
+            "How the stars chose to be measured, by their scatter on frames that took no part in the choice (typical "
+            "star of the bright half / of the faint half); regions are measured alike where their sources stand alone."
+        )
+        return lead + html.table(columns, rows, "Flux estimates", numeric=range(2, 9))
 
     def _scatter(self, groups: list[ComparisonStars]) -> Markup:
         series, traces, ratios = series_of(self.results), [], []

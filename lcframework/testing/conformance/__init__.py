@@ -18,11 +18,12 @@ from lcframework.testing.conformance.imports import (
 )
 from lcframework.testing.conformance.reductions import check_reduction
 from lcframework.testing.conformance.settings import check_setting_rule, example_evidence
-from lcframework.testing.conformance.stars import check_photometry, check_psf_model
+from lcframework.testing.conformance.stars import check_comparison_stars, check_photometry, check_psf_model
 
 __all__ = [
     "check_background_estimator",
     "check_calibration_survey",
+    "check_comparison_stars",
     "check_cosmic_masker",
     "check_exporter",
     "check_header_parser",

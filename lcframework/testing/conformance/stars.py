@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from lcframework.protocols import Photometry, PsfModel
+from lcframework.protocols import ComparisonStars, Photometry, PsfModel
 from lcframework.testing.conformance import scenes
 from lcframework.testing.conformance.contract import (
     check_array,
@@ -19,7 +19,7 @@ from lcframework.testing.conformance.contract import (
     require,
     unchanged,
 )
-from lcframework.types import PSF, Kernels, PhotometryResult, PsfBatch, Stamps
+from lcframework.types import PSF, CandidateStars, Kernels, PhotometryResult, PsfBatch, Stamps
 
 Array = NDArray[Any]
 
@@ -105,6 +105,25 @@ def _on_pixels(kernel: Array, size: int, subsampling: int, target_fwhm: float) -
     return scenes.widened(kernel, 0.0, 0.0, size, subsampling, target_fwhm)
 
 
+def check_comparison_stars(plugin: Any, seed: int = 1) -> None:
+    """Check a choice of comparison stars: valid indices, the same each time, also with one star, or without colours."""
+    check_plugin_class(plugin, ComparisonStars)
+    who = name_of(plugin)
+    rng = np.random.default_rng(seed)
+    for n, wanted in ((30, 10), (10, 10), (5, 10), (1, 1)):
+        candidates = CandidateStars(
+            np.sort(rng.uniform(5, 300, n)), rng.uniform(20, 900, n), rng.uniform(14, 19, n),
+            np.where(rng.uniform(size=n) < 0.5, np.nan, rng.uniform(0, 2, n)), rng.uniform(size=n) < 0.1,
+        )  # fmt: skip
+        verify = unchanged(who, attrs.asdict(candidates, recurse=False))
+        found = [np.asarray(plugin.choose(candidates, wanted)).tolist() for _ in range(2)]
+        verify()
+        require(found[0] == found[1], who, "two calls with the same stars choose differently")
+        valid = len(set(found[0])) == len(found[0]) and set(found[0]) <= set(range(n))
+        require(valid, who, f"chose {found[0]} of {n} stars: indices from 0, each once, are needed")
+        require(0 < len(found[0]) <= wanted, who, f"chose {len(found[0])} stars where {wanted} were wanted")
+
+
 def check_photometry(plugin: Any, seed: int = 1) -> None:
     """Check photometry on a star in epochs of different seeing, whose images follow the definition of the kernels.
 
@@ -123,6 +142,7 @@ def check_photometry(plugin: Any, seed: int = 1) -> None:
         _check_measurement(answer, scene, who, f"target FWHM {target_fwhm:g}")
         if getattr(plugin, "apertures", False):
             _check_aperture(plugin, answer, scene, who)
+            _check_discs(plugin, answer, scene, who)
     _check_all_masked(plugin, scenes.epochs_of_a_star(seed + 1), who)
 
 
@@ -160,6 +180,23 @@ def _check_aperture(plugin: Any, plain: PhotometryResult, scene: scenes.StarStam
     which = f"with an aperture of {radius:g} pixels"
     require(np.all(sigma > np.sqrt(plain.covariance[:, 0, 0])), who, f"{which}: flux errors are those of PSF fluxes")
     check_pulls((answer.flux - scene.flux) / sigma, who, f"{which}: flux")
+
+
+def _check_discs(plugin: Any, plain: PhotometryResult, scene: scenes.StarStamps, who: str) -> None:
+    """Check the residual light in discs, where the plugin measures it."""
+    n, size = len(scene.flux), min(scene.stamps.data.shape[1:])
+    radii = np.tile(size * np.array([0.2, 0.35]), (n, 1))
+    answer = plugin.measure(attrs.evolve(scene.stamps, radii=radii), scene.kernels)
+    light, covariance = np.asarray(answer.residual_light), np.asarray(answer.residual_covariance)
+    if light.shape[1:] == (0,):
+        return
+    which = "with discs of two radii"
+    require(light.shape == (n, 2), who, f"{which}: residual_light has the shape {light.shape}, not {(n, 2)}")
+    require(covariance.shape == (n, 2, 2), who, f"{which}: residual_covariance has the shape {covariance.shape}")
+    require(np.allclose(answer.flux, plain.flux), who, f"{which}: fluxes are not the PSF's alone")
+    for k in range(2):
+        sigma = np.sqrt(answer.covariance[:, 0, 0] + covariance[:, k, k])
+        check_pulls((answer.flux + light[:, k] - scene.flux) / sigma, who, f"{which}: flux with disc {k + 1}")
 
 
 def _photon_limit(scene: scenes.StarStamps) -> Array:

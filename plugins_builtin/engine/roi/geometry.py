@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lcframework.types import Bools, Cutouts, Floats, Ints, PointSources, UnusableInput
+from lcframework.types import Bools, Cutouts, Estimators, Floats, Ints, PointSources, UnusableInput
 
 #: A source further than this from every stamp's edge (pixels, outwards) can't be measured.
 EDGE = 0.5
@@ -35,6 +35,7 @@ class Epochs:
     # Of a star's image of unit flux, 0 where not known; of all epochs, or of none.
     psf_precision: Float[Floats, "_ size size"]
     aperture: float = 0.0  # pixels; see `Cutouts`
+    estimators: Estimators | None = None  # see `Cutouts`
 
     def __len__(self) -> int:
         """Return the number of epochs."""
@@ -42,8 +43,10 @@ class Epochs:
 
     def take(self, rows: Int[Ints, " rows"]) -> Epochs:
         """Return some of the epochs."""
+        which = np.asarray(rows).tolist()
         return attrs.evolve(
             self,
+            estimators=self.estimators.of_epochs(which) if self.estimators is not None else None,
             **{
                 name: getattr(self, name)[rows]
                 for name in (
@@ -146,6 +149,7 @@ def prepare(cutouts: Cutouts, point_sources: PointSources, refraction: bool = Fa
         zenith=_zenith(cutouts, valid) if refraction else np.zeros((len(data), 2)),
         psf_precision=np.nan_to_num(np.asarray(cutouts.psf_precision, float), nan=0.0, posinf=0.0),
         aperture=cutouts.aperture,
+        estimators=cutouts.estimators,
     )
 
 

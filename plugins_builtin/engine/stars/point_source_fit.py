@@ -53,6 +53,7 @@ class PointSourceStamps:
     # Variance per unit of signal that the weights hold; 0: unknown.
     photon_variance: Float[Floats, " n"] = attrs.field()
     aperture: float = 0.0  # pixels; see `Stamps`
+    radii: Float[Floats, "n d"] = attrs.field()  # pixels; see `Stamps`
     # Scatter of residual / flux beyond the noise, in rings of half a pixel about the star; no rings: unknown.
     misfit: Float[Floats, "n rings"] = attrs.field()
 
@@ -63,6 +64,10 @@ class PointSourceStamps:
     @photon_variance.default
     def _unknown(self) -> Float[Floats, " n"]:
         return np.zeros(len(self.data))
+
+    @radii.default
+    def _no_discs(self) -> Float[Floats, "n d"]:
+        return np.zeros((len(self.data), 0))
 
     def __len__(self) -> int:
         """Return the number of stamps."""
@@ -77,6 +82,7 @@ class PointSourceStamps:
             kernels=self.kernels[which],
             expected=self.expected[which],
             photon_variance=self.photon_variance[which],
+            radii=self.radii[which],
             misfit=self.misfit[which],
         )
 

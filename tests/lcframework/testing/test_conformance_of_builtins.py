@@ -91,6 +91,11 @@ def test_cosmic_masker(kind: type[Any]) -> None:
     suite.check_cosmic_masker(kind())
 
 
+@pytest.mark.parametrize("kind", builtins("lcf_comparison_stars"))
+def test_comparison_stars(kind: type[Any]) -> None:
+    suite.check_comparison_stars(kind())
+
+
 @pytest.mark.parametrize("kind", builtins("lcf_plate_solvers"))
 def test_plate_solver(kind: type[Any]) -> None:
     plugin = kind()
