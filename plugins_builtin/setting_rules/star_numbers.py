@@ -15,8 +15,9 @@ from lcframework.types import Decision, Evidence
 _LEAST = 20.0
 #: The PSF gets the nearest stars with this share of the information, sum of the squared signal-to-noise, ...
 _SHARE = 0.95
-#: ... within these bounds: fewer leave it noisy, more cost more than they bring.
-_FEWEST, _MOST_PSF, _MOST = 10, 60, 150
+#: ... within these bounds: fewer leave it noisy, more cost more than they bring. The bound is that of the stars that are
+#: measured, because a PSF that varies over the field must rest on stars all over it.
+_FEWEST, _MOST = 10, 120
 
 
 @attrs.frozen
@@ -38,13 +39,13 @@ class StarNumbers:
         weigh = int(np.median([1 + np.searchsorted(np.cumsum(s**2), _SHARE * np.sum(s**2)) for s in found]))
         there = int(np.median([len(s) for s in found]))
         most = max(len(s) for s in found)
-        psf = int(np.clip(weigh, _FEWEST, _MOST_PSF))
+        psf = int(np.clip(weigh, _FEWEST, _MOST))
         measured = int(np.clip(most, _FEWEST, _MOST))
         text = f"a frame has {there} usable stars with a signal-to-noise of {_LEAST:g}"
         return (
             Decision(
                 "psf.stars", psf,
-                f"{text}; the nearest {weigh} have {_SHARE:.0%} of the information ({_FEWEST} to {_MOST_PSF} taken)",
+                f"{text}; the nearest {weigh} have {_SHARE:.0%} of the information ({_FEWEST} to {_MOST} taken)",
                 len(found),
             ),
             Decision("photometry.stars", max(measured, psf), f"{text}; up to {_MOST} are measured", len(found)),

@@ -48,8 +48,8 @@ def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             "drop table alembic_version; drop table doubts; drop table settings; drop table estimator_weights; "
             "drop table estimator_scales; alter table star_flux_in_frame drop column psf_flux; "
             "alter table star_flux_in_frame drop column psf_flux_uncertainty; "
-            "alter table star_flux_in_frame drop column weights; alter table star_flux_in_frame drop column flux_noise; "
-            "alter table products drop column fingerprint_rule"
+            "alter table star_flux_in_frame drop column weights; "
+            "alter table star_flux_in_frame drop column flux_noise; alter table products drop column fingerprint_rule"
         )
     return fresh
 

@@ -42,8 +42,8 @@ from plugins_builtin.engine.psf.field_basis import (
 from plugins_builtin.engine.psf.star_steps import refit_stars, unit_slopes
 from plugins_builtin.engine.target import convolve_target, target_matrix
 
-#: Fewest stars for each order.
-FEWEST_STARS = (1, 20, 40)
+#: Fewest stars for each order: ten for each term of the polynomial.
+FEWEST_STARS = (1, 30, 60)
 #: Parts of the stars that are left out in turns.
 FOLDS = 5
 #: A variation has to be better than none by this many standard errors of the mean difference over the stars.
