@@ -16,8 +16,9 @@ from lcframework.types import Decision, Evidence, Floats
 _STAR, _ROI = 4.8, 6.4
 #: Optics and pixels widen a PSF's wings by pixels, however sharp its core is.
 _SMALLEST_STAR, _SMALLEST_ROI, _LARGEST = 20, 24, 128
-#: Stars move off a pixel where the field drifts by more than this many times the seeing (rms of the positions).
-_DRIFT = 3.0
+#: The time median of a pixel is free of stars, faint ones too, where at most this share of the frames has one pointing,
+#: within so many times the seeing.
+_SHARE, _POINTING = 0.35, 3.0
 _FEWEST_FRAMES = 10
 #: A map needs the frames in memory at once: up to this many pixels in all.
 _MOST_PIXELS = 2**28
@@ -60,17 +61,20 @@ class Stamps:
             return ()
         at = next(iter(evidence.rois.values()))[:1]
         xy = np.array([np.ravel(sky_to_pixel(f.wcs(), at[:, 0], at[:, 1])) for f in frames])
-        drift = float(np.sqrt(np.nansum(np.nanvar(xy, axis=0))))
+        apart = np.hypot(*(xy[:, None] - xy[None]).transpose(2, 0, 1))
+        share = float(np.max(np.mean(apart < _POINTING * seeing, axis=1)))
         pixels = int(frames[0].values["height"] * frames[0].values["width"]) * min(len(frames), 60)
-        moves, fits = drift > _DRIFT * seeing, pixels <= _MOST_PIXELS
-        compared = "more" if moves else "less"
-        why = f"the field drifts by {drift:.1f} pixels rms, {compared} than {_DRIFT:g} times the seeing"
+        moves, fits = share <= _SHARE, pixels <= _MOST_PIXELS
+        why = (
+            f"up to {share:.0%} of the frames have one pointing, within {_POINTING:g} times the seeing: stars "
+            f"{'leave the time median of a pixel' if moves else 'would count as hot pixels'} ({_SHARE:.0%} may)"
+        )
         if moves and not fits:
             why += ", but the frames are too large to be compared in memory"
         return (Decision("stamps.hot_pixels", "auto" if moves and fits else "", why, len(frames)),)
 
     def differ(self, setting: str, old: Any, new: Any) -> bool:
-        """Return whether new frames want stamps larger or smaller by a third, or drift where the others did not."""
+        """Return whether new frames want stamps a third larger or smaller, or move where the others did not."""
         if setting == "stamps.hot_pixels":
             return bool(new == "auto" and old != "auto")
         return old is None or not 0.75 < new / old < 1.33

@@ -15,8 +15,8 @@ from lcframework.types import Decision, Evidence
 _LEAST = 20.0
 #: The PSF gets the nearest stars with this share of the information, sum of the squared signal-to-noise, ...
 _SHARE = 0.95
-#: ... within these bounds: fewer leave it noisy, more cost more than they bring. The bound is that of the stars that are
-#: measured, because a PSF that varies over the field must rest on stars all over it.
+#: ... within these bounds: fewer leave it noisy, more cost more than they bring. As many are measured: a PSF that
+#: varies over the field must rest on stars all over what is measured.
 _FEWEST, _MOST = 10, 120
 
 

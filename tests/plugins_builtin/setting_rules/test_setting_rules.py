@@ -120,6 +120,20 @@ def test_the_limit_of_seeing_spares_ordinary_frames_and_not_what_is_far_beyond()
     assert max(f.values["seeing_arcseconds"] for f in evidence.frames) < high < 2.0 * 3.0 * SCALE
 
 
+def test_two_pointings_leave_faint_stars_in_the_median() -> None:
+    evidence = example_evidence(frames=12, drift=0.5)
+    other = example_evidence(frames=12, drift=0.5, seed=6)
+    far = tuple(attrs.evolve(f, wcs=lambda f=f: moved(f.wcs(), 60.0)) for f in other.frames)  # type: ignore[misc]
+    both = attrs.evolve(evidence, frames=(*evidence.frames, *far))
+    assert values(Stamps(), both)["stamps.hot_pixels"] == ""
+
+
+def moved(wcs: Any, pixels: float) -> Any:
+    wcs = wcs.deepcopy()
+    wcs.wcs.crpix += pixels
+    return wcs
+
+
 @pytest.mark.parametrize(("halo", "needed"), [(0.0, False), (0.7, True)])
 def test_an_image_of_extended_light_is_fitted_where_there_is_some(halo: float, needed: bool) -> None:
     found = values(ExtendedLight(), example_evidence(frames=6, halo=halo))
