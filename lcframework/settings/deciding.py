@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 from sqlmodel import Session, col, select
 
+from lcframework.config.project_file import Config, setting_path
 from lcframework.config.toolbox import Toolbox, with_decisions
 from lcframework.plugins import Plugins
 from lcframework.protocols import SettingRule
@@ -119,7 +120,9 @@ def _decide(
 ) -> list[DecidedSetting]:
     known = _known(rule, instrument, session)
     newest = max(f.id or 0 for f in frames)
-    complete = bool(known) and all("*" in s or s in known for s in rule.instance.settings)
+    config = toolbox.config_for(instrument)
+    left_open = [s for s in rule.instance.settings if "*" not in s and _selected(config, s) and not config.states(s)]
+    complete = bool(known) and all(s in known for s in left_open)
     if complete and all(row.frozen for row in known.values()):
         return _test(rule, instrument, frames, session, toolbox, known)
     if complete and all(row.frozen or row.tested_to >= newest for row in known.values()):
@@ -129,7 +132,9 @@ def _decide(
     changed = []
     for decision in made:
         row = known.get(decision.setting)
-        if row is not None and row.frozen:
+        if (row is not None and row.frozen) or config.states(decision.setting):
+            continue
+        if not _selected(config, decision.setting):
             continue
         row = row or session.get(DecidedSetting, (instrument, decision.setting))  # of the rule as it was
         row = row or DecidedSetting(instrument=instrument, setting=decision.setting)
@@ -142,6 +147,15 @@ def _decide(
         row.frozen, row.tested_to, row.disagreement = decision.frames >= wanted, newest, decision.doubt
         session.add(row)
     return changed
+
+
+def _selected(config: Config, setting: str) -> bool:
+    """Return whether an option is in use: not that of a plugin that the project does not select."""
+    section, *inner = setting_path(setting)
+    if section == "roi" or len(inner) < 2:
+        return True
+    chosen = getattr(config, section).plugin
+    return inner[0] in ([chosen] if isinstance(chosen, str) else chosen)
 
 
 def _changes(rule: SettingRule, setting: str, old: Any, new: Any) -> bool:

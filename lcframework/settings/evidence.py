@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,6 @@ from sqlmodel import Session, col, select
 
 from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
-from lcframework.frames.photon_transfer import halves, measure_gain
-from lcframework.frames.raw_frames import read_raw
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import active_stars
 from lcframework.storage.tables import Frame, StarInFrame
@@ -27,12 +26,15 @@ from lcframework.types import (
     FrameEvidence,
     FrameFlag,
     MeasuredGain,
+    NeedMissing,
     Region,
     UnusableInput,
 )
 
 if TYPE_CHECKING:
     from astropy.table import Table
+
+log = logging.getLogger(__name__)
 
 #: The gain is measured on this many pairs of frames, on a central part with sides of at most so many pixels.
 PAIRS, LARGEST = 8, 2048
@@ -98,7 +100,11 @@ def _stars(session: Session, frame_id: int) -> Table:
 
 def _catalogue(toolbox: Toolbox, region: Region, limits: CatalogLimits) -> Table | None:
     tool = toolbox.tool("stars")
-    return None if tool is None else STARS.check(tool.instance.query(region, limits), f"[stars] {tool.name}")
+    try:
+        return None if tool is None else STARS.check(tool.instance.query(region, limits), f"[stars] {tool.name}")
+    except NeedMissing as error:
+        log.warning("settings are decided without the catalogue: %s", error)
+        return None  # the stage that needs it says so
 
 
 def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
@@ -106,6 +112,9 @@ def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
 
     Where headers give gains, these are to be compared: frames in other units have none.
     """
+    from lcframework.frames.photon_transfer import halves, measure_gain
+    from lcframework.frames.raw_frames import read_raw
+
     settings = toolbox.config.frames
     paths = [Path(f.original_image_path) for f in frames if f.flags & FrameFlag.GAIN_MEASURED or f.gain]
     pairs: list[tuple[Floats, Floats]] = []

@@ -11,7 +11,7 @@ Conventions that hold everywhere:
 Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags`, `robust` and `tables` serve all
 steps of the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`,
 `wcs`, `fit_status`, `psf`, `comparison`, `photometry`, `estimators`, `normalization`, `regions`; then `light_curve` and
-`events`. `decisions` are what frames say about settings.
+`events`. `decisions` are what frames say about settings, `sections` parts of an image in headers.
 """
 
 from __future__ import annotations

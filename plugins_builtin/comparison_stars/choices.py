@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -15,6 +15,8 @@ from lcframework.types import CandidateStars, Ints
 @attrs.frozen
 class Nearest:
     """The stars nearest the region: they share its transparency and its PSF."""
+
+    results_version: ClassVar[int] = 1
 
     def choose(self, candidates: CandidateStars, wanted: int) -> Ints:
         """Return the indices of the nearest stars."""
@@ -29,6 +31,8 @@ class Worth:
     are not to blame for, brighter stars are worth no more. Weights within a factor of two count alike. Stars that the
     catalogue calls variable come last.
     """
+
+    results_version: ClassVar[int] = 1
 
     scatter: float = attrs.field(default=0.003, validator=positive)  # relative, of bright stars beyond their noise
 

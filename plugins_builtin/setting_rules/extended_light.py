@@ -27,8 +27,9 @@ _FEWEST_STARS = 5
 class ExtendedLight:
     """An image of extended light is fitted where sources blend, or the ring around one is brighter than stars' are."""
 
+    results_version: ClassVar[int] = 1
     settings: ClassVar[tuple[str, ...]] = ("roi_model.starred.background", "roi_model.joint.background")
-    before: ClassVar[str] = "model_calibrated_cutouts"
+    before: ClassVar[str] = "prepare_calibrated_cutouts"  # which asks whether discs have a source to themselves
     frames: ClassVar[int] = 20
     shared: ClassVar[bool] = False
 

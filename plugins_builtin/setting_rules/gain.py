@@ -16,6 +16,7 @@ from lcframework.types import Decision, Evidence
 class GainByNoise:
     """Photon transfer: the variance of the sky grows with its level by 1 / gain (Janesick 2007)."""
 
+    results_version: ClassVar[int] = 1
     settings: ClassVar[tuple[str, ...]] = ("header.gain",)
     before: ClassVar[str] = "read_convert_skysub_character_catalog"
     frames: ClassVar[int] = 9  # eight pairs

@@ -24,6 +24,7 @@ _FEWEST, _MOST = 8, 60
 class LocalSky:
     """A constant a stamp where what the frame's sky leaves around stars is more than the noise of their pixels."""
 
+    results_version: ClassVar[int] = 1
     settings: ClassVar[tuple[str, ...]] = ("photometry.starred.background_per_epoch",)
     before: ClassVar[str] = "star_photometry"
     frames: ClassVar[int] = 10

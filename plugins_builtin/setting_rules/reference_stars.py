@@ -58,6 +58,7 @@ class _Catalogue:
 class ReferenceStars:
     """The radius that holds enough good stars, the magnitudes that the frames show, the distance from a region."""
 
+    results_version: ClassVar[int] = 1
     settings: ClassVar[tuple[str, ...]] = ("stars.radius", "stars.magnitude", "roi.*.exclusion_radius")
     before: ClassVar[str] = "calculate_common_and_total_footprint"
     frames: ClassVar[int] = 9

@@ -22,6 +22,7 @@ _FEWEST = 1
 class SeeingLimit:
     """Frames whose seeing is far beyond that of the others are left out: clouds of focus, of wind, of trailing."""
 
+    results_version: ClassVar[int] = 1
     settings: ClassVar[tuple[str, ...]] = ("roi_cutouts.frames",)
     before: ClassVar[str] = "prepare_calibrated_cutouts"
     frames: ClassVar[int] = 40

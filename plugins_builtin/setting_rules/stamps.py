@@ -28,6 +28,7 @@ _MOST_PIXELS = 2**28
 class Stamps:
     """Stamps as large as PSFs are wide; hot pixels from drifting fields."""
 
+    results_version: ClassVar[int] = 1
     settings: ClassVar[tuple[str, ...]] = ("stamps.star_size", "stamps.roi_size", "stamps.hot_pixels")
     before: ClassVar[str] = "stamp_extraction"
     frames: ClassVar[int] = 20

@@ -24,6 +24,7 @@ _FEWEST, _MOST = 10, 120
 class StarNumbers:
     """As many stars as weigh in the PSF, and all that have a good flux for the coefficients."""
 
+    results_version: ClassVar[int] = 1
     settings: ClassVar[tuple[str, ...]] = ("psf.stars", "photometry.stars")
     before: ClassVar[str] = "psf_modeling"
     frames: ClassVar[int] = 20

@@ -59,6 +59,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "hdu_headers": Change([0, 0], (IMPORT,)),
         "trim_vertical": Change(4, (IMPORT,)),
         "trim_horizontal": Change(4, (IMPORT,)),
+        "trim_section": Change("all", (IMPORT,)),
         "exclude": Change(["quad_0001.fits"], recorded=True),
     },
     "[header]": {"plugin": Change("auto", (IMPORT,)), "gain": Change(3.0, ())},  # every header gives one
@@ -92,7 +93,7 @@ CHANGES: dict[str, dict[str, Change]] = {
     },
     "[reduction]": {
         "plugin": Change("ccdproc", (IMPORT,), stops="bias", also={"reduction.dirs": ["raw"]}),
-        "dirs": Change(["raw"]),
+        "dirs": Change(["raw"], (IMPORT,)),  # folders that are named are looked at
         "pattern": Change("*.fit"),
     },
     "[background]": {"plugin": Change("none", (IMPORT,)), "subtract": Change(False, (IMPORT,))},
@@ -152,6 +153,7 @@ CHANGES: dict[str, dict[str, Change]] = {
     "[psf.starred]": {
         "subsampling_factor": Change(3, (PSF,)),
         "field_distortion": Change(True, (PSF,)),
+        "variation": Change(0, (PSF,)),
         "regularization": Change(1.0, (PSF,)),
         "iterations_analytic": Change(50, (PSF,)),
         "iterations_pixels": Change(60, (PSF,)),
@@ -159,7 +161,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "outlier_sigma": Change(6.0, (PSF,)),
         "star_sigma": Change(6.0, (PSF,)),
     },
-    "[comparison_stars]": {"plugin": Change("worth", (STARS,))},
+    "[comparison_stars]": {"plugin": Change("worth", ())},  # all of them are measured
     "[photometry]": {
         "plugin": Change("none", (STARS, NORM), stops="[photometry]"),
         "stars": Change(4, (STARS,)),
@@ -169,7 +171,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "estimator": Change("psf", (STARS, NORM)),
     },
     "[photometry.starred]": {
-        "background_per_epoch": Change(True, (STARS,)),
+        "background_per_epoch": Change(False, (STARS,)),
         "starlet_background": Change(True, (STARS, NORM)),
         "position_prior": Change(2.0, (STARS,)),
         "sigma_clip": Change(6.0, (STARS,)),

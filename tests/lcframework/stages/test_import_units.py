@@ -166,7 +166,8 @@ def test_region_below_the_horizon_is_flagged(tmp_path, lcf, latitude, down):
         tmp_path,
         electrons(),
         "electron",
-        f"[telescope]\nlatitude = {latitude}\nlongitude = 0.0\n[plate_solving]\nverify = false\n",
+        f"[telescope]\nlatitude = {latitude}\nlongitude = 0.0\n[plate_solving]\nverify = false\n"
+        '[stars]\nplugin = "none"\n',
         **wcs,
     )
     project = tmp_path / "project.toml"
