@@ -18,7 +18,7 @@ _STAR, _ROI = 4.8, 6.4
 _SMALLEST_STAR, _SMALLEST_ROI, _LARGEST = 20, 24, 128
 #: The time median of a pixel is free of stars, faint ones too, where at most this share of the frames has one pointing,
 #: within so many times the seeing.
-_SHARE, _POINTING = 0.35, 3.0
+_SHARE, _POINTING = 0.35, 2.0
 _FEWEST_FRAMES = 10
 #: A map needs the frames in memory at once: up to this many pixels in all.
 _MOST_PIXELS = 2**28
