@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The gain is measured on this many pairs of frames, on a central part with sides of at most so many pixels.
+#: A gain is measured on this many pairs of frames, on a central part with sides of at most so many pixels; ...
 PAIRS, LARGEST = 8, 2048
+#: ... on so many and so large a part where it is only compared with that of headers.
+PAIRS_TO_COMPARE, LARGEST_TO_COMPARE = 3, 768
 
 
 def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequence[Frame], wanted: int) -> Evidence:
@@ -116,21 +118,23 @@ def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
     from lcframework.frames.raw_frames import read_raw
 
     settings = toolbox.config.frames
+    unstated = any(f.flags & FrameFlag.GAIN_MEASURED for f in frames)
+    most, size = (PAIRS, LARGEST) if unstated else (PAIRS_TO_COMPARE, LARGEST_TO_COMPARE)
     paths = [Path(f.original_image_path) for f in frames if f.flags & FrameFlag.GAIN_MEASURED or f.gain]
     pairs: list[tuple[Floats, Floats]] = []
     whole = True
-    for a, b in spread(list(itertools.pairwise(paths)), PAIRS):
+    for a, b in spread(list(itertools.pairwise(paths)), most):
         try:
             first, second = read_raw(a, settings), read_raw(b, settings)
         except UnusableInput:
             continue
         if first.image.shape == second.image.shape and _exposure(first.header) == _exposure(second.header):
-            pairs.append((_middle(first.image), _middle(second.image)))
+            pairs.append((_middle(first.image, size), _middle(second.image, size)))
             whole = whole and first.storage.bits > 0
     if not pairs:
-        for path in spread(paths, PAIRS):
+        for path in spread(paths, most):
             try:
-                pairs.append(halves(_middle(read_raw(path, settings).image)))
+                pairs.append(halves(_middle(read_raw(path, settings).image, size)))
             except UnusableInput:
                 continue
     found = measure_gain(pairs, whole)
@@ -141,9 +145,9 @@ def _exposure(header: Any) -> Any:
     return header.get("EXPTIME", header.get("EXPOSURE"))
 
 
-def _middle(image: Floats) -> Floats:
-    y, x = (max(0, (n - LARGEST) // 2) for n in image.shape)
-    return image[y : y + LARGEST, x : x + LARGEST]
+def _middle(image: Floats, size: int) -> Floats:
+    y, x = (max(0, (n - size) // 2) for n in image.shape)
+    return image[y : y + size, x : x + size]
 
 
 def frames_made(session: Session, in_footprint: bool) -> list[Frame]:
