@@ -92,7 +92,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "point_sources": Change({"A": [150.1138793, -28.3051182]}, (MODEL,)),
     },
     "[reduction]": {
-        "plugin": Change("ccdproc", (IMPORT,), stops="bias", also={"reduction.dirs": ["raw"]}),
+        "plugin": Change("ccdproc", (IMPORT,), also={"reduction.dirs": ["raw"]}),  # which hold no calibration frames
         "dirs": Change(["raw"], (IMPORT,)),  # folders that are named are looked at
         "pattern": Change("*.fit"),
     },
