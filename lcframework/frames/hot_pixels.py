@@ -15,7 +15,7 @@ from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import read_frame, read_table
 from lcframework.storage.tables import Frame
 from lcframework.types import Bools, Floats, Ints, PixelFlag, UnusableInput
-from lcframework.types.robust import SIGMA_PER_MAD
+from lcframework.types.robust import SIGMA_PER_MAD, finite_median
 from lcframework.work import HotPixelsKey, Outcome, Scope, Stage, Task, Toolbox, Unit
 
 if TYPE_CHECKING:
@@ -53,22 +53,14 @@ def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0, 
     """
     stack = np.stack([_without_sources(*frame) for frame in frames])
     seen = np.isfinite(stack).sum(axis=0) >= max(3, len(frames) // 4)
-    median = np.where(seen, _nanmedian(stack), np.nan)
-    scatter = np.where(seen, SIGMA_PER_MAD * _nanmedian(np.abs(stack - median)), np.nan)
+    median = np.where(seen, finite_median(stack, 0), np.nan)
+    scatter = np.where(seen, SIGMA_PER_MAD * finite_median(np.abs(stack - median), 0), np.nan)
     level, usual = np.nanmedian(median), np.nanmedian(scatter)
     spread = SIGMA_PER_MAD * np.nanmedian(np.abs(median - level))
     with np.errstate(invalid="ignore"):
         hot = np.abs(median - level) > sigma * spread
         bad = hot & (scatter > unstable * usual)
     return HotPixels(np.where(hot & ~bad, median - level, 0).astype(np.float32), np.asarray(bad))
-
-
-def _nanmedian(stack: Floats) -> Floats:
-    ordered = np.sort(stack, axis=0)  # nan goes last
-    count = np.isfinite(ordered).sum(axis=0)
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(stack) - 1)
-    middle = np.take_along_axis(ordered, low[None], 0) + np.take_along_axis(ordered, high[None], 0)
-    return np.asarray(middle[0] / 2)
 
 
 def _without_sources(image: Floats, flags: Ints, sources: Table) -> Floats:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from lcframework.stars.ensemble_residuals import EnsembleCurves, ensemble_curves, median
+from lcframework.stars.ensemble_residuals import EnsembleCurves, ensemble_curves
 from lcframework.stars.estimator_errors import error_terms
 from lcframework.stars.estimator_weights import FEWEST_FRAMES, FEWEST_STARS, Choice, choose_weights
 from lcframework.types import Bools, Floats, FluxWeights
+from lcframework.types.robust import finite_median
 
 #: Radii of the discs in units of the frame's seeing (FWHM).
 RADII = (1.0, 1.3, 1.7, 2.2, 3.0, 4.0)
@@ -65,7 +66,7 @@ def combine(given: StarEstimates) -> Combination:
         return _psf_alone(given, len(taking_part))
     scale = _scales(curves, whole & enough)
     table = FluxWeights(np.exp(choice.log_flux), choice.weights)
-    level = median(given.psf_flux / curves[0].transparency[:, None], 0)
+    level = finite_median(given.psf_flux / curves[0].transparency[:, None], 0)
     star_weights = table.at(level)
     flux, variance = _combined(given, estimates, covariance, scale, star_weights)
     expected = np.abs(level * curves[0].transparency[:, None])
@@ -87,7 +88,7 @@ def _distinct(radii: Floats) -> list[int]:
     """Return the discs that are larger than the one before them in the median frame."""
     out: list[int] = []
     last = 0.0
-    for d, radius in enumerate(median(radii, 0).tolist() if radii.size else []):
+    for d, radius in enumerate(finite_median(radii, 0).tolist() if radii.size else []):
         if radius > last + _DISTINCT:
             out.append(d)
             last = radius
@@ -109,10 +110,11 @@ def _psf_alone(given: StarEstimates, stars: int) -> Combination:
 
 def _scales(curves: list[EnsembleCurves], measured: Bools) -> Floats:
     """Return each estimate's scale (f, k) beside the PSF's: what all stars of a frame share is no star's fault."""
-    ratio = [c.transparency / curves[0].transparency * median((c.level / curves[0].level)[:, None], 0) for c in curves]
+    first = curves[0]
+    ratio = [c.transparency / first.transparency * finite_median((c.level / first.level)[:, None], 0) for c in curves]
     scale = np.stack(ratio, axis=1)
     few = (measured.sum(axis=1) < _FEWEST_IN_FRAME) | ~np.isfinite(scale).all(axis=1)
-    scale[few] = median(scale[~few], 0) if not few.all() else 1.0
+    scale[few] = finite_median(scale[~few], 0) if not few.all() else 1.0
     return scale
 
 

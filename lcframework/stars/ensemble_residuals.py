@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from lcframework.types import Floats
-from lcframework.types.robust import SIGMA_PER_MAD
+from lcframework.types.robust import SIGMA_PER_MAD, finite_median
 
 _ROUNDS = 12
 #: No star counts for better than this, relative: the ensemble must not rest on one star.
@@ -40,10 +40,10 @@ def ensemble_curves(flux: Floats) -> EnsembleCurves:
     measured = np.isfinite(flux) & (flux > 0)
     value = np.where(measured, flux, np.nan)
     scatter = np.full(flux.shape[1], _FIRST_SCATTER)
-    transparency = median(value / median(value, 0), 1)
+    transparency = finite_median(value / finite_median(value, 0), 1)
     residual = level = np.full_like(value, np.nan)
     for _ in range(_ROUNDS):
-        level = median(value / transparency[:, None], 0)
+        level = finite_median(value / transparency[:, None], 0)
         relative = np.nan_to_num(value / level)
         known = measured & np.isfinite(transparency)[:, None] & np.isfinite(level)
         sigma = np.maximum(scatter, _LEAST_SCATTER)
@@ -56,16 +56,7 @@ def ensemble_curves(flux: Floats) -> EnsembleCurves:
         mean = (total[:, None] - weight * relative) / np.where(alone, 1.0, others)
         usable = known & ~alone & (mean > 0)
         residual = np.where(usable, relative / np.where(usable, mean, 1.0) - 1.0, np.nan)
-        residual = residual - median(residual, 0)
-        scatter = np.nan_to_num(SIGMA_PER_MAD * median(np.abs(residual), 0), nan=1.0)
-    scale = float(median(transparency[:, None], 0)[0])
+        residual = residual - finite_median(residual, 0)
+        scatter = np.nan_to_num(SIGMA_PER_MAD * finite_median(np.abs(residual), 0), nan=1.0)
+    scale = float(finite_median(transparency[:, None], 0)[0])
     return EnsembleCurves(residual, transparency / scale, level * scale)
-
-
-def median(values: Floats, axis: int) -> Floats:
-    """Return the median of finite values along an axis; nan, without a warning, where there is none."""
-    ordered = np.sort(np.where(np.isfinite(values), values, np.nan), axis=axis)  # nan last
-    count = np.isfinite(values).sum(axis=axis, keepdims=True)
-    low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0), axis)
-    high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[axis] - 1), axis)
-    return np.asarray(np.where(count > 0, 0.5 * (low + high), np.nan).squeeze(axis))

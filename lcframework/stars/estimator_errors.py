@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lcframework.stars.ensemble_residuals import median
 from lcframework.stars.estimator_weights import FEWEST_FRAMES, FEWEST_STARS, robust_sigma
 from lcframework.types import Floats
+from lcframework.types.robust import finite_median
 
 _FACTORS = (0.7, 5.0)
 _SCATTERS = (1e-6, 0.5)
@@ -41,7 +41,7 @@ def error_terms(residual: Floats, noise: Floats, factor: float | None = None) ->
     residual, noise = steps(residual, noise)
     count = np.isfinite(residual).sum(axis=0)
     sigma = robust_sigma(residual)
-    typical = median(np.where(np.isfinite(residual), noise, np.nan), 0)
+    typical = finite_median(np.where(np.isfinite(residual), noise, np.nan), 0)
     known = (count >= FEWEST_FRAMES - 2) & np.isfinite(sigma) & (sigma > 0) & np.isfinite(typical) & (typical > 0)
     if known.sum() < FEWEST_STARS:
         return factor or 1.0, 0.0

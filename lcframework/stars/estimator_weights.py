@@ -11,9 +11,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from lcframework.stars.ensemble_residuals import median
 from lcframework.types import Bools, Floats
-from lcframework.types.robust import SIGMA_PER_MAD
+from lcframework.types.robust import SIGMA_PER_MAD, finite_median
 
 #: Width of the kernel in ln F, and the effective number of stars that it is widened to; more stars for the judgement.
 _WIDTH, _EFFECTIVE, _EFFECTIVE_JUDGES = 0.5, 7.0, 15.0
@@ -155,8 +154,8 @@ def _kernel(point: float, log_flux: Floats, stars: Bools, effective: float) -> F
 
 def _robust_mean(values: Floats, kernel: Floats) -> Floats:
     """Return the weighted mean (k,) of values (n, k), those that are far off moved in: one variable star is no rule."""
-    centre = median(values, 0)
-    spread = np.maximum(SIGMA_PER_MAD * median(np.abs(values - centre), 0), 0.05)
+    centre = finite_median(values, 0)
+    spread = np.maximum(SIGMA_PER_MAD * finite_median(np.abs(values - centre), 0), 0.05)
     return np.asarray(kernel @ np.clip(values, centre - 2 * spread, centre + 2 * spread))
 
 
@@ -170,8 +169,8 @@ def _scatter(residual: Floats) -> _Scatter:
     """Return the scatters and correlations of residuals (f, n, k), whose outliers are moved in."""
     measured = np.asarray(np.isfinite(residual).all(axis=2))
     value = np.where(measured[..., None], residual, np.nan)
-    value = value - median(value, 0)
-    sigma = SIGMA_PER_MAD * median(np.abs(value), 0)
+    value = value - finite_median(value, 0)
+    sigma = SIGMA_PER_MAD * finite_median(np.abs(value), 0)
     known = (measured.sum(axis=0) >= 2) & (sigma > 0).all(axis=1)
     safe = np.where(known[:, None], sigma, 1.0)
     z = np.nan_to_num(np.clip(value / safe, -_WINSOR, _WINSOR))

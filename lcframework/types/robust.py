@@ -32,6 +32,20 @@ def scatter_about_zero(residuals: Floats) -> float:
     return SIGMA_PER_MAD * float(np.median(np.abs(residuals)))
 
 
+def finite_median(values: Floats, axis: int) -> Floats:
+    """Return the median of finite values along an axis; nan, without a warning, where there is none.
+
+    For short axes, NumPy's sort is several times faster than `numpy.nanmedian`.
+    """
+    finite = np.isfinite(values)
+    ordered = np.where(finite, values, np.nan)
+    ordered.sort(axis=axis)  # nan last
+    count = finite.sum(axis=axis, keepdims=True)
+    low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0), axis)
+    high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[axis] - 1), axis)
+    return np.asarray(np.where(count > 0, 0.5 * (low + high), np.nan).squeeze(axis))
+
+
 def clip_and_refit(
     fit: Callable[[Bools], tuple[_Fit, Bools]], used: Bools, fewest: int, rounds: int
 ) -> tuple[_Fit, Bools]:

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from lcframework.stars.ensemble_residuals import ensemble_curves, median
+from lcframework.stars.ensemble_residuals import ensemble_curves
 from lcframework.stars.estimator_weights import choose_weights, least_variance
+from lcframework.types.robust import finite_median
 
 
 def estimates(frames: int, flux: np.ndarray, psf_scatter: float, rng: np.random.Generator) -> np.ndarray:
@@ -87,5 +88,5 @@ def test_curves_against_the_others_have_the_frames_transparency_and_no_outlier()
 
 def test_median_leaves_out_what_is_not_finite():
     values = np.array([[1.0, np.nan], [3.0, np.inf], [np.nan, np.nan], [5.0, 2.0]])
-    np.testing.assert_array_equal(median(values, 0), [3.0, 2.0])
-    assert np.isnan(median(np.full((3, 1), np.nan), 0)).all()
+    np.testing.assert_array_equal(finite_median(values, 0), [3.0, 2.0])
+    assert np.isnan(finite_median(np.full((3, 1), np.nan), 0)).all()
