@@ -15,23 +15,23 @@ from lcframework.config.sections import Calibration, Frames
 from lcframework.first_look import targets
 from lcframework.first_look.plate_scale import ASTROMETRY_NET, Coverage, coverage
 from lcframework.first_look.raw_files import (
+    MOST,
     RawFiles,
     calibration_folders,
     find_frames,
     image_hdu,
     is_calibration,
-    some_of,
 )
 from lcframework.first_look.sites import SiteFound, find_site
 from lcframework.first_look.star_tables import Stars, quoted, stars_by_what_is_there, user_table
 from lcframework.first_look.targets import Target, region_name
+from lcframework.frames.samples import at_equal_steps
 from lcframework.header_doctor import default_parsers
 from lcframework.header_doctor.gain import measured_gain
 from lcframework.header_doctor.reading import FileReading, read_file
 from lcframework.header_doctor.suggestions import lines_to_paste
 from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site
-from lcframework.sky.geometry import separation
 from lcframework.types import LcfError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def draft(request: Request, plugins: Plugins) -> Draft:
     raw = find_frames(request.frames.resolve(), request.pattern)
     settings = image_hdu(raw.paths[len(raw.paths) // 2])
     parsers = default_parsers(plugins, raw.folder)
-    files = [read_file(p, parsers, settings) for p in some_of(raw.paths)]
+    files = [read_file(p, parsers, settings) for p in at_equal_steps(raw.paths, MOST)]
     lights = [f for f in files if f.header is not None and not is_calibration(f.path, plugins, settings)]
     if not lights:
         reasons = Counter(f.reason or "a calibration frame" for f in files)
@@ -153,7 +153,7 @@ def draft(request: Request, plugins: Plugins) -> Draft:
 
 def _found(raw: RawFiles, lights: Sequence[FileReading]) -> str:
     instruments = Counter(f.instrument for f in lights)
-    bands = Counter(info.band or "no filter named" for f in lights if (info := f.info or f.partial))
+    bands = Counter(info.band or "no filter named" for f in lights if (info := f.known))
     cameras = ", ".join(instruments)
     return f"{len(raw.paths)} files {raw.pattern} in {raw.folder}; instrument {cameras}; filter {', '.join(bands)}"
 
@@ -210,7 +210,7 @@ def _sites(request: Request, lights: Sequence[FileReading], questions: list[str]
     instruments = list(dict.fromkeys(f.instrument for f in lights))
     for instrument in instruments:
         of_it = [f for f in lights if f.instrument == instrument]
-        infos = [(f.header, info.mjd_start if (info := f.info or f.partial) else None) for f in of_it]
+        infos = [(f.header, info.mjd_start if (info := f.known) else None) for f in of_it]
         found = find_site([(h, mjd) for h, mjd in infos if h is not None])
         site = _told(request, found)
         whose = f" of {instrument}" if len(instruments) > 1 else ""
@@ -280,15 +280,13 @@ def _target(
     if found is None:
         questions.append("--ra DEG --dec DEG, or --target NAME: no header says what was observed")
         return None
-    if covered.fields:
-        nearest = min(float(separation(found.ra, found.dec, *f.centre)) for f in covered.fields) / 3600.0
-        if nearest > covered.radius:
-            ra, dec = covered.fields[len(covered.fields) // 2].centre
-            questions.append(
-                f"--ra DEG --dec DEG: {found.name} at {found.ra:.4f} {found.dec:+.4f} is in no frame; the frames are "
-                f"centred on {ra:.4f} {dec:+.4f}, and reach {covered.radius:.2g} degrees from there"
-            )
-            return None
+    if covered.fields and min(covered.distances(found.ra, found.dec)) > covered.radius:
+        ra, dec = covered.fields[len(covered.fields) // 2].centre
+        questions.append(
+            f"--ra DEG --dec DEG: {found.name} at {found.ra:.4f} {found.dec:+.4f} is in no frame; the frames are "
+            f"centred on {ra:.4f} {dec:+.4f}, and reach {covered.radius:.2g} degrees from there"
+        )
+        return None
     notes.append(found.note)
     return found
 
@@ -309,7 +307,7 @@ def _solving(covered: Coverage, target: Target) -> list[str]:
     if covered.solver != ASTROMETRY_NET:
         return []
     low, high = 0.95 * covered.scale, 1.05 * covered.scale
-    off = max(float(separation(target.ra, target.dec, *f.centre)) for f in covered.fields) / 3600.0
+    off = max(covered.distances(target.ra, target.dec))
     search = [f"search_radius = {2 * off:.2g}"] if 2 * off > _SEARCH else []
     scale = f"pixel_scale = [{low:.4g}, {high:.4g}]"
     return ["[plate_solving]", f'plugin = "{covered.solver}"', scale, *search]
@@ -323,7 +321,7 @@ def _stars(
     elif target is None or not covered.fields:
         return Stars()
     else:
-        off = max(float(separation(target.ra, target.dec, *f.centre)) for f in covered.fields) / 3600.0
+        off = max(covered.distances(target.ra, target.dec))
         found = stars_by_what_is_there((target.ra, target.dec), off, covered, plugins, settings, request.offline)
     if found.question:
         questions.append(found.question)
@@ -335,7 +333,7 @@ def _magnitudes(stars: Stars, lights: Sequence[FileReading], notes: list[str]) -
     if stars.lines:
         notes.append("fluxes stay relative: for magnitudes give [calibration] a survey and its band")
         return ["[calibration]", 'plugin = "none"']
-    bands = list(dict.fromkeys(info.band for f in lights if (info := f.info or f.partial)))
+    bands = list(dict.fromkeys(info.band for f in lights if (info := f.known)))
     known = {band: survey for band in bands if (survey := survey_band(band))}
     default = Calibration().band
     if unknown := [band or "none" for band in bands if band not in known]:

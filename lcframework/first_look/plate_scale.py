@@ -18,6 +18,7 @@ from lcframework.frames.raw_frames import read_raw
 from lcframework.header_doctor.header_wcs import EXISTING, HeaderWcs, placed, read_wcs
 from lcframework.header_doctor.reading import FileReading
 from lcframework.plugins import Plugins
+from lcframework.sky.geometry import separation
 from lcframework.types import LcfError, NotSolved, SolveHint, UnusableInput
 from lcframework.types.robust import robust_scatter
 
@@ -62,6 +63,10 @@ class Coverage:
     def scale(self) -> float:
         """The median scale, arcsec/pixel."""
         return float(np.median([f.scale for f in self.fields]))
+
+    def distances(self, ra: float, dec: float) -> list[float]:
+        """Return how far the frames' centres are from a position (degrees), degrees."""
+        return [float(separation(ra, dec, *f.centre)) / 3600.0 for f in self.fields]
 
 
 def coverage(files: Sequence[FileReading], plugins: Plugins, settings: Frames, scale: float | None) -> Coverage:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
 
 from lcframework.config.sections import Frames
 from lcframework.config.toolbox import GENERIC_REDUCTION
 from lcframework.frames.raw_frames import read_raw_header
+from lcframework.frames.samples import at_equal_steps
 from lcframework.plugins import Plugins
 from lcframework.types import LcfError, UnusableInput
 
@@ -57,11 +56,6 @@ def find_frames(folder: Path, pattern: str | None) -> RawFiles:
     raise LcfError(f"no FITS file in {folder} or its sub-folders; give --pattern where their names end otherwise")
 
 
-def some_of(paths: Sequence[Path], most: int = MOST) -> list[Path]:
-    """Return files at equal steps, the first and the last among them."""
-    return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, most).astype(int))] if paths else []
-
-
 def kind_of(path: Path, plugins: Plugins, settings: Frames | None = None) -> str:
     """Return which kind of frame a file is, by its header: ``"bias"``, ``"dark"``, ``"flat"``, ``"light"`` or ''."""
     cls: Any = next((o.cls for o in plugins.offers("lcf_reductions") if o.name == GENERIC_REDUCTION), None)
@@ -99,7 +93,7 @@ def calibration_folders(raw: RawFiles, plugins: Plugins) -> tuple[list[Path], st
     for folder in [raw.folder, *named]:
         start = "" if folder == raw.folder and "**" not in raw.pattern else "**/"
         files = sorted(p for p in folder.glob(f"{start}*") if p.is_file() and _ENDING.search(p.name))
-        some = [p for p in some_of(files) if is_calibration(p, plugins)]
+        some = [p for p in at_equal_steps(files, MOST) if is_calibration(p, plugins)]
         if some:
             found.append(folder)
             endings.update(match[0] for p in some if (match := _ENDING.search(p.name)))

@@ -17,6 +17,8 @@ from lcframework.types import Bools, Floats, MeasuredGain
 from lcframework.types.robust import clip_and_refit, scatter_about_zero
 
 BLOCK = 32  # pixels; the side of the blocks in which level and variance are measured
+#: A gain is measured on this many pairs of frames, on a central part with sides of at most so many pixels.
+PAIRS, LARGEST = 8, 2048
 #: The number of blocks of a pair that are measured; more would hardly improve the result.
 BLOCKS_A_PAIR = 200
 #: The slope is significant where it exceeds its error by this factor.
@@ -63,6 +65,12 @@ def halves(image: Floats) -> tuple[Floats, Floats]:
     """Return the even and the odd columns of one frame, as if they were two frames."""
     width = image.shape[1] // 2 * 2
     return image[:, 0:width:2], image[:, 1:width:2]
+
+
+def central(image: Floats, size: int = LARGEST) -> Floats:
+    """Return the central part of an image, with sides of at most `size` pixels."""
+    y, x = (max(0, (n - size) // 2) for n in image.shape)
+    return image[y : y + size, x : x + size]
 
 
 def points(a: Floats, b: Floats) -> Floats:

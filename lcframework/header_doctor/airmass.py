@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from lcframework.frames.header_cards import as_number, text_of
+from lcframework.frames.samples import at_equal_steps
 from lcframework.sky.ephemerides import Site, airmass_of, target_states
 from lcframework.types import HeaderInfo
 
@@ -70,7 +71,7 @@ def airmass_verdict(
     positions : sequence of (ra, dec)
         Degrees; the observed position for headers that do not state the pointing, used where there is only one.
     """
-    chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, MOST).astype(int))] if files else []
+    chosen = at_equal_steps(files, MOST)
     stated = [(name, header, info, found) for name, header, info in chosen if (found := _stated_airmass(header))]
     if not stated:
         return ""

@@ -10,15 +10,12 @@ import numpy as np
 
 from lcframework.config.sections import Frames
 from lcframework.frames.header_cards import as_number, looks_like
-from lcframework.frames.photon_transfer import halves, measure_gain
+from lcframework.frames.photon_transfer import PAIRS, central, halves, measure_gain
 from lcframework.frames.raw_frames import read_raw
+from lcframework.frames.samples import at_equal_steps
 from lcframework.header_doctor.reading import FileReading
 from lcframework.types import DataUnit, MeasuredGain, UnusableInput
 
-#: The number of pairs of frames that are measured for the gain of an instrument.
-PAIRS = 8
-#: The gain is measured on a central part with sides of at most so many pixels.
-LARGEST = 2048
 #: The header's gain is doubtful where it differs from the measured gain by this fraction, and by 3 sigma.
 GAIN_TOLERANCE = 0.25
 
@@ -34,10 +31,9 @@ def measured_gain(files: Sequence[FileReading], settings: Frames) -> MeasuredGai
     whole = all(f.header.get("BITPIX", -32) > 0 for f in usable if f.header is not None)
     try:
         if pairs:
-            chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, PAIRS).astype(int))]
+            chosen = at_equal_steps(pairs, PAIRS)
             return measure_gain(((_counts(a, settings), _counts(b, settings)) for a, b in chosen), whole)
-        singles = [usable[i] for i in np.unique(np.linspace(0, len(usable) - 1, PAIRS).astype(int))]
-        return measure_gain((halves(_counts(f, settings)) for f in singles), whole)
+        return measure_gain((halves(_counts(f, settings)) for f in at_equal_steps(usable, PAIRS)), whole)
     except UnusableInput as error:
         return MeasuredGain(np.nan, np.nan, (np.nan, np.nan), np.nan, 0, 0, str(error))
 
@@ -51,9 +47,7 @@ def _exposure(f: FileReading) -> float:
 
 
 def _counts(f: FileReading, settings: Frames) -> Any:
-    image = read_raw(f.path, settings).image
-    y, x = (max(0, (n - LARGEST) // 2) for n in image.shape)
-    image = image[y : y + LARGEST, x : x + LARGEST]
+    image = central(read_raw(f.path, settings).image)
     per_second = f.info is not None and f.info.data_unit in (DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON_PER_SECOND)
     return image * np.float32(f.info.exptime) if per_second and f.info else image
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from lcframework.frames.samples import at_equal_steps
 from lcframework.header_doctor.reading import FileReading
 from lcframework.plugins import Plugins
 from lcframework.types import NotSolved, PlateSolution, SolveHint
@@ -82,8 +83,7 @@ def wcs_text(files: Sequence[FileReading], plugins: Plugins | None) -> str:
     read = [f for f in files if f.header is not None and min(f.shape) > 0]
     if plugins is None or not read:
         return ""
-    chosen = [read[i] for i in np.unique(np.linspace(0, len(read) - 1, _MOST).astype(int))]
-    found = [read_wcs(f.header, f.shape, plugins) for f in chosen if f.header is not None]
+    found = [read_wcs(f.header, f.shape, plugins) for f in at_equal_steps(read, _MOST) if f.header is not None]
     good = [w for w in found if isinstance(w, HeaderWcs)]
     why = Counter(w for w in found if isinstance(w, str))
     if not good:

@@ -34,6 +34,11 @@ class FileReading:
     partial: HeaderInfo | None = None  # what can be read of such a header, with stand-ins for
     unread: frozenset[str] = frozenset()  # these quantities
 
+    @property
+    def known(self) -> HeaderInfo | None:
+        """What is read of the header, the whole of it or a part."""
+        return self.info or self.partial
+
 
 def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileReading:
     """Return the values of a file's header; a file that no parser accepts gives a reason and no exception."""

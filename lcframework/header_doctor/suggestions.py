@@ -10,7 +10,6 @@ from lcframework.config.toolbox import GENERIC_PARSER
 from lcframework.frames.header_cards import as_number, looks_like, text_of
 from lcframework.header_doctor.gain import GAIN_TOLERANCE
 from lcframework.header_doctor.reading import FileReading
-from lcframework.types import HeaderInfo
 
 #: Quantities, and the options of ``[header.fits]`` that name their keyword; those without one take a number.
 _KEYWORDS = {"exptime": "exptime_keyword", "gain": "gain_keyword", "read_noise": "", "band": "band_keyword"}
@@ -54,7 +53,7 @@ def lines_to_paste(files: Sequence[FileReading], measured: tuple[float, float] |
 
 def _lacks(f: FileReading, quantity: str) -> bool:
     """Whether a file's reading lacks a quantity."""
-    info: HeaderInfo | None = f.info or f.partial
+    info = f.known
     if info is None:
         return False
     if quantity in f.unread:

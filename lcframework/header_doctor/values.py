@@ -25,7 +25,7 @@ def values_of(files: Sequence[FileReading]) -> tuple[dict[str, dict[str, int]], 
     values: dict[str, Counter[str]] = {}
     missing: dict[str, str] = {}
     for f in files:
-        i = f.info or f.partial
+        i = f.known
         if i is None:
             continue
         shown = {"parser": f.parser or "none", "shape": f"{f.shape[1]} x {f.shape[0]}", "band": i.band,

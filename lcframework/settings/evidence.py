@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -17,7 +17,7 @@ from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import active_stars
-from lcframework.storage.tables import Frame, StarInFrame
+from lcframework.storage.tables import Frame, Star, StarInFrame
 from lcframework.types import (
     STARS,
     CatalogLimits,
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A gain is measured on this many pairs of frames, on a central part with sides of at most so many pixels; ...
-PAIRS, LARGEST = 8, 2048
-#: ... on so many and so large a part where it is only compared with that of headers.
+#: The reference stars in use, read from the database once.
+ActiveStars: TypeAlias = Callable[[], Mapping[tuple[str, str], Star]]
+
+#: Where a gain is only compared with that of headers, it is measured on so many pairs and so large a part of frames.
 PAIRS_TO_COMPARE, LARGEST_TO_COMPARE = 3, 768
 
 
@@ -59,9 +60,10 @@ def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequen
         The number of frames to be sampled from them.
     """
     config = toolbox.config_for(instrument)
+    stars = functools.cache(functools.partial(active_stars, session))
     return Evidence(
         instrument,
-        tuple(_frame(session, toolbox.workdir, f) for f in spread(frames, wanted)),
+        tuple(_frame(session, toolbox.workdir, f, stars) for f in spread(frames, wanted)),
         {name: np.array([(roi.ra, roi.dec), *roi.point_sources.values()]) for name, roi in config.roi.items()},
         {section: getattr(config, section) for section in SECTIONS},
         functools.partial(_gain, toolbox, frames),
@@ -76,20 +78,19 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
 
 
-def _frame(session: Session, workdir: Path, frame: Frame) -> FrameEvidence:
+def _frame(session: Session, workdir: Path, frame: Frame, stars: ActiveStars) -> FrameEvidence:
     return FrameEvidence(
         frame.model_dump(),
         lambda: read_frame(workdir / (frame.image_relpath or ""))[:2],
         lambda: read_table(workdir / (frame.sources_relpath or "")),
         lambda: read_wcs(workdir / (frame.wcs_relpath or "")),
-        lambda: _stars(session, frame.id or 0),
+        lambda: _stars(session, frame.id or 0, stars()),
     )
 
 
-def _stars(session: Session, frame_id: int) -> Table:
+def _stars(session: Session, frame_id: int, active: Mapping[tuple[str, str], Star]) -> Table:
     from astropy.table import Table
 
-    active = active_stars(session)
     rows = []
     for s in session.exec(select(StarInFrame).where(StarInFrame.frame_id == frame_id)):
         star = active.get((s.combined_footprint_hash, s.gaia_id))
@@ -114,7 +115,7 @@ def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
 
     Where headers give gains, these are to be compared: frames in other units have none.
     """
-    from lcframework.frames.photon_transfer import halves, measure_gain
+    from lcframework.frames.photon_transfer import LARGEST, PAIRS, central, halves, measure_gain
     from lcframework.frames.raw_frames import read_raw
 
     settings = toolbox.config.frames
@@ -129,12 +130,12 @@ def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
         except UnusableInput:
             continue
         if first.image.shape == second.image.shape and _exposure(first.header) == _exposure(second.header):
-            pairs.append((_middle(first.image, size), _middle(second.image, size)))
+            pairs.append((central(first.image, size), central(second.image, size)))
             whole = whole and first.storage.bits > 0
     if not pairs:
         for path in spread(paths, most):
             try:
-                pairs.append(halves(_middle(read_raw(path, settings).image, size)))
+                pairs.append(halves(central(read_raw(path, settings).image, size)))
             except UnusableInput:
                 continue
     found = measure_gain(pairs, whole)
@@ -143,11 +144,6 @@ def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
 
 def _exposure(header: Any) -> Any:
     return header.get("EXPTIME", header.get("EXPOSURE"))
-
-
-def _middle(image: Floats, size: int) -> Floats:
-    y, x = (max(0, (n - size) // 2) for n in image.shape)
-    return image[y : y + size, x : x + size]
 
 
 def frames_made(session: Session, in_footprint: bool) -> list[Frame]:
