@@ -135,8 +135,8 @@ class Config:
             for part in reversed(setting_path(name)):
                 table = {part: table}
             merged = _merge(merged, table)
-        made = _build(self.path, merged, self.lines, extra=tuple(self.stage_tables), instrument=" ")
-        return attrs.evolve(made, by_frames=self.by_frames | set(settings))
+        made = _build(self.path, merged, self.lines, extra=tuple(self.raw))  # its sections are checked already
+        return attrs.evolve(made, stage_tables=self.stage_tables, by_frames=self.by_frames | set(settings))
 
     def error(self, problems: list[Problem]) -> ConfigError:
         """Return an error that lists these problems with the line numbers of this file."""

@@ -29,7 +29,7 @@ from lcframework.settings.deciding import decide, sentence, settled
 from lcframework.storage.doubts import forget_old_doubts
 from lcframework.storage.files import remove_leftovers
 from lcframework.storage.tables import Frame, Product, Run, RunOutcome
-from lcframework.types import Decision, LcfError, RunEvent
+from lcframework.types import LcfError, RunEvent
 from lcframework.work import Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import UnknownName, check_names
 
@@ -156,8 +156,7 @@ class Runner:
         for row in decide(stages[0].name, session, self._by_file, self.plugins):
             if row.value is None:
                 continue  # as documented
-            text = sentence(row.instrument, Decision(row.setting, row.value, row.why, row.frames))
-            self._notify(RunEvent("setting_decided", stages[0].name, row.setting, text))
+            self._notify(RunEvent("setting_decided", stages[0].name, row.setting, sentence(row)))
         self.toolbox = settled(self._by_file, self.plugins, session)
         for stage in stages:
             stage.toolbox = self.toolbox

@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config, setting_path
 from lcframework.config.toolbox import Toolbox, with_decisions
+from lcframework.frames.exclusions import IMPORT
 from lcframework.plugins import Plugins
 from lcframework.protocols import SettingRule
 from lcframework.provenance import describe, digest
@@ -22,7 +23,6 @@ from lcframework.types import Decision, PluginError
 log = logging.getLogger(__name__)
 
 HOOK = "lcf_setting_rules"
-IMPORT = "read_convert_skysub_character_catalog"
 FOOTPRINTS = "calculate_common_and_total_footprint"
 
 
@@ -88,14 +88,15 @@ def decide(stage: str, session: Session, toolbox: Toolbox, plugins: Plugins) -> 
     plugins : Plugins
         Those installed.
     """
+    chosen = [r for r in rules(plugins) if r.instance.before == stage]
+    frames = _frames(session, stage) if chosen else []
+    instruments = sorted({f.instrument for f in frames})
     changed: list[DecidedSetting] = []
-    for rule in (r for r in rules(plugins) if r.instance.before == stage):
-        frames = _frames(session, stage)
-        names = [""] if rule.instance.shared else sorted({f.instrument for f in frames})
-        for instrument in names:
+    for rule in chosen:
+        for instrument in [""] if rule.instance.shared else instruments:
             own = [f for f in frames if rule.instance.shared or f.instrument == instrument]
             if own and _is_open(rule.instance, toolbox, instrument):
-                changed += _decide(rule, instrument, own, session, settled(toolbox, plugins, session))
+                changed += _decide(rule, instrument, own, session, toolbox, plugins)
                 session.flush()
     return changed
 
@@ -116,7 +117,7 @@ def _is_open(rule: SettingRule, toolbox: Toolbox, instrument: str) -> bool:
 
 
 def _decide(
-    rule: Rule, instrument: str, frames: Sequence[Frame], session: Session, toolbox: Toolbox
+    rule: Rule, instrument: str, frames: Sequence[Frame], session: Session, toolbox: Toolbox, plugins: Plugins
 ) -> list[DecidedSetting]:
     known = _known(rule, instrument, session)
     newest = max(f.id or 0 for f in frames)
@@ -124,11 +125,11 @@ def _decide(
     left_open = [s for s in rule.instance.settings if "*" not in s and _selected(config, s) and not config.states(s)]
     complete = bool(known) and all(s in known for s in left_open)
     if complete and all(row.frozen for row in known.values()):
-        return _test(rule, instrument, frames, session, toolbox, known)
+        return _test(rule, instrument, frames, session, toolbox, plugins, known)
     if complete and all(row.frozen or row.tested_to >= newest for row in known.values()):
         return []
     wanted = rule.instance.frames
-    made = rule.instance.decide(evidence(session, toolbox, instrument, frames, wanted))
+    made = _asked(rule, instrument, frames, session, toolbox, plugins)
     changed = []
     for decision in made:
         row = known.get(decision.setting)
@@ -141,12 +142,21 @@ def _decide(
         if row.rule_digest != rule.digest or _changes(rule.instance, decision.setting, row.value, decision.value):
             row.value = decision.value
             changed.append(row)
-            log.info("%s", sentence(instrument, decision))
         row.why, row.alternatives = decision.why, decision.alternatives
         row.rule, row.rule_digest, row.frames, row.wanted = rule.name, rule.digest, decision.frames, wanted
         row.frozen, row.tested_to, row.disagreement = decision.frames >= wanted, newest, decision.doubt
         session.add(row)
+    for row in changed:
+        log.info("%s", sentence(row))
     return changed
+
+
+def _asked(
+    rule: Rule, instrument: str, frames: Sequence[Frame], session: Session, toolbox: Toolbox, plugins: Plugins
+) -> Sequence[Decision]:
+    """Return what a rule decides by a sample of frames, and by what is decided already."""
+    now = settled(toolbox, plugins, session)
+    return rule.instance.decide(evidence(session, now, instrument, frames, rule.instance.frames))
 
 
 def _selected(config: Config, setting: str) -> bool:
@@ -177,15 +187,15 @@ def _test(
     frames: Sequence[Frame],
     session: Session,
     toolbox: Toolbox,
+    plugins: Plugins,
     known: Mapping[str, DecidedSetting],
 ) -> list[DecidedSetting]:
     """Compare frozen decisions with what as many new frames would decide."""
     new = [f for f in frames if (f.id or 0) > min(row.tested_to for row in known.values())]
     if len(new) < rule.instance.frames:
         return []
-    made: Sequence[Decision] = rule.instance.decide(evidence(session, toolbox, instrument, new, rule.instance.frames))
     changed = []
-    for decision in made:
+    for decision in _asked(rule, instrument, new, session, toolbox, plugins):
         row = known.get(decision.setting)
         if row is None:
             continue
@@ -199,11 +209,11 @@ def _test(
     return changed
 
 
-def sentence(instrument: str, decision: Decision) -> str:
+def sentence(row: DecidedSetting) -> str:
     """Return a decision in words."""
-    whose = f" of {instrument}" if instrument else ""
-    value = "is left as documented" if decision.value is None else f"= {shown(decision.value)}"
-    return f"{decision.setting}{whose} {value}: {decision.why}"
+    whose = f" of {row.instrument}" if row.instrument else ""
+    value = "is left as documented" if row.value is None else f"= {shown(row.value)}"
+    return f"{row.setting}{whose} {value}: {row.why}"
 
 
 def shown(value: Any) -> str:
