@@ -11,6 +11,8 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.sky.geometry import sky_to_pixel
 from lcframework.types import Decision, Evidence, Floats, FrameEvidence
+from plugins_builtin.engine.robust import robust_scatter
+from plugins_builtin.shared.surroundings import surroundings
 
 #: The sharpest so many frames show it best.
 _SHARPEST = 5
@@ -83,7 +85,7 @@ def _excess(frame: FrameEvidence, evidence: Evidence) -> dict[str, float] | None
     if len(good) < _FEWEST_STARS:
         return None
     median = float(np.median(good))
-    deviation = max(1.4826 * float(np.median(np.abs(good - median))), _LEAST)
+    deviation = max(robust_scatter(good), _LEAST)
     out = {}
     for name, at in evidence.rois.items():
         x, y = sky_to_pixel(frame.wcs(), at[1:2, 0], at[1:2, 1])
@@ -94,25 +96,18 @@ def _excess(frame: FrameEvidence, evidence: Evidence) -> dict[str, float] | None
 
 def _ring(image: Floats, flags: Any, x: float, y: float, seeing: float) -> float | None:
     """Return the light in the ring around a position in units of its core's; None where it has bad pixels."""
-    reach = int(np.ceil(_SKY * seeing))
-    if not (np.isfinite(x) and np.isfinite(y)):
+    around = surroundings(image, flags, x, y, _SKY, seeing)
+    if around is None:
         return None
-    column, row = round(x), round(y)
-    ny, nx = image.shape
-    if not (reach <= column < nx - reach and reach <= row < ny - reach):
-        return None
-    part = (slice(row - reach, row + reach + 1), slice(column - reach, column + reach + 1))
-    stamp, bad = image[part].astype(float), flags[part] > 0
-    yy, xx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    radius = np.hypot(xx - (x - column), yy - (y - row)) / seeing
+    stamp, good, radius = around.pixels, around.good, around.radius
     core, ring, sky = radius < _CORE, (radius >= _CORE) & (radius < _RING), (radius >= _RING) & (radius < _SKY)
-    if bad[core].any() or not (~bad & sky).any() or not (~bad & ring).any():
+    if not good[core].all() or not (good & sky).any() or not (good & ring).any():
         return None
-    level = float(np.median(stamp[sky & ~bad]))
+    level = float(np.median(stamp[sky & good]))
     light = float(np.sum(stamp[core] - level))
     # A neighbour covers a part of a ring: the median of its pixels is that of the ring itself.
-    around = float(np.median(stamp[ring & ~bad]) - level) * np.count_nonzero(ring)
-    return around / light if light > 0 else None
+    of_ring = float(np.median(stamp[ring & good]) - level) * np.count_nonzero(ring)
+    return of_ring / light if light > 0 else None
 
 
 @hookimpl

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import Decision, Evidence
+from lcframework.types import Decision, Evidence, FrameFlag
 
 
 @attrs.frozen
@@ -24,7 +24,7 @@ class GainByNoise:
 
     def decide(self, evidence: Evidence) -> Sequence[Decision]:
         """Return the gain where the frames' levels differ enough to show it; doubt that of headers it excludes."""
-        unstated = [f for f in evidence.frames if f.values["flags"] & _UNSTATED]
+        unstated = [f for f in evidence.frames if f.values["flags"] & FrameFlag.GAIN_MEASURED]
         stated = [float(f.values["gain"]) for f in evidence.frames if f.values["gain"]]
         if not unstated and not stated:
             return ()
@@ -57,8 +57,6 @@ class GainByNoise:
         return old is None or abs(np.log(new / old)) > _DIFFERENT
 
 
-#: Bit of ``frames.flags``: the header gives no gain.
-_UNSTATED = 64
 #: What a detector's flat field and non-linearity leave in a gain by noise, relative.
 _SYSTEMATIC = 0.05
 _DIFFERENT = 0.25

@@ -10,6 +10,8 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Decision, Evidence, Floats, FrameEvidence, Ints
+from plugins_builtin.engine.robust import robust_scatter
+from plugins_builtin.shared.surroundings import surroundings
 
 #: The sky around a star lies between these radii, times the seeing.
 _INNER, _OUTER = 2.5, 5.0
@@ -61,28 +63,22 @@ def _residual_sky(frame: FrameEvidence) -> float | None:
         return None
     level, error = found.T
     # The wings of the PSF raise all rings by their share of the star; what counts is how the levels differ.
-    scatter = 1.4826 * float(np.median(np.abs(level - np.median(level))))
+    scatter = robust_scatter(level)
     excess = max(scatter**2 - float(np.median(error)) ** 2, 0.0)
     return float(np.sqrt(excess * _AREA) * seeing / rms)
 
 
 def _ring(image: Floats, flags: Ints, x: float, y: float, seeing: float) -> tuple[float, float] | None:
     """Return the median level around a star and its error, e-/s a pixel; None where too few pixels are good."""
-    reach = int(np.ceil(_OUTER * seeing))
-    column, row = round(x), round(y)
-    ny, nx = image.shape
-    if not (reach <= column < nx - reach and reach <= row < ny - reach):
+    around = surroundings(image, flags, x, y, _OUTER, seeing)
+    if around is None:
         return None
-    part = (slice(row - reach, row + reach + 1), slice(column - reach, column + reach + 1))
-    yy, xx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    radius = np.hypot(xx - (x - column), yy - (y - row)) / seeing
-    ring = (radius >= _INNER) & (radius < _OUTER)
-    good = ring & (flags[part] == 0)
+    ring = (around.radius >= _INNER) & (around.radius < _OUTER)
+    good = ring & around.good
     if np.count_nonzero(good) < 0.5 * np.count_nonzero(ring):
         return None
-    pixels = image[part][good].astype(float)
-    spread = 1.4826 * float(np.median(np.abs(pixels - np.median(pixels))))
-    return float(np.median(pixels)), 1.2533 * spread / float(np.sqrt(len(pixels)))
+    pixels = around.pixels[good]
+    return float(np.median(pixels)), 1.2533 * robust_scatter(pixels) / float(np.sqrt(len(pixels)))
 
 
 @hookimpl

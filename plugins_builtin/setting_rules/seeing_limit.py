@@ -10,6 +10,7 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import Decision, Evidence
+from plugins_builtin.engine.robust import scatter_about_zero
 
 #: Seeing varies by factors: a frame is beyond the others where its logarithm is so many robust deviations off.
 _DEVIATIONS = 5.0
@@ -35,7 +36,7 @@ class SeeingLimit:
         if len(seeing) < _FEWEST:
             return ()
         median = float(np.median(seeing))
-        spread = 1.4826 * float(np.median(np.abs(np.log(seeing / median))))
+        spread = scatter_about_zero(np.log(seeing / median))
         factor = max(np.exp(_DEVIATIONS * spread), _AT_LEAST)
         value = float(f"{median * factor:.3g}")
         why = f"the median seeing is {median:.3g} arcsec, its variation {np.expm1(spread):.0%}: {factor:.2f} times"
