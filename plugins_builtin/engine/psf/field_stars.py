@@ -195,10 +195,8 @@ def _clip(stars: FieldStars, kernels: Float[Floats, "*stars m m"], setting: Sett
     if limits.outliers == 0:
         return np.zeros(stars.data.shape, bool)
     mean = kernels.reshape(-1, *kernels.shape[-2:]).mean(axis=0)
-    fwhm = equivalent_fwhm(convolve_target(mean, setting.fwhm), setting.subsampling)
     residuals = _residuals(stars, kernels, setting)
-    distance = distances(stars.x, stars.y, stars.data.shape[-1], fwhm)
-    misfit = relative_misfit(residuals.residual, stars.weight, stars.amplitude, distance)
+    misfit, distance, _ = _usual_misfit(residuals, stars.x, stars.y, mean, setting)
     tolerance = stars.amplitude[:, None, None] * misfit_at(misfit, distance)
     return outlying_pixels(residuals, limits.outliers, tolerance)
 
@@ -260,8 +258,19 @@ def misfit_in_rings(
 
     `narrow` has a sum of 1, and the residuals' amplitudes are fluxes.
     """
-    n = residuals.residual.shape[-1]
+    misfit, _, fwhm = _usual_misfit(residuals, x, y, narrow, setting)
+    return in_rings(misfit, fwhm, residuals.residual.shape[-1])
+
+
+def _usual_misfit(
+    residuals: Residuals,
+    x: Float[Floats, " stars"],
+    y: Float[Floats, " stars"],
+    narrow: Float[Floats, "m m"],
+    setting: Setting,
+) -> tuple[Float[Floats, " bins"], Float[Floats, "stars n n"], float]:
+    """Return the stars' misfit by distance, the pixels' distances in units of the FWHM, and the FWHM in pixels."""
     fwhm = equivalent_fwhm(convolve_target(narrow, setting.fwhm), setting.subsampling)
-    distance = distances(x, y, n, fwhm)
+    distance = distances(x, y, residuals.residual.shape[-1], fwhm)
     misfit = relative_misfit(residuals.residual, residuals.inverse_variance, residuals.amplitude, distance)
-    return in_rings(misfit, fwhm, n)
+    return misfit, distance, fwhm
