@@ -12,4 +12,6 @@ T = TypeVar("T")
 
 def at_equal_steps(items: Sequence[T], most: int) -> list[T]:
     """Return at most so many items at equal steps, the first and the last among them."""
-    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).astype(int))] if items else []
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]

@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
+from lcframework.frames.samples import at_equal_steps
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import active_stars
 from lcframework.storage.tables import Frame, Star, StarInFrame
@@ -63,19 +64,12 @@ def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequen
     stars = functools.cache(functools.partial(active_stars, session))
     return Evidence(
         instrument,
-        tuple(_frame(session, toolbox.workdir, f, stars) for f in spread(frames, wanted)),
+        tuple(_frame(session, toolbox.workdir, f, stars) for f in at_equal_steps(frames, wanted)),
         {name: np.array([(roi.ra, roi.dec), *roi.point_sources.values()]) for name, roi in config.roi.items()},
         {section: getattr(config, section) for section in SECTIONS},
         functools.partial(_gain, toolbox, frames),
         functools.partial(_catalogue, toolbox),
     )
-
-
-def spread(items: Sequence[Any], most: int) -> list[Any]:
-    """Return at most so many of a sequence, evenly spread over it."""
-    if len(items) <= most:
-        return list(items)
-    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
 
 
 def _frame(session: Session, workdir: Path, frame: Frame, stars: ActiveStars) -> FrameEvidence:
@@ -124,7 +118,7 @@ def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
     paths = [Path(f.original_image_path) for f in frames if f.flags & FrameFlag.GAIN_MEASURED or f.gain]
     pairs: list[tuple[Floats, Floats]] = []
     whole = True
-    for a, b in spread(list(itertools.pairwise(paths)), most):
+    for a, b in at_equal_steps(list(itertools.pairwise(paths)), most):
         try:
             first, second = read_raw(a, settings), read_raw(b, settings)
         except UnusableInput:
@@ -133,7 +127,7 @@ def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
             pairs.append((central(first.image, size), central(second.image, size)))
             whole = whole and first.storage.bits > 0
     if not pairs:
-        for path in spread(paths, most):
+        for path in at_equal_steps(paths, most):
             try:
                 pairs.append(halves(central(read_raw(path, settings).image, size)))
             except UnusableInput:

@@ -20,8 +20,8 @@ _SMALLEST_STAR, _SMALLEST_ROI, _LARGEST = 20, 24, 128
 #: within so many times the seeing.
 _SHARE, _POINTING = 0.35, 2.0
 _FEWEST_FRAMES = 10
-#: A map needs the frames in memory at once: up to this many pixels in all.
-_MOST_PIXELS = 2**28
+#: A map is made of up to this many frames, in memory at once: of up to this many pixels in all.
+_FRAMES_OF_MAP, _MOST_PIXELS = 60, 2**28
 
 
 @attrs.frozen
@@ -55,8 +55,7 @@ class Stamps:
             *self._hot_pixels(evidence, seeing),
         )
 
-    @staticmethod
-    def _hot_pixels(evidence: Evidence, seeing: float) -> Sequence[Decision]:
+    def _hot_pixels(self, evidence: Evidence, seeing: float) -> Sequence[Decision]:
         frames = evidence.frames
         if len(frames) < _FEWEST_FRAMES or not evidence.rois:
             return ()
@@ -64,7 +63,8 @@ class Stamps:
         xy = np.array([np.ravel(sky_to_pixel(f.wcs(), at[:, 0], at[:, 1])) for f in frames])
         apart = np.hypot(*(xy[:, None] - xy[None]).transpose(2, 0, 1))
         share = float(np.max(np.mean(apart < _POINTING * seeing, axis=1)))
-        pixels = int(frames[0].values["height"] * frames[0].values["width"]) * min(len(frames), 60)
+        there = _FRAMES_OF_MAP if len(frames) >= self.frames else len(frames)  # a full sample stands for more frames
+        pixels = int(frames[0].values["height"] * frames[0].values["width"]) * there
         moves, fits = share <= _SHARE, pixels <= _MOST_PIXELS
         why = (
             f"up to {share:.0%} of the frames have one pointing, within {_POINTING:g} times the seeing: stars "
