@@ -16,12 +16,14 @@ from typing import Any
 import attrs
 
 from lcframework.project import Project
+from lcframework.running.recording import Recorder
 from lcframework.running.runner import Runner
 
-#: Steps of a stage: methods of the stage, or of the runner, that have no other of them inside.
-OF_STAGE = {"find": "units", "load": "load", "compute": "compute_batch", "save": "save"}
-OF_RUNNER = {"record": "_record", "join": "_finish"}
-STEPS = (*OF_STAGE, *OF_RUNNER, "plot")
+#: Steps of a stage: methods of it, of its tasks, of the runner and its recorder, that have no other of them inside.
+OF_STAGE = {"find": "units"}
+OF_TASK = {"load": "load", "compute": "compute_batch", "save": "save"}
+OF_RUNNER = {"record": (Recorder, "record"), "join": (Runner, "_finish")}
+STEPS = (*OF_STAGE, *OF_TASK, *OF_RUNNER, "plot")
 #: Which stage the kinds of plots show.
 PLOTS = {
     "sources": "read_convert_skysub_character_catalog",
@@ -125,11 +127,14 @@ def measured(project: Project, profiles: dict[str, cProfile.Profile] | None = No
         return timed
 
     replace(Runner, "_run_stage", stage_timed(Runner._run_stage))
-    for step, method in OF_RUNNER.items():
-        replace(Runner, method, step_timed(getattr(Runner, method), step, lambda args: args[1].name))
+    for step, (owner, method) in OF_RUNNER.items():
+        replace(owner, method, step_timed(getattr(owner, method), step, lambda args: args[1].name))
     for stage in project.stages:
         for step, method in OF_STAGE.items():
             replace(type(stage), method, step_timed(getattr(type(stage), method), step, lambda args: args[0].name))
+        for task in {type(t) for t in stage.tasks().values()}:
+            for step, method in OF_TASK.items():
+                replace(task, method, step_timed(getattr(task, method), step, lambda args: args[0].stage))
     try:
         yield costs
     finally:
