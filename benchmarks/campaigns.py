@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lcframework.testing.campaign import CampaignTruth, read_truth, simulate_campaign
@@ -27,8 +28,8 @@ def campaign(folder: Path, frames: int, seed: int, size: int) -> CampaignTruth:
     return simulate_campaign(folder, seed=seed, frames=frames, size=size)
 
 
-def workplace(truth: CampaignTruth, name: str, workers: int = 0) -> Path:
-    """Return a fresh folder with the campaign's project file, its raw frames and its catalogue."""
+def workplace(truth: CampaignTruth, name: str, workers: int = 0, change: Callable[[str], str] | None = None) -> Path:
+    """Return a fresh folder with the campaign's project file, changed by `change`, its raw frames and its catalogue."""
     place = truth.directory / "runs" / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -37,7 +38,7 @@ def workplace(truth: CampaignTruth, name: str, workers: int = 0) -> Path:
     text = truth.project.read_text()
     if workers:
         text = text.replace("[run]\n", f"[run]\nworkers = {workers}\n")
-    (place / "project.toml").write_text(text)
+    (place / "project.toml").write_text(change(text) if change else text)
     return place
 
 
@@ -47,9 +48,16 @@ def environment(cache: Path) -> dict[str, str]:
     return {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(roots)}
 
 
-def run_ours(truth: CampaignTruth, name: str, cache: Path, models: list[str], plots: bool = True) -> dict:
+def run_ours(
+    truth: CampaignTruth,
+    name: str,
+    cache: Path,
+    models: list[str],
+    plots: bool = True,
+    change: Callable[[str], str] | None = None,
+) -> dict:
     """Run ours in a new process and a fresh folder; `cache` is where JAX keeps what it compiled."""
-    place = workplace(truth, name)
+    place = workplace(truth, name, change=change)
     outcome = place / "outcome.json"
     command = [sys.executable, str(HERE / "our_run.py"), str(place / "project.toml"), str(outcome)]
     command += ["--models", *models, *(["--plots"] if plots else [])]

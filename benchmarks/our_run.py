@@ -64,7 +64,7 @@ def main() -> None:
 
     from measuring import cpu_seconds, peak_mib
 
-    from lcframework.running.runner import prepare_device
+    from lcframework.executors.device import prepare_device
 
     prepare_device(options.device)
     runs = {m: run_once(options.project, m, options.plots and i == 0) for i, m in enumerate(options.models)}

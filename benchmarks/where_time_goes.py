@@ -29,7 +29,7 @@ from measuring import STEPS, draw_plots, machine, measured
 
 def inside(path: Path, outcome: Path, profile: bool, functions: int) -> None:
     """Run a project in this process and write down its costs, and the profiler's tables."""
-    from lcframework.running.runner import prepare_device
+    from lcframework.executors.device import prepare_device
 
     prepare_device("cpu")
     from lcframework.project import Project

@@ -209,6 +209,10 @@ def load(path: Path, stage_names: tuple[str, ...] = (), open_settings: Iterable[
     return config
 
 
+#: Options that select plugins: the tables inside their sections are options of plugins.
+_SELECTS = {"plugin", "executor"}
+
+
 def _build(
     path: Path, raw: RawTable, lines: Mapping[str, int], extra: tuple[str, ...] = (), instrument: str = ""
 ) -> Config:
@@ -227,7 +231,7 @@ def _build(
         if name == "telescope" and not table:
             continue
         own, subtables = dict(table), {}
-        if "plugin" in attrs.fields_dict(cls):
+        if not _SELECTS.isdisjoint(attrs.fields_dict(cls)):
             plain = {f.name for f in attrs.fields(cls)}
             subtables = {k: own.pop(k) for k in list(own) if isinstance(own[k], dict) and k not in plain}
         tables[name] = subtables

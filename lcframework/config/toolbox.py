@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from lcframework.config.executor import check_executors
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import Problem, resolve_path, structure
 from lcframework.plugins import SEAM_OF_SECTION, Plugins
@@ -90,6 +91,7 @@ def select(config: Config, plugins: Plugins) -> Toolbox:
     tools = {"": _tools(config, plugins, problems)}
     for name, special in configs.items():
         tools[name] = _tools(special, plugins, problems)
+    check_executors(config, plugins, problems)
     if problems:
         raise config.error(list(dict.fromkeys(problems)))
     return Toolbox(config, tools, configs)

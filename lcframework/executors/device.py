@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+#: The environment variable that limits a process's memory, bytes: batches of fits are sized by it.
+MEMORY_LIMIT = "LCF_MEMORY_LIMIT"
+
 
 def prepare_device(device: str) -> None:
     """Set JAX's device and the folder of its compilation cache, before or after JAX is imported."""

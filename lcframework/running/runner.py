@@ -13,14 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col
 
+from lcframework.config.executor import make_executor
 from lcframework.config.toolbox import Toolbox
-from lcframework.executors import Executor
+from lcframework.executors import Executor, SendsFits
+from lcframework.executors.device import prepare_device
 from lcframework.executors.warm_up import WarmUp
 from lcframework.frames.exclusions import IMPORT
 from lcframework.plugins import Plugins
 from lcframework.provenance import digest
 from lcframework.running.chain import described, limited
-from lcframework.running.device import prepare_device
 from lcframework.running.doubts import PROJECT
 from lcframework.running.recording import Recorder
 from lcframework.running.run_report import RunReport, StageReport, Unusable
@@ -134,7 +135,7 @@ class Runner:
                 self._notify(RunEvent("stage_started", stage.name, message=stage.title, total=len(pending)))
                 announced = True
             total = len(tried) + len(pending)
-            batches = [(task, task.batches(own)) for task, own in _by_task(stage.ready(pending), tasks)]
+            batches = [(task, self._batches(task, own)) for task, own in _by_task(stage.ready(pending), tasks)]
             for task, of_task in batches:
                 self._warm_up(task, of_task, later)
                 for results in self._get_executor().run(task, of_task):
@@ -222,15 +223,20 @@ class Runner:
         self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]], later: Sequence[Stage]
     ) -> None:
         """Warm up later stages in a thread while workers run this one; a stage that runs in the driver waits for it."""
+        if isinstance(self._executor, SendsFits):
+            return
         if task.accelerator:
             self._warming.wait()
         elif not task.light and len(batches) > 1 and self.toolbox.config.run.workers != 1:
             self._warming.begin([task for stage in later for task in stage.tasks().values()])
 
+    def _batches(self, task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[list[Unit[Any]]]:
+        executor = self._get_executor()
+        return executor.batches(task, units) if isinstance(executor, SendsFits) else task.batches(units)
+
     def _get_executor(self) -> Executor:
         if self._executor is None:
-            run = self.toolbox.config.run
-            self._executor = self.plugins.get("lcf_executors", run.executor, "[run] executor").cls(run.workers)
+            self._executor = make_executor(self.toolbox.config, self.plugins)
         return self._executor
 
     def _close(self, kill: bool = False) -> None:

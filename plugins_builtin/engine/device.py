@@ -139,7 +139,13 @@ def run_in_batches(values: list[tuple[Any, ...]], function: Callable[..., _Answe
 
 
 def _host_memory() -> int:
-    """Return the free memory in bytes; half of all memory where that is not known, else 1 GiB."""
+    """Return the free memory in bytes, within the limit that ``LCF_MEMORY_LIMIT`` gives a worker process."""
+    limit = os.environ.get("LCF_MEMORY_LIMIT", "")
+    return min(_free_memory(), int(limit)) if limit.isdigit() else _free_memory()
+
+
+def _free_memory() -> int:
+    """Return the machine's free memory in bytes; half of all memory where that is not known, else 1 GiB."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

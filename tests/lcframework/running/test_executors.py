@@ -117,29 +117,3 @@ def test_unknown_executor(toys):
     assert report.exit_code == 1
     assert '[run] executor: no installed plugin offers "grid"' in report.message
     assert "dask, local" in report.message
-
-
-def test_dask(toys):
-    pytest.importorskip("distributed")
-    toys.write("size = 6", 'executor = "dask"\nworkers = 2')
-    toys.plan(u1="unusable", u3="bug")
-    report = toys.run()
-    assert [u.unit for u in report.unusable] == ["unit 1"]
-    assert [b.unit for b in report.bugs] == ["unit 3"]
-    assert str(os.getpid()) not in workers_of(toys)
-    toys.plan()
-    assert toys.done()["toy"] == 1
-
-
-@pytest.mark.slow
-def test_dask_worker_that_is_killed_again_and_again(toys, monkeypatch):
-    pytest.importorskip("distributed")
-    monkeypatch.setattr("lcframework.executors.dask.PATIENCE", 5.0)
-    toys.write("size = 3", 'executor = "dask"\nworkers = 1')
-    toys.plan(u1="always-kill")
-    report = toys.run()
-    assert report.exit_code == 1
-    assert "Dask gave up during toy: KilledWorker" in report.message
-    toys.plan()
-    assert toys.run().exit_code == 0
-    assert (toys.folder / "sum").read_text() == "5"

@@ -63,6 +63,13 @@ class Square(Task):
         return Outcome(records, f"toys/{name}", summary=f"is {result:g}")
 
 
+class Fit(Square):
+    """Squares numbers on an accelerator, several at once."""
+
+    accelerator: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 16
+
+
 def plan_of(toolbox):
     path = toolbox.workdir / "plan.json"
     return json.loads(path.read_text()) if path.exists() else {}
@@ -75,13 +82,14 @@ class Toy(Stage):
     name: ClassVar[str] = "toy"
     title: ClassVar[str] = "Toy"
     after: ClassVar[str] = "initialize_database"
-    operational: ClassVar[frozenset[str]] = frozenset({"size", "beyond"})
+    operational: ClassVar[frozenset[str]] = frozenset({"size", "beyond", "fit"})
     size: int = 3
     factor: float = 1.0
     beyond: bool = False
+    fit: bool = False
 
     def tasks(self):
-        return {NumberKey: Square(self.name, self.toolbox, self.factor)}
+        return {NumberKey: (Fit if self.fit else Square)(self.name, self.toolbox, self.factor)}
 
     def units(self, session, ledger):
         if self.beyond:

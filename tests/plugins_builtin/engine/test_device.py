@@ -119,7 +119,7 @@ _FIT = """
 import json, jax
 hits = []
 jax.monitoring.register_event_listener(lambda event, **_: hits.append(event))
-from lcframework.running.runner import prepare_device
+from lcframework.executors.device import prepare_device
 prepare_device("cpu")
 from lcframework.testing.psf_scenes import simulate_stars
 from plugins_builtin.psf_models.starred import Starred
