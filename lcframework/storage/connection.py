@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import create_engine
 
+from lcframework.storage.network_drives import network_drive
 from lcframework.storage.schema import make_tables, upgrade_tables
 from lcframework.types import NeedMissing
 
@@ -66,7 +67,14 @@ def _connect(url: str, workdir: Path) -> Engine:
     if url:
         return _open_server(url)
     engine = create_engine(sa.URL.create("sqlite", database=str(workdir / FILE_NAME)), connect_args={"timeout": 30})
-    sa.event.listen(engine, "connect", _sqlite_pragmas)
+    drive = network_drive(workdir)
+    if drive:
+        log.warning(
+            "the workdir %s is on a network drive (%s): SQLite's write-ahead log is not used, and one machine at "
+            "a time may work on the project. Where several do, name a database server in [project] database.",
+            workdir, drive,
+        )  # fmt: skip
+    sa.event.listen(engine, "connect", _sqlite_pragmas_without_log if drive else _sqlite_pragmas)
     return engine
 
 
@@ -102,4 +110,12 @@ def _sqlite_pragmas(connection: Any, _: Any) -> None:
     if mode != "wal":
         log.warning("the database's file system does not take a write-ahead log; journal mode %s is used", mode)
     cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _sqlite_pragmas_without_log(connection: Any, _: Any) -> None:
+    """Keep the whole journal in files that every machine sees, not in memory that the log's readers share."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=DELETE")
+    cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
