@@ -20,21 +20,27 @@ _CAMPAIGN = (
 _CONFORMANCE = (
     "check_background_estimator",
     "check_calibration_survey",
+    "check_command",
     "check_comparison_stars",
     "check_cosmic_masker",
+    "check_executor",
     "check_exporter",
     "check_header_parser",
+    "check_listener",
     "check_normalization",
     "check_photometry",
     "check_plate_solver",
     "check_plugin_class",
     "check_psf_model",
     "check_reduction",
+    "check_report_panel",
     "check_roi_model",
     "check_setting_rule",
     "check_source_extractor",
+    "check_stage",
     "check_star_catalog",
     "example_evidence",
+    "example_project",
 )
 _HOME = {name: "lcframework.testing.campaign" for name in _CAMPAIGN} | {
     name: "lcframework.testing.conformance" for name in _CONFORMANCE

@@ -165,8 +165,8 @@ def _check_roi_shapes(answer: RoiFit, cutouts: Cutouts, k: int, who: str) -> Non
     for name in ("covariance", "common_covariance"):
         values = getattr(answer, name)
         require(np.allclose(values, values.transpose(0, 2, 1), rtol=1e-3), who, f"{name} is not symmetric")
-        least = np.linalg.eigvalsh(values).min() / np.abs(values).max()
-        require(least > -1e-6, who, f"{name} is not positive semidefinite")
+        least, scale = np.linalg.eigvalsh(values).min(), np.abs(values).max()
+        require(least >= -1e-6 * scale, who, f"{name} is not positive semidefinite")
     require(np.all(np.diagonal(answer.covariance, axis1=1, axis2=2) > 0), who, "a flux has no error")
     high = answer.high_resolution
     require(isinstance(high, HighResolution), who, f"high_resolution is a {type(high).__name__}")

@@ -1,0 +1,1 @@
+"""The tests of the plugins that ``lcf plugins new`` writes."""
