@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from types import ModuleType
@@ -86,6 +87,7 @@ class Plugin:
     hooks: list[str] = attrs.field(factory=list)
     offers: list[Offer] = attrs.field(factory=list)
     problems: list[str] = attrs.field(factory=list)
+    seconds: float = 0.0  # of CPU, to import its module; what an earlier one imported costs nothing
 
     @property
     def healthy(self) -> bool:
@@ -138,13 +140,15 @@ class Plugins:
         return cls(found)
 
     def _load(self, name: str, origin: str, loader: Any) -> Plugin:
+        started = time.process_time()
         try:
             module = loader()
         except Exception as error:  # an import may raise anything; it must not stop the run
             return Plugin(
                 name, "", origin, problems=[f"does not load: {type(error).__name__}: {error}".replace("\n", " ")]
             )
-        plugin = Plugin(name, getattr(module, "__name__", type(module).__name__), origin)
+        seconds = time.process_time() - started
+        plugin = Plugin(name, getattr(module, "__name__", type(module).__name__), origin, seconds=seconds)
         plugin.problems += self._hook_problems(module)
         if plugin.problems:
             return plugin

@@ -14,10 +14,8 @@ import click
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.header_doctor import FileReading, Group, default_parsers, examine
-from lcframework.header_doctor.skeleton import skeleton
 from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site
-from lcframework.types import LcfError
 
 #: The number of files that are listed; --all lists all files.
 _NAMED = 5
@@ -29,14 +27,11 @@ EXIT_UNUSABLE = 3
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--pattern", default=None, help="Which files.  [default: *.fits, or the project's]")
 @click.option("--project", type=click.Path(dir_okay=False, path_type=Path), help="Take HDUs and parsers from its file.")
-@click.option("--skeleton", "skeleton_file", type=click.Path(dir_okay=False, path_type=Path),
-              help="Write a header plugin to complete, for the files that no parser knows.")  # fmt: skip
 @click.option("--no-gain", is_flag=True, help="Don't measure the gain: no image is read.")
 @click.option("--all", "every", is_flag=True, help="Print one line for each file.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
-    directory: Path, pattern: str | None, project: Path | None, skeleton_file: Path | None, no_gain: bool, every: bool,
-    as_json: bool,
+    directory: Path, pattern: str | None, project: Path | None, no_gain: bool, every: bool, as_json: bool
 ) -> None:  # fmt: skip
     """Show what the header parsers read from the FITS files in DIRECTORY, and what is missing or doubtful.
 
@@ -59,8 +54,9 @@ def command(
         click.echo(f"{sum(len(g.files) for g in groups)} files; parsers asked: {', '.join(p.name for p in parsers)}")
         for group in groups:
             _print_group(group, every)
-    if skeleton_file is not None:
-        _write_skeleton(skeleton_file, groups)
+        if any(group.unknown for group in groups):
+            some = "" if pattern == "*.fits" else f' --pattern "{pattern}"'
+            click.echo(f"\n`lcf plugins new header NAME --frames {directory}{some}` writes a parser of its own.")
     sys.exit(EXIT_UNUSABLE if any(f.info is None for g in groups for f in g.files) else 0)
 
 
@@ -155,21 +151,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_skeleton(path: Path, groups: list[Group]) -> None:
-    unknown = [g for g in groups if g.unknown]
-    if not unknown:
-        click.echo(f"\nA parser knows every file: {path} is not written.", err=True)
-        return
-    if path.exists():
-        raise LcfError(f"{path} exists already; it is left as it is")
-    group = max(unknown, key=lambda g: len(g.unknown))
-    made = skeleton([f.header for f in group.unknown if f.header is not None], group.instrument, group.gain, path.stem)
-    path.write_text(made.text, encoding="utf-8")
-    click.echo(f"\n{path} is written, for {len(group.unknown)} files of {group.instrument}. To complete:", err=True)
-    for task in made.tasks:
-        click.echo(f"  {task}", err=True)
-    others = [g.instrument for g in unknown if g is not group]
-    if others:
-        click.echo(f"  Not in it: {', '.join(others)}; write theirs from a folder of theirs alone.", err=True)

@@ -1,0 +1,155 @@
+"""All that is known of what is installed: packages, files, options, commands, problems, and the time to import it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from importlib import metadata
+from typing import Any
+
+import attrs
+
+from lcframework.options import closest
+from lcframework.plugin_kit.option_docs import OptionDoc, option_docs
+from lcframework.plugins import COMMAND_PREFIX, GROUP, SEAMS, Offer, Plugin, Plugins
+from lcframework.types import PluginError
+
+COMMANDS_HOOK = "lcf_commands"
+
+
+@attrs.frozen
+class Listed:
+    """One installed plugin, and what its package says about itself.
+
+    Attributes
+    ----------
+    plugin : Plugin
+        What it offers, and what is wrong with it.
+    file : str
+        Its module's file; empty where it does not load.
+    homepage, issues : str
+        Addresses that its package gives; empty: none.
+    commands : dict
+        The click commands that it offers, by name.
+    """
+
+    plugin: Plugin
+    file: str = ""
+    homepage: str = ""
+    issues: str = ""
+    commands: dict[str, Any] = attrs.field(factory=dict, eq=False)
+
+    @property
+    def offered(self) -> list[str]:
+        """What it offers, for people."""
+        named = [f"{section_or_hook(o)} {o.name}" for o in self.plugin.offers]
+        return named or [f"command {name}" for name in self.commands] or list(self.plugin.hooks)
+
+
+def section_or_hook(offer: Offer) -> str:
+    """Return the section whose plugin an offer may be, else its hook."""
+    section = next((s.section for s in SEAMS if s.hook == offer.hook), "")
+    return f"[{section}]" if section else offer.hook
+
+
+def installed() -> tuple[Plugins, list[Listed]]:
+    """Return the plugins of this environment, with all that is known of them; commands are imported too."""
+    points = list(metadata.entry_points(group=GROUP))
+    plugins = Plugins.installed()
+    listed = [_listed(plugin, points) for plugin in plugins.plugins]
+    commands = [p for p in points if p.name.startswith(COMMAND_PREFIX)]
+    return plugins, listed + [_command(point) for point in sorted(commands, key=lambda p: p.name)]
+
+
+def _listed(plugin: Plugin, points: list[metadata.EntryPoint]) -> Listed:
+    for point in points:
+        if point.name == plugin.name and (point.dist is None or plugin.origin.startswith(f"{point.dist.name} ")):
+            return Listed(plugin, _file(plugin.module), *_addresses(point.dist))
+    return Listed(plugin, _file(plugin.module))
+
+
+def _file(module: str) -> str:
+    return str(getattr(sys.modules.get(module), "__file__", None) or "")
+
+
+def _addresses(dist: metadata.Distribution | None) -> tuple[str, str]:
+    """Return a package's homepage and the place for its users' issues."""
+    if dist is None:
+        return "", ""
+    named = dict.fromkeys(["home"] if "Home-page" in dist.metadata else [], str(dist.metadata["Home-page"]))
+    for row in dist.metadata.get_all("Project-URL") or []:
+        label, _, address = row.partition(",")
+        named[label.strip().lower()] = address.strip()
+    home = next((named[k] for k in ("homepage", "home", "source", "repository") if k in named), "")
+    return home, next((named[k] for k in ("issues", "bug tracker", "tracker", "bugs") if k in named), "")
+
+
+def _command(point: metadata.EntryPoint) -> Listed:
+    """Return a command of a plugin, with the reason where it can't be called."""
+    import click
+
+    name = point.name.removeprefix(COMMAND_PREFIX)
+    origin = f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+    plugin = Plugin(point.name, point.value, origin, hooks=[COMMANDS_HOOK])
+    started = time.process_time()
+    try:
+        found = dict(point.load().lcf_commands())
+    except (Exception, SystemExit) as error:
+        plugin.problems.append(f"does not load: {type(error).__name__}: {error}".replace("\n", " "))
+        return Listed(plugin, _file(point.value), *_addresses(point.dist))
+    plugin.seconds = time.process_time() - started
+    if name not in found:
+        there = ", ".join(found) or "none"
+        plugin.problems.append(
+            f"{COMMANDS_HOOK} gives no command {name}, which the entry point names; it gives {there}"
+        )
+    elif not isinstance(found[name], click.Command):
+        plugin.problems.append(f"{COMMANDS_HOOK}: {name!r}: is a {type(found[name]).__name__}, not a click command")
+    usable = {name: found[name]} if not plugin.problems else {}
+    return Listed(plugin, _file(point.value), *_addresses(point.dist), usable)
+
+
+def matching(listed: list[Listed], name: str) -> list[Listed]:
+    """Return the plugins that a name means: an entry point's, one that is offered, a command's, or a package's.
+
+    Raises
+    ------
+    PluginError
+        Where none is called so.
+    """
+
+    def names(one: Listed) -> set[str]:
+        return {one.plugin.name, one.plugin.origin.split(" ")[0], *one.commands, *(o.name for o in one.plugin.offers)}
+
+    found = [one for one in listed if name in names(one)]
+    if not found:
+        known = sorted(set().union(*(names(one) for one in listed)))
+        near = closest(name, known)
+        hint = f'; did you mean "{near}"?' if near else "; `lcf plugins` lists all"
+        raise PluginError(f'no installed plugin is called "{name}"{hint}')
+    return found
+
+
+def as_dict(one: Listed) -> dict[str, Any]:
+    """Return a plugin for ``--json``."""
+    plugin = one.plugin
+    return {
+        "name": plugin.name, "module": plugin.module, "file": one.file, "origin": plugin.origin,
+        "homepage": one.homepage, "issues": one.issues, "import_seconds": round(plugin.seconds, 4),
+        "hooks": plugin.hooks, "problems": plugin.problems, "commands": list(one.commands),
+        "offers": [_offer_as_dict(offer) for offer in plugin.offers],
+    }  # fmt: skip
+
+
+def _offer_as_dict(offer: Offer) -> dict[str, Any]:
+    options: list[OptionDoc] = option_docs(offer.cls)
+    return {
+        "hook": offer.hook, "name": offer.name, "class": offer.cls.__qualname__, "summary": summary(offer.cls),
+        "results_version": offer.results_version, "options": [attrs.asdict(o) for o in options],
+    }  # fmt: skip
+
+
+def summary(cls: type[Any]) -> str:
+    """Return the first line of a class's docstring."""
+    return (inspect.getdoc(cls) or "").split("\n")[0]
