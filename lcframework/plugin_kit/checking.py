@@ -119,10 +119,12 @@ def check_plugin(listed: Listed, by: Given, name: str = "") -> list[Finding]:
     """Return what the suites say of what a plugin offers: of one offer where `name` is its name, else of all."""
     plugin = listed.plugin
     out = [Finding("loading", "", FAILED, problem) for problem in plugin.problems]
-    one = [offer for offer in plugin.offers if offer.name == name]
-    for offer in one or plugin.offers:
+    named = [offer for offer in plugin.offers if offer.name == name]
+    for offer in named or plugin.offers:
         suite, check = _suite(offer, by)
         out.append(_run(f"{section_or_hook(offer)} {offer.name}", suite, check))
+    if named:
+        return out
     for name, command in listed.commands.items():
         check = functools.partial(testing.check_command, command, name)
         out.append(_run(f"{COMMANDS_HOOK} {name}", "check_command", check))
