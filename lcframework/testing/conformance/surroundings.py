@@ -72,6 +72,7 @@ def check_report_panel(kind: Any, project: Path | None = None) -> None:
             which = "a finished project" if finished else "a project that has not run yet"
             path = project if finished and project else example_project(Path(folder) / str(finished), finished)
             opened = Project.open(path)
+            opened.engine().dispose()  # makes the tables: a report needs a database
             try:
                 texts = [panel.render(opened) for _ in range(2)]
             except Exception as error:

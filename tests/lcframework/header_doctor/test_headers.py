@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,68 +237,6 @@ def test_times_in_two_keywords_and_julian_dates() -> None:
         [("DATE-OBS", "2000-01-01"), ("UT", "12:00:00"), ("JD", 2451545.0), ("DATE", "2020-01-01T00:00:00")]
     )
     assert time_cards(header) == {"DATE-OBS+UT": pytest.approx(51544.5), "JD": pytest.approx(51544.5)}
-
-
-# ---------------------------------------------------------------- skeletons
-
-
-def load_plugin(path: Path) -> Plugins:
-    def loader() -> Any:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-        return module
-
-    return Plugins([(f"header-{path.stem}", "here", loader)])
-
-
-UNKNOWN = {
-    "exposure under another name": {"T_SHUTTR": 60.0, "GAIN": GAIN, "DATE_OBS": "2024-03-01T02:03:04"},
-    "time under another name": {"EXPTIME": 60.0, "GAIN": GAIN, "SHOTAT": "2024-02-29T19:03:04-0700"},
-    "julian date of its own": {"EXPTIME": 60.0, "GAIN": GAIN, "JD_HJD": 2460370.5854629627},
-    "nothing named": {"ITIME_S": 60.0, "E_GAIN": GAIN, "MJD_SHOT": 60370.0854629630},
-}
-
-
-@pytest.mark.parametrize("cards", UNKNOWN.values(), ids=UNKNOWN)
-def test_skeletons_are_complete(tmp_path: Path, cards: dict[str, Any], lcf: Callable[..., Any]) -> None:
-    rng = np.random.default_rng(4)
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    for i in range(2):
-        write(raw, f"{i}.fits", image(rng, 800.0), TELESCOP="Old 40-inch", INSTRUME='The "Eye"', **cards)
-    module = tmp_path / "lcf_forty.py"
-    ended = lcf("headers", raw, "--skeleton", module)
-    assert ended.code == 3
-    assert "not understood  2 files" in ended.out
-    assert f"{module} is written, for 2 files" in ended.err
-    plugins = load_plugin(module)
-    assert plugins.plugins[0].problems == []
-    (group,) = examine(raw, "*.fits", default_parsers(plugins, raw), measure=False)
-    info = group.files[0].info
-    assert info is not None, group.reasons
-    assert info.exptime == 60.0
-    assert info.gain == pytest.approx(GAIN, rel=0.25)
-    assert info.mjd == pytest.approx(60370.0854629630, abs=1e-3 / 86400)
-    assert plugins.get("lcf_header_parsers", group_name(module)).cls().parse(fits.Header(), raw) is None
-    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,I,UP", "--line-length", "120"]
-    check = subprocess.run([*ruff, str(module)], capture_output=True, text=True, check=False)
-    assert "No module named" in check.stderr or check.returncode == 0, check.stdout
-    assert lcf("headers", raw, "--skeleton", module).code == 1  # never written over
-
-
-def group_name(module: Path) -> str:
-    return next(line.split('"')[1] for line in module.read_text().splitlines() if line.startswith("NAME"))
-
-
-def test_nothing_to_write_where_all_is_known(night: Path, tmp_path: Path, lcf: Callable[..., Any]) -> None:
-    ended = lcf("headers", night, "--no-gain", "--skeleton", tmp_path / "x.py")
-    assert ended.code == 0
-    assert "A parser knows every file" in ended.err
-    assert not (tmp_path / "x.py").exists()
 
 
 # ---------------------------------------------------------------- command

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
+import click
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 
 import lcframework.testing as suite
+from lcframework.storage.tables import Frame
 from lcframework.testing.conformance import scenes
 from lcframework.testing.conformance.imports import example_header
 from lcframework.types import (
@@ -38,6 +41,7 @@ from lcframework.types import (
     Stamps,
     UnusableInput,
 )
+from lcframework.work import FrameKey, Outcome, Stage, Task, Unit, work
 
 CONVERGED = FitStatus(FitState.CONVERGED)
 
@@ -464,6 +468,240 @@ def test_exporter(tmp_path: Path) -> None:
     suite.check_exporter(Csv(), tmp_path / "curve.csv")
     assert "changed the column mjd" in fails(suite.check_exporter, Csv(spoil=True), tmp_path / "other.csv")
     assert "wrote nothing" in fails(suite.check_exporter, Csv(only_mjd=True), tmp_path / "third.csv")
+
+
+# ---------------------------------------------------------------- headers: a parser's own keywords
+
+
+@attrs.frozen
+class Hill:
+    """Reads keywords that no other telescope has, some through a copy, a pattern and all cards."""
+
+    forgets: str = ""
+
+    def parse(self, header: fits.Header, path: Path) -> HeaderInfo | None:
+        if header.get("WHO") != "HILL":
+            return None
+        other = header.copy()
+        values = {"SHUTTER": lambda: other["SHUTTER"], "EPERADU": lambda: other["EPER*"][0],
+                  "SHOTAT": lambda: {c.keyword: c.value for c in other.cards}["SHOTAT"]}  # fmt: skip
+        found = {}
+        for key, read in values.items():
+            try:
+                found[key] = read()
+            except (KeyError, IndexError):
+                if key == self.forgets:
+                    raise
+                raise UnusableInput(f"no {key}") from None
+        return HeaderInfo(found["SHUTTER"], found["EPERADU"], found["SHOTAT"])
+
+
+def test_header_parser_without_each_keyword_that_it_reads() -> None:
+    header = fits.Header([("WHO", "HILL"), ("SHUTTER", 30.0), ("EPERADU", 2.0), ("SHOTAT", 60000.0), ("OTHER", 1)])
+    suite.check_header_parser(Hill(), header, expected={"exptime": 30.0, "gain": 2.0, "mjd_start": 60000.0})
+    for key in ("SHUTTER", "EPERADU", "SHOTAT"):
+        assert f"a header without {key}: raised" in fails(suite.check_header_parser, Hill(key), header)
+
+
+# ---------------------------------------------------------------- stages
+
+
+@attrs.frozen
+class Nothing(Task[Any, Any, Any]):
+    """Makes files with nothing in them."""
+
+    flaw: str
+
+    def load(self, unit: Unit[Any]) -> Any:
+        return unit.payload
+
+    def compute(self, values: Any) -> Any:
+        if self.flaw == "bug":
+            raise KeyError("x")
+        if self.flaw == "unusable":
+            raise UnusableInput("clouds")
+        return values
+
+    def save(self, unit: Unit[Any], values: Any, result: Any) -> Outcome:
+        path = "/tmp/nothing" if self.flaw == "absolute" else "nothing.txt"
+        if self.flaw != "no file":
+            (self.toolbox.workdir / "nothing.txt").write_text("")
+        return Outcome(path=path)
+
+
+@attrs.define
+class Steady(Stage):
+    """A stage with one flaw, or none."""
+
+    flaw: ClassVar[str] = ""
+    name: ClassVar[str] = "steady"
+    title: ClassVar[str] = "Steady"
+    after: ClassVar[str] = "plate_solving"
+    needs: ClassVar[tuple[str, ...]] = ("plate_solving",)
+    size: int = 3
+
+    def units(self, session: Any, ledger: Any) -> list[Unit[Any]]:
+        parts: dict[str, Any] = {}
+        if self.flaw == "writes":
+            session.add(Frame(original_image_path="x", key="x"))
+        if self.flaw == "reads on":
+            ledger.made("psf_modeling", FrameKey)
+        if self.flaw == "random":
+            parts["x"] = np.random.default_rng().random()
+        if self.flaw == "no JSON":
+            parts["x"] = {1, 2}
+        if self.flaw == "restless":
+            parts["x"] = len(ledger.of_stage(self.name))
+        keys = [FrameKey(1), FrameKey(1)] if self.flaw == "twice" else list(ledger.made("plate_solving", FrameKey))
+        payload = (lambda: 0) if self.flaw == "unpicklable" else 0
+        return [Unit(k, "" if self.flaw == "no label" else f"frame {k.frame_id}", self.components(**parts), payload)
+                for k in keys]  # fmt: skip
+
+    def tasks(self) -> Any:
+        return {} if self.flaw == "no task" else {FrameKey: Nothing(self.name, self.toolbox, self.flaw)}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return suite.example_project(tmp_path_factory.mktemp("example") / "project")
+
+
+def test_stage(finished: Path) -> None:
+    suite.check_stage(Steady, finished)
+    suite.check_stage(type("Cloudy", (Steady,), {"flaw": "unusable"}), finished)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "words"),
+    [
+        ("bug", "KeyError"), ("absolute", "relative to the workdir"), ("no file", "there is no nothing.txt"),
+        ("writes", "units changes the database"), ("reads on", "which its `needs` does not name"),
+        ("random", "other components"), ("no JSON", "no values that JSON can hold"),
+        ("restless", "out of date as soon as it is made"), ("twice", "two units with the same key"),
+        ("unpicklable", "do not pickle"), ("no label", "has no label"), ("no task", "no task for units"),
+    ],
+)  # fmt: skip
+def test_bad_stage(flaw: str, words: str, finished: Path) -> None:
+    for left in finished.parent.glob("nothing.txt"):
+        left.unlink()
+    kind = attrs.define(type("Flawed", (Steady,), {"flaw": flaw}))
+    assert words in fails(suite.check_stage, kind, finished)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "psf_modeling"}, "as a stage or a section of lcframework"), ({"name": "psf"}, "choose another name"),
+        ({"name": "My Stage"}, "lower case letters"), ({"after": ""}, "names no stage in `after`"),
+        ({"title": ""}, "has no title"), ({"needs": "plate_solving"}, "needs must be a tuple"),
+        ({"needs": ("psf_modeling",)}, "needs psf_modeling, which run after it"), ({"results_version": "1"}, "an int"),
+        ({"operational": frozenset(["x"])}, "operational names x"), ({"tasks": Stage.tasks}, "does not define tasks"),
+    ],
+)  # fmt: skip
+def test_bad_declarations_of_a_stage(changes: dict[str, Any], words: str) -> None:
+    assert words in fails(suite.check_stage, attrs.define(type("Flawed", (Steady,), changes)))
+    assert "no subclass" in fails(suite.check_stage, Good)
+
+
+# ---------------------------------------------------------------- executors, panels, commands, listeners
+
+
+class Serial:
+    """Runs units one after another, with one flaw or none."""
+
+    flaw = ""
+
+    def __init__(self, workers: int) -> None:
+        self.open = True
+
+    def run(self, task: Any, batches: Any) -> Any:
+        for batch in batches[1:] if self.flaw == "forgets" else batches:
+            done = work(task, batch)
+            yield done[::-1] if self.flaw == "turns" else done[0] if self.flaw == "no list" else done
+            if self.flaw == "repeats":
+                yield done
+        if self.flaw == "adds":
+            yield []
+
+    def close(self, kill: bool = False) -> None:
+        if self.flaw == "closes once" and not self.open:
+            raise RuntimeError("closed already")
+        self.open = False
+
+
+@pytest.mark.parametrize(
+    ("flaw", "words"),
+    [("forgets", "each once is needed"), ("repeats", "each once is needed"), ("turns", "units of one batch"),
+     ("no list", "a list of UnitResult"), ("adds", "units of one batch")],
+)  # fmt: skip
+def test_executor(flaw: str, words: str) -> None:
+    suite.check_executor(Serial)
+    assert words in fails(suite.check_executor, type("Flawed", (Serial,), {"flaw": flaw}))
+    with pytest.raises(RuntimeError, match="closed already"):
+        suite.check_executor(type("Flawed", (Serial,), {"flaw": "closes once"}))
+
+
+class OddRun:
+    def __init__(self, workers: int) -> None: ...
+    def run(self, tasks: Any, batches: Any) -> Any: ...
+    def close(self, kill: bool = False) -> None: ...
+
+
+def test_executor_with_other_parameters() -> None:
+    assert "run takes ['tasks', 'batches']" in fails(suite.check_executor, OddRun)
+
+
+class Section:
+    title = "Epochs"
+    text = "<p>4 <b>epochs</b><br></p>"
+
+    def render(self, project: Any) -> Any:
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"title": ""}, "has no title"), ({"text": None}, "not a text"), ({"text": "<p>4"}, "<p> is not closed"),
+        ({"text": "</div>"}, "</div> closes nothing"), ({"text": "<body></body>"}, "belongs to the page"),
+        ({"text": '<img src="https://x.org/a.png">'}, "loads https://x.org/a.png"),
+        ({"render": lambda self, project: str(np.random.default_rng().random())}, "something else the second time"),
+        ({"render": lambda self, project: project.light_curve_table() and ""}, "fails on a project that has not run"),
+    ],
+)  # fmt: skip
+def test_report_panel(changes: dict[str, Any], words: str, finished: Path) -> None:
+    suite.check_report_panel(Section, finished)
+    assert words in fails(suite.check_report_panel, type("Flawed", (Section,), changes), finished)
+
+
+def test_command() -> None:
+    @click.command("fine")
+    @click.option("--loud", is_flag=True, help="Speak up.")
+    def fine(loud: bool) -> None:
+        """Do nothing."""
+
+    suite.check_command(fine, "fine")
+    assert 'calls itself "fine"' in fails(suite.check_command, fine, "other")
+    assert "not a click command" in fails(suite.check_command, lambda: None)
+    assert "no docstring" in fails(suite.check_command, click.Command("bare"))
+    silent = click.Command("silent", help="Has one.", params=[click.Option(["--loud"])])
+    assert "--loud has no help" in fails(suite.check_command, silent)
+    swallowing = click.Command("all", help="Takes all.", context_settings={"ignore_unknown_options": True},
+                               params=[click.Argument(["words"], nargs=-1)])  # fmt: skip
+    assert "--no-such-option ends with exit code 0" in fails(suite.check_command, swallowing)
+
+
+def test_listener() -> None:
+    def only_known(event: Any) -> None:
+        {"run_started": 1}[event.kind]
+
+    def slow(event: Any) -> None:
+        time.sleep(0.6)
+
+    suite.check_listener(lambda event: None)
+    assert "fails on stage_started: KeyError" in fails(suite.check_listener, only_known)
+    assert "keeps the run waiting" in fails(suite.check_listener, slow)
+    assert "returns" in fails(suite.check_listener, lambda event: event.kind)
 
 
 # ---------------------------------------------------------------- the package

@@ -8,10 +8,17 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
 import lcframework.testing as suite
+from lcframework import Project
+from lcframework.cli.main import COMMANDS
+from lcframework.cli.progress import BarProgress, PlainProgress, Silent
+from lcframework.report.panels import builtin_panels
+from lcframework.report.results import read_results
+from lcframework.stages import CHAIN
 from lcframework.testing.conformance import scenes
 from lcframework.testing.conformance.imports import EXAMPLE_MJD, example_header
 from lcframework.types import CatalogLimits, NeedMissing, Region
@@ -159,3 +166,55 @@ def test_exporter(kind: type[Any], tmp_path: Path) -> None:
         suite.check_exporter(kind(), tmp_path / "curve.txt")
     except NeedMissing as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return suite.example_project(tmp_path_factory.mktemp("example") / "project")
+
+
+@pytest.mark.parametrize("kind", CHAIN, ids=lambda s: s.name)
+def test_stage(kind: type[Any], project: Path) -> None:
+    suite.check_stage(kind, project, works=False)  # whole runs test the work on their units
+
+
+def test_local_executor() -> None:
+    from lcframework.executors.local import LocalExecutor
+
+    suite.check_executor(LocalExecutor)
+
+
+@pytest.mark.slow
+def test_dask_executor() -> None:
+    pytest.importorskip("distributed")
+    from lcframework.executors.dask import DaskExecutor
+
+    suite.check_executor(DaskExecutor)
+
+
+@attrs.frozen
+class OneOf:
+    """The built-in panel of a number, of whichever project."""
+
+    number: int
+    title: str
+
+    def render(self, project: Project) -> str:
+        return str(builtin_panels(read_results(project))[self.number].render(project))
+
+
+def test_report_panels(project: Path) -> None:
+    for number, panel in enumerate(builtin_panels(read_results(Project.open(project)))):
+        suite.check_report_panel(OneOf(number, panel.title), project)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command(name: str) -> None:
+    command = importlib.import_module(f"lcframework.cli.{COMMANDS[name][0]}").command
+    suite.check_command(command, name)
+
+
+@pytest.mark.parametrize("kind", [PlainProgress, BarProgress, Silent])
+def test_listener(kind: type[Any]) -> None:
+    with kind() as listener:
+        suite.check_listener(listener)
