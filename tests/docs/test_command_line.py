@@ -10,12 +10,11 @@ import pytest
 
 from lcframework.cli.main import COMMANDS
 
-PAGES = pages.read("pipeline.md") + pages.read("getting_started.md")
+PAGES = pages.read("pipeline.md") + pages.read("getting_started.md") + pages.read("writing_plugins.md")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options(name: str) -> None:
     command: click.Command = importlib.import_module(f"lcframework.cli.{COMMANDS[name][0]}").command
-    given = [p for p in command.params if isinstance(p, click.Option)]
-    options = [o for p in given for o in (p.secondary_opts or p.opts) if o.startswith("--")]
+    options = [o for p in pages.options(command) for o in (p.secondary_opts or p.opts) if o.startswith("--")]
     assert [o for o in options if o not in PAGES] == []

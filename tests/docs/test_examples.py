@@ -108,7 +108,7 @@ def test_the_printed_header_function_works() -> None:
 def test_commands_exist(page: Path) -> None:
     for command, rest in re.findall(r"(?:^|[`(] ?)lcf ([a-z]+)\b([^\n`]*)", text_of(page), re.MULTILINE):
         assert command in COMMANDS, command
-        known = {o for p in lcf.get_command(click.Context(lcf), command).params for o in p.opts}
+        known = {o for p in pages.options(lcf.get_command(click.Context(lcf), command)) for o in p.opts}
         assert set(re.findall(r"--[a-z-]+", rest.split("#")[0])) <= known, rest
 
 

@@ -1,45 +1,85 @@
-"""The packages that docs/writing_plugins.md makes work as they are printed."""
+"""docs/writing_plugins.md works as it is printed: its commands are run and its files are written, in their order."""
 
 from __future__ import annotations
 
 import importlib
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import attrs
+import fresh_environment
 import pages
 import pytest
 import tomli
 
 import lcframework.testing
-from lcframework.config.project_file import load
-from lcframework.config.toolbox import select
+from lcframework.plugin_kit.kinds import KINDS
 from lcframework.plugins import Plugins
 
 PAGE = pages.read("writing_plugins.md")
 
 
-def files(language: str) -> dict[str, str]:
-    """Return the blocks whose first line names the file that they are."""
-    named = ((re.match(r"# (\S+\.(?:py|toml))\n", text), text) for text in pages.blocks(PAGE, language))
-    return {match[1]: text for match, text in named if match}
+@attrs.frozen
+class Block:
+    """A fenced block; `file` is the one that it is, or a part of which it is."""
+
+    language: str
+    text: str
+    file: str = ""
+    whole: bool = True
 
 
-MODULES = files("python")
+def blocks() -> list[Block]:
+    found = []
+    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        language, text = match[1], match[2]
+        named = re.match(r"# (in )?(\S+\.(?:py|toml))\n", text) if language in ("python", "toml") else None
+        if named is None:
+            found.append(Block(language, text))
+        else:
+            whole = not named[1]
+            found.append(Block(language, text if whole else text[named.end() :], named[2], whole))
+    return found
+
+
+FILES = {Path(b.file).name: b.text for b in blocks() if b.file and b.whole}
+
+
+@pytest.mark.slow
+def test_the_page_as_a_script(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="pip install hatchling: packages are built by it")
+    shell = fresh_environment.make(tmp_path / "environment", tmp_path)
+    printed = ""
+    for block in blocks():
+        if block.language == "sh":
+            printed = shell(block.text)
+        elif block.file and block.whole:
+            (tmp_path / block.file).write_text(block.text)
+        elif block.file:
+            assert block.text.rstrip() in (tmp_path / block.file).read_text(), block.file
+        elif not block.language:
+            said = [" ".join(line.split()) for line in printed.splitlines()]
+            for line in block.text.splitlines():
+                assert any(" ".join(line.split()) in other for other in said), f"{line}\nis not in\n{printed}"
+    assert "left" not in printed
+    checked = shell("lcf plugins check hilltop --frames raw && lcf plugins check ownfilter --project project.toml")
+    assert checked.count("passed ") == 2
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a folder with every Python file of the page, importable."""
-    for name, text in MODULES.items():
+    for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     importlib.invalidate_caches()
     yield tmp_path
-    for name in MODULES:
+    for name in FILES:
         sys.modules.pop(Path(name).stem, None)
 
 
@@ -47,32 +87,16 @@ def imported(name: str) -> ModuleType:
     return importlib.import_module(Path(name).stem)
 
 
-def test_every_python_block_is_a_file() -> None:
-    assert len(MODULES) == len(pages.blocks(PAGE, "python")) >= 4
+def test_every_block_of_python_is_a_file_or_a_part_of_one() -> None:
+    assert all(b.file for b in blocks() if b.language == "python")
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("test_")])
+@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("test_")])
 def test_the_printed_tests_pass(name: str, folder: Path) -> None:
-    module = imported(name)
-    tests = [value for key, value in vars(module).items() if key.startswith("test_")]
+    tests = [value for key, value in vars(imported(name)).items() if key.startswith("test_")]
     assert tests
     for test in tests:
         test()
-
-
-def test_the_entry_point_leads_to_a_healthy_plugin(folder: Path) -> None:
-    package = tomli.loads(files("toml")["pyproject.toml"])
-    points = package["project"]["entry-points"]["lcframework"]
-    assert package["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [f"{v}.py" for v in points.values()]
-    plugins = Plugins([(n, "here", lambda v=v: imported(v)) for n, v in points.items()])
-    assert [p.problems for p in plugins.plugins] == [[]]
-    assert plugins.names("lcf_calibration_surveys") == ["ownfilter"]
-
-
-def test_the_header_parser_is_healthy(folder: Path) -> None:
-    plugins = Plugins([("header-hilltop", "here", lambda: imported("lcf_hilltop.py"))])
-    assert plugins.plugins[0].healthy
-    assert plugins.names("lcf_header_parsers") == ["hilltop"]
 
 
 def test_the_stage_is_healthy(folder: Path) -> None:
@@ -81,17 +105,19 @@ def test_the_stage_is_healthy(folder: Path) -> None:
     assert plugins.names("lcf_stages") == ["period"]
 
 
-def test_the_printed_project_selects_the_survey(folder: Path) -> None:
-    texts = [t for t in pages.blocks(PAGE, "toml") if "[roi." in t]
-    (folder / "project.toml").write_text(texts[0] + '[roi_model]\nplugin = "none"\n')
-    builtin = [(p.name, "lcframework", lambda p=p: importlib.import_module(p.module))
-               for p in pages.builtin_plugins().plugins if p.healthy]  # fmt: skip
-    plugins = Plugins([*builtin, ("survey-ownfilter", "here", lambda: imported("lcf_ownfilter.py"))])
-    tool = select(load(folder / "project.toml"), plugins).tool("calibration")
-    assert tool is not None
-    assert (tool.name, tool.instance.slope) == ("ownfilter", 0.065)
+def test_the_printed_parts_are_python() -> None:
+    for block in blocks():
+        if block.language == "python" and not block.whole and block.text.startswith("@"):
+            compile(textwrap.dedent(block.text) + "        )\n", block.file, "exec")
 
 
-def test_the_page_names_every_check() -> None:
+def test_the_printed_project_is_toml() -> None:
+    assert tomli.loads(FILES["project.toml"])["calibration"]["ownfilter"] == {"slope": 0.065}
+
+
+def test_the_page_names_every_kind_and_every_check() -> None:
+    kinds = re.search(r"KIND is (.*?)\. NAME", PAGE, re.DOTALL)
+    assert kinds is not None
+    assert re.findall(r"`(\w+)`", kinds[1]) == [k.word for k in KINDS]
     named = set(re.findall(r"`(check_\w+)`", PAGE))
     assert named == {n for n in lcframework.testing.__all__ if n.startswith("check_")}

@@ -11,7 +11,8 @@ import pages
 
 
 def test_the_printed_stage_takes_part(campaign: Any, install: Callable[..., Path], lcf: Callable[..., Any]) -> None:
-    code = next(b for b in pages.blocks(pages.read("writing_plugins.md"), "python") if b.startswith("# lcf_period.py"))
+    blocks = pages.blocks(pages.read("writing_plugins.md"), "python")
+    code = next(b for b in blocks if b.startswith("# lcf-period/lcf_period.py"))
     install("lcf-period", code, {"stage-period": "lcf_period"})
     campaign.run("--stop", "model_calibrated_cutouts")  # the files were moved
     assert campaign.done() == {"period": 1}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import click
 import tomli
 
 from lcframework.plugins import Plugins
@@ -68,6 +69,14 @@ def blocks(text: str, language: str) -> list[str]:
 def plain(cell: str) -> str:
     """Return a cell without its backticks."""
     return cell.strip("`")
+
+
+def options(command: click.Command | None) -> list[click.Option]:
+    """Return the options of a command and of its subcommands."""
+    assert command is not None
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    own = [p for p in command.params if isinstance(p, click.Option)]
+    return own + [option for c in inner for option in options(c)]
 
 
 def builtin_plugins() -> Plugins:
