@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -103,12 +102,6 @@ def test_the_stage_is_healthy(folder: Path) -> None:
     plugins = Plugins([("stage-period", "here", lambda: imported("lcf_period.py"))])
     assert plugins.plugins[0].healthy
     assert plugins.names("lcf_stages") == ["period"]
-
-
-def test_the_printed_parts_are_python() -> None:
-    for block in blocks():
-        if block.language == "python" and not block.whole and block.text.startswith("@"):
-            compile(textwrap.dedent(block.text) + "        )\n", block.file, "exec")
 
 
 def test_the_printed_project_is_toml() -> None:

@@ -135,6 +135,7 @@ def test_the_command_writes_and_lists(tmp_path: Path, lcf: Callable[..., Any]) -
     assert lcf("plugins", "new", "psf", "x", "--frames", tmp_path, "--into", tmp_path).code == 2
 
 
+@pytest.mark.slow
 def test_it_installs_with_pip_and_is_found(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="pip install hatchling: packages are built by it")
     written(tmp_path, "calibration", "own")

@@ -209,6 +209,7 @@ class OneOf:
         return str(builtin_panels(RESULTS[path])[self.number].render(project))
 
 
+@pytest.mark.slow
 def test_report_panels(project: Path) -> None:
     for number, panel in enumerate(builtin_panels(read_results(Project.open(project)))):
         suite.check_report_panel(OneOf(number, panel.title), project)
