@@ -21,6 +21,8 @@ LOOKS = {
     "site": (r"^OBSERVAT", r"^SITE"),
 }
 _TEXTS = ("band", "site")
+#: Keywords whose unit is seconds, by FITS and habit.
+_IN_SECONDS = ("EXPTIME", "EXPOSURE", "XPOSURE", "TEXPTIME", "TELAPSE")
 _MOMENT = re.compile(r"(?P<start>BEG|START)|(?P<mid>AVG|MID)|(?P<end>END)")
 _MOMENT_IN_WORDS = re.compile(
     r"\b(?:(?P<start>start|beg[ia]n|shutter open)|(?P<mid>mid(?!night)|centre\b|center\b)|"
@@ -102,6 +104,22 @@ def looks_like(headers: Sequence[fits.Header], quantity: str) -> list[str]:
             if re.search(pattern, key) and usable and key not in found and all(key in h for h in headers):
                 found.append(key)
     return found
+
+
+def exposure_unit(header: fits.Header, key: str) -> tuple[float, bool]:
+    """Return how many seconds an exposure time's unit is, and whether the header, or FITS itself, states it.
+
+    The comment counts first; ``EXPTIME`` and its like are in seconds by convention; a name that ends in ``MS`` makes
+    milliseconds likely, and nothing sure.
+    """
+    comment = str(header.comments[key]).lower()
+    if re.search(r"\bms\b|msec|millisec", comment):
+        return 1e-3, True
+    if re.search(r"\bmin(utes?)?\b", comment):
+        return 60.0, True
+    if re.search(r"\bs\b|\bsec(s|onds?)?\b", comment) or key in _IN_SECONDS:
+        return 1.0, True
+    return (1e-3 if re.search(r"MS(EC)?$|MILLI", key) else 1.0), False
 
 
 def text_of(header: fits.Header, key: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from astropy.io import fits
 
 from lcframework.config.toolbox import GENERIC_PARSER
-from lcframework.frames.header_cards import as_number, looks_like, text_of
+from lcframework.frames.header_cards import as_number, exposure_unit, looks_like, text_of
 from lcframework.header_doctor.gain import GAIN_TOLERANCE
 from lcframework.header_doctor.reading import FileReading
 
@@ -44,11 +45,25 @@ def lines_to_paste(files: Sequence[FileReading], measured: tuple[float, float] |
                 beside = f"; {likely} says {value}" if likely else ""
                 lines.append(f"gain = {gain:.3g}  # e-/ADU, from the images' noise{beside}")
                 continue
-        if likely and option:
+        if quantity == "exptime" and likely:
+            lines.append(_exposure(headers[0], likely, value))
+        elif likely and option:
             lines.append(f'{option} = "{likely}"  # {value}')
         elif likely:
             lines.append(f"{quantity} = {as_number(value):g}  # {likely}")
     return (f"[header.{GENERIC_PARSER}]", *lines) if lines else ()
+
+
+def _exposure(header: fits.Header, key: str, value: str) -> str:
+    """Return the line for the exposure time: the keyword where it holds seconds, else the number in seconds."""
+    seconds, stated = exposure_unit(header, key)
+    check = "" if stated else "; CHECK its unit, which the header does not state"
+    if seconds == 1.0:
+        return f'exptime_keyword = "{key}"  # {value}{check}'
+    number = (as_number(value) or 0.0) * seconds
+    return (
+        f"exptime = {number:g}  # s; {key} = {value} is in no seconds{check}; frames that differ need a header plugin"
+    )
 
 
 def _lacks(f: FileReading, quantity: str) -> bool:

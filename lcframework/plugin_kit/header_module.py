@@ -14,15 +14,20 @@ import numpy as np
 from astropy.io import fits
 from astropy.time import Time
 
-from lcframework.frames.header_cards import looks_like, read_text_time, stated_moment, text_of, time_cards
+from lcframework.frames.header_cards import (
+    exposure_unit,
+    looks_like,
+    read_text_time,
+    stated_moment,
+    text_of,
+    time_cards,
+)
 from lcframework.types import HeaderInfo, MeasuredGain
 
 #: Keywords that identify the telescope or instrument of a frame, the most specific first.
 _CLAIMS = ("INSTRUME", "TELESCOP", "CREATOR", "OBSERVAT", "DETECTOR", "CAMERA", "SWCREATE", "ORIGIN")
 #: Keywords of times, best first: those that state most clearly which moment they give.
 _TIMES = ("DATE-BEG", "DATE-AVG", "MJD-BEG", "MJD-AVG", "UT-OBS", "DATE-OBS", "MJD-OBS", "JD")
-#: Keywords whose unit FITS and habit fix: seconds.
-_IN_SECONDS = ("EXPTIME", "EXPOSURE", "XPOSURE", "TEXPTIME")
 _QUANTITIES = ("exptime", "gain", "read_noise", "saturation", "band", "site")
 _NEEDED = ("exptime", "gain")
 #: What an option for a quantity that no keyword gives is, and its value in the test.
@@ -128,7 +133,7 @@ def _quantity(name: str, headers: Sequence[fits.Header]) -> _Quantity:
     comment = str(headers[0].comments[key]).lower()
     factor, checks = "", []
     if name == "exptime":
-        factor, check = _unit_of_exposure(key, comment)
+        factor, check = _unit_of_exposure(headers[0], key)
         checks.append(check)
     elif name == "gain" and not re.search(r"\be(-|lectrons?)?\s*(/|per)\s*(adu|dn|count)", comment):
         checks.append("electrons a unit of the data, and not the camera's setting, or its inverse?")
@@ -139,17 +144,16 @@ def _quantity(name: str, headers: Sequence[fits.Header]) -> _Quantity:
     return _Quantity(name, key, factor, " ".join(c for c in checks if c))
 
 
-def _unit_of_exposure(key: str, comment: str) -> tuple[str, str]:
+def _unit_of_exposure(header: fits.Header, key: str) -> tuple[str, str]:
     """Return what makes seconds of an exposure time, and what to check about that."""
-    if re.search(r"\bms\b|msec|millisec", comment):
-        return " / 1000.0", ""
-    if re.search(r"\bmin(utes?)?\b", comment):
-        return " * 60.0", ""
-    if re.search(r"\bs\b|\bsec(s|onds?)?\b", comment) or (key in _IN_SECONDS and "MS" not in key):
-        return "", ""
-    if re.search(r"_?MS(EC)?$|MILLI", key):
-        return " / 1000.0", "milliseconds, as the keyword's name suggests?"
-    return "", "in seconds? The header does not state its unit."
+    seconds, stated = exposure_unit(header, key)
+    factor = {1.0: "", 1e-3: " / 1000.0", 60.0: " * 60.0"}[seconds]
+    if stated:
+        return factor, ""
+    return (
+        factor,
+        f"{'in seconds' if seconds == 1.0 else 'milliseconds, as its name suggests'}? No header states its unit.",
+    )
 
 
 def _claims(headers: Sequence[fits.Header]) -> dict[str, str]:

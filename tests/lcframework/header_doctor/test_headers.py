@@ -239,6 +239,21 @@ def test_times_in_two_keywords_and_julian_dates() -> None:
     assert time_cards(header) == {"DATE-OBS+UT": pytest.approx(51544.5), "JD": pytest.approx(51544.5)}
 
 
+@pytest.mark.parametrize(
+    ("card", "line"),
+    [
+        (("EXPO_MS", 60000), "exptime = 60  # s; EXPO_MS = 60000 is in no seconds; CHECK its unit, which the header"),
+        (("SHUTTER", 60.0, "[s] open"), 'exptime_keyword = "SHUTTER"  # 60.0'),
+        (("SHUTTER", 60.0), 'exptime_keyword = "SHUTTER"  # 60.0; CHECK its unit, which the header does not state'),
+    ],
+)
+def test_lines_to_paste_keep_to_seconds(card: Any, line: str, tmp_path: Path) -> None:
+    header = fits.Header([card, ("GAIN", 2.0), ("DATE-OBS", "2024-03-01T02:03:04")])
+    fits.PrimaryHDU(np.zeros((20, 20), np.int16), header).writeto(tmp_path / "a.fits")
+    (group,) = examine(tmp_path, "*.fits", default_parsers(Plugins.installed(), tmp_path), measure=False)
+    assert any(given.startswith(line) for given in group.paste), group.paste
+
+
 # ---------------------------------------------------------------- command
 
 

@@ -93,7 +93,7 @@ def text_for(*cards: Any) -> str:
         (("EXPTIME", 60.0), '_number(header, "EXPTIME"),', ""),
         (("EXPTIME", 60000.0, "exposure time in ms"), '_number(header, "EXPTIME") / 1000.0,', ""),
         (("EXPTIME", 1.0, "[min] exposure"), '_number(header, "EXPTIME") * 60.0,', ""),
-        (("EXPO_MS", 60000), '_number(header, "EXPO_MS") / 1000.0,', "CHECK: milliseconds"),
+        (("EXPO_MS", 60000), '_number(header, "EXPO_MS") / 1000.0,', "CHECK: milliseconds, as its name"),
         (("SHUTTER", 60.0), '_number(header, "SHUTTER"),', "CHECK: in seconds?"),
         (("SHUTTER", 60.0, "[s] open"), '_number(header, "SHUTTER"),', ""),
     ],
