@@ -91,9 +91,10 @@ def header_module(
     used = [*(q.keyword for q in found.values() if q.keyword), *time.keys]
     claims = _claims(headers)
     instrument = next((text_of(headers[0], k) for k in ("INSTRUME", "CAMERA", "TELESCOP") if k in claims), name)
+    spoken = re.sub(r"[^A-Za-z0-9_.+ -]+", "-", instrument).strip("- ") or name  # in texts, where no quote may stand
     default_gain = f"{gain.gain:.3g}" if gain is not None and np.isfinite(gain.gain) else "0.0"
     body = _CLASS.format(
-        name=name, cls=class_name, claims=_claims_text(claims, used), instrument=instrument.replace('"', "'"),
+        name=name, cls=class_name, claims=_claims_text(claims, used), instrument=spoken,
         quoted=_quoted(instrument), condition=_CONDITION if claims else _CONDITION_BY_KEYS,
         time=time.expression, source=_quoted("+".join(time.keys)), reference=time.reference,
         note=_comment(time.note), reads="".join(_read(q) for q in found.values()),
@@ -101,10 +102,10 @@ def header_module(
     )  # fmt: skip
     helpers = "".join(text for call, text in _HELPERS.items() if call in body)
     body += helpers + _HOOK.format(cls=class_name, name=name)
-    head = f'"""Reads the headers of frames of {instrument.replace(chr(34), chr(39))}."""\n\n'
+    head = f'"""Reads the headers of frames of {spoken}."""\n\n'
     text = head + "from __future__ import annotations\n\n" + _imports(body) + body
     given = {n: _OPTIONS[n][2] for n in _NEEDED if not found[n].keyword and not (n == "gain" and default_gain != "0.0")}
-    cards = {key: _value(headers[0], key) for key in dict.fromkeys([*claims, *used])}
+    cards = {_card(key): _value(headers[0], key) for key in dict.fromkeys([*claims, *used])}
     return HeaderModule(text, _test(text, module, class_name, cards, given, [*claims][:1] or used[:1]))
 
 
@@ -229,6 +230,11 @@ def _comment(text: str, indent: int = 8) -> str:
     return "".join(f"{line}\n" for line in textwrap.wrap(text, 118, initial_indent=lead, subsequent_indent=lead))
 
 
+def _card(key: str) -> str:
+    """Return a keyword as it is given to a header that is made: FITS has other cards for long ones."""
+    return f"HIERARCH {key}" if len(key) > 8 or " " in key else key
+
+
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -318,7 +324,10 @@ _HELPERS = {
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UnusableInput(f"{' and '.join(keys)} = {text!r} is no date and time") from None
+        try:
+            return float(Time(text, scale="utc").mjd)  # such as hours of one digit
+        except ValueError:
+            raise UnusableInput(f"{' and '.join(keys)} = {text!r} is no date and time") from None
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     return float(Time(moment, scale="utc").mjd)

@@ -119,8 +119,8 @@ def package_files(
 
 
 def _template(word: str, folder: str = "") -> str:
-    if word == "header":
-        return ""
+    if word == "header":  # its module is made of texts in that one
+        return resources.files("lcframework.plugin_kit").joinpath("header_module.py").read_text(encoding="utf-8")
     return resources.files(_TEMPLATES).joinpath(folder, f"{word}.py").read_text(encoding="utf-8")
 
 

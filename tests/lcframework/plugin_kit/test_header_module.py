@@ -24,7 +24,13 @@ UNKNOWN = {
     "julian date of its own": {"EXPTIME": 60.0, "GAIN": GAIN, "JD_HJD": 2460370.5854629627},
     "nothing named": {"ITIME_S": 60.0, "E_GAIN": GAIN, "MJD_SHOT": 60370.0854629630},
     "milliseconds": {"EXPO_MS": 60000, "E_GAIN": GAIN, "MJD_SHOT": 60370.0854629630},
-    "date and clock": {"EXPOSED": 60.0, "GAIN": GAIN, "DATE-OBS": "2024-03-01", "UTSTART": "02:03:04"},
+    "date and clock": {"EXPOSED": 60.0, "GAIN": GAIN, "DATE-OBS": "2024-03-01", "UTSTART": "2:03:04"},
+    "long keywords": {
+        "HIERARCH EXPO DET WIN1": 60.0,
+        "HIERARCH ESO DET OUT1 CONAD": GAIN,
+        "MJD-OBS": 60370.0854629630,
+        "CAMERA": "C:\\Users\\new {1}",
+    },
 }
 
 

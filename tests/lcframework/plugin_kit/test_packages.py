@@ -103,7 +103,8 @@ def test_a_name_that_another_package_offers_is_refused() -> None:
 @pytest.mark.parametrize(
     ("word", "name", "cls"),
     [("psf", "lcf-moffat", "Moffat"), ("psf", "two_part-name", "TwoPartName"), ("sources", "table", "TablePlugin"),
-     ("stars", "true", "TruePlugin"), ("exporter", "path", "PathPlugin")],
+     ("stars", "true", "TruePlugin"), ("exporter", "path", "PathPlugin"),
+     ("header", "header-info", "HeaderInfoPlugin")],
 )  # fmt: skip
 def test_classes_hide_nothing_that_the_module_imports(word: str, name: str, cls: str) -> None:
     assert naming(find_kind(word), name, {}).class_name == cls
