@@ -157,8 +157,8 @@ def new(kind: str, name: str, into: Path, frames: Path | None, pattern: str) -> 
     for file, line, text in checks(files):
         click.echo(f"  {file}:{line}: {text}")
     click.echo("To try it:")
-    on_frames = f" --frames {frames}" if frames is not None else ""
-    for text in (f"pip install -e {folder}", f"lcf plugins check {names.name}{on_frames}", f"pytest {folder}"):
+    by = f" --frames {frames}" if frames is not None else " --project project.toml" if wanted.word == "stars" else ""
+    for text in (f"pip install -e {folder}", f"lcf plugins check {names.name}{by}", f"pytest {folder}"):
         click.echo(f"  {text}")
 
 
