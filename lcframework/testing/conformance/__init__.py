@@ -1,6 +1,7 @@
 """One check for each seam, for authors of plugins: ``check_calibration_survey(SkyMapper())``.
 
-Each check takes an instance of a plugin and calls it with small simulated inputs with known truth. It raises an
+Each check takes an instance of a plugin, or its class where a run makes the instance (stages, executors, panels), and
+calls it with small simulated inputs with known truth. It raises an
 AssertionError, which names the plugin and what to do, where the plugin breaks the contract of its hook or where its
 result is wrong by more than the noise allows.
 """
