@@ -185,6 +185,7 @@ def test_local_executor() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Port")  # of Dask's page, where another cluster has it
 def test_dask_executor() -> None:
     pytest.importorskip("distributed")
     from lcframework.executors.dask import DaskExecutor
