@@ -157,7 +157,8 @@ def new(kind: str, name: str, into: Path, frames: Path | None, pattern: str) -> 
     for file, line, text in checks(files):
         click.echo(f"  {file}:{line}: {text}")
     click.echo("To try it:")
-    by = f" --frames {frames}" if frames is not None else " --project project.toml" if wanted.word == "stars" else ""
+    by = " --project project.toml" if wanted.word in ("stars", "calibration") else ""
+    by = f" --frames {frames}" if frames is not None else by
     for text in (f"pip install -e {folder}", f"lcf plugins check {names.name}{by}", f"pytest {folder}"):
         click.echo(f"  {text}")
 
