@@ -25,6 +25,7 @@ from lcframework.config.sections import (
     Normalization,
     Photometry,
     PlateSolving,
+    Plugins,
     Project,
     Psf,
     Reduction,
@@ -43,7 +44,7 @@ from lcframework.types import LcfError
 RawTable = dict[str, Any]
 
 #: Sections that may differ by instrument; the others apply to all frames, or are used before the instrument is known.
-BY_INSTRUMENT = tuple(s for s in SECTIONS if s not in ("project", "frames", "header", "stars", "run"))
+BY_INSTRUMENT = tuple(s for s in SECTIONS if s not in ("project", "frames", "header", "stars", "run", "plugins"))
 
 
 class ConfigError(LcfError):
@@ -89,6 +90,7 @@ class Config:
     roi_cutouts: RoiCutouts
     roi_model: RoiModel
     run: Run
+    plugins: Plugins
     tables: Mapping[str, Mapping[str, RawTable]]
     stage_tables: Mapping[str, RawTable]
     by_frames: frozenset[str] = frozenset()  # dotted names of the options that frames decided
@@ -301,6 +303,19 @@ def _merge(base: RawTable, override: RawTable) -> RawTable:
     for key, value in override.items():
         out[key] = _merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
     return out
+
+
+def plugin_settings(path: Path) -> Plugins:
+    """Return the section ``[plugins]``, which says what is loaded before the other sections can be checked.
+
+    Its errors, and those of the file, are left to :func:`load`, which reports all of them together.
+    """
+    try:
+        table = tomli.loads(path.read_text(encoding="utf-8")).get("plugins", {})
+    except (OSError, ValueError):
+        return Plugins()
+    made = structure(Plugins, table, "plugins", path.parent, []) if isinstance(table, dict) else None
+    return made or Plugins()
 
 
 def line_numbers(text: str) -> dict[str, int]:

@@ -249,6 +249,27 @@ class Run:
     workers: int = attrs.field(default=0, validator=not_negative)
     device: str = attrs.field(default="auto", validator=one_of("auto", "cpu", "gpu"))
     offline: bool = False
+    stages: list[str] = attrs.field(factory=list)  # of plugins, which take part where they are named here
+
+
+def _requirements(instance: Any, attribute: Any, value: list[str]) -> None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in value:
+        try:
+            Requirement(text)
+        except InvalidRequirement:
+            raise ValueError(
+                f'{attribute.name}: "{text}" is not a package with its versions, such as "lcf-skymapper>=1.2"'
+            ) from None
+
+
+@attrs.frozen
+class Plugins:
+    """``[plugins]``."""
+
+    disable: list[str] = attrs.field(factory=list)  # packages, or names as `lcf plugins` shows them
+    requires: list[str] = attrs.field(factory=list, validator=_requirements)  # such as "lcf-skymapper>=1.2"
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -271,4 +292,5 @@ SECTIONS: dict[str, type[Any]] = {
     "roi_cutouts": RoiCutouts,
     "roi_model": RoiModel,
     "run": Run,
+    "plugins": Plugins,
 }
