@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ import attrs
 from lcframework.config.executor import check_executors
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import Problem, resolve_path, structure
-from lcframework.plugins import SEAM_OF_SECTION, Plugins
+from lcframework.plugins import SEAM_OF_SECTION, Plugins, Source, asked
 from lcframework.protocols import HasOperational, MeasuresApertures
 from lcframework.provenance import Components, describe
 from lcframework.types import PluginError
@@ -31,6 +32,12 @@ class Tool:
     name: str
     instance: Any
     results_version: int
+    source: Source | None = attrs.field(default=None, eq=False)  # who answers, for messages
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Return the answer of one of the plugin's methods; raises as :func:`lcframework.plugins.asked`."""
+        source = self.source or Source(self.section, SEAM_OF_SECTION[self.section].hook, self.name)
+        return asked(source, method, getattr(self.instance, method), *arguments)
 
     def identity(self) -> Components:
         """Return what a product depends on: the version of the plugin, and its options that can change results."""
@@ -208,7 +215,15 @@ def _tool(config: Config, plugins: Plugins, section: str, name: str, problems: l
         problems.append(Problem(f"{section}.plugin", str(error)))
         return None
     instance = options(offer.cls, config.tables[section].get(name, {}), f"{section}.{name}", config, problems)
-    return None if instance is None else Tool(section, name, instance, offer.results_version)
+    if instance is None:
+        return None
+    try:
+        pickle.dumps(instance)
+    except Exception as error:
+        why = f"{offer.source} can't be sent to worker processes ({error}): its options and attributes must be pickled"
+        problems.append(Problem(f"{section}.plugin", f"{where}: {why}"))
+        return None
+    return Tool(section, name, instance, offer.results_version, offer.source)
 
 
 def options(cls: type[T], table: Mapping[str, Any], where: str, config: Config, problems: list[Problem]) -> T | None:

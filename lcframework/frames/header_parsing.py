@@ -29,12 +29,12 @@ def read_header(parsers: Sequence[Tool], header: fits.Header, path: Path) -> tup
         Where no parser accepts the header, values are invalid, or two specific parsers accept it.
     """
     specific = [p for p in parsers if p.name != GENERIC_PARSER]
-    claims = [(p.name, answer) for p in specific if (answer := p.instance.parse(header, path)) is not None]
+    claims = [(p.name, answer) for p in specific if (answer := p.ask("parse", header, path)) is not None]
     if len(claims) > 1:
         names = " and ".join(f'"{name}"' for name, _ in claims)
         raise UnusableInput(f"the header parsers {names} both claim {path.name}; name the right one in [header] plugin")
     for generic in (p for p in parsers if p.name == GENERIC_PARSER and not claims):
-        answer = generic.instance.parse(header, path)
+        answer = generic.ask("parse", header, path)
         claims = [(generic.name, answer)] if answer is not None else []
     if not claims:
         names = ", ".join(p.name for p in parsers)

@@ -126,7 +126,7 @@ class CombineMaster(Task[MasterPayload, MasterValues, Master]):
         tool = self.toolbox.tool("reduction", values.payload.instrument)
         if tool is None:
             raise NeedMissing(f'[reduction] plugin = "none", but {values.payload.plan.name} is wanted')
-        made: Master = tool.instance.combine(values.payload.plan, values.exposures, values.images, values.masters)
+        made: Master = tool.ask("combine", values.payload.plan, values.exposures, values.images, values.masters)
         return made
 
     def save(self, unit: Unit[MasterPayload], values: MasterValues, result: Master) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 from sqlmodel import Session, select
@@ -187,7 +187,7 @@ class Calibrations:
         assert tool is not None
         try:
             header, shape = read_raw_header(path, self._settings(row.instrument))
-            found, comment = _asked(tool, "describe", header, path, shape), ""
+            found, comment = tool.ask("describe", header, path, shape), ""
             if not found.band:
                 found = attrs.evolve(found, band=read_band(self.toolbox.all("header"), header, path))
         except UnusableInput as error:
@@ -267,7 +267,7 @@ class Calibrations:
         if key not in self._plans:
             available = [e for _, e in self._exposures[instrument].values()]
             try:
-                self._plans[key] = _asked(tool, "plan", exposure, available)
+                self._plans[key] = tool.ask("plan", exposure, available)
             except UnusableInput as error:
                 self._plans[key] = str(error)
         return self._plans[key]
@@ -277,7 +277,7 @@ class Calibrations:
         if key not in self._undone:
             available = [e for _, e in self._exposures[instrument].values()]
             can_say = isinstance(tool.instance, DoubtsReduction)
-            self._undone[key] = tuple(_asked(tool, "doubts", exposure, available)) if can_say else ()
+            self._undone[key] = tuple(tool.ask("doubts", exposure, available)) if can_say else ()
         return self._undone[key]
 
     # ---------------------------------------------------------------- masters
@@ -320,17 +320,6 @@ def _identity(tool: Tool | None) -> Components:
 def _exposure(row: RawExposure) -> Exposure:
     matched = tuple((keyword, value) for keyword, value in row.setup)
     return Exposure(row.name, row.kind, matched, row.band, row.exptime, row.temperature, (row.height, row.width))
-
-
-def _asked(tool: Tool, method: str, *arguments: Any) -> Any:
-    """Return a plugin's answer; unexpected exceptions become a `PluginError` with the plugin's name."""
-    try:
-        return getattr(tool.instance, method)(*arguments)
-    except LcfError:
-        raise
-    except Exception as error:
-        log.exception("[reduction] %s: %s failed", tool.name, method)
-        raise PluginError(f"[reduction] {tool.name}: {method} failed: {type(error).__name__}: {error}") from error
 
 
 def unused(session: Session) -> list[str]:

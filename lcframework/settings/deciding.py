@@ -12,13 +12,13 @@ from sqlmodel import Session, col, select
 from lcframework.config.project_file import Config, setting_path
 from lcframework.config.toolbox import Toolbox, with_decisions
 from lcframework.frames.exclusions import IMPORT
-from lcframework.plugins import Plugins
+from lcframework.plugins import Plugins, Source, asked
 from lcframework.protocols import SettingRule
 from lcframework.provenance import describe, digest
 from lcframework.settings.evidence import evidence, frames_made
 from lcframework.settings.records import decided_values
 from lcframework.storage.tables import DecidedSetting, Frame
-from lcframework.types import Decision, PluginError
+from lcframework.types import Decision
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,11 @@ class Rule:
 
     name: str
     instance: SettingRule
+    source: Source
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Return the answer of one of its methods; raises as :func:`lcframework.plugins.asked`."""
+        return asked(self.source, method, getattr(self.instance, method), *arguments)
 
     @property
     def digest(self) -> str:
@@ -41,23 +46,8 @@ class Rule:
 
 
 def rules(plugins: Plugins) -> list[Rule]:
-    """Return the installed rules, in the order of their names.
-
-    Raises
-    ------
-    PluginError
-        Where two rules decide one setting.
-    """
-    found = [Rule(offer.name, offer.cls()) for offer in plugins.offers(HOOK)]
-    by_setting: dict[str, str] = {}
-    for rule in found:
-        for setting in rule.instance.settings:
-            if setting in by_setting:
-                raise PluginError(
-                    f"the rules {by_setting[setting]} and {rule.name} both decide {setting}: uninstall one of them"
-                )
-            by_setting[setting] = rule.name
-    return found
+    """Return the installed rules, in the order of their names; no two decide one setting."""
+    return [Rule(offer.name, offer.cls(), offer.source) for offer in plugins.offers(HOOK)]
 
 
 def open_settings(plugins: Plugins) -> list[str]:
@@ -139,7 +129,7 @@ def _decide(
             continue
         row = row or session.get(DecidedSetting, (instrument, decision.setting))  # of the rule as it was
         row = row or DecidedSetting(instrument=instrument, setting=decision.setting)
-        if row.rule_digest != rule.digest or _changes(rule.instance, decision.setting, row.value, decision.value):
+        if row.rule_digest != rule.digest or _changes(rule, decision.setting, row.value, decision.value):
             row.value = decision.value
             changed.append(row)
         row.why, row.alternatives = decision.why, decision.alternatives
@@ -156,7 +146,8 @@ def _asked(
 ) -> Sequence[Decision]:
     """Return what a rule decides by a sample of frames, and by what is decided already."""
     now = settled(toolbox, plugins, session)
-    return rule.instance.decide(evidence(session, now, instrument, frames, rule.instance.frames))
+    decisions: Sequence[Decision] = rule.ask("decide", evidence(session, now, instrument, frames, rule.instance.frames))
+    return decisions
 
 
 def _selected(config: Config, setting: str) -> bool:
@@ -168,11 +159,11 @@ def _selected(config: Config, setting: str) -> bool:
     return inner[0] in ([chosen] if isinstance(chosen, str) else chosen)
 
 
-def _changes(rule: SettingRule, setting: str, old: Any, new: Any) -> bool:
+def _changes(rule: Rule, setting: str, old: Any, new: Any) -> bool:
     """Return whether a provisional decision gives way: where more frames differ from it by more than chance."""
     if old is None or new is None:
         return old is not new
-    return rule.differ(setting, old, new)
+    return bool(rule.ask("differ", setting, old, new))
 
 
 def _known(rule: Rule, instrument: str, session: Session) -> dict[str, DecidedSetting]:
@@ -200,7 +191,7 @@ def _test(
         if row is None:
             continue
         row.tested_to = max(f.id or 0 for f in new)
-        differs = decision.value is not None and rule.instance.differ(decision.setting, row.value, decision.value)
+        differs = decision.value is not None and rule.ask("differ", decision.setting, row.value, decision.value)
         row.disagreement = (
             f"{decision.frames} newer frames would decide {shown(decision.value)}: {decision.why}" if differs else ""
         )

@@ -20,7 +20,6 @@ from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import active_stars
 from lcframework.storage.tables import Frame, Star, StarInFrame
 from lcframework.types import (
-    STARS,
     CatalogLimits,
     Evidence,
     Floats,
@@ -98,7 +97,7 @@ def _stars(session: Session, frame_id: int, active: Mapping[tuple[str, str], Sta
 def _catalogue(toolbox: Toolbox, region: Region, limits: CatalogLimits) -> Table | None:
     tool = toolbox.tool("stars")
     try:
-        return None if tool is None else STARS.check(tool.instance.query(region, limits), f"[stars] {tool.name}")
+        return None if tool is None else tool.ask("query", region, limits)
     except NeedMissing as error:
         log.warning("settings are decided without the catalogue: %s", error)
         return None  # the stage that needs it says so

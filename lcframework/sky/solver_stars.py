@@ -15,7 +15,7 @@ from lcframework.protocols import NeedsStars, UsesNetwork
 from lcframework.provenance import Components
 from lcframework.sky import solver_hints
 from lcframework.storage.frame_files import write_table
-from lcframework.types import STARS, CatalogLimits, NeedMissing, Region, StarTable
+from lcframework.types import CatalogLimits, NeedMissing, Region, StarTable
 from lcframework.work import Outcome, Task, Unit
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class SolverStars:
         # Stars that are too bright for the PSF are useful here. Fainter stars would only increase their number.
         limits = CatalogLimits(magnitude=(-np.inf, self._faintest))
         try:
-            return STARS.check(catalogue.instance.query(region, limits), f"[stars] {catalogue.name}")
+            return catalogue.ask("query", region, limits)
         except NeedMissing as error:
             if self.needed:
                 raise

@@ -16,7 +16,7 @@ from lcframework.stars.zeropoint import Zeropoint, fit_zeropoint
 from lcframework.storage.queries import active_stars
 from lcframework.storage.records import Record
 from lcframework.storage.tables import StarLevel
-from lcframework.types import MAGNITUDES, Doubt, NeedMissing, Severity, UnusableInput
+from lcframework.types import Doubt, NeedMissing, Severity, UnusableInput
 from lcframework.work import FieldGroupKey, Ledger, Outcome, Replace, Scope, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import field_rois
 
@@ -215,8 +215,7 @@ def survey_magnitudes(tool: Tool, stars: list[dict[str, Any]], band: str) -> Tab
     UnusableInput
         Where the answer does not state its magnitude system.
     """
-    answer = tool.instance.magnitudes(star_table(sorted(stars, key=lambda s: str(s["gaia_id"]))), band)
-    table = MAGNITUDES.check(answer, f"[calibration] {tool.name}")
+    table: Table = tool.ask("magnitudes", star_table(sorted(stars, key=lambda s: str(s["gaia_id"]))), band)
     if table.meta.get("system") not in ("AB", "Vega"):
         raise UnusableInput(f"[calibration] {tool.name}: the magnitudes' meta['system'] is neither AB nor Vega")
     return table

@@ -90,7 +90,7 @@ class SolveNormalization(Task[Group, Group, NormalizationSolution]):
             raise UnusableInput("no star flux is left after [photometry] psf_chi2 and [normalization] flux_chi2")
         used = good & ~np.isin(np.arange(good.shape[1]), list(unlike))
         fluxes = attrs.evolve(values.fluxes, flux=np.where(used, values.fluxes.flux, np.nan))
-        solution = tool.instance.solve(fluxes)
+        solution: NormalizationSolution = tool.ask("solve", fluxes)
         if not solution.status.usable:
             raise UnusableInput(f"the normalization failed: {solution.status.reason}")
         return in_gauge(with_left_out(solution, values.fluxes, good, unlike), values.gauge)

@@ -98,7 +98,7 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         sources = point_sources(region)
         harmful = harmful_pixels(epochs.cutouts, sources, epochs.zeropoint_uncertainty)
         cutouts = attrs.evolve(epochs.cutouts, mask=epochs.cutouts.mask | harmful)
-        fit: RoiFit = tool.instance.fit(cutouts, sources)
+        fit: RoiFit = tool.ask("fit", cutouts, sources)
         if not fit.status.usable:
             raise UnusableInput(f"the model of {payload.roi} failed: {fit.status.reason or fit.status.state.value}")
         return fit

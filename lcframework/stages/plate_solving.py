@@ -143,7 +143,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         given = hint if SolverStars(self.toolbox).needed else attrs.evolve(hint, stars=None)
         reasons: list[str] = []
         for tool, guess in self._attempts(values, given, settings):
-            answer = tool.instance.solve(values.sources, values.shape, guess)
+            answer = tool.ask("solve", values.sources, values.shape, guess)
             if isinstance(answer, NotSolved):
                 reasons.append(f"{tool.name}: {answer.reason}")
                 continue

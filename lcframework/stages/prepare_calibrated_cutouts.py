@@ -126,7 +126,7 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
             transforms.append(transform)
             covariances.append(fit.covariance)
             offsets.append(fit.offset)
-            kernels.append(model.instance.at(values.psfs[i], (centre + fit.offset)[None])[0])
+            kernels.append(model.ask("at", values.psfs[i], (centre + fit.offset)[None])[0])
         columns, stamps = chosen(group.columns, np.array(usable)), [values.stamps[i] for i in usable]
         scale = columns["normalization_coefficient"][:, None, None]
         cutouts = Cutouts(

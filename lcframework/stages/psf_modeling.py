@@ -84,7 +84,7 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
         tool, config = self.toolbox.tool("psf"), self.toolbox.config
         if tool is not None and isinstance(tool.instance, WarmsUp):
             stars = config.psf.stars
-            tool.instance.warm_up(stars if isinstance(stars, int) else len(stars), config.stamps.star_size)
+            tool.ask("warm_up", stars if isinstance(stars, int) else len(stars), config.stamps.star_size)
 
     def load(self, unit: Unit[PsfPayload]) -> PsfValues:
         """Read the stars' stamps."""
@@ -105,7 +105,7 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
             sizes.setdefault(values.stamps[0].data.shape, []).append(i)
         results: list[Any] = [None] * len(batch)
         for alike in sizes.values():
-            for i, psf in zip(alike, tool.instance.fit(psf_batch([batch[i] for i in alike])), strict=True):
+            for i, psf in zip(alike, tool.ask("fit", psf_batch([batch[i] for i in alike])), strict=True):
                 why = psf.status.reason or psf.status.state
                 results[i] = psf if psf.status.usable else UnusableInput(f"the PSF fit failed: {why}")
         return results

@@ -20,7 +20,7 @@ from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.tables import CombinedFootprint, RoiInFrame, Star
-from lcframework.types import STARS, CatalogLimits, Doubt, NeedMissing, Region, Severity, StarTable, UnusableInput
+from lcframework.types import CatalogLimits, Doubt, NeedMissing, Region, Severity, StarTable, UnusableInput
 from lcframework.work import (
     FieldStarsKey,
     FrameKey,
@@ -102,7 +102,7 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
             raise NeedMissing('[stars] plugin = "none": reference stars are needed for the PSF and the normalization')
         s = config.stars
         limits = CatalogLimits(s.magnitude, s.max_astrometric_excess_noise, s.min_flux_over_error)
-        table = STARS.check(catalogue.instance.query(values.region, limits), f"[stars] {catalogue.name}")
+        table = catalogue.ask("query", values.region, limits)
         table = table[within_limits(table, limits)]
         listed = len(table)
         table = table[geometry.singles(table["ra"], table["dec"], values.one_within, table["magnitude"])]

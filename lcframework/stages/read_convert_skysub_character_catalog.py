@@ -32,7 +32,6 @@ from lcframework.storage.frame_files import ascii_text, write_frame, write_table
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame
 from lcframework.types import (
-    SOURCES,
     Bools,
     DataUnit,
     Doubt,
@@ -168,14 +167,14 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
                 f"its unit is {info.data_unit.value}, so it has been reduced before: counts are needed to subtract a "
                 f'bias or a dark. Set plugin = "none" in {section}'
             )
-        image, flags = tool.instance.reduce(raw.image, exposure, masters)
+        image, flags = tool.ask("reduce", raw.image, exposure, masters)
         return np.asarray(image, np.float32), np.asarray(flags, np.uint8)
 
     def _sky(self, image: Floats, bad: Any, instrument: str) -> tuple[Floats, float]:
         tool = self.toolbox.tool("background", instrument)
         if tool is None:
             return np.zeros_like(image), robust_scatter(image[~bad])
-        sky, rms = tool.instance.estimate(image, bad)
+        sky, rms = tool.ask("estimate", image, bad)
         if not (np.isfinite(rms) and rms > 0):
             raise UnusableInput(
                 f"the background's rms is {rms} e-/s: the frame has no noise (constant pixels?) and can't be weighted"
@@ -187,7 +186,8 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         if tool is None:
             raise UnusableInput('[sources] plugin = "none": seeing, neighbours and plate solving need sources')
         variance = np.float32(rms**2) + np.maximum(image, 0) / np.float32(info.exptime)
-        return SOURCES.check(tool.instance.extract(image, variance, bad), f"[sources] {tool.name}")
+        table: Table = tool.ask("extract", image, variance, bad)
+        return table
 
     def save(self, unit: Unit[RawPayload], values: RawValues, result: Imported) -> Outcome:
         """Write the frame and its sources."""

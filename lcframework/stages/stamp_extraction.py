@@ -184,7 +184,8 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         if tool is None or not stamps:
             return stamps
         size = max(len(s.data) for s in stamps.values())
-        found = tool.instance.mask(
+        found = tool.ask(
+            "mask",
             np.stack([_widened(s.data, size) for s in stamps.values()]),
             np.stack([_widened(s.noise, size) for s in stamps.values()]),
         )

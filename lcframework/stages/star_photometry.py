@@ -15,6 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from lcframework.config.toolbox import Tool
 from lcframework.provenance import Components, digest
 from lcframework.stages.combining_estimates import CombineEstimates, FrameFile, GroupPayload, combines, no_flux
 from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling
@@ -126,8 +127,9 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
             alike = [batch[i] for i in indices]
             stamps = [s for v in alike for s in v.stamps]
             first = alike[0].psfs[0]
-            kernels = np.concatenate([self._kernels(v, model.instance) for v in alike])
-            measured = tool.instance.measure(
+            kernels = np.concatenate([self._kernels(v, model) for v in alike])
+            measured = tool.ask(
+                "measure",
                 Stamps(
                     np.stack([s.data for s in stamps]),
                     np.stack([s.noise for s in stamps]),
@@ -145,12 +147,12 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
         return results
 
     @staticmethod
-    def _kernels(values: PhotometryValues, model: Any) -> np.ndarray:
+    def _kernels(values: PhotometryValues, model: Tool) -> np.ndarray:
         out = []
         for i, psf in enumerate(values.psfs):
             stamps = [s for s, (frame, _) in zip(values.stamps, values.rows, strict=True) if frame == i]
             xy = np.array([np.add(s.centre, s.offset) for s in stamps])
-            out.append(model.at(psf, xy))
+            out.append(model.ask("at", psf, xy))
         return np.concatenate(out)
 
     def save(self, unit: Unit[PhotometryPayload], values: PhotometryValues, result: PhotometryResult) -> Outcome:
@@ -250,7 +252,7 @@ class StarPhotometry(Stage):
                 continue
             settings = self.toolbox.config_for(f.instrument).photometry
             chooser = self.toolbox.tool("comparison_stars", f.instrument)
-            chosen = chosen_stars(rows, settings.stars, settings.exclude, chooser.instance if chooser else None)
+            chosen = chosen_stars(rows, settings.stars, settings.exclude, chooser)
             ids = tuple(s.gaia_id for s in chosen)
             stars = FrameStars(frame_id, field, f.instrument, stamps.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0,
                                f.key, self._radii(f))  # fmt: skip

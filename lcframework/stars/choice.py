@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sqlmodel import Session, select
 
-from lcframework.protocols import ComparisonStars
+from lcframework.config.toolbox import Tool
 from lcframework.stars.names import choose
 from lcframework.storage.queries import active_stars
 from lcframework.storage.tables import Star, StarInFrame
@@ -37,7 +37,7 @@ def chosen_stars(
     rows: list[tuple[Star, StarInFrame]],
     wanted: int | list[str],
     exclude: list[str],
-    chooser: ComparisonStars | None = None,
+    chooser: Tool | None = None,
 ) -> list[Star]:
     """Return the chosen stars among the usable ones of a frame, nearest the region first.
 
@@ -54,12 +54,12 @@ def chosen_stars(
     return [by_name[n] for n in choose(list(by_name), wanted, exclude)]
 
 
-def _choice(chooser: ComparisonStars, rows: list[tuple[Star, StarInFrame]], wanted: int) -> list[int]:
+def _choice(chooser: Tool, rows: list[tuple[Star, StarInFrame]], wanted: int) -> list[int]:
     """Return the indices of the stars that a plugin chooses.
 
     Raises
     ------
-    LcfError
+    PluginFault
         Where its answer is none.
     """
     stars = [star for star, _ in rows]
@@ -71,13 +71,7 @@ def _choice(chooser: ComparisonStars, rows: list[tuple[Star, StarInFrame]], want
         np.array(colour),
         np.array([VARIABLE in s.comment for s in stars]),
     )
-    found = [int(i) for i in np.asarray(chooser.choose(candidates, wanted)).tolist()]
-    if not 0 < len(set(found)) == len(found) <= wanted or not set(found) <= set(range(len(rows))):
-        raise LcfError(
-            f"[comparison_stars]: {type(chooser).__name__} chose {found} of {len(rows)} stars; it must give between 1 "
-            f"and {wanted} different indices from 0 to {len(rows) - 1}: report it to the plugin's author"
-        )
-    return found
+    return [int(i) for i in chooser.ask("choose", candidates, wanted)]
 
 
 def check_names(session: Session, where: str, wanted: int | list[str], exclude: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import logging
 import time
 import traceback
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import attrs
 
 from lcframework.config.toolbox import Toolbox
+from lcframework.plugins import CANNOT_WRITE, PluginFault, collected, working_on
 from lcframework.storage.records import Record, Update
 from lcframework.types import NeedMissing, UnusableInput
 from lcframework.work.unit import Ending, Outcome, Unit, UnitResult
@@ -19,8 +20,7 @@ P = TypeVar("P")
 V = TypeVar("V")
 R = TypeVar("R")
 
-#: Errors on writing that would also occur for all other units, so that the run stops.
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -120,31 +120,60 @@ class BatchTask(Task[P, V, R]):
 
 
 def work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResult]:
-    """Load, compute and save the units of a batch; an error of one unit does not stop the others."""
+    """Load, compute and save the units of a batch; an error of one unit does not stop the others.
+
+    The calls of plugins that this took are with the first result.
+    """
     started = time.perf_counter()
+    with collected() as calls:
+        results = _worked(task, units)
+    seconds = (time.perf_counter() - started) / max(1, len(units))
+    # The payload is no longer needed; without it less data is sent back to the driver.
+    return [
+        attrs.evolve(
+            results[i], unit=attrs.evolve(unit, payload=None), seconds=seconds, calls=tuple(calls) if i == 0 else ()
+        )
+        for i, unit in enumerate(units)
+    ]
+
+
+def _worked(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> dict[int, UnitResult]:
     results: dict[int, UnitResult] = {}
     loaded: list[tuple[int, Any]] = []
     for i, unit in enumerate(units):
         try:
-            loaded.append((i, task.load(unit)))
+            with working_on(unit.label):
+                loaded.append((i, task.load(unit)))
         except Exception as error:
             results[i] = _failed(unit, error)
-    try:
-        computed = task.compute_batch([values for _, values in loaded]) if loaded else []
-    except Exception as error:
-        computed = [error] * len(loaded)
+    labels = [units[i].label for i, _ in loaded]
+    computed = _computed(task, [values for _, values in loaded], labels) if loaded else []
     for (i, values), result in zip(loaded, computed, strict=True):
         try:
-            if isinstance(result, Exception):
+            if isinstance(result, BaseException):
                 raise result
-            results[i] = UnitResult(units[i], Ending.MADE, outcome=task.save(units[i], values, result))
+            with working_on(units[i].label):
+                results[i] = UnitResult(units[i], Ending.MADE, outcome=task.save(units[i], values, result))
         except Exception as error:
             results[i] = _failed(units[i], error)
-    seconds = (time.perf_counter() - started) / max(1, len(units))
-    # The payload is no longer needed; without it less data is sent back to the driver.
-    return [
-        attrs.evolve(results[i], unit=attrs.evolve(unit, payload=None), seconds=seconds) for i, unit in enumerate(units)
-    ]
+    return results
+
+
+def _computed(task: Task[Any, Any, Any], batch: list[Any], labels: list[str]) -> list[Any]:
+    """Return the result or the exception of each unit; a batch that fails as a whole is tried unit by unit."""
+    try:
+        with working_on(labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} others"):
+            computed = list(task.compute_batch(batch))
+        if len(computed) != len(batch):
+            raise ValueError(f"compute_batch gave {len(computed)} results for {len(batch)} units")
+        return computed
+    except NeedMissing as error:
+        return [error] * len(batch)
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+        log.warning("%s: a batch of %d failed (%s); its units are tried one by one", task.stage, len(batch), error)
+    return [_computed(task, [values], [label])[0] for values, label in zip(batch, labels, strict=True)]
 
 
 def _failed(unit: Unit[Any], error: Exception) -> UnitResult:
@@ -152,9 +181,10 @@ def _failed(unit: Unit[Any], error: Exception) -> UnitResult:
         return UnitResult(unit, Ending.UNUSABLE, str(error))
     if isinstance(error, NeedMissing):
         return UnitResult(unit, Ending.MISSING, str(error))
-    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
         where = f" ({error.filename})" if error.filename else ""
         advice = "free disk space for the workdir, or give permission to write in it"
         return UnitResult(unit, Ending.MISSING, f"{error.strerror}{where}: {advice}")
     text = "".join(traceback.format_exception(error))
-    return UnitResult(unit, Ending.BUG, f"{type(error).__name__}: {error}\n{text}")
+    kind = "" if isinstance(error, PluginFault) else f"{type(error).__name__}: "  # a fault says who did what
+    return UnitResult(unit, Ending.BUG, f"{kind}{error}\n{text}")

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from lcframework.plugins import Call
 from lcframework.provenance import Components, counted, digest
 from lcframework.storage.records import Record
 from lcframework.types import Doubt
@@ -86,10 +87,11 @@ class Ending(enum.StrEnum):
 
 @attrs.frozen(eq=False)
 class UnitResult:
-    """How the work on a unit ended, and why, where it failed."""
+    """How the work on a unit ended, and why, where it failed; `calls` of plugins that the work on its batch took."""
 
     unit: Unit[Any]
     ending: Ending
     reason: str = ""
     outcome: Outcome = attrs.field(factory=Outcome)
     seconds: float = 0.0
+    calls: tuple[Call, ...] = ()

@@ -81,7 +81,8 @@ def prepare(image: Floats, mask: Bools) -> tuple[Floats, Bools]:
     bad = np.ascontiguousarray(mask | ~np.isfinite(image), dtype=bool)
     if bad.all():
         raise UnusableInput("the frame has no usable pixel: every one is masked or not a number")
-    return np.ascontiguousarray(filled(image, bad), dtype=dtype), bad
+    pixels = np.ascontiguousarray(filled(image, bad), dtype=dtype)
+    return pixels if pixels.flags.writeable else pixels.copy(), bad  # sep refuses what can't be written to
 
 
 def _sources(image: Floats, rms: float, bad: Bools) -> Bools:

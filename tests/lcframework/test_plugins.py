@@ -141,16 +141,23 @@ def test_answer_that_is_no_mapping(answer):
     assert "a mapping from names to classes is needed" in problem_of(offering("lcf_calibration_surveys", answer))
 
 
-def test_two_plugins_with_one_name():
+def test_of_two_plugins_with_one_name_the_project_says_whose():
     one = offering("lcf_calibration_surveys", {"mine": Survey})
     two = offering("lcf_calibration_surveys", {"mine": Survey, "other": Survey})
     plugins = loaded(one, two)
-    for plugin in plugins.plugins:
-        assert "'mine' is offered by one (pkg-one 1.0) and two (pkg-two 1.1)" in plugin.problems[0]
-    with pytest.raises(PluginError, match=r"one of pkg-one 1.0 and two of pkg-two 1.1"):
+    assert all(p.healthy for p in plugins.plugins)
+    with pytest.raises(PluginError, match=r'one of pkg-one 1.0 and two of pkg-two 1.1. Say whose: "pkg-one:mine"'):
         plugins.get("lcf_calibration_surveys", "mine")
-    assert plugins.get("lcf_calibration_surveys", "other").plugin == "two"
-    assert [o.name for o in plugins.offers("lcf_calibration_surveys")] == ["other"]
+    assert plugins.get("lcf_calibration_surveys", "pkg-two:mine").plugin == "two"
+    assert plugins.get("lcf_calibration_surveys", "PKG_One:mine").plugin == "one"
+    assert plugins.names("lcf_calibration_surveys") == ["other", "pkg-one:mine", "pkg-two:mine"]
+
+
+def test_a_plain_name_remains_the_built_in_plugins():
+    ours, theirs = (offering("lcf_calibration_surveys", {"gaia": Survey}) for _ in range(2))
+    plugins = Plugins([("survey-gaia", "lcframework 0.1", lambda: ours), ("a", "lcf-other 2", lambda: theirs)])
+    assert plugins.get("lcf_calibration_surveys", "gaia").origin == "lcframework 0.1"
+    assert plugins.get("lcf_calibration_surveys", "lcf-other:gaia").origin == "lcf-other 2"
 
 
 def test_one_name_on_two_hooks_is_no_conflict():

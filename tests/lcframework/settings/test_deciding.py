@@ -23,7 +23,7 @@ from lcframework.settings.records import decided_settings, forget
 from lcframework.settings.states import setting_states
 from lcframework.storage.connection import open_engine
 from lcframework.storage.tables import DecidedSetting, Frame
-from lcframework.types import Decision, Evidence, PluginError
+from lcframework.types import Decision, Evidence
 
 STAGE = "stamp_extraction"
 
@@ -159,9 +159,12 @@ def test_auto_leaves_it_to_the_frames(tmp_path: Path, session: Session, plugins:
     assert size(session, tools(tmp_path, plugins, '[stamps]\nstar_size = "auto"'), plugins) == 20
 
 
-def test_two_rules_for_one_setting_are_refused() -> None:
-    with pytest.raises(PluginError, match=r"the rules five and six both decide stamps\.star_size"):
-        open_settings(offering(five=FiveSeeings, six=FiveSeeings))
+def test_of_two_rules_for_one_setting_the_second_is_switched_off() -> None:
+    both = offering(five=FiveSeeings, six=FiveSeeings)
+    assert open_settings(both) == ["stamps.star_size"]
+    assert both.names("lcf_setting_rules") == ["five"]
+    (problem,) = next(p.problems for p in both.plugins if p.name == "rules")
+    assert "'six': stamps.star_size is decided by rules (here) already" in problem
 
 
 def test_a_changed_rule_decides_again(tmp_path: Path, session: Session, plugins: Plugins) -> None:

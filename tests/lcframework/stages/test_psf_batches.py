@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import attrs
 import pytest
 
+from lcframework.config.toolbox import Tool
 from lcframework.stages.psf_modeling import FitPsfs, PsfPayload
 from lcframework.work import FrameKey, Unit
 
 
 def task(instance) -> FitPsfs:
     toolbox = SimpleNamespace(
-        tool=lambda section, instrument: SimpleNamespace(instance=instance, section=section),
+        tool=lambda section, instrument: instance and Tool(section, "here", instance, 1),
         config_for=lambda instrument: SimpleNamespace(stamps=SimpleNamespace(star_size=24)),
     )
     return FitPsfs("psf_modeling", toolbox)

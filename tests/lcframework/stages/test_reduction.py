@@ -484,7 +484,13 @@ def lcf_reductions():
 
 @pytest.mark.parametrize(
     ("mode", "words"),
-    [("bug", r"\[reduction\] odd: plan failed: ZeroDivisionError"), ("nowhere", r"not there: \['nowhere\.fits'\]")],
+    [
+        (
+            "bug",
+            r"\[reduction\] odd \(reduction-odd of odd-reduction .*\): plan raised ZeroDivisionError.*odd_reduction\.py, line",
+        ),
+        ("nowhere", r"not there: \['nowhere\.fits'\]"),
+    ],
 )
 def test_plugin_with_a_bug_is_named(folder, install, mode, words):
     install("odd-reduction", PLUGIN, {"reduction-odd": "odd_reduction"})

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import pytest
 
+from lcframework.config.toolbox import Tool
 from lcframework.frames.stamping import noise_map
 from lcframework.stages.psf_modeling import FitPsfs, PsfPayload, PsfValues
 from lcframework.stages.star_photometry import FrameStars, MeasureStars, PhotometryPayload, PhotometryValues
@@ -53,7 +54,7 @@ class Measuring:
 
 def task(photometry, psf=None, kind=MeasureStars):
     model = psf or SimpleNamespace(at=lambda psf, xy: np.repeat(psf.narrow[None], len(xy), axis=0))
-    tools = {"photometry": SimpleNamespace(instance=photometry), "psf": SimpleNamespace(instance=model)}
+    tools = {"photometry": Tool("photometry", "here", photometry, 1), "psf": Tool("psf", "here", model, 1)}
     config = SimpleNamespace(photometry=SimpleNamespace(aperture=0.0))
     toolbox = SimpleNamespace(tool=lambda section, instrument="": tools[section], config_for=lambda instrument: config)
     return kind("star_photometry" if kind is MeasureStars else "psf_modeling", toolbox)

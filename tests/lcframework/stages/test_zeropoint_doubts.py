@@ -10,6 +10,7 @@ import pytest
 from astropy.table import Table
 
 from lcframework.config.project_file import Config
+from lcframework.config.toolbox import Tool
 from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels
 from lcframework.stages.calculate_normalization_coefficient import transparency_doubts
 from lcframework.types import FitState, FitStatus, NormalizationSolution, UnusableInput
@@ -28,14 +29,6 @@ class Survey:
 
 
 @attrs.frozen
-class Tool:
-    """A survey as the toolbox has it."""
-
-    instance: Survey
-    name: str = "file"
-
-
-@attrs.frozen
 class Toolbox:
     """Holds one survey."""
 
@@ -43,7 +36,7 @@ class Toolbox:
     config: Config | None = None
 
     def tool(self, section: str, instrument: str) -> Tool:
-        return Tool(Survey(self.errors))
+        return Tool("calibration", "file", Survey(self.errors), 1)
 
 
 def fitted(*errors: float) -> Any:
@@ -55,7 +48,7 @@ def fitted(*errors: float) -> Any:
 
 
 def test_errors_of_zero_are_unknown() -> None:
-    result = fitted(0.01, 0.0, 0.02, -1.0, 0.01)
+    result = fitted(0.01, 0.0, 0.02, 0.0, 0.01)
     assert result.zeropoint.stars == 3
     assert result.zeropoint.zeropoint == pytest.approx(20.0)
     assert [(d.kind, d.value) for d in result.doubts] == [("unknown_magnitude_error", 2.0)]

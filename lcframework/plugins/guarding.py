@@ -1,0 +1,244 @@
+"""The one call by which plugins are asked: what fails, prints or answers wrongly is told of the plugin that did it.
+
+A guarded call gives the plugin read-only inputs, checks its answer, sends what it prints to the log, and names plugin,
+package, version, method and line where it fails. It costs some microseconds, and what the check of an answer takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import errno
+import io
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+
+from lcframework.plugins.answers import WrongAnswer, checked
+from lcframework.plugins.finding import contact, is_built_in
+from lcframework.plugins.places import raised_at
+from lcframework.plugins.shielding import shielded
+from lcframework.types import LcfError, PluginError
+
+log = logging.getLogger(__name__)
+
+#: Errors on writing for which no plugin is to blame.
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+#: Characters of what one call prints that are kept.
+_KEPT = 4000
+
+
+class PluginFault(PluginError):
+    """A plugin raised what it may not raise, or answered what its hook does not allow."""
+
+
+@attrs.frozen
+class Source:
+    """Who answers a call.
+
+    Attributes
+    ----------
+    seam : str
+        The section of the project file; the hook where there is none.
+    hook : str
+        The hook.
+    name : str
+        By which the project selects the class.
+    plugin, origin : str
+        The plugin; its package and version.
+    module : str
+        Of the class.
+    """
+
+    seam: str
+    hook: str
+    name: str
+    plugin: str = ""
+    origin: str = ""
+    module: str = ""
+
+    def __str__(self) -> str:
+        """Return it as messages name it."""
+        seam = f"[{self.seam}]" if not self.seam.startswith("lcf_") else self.seam
+        whose = f" ({self.plugin} of {self.origin})" if self.plugin and self.origin else ""
+        return f"{seam} {self.name}{whose}"
+
+
+@attrs.frozen
+class Call:
+    """A call of a plugin's method.
+
+    Attributes
+    ----------
+    source : Source
+        Who was asked.
+    method : str
+        For what.
+    seconds : float
+        That it took.
+    unit : str
+        The frame or other unit on which work was done.
+    error : str
+        Why it failed; empty where it answered.
+    printed : str
+        What it wrote to the standard output.
+    """
+
+    source: Source
+    method: str
+    seconds: float
+    unit: str = ""
+    error: str = ""
+    printed: str = ""
+
+
+_calls: contextvars.ContextVar[list[Call] | None] = contextvars.ContextVar("calls", default=None)
+_unit: contextvars.ContextVar[str] = contextvars.ContextVar("unit", default="")
+
+
+def asked(source: Source, method: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return a plugin's answer to a call.
+
+    Parameters
+    ----------
+    source : Source
+        Who is asked.
+    method : str
+        The name of the method.
+    function : callable
+        The bound method.
+    *arguments
+        Its arguments; the plugin sees their arrays and tables as read-only ones.
+
+    Raises
+    ------
+    PluginFault
+        Where it raises anything but the documented exceptions, or where its answer is none that the hook allows.
+    LcfError
+        What the plugin raises of these.
+    """
+    printed: list[str] = []
+    error = ""
+    started = time.perf_counter()
+    try:
+        with _prints_to(printed):
+            answer = function(*(shielded(a, deep=not is_built_in(source.origin)) for a in arguments))
+            return checked(source.hook, method, answer, arguments)
+    except KeyboardInterrupt:
+        raise
+    except LcfError as failure:
+        error = str(failure)
+        raise
+    except WrongAnswer as failure:
+        error = f"{source}: {method} returned {failure}"
+        raise PluginFault(f"{error}. Please report it to {contact(source.origin)}") from None
+    except BaseException as failure:  # also SystemExit
+        if isinstance(failure, OSError) and failure.errno in CANNOT_WRITE:
+            error = str(failure)
+            raise
+        what = " ".join(str(failure).split()) or "without a message"
+        error = f"{source}: {method} raised {type(failure).__name__}: {what}{raised_at(failure, source.module)}"
+        raise PluginFault(f"{error}. Please report it to {contact(source.origin)}") from failure
+    finally:
+        _note(Call(source, method, time.perf_counter() - started, _unit.get(), error, "".join(printed)[:_KEPT]))
+
+
+def _note(call: Call) -> None:
+    calls = _calls.get()
+    if calls is not None:
+        calls.append(call)
+    elif call.printed:
+        log_printed(call)
+
+
+def log_printed(call: Call) -> None:
+    """Write what a plugin printed to the log."""
+    where = f", {call.unit}" if call.unit else ""
+    log.info("%s printed%s: %s", call.source, where, call.printed.rstrip())
+
+
+@contextlib.contextmanager
+def collected() -> Iterator[list[Call]]:
+    """Collect the calls that are made inside; nothing of them is logged, which is then the caller's work."""
+    calls: list[Call] = []
+    token = _calls.set(calls)
+    try:
+        yield calls
+    finally:
+        _calls.reset(token)
+
+
+@contextlib.contextmanager
+def working_on(unit: str) -> Iterator[None]:
+    """State the unit on which work is done inside."""
+    token = _unit.set(unit)
+    try:
+        yield
+    finally:
+        _unit.reset(token)
+
+
+@contextlib.contextmanager
+def silenced(who: str) -> Iterator[None]:
+    """Send what is printed inside to the log, as that of `who`."""
+    printed: list[str] = []
+    try:
+        with _prints_to(printed):
+            yield
+    finally:
+        if printed:
+            log.info("%s printed: %s", who, "".join(printed)[:_KEPT].rstrip())
+
+
+# ---------------------------------------------------------------- the standard output
+
+_buffer: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("buffer", default=None)
+_lock = threading.Lock()
+_users = 0
+_replaced: Any = None
+
+
+class _Router(io.TextIOBase):
+    """Stands in for the standard output while plugins work; threads in which none does still write to it."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def write(self, text: str) -> int:
+        buffer = _buffer.get()
+        if buffer is None:
+            return int(self._real.write(text))
+        buffer.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if _buffer.get() is None:
+            self._real.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@contextlib.contextmanager
+def _prints_to(buffer: list[str]) -> Iterator[None]:
+    """Append to `buffer` what this thread writes to the standard output inside."""
+    global _users, _replaced
+    with _lock:
+        if _users == 0:
+            _replaced = sys.stdout
+            sys.stdout = _Router(sys.stdout)
+        _users += 1
+    token = _buffer.set(buffer)
+    try:
+        yield
+    finally:
+        _buffer.reset(token)
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                sys.stdout = _replaced

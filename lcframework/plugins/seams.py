@@ -1,0 +1,44 @@
+"""The seams: the replaceable parts of the pipeline, each with its hook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from lcframework import hookspecs, protocols
+
+
+@attrs.frozen
+class Seam:
+    """A seam: one replaceable part of the pipeline, with its section of the project file, its hook and its protocol."""
+
+    section: str
+    hook: str
+    protocol: type[Any] | None
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam("header", "lcf_header_parsers", protocols.HeaderParser),
+    Seam("reduction", "lcf_reductions", protocols.Reduction),
+    Seam("background", "lcf_background_estimators", protocols.BackgroundEstimator),
+    Seam("sources", "lcf_source_extractors", protocols.SourceExtractor),
+    Seam("plate_solving", "lcf_plate_solvers", protocols.PlateSolver),
+    Seam("stars", "lcf_star_catalogs", protocols.StarCatalog),
+    Seam("cosmics", "lcf_cosmic_maskers", protocols.CosmicMasker),
+    Seam("psf", "lcf_psf_models", protocols.PsfModel),
+    Seam("comparison_stars", "lcf_comparison_stars", protocols.ComparisonStars),
+    Seam("photometry", "lcf_photometry", protocols.Photometry),
+    Seam("normalization", "lcf_normalizations", protocols.Normalization),
+    Seam("calibration", "lcf_calibration_surveys", protocols.CalibrationSurvey),
+    Seam("roi_model", "lcf_roi_models", protocols.RoiModel),
+    Seam("", "lcf_setting_rules", protocols.SettingRule),
+    Seam("", "lcf_stages", None),
+    Seam("", "lcf_exporters", protocols.Exporter),
+    Seam("", "lcf_executors", None),
+    Seam("", "lcf_report_panels", None),
+)
+SEAM_OF_SECTION = {s.section: s for s in SEAMS if s.section}
+SEAM_OF_HOOK = {s.hook: s for s in SEAMS}
+#: The names of all hooks.
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("lcf_"))

@@ -1,0 +1,94 @@
+"""Checks stages of plugins: names, predecessors, methods; and where each stands in the chain."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from lcframework.options import closest
+from lcframework.plugins.names import SECTION_NAMES, STAGES
+
+#: The base class of stages, by module and name: it stands above this package.
+_BASE = ("lcframework.work.stage", "Stage")
+_DEFINED = ("units", "tasks")
+
+
+def stage_problem(cls: type[Any], offered: str = "") -> str:
+    """Return why a class can't be a stage, or an empty string; `offered` is the name that the hook gives."""
+    base = next((c for c in cls.__mro__ if (c.__module__, c.__qualname__) == _BASE), None)
+    if base is None or cls is base:
+        return f"{cls.__name__} is not a stage: derive it from lcframework.work.Stage"
+    return _names_problem(cls, offered) or _methods_problem(cls, base)
+
+
+def _names_problem(cls: type[Any], offered: str) -> str:
+    name = cls.name
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z]\w*", name):
+        return f"name = {name!r}: a stage's name is that of its section, of small letters, digits and _"
+    if offered and name != offered:
+        return f'the hook calls it "{offered}", its class "{name}": give both one name'
+    if name in STAGES:
+        return f'"{name}" is a stage of lcframework: choose another name'
+    if name in SECTION_NAMES:
+        return f"[{name}] is a section of the project file, which would be taken for the stage's: choose another name"
+    if not isinstance(cls.after, str) or not cls.after:
+        return 'it does not say which stage it follows: write after: ClassVar[str] = "..."'
+    for attribute in ("needs", "makes"):
+        value = getattr(cls, attribute)
+        if not isinstance(value, tuple) or not all(isinstance(v, str) for v in value):
+            return f"{attribute} = {value!r} is no tuple of names: write ({value!r},)"
+    return ""
+
+
+def _methods_problem(cls: type[Any], base: type[Any]) -> str:
+    for name in _DEFINED:
+        if getattr(cls, name, None) is getattr(base, name):
+            return f"{cls.__name__} has no method {name}{inspect.signature(getattr(base, name))}"
+    for name, wanted in vars(base).items():
+        if name.startswith("_") or not inspect.isfunction(wanted):
+            continue
+        own = getattr(cls, name)
+        if own is wanted or not inspect.isfunction(own):
+            continue
+        theirs, ours = list(inspect.signature(own).parameters), list(inspect.signature(wanted).parameters)
+        if theirs != ours:
+            return f"{cls.__name__}.{name} takes ({', '.join(theirs)}); it is called with ({', '.join(ours)})"
+    missing = [f.name for f in attrs.fields(cls) if f.init and f.type is None]
+    return f"the option {missing[0]} has no annotation" if missing else ""
+
+
+def chain_problems(stages: Mapping[str, Any]) -> dict[str, str]:
+    """Return the stages that have no place in the chain, with the reason.
+
+    Parameters
+    ----------
+    stages : mapping
+        The classes of plugins' stages, by name.
+    """
+    problems: dict[str, str] = {}
+    placed = set(STAGES)
+    waiting = dict(stages)
+    while ready := [name for name, cls in waiting.items() if cls.after in placed]:
+        for name in ready:
+            placed.add(name)
+            del waiting[name]
+    known = [*STAGES, *stages]
+    for name, cls in waiting.items():
+        like = closest(cls.after, known)
+        problems[name] = (
+            f'it comes after "{cls.after}", which comes after it'
+            if cls.after in stages
+            else f'it comes after "{cls.after}", which is no stage' + (f'; did you mean "{like}"?' if like else "")
+        )
+    for name, cls in stages.items():
+        unknown = [n for n in cls.needs if n not in known]
+        if unknown and name not in problems:
+            like = closest(unknown[0], known)
+            problems[name] = f'it needs "{unknown[0]}", which is no stage' + (
+                f'; did you mean "{like}"?' if like else ""
+            )
+    return problems
