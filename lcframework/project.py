@@ -8,23 +8,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
-from lcframework.config.project_file import Config, load
+from lcframework.config.project_file import Config, load, plugin_settings
 from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import Toolbox, options
 from lcframework.config.toolbox import select as select_tools
 from lcframework.frames.exclusions import IMPORT, exclude_frames, include_frames
-from lcframework.plugins import Plugins, nearest
+from lcframework.plugins import PluginFault, Plugins, asked, contact, nearest, unmet
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve, time_series
 from lcframework.running.chain import between, limited, position, resolve, stage_names
 from lcframework.running.doubts import Cause, causes, record_project_doubts
 from lcframework.running.project_status import StageStatus, Status, planned, project_status
+from lcframework.running.recorded_status import recorded_status
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener, Runner
 from lcframework.settings.deciding import decide, open_settings, settled
@@ -67,17 +69,47 @@ class Project:
     def open(cls, path: str | Path, plugins: Plugins | None = None) -> Project:
         """Read a project file and select its plugins.
 
+        A project that has products can be read without the plugins that made them; it can't be run, and says why.
+
+        Parameters
+        ----------
+        path : str or Path
+            The project file.
+        plugins : Plugins, optional
+            Those installed, where they are loaded already.
+
         Raises
         ------
         LcfError
             Lists all errors of the file.
         """
-        plugins = plugins or Plugins.installed()
+        disabled = plugin_settings(Path(path)).disable
+        plugins = Plugins.installed(disabled) if plugins is None else plugins.without(disabled)
         config = load(Path(path), stage_names(plugins), open_settings(plugins))
-        toolbox = select_tools(config, plugins)
+        made = bool(config.project.database) or (config.workdir / FILE_NAME).exists()
+        toolbox = select_tools(config, plugins, partly=made)
         for special in (config, *toolbox.configs.values()):
             check_columns(special.roi_cutouts.frames, special.roi_cutouts.normalization)
-        return cls(config, toolbox, resolve(toolbox, plugins), plugins)
+        stages, absent = resolve(toolbox, plugins, partly=made)
+        return cls(config, attrs.evolve(toolbox, absent=(*toolbox.absent, *absent)), stages, plugins)
+
+    @property
+    def absent(self) -> list[str]:
+        """What this project needs and this environment has not, a sentence each; where there is any it can't be run."""
+        return [p.message for p in self._by_file.absent] + unmet(self.config.plugins.requires)
+
+    def check_plugins(self) -> None:
+        """Refuse to run where plugins are absent that the project selects or requires.
+
+        Raises
+        ------
+        ConfigError
+            Names each, with what to do.
+        """
+        problems = [*self._by_file.absent]
+        problems += [Problem("plugins.requires", text) for text in unmet(self.config.plugins.requires)]
+        if problems:
+            raise self.config.error(problems)
 
     @property
     def workdir(self) -> Path:
@@ -122,6 +154,7 @@ class Project:
         LcfError
             Where the workdir is locked or can't be written; where `force` names a stage that is not run.
         """
+        self.check_plugins()
         stages = self._between(start, stop, force)
         upgraded = self.upgrade()
         only = self._only(rois, bands, instruments, [s.name for s in stages])
@@ -203,9 +236,13 @@ class Project:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("lcframework")
         logger.addHandler(handler)
+        level = logger.level
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)  # forecasts of batches, and what plugins print
         try:
             yield
         finally:
+            logger.setLevel(level)
             logger.removeHandler(handler)
             handler.close()
 
@@ -266,6 +303,8 @@ class Project:
         """
         only = self._only(rois, bands, instruments)
         with self.session() as session:
+            if self._by_file.absent:
+                return recorded_status(self.stages, session)
             return project_status(limited(self.stages, only), session)
 
     def plan(
@@ -279,6 +318,7 @@ class Project:
         instruments: str | Sequence[str] = (),
     ) -> list[StageStatus]:
         """Return what a run would do now; later stages may find more work. Arguments as in :meth:`run`."""
+        self.check_plugins()
         chosen = self._between(start, stop, force)
         only = self._only(rois, bands, instruments, [s.name for s in chosen])
         with self.session() as session:
@@ -312,6 +352,7 @@ class Project:
         LcfError
             Where a run has locked the workdir.
         """
+        self.check_plugins()
         if self._reading_engine() is not self._engine:
             return  # nothing has run yet
         online = select_tools(self.config.with_settings({"run.offline": False}), self.plugins)
@@ -392,6 +433,19 @@ class Project:
         if made is None:
             raise LcfError("; ".join(p.message for p in problems))
         return made
+
+    def export(self, name: str, exporter: Any, light_curve: Table, path: Path) -> None:
+        """Write a light curve with an exporter of :meth:`exporter`.
+
+        Raises
+        ------
+        PluginFault
+            Where the exporter fails, or writes no file.
+        """
+        source = self.plugins.get("lcf_exporters", name).source
+        asked(source, "export", exporter.export, light_curve, path)
+        if not path.exists():
+            raise PluginFault(f"{source}: export wrote no {path}. Please report it to {contact(source.origin)}")
 
     def check_star(self, roi: str, light_curve: Table, wanted: str = "") -> list[tuple[str, float]]:
         """Return a check star's name and magnitude for each epoch of a region's light curve.

@@ -37,7 +37,7 @@ def command(project: Path, name: str, output: Path | None, pairs: tuple[str, ...
         wanted = getattr(exporter, "check_star", None)
         if wanted is not None:
             table.meta["check_star"] = opened.check_star(region, table, wanted)
-        exporter.export(table, path)
+        opened.export(name, exporter, table, path)
         click.echo(str(path))
 
 

@@ -44,6 +44,7 @@ def command(
         from lcframework.project import Project
 
         opened = Project.open(project)
+        opened.check_plugins()
         plugins = opened.plugins
         settings, parsers, sky = opened.config.frames, opened.toolbox.all("header"), partial(_sky, opened.toolbox)
     pattern = pattern or (settings.pattern if settings else "*.fits")

@@ -6,11 +6,14 @@ import gc
 import importlib
 import os
 import sys
-from importlib import metadata
 
 import click
 
+from lcframework.cli.plugin_commands import load, plugin_commands
+
 EXIT_FAILURE = 1
+#: An environment variable: see `lcframework.plugins.finding`.
+DISABLED = "LCF_DISABLE_PLUGINS"
 
 #: Command -> (module, description in `lcf --help`).
 COMMANDS = {
@@ -35,21 +38,24 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the built-in commands, then those of plugins."""
-        return [*COMMANDS, *sorted(_plugin_commands())]
+        return [*COMMANDS, *sorted(plugin_commands(COMMANDS))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         if cmd_name in COMMANDS:
             module = importlib.import_module(f"lcframework.cli.{COMMANDS[cmd_name][0]}")
             command: click.Command = module.command
+            if not any(option.name == "no_plugins" for option in command.params):
+                command.params.append(_no_plugins())
             return command
-        return _load(cmd_name) if cmd_name in _plugin_commands() else None
+        extra = plugin_commands(COMMANDS)
+        return load(cmd_name, extra[cmd_name]) if cmd_name in extra else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, without importing their modules."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-        extra = _plugin_commands()
+        extra = plugin_commands(COMMANDS)
         if extra:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(
@@ -57,23 +63,27 @@ class LazyGroup(click.Group):
                 )
 
 
-def _plugin_commands() -> dict[str, metadata.EntryPoint]:
-    """Return the commands that plugins add; only metadata are read, nothing is imported."""
-    points = metadata.entry_points(group="lcframework")
-    return {p.name.removeprefix("command."): p for p in points if p.name.startswith("command.")}
+def _only_built_in(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    """Load no plugin but the built-in ones while the command runs, in its worker processes too."""
+    if not value:
+        return
+    before = os.environ.get(DISABLED)
+    os.environ[DISABLED] = "all"
+
+    def restore() -> None:
+        if before is None:
+            os.environ.pop(DISABLED, None)
+        else:
+            os.environ[DISABLED] = before
+
+    ctx.find_root().call_on_close(restore)
 
 
-def _load(name: str) -> click.Command:
-    point = _plugin_commands()[name]
-    try:
-        command = point.load().lcf_commands()[name]
-    except Exception as error:
-        raise click.ClickException(
-            f"the command {name} of {point.value} does not load: {type(error).__name__}: {error}"
-        ) from None
-    if not isinstance(command, click.Command):
-        raise click.ClickException(f"the plugin {point.value} gives no click command for {name}")
-    return command
+def _no_plugins() -> click.Option:
+    return click.Option(
+        ["--no-plugins"], is_flag=True, expose_value=False, is_eager=True, callback=_only_built_in,
+        help="Load the built-in plugins alone.",
+    )  # fmt: skip
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,6 +93,9 @@ def lcf() -> None:
 
     Start with `lcf init`, or see everything work with `lcf demo`.
     """
+
+
+lcf.params.append(_no_plugins())
 
 
 def main() -> None:

@@ -24,7 +24,9 @@ def command(project: Path, as_json: bool) -> None:
 
     Exit codes: 0 all answers are stored; 1 a service did not answer; 3 a query can only be made during a run.
     """
-    found = prefetch(Project.open(project))
+    opened = Project.open(project)
+    opened.check_plugins()
+    found = prefetch(opened)
     code = 1 if any(a.state == "failed" for a in found.answers) else 0 if found.complete else EXIT_INCOMPLETE
     if as_json:
         rows = [attrs.asdict(a) for a in found.answers]

@@ -34,6 +34,7 @@ _LISTED = 20
 )
 @filters("Work on products")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--trace-plugins", "trace", is_flag=True, help="Show who answered which call, and how long it took.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
     project: Path,
@@ -41,6 +42,7 @@ def command(
     stop: str | None,
     force: tuple[str, ...],
     dry_run: bool,
+    trace: bool,
     as_json: bool,
     **only: tuple[str, ...],
 ) -> None:
@@ -51,6 +53,7 @@ def command(
     Exit codes: 0 success; 1 failure; 2 usage; 3 finished, but some inputs were unusable.
     """
     opened = Project.open(project)
+    opened.check_plugins()
     for name in (start, stop, *force):
         if name and name not in opened.stage_names:
             raise click.UsageError(f'"{name}" is not a stage{nearest_or_allowed(name, opened.stage_names)}')
@@ -62,9 +65,12 @@ def command(
     with usage_errors(), progress(as_json) as listener:
         report = opened.run(start, stop, force, listeners=[listener], **only)
     if as_json:
-        click.echo(json.dumps(as_dict(report, opened), indent=2))
+        calls = {"plugin_calls": [attrs.asdict(row) for row in report.calls.rows]} if trace else {}
+        click.echo(json.dumps({**as_dict(report, opened), **calls}, indent=2))
     else:
         print_report(report, opened)
+        if trace:
+            _print_calls(report)
     sys.exit(report.exit_code)
 
 
@@ -86,7 +92,10 @@ def print_report(report: RunReport, project: Project) -> None:
     _unusable(report, project)
     for bug in report.bugs:
         click.echo(f"\nFailed, a bug: {bug.stage}, {bug.unit}: {bug.reason}", err=True)
-    if report.bugs:
+    broken = [s for s in report.stages if s.broken]
+    for stage in broken:
+        click.echo(f"\nFailed, a bug of a plugin: {stage.name}: {stage.broken}", err=True)
+    if report.bugs or broken:
         click.echo(f"The traceback is in {project.workdir / LOG_FILE}; please report it.", err=True)
     if report.interrupted:
         click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
@@ -95,6 +104,18 @@ def print_report(report: RunReport, project: Project) -> None:
     print_doubts(project, **attrs.asdict(report.only))
     for path in light_curves(project):
         click.echo(f"Light curve: {path}")
+
+
+def _print_calls(report: RunReport) -> None:
+    """Print who answered which call, and how long it took."""
+    click.echo("\nCalls of plugins (answered: other than that it has none)")
+    click.echo(f"{'calls':>6} {'answered':>8} {'failed':>6} {'seconds':>9} {'longest':>9}  what")
+    for row in report.calls.rows:
+        slowest = f"; longest: {row.slowest}" if row.slowest and row.calls > 1 else ""
+        click.echo(
+            f"{row.calls:>6} {row.answered:>8} {row.failed:>6} {row.seconds:>9.4f} {row.longest:>9.4f}  "
+            f"{row.stage}: {row.plugin}: {row.method}{slowest}"
+        )
 
 
 def _unusable(report: RunReport, project: Project) -> None:
@@ -129,7 +150,7 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
         "only": {"roi": report.only.rois, "band": report.only.bands, "instrument": report.only.instruments},
         "stages": [
             {"name": s.name, "done": s.done, "up_to_date": s.up_to_date, "left_out": s.left_out,
-             "unusable": len(s.unusable), "failed": len(s.bugs), "seconds": round(s.seconds, 3), "missing": s.missing}
+             "unusable": len(s.unusable), "failed": len(s.bugs), "broken": s.broken, "seconds": round(s.seconds, 3), "missing": s.missing}
             for s in report.stages
         ],
         "unusable": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.unusable],

@@ -40,7 +40,13 @@ def command(project: Path, why: bool, every: bool, as_json: bool, **only: tuple[
     if as_json:
         click.echo(
             json.dumps(
-                {"format": JSON_FORMAT, **as_dict(status), "doubts": doubts.as_json(opened.doubts(**only))}, indent=2
+                {
+                    "format": JSON_FORMAT,
+                    "absent": opened.absent,
+                    **as_dict(status),
+                    "doubts": doubts.as_json(opened.doubts(**only)),
+                },
+                indent=2,
             )
         )
         return
@@ -48,7 +54,14 @@ def command(project: Path, why: bool, every: bool, as_json: bool, **only: tuple[
     click.echo(f"{'stage':<{width}}  made  unusable  pending")
     for s in status.stages:
         more = "  + what earlier stages bring" if s.waiting else ""
-        click.echo(f"{s.name:<{width}}  {s.made:>4}  {s.unusable:>8}  {len(s.pending):>7}{more}")
+        pending = "?" if opened.absent or s.broken else str(len(s.pending))
+        click.echo(f"{s.name:<{width}}  {s.made:>4}  {s.unusable:>8}  {pending:>7}{more}")
+        if s.broken:
+            click.echo(f"{'':<{width}}  FAILED: {s.broken}")
+    if opened.absent:
+        click.echo("\nThis is what was recorded. What is out of date can't be told, and nothing can be run, because:")
+        for sentence in opened.absent:
+            click.echo(f"  {sentence}")
     if why:
         _why(status)
     counts = Counter(f.state for f in status.frames)
@@ -112,6 +125,7 @@ def as_dict(status: Status) -> dict[str, object]:
     return {
         "stages": [
             {"name": s.name, "made": s.made, "unusable": s.unusable, "waiting": s.waiting,
+             "broken": s.broken,
              "pending": [{"unit": u.unit, "label": u.label, "why": list(u.why)} for u in s.pending]}
             for s in status.stages
         ],

@@ -205,7 +205,8 @@ def load(path: Path, stage_names: tuple[str, ...] = (), open_settings: Iterable[
     except tomli.TOMLDecodeError as error:
         raise LcfError(f"{path} is not valid TOML: {error}") from None
     lines = line_numbers(text)
-    config = _build(path, _without_auto(raw, open_settings), lines, extra=stage_names)
+    extra = (*stage_names, *(name for name in _named_stages(raw) if name not in stage_names))
+    config = _build(path, _without_auto(raw, open_settings), lines, extra=extra)
     for name in config.instruments():
         config.for_instrument(name)
     return config
@@ -303,6 +304,13 @@ def _merge(base: RawTable, override: RawTable) -> RawTable:
     for key, value in override.items():
         out[key] = _merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
     return out
+
+
+def _named_stages(raw: RawTable) -> list[str]:
+    """Return the stages of plugins that a project file names, whether or not they are installed."""
+    run = raw.get("run")
+    named = run.get("stages", []) if isinstance(run, dict) else []
+    return [name.rpartition(":")[2] for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
 def plugin_settings(path: Path) -> Plugins:

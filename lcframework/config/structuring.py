@@ -20,10 +20,15 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Problem:
-    """An error in the project file; `name` is the dotted name of the option or table."""
+    """An error in the project file.
+
+    `name` is the dotted name of the option or table. `absent`: a plugin is not there, without which results that exist
+    can still be read.
+    """
 
     name: str
     message: str
+    absent: bool = False
 
 
 def nearest_or_allowed(word: str, known: Iterable[str]) -> str:

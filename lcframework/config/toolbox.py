@@ -55,6 +55,7 @@ class Toolbox:
     tools: Mapping[str, Mapping[str, tuple[Tool, ...]]]  # instrument ('' for all others) -> section -> tools
     configs: Mapping[str, Config]  # of instruments that the project file names
     decided: Mapping[str, Config] = attrs.field(factory=dict)  # of instruments whose frames decided settings
+    absent: tuple[Problem, ...] = ()  # plugins that the project file selects and that are not there
 
     @property
     def workdir(self) -> Path:
@@ -85,8 +86,17 @@ class Toolbox:
         return {**settings, "plugin": [t.name for t in tools], **{t.name: t.identity() for t in tools}}
 
 
-def select(config: Config, plugins: Plugins) -> Toolbox:
+def select(config: Config, plugins: Plugins, partly: bool = False) -> Toolbox:
     """Return the tools that a project file selects.
+
+    Parameters
+    ----------
+    config : Config
+        The project file.
+    plugins : Plugins
+        Those installed.
+    partly : bool
+        Whether plugins may be absent, so that results can be read; they are then in `Toolbox.absent`.
 
     Raises
     ------
@@ -99,9 +109,16 @@ def select(config: Config, plugins: Plugins) -> Toolbox:
     for name, special in configs.items():
         tools[name] = _tools(special, plugins, problems)
     check_executors(config, plugins, problems)
-    if problems:
-        raise config.error(list(dict.fromkeys(problems)))
-    return Toolbox(config, tools, configs)
+    absent = tuple(dict.fromkeys(p for p in problems if p.absent)) if partly else ()
+    _raise_unless(absent, config, problems)
+    return Toolbox(config, tools, configs, absent=absent)
+
+
+def _raise_unless(absent: tuple[Problem, ...], config: Config, problems: list[Problem]) -> None:
+    """Raise an error that lists problems, other than those that are allowed."""
+    left = [p for p in dict.fromkeys(problems) if not (absent and p.absent)]
+    if left:
+        raise config.error(left)
 
 
 def with_decisions(toolbox: Toolbox, plugins: Plugins, decisions: Mapping[str, Mapping[str, Any]]) -> Toolbox:
@@ -139,9 +156,8 @@ def with_decisions(toolbox: Toolbox, plugins: Plugins, decisions: Mapping[str, M
     problems: list[Problem] = []
     of_instrument = {"": config, **configs, **decided}
     tools = {name: _tools(own, plugins, problems) for name, own in of_instrument.items()}
-    if problems:
-        raise config.error(list(dict.fromkeys(problems)))
-    return Toolbox(config, tools, configs, decided)
+    _raise_unless(toolbox.absent, config, problems)
+    return Toolbox(config, tools, configs, decided, toolbox.absent)
 
 
 def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[str, tuple[Tool, ...]]:
@@ -212,7 +228,7 @@ def _tool(config: Config, plugins: Plugins, section: str, name: str, problems: l
     try:
         offer = plugins.get(SEAM_OF_SECTION[section].hook, name, where)
     except PluginError as error:
-        problems.append(Problem(f"{section}.plugin", str(error)))
+        problems.append(Problem(f"{section}.plugin", str(error), absent=True))
         return None
     instance = options(offer.cls, config.tables[section].get(name, {}), f"{section}.{name}", config, problems)
     if instance is None:
@@ -256,7 +272,7 @@ def _check_unselected(
                 plugins.get(hook, name, f"[{section}.{name}]")
             except PluginError as error:
                 if getattr(config, section).plugin != name:
-                    problems.append(Problem(f"{section}.{name}", str(error)))
+                    problems.append(Problem(f"{section}.{name}", str(error), absent=True))
         else:
             offers = [o for o in plugins.offers(hook) if o.name == name]
             if offers:

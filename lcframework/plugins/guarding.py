@@ -23,7 +23,7 @@ from lcframework.plugins.answers import WrongAnswer, checked
 from lcframework.plugins.finding import contact, is_built_in
 from lcframework.plugins.places import raised_at
 from lcframework.plugins.shielding import shielded
-from lcframework.types import LcfError, PluginError
+from lcframework.types import LcfError, NotSolved, PluginError
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +64,9 @@ class Source:
 
     def __str__(self) -> str:
         """Return it as messages name it."""
-        seam = f"[{self.seam}]" if not self.seam.startswith("lcf_") else self.seam
-        whose = f" ({self.plugin} of {self.origin})" if self.plugin and self.origin else ""
-        return f"{seam} {self.name}{whose}"
+        seam = self.seam if not self.seam or self.seam.startswith("lcf_") else f"[{self.seam}]"
+        whose = " of ".join(part for part in (self.plugin, self.origin) if part)
+        return f"{seam} {self.name}{f' ({whose})' if whose else ''}".lstrip()
 
 
 @attrs.frozen
@@ -87,6 +87,8 @@ class Call:
         Why it failed; empty where it answered.
     printed : str
         What it wrote to the standard output.
+    answered : bool
+        Whether it gave an answer other than that it has none.
     """
 
     source: Source
@@ -95,6 +97,7 @@ class Call:
     unit: str = ""
     error: str = ""
     printed: str = ""
+    answered: bool = True
 
 
 _calls: contextvars.ContextVar[list[Call] | None] = contextvars.ContextVar("calls", default=None)
@@ -124,6 +127,7 @@ def asked(source: Source, method: str, function: Callable[..., Any], *arguments:
     """
     printed: list[str] = []
     error = ""
+    answer = None
     started = time.perf_counter()
     try:
         with _prints_to(printed):
@@ -145,7 +149,9 @@ def asked(source: Source, method: str, function: Callable[..., Any], *arguments:
         error = f"{source}: {method} raised {type(failure).__name__}: {what}{raised_at(failure, source.module)}"
         raise PluginFault(f"{error}. Please report it to {contact(source.origin)}") from failure
     finally:
-        _note(Call(source, method, time.perf_counter() - started, _unit.get(), error, "".join(printed)[:_KEPT]))
+        seconds, text = time.perf_counter() - started, "".join(printed)[:_KEPT] if printed else ""
+        none = error or answer is None or isinstance(answer, NotSolved)
+        _note(Call(source, method, seconds, _unit.get(), error, text, not none))
 
 
 def _note(call: Call) -> None:
@@ -184,15 +190,15 @@ def working_on(unit: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def silenced(who: str) -> Iterator[None]:
-    """Send what is printed inside to the log, as that of `who`."""
+def silenced(source: Source) -> Iterator[None]:
+    """Send what is printed inside to the log, as that of a plugin."""
     printed: list[str] = []
     try:
         with _prints_to(printed):
             yield
     finally:
         if printed:
-            log.info("%s printed: %s", who, "".join(printed)[:_KEPT].rstrip())
+            _note(Call(source, "", 0.0, _unit.get(), printed="".join(printed)[:_KEPT]))
 
 
 # ---------------------------------------------------------------- the standard output

@@ -176,7 +176,7 @@ class Plugins:
             return Plugin(name, found.module, origin, disabled=who)
         started = time.perf_counter()
         try:
-            with silenced(f"{name} ({origin}), when it was imported"):
+            with silenced(Source("", "", name, "", origin)):
                 module = found.loader()
         except KeyboardInterrupt:
             raise
@@ -203,7 +203,7 @@ class Plugins:
 
     def _ask(self, plugin: Plugin, hook: str, function: Any) -> None:
         try:
-            with silenced(f"{plugin.name} ({plugin.origin})"):
+            with silenced(Source("", "", plugin.name, "", plugin.origin)):
                 answer = function()
         except KeyboardInterrupt:
             raise

@@ -85,6 +85,9 @@ def chain_problems(stages: Mapping[str, Any]) -> dict[str, str]:
             else f'it comes after "{cls.after}", which is no stage' + (f'; did you mean "{like}"?' if like else "")
         )
     for name, cls in stages.items():
+        later = [n for n in cls.needs if cls.after in STAGES and n in STAGES[STAGES.index(cls.after) + 1 :]]
+        if later and name not in problems:
+            problems[name] = f'it needs "{later[0]}", which comes after "{cls.after}": write after = "{later[0]}"'
         unknown = [n for n in cls.needs if n not in known]
         if unknown and name not in problems:
             like = closest(unknown[0], known)

@@ -13,11 +13,13 @@ import jinja2
 from markupsafe import Markup
 
 from lcframework import __version__
+from lcframework.plugins import Source, asked
 from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.panels import Panel, builtin_panels
 from lcframework.report.results import read_results
 from lcframework.storage.files import atomic
+from lcframework.types import LcfError
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +94,25 @@ def _plugins_panels(project: Project) -> list[Any]:
     made: list[Any] = []
     for offer in project.plugins.offers("lcf_report_panels"):
         try:
-            made.append(offer.cls())
-        except Exception as error:
-            made.append(_Broken(offer.name, f"{offer.plugin} ({offer.origin}): {type(error).__name__}: {error}"))
+            made.append(_OfPlugin(offer.source, asked(offer.source, "__init__", offer.cls)))
+        except LcfError as error:
+            made.append(_Broken(offer.name, str(error)))
     return made
+
+
+@attrs.frozen
+class _OfPlugin:
+    """A plugin's panel, which is asked by guarded calls."""
+
+    source: Source
+    panel: Any
+
+    @property
+    def title(self) -> str:
+        return str(self.panel.title)
+
+    def render(self, project: Project) -> str:
+        return str(asked(self.source, "render", self.panel.render, project))
 
 
 @attrs.frozen
@@ -115,5 +132,6 @@ def _render(panel: Panel, project: Project, index: int) -> Section | None:
         content = str(panel.render(project))
     except Exception as error:  # an error in one panel must not stop the report
         log.warning("the panel %s failed", title, exc_info=True)
-        content = str(html.note(f"This panel failed: {type(error).__name__}: {error}", "problem"))
+        what = str(error) if isinstance(error, LcfError) else f"{type(error).__name__}: {error}"
+        content = str(html.note(f"This panel failed: {what}", "problem"))
     return Section(f"section-{index + 1}", title, Markup(content)) if content else None

@@ -10,6 +10,7 @@ from lcframework.config.project_file import Config
 from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import Toolbox, options
 from lcframework.plugins import Plugins, nearest
+from lcframework.running.plugin_stages import guarded
 from lcframework.stages import CHAIN
 from lcframework.types import LcfError, PluginError
 from lcframework.work import Filter, Stage
@@ -20,37 +21,70 @@ def stage_names(plugins: Plugins) -> tuple[str, ...]:
     return tuple(plugins.names("lcf_stages"))
 
 
-def resolve(toolbox: Toolbox, plugins: Plugins) -> list[Stage]:
-    """Return a run's stages in order, each with its options.
+def resolve(toolbox: Toolbox, plugins: Plugins, partly: bool = False) -> tuple[list[Stage], list[Problem]]:
+    """Return a run's stages in order, each with its options: the documented ones, and those that the project names.
+
+    Parameters
+    ----------
+    toolbox : Toolbox
+        The project's tools.
+    plugins : Plugins
+        Those installed.
+    partly : bool
+        Whether stages of plugins may be absent.
+
+    Returns
+    -------
+    stages : list of Stage
+        In their order.
+    absent : list of Problem
+        Those that are left out because they are absent.
 
     Raises
     ------
-    PluginError
-        Where a plugin's stage names a predecessor that does not exist.
     ConfigError
-        Where its options are wrong.
+        Where a stage that ``[run] stages`` names is not installed, rests on one that takes no part, or has wrong
+        options.
     """
     classes: list[type[Stage]] = list(CHAIN)
-    waiting = {name: plugins.get("lcf_stages", name).cls for name in plugins.names("lcf_stages")}
+    problems: list[Problem] = []
+    waiting = _of_plugins(toolbox, plugins, problems)
     while waiting:
-        ready = [n for n, cls in waiting.items() if cls.after in {c.name for c in classes}]
-        if not ready:
-            name, cls = next(iter(waiting.items()))
-            known = [c.name for c in classes]
-            raise PluginError(
-                f'the stage {name} comes after "{cls.after}", which is no stage{nearest(cls.after, known)}'
-            )
+        ready = [n for n, cls in waiting.items() if {cls.after, *cls.needs} <= {c.name for c in classes}]
         for name in ready:
             cls = waiting.pop(name)
             classes.insert([c.name for c in classes].index(cls.after) + 1, cls)
-    problems: list[Problem] = []
+        if not ready:
+            # Where another stage of a plugin is absent, those that rest on it are so too.
+            gone = any(p.absent for p in problems)
+            problems += [_without_another(cls, [c.name for c in classes], gone) for cls in waiting.values()]
+            break
     stages = [_make(cls, toolbox.config, problems) for cls in classes]
-    if problems:
-        raise toolbox.config.error(problems)
+    left = [p for p in problems if not (partly and p.absent)]
+    if left:
+        raise toolbox.config.error(left)
     made = [s for s in stages if s is not None]
     for stage in made:
         stage.toolbox = toolbox
-    return made
+    return made, [p for p in problems if p.absent]
+
+
+def _of_plugins(toolbox: Toolbox, plugins: Plugins, problems: list[Problem]) -> dict[str, type[Stage]]:
+    """Return the classes of the stages that the project names, by their names."""
+    found: dict[str, type[Stage]] = {}
+    for name in dict.fromkeys(toolbox.config.run.stages):
+        try:
+            offer = plugins.get("lcf_stages", name, "[run] stages")
+        except PluginError as error:
+            problems.append(Problem("run.stages", str(error), absent=True))
+            continue
+        found[offer.cls.name] = guarded(offer)
+    return found
+
+
+def _without_another(cls: type[Stage], there: Sequence[str], gone: bool) -> Problem:
+    other = next(name for name in (cls.after, *cls.needs) if name not in there)
+    return Problem("run.stages", f'[run] stages: {cls.name} rests on the stage "{other}": name that too', absent=gone)
 
 
 def _make(cls: type[Stage], config: Config, problems: list[Problem]) -> Stage | None:

@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.frames.frame_list import FrameList
+from lcframework.plugins import PluginFault
 from lcframework.provenance import changes
 from lcframework.running.chain import described
 from lcframework.running.frame_status import FrameState, FrameStatus, frame_status, left_out
@@ -43,6 +44,7 @@ class StageStatus:
     pending: tuple[PendingUnit, ...]
     waiting: bool
     left_out: int = 0  # pending, and outside the filter
+    broken: str = ""  # why a plugin's stage can't tell what is pending
 
 
 @attrs.frozen
@@ -114,11 +116,24 @@ def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> 
 
 def _brings_more(stage: Stage, status: StageStatus, session: Session, ledger: Ledger) -> bool:
     """Return whether a stage has pending units, or unrecorded changes, that may make units of later stages pending."""
+    if status.broken:
+        return False
     return bool(status.pending) or stage.unprepared(session, ledger.seen_by(stage.name, stage.needs))
 
 
 def _look(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen:
-    """Return the state of a stage; `waiting`: an earlier stage may add units."""
+    """Return the state of a stage, also where it fails itself; `waiting`: an earlier stage may add units."""
+    try:
+        return _seen(stage, session, whole, waiting)
+    except PluginFault as fault:
+        if stage.source is None:
+            raise
+        products = list(whole.of_stage(stage.name).values())
+        made = sum(p.state == ProductState.MADE for p in products)
+        return _Seen(StageStatus(stage.name, stage.title, made, 0, (), waiting, broken=str(fault)), [], products)
+
+
+def _seen(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen:
     ledger = whole.seen_by(stage.name, stage.needs)
     every = stage.units(session, ledger)
     units = stage.within(session, every)

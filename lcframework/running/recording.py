@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
+from lcframework.plugins import contact
 from lcframework.provenance import counted, digest
 from lcframework.running.run_report import StageReport, Unusable
 from lcframework.storage.doubts import doubt_records, flag_doubted
 from lcframework.storage.records import Update, apply
 from lcframework.storage.tables import FINGERPRINT_RULE, Product
+from lcframework.types import PluginError
 from lcframework.work import Ending, Ledger, ProductState, Stage, Task, Unit, UnitResult
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,8 @@ class Recorder:
                 continue
             if result.ending is Ending.BUG:
                 head, _, trace = result.reason.partition("\n")
+                if stage.source is not None:
+                    head = f"{stage.source}: {head}. Please report it to {contact(stage.source.origin)}"
                 log.error("%s: %s: %s\n%s", stage.name, unit.label, head, trace)
                 report.bugs.append(Unusable(stage.name, unit.label, head))
                 continue
@@ -84,9 +88,11 @@ class Recorder:
                 self._write(stage, task, result)
             except sa.exc.OperationalError:
                 raise  # the database itself fails, not this unit
-            except sa.exc.StatementError as error:
+            except (sa.exc.SQLAlchemyError, PluginError, LookupError, TypeError, AttributeError) as error:
                 log.exception("%s: %s: its rows were refused", stage.name, unit.label)
-                report.bugs.append(Unusable(stage.name, unit.label, f"the database refused its rows: {error.orig}"))
+                whose = f"{stage.source}: " if stage.source is not None else ""
+                why = getattr(error, "orig", None) or error
+                report.bugs.append(Unusable(stage.name, unit.label, f"{whose}the database refused its rows: {why}"))
                 continue
             if result.ending is Ending.MADE:
                 report.unusable = [u for u in report.unusable if u.unit != unit.label]  # a second attempt succeeded

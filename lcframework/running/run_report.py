@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from lcframework.running.plugin_calls import CallTable
 from lcframework.storage.tables import RunOutcome
 from lcframework.work.scopes import Filter
 
@@ -31,6 +32,7 @@ class StageReport:
     bugs: list[Unusable] = attrs.field(factory=list)
     seconds: float = 0.0
     summaries: list[str] = attrs.field(factory=list)
+    broken: str = ""  # why the stage itself, which is a plugin's, failed or was skipped
 
 
 @attrs.define
@@ -42,6 +44,7 @@ class RunReport:
     interrupted: bool = False
     unusable_before: list[Unusable] = attrs.field(factory=list)  # since earlier runs
     only: Filter = attrs.field(factory=Filter)  # what the run was limited to
+    calls: CallTable = attrs.field(factory=CallTable)  # of plugins
     upgraded: str = ""  # what was done to the database of an earlier version
 
     @property
@@ -64,7 +67,7 @@ class RunReport:
     @property
     def exit_code(self) -> int:
         """0 success; 1 failure; 3 finished, but some inputs were unusable."""
-        if self.message or self.interrupted or self.bugs or any(s.missing for s in self.stages):
+        if self.message or self.interrupted or self.bugs or any(s.missing or s.broken for s in self.stages):
             return 1
         return 3 if self.unusable else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,10 +20,11 @@ from lcframework.executors import Executor, SendsFits
 from lcframework.executors.device import prepare_device
 from lcframework.executors.warm_up import WarmUp
 from lcframework.frames.exclusions import IMPORT
-from lcframework.plugins import Plugins
+from lcframework.plugins import PluginFault, Plugins, Source, collected
 from lcframework.provenance import digest
 from lcframework.running.chain import described, limited
 from lcframework.running.doubts import PROJECT
+from lcframework.running.executing import batches_of, results_of
 from lcframework.running.recording import Recorder
 from lcframework.running.run_report import RunReport, StageReport, Unusable
 from lcframework.running.unusable import clear_old_remarks, still_unusable
@@ -33,6 +35,8 @@ from lcframework.storage.tables import Frame, Product, Run, RunOutcome
 from lcframework.types import LcfError, RunEvent
 from lcframework.work import Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import UnknownName, check_names
+
+log = logging.getLogger(__name__)
 
 Listener = Callable[[RunEvent], None]
 _FINISH = "finish"
@@ -57,7 +61,7 @@ class Runner:
         self.toolbox, self.plugins, self.engine = toolbox, plugins, engine
         self._by_file = toolbox  # without what frames decide
         self._listeners = [*listeners, plugins.notify]
-        self._executor: Executor | None = None
+        self._executor: tuple[Executor, Source] | None = None
         self._warming = WarmUp()
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
 
@@ -82,7 +86,7 @@ class Runner:
             for i, stage in enumerate(stages):
                 entry = StageReport(stage.name)
                 report.stages.append(entry)
-                self._run_stage(stage, recorder, entry, stages[i + 1 :])
+                self._run_or_skip(stage, recorder, report, stages[i + 1 :])
                 if stage.name == IMPORT and only and not entry.missing:
                     self._check_names(only)
                 if entry.missing:
@@ -111,11 +115,31 @@ class Runner:
         self._notify(RunEvent("run_finished", message=report.message))
         return report
 
+    def _run_or_skip(self, stage: Stage, recorder: Recorder, report: RunReport, later: Sequence[Stage]) -> None:
+        """Run a stage; where a plugin's stage itself fails, those that do not rest on it are run all the same."""
+        entry = report.stages[-1]
+        failed = {s.name for s in report.stages[:-1] if s.broken}
+        if failed & {stage.after, *stage.needs} and stage.source is not None:
+            entry.broken = f"it rests on {', '.join(sorted(failed & {stage.after, *stage.needs}))}, which failed"
+            return
+        try:
+            with collected() as calls:
+                try:
+                    self._run_stage(stage, recorder, report, later)
+                finally:
+                    report.calls.add(stage.name, calls)
+        except PluginFault as fault:
+            if stage.source is None:
+                raise
+            log.exception("the stage %s failed", stage.name)
+            entry.broken = str(fault)
+
     def _check_names(self, only: Filter) -> None:
         with Session(self.engine) as session:
             check_names(session, self.toolbox.config.roi, only)
 
-    def _run_stage(self, stage: Stage, recorder: Recorder, report: StageReport, later: Sequence[Stage]) -> None:
+    def _run_stage(self, stage: Stage, recorder: Recorder, run: RunReport, later: Sequence[Stage]) -> None:
+        report = run.stages[-1]
         started = dt.datetime.now()
         tried: set[tuple[str, str]] = set()
         announced = False
@@ -135,10 +159,15 @@ class Runner:
                 self._notify(RunEvent("stage_started", stage.name, message=stage.title, total=len(pending)))
                 announced = True
             total = len(tried) + len(pending)
-            batches = [(task, self._batches(task, own)) for task, own in _by_task(stage.ready(pending), tasks)]
+            batches = [
+                (task, batches_of(*self._get_executor(), task, own))
+                for task, own in _by_task(stage.ready(pending), tasks)
+            ]
             for task, of_task in batches:
                 self._warm_up(task, of_task, later)
-                for results in self._get_executor().run(task, of_task):
+                for results in results_of(*self._get_executor(), task, of_task):
+                    for result in results:
+                        run.calls.add(stage.name, result.calls)
                     for result in results:
                         tried.add((str(result.unit.key), result.unit.fingerprint))
                     recorder.record(stage, task, results, report)
@@ -223,25 +252,22 @@ class Runner:
         self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]], later: Sequence[Stage]
     ) -> None:
         """Warm up later stages in a thread while workers run this one; a stage that runs in the driver waits for it."""
-        if isinstance(self._executor, SendsFits):
+        if isinstance(self._get_executor()[0], SendsFits):
             return
         if task.accelerator:
             self._warming.wait()
         elif not task.light and len(batches) > 1 and self.toolbox.config.run.workers != 1:
-            self._warming.begin([task for stage in later for task in stage.tasks().values()])
+            self._warming.begin([task for stage in later for task in _tasks(stage)])
 
-    def _batches(self, task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[list[Unit[Any]]]:
-        executor = self._get_executor()
-        return executor.batches(task, units) if isinstance(executor, SendsFits) else task.batches(units)
-
-    def _get_executor(self) -> Executor:
+    def _get_executor(self) -> tuple[Executor, Source]:
+        """Return the project's executor, and who offers it."""
         if self._executor is None:
             self._executor = make_executor(self.toolbox.config, self.plugins)
         return self._executor
 
     def _close(self, kill: bool = False) -> None:
         if self._executor is not None:
-            self._executor.close(kill)
+            self._executor[0].close(kill)
             self._executor = None
 
     def _notify(self, event: RunEvent) -> None:
@@ -269,6 +295,14 @@ class Runner:
                 run.units_failed = len(report.bugs)
                 session.add(run)
                 session.commit()
+
+
+def _tasks(stage: Stage) -> Iterable[Task[Any, Any, Any]]:
+    """Return the tasks of a stage; none where it fails, which is told when it runs."""
+    try:
+        return stage.tasks().values()
+    except PluginFault:
+        return ()
 
 
 def _by_task(

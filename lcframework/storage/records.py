@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
 import lcframework.storage.tables  # noqa: F401  (defines the tables that records name)
+from lcframework.types import PluginError
 
 
 @attrs.frozen
@@ -37,7 +38,9 @@ Record = Update | Replace
 def apply(session: Session, records: Sequence[Record]) -> None:
     """Execute records inside the transaction of the session."""
     for (kind, name, *_), same in itertools.groupby(records, _form):
-        table = SQLModel.metadata.tables[name]
+        table = SQLModel.metadata.tables.get(name)
+        if table is None:
+            raise PluginError(f'there is no table "{name}" for records; files belong into the workdir')
         if kind is Update:
             _update(session, table, [r for r in same if isinstance(r, Update)])
             continue

@@ -10,6 +10,7 @@ import attrs
 from sqlmodel import Session
 
 from lcframework.config.toolbox import Toolbox
+from lcframework.plugins import Source
 from lcframework.provenance import Components, describe
 from lcframework.storage.tables import ProductState, Run, RunOutcome
 from lcframework.work.keys import UnitKey
@@ -44,6 +45,8 @@ class Stage:
         Increased when its results change, so that its products are made again.
     operational : frozenset of str
         Options that can't change results; they are no components of units.
+    source : Source, optional
+        The plugin that it comes from; given by the core.
     toolbox : Toolbox
         The project's configuration and selected plugins.
     only : Filter
@@ -58,6 +61,7 @@ class Stage:
     unit: ClassVar[str] = "project"
     results_version: ClassVar[int] = 1
     operational: ClassVar[frozenset[str]] = frozenset()
+    source: ClassVar[Source | None] = None
 
     toolbox: Toolbox = attrs.field(init=False, repr=False, eq=False)
     only: Filter = attrs.field(init=False, repr=False, eq=False, default=Filter())

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import attrs
 
 from lcframework.config.toolbox import Toolbox
-from lcframework.plugins import CANNOT_WRITE, PluginFault, collected, working_on
+from lcframework.plugins import CANNOT_WRITE, PluginFault, Source, collected, silenced, working_on
 from lcframework.storage.records import Record, Update
 from lcframework.types import NeedMissing, UnusableInput
 from lcframework.work.unit import Ending, Outcome, Unit, UnitResult
@@ -125,7 +125,7 @@ def work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResu
     The calls of plugins that this took are with the first result.
     """
     started = time.perf_counter()
-    with collected() as calls:
+    with collected() as calls, silenced(Source("", "", f"the stage {task.stage}")):
         results = _worked(task, units)
     seconds = (time.perf_counter() - started) / max(1, len(units))
     # The payload is no longer needed; without it less data is sent back to the driver.

@@ -81,7 +81,7 @@ def prepare(image: Floats, mask: Bools) -> tuple[Floats, Bools]:
     bad = np.ascontiguousarray(mask | ~np.isfinite(image), dtype=bool)
     if bad.all():
         raise UnusableInput("the frame has no usable pixel: every one is masked or not a number")
-    pixels = np.ascontiguousarray(filled(image, bad), dtype=dtype)
+    pixels: Floats = np.ascontiguousarray(filled(image, bad), dtype=dtype)
     return pixels if pixels.flags.writeable else pixels.copy(), bad  # sep refuses what can't be written to
 
 

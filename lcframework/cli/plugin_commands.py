@@ -1,0 +1,89 @@
+"""The commands that plugins add: found by their metadata alone, and loaded when they are called."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Container
+from importlib import metadata
+
+import click
+
+#: As `lcframework.plugins` has them, which would be slow to import.
+_PREFIX, _DISABLED, _EVERY = "command.", "LCF_DISABLE_PLUGINS", "all"
+
+
+def plugin_commands(built_in: Container[str]) -> dict[str, metadata.EntryPoint]:
+    """Return the commands of plugins by their names; only metadata are read, nothing is imported.
+
+    Parameters
+    ----------
+    built_in : container of str
+        Names of lcframework's own commands, which no plugin can have.
+    """
+    found: dict[str, metadata.EntryPoint] = {}
+    for name, point in _points():
+        if name not in built_in and not _switched_off(point) and name not in found:
+            found[name] = point
+    return found
+
+
+def _points() -> list[tuple[str, metadata.EntryPoint]]:
+    points = sorted(metadata.entry_points(group="lcframework"), key=lambda p: (p.name, p.value))
+    return [(p.name.removeprefix(_PREFIX), p) for p in points if p.name.startswith(_PREFIX)]
+
+
+def origin_of(point: metadata.EntryPoint) -> str:
+    """Return the package of a command and its version."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+
+
+def _switched_off(point: metadata.EntryPoint) -> bool:
+    names = [n.strip() for n in os.environ.get(_DISABLED, "").split(",") if n.strip()]
+    own = {_plain(point.name), _plain(point.dist.name if point.dist is not None else "")}
+    return _EVERY in names or any(_plain(n) in own for n in names)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def load(name: str, point: metadata.EntryPoint) -> click.Command:
+    """Import a command.
+
+    Raises
+    ------
+    click.ClickException
+        Says what is wrong with it.
+    """
+    who = f"the command {name} of {origin_of(point)}"
+    try:
+        command = point.load().lcf_commands()[name]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit: a module that leaves Python when it is imported
+        raise click.ClickException(f"{who} does not load: {type(error).__name__}: {error}") from None
+    if not isinstance(command, click.Command):
+        raise click.ClickException(f"{who} is a {type(command).__name__}; lcf_commands must give a click command")
+    return command
+
+
+def problems(built_in: Container[str]) -> list[tuple[str, str, str]]:
+    """Return the commands of plugins with their origins and what is wrong with them; empty where nothing is."""
+    rows, seen = [], set()
+    for name, point in _points():
+        if _switched_off(point):
+            continue
+        problem = ""
+        if name in built_in:
+            problem = f"lcf {name} is lcframework's own command: give the entry point another name than {point.name}"
+        elif name in seen:
+            problem = f"another package has a command {name} too, which is called: rename one of them"
+        else:
+            try:
+                load(name, point)
+            except click.ClickException as error:
+                problem = error.message
+        seen.add(name)
+        rows.append((point.name, origin_of(point), problem))
+    return rows
