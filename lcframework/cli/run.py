@@ -150,7 +150,8 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
         "only": {"roi": report.only.rois, "band": report.only.bands, "instrument": report.only.instruments},
         "stages": [
             {"name": s.name, "done": s.done, "up_to_date": s.up_to_date, "left_out": s.left_out,
-             "unusable": len(s.unusable), "failed": len(s.bugs), "broken": s.broken, "seconds": round(s.seconds, 3), "missing": s.missing}
+             "unusable": len(s.unusable), "failed": len(s.bugs), "broken": s.broken, "seconds": round(s.seconds, 3),
+             "missing": s.missing}
             for s in report.stages
         ],
         "unusable": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.unusable],

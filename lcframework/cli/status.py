@@ -38,17 +38,8 @@ def command(project: Path, why: bool, every: bool, as_json: bool, **only: tuple[
     with usage_errors():
         status = opened.status(**only)
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "format": JSON_FORMAT,
-                    "absent": opened.absent,
-                    **as_dict(status),
-                    "doubts": doubts.as_json(opened.doubts(**only)),
-                },
-                indent=2,
-            )
-        )
+        found = {"absent": opened.absent, **as_dict(status), "doubts": doubts.as_json(opened.doubts(**only))}
+        click.echo(json.dumps({"format": JSON_FORMAT, **found}, indent=2))
         return
     width = max(len(s.name) for s in status.stages)
     click.echo(f"{'stage':<{width}}  made  unusable  pending")

@@ -208,7 +208,7 @@ def test_command_of_a_broken_plugin(lcf, install):
     assert "from lcf-hello" in lcf("--help").out
     ended = lcf("hello", "world")
     assert ended.code == 1
-    assert "the command hello of lcf_hello does not load: ImportError: no such thing" in ended.err
+    assert "the command hello of lcf-hello 1.5 does not load: ImportError: no such thing" in ended.err
 
 
 def test_doctor(lcf, project):

@@ -487,7 +487,7 @@ def lcf_reductions():
     [
         (
             "bug",
-            r"\[reduction\] odd \(reduction-odd of odd-reduction .*\): plan raised ZeroDivisionError.*odd_reduction\.py, line",
+            r"\[reduction\] odd \(reduction-odd of odd-reduction .*plan raised ZeroDivisionError.*odd_reduction\.py",
         ),
         ("nowhere", r"not there: \['nowhere\.fits'\]"),
     ],
