@@ -39,6 +39,7 @@ class Trap:
     project: str = ""
     shows: str = PLUGINS
     start: str = ""
+    stop: str = ""
 
 
 HEAD = """
@@ -243,7 +244,7 @@ TRAPS: tuple[Trap, ...] = (
          STAGE.replace('"trap"', '"psf_modeling"'), "is a stage of lcframework"),
     Trap("stage called as a section", STAGE.replace('"trap"', '"psf"'), "is a section of the project file"),
     Trap("stage of another name than offered", STAGE.replace(NAMED, NAMED.replace("trap", "other")), "give both one name"),
-    Trap("two stages of one name", STAGE, "two plugins have a stage of this name",
+    Trap("module in two entry points", STAGE, "is also that of trap",
          entry=("trap = trap_plugin", "twin = trap_plugin")),
     Trap("no Stage", STAGE.replace("class Trap(Stage)", "class Trap"), "derive it from lcframework.work.Stage"),
     Trap("stage that needs no stage", STAGE.replace(AFTER, AFTER + '    needs: ClassVar[tuple] = ("psf",)\n'), "is no stage"),
@@ -253,7 +254,7 @@ TRAPS: tuple[Trap, ...] = (
          "is no tuple of names"),
     Trap("stage without units", STAGE[: STAGE.index("    def units")] + STAGE[STAGE.index("\n@hookimpl") :],
          "has no method units"),
-    Trap("stage whose units raise", STAGE.replace("return [Unit(", "1 / 0\n        return [Unit("),
+    Trap("stage whose units raise", STAGE.replace("return [Unit(", "return 1 / 0 or [Unit("),
          "units raised ZeroDivisionError", project=USE_STAGE, shows=RUN),
     Trap("stage whose units are no units", STAGE.replace('[Unit(FrameKey(1), "one", self.components(), 1)]', "[1]"),
          "something else than a list", project=USE_STAGE, shows=RUN),
@@ -287,7 +288,10 @@ TRAPS: tuple[Trap, ...] = (
     _survey("survey that prints, with --json", "", "return table", "print('hello')\n        return table"),
     _psf("PSFs of sum 3", "whose sum is 3", "k = kernel(batch.seeing[i])", "k = 3 * kernel(batch.seeing[i])"),
     _psf("PSFs of nan that converged", "not finite", "k = kernel(batch.seeing[i])", "k = np.nan * kernel(3.0)"),
-    _psf("kernels of sum 3", "whose sum is 3", "np.repeat(psf.narrow[None]", "np.repeat(3 * psf.narrow[None]"),
+    attrs.evolve(
+        _psf("kernels of sum 3", "whose sum is 3", "np.repeat(psf.narrow[None]", "np.repeat(3 * psf.narrow[None]"),
+        stop="star_photometry",
+    ),
     _psf("too few PSFs", "PSFs for", "range(len(batch))", "range(len(batch) - 1)"),
     _psf("an exception for one frame of four", "one frame", "k = kernel(batch.seeing[i])",
          "if batch.seeing[i] == batch.seeing.max(): raise ValueError('one frame')\n"
@@ -378,7 +382,7 @@ def _run(trap: Trap, base: Path, folder: Path) -> list[str]:
             name, _, lines = block.strip("[").partition("]\n")
             text = _in_table(text, name, *lines.strip().splitlines())
     project.write_text(text)
-    start = ["--start", trap.start, "--stop", trap.start] if trap.start else []
+    start = ["--start", trap.start, "--stop", trap.stop or trap.start] if trap.start else []
     force = ["--force", trap.start] if trap.project == "executor" else []
     code, out, err = lcf("run", project, *start, *force, *(["--json"] if "--json" in trap.title else []))
     if "--json" in trap.title:

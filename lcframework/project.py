@@ -25,6 +25,7 @@ from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve, time_series
 from lcframework.running.chain import between, limited, position, resolve, stage_names
 from lcframework.running.doubts import Cause, causes, record_project_doubts
+from lcframework.running.plugin_notes import record_plugins
 from lcframework.running.project_status import StageStatus, Status, planned, project_status
 from lcframework.running.recorded_status import recorded_status
 from lcframework.running.run_report import RunReport
@@ -164,6 +165,9 @@ class Project:
             runner = Runner(self._by_file, self.plugins, engine, listeners)
             report = runner.run(stages, force, only)
             self.toolbox = runner.toolbox
+            with Session(engine) as session:
+                record_plugins(session, self.toolbox)
+                session.commit()
             record_project_doubts(engine, self.toolbox)
         report.upgraded = upgraded
         return report

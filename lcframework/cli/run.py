@@ -90,8 +90,11 @@ def print_report(report: RunReport, project: Project) -> None:
     if left_out:
         click.echo(f"Left out by {report.only}: {', '.join(left_out)}, and what rests on them.")
     _unusable(report, project)
-    for bug in report.bugs:
-        click.echo(f"\nFailed, a bug: {bug.stage}, {bug.unit}: {bug.reason}", err=True)
+    bugs = by_reason([(b.stage, b.unit, b.reason) for b in report.bugs])
+    for line in bugs[:_LISTED]:
+        click.echo(f"\nFailed, a bug: {line}", err=True)
+    if len(bugs) > _LISTED:
+        click.echo(f"\n... and {len(bugs) - _LISTED} other bugs", err=True)
     broken = [s for s in report.stages if s.broken]
     for stage in broken:
         click.echo(f"\nFailed, a bug of a plugin: {stage.name}: {stage.broken}", err=True)

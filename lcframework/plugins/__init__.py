@@ -8,7 +8,17 @@ it is given, and `answers` checks what it returns.
 from __future__ import annotations
 
 from lcframework.plugins.checking import class_problem, nearest
-from lcframework.plugins.finding import BUILT_IN, COMMAND_PREFIX, DISABLED, EVERY, GROUP, Found, contact, unmet
+from lcframework.plugins.finding import (
+    BUILT_IN,
+    COMMAND_PREFIX,
+    DISABLED,
+    EVERY,
+    GROUP,
+    Found,
+    contact,
+    is_built_in,
+    unmet,
+)
 from lcframework.plugins.guarding import (
     CANNOT_WRITE,
     Call,
@@ -44,6 +54,7 @@ __all__ = [
     "class_problem",
     "collected",
     "contact",
+    "is_built_in",
     "log_printed",
     "nearest",
     "silenced",

@@ -69,6 +69,7 @@ def version_of(origin: str) -> str:
     return origin.partition(" ")[2]
 
 
+@functools.cache
 def is_built_in(origin: str) -> bool:
     """Return whether what has this origin belongs to lcframework itself."""
     return plain_name(package_of(origin)) == BUILT_IN

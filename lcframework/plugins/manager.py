@@ -190,6 +190,11 @@ class Plugins:
         plugin.problems += hook_problems(module)
         if plugin.problems:
             return plugin
+        if self._manager.is_registered(module):
+            others = [p.name for p in self.plugins if p.module == plugin.module and p.healthy]
+            problem = f"its module {plugin.module} is also that of {others[0] if others else 'another'}: name it once"
+            plugin.problems.append(problem + place_of(module))
+            return plugin
         try:
             self._manager.register(module, name=f"{name} ({origin})")
         except (pluggy.PluginValidationError, ValueError) as error:

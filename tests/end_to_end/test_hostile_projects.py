@@ -246,7 +246,7 @@ def test_two_plugins_with_one_name(campaign, install):
     assert ended.code == 1
     assert "lcf-twin-one 1.5" in ended.err
     assert "lcf-twin-two 1.5" in ended.err
-    assert "Uninstall one of them" in ended.err
+    assert 'Say whose: "lcf-twin-one:twin" or "lcf-twin-two:twin"' in ended.err
 
 
 def test_plugin_with_a_bug_leaves_a_traceback_in_the_log(campaign, install):
@@ -254,7 +254,7 @@ def test_plugin_with_a_bug_leaves_a_traceback_in_the_log(campaign, install):
     campaign.edit('[calibration]\nplugin = "file"', '[calibration]\nplugin = "buggy"')
     ended = campaign.run()
     assert ended.code == 1
-    assert "Failed, a bug: calculate_absolute_zeropoints" in ended.err
+    assert "Failed, a bug:" in ended.err
     assert "NotImplementedError" in ended.err
     assert "Traceback" not in ended.err
     assert "Traceback" in (campaign.folder / "lcf.log").read_text()

@@ -209,8 +209,13 @@ def test_panels_of_plugins_are_appended_and_may_fail(fresh):
     text = write_report(fresh.project).read_text(encoding="utf-8")
     page = Page(text)
     assert "TINY & more" in page.text
-    assert "This panel failed: ValueError: no <data>" in page.text
-    assert "This panel can't be made: mine (test 1): RuntimeError: never made" in page.text
+    assert (
+        "This panel failed: lcf_report_panels b-bad (mine of test 1): render raised ValueError: no <data>" in page.text
+    )
+    assert (
+        "This panel can't be made: lcf_report_panels c-unmakeable (mine of test 1): __init__ raised RuntimeError: never"
+        in page.text
+    )
     assert page.unbalanced == []
     assert len(page.charts) > 5
     order = [page.text.index(t) for t in ("How it was made", "Mine", "Broken")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lcframework.config.toolbox import Tool
 from lcframework.stars.choice import VARIABLE, chosen_stars
 from lcframework.storage.tables import Star, StarInFrame
 from lcframework.types import CandidateStars, LcfError
@@ -31,6 +32,10 @@ def test_variable_stars_come_last():
     assert Worth().choose(stars, 3).tolist() == [1, 2, 0]
 
 
+def tool(instance) -> Tool:
+    return Tool("comparison_stars", "own", instance, 1)
+
+
 def rows(signals, comments=()) -> list[tuple[Star, StarInFrame]]:
     out = []
     for i, signal in enumerate(signals):
@@ -43,11 +48,11 @@ def rows(signals, comments=()) -> list[tuple[Star, StarInFrame]]:
 
 def test_a_frame_s_stars_are_chosen_among_those_with_signal_and_named_by_distance():
     stars = rows([50, 400, 19, 800, 60, 300], comments=(3,))
-    assert [s.name for s in chosen_stars(stars, 3, [], Worth())] == ["b", "e", "f"]
-    assert [s.name for s in chosen_stars(stars, 3, ["b"], Worth())] == ["a", "e", "f"]
-    assert [s.name for s in chosen_stars(stars, 3, [], Nearest())] == [s.name for s in chosen_stars(stars, 3, [])]
-    assert [s.name for s in chosen_stars(stars, ["c", "a"], [], Worth())] == ["c", "a"]
-    assert len(chosen_stars(stars, 20, [], Worth())) == 5
+    assert [s.name for s in chosen_stars(stars, 3, [], tool(Worth()))] == ["b", "e", "f"]
+    assert [s.name for s in chosen_stars(stars, 3, ["b"], tool(Worth()))] == ["a", "e", "f"]
+    assert [s.name for s in chosen_stars(stars, 3, [], tool(Nearest()))] == [s.name for s in chosen_stars(stars, 3, [])]
+    assert [s.name for s in chosen_stars(stars, ["c", "a"], [], tool(Worth()))] == ["c", "a"]
+    assert len(chosen_stars(stars, 20, [], tool(Worth()))) == 5
 
 
 @pytest.mark.parametrize("answer", [[0, 0], [9], [-1], [], [0, 1, 2]])
@@ -56,5 +61,5 @@ def test_a_choice_that_is_none_names_the_plugin(answer):
         def choose(self, candidates, wanted):
             return np.array(answer, int)
 
-    with pytest.raises(LcfError, match="Odd chose"):
-        chosen_stars(rows([50, 400, 100, 800]), 2, [], Odd())
+    with pytest.raises(LcfError, match=r"\[comparison_stars\] own: choose returned"):
+        chosen_stars(rows([50, 400, 100, 800]), 2, [], tool(Odd()))
