@@ -1,4 +1,4 @@
-"""What the guard around every call of a plugin costs: microseconds of CPU a call, with inputs and answers of usual sizes.
+"""What the guard around every call of a plugin costs: microseconds of CPU, with inputs and answers of usual sizes.
 
 python benchmarks/guarded_calls.py
 """

@@ -13,6 +13,7 @@ from __future__ import annotations
 # ruff: noqa: E501  (a line a trap)
 import contextlib
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -410,6 +411,14 @@ def _in_table(text: str, table: str, *lines: str) -> str:
     return "\n".join(out if done else [*out, f"[{table}]", *lines]) + "\n"
 
 
+def _short(text: str) -> str:
+    """Return what is seen as a cell of a table: once, without paths and without the address of the authors."""
+    first = text.replace("|", "/").split(" Failed, a bug: ")
+    cell = " Failed, a bug: ".join(first[:2])
+    cell = re.sub(r" \([^()]*?trap_plugin\.py, line (\d+)\)", r" (FILE, line \1)", cell)
+    return re.sub(r"Please report it to \S+ \S+", "Please report it to ...", cell)
+
+
 def main(arguments: list[str]) -> None:
     folder = Path(arguments[0]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -423,7 +432,7 @@ def main(arguments: list[str]) -> None:
         rows.append(right)
         mark = "" if right else "  <-- NOT AS IT SHOULD BE" + ("" if harmless else ": other projects fail")
         if markdown:
-            print(f"| {trap.title} | `{trap.shows}` | {text.replace('|', '/')}{mark} |", flush=True)
+            print(f"| {trap.title} | {_short(text)}{mark} |", flush=True)
         else:
             print(f"{trap.title}\n    {trap.shows}: {text or 'nothing'}{mark}", flush=True)
     print(f"\n{sum(rows)} of {len(rows)} traps are told as they should be, and harm no other project.")

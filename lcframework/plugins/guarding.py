@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: Errors on writing for which no plugin is to blame.
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+#: Hooks whose classes take part without being selected.
+_UNSELECTED = ("lcf_header_parsers", "lcf_setting_rules", "lcf_report_panels", "lcf_event")
 #: Characters of what one call prints that are kept.
 _KEPT = 4000
 
@@ -140,18 +142,26 @@ def asked(source: Source, method: str, function: Callable[..., Any], *arguments:
         raise
     except WrongAnswer as failure:
         error = f"{source}: {method} returned {failure}"
-        raise PluginFault(f"{error}. Please report it to {contact(source.origin)}") from None
+        raise PluginFault(f"{error}. {_advice(source)}") from None
     except BaseException as failure:  # also SystemExit
         if isinstance(failure, OSError) and failure.errno in CANNOT_WRITE:
             error = str(failure)
             raise
         what = " ".join(str(failure).split()) or "without a message"
         error = f"{source}: {method} raised {type(failure).__name__}: {what}{raised_at(failure, source.module)}"
-        raise PluginFault(f"{error}. Please report it to {contact(source.origin)}") from failure
+        raise PluginFault(f"{error}. {_advice(source)}") from failure
     finally:
         seconds, text = time.perf_counter() - started, "".join(printed)[:_KEPT] if printed else ""
         none = error or answer is None or isinstance(answer, NotSolved)
         _note(Call(source, method, seconds, _unit.get(), error, text, not none))
+
+
+def _advice(source: Source) -> str:
+    """Return what to do about a fault: whom to tell, and how to do without what nobody selected."""
+    advice = f"Please report it to {contact(source.origin)}"
+    if source.hook in _UNSELECTED and not is_built_in(source.origin):
+        advice += f'; [plugins] disable = ["{source.plugin}"] switches it off'
+    return advice
 
 
 def _note(call: Call) -> None:
