@@ -98,6 +98,8 @@ PSF = (
     + """
 from lcframework.types import PSF, FitState, FitStatus
 
+WORST = []
+
 def kernel(fwhm, size=25):
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     k = np.exp(-(x**2 + y**2) / 2 / (fwhm / 2.355) ** 2)
@@ -294,8 +296,8 @@ TRAPS: tuple[Trap, ...] = (
         stop="star_photometry",
     ),
     _psf("too few PSFs", "PSFs for", "range(len(batch))", "range(len(batch) - 1)"),
-    _psf("an exception for one frame of four", "one frame", "k = kernel(batch.seeing[i])",
-         "if batch.seeing[i] == batch.seeing.max(): raise ValueError('one frame')\n"
+    _psf("an exception for one frame of four", "raised ValueError: one frame", "k = kernel(batch.seeing[i])",
+         "WORST.append(batch.seeing.max())\n        if batch.seeing[i] == WORST[0]: raise ValueError('one frame')\n"
          "        k = kernel(batch.seeing[i])"),
     Trap("parser that returns a text", _but(PARSER, ("return None", "return 'me'")), "parse returned a str",
          project='[header]\nplugin = "trap"\n', shows=RUN),

@@ -267,13 +267,10 @@ def _check_unselected(
     for name, table in config.tables[section].items():
         if name in selected:
             continue
-        if name not in plugins.names(hook):
-            try:
-                plugins.get(hook, name, f"[{section}.{name}]")
-            except PluginError as error:
-                if getattr(config, section).plugin != name:
-                    problems.append(Problem(f"{section}.{name}", str(error), absent=True))
+        try:
+            offer = plugins.get(hook, name, f"[{section}.{name}]")
+        except PluginError as error:
+            if getattr(config, section).plugin != name:
+                problems.append(Problem(f"{section}.{name}", str(error), absent=True))
         else:
-            offers = [o for o in plugins.offers(hook) if o.name == name]
-            if offers:
-                structure(offers[0].cls, table, f"{section}.{name}", config.directory, problems)
+            structure(offer.cls, table, f"{section}.{name}", config.directory, problems)

@@ -31,6 +31,7 @@ from lcframework.plugins.guarding import (
     working_on,
 )
 from lcframework.plugins.manager import Offer, Plugin, Plugins
+from lcframework.plugins.places import raised_at
 from lcframework.plugins.seams import SEAM_OF_SECTION, SEAMS, Seam
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "is_built_in",
     "log_printed",
     "nearest",
+    "raised_at",
     "silenced",
     "unmet",
     "working_on",

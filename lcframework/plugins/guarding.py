@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import errno
-import io
 import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
@@ -219,8 +218,11 @@ _users = 0
 _replaced: Any = None
 
 
-class _Router(io.TextIOBase):
-    """Stands in for the standard output while plugins work; threads in which none does still write to it."""
+class _Router:
+    """Stands in for the standard output while plugins work; threads in which none does still write to it.
+
+    What it does not define, such as `fileno` and `isatty`, is that of the real one.
+    """
 
     def __init__(self, real: Any) -> None:
         self._real = real
@@ -231,6 +233,10 @@ class _Router(io.TextIOBase):
             return int(self._real.write(text))
         buffer.append(text)
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         if _buffer.get() is None:

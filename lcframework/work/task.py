@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import attrs
 
 from lcframework.config.toolbox import Toolbox
-from lcframework.plugins import CANNOT_WRITE, PluginFault, Source, collected, silenced, working_on
+from lcframework.plugins import CANNOT_WRITE, PluginFault, Source, collected, raised_at, silenced, working_on
 from lcframework.storage.records import Record, Update
 from lcframework.types import NeedMissing, UnusableInput
 from lcframework.work.unit import Ending, Outcome, Unit, UnitResult
@@ -21,6 +21,9 @@ V = TypeVar("V")
 R = TypeVar("R")
 
 log = logging.getLogger(__name__)
+
+#: What the work on one unit may raise without harm to others: also a plugin's stage that calls sys.exit.
+_FAILURES = (Exception, SystemExit)
 
 
 @attrs.frozen
@@ -144,8 +147,8 @@ def _worked(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> dict[int, 
         try:
             with working_on(unit.label):
                 loaded.append((i, task.load(unit)))
-        except Exception as error:
-            results[i] = _failed(unit, error)
+        except _FAILURES as error:
+            results[i] = _failed(task, unit, error)
     labels = [units[i].label for i, _ in loaded]
     computed = _computed(task, [values for _, values in loaded], labels) if loaded else []
     for (i, values), result in zip(loaded, computed, strict=True):
@@ -154,8 +157,8 @@ def _worked(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> dict[int, 
                 raise result
             with working_on(units[i].label):
                 results[i] = UnitResult(units[i], Ending.MADE, outcome=task.save(units[i], values, result))
-        except Exception as error:
-            results[i] = _failed(units[i], error)
+        except _FAILURES as error:
+            results[i] = _failed(task, units[i], error)
     return results
 
 
@@ -169,14 +172,14 @@ def _computed(task: Task[Any, Any, Any], batch: list[Any], labels: list[str]) ->
         return computed
     except NeedMissing as error:
         return [error] * len(batch)
-    except Exception as error:
+    except _FAILURES as error:
         if len(batch) == 1:
             return [error]
         log.warning("%s: a batch of %d failed (%s); its units are tried one by one", task.stage, len(batch), error)
     return [_computed(task, [values], [label])[0] for values, label in zip(batch, labels, strict=True)]
 
 
-def _failed(unit: Unit[Any], error: Exception) -> UnitResult:
+def _failed(task: Task[Any, Any, Any], unit: Unit[Any], error: BaseException) -> UnitResult:
     if isinstance(error, UnusableInput):
         return UnitResult(unit, Ending.UNUSABLE, str(error))
     if isinstance(error, NeedMissing):
@@ -187,4 +190,6 @@ def _failed(unit: Unit[Any], error: Exception) -> UnitResult:
         return UnitResult(unit, Ending.MISSING, f"{error.strerror}{where}: {advice}")
     text = "".join(traceback.format_exception(error))
     kind = "" if isinstance(error, PluginFault) else f"{type(error).__name__}: "  # a fault says who did what
-    return UnitResult(unit, Ending.BUG, f"{kind}{error}\n{text}")
+    module = type(task).__module__
+    place = raised_at(error, module) if kind and not module.startswith("lcframework.") else ""  # a plugin's stage
+    return UnitResult(unit, Ending.BUG, f"{kind}{error}{place}\n{text}")

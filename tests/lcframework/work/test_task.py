@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,23 @@ def test_one_exception_loses_one_unit(capsys: pytest.CaptureFixture[str]) -> Non
     assert [c.printed for c in calls] == ["", "halving\n", "", "halving\n", "halving\n"]
     assert [r.calls for r in results[1:]] == [(), (), ()]
     assert capsys.readouterr().out == ""
+
+
+def test_a_task_that_leaves_python_loses_its_unit() -> None:
+    class Leaving(Halves):
+        def halve(self, batch: Sequence[int]) -> list[int]:
+            if 3 in batch:
+                sys.exit(1)
+            return [value // 2 for value in batch]
+
+        def save(self, unit: Unit[int], values: int, result: int) -> Outcome:
+            if values == 8:
+                sys.exit(2)
+            return Outcome()
+
+    results = work(Leaving("leaving", None), units(2, 3, 8))  # type: ignore[arg-type]
+    assert [r.ending for r in results] == [Ending.MADE, Ending.BUG, Ending.BUG]
+    assert results[2].reason.startswith("SystemExit: 2 (")
 
 
 def test_a_need_is_not_asked_for_again() -> None:
