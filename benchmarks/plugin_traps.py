@@ -242,7 +242,7 @@ TRAPS: tuple[Trap, ...] = (
     # ------------------------------------------------------------ stages
     Trap("stage without after", STAGE.replace(AFTER, ""), "does not say which stage it follows"),
     Trap("stage after no stage", STAGE.replace('= "psf_modeling"', '= "psf_modelling"'), 'did you mean "psf_modeling"'),
-    Trap("stage after itself", STAGE.replace('= "psf_modeling"', '= "trap"'), "which comes after it"),
+    Trap("stage after itself", STAGE.replace('= "psf_modeling"', '= "trap"'), "it comes after itself"),
     Trap("stage with a built-in stage's name",
          STAGE.replace('"trap"', '"psf_modeling"'), "is a stage of lcframework"),
     Trap("stage called as a section", STAGE.replace('"trap"', '"psf"'), "is a section of the project file"),

@@ -79,11 +79,13 @@ def chain_problems(stages: Mapping[str, Any]) -> dict[str, str]:
     known = [*STAGES, *stages]
     for name, cls in waiting.items():
         like = closest(cls.after, known)
-        problems[name] = (
-            f'it comes after "{cls.after}", which comes after it'
-            if cls.after in stages
-            else f'it comes after "{cls.after}", which is no stage' + (f'; did you mean "{like}"?' if like else "")
-        )
+        if cls.after == name:
+            problems[name] = "it comes after itself"
+        elif cls.after in stages:
+            problems[name] = f'it comes after "{cls.after}", which has no place in the chain'
+        else:
+            hint = f'; did you mean "{like}"?' if like else ""
+            problems[name] = f'it comes after "{cls.after}", which is no stage{hint}'
     for name, cls in stages.items():
         later = [n for n in cls.needs if cls.after in STAGES and n in STAGES[STAGES.index(cls.after) + 1 :]]
         if later and name not in problems:

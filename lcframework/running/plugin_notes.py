@@ -56,7 +56,7 @@ def plugin_doubts(session: Session, toolbox: Toolbox) -> Iterator[Doubt]:
     idle = {*config.stage_tables, *(stage for stage in made if stage not in built_in)} - named
     for stage in sorted(idle):
         text = f"the stage {stage} takes no part, because [run] stages does not name it"
-        yield Doubt("idle_stage", text, f'stages = ["{stage}"] in [run] lets it take part', Severity.NOTE)
+        yield Doubt("idle_stage", text, f'stages = ["{stage}"] in [run] lets it take part', severity=Severity.NOTE)
 
 
 def _changed_releases(session: Session, toolbox: Toolbox) -> Iterator[Doubt]:
@@ -76,4 +76,4 @@ def _changed_releases(session: Session, toolbox: Toolbox) -> Iterator[Doubt]:
                 "earlier one made is kept"
             )
             remedy = "where its release notes say that answers changed, `lcf run --force` the stage that uses it"
-            yield Doubt("plugin_release", text, remedy, Severity.NOTE)
+            yield Doubt("plugin_release", text, remedy, severity=Severity.NOTE)

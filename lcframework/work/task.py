@@ -190,6 +190,7 @@ def _failed(task: Task[Any, Any, Any], unit: Unit[Any], error: BaseException) ->
         return UnitResult(unit, Ending.MISSING, f"{error.strerror}{where}: {advice}")
     text = "".join(traceback.format_exception(error))
     kind = "" if isinstance(error, PluginFault) else f"{type(error).__name__}: "  # a fault says who did what
-    module = type(task).__module__
-    place = raised_at(error, module) if kind and not module.startswith("lcframework.") else ""  # a plugin's stage
-    return UnitResult(unit, Ending.BUG, f"{kind}{error}{place}\n{text}")
+    what, module = str(error), type(task).__module__
+    if kind and not module.startswith("lcframework."):  # a plugin's stage
+        what = " ".join(what.split()) + raised_at(error, module)
+    return UnitResult(unit, Ending.BUG, f"{kind}{what}\n{text}")

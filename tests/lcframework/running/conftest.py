@@ -24,9 +24,8 @@ class Toys:
         self.write()
 
     def write(self, toy="", run="workers = 1"):
-        self.path.write_text(
-            f"[roi.X]\nra = 1.0\ndec = 2.0\n[roi.Y]\nra = 1.0\ndec = 2.1\n[run]\n{run}\n[toy]\n{toy}\n"
-        )
+        regions = "[roi.X]\nra = 1.0\ndec = 2.0\n[roi.Y]\nra = 1.0\ndec = 2.1\n"
+        self.path.write_text(f'{regions}[run]\nstages = ["toy", "toy_sum"]\n{run}\n[toy]\n{toy}\n')
 
     def plan(self, **actions):
         """Say which units misbehave, and how."""

@@ -36,7 +36,9 @@ def test_bug_is_logged_and_tried_again(toys):
     assert report.exit_code == 1
     (bug,) = report.bugs
     assert bug.unit == "unit 2"
-    assert bug.reason == "ZeroDivisionError: two lines"
+    assert bug.reason.startswith("lcf_stages toy (toys of lcf-toys 1.5): ZeroDivisionError: two lines of text (")
+    assert "lcf_toys.py, line " in bug.reason
+    assert bug.reason.endswith("). Please report it to the authors of lcf-toys")
     log = (toys.folder / "lcf.log").read_text()
     assert "Traceback" in log
     assert "of text" in log

@@ -7,7 +7,6 @@ import pytest
 from lcframework.config.project_file import ConfigError
 from lcframework.project import Project
 from lcframework.running.chain import between
-from lcframework.types import PluginError
 from lcframework.work.scopes import UnknownName
 
 
@@ -21,8 +20,12 @@ def test_stages_of_plugins_follow_the_stages_they_name(toys):
 
 
 def test_stage_after_one_that_is_not_there(lost_toys):
-    with pytest.raises(PluginError, match='toy comes after "initialise_database", which is no stage; did you mean'):
+    with pytest.raises(ConfigError) as error:
         Project.open(lost_toys.path)
+    assert 'lost (lcf-lost 1.5) is installed but broken: it comes after "initialise_database"' in str(error.value)
+    assert 'broken: it comes after "toy", which has no place in the chain' in str(error.value)
+    lost_toys.path.write_text("[roi.X]\nra = 1.0\ndec = 2.0\n")
+    assert len(Project.open(lost_toys.path).stage_names) == 12  # a project that does not name it goes on
 
 
 def test_options_of_a_plugin_stage_are_checked(toys):
