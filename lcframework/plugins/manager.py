@@ -267,15 +267,8 @@ class Plugins:
 
     def _check_stages(self) -> None:
         offered = [(p, o) for p in self.plugins for o in p.offers if o.hook == _STAGES]
-        names = [o.name for _, o in offered]
-        problems = chain_problems({o.name: o.cls for _, o in offered})
-        for plugin, offer in offered:
-            problem = problems.get(offer.name, "")
-            if names.count(offer.name) > 1:
-                others = " and ".join(f"{p.name} ({p.origin})" for p, o in offered if o.name == offer.name)
-                problem = f"two plugins have a stage of this name, {others}: [plugins] disable switches one of them off"
-            if problem:
-                self._take_out(plugin, offer, problem)
+        for i, problem in chain_problems([o.cls for _, o in offered]).items():
+            self._take_out(*offered[i], problem)
 
     def _check_rules(self) -> None:
         """Take out rules of third parties that decide what another rule decides."""

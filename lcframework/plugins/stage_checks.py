@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -61,39 +61,38 @@ def _methods_problem(cls: type[Any], base: type[Any]) -> str:
     return f"the option {missing[0]} has no annotation" if missing else ""
 
 
-def chain_problems(stages: Mapping[str, Any]) -> dict[str, str]:
-    """Return the stages that have no place in the chain, with the reason.
+def chain_problems(stages: Sequence[Any]) -> dict[int, str]:
+    """Return the stages that have no place in the chain, by their index, with the reason.
 
     Parameters
     ----------
-    stages : mapping
-        The classes of plugins' stages, by name.
+    stages : sequence of type
+        The classes of plugins' stages; several may have one name, of which a project chooses.
     """
-    problems: dict[str, str] = {}
+    names = {cls.name for cls in stages}
     placed = set(STAGES)
-    waiting = dict(stages)
-    while ready := [name for name, cls in waiting.items() if cls.after in placed]:
-        for name in ready:
-            placed.add(name)
-            del waiting[name]
-    known = [*STAGES, *stages]
-    for name, cls in waiting.items():
-        like = closest(cls.after, known)
-        if cls.after == name:
-            problems[name] = "it comes after itself"
-        elif cls.after in stages:
-            problems[name] = f'it comes after "{cls.after}", which has no place in the chain'
-        else:
-            hint = f'; did you mean "{like}"?' if like else ""
-            problems[name] = f'it comes after "{cls.after}", which is no stage{hint}'
-    for name, cls in stages.items():
-        later = [n for n in cls.needs if cls.after in STAGES and n in STAGES[STAGES.index(cls.after) + 1 :]]
-        if later and name not in problems:
-            problems[name] = f'it needs "{later[0]}", which comes after "{cls.after}": write after = "{later[0]}"'
-        unknown = [n for n in cls.needs if n not in known]
-        if unknown and name not in problems:
-            like = closest(unknown[0], known)
-            problems[name] = f'it needs "{unknown[0]}", which is no stage' + (
-                f'; did you mean "{like}"?' if like else ""
-            )
-    return problems
+    while more := {cls.name for cls in stages if cls.after in placed} - placed:
+        placed |= more
+    found = ((i, _place_problem(cls, names, placed)) for i, cls in enumerate(stages))
+    return {i: problem for i, problem in found if problem}
+
+
+def _place_problem(cls: Any, names: set[str], placed: set[str]) -> str:
+    known = [*STAGES, *names]
+    if cls.after == cls.name:
+        return "it comes after itself"
+    if cls.after in names and cls.after not in placed:
+        return f'it comes after "{cls.after}", which has no place in the chain'
+    if cls.after not in placed:
+        return f'it comes after "{cls.after}", which is no stage{_hint(cls.after, known)}'
+    for need in cls.needs:
+        if need not in known:
+            return f'it needs "{need}", which is no stage{_hint(need, known)}'
+        if cls.after in STAGES and need in STAGES[STAGES.index(cls.after) + 1 :]:
+            return f'it needs "{need}", which comes after "{cls.after}": write after = "{need}"'
+    return ""
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    like = closest(word, known)
+    return f'; did you mean "{like}"?' if like else ""

@@ -18,7 +18,7 @@ from lcframework.work import Filter, Stage
 
 def stage_names(plugins: Plugins) -> tuple[str, ...]:
     """Return the names of the stages that plugins add."""
-    return tuple(plugins.names("lcf_stages"))
+    return tuple(dict.fromkeys(offer.cls.name for offer in plugins.offers("lcf_stages")))
 
 
 def resolve(toolbox: Toolbox, plugins: Plugins, partly: bool = False) -> tuple[list[Stage], list[Problem]]:
@@ -78,6 +78,8 @@ def _of_plugins(toolbox: Toolbox, plugins: Plugins, problems: list[Problem]) -> 
         except PluginError as error:
             problems.append(Problem("run.stages", str(error), absent=True))
             continue
+        if offer.cls.name in found:
+            problems.append(Problem("run.stages", f'[run] stages names two stages "{offer.cls.name}": leave one out'))
         found[offer.cls.name] = guarded(offer)
     return found
 

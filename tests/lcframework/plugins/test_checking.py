@@ -16,6 +16,7 @@ from lcframework.plugins import Found, Plugins
 from lcframework.plugins.checking import CALLED
 from lcframework.plugins.names import SECTION_NAMES, STAGES
 from lcframework.stages import CHAIN
+from lcframework.types import PluginError
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "plugin_traps.py"
 
@@ -88,12 +89,12 @@ def test_other_classes_of_a_module_remain(tmp_path: Path) -> None:
     assert plugins.names("lcf_calibration_surveys") == ["good", "trap"]
 
 
-def test_two_stages_of_one_name_are_both_switched_off(tmp_path: Path) -> None:
+def test_of_two_stages_of_one_name_the_project_says_whose(tmp_path: Path) -> None:
     plugins = load(SCRIPT_TRAPS.STAGE, tmp_path, ("trap = trap_plugin", "twin = trap_plugin"))
-    assert plugins.names("lcf_stages") == []
-    broken = [p.problems for p in plugins.plugins if p.problems]
-    assert len(broken) == 2
-    assert all("trap (lcf-trap 1.0) and twin (lcf-trap 1.0)" in problems[0] for problems in broken)
+    assert plugins.names("lcf_stages") == ["trap:trap", "twin:trap"]
+    assert plugins.get("lcf_stages", "twin:trap").plugin == "twin"
+    with pytest.raises(PluginError, match='Say whose: "trap:trap" or "twin:trap"'):
+        plugins.get("lcf_stages", "trap")
 
 
 def test_a_module_is_loaded_once(tmp_path: Path) -> None:
