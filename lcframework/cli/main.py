@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from lcframework.cli.plugin_commands import load, plugin_commands
+from lcframework.plugin_kit.commands import load, plugin_commands
 
 EXIT_FAILURE = 1
 #: An environment variable: see `lcframework.plugins.finding`.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from lcframework.cli.main import COMMANDS
 from lcframework.types import LcfError
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ class _NamesToo(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take what begins with no subcommand as words for ``show``."""
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
-            args = ["show", *args]
+        own = {name for option in self.params for name in option.opts}  # options of the group itself
+        first = next((a for a in args if a not in own), "")
+        if first not in self.commands and first not in ctx.help_option_names:
+            args = [*(a for a in args if a in own), "show", *(a for a in args if a not in own)]
         return super().parse_args(ctx, args)
 
 
@@ -48,7 +51,7 @@ def show(name: str | None, project: Path | None, as_json: bool) -> None:
         return
     from lcframework.plugin_kit.inventory import as_dict, installed, matching
 
-    _, listed = installed()
+    _, listed = installed(COMMANDS)
     chosen = listed if name is None else matching(listed, name)
     if as_json:
         click.echo(json.dumps([as_dict(one) for one in chosen], indent=2))
@@ -64,7 +67,8 @@ def show(name: str | None, project: Path | None, as_json: bool) -> None:
 def _table(listed: list[Listed]) -> None:
     width = max((len(one.plugin.name) for one in listed), default=4)
     for one in listed:
-        click.echo(f"{one.plugin.name:<{width}}  {one.plugin.origin}  {', '.join(one.offered)}")
+        off = f"  (switched off by {one.plugin.disabled})" if one.plugin.disabled else ""
+        click.echo(f"{one.plugin.name:<{width}}  {one.plugin.origin}  {', '.join(one.offered)}{off}")
         for problem in one.plugin.problems:
             click.echo(f"{'':<{width}}  BROKEN: {problem}")
 
@@ -167,9 +171,9 @@ def _taken(kind: Kind, plugins: Plugins) -> dict[str, str]:
     """Return the names that a new plugin can't have, and whose they are."""
     found = {o.name: o.origin for o in plugins.offers(kind.hook)}
     if kind.word == "command":
-        from lcframework.cli.main import COMMANDS, _plugin_commands
+        from lcframework.plugin_kit.commands import plugin_commands
 
-        found |= {n: "another package" for n in _plugin_commands()} | dict.fromkeys(COMMANDS, "lcframework")
+        found |= dict.fromkeys(plugin_commands(COMMANDS), "another package") | dict.fromkeys(COMMANDS, "lcframework")
     elif kind.word == "stage":
         from lcframework.config.sections import SECTIONS
         from lcframework.stages import CHAIN
@@ -219,7 +223,7 @@ def check(
     from lcframework.plugin_kit.checking import PASSED, check_plugin, failed, given
     from lcframework.plugin_kit.inventory import installed, matching
 
-    plugins, listed = installed()
+    plugins, listed = installed(COMMANDS)
     chosen = matching(listed, name)
     by = given(plugins, project, frames, pattern, network)
     findings = {one.plugin.name: check_plugin(one, by, name) for one in chosen}

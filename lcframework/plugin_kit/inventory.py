@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-import time
+from collections.abc import Container
 from importlib import metadata
 from typing import Any
 
 import attrs
 
 from lcframework.options import closest
+from lcframework.plugin_kit.commands import examined, load, origin_of
 from lcframework.plugin_kit.option_docs import OptionDoc, option_docs
-from lcframework.plugins import COMMAND_PREFIX, GROUP, SEAMS, Offer, Plugin, Plugins
+from lcframework.plugins import GROUP, SEAMS, Offer, Plugin, Plugins
 from lcframework.types import PluginError
 
 COMMANDS_HOOK = "lcf_commands"
@@ -53,13 +54,18 @@ def section_or_hook(offer: Offer) -> str:
     return f"[{section}]" if section else offer.hook
 
 
-def installed() -> tuple[Plugins, list[Listed]]:
-    """Return the plugins of this environment, with all that is known of them; commands are imported too."""
+def installed(own_commands: Container[str] = ()) -> tuple[Plugins, list[Listed]]:
+    """Return the plugins of this environment, with all that is known of them; commands are imported too.
+
+    Parameters
+    ----------
+    own_commands : container of str
+        Names of lcframework's commands, which no plugin can have.
+    """
     points = list(metadata.entry_points(group=GROUP))
     plugins = Plugins.installed()
     listed = [_listed(plugin, points) for plugin in plugins.plugins]
-    commands = [p for p in points if p.name.startswith(COMMAND_PREFIX)]
-    return plugins, listed + [_command(point) for point in sorted(commands, key=lambda p: p.name)]
+    return plugins, listed + [_command(*found) for found in examined(own_commands)]
 
 
 def _listed(plugin: Plugin, points: list[metadata.EntryPoint]) -> Listed:
@@ -77,7 +83,7 @@ def _addresses(dist: metadata.Distribution | None) -> tuple[str, str]:
     """Return a package's homepage and the place for its users' issues."""
     if dist is None:
         return "", ""
-    named = dict.fromkeys(["home"] if "Home-page" in dist.metadata else [], str(dist.metadata["Home-page"]))
+    named = {"home": str(dist.metadata["Home-page"])} if "Home-page" in dist.metadata else {}
     for row in dist.metadata.get_all("Project-URL") or []:
         label, _, address = row.partition(",")
         named[label.strip().lower()] = address.strip()
@@ -85,28 +91,11 @@ def _addresses(dist: metadata.Distribution | None) -> tuple[str, str]:
     return home, next((named[k] for k in ("issues", "bug tracker", "tracker", "bugs") if k in named), "")
 
 
-def _command(point: metadata.EntryPoint) -> Listed:
+def _command(name: str, point: metadata.EntryPoint, problem: str) -> Listed:
     """Return a command of a plugin, with the reason where it can't be called."""
-    import click
-
-    name = point.name.removeprefix(COMMAND_PREFIX)
-    origin = f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
-    plugin = Plugin(point.name, point.value, origin, hooks=[COMMANDS_HOOK])
-    started = time.process_time()
-    try:
-        found = dict(point.load().lcf_commands())
-    except (Exception, SystemExit) as error:
-        plugin.problems.append(f"does not load: {type(error).__name__}: {error}".replace("\n", " "))
-        return Listed(plugin, _file(point.value), *_addresses(point.dist))
-    plugin.seconds = time.process_time() - started
-    if name not in found:
-        there = ", ".join(found) or "none"
-        plugin.problems.append(
-            f"{COMMANDS_HOOK} gives no command {name}, which the entry point names; it gives {there}"
-        )
-    elif not isinstance(found[name], click.Command):
-        plugin.problems.append(f"{COMMANDS_HOOK}: {name!r}: is a {type(found[name]).__name__}, not a click command")
-    usable = {name: found[name]} if not plugin.problems else {}
+    plugin = Plugin(point.name, point.value, origin_of(point), hooks=[COMMANDS_HOOK])
+    plugin.problems += [problem] if problem else []
+    usable = {} if problem else {name: load(name, point)}
     return Listed(plugin, _file(point.value), *_addresses(point.dist), usable)
 
 
@@ -137,7 +126,8 @@ def as_dict(one: Listed) -> dict[str, Any]:
     return {
         "name": plugin.name, "module": plugin.module, "file": one.file, "origin": plugin.origin,
         "homepage": one.homepage, "issues": one.issues, "import_seconds": round(plugin.seconds, 4),
-        "hooks": plugin.hooks, "problems": plugin.problems, "commands": list(one.commands),
+        "hooks": plugin.hooks, "problems": plugin.problems, "disabled": plugin.disabled,
+        "commands": list(one.commands),
         "offers": [_offer_as_dict(offer) for offer in plugin.offers],
     }  # fmt: skip
 

@@ -54,7 +54,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("setting_rule", "lcf_setting_rules", "setting-", "a rule for a setting",
          "# installed, it decides its setting where the project file leaves it open: `lcf settings`"),
     Kind("stage", "lcf_stages", "stage-", "a stage of the pipeline",
-         "# the stage's options\n[{name}]"),
+         "[run]\nstages = [\"{name}\"]\n\n# the stage's options\n[{name}]"),
     Kind("exporter", "lcf_exporters", "exporter-", "a format of light curves",
          "# lcf export project.toml --format {name}"),
     Kind("executor", "lcf_executors", "executor-", "a way to run units of work", '[run]\nexecutor = "{name}"'),

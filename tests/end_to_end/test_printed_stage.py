@@ -14,6 +14,7 @@ def test_the_printed_stage_takes_part(campaign: Any, install: Callable[..., Path
     blocks = pages.blocks(pages.read("writing_plugins.md"), "python")
     code = next(b for b in blocks if b.startswith("# lcf-period/lcf_period.py"))
     install("lcf-period", code, {"stage-period": "lcf_period"})
+    campaign.edit("[run]\n", '[run]\nstages = ["period"]\n')
     campaign.run("--stop", "model_calibrated_cutouts")  # the files were moved
     assert campaign.done() == {"period": 1}
     found = json.loads((campaign.folder / "periods/QUAD.json").read_text())

@@ -58,18 +58,24 @@ def load(name: str, point: metadata.EntryPoint) -> click.Command:
     """
     who = f"the command {name} of {origin_of(point)}"
     try:
-        command = point.load().lcf_commands()[name]
+        commands = dict(point.load().lcf_commands())
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also SystemExit: a module that leaves Python when it is imported
         raise click.ClickException(f"{who} does not load: {type(error).__name__}: {error}") from None
+    if name not in commands:
+        there = ", ".join(commands) or "none"
+        raise click.ClickException(
+            f"{who}: lcf_commands gives no command {name}, which the entry point names; it gives {there}"
+        )
+    command = commands[name]
     if not isinstance(command, click.Command):
         raise click.ClickException(f"{who} is a {type(command).__name__}; lcf_commands must give a click command")
     return command
 
 
-def problems(built_in: Container[str]) -> list[tuple[str, str, str]]:
-    """Return the commands of plugins with their origins and what is wrong with them; empty where nothing is."""
+def examined(built_in: Container[str]) -> list[tuple[str, metadata.EntryPoint, str]]:
+    """Return the commands of plugins, each with what is wrong with it; empty where nothing is. All are imported."""
     rows, seen = [], set()
     for name, point in _points():
         if _switched_off(point):
@@ -85,5 +91,5 @@ def problems(built_in: Container[str]) -> list[tuple[str, str, str]]:
             except click.ClickException as error:
                 problem = error.message
         seen.add(name)
-        rows.append((point.name, origin_of(point), problem))
+        rows.append((name, point, problem))
     return rows
