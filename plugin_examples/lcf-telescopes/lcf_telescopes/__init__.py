@@ -1,0 +1,1 @@
+"""Header parsers of nine telescopes for lcframework, one module each."""
