@@ -64,7 +64,7 @@ class Epsf:
         usable = np.flatnonzero(~np.asarray(batch.mask[i]).all(axis=(1, 2)))
         if len(usable) < self.min_stars:
             return self._failed(batch, f"{len(usable)} stars, and min_stars is {self.min_stars}")
-        stars = [_star(batch, i, j) for j in usable]
+        stars = [_star(batch, i, int(j)) for j in usable]
         builder = EPSFBuilder(
             oversampling=self.subsampling, maxiters=self.iterations, progress_bar=False,
             smoothing_kernel=None if self.smoothing == "none" else self.smoothing, fit_shape=self.fit_size,
