@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXAMPLES := $(wildcard plugin_examples/*)
+EXAMPLES := $(patsubst %/pyproject.toml,%,$(wildcard plugin_examples/*/pyproject.toml))
 
 .PHONY: demo test test-slow lint docs clean
 
@@ -14,7 +14,7 @@ $(READY): pyproject.toml
 	touch $(READY)
 
 # The example packages' own tests need them installed, as a user would.
-$(VENV)/.examples: $(READY) $(wildcard plugin_examples/*/pyproject.toml)
+$(VENV)/.examples: $(READY) $(wildcard plugin_examples/*/pyproject.toml plugin_examples/*/*.py plugin_examples/*/lcf_*/*.py)
 	$(BIN)/python -m pip install --quiet --no-deps $(addprefix ./,$(EXAMPLES))
 	touch $(VENV)/.examples
 

@@ -13,6 +13,7 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 import lcframework
+from lcframework import testing
 
 lcf_nights = pytest.importorskip("lcf_nights", reason="not installed: pip install plugin_examples/lcf-nights")
 
@@ -74,6 +75,12 @@ def test_the_command(project: Path) -> None:
     assert lines[1].split() == ["2023-12-22", "3", "1", "10.0", "1.10", "2.00"]
     assert [row["night"] for row in json.loads(called(project, "--json"))] == [60300, 60301]
     assert "No frame" in called(project, "--band", "z")
+
+
+def test_the_contract() -> None:
+    if not hasattr(testing, "check_command"):
+        pytest.skip("this lcframework has no check_command")
+    testing.check_command(lcf_nights.command, "nights")
 
 
 def test_it_is_announced() -> None:

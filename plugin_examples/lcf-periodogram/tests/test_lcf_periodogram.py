@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from lcframework import testing
 from lcframework.report.panels import Panel
 from lcframework.testing import check_exporter, check_plugin_class
 from lcframework.types import UnusableInput
@@ -125,6 +126,15 @@ def test_the_panel(made: tuple[Path, Any]) -> None:
     assert "Q A" in fragment
     assert "3.7" in fragment
     assert panel.render(SimpleNamespace(workdir=workdir / "none", config=SimpleNamespace(roi={"Q": None}))) == ""
+
+
+@pytest.mark.parametrize(
+    ("check", "kind"), [("check_stage", PeriodogramStage), ("check_report_panel", PeriodogramPanel)]
+)
+def test_the_contracts(check: str, kind: type) -> None:
+    if not hasattr(testing, check):
+        pytest.skip(f"this lcframework has no {check}")
+    getattr(testing, check)(kind)
 
 
 def test_the_exporter(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Euler 1.2 m at La Silla, EulerCam (ECAM): raw files, whose keywords are HIERARCH OGE.
 
-No documentation of these headers by the observatory was found in public. The keywords and the gain are those that two
-programs of the telescope's users read, as named below; the gain is an option for that reason.
+No documentation of these headers by the observatory was found in public. The keywords are those that programs of the
+telescope's users read: DATE-OBS, EXPTIME and FILTER as named below, and OGE DET OUT RNAME, the port of the read-out.
+None of them is the gain: it is measured in the frames' noise, or given.
 
 Sources
 -------
@@ -16,6 +17,7 @@ Files of the camera's newer software, whose keywords are HIERARCH ESO, are left 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,7 +25,7 @@ import attrs
 
 from lcf_telescopes import cards
 from lcframework.hookspecs import hookimpl
-from lcframework.options import above
+from lcframework.options import above, positive_or_zero
 from lcframework.types import HeaderInfo, UnusableInput
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class EulerCam:
 
     results_version: ClassVar[int] = 1
 
-    gain: float = attrs.field(default=2.7, validator=above(0.0, finite=True))  # e-/ADU, about; no keyword is known
+    gain: float = attrs.field(default=0.0, validator=positive_or_zero("to measure it"))  # e-/ADU; 0: by frames' noise
     read_noise: float = attrs.field(default=5.0, validator=above(0.0, finite=True))  # e-, about
 
     def parse(self, header: fits.Header, path: Path) -> HeaderInfo | None:
@@ -58,7 +60,7 @@ class EulerCam:
             )
         return HeaderInfo(
             exptime=cards.exposure_time(header),
-            gain=self.gain,
+            gain=self.gain or math.nan,
             mjd=cards.mjd_utc(header, "DATE-OBS"),
             time_source="DATE-OBS",
             band=cards.text(header, "FILTER"),

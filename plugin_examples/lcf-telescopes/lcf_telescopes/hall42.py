@@ -53,7 +53,7 @@ class Hall42:
             exptime=cards.exposure_time(header),
             gain=self.gain or cards.number(header, f"AGAIN_{used[0]}"),
             mjd=cards.mjd_utc(header, "DATE-OBS", clock="UTCSTART"),
-            time_source="DATE-OBS, UTCSTART",
+            time_source="DATE-OBS+UTCSTART",
             band=self.filter_of(header),
             instrument="Hall42-NASA42",
             site="Anderson Mesa",

@@ -4,7 +4,7 @@ Sources
 -------
 ZTF, "CCD Format and Header Specifications" (ZTFOS-SW-00165), https://docslib.org/doc/5615510: the keywords.
 ZTF, alert schema 3.2, field jd: the observation's date, which the headers have as OBSJD and OBSMJD, is the start of the
-exposure. It is rounded, by up to a second as users found; SHUTOPEN and SHUTCLSD have milliseconds.
+exposure. It is rounded, by up to a second as users found; SHUTOPEN has milliseconds.
 Masci et al. 2019, PASP 131, 018003: science images are in DN, freed of bias and flat.
 That GAIN is in e-/DN, READNOI in e- and SATURATE in DN was found spelled out nowhere; the frames' noise would
 show it if GAIN were the inverse, and a run says so.
@@ -20,7 +20,7 @@ import attrs
 
 from lcf_telescopes import cards
 from lcframework.hookspecs import hookimpl
-from lcframework.types import HeaderInfo, TimeReference
+from lcframework.types import HeaderInfo
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Ztf:
-    """Science images of ZTF: the time is the middle between the shutter's opening and closing."""
+    """Science images of ZTF: the time is when the shutter opened, and not the rounded OBSMJD."""
 
     results_version: ClassVar[int] = 1
 
@@ -36,17 +36,13 @@ class Ztf:
         """Return what the header says, or None where another telescope wrote it."""
         if not cards.text(header, "INSTRUME").upper().startswith("ZTF"):
             return None
-        opened, closed = (bool(cards.text(header, k)) for k in ("SHUTOPEN", "SHUTCLSD"))
-        mjd = cards.mjd_utc(header, "SHUTOPEN" if opened else "DATE-OBS")
-        if opened and closed:
-            mjd = 0.5 * (mjd + cards.mjd_utc(header, "SHUTCLSD"))
+        start = "SHUTOPEN" if cards.text(header, "SHUTOPEN") else "DATE-OBS"
         saturation = cards.number(header, "SATURATE")
         return HeaderInfo(
             exptime=cards.exposure_time(header),
             gain=cards.number(header, "GAIN"),
-            mjd=mjd,
-            time_reference=TimeReference.MID if opened and closed else TimeReference.START,
-            time_source="SHUTOPEN, SHUTCLSD" if opened and closed else "SHUTOPEN" if opened else "DATE-OBS",
+            mjd=cards.mjd_utc(header, start),
+            time_source=start,
             band=cards.text(header, "FILTER").replace(" ", "_"),
             instrument="ZTF",
             site="Palomar",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
+from lcframework import testing
 from lcframework.plugins import Plugins
 from lcframework.types import UnusableInput
 from lcframework.work import Ending, Outcome, Task, Unit, UnitKey
@@ -80,6 +81,12 @@ def test_what_waits_is_dropped() -> None:
     executor.close()  # again: nothing is left to close
     time.sleep(0.05)
     assert len(task.seen) < 20
+
+
+def test_the_contract() -> None:
+    if not hasattr(testing, "check_executor"):
+        pytest.skip("this lcframework has no check_executor")
+    testing.check_executor(lcf_threads.Threads)
 
 
 def test_the_manager_takes_it() -> None:

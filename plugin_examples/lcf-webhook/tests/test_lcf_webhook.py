@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lcframework import testing
 from lcframework.plugins import Plugins
 from lcframework.types import RunEvent
 
@@ -131,6 +132,12 @@ def test_the_manager_calls_it(server: Server) -> None:
     plugins.notify(RunEvent("run_started"))
     plugins.notify(RunEvent("run_finished"))
     assert len(server.got) == 1
+
+
+def test_the_contract() -> None:
+    if not hasattr(testing, "check_listener"):
+        pytest.skip("this lcframework has no check_listener")
+    testing.check_listener(lcf_webhook.lcf_event)
 
 
 def test_it_is_announced() -> None:
