@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.options import above, one_of, whole_number
+from lcframework.options import above, whole_number, within
 from lcframework.types import PSF, Bools, FitState, FitStatus, Floats, NeedMissing, PsfBatch
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Epsf:
     subsampling: int = attrs.field(default=3, validator=[whole_number(1, 9), _odd])  # small pixels along a pixel; odd
     iterations: int = attrs.field(default=6, validator=whole_number(1))  # at most
     accuracy: float = attrs.field(default=0.01, validator=above(0.0, finite=True))  # pixels; stars move less at the end
-    smoothing: str = attrs.field(default="quadratic", validator=one_of("quartic", "quadratic", "none"))
-    fit_size: int = attrs.field(default=7, validator=[whole_number(3), _odd])  # pixels, across what places a star
+    smoothing: float = attrs.field(default=1.0, validator=within(0.0, 3.0))  # FWHM, across; 0: none
+    fit_size: float = attrs.field(default=2.0, validator=above(0.0, finite=True))  # FWHM, across what places a star
     min_stars: int = attrs.field(default=3, validator=whole_number(1))
 
     def fit(self, batch: PsfBatch) -> list[PSF]:
@@ -65,9 +65,11 @@ class Epsf:
         if len(usable) < self.min_stars:
             return self._failed(batch, f"{len(usable)} stars, and min_stars is {self.min_stars}")
         stars = [_star(batch, i, int(j)) for j in usable]
+        seeing, stamp = float(batch.seeing[i]), min(batch.data.shape[2:])
+        smooth = smoothing_kernel(_odd_size(self.smoothing * seeing * self.subsampling, stamp * self.subsampling))
         builder = EPSFBuilder(
             oversampling=self.subsampling, maxiters=self.iterations, progress_bar=False,
-            smoothing_kernel=None if self.smoothing == "none" else self.smoothing, fit_shape=self.fit_size,
+            smoothing_kernel=smooth if self.smoothing else None, fit_shape=_odd_size(self.fit_size * seeing, stamp),
             center_accuracy=self.accuracy,
         )  # fmt: skip
         try:
@@ -139,6 +141,21 @@ def _star(batch: PsfBatch, i: int, j: int) -> EPSFStar:
     return EPSFStar(
         np.where(good, batch.data[i, j], 0.0), weights=weights, cutout_center=(x + 0.5 * (nx - 1), y + 0.5 * (ny - 1))
     )
+
+
+def _odd_size(size: float, most: int) -> int:
+    """Return the odd number of pixels next to a size, from 5 to what fits."""
+    return min(max(5, 2 * round(0.5 * (size - 1.0)) + 1), most - (most % 2 == 0))
+
+
+def smoothing_kernel(size: int) -> Floats:
+    """Return the kernel that fits a polynomial of degree 4 to the square about each small pixel.
+
+    Those of photutils are 5 pixels wide whatever the PSF, so that in poor seeing each star's noise stays.
+    """
+    y, x = np.mgrid[-1.0 : 1.0 : size * 1j, -1.0 : 1.0 : size * 1j]
+    terms = np.stack([(x**i * y**j).ravel() for i in range(5) for j in range(5 - i)], axis=-1)
+    return np.asarray(np.linalg.pinv(terms)[0].reshape(size, size))  # what the square's centre gets
 
 
 def small_pixel_kernel(samples: Floats, subsampling: int) -> Floats:

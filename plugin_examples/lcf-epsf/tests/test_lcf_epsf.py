@@ -31,7 +31,8 @@ def batch_of(stars: int, size: int = 17, sigma: float = 1.3, seed: int = 5) -> t
     noise = np.full(data.shape, 0.2)
     data = data + rng.normal(size=data.shape) * noise
     zero = np.zeros((2, stars, 2))
-    return PsfBatch(data, noise, np.zeros(data.shape, bool), zero + 100.0, zero, np.full(2, 3.0), (400, 400)), flux
+    seeing = np.full(2, 2.3548 * sigma)
+    return PsfBatch(data, noise, np.zeros(data.shape, bool), zero + 100.0, zero, seeing, (400, 400)), flux
 
 
 @pytest.mark.parametrize("m", [45, 48])
@@ -42,6 +43,15 @@ def test_the_pixels_sum_is_undone(m: int, subsampling: int) -> None:
     assert kernel.shape == (m, m)
     assert kernel.sum() == pytest.approx(1.0, abs=1e-12)
     np.testing.assert_allclose(kernel, gaussian(m, 1.0, sigma), atol=0.005 * gaussian(m, 1.0, sigma).max())
+
+
+@pytest.mark.parametrize("size", [5, 9, 21])
+def test_the_smoothing_keeps_polynomials_of_degree_4(size: int) -> None:
+    kernel = lcf_epsf.smoothing_kernel(size)
+    u = np.arange(size) - size // 2
+    assert kernel.shape == (size, size)
+    assert kernel.sum() == pytest.approx(1.0)
+    assert np.sum(kernel * (3.0 + u - u[:, None] ** 2 * u**2 + u**4)) == pytest.approx(3.0, abs=1e-6)
 
 
 def test_without_small_pixels_the_samples_are_the_kernel() -> None:
@@ -61,8 +71,8 @@ def test_its_class_and_options() -> None:
         dict(subsampling=2),
         dict(subsampling=0),
         dict(iterations=0),
-        dict(fit_size=4),
-        dict(smoothing="much"),
+        dict(fit_size=0.0),
+        dict(smoothing=-1.0),
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Epsf(**wrong)
@@ -81,14 +91,16 @@ def test_the_contract() -> None:
 
 
 @needs_photutils
-@pytest.mark.parametrize("size", [17, 18])
-def test_a_known_psf(size: int) -> None:
-    batch, flux = batch_of(8, size)
+@pytest.mark.parametrize(("size", "sigma"), [(17, 1.3), (18, 1.3), (28, 2.7)])
+def test_a_known_psf(size: int, sigma: float) -> None:
+    batch, flux = batch_of(8, size, sigma)
     for i, psf in enumerate(Epsf().fit(batch)):
         assert psf.narrow.shape == (3 * size, 3 * size)  # as many small pixels as a stamp has
         blocks = psf.narrow.reshape(size, 3, size, 3).sum(axis=(1, 3))
-        truth = gaussian(size, 1.0, 1.3)
+        truth = gaussian(size, 1.0, sigma)
         assert np.abs(blocks - truth).max() < 0.02 * truth.max()
+        small = gaussian(3 * size, 1.0, 3.0 * sigma)
+        assert np.abs(psf.narrow - small).max() < 0.04 * small.max()  # no noise on small pixels either
         np.testing.assert_allclose(psf.amplitude, flux[i], rtol=0.02)
         assert np.abs(psf.offset).max() < 0.05
         assert psf.status.usable
