@@ -35,8 +35,9 @@ from lcframework.settings.records import forget
 from lcframework.settings.states import SettingState, setting_states
 from lcframework.stars.check_star import CheckStar, check_stars
 from lcframework.stars.records import add_verdicts, star_records
-from lcframework.storage.connection import FILE_NAME, open_engine, upgrade
+from lcframework.storage.connection import FILE_NAME, open_engine, open_for_reading, upgrade
 from lcframework.storage.lock import hold
+from lcframework.storage.reading import hold_still
 from lcframework.storage.tables import Frame, Star
 from lcframework.types import LcfError
 from lcframework.work import Filter, Ledger, Stage
@@ -267,8 +268,13 @@ class Project:
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
-        """Yield a session to read the database; where there is none yet, an empty one in memory is used."""
-        with self._connected(self._reading_engine()) as engine, Session(engine) as session:
+        """Yield a session to read the database as it is now, which writes and locks nothing.
+
+        Where there is no database yet, an empty one in memory is used.
+        """
+        opened = open_for_reading(self.config.project.database, self.workdir)
+        with self._connected(opened) as engine, Session(engine) as session:
+            hold_still(session)
             self._settle(session)
             yield session
 
@@ -277,12 +283,6 @@ class Project:
         self.toolbox = settled(self._by_file, self.plugins, session)
         for stage in self.stages:
             stage.toolbox = self.toolbox
-
-    def _reading_engine(self) -> Engine:
-        """Return the engine of the database; of an empty one in memory where there is none yet."""
-        if self._engine is None and not self.config.project.database and not (self.workdir / FILE_NAME).exists():
-            return open_engine("sqlite://", self.workdir)
-        return self.engine()
 
     # ---------------------------------------------------------------- state
 
@@ -357,7 +357,7 @@ class Project:
             Where a run has locked the workdir.
         """
         self.check_plugins()
-        if self._reading_engine() is not self._engine:
+        if not self.config.project.database and not (self.workdir / FILE_NAME).exists():
             return  # nothing has run yet
         online = select_tools(self.config.with_settings({"run.offline": False}), self.plugins)
         with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,15 @@ def find_files(config: Config) -> list[Path]:
             raise LcfError(f'[frames] raw_dirs: "{name}" is not a folder; looked for {folder}{unset}')
         found.update(p for p in folder.glob(config.frames.pattern) if p.is_file())
     return sorted(found)
+
+
+def stamps_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Return path, size and time of each file."""
+    found = []
+    for path in map(str, paths):
+        stat = os.stat(path)
+        found.append((path, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 def idle_exclusions(config: Config) -> list[str]:

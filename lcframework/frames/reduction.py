@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 from sqlmodel import Session, select
 
+from lcframework.config.project_file import Config
 from lcframework.config.sections import Frames
 from lcframework.config.structuring import resolve_path
 from lcframework.config.toolbox import Tool, Toolbox
@@ -123,24 +124,11 @@ class Calibrations:
         self._identities = {name: _identity(tool) for name, tool in self.tools.items()}
         readers = {"frames": self._reading, "header": toolbox.identity("header"), "reductions": self._identities}
         self._frame_reader = digest(counted(readers), 16)
-        self._files = {name: self._find(name) for name, tool in self.tools.items() if tool is not None}
+        self._files = {
+            name: calibration_files(toolbox.config_for(name)) for name, tool in self.tools.items() if tool is not None
+        }
         self._exposures = {name: self._calibrations(name) for name in self._files}
         self.masters: dict[MasterKey, tuple[MasterPayload, Components]] = {}
-
-    def _find(self, instrument: str) -> dict[str, Path]:
-        """Return the files of the folders, by the path that is recorded in ``exposures``."""
-        config = self.toolbox.config_for(instrument)
-        found: dict[str, Path] = {}
-        seen: set[Path] = set()
-        for name in config.reduction.dirs:
-            folder = resolve_path(name, config.directory)
-            if not folder.is_dir():
-                raise LcfError(f'[reduction] dirs: "{name}" is not a folder; looked for {folder}')
-            for path in sorted(p for p in folder.glob(config.reduction.pattern) if p.is_file()):
-                if path not in seen:
-                    seen.add(path)
-                    found[f"{name}/{path.relative_to(folder).as_posix()}"] = path
-        return found
 
     def _calibrations(self, instrument: str) -> dict[str, tuple[RawExposure, Exposure]]:
         """Return the calibration frames for one instrument's settings, by name."""
@@ -311,6 +299,27 @@ class Calibrations:
         n = len(plan.members)
         text = f"{plan.name} ({n} file{'s' if n > 1 else ''})"
         return MasterFile(key, plan.kind, self.masters[key][0].path, text)
+
+
+def calibration_files(config: Config) -> dict[str, Path]:
+    """Return the files of the folders of ``[reduction] dirs``, by the name that is recorded in ``exposures``.
+
+    Raises
+    ------
+    LcfError
+        Where a folder is missing.
+    """
+    found: dict[str, Path] = {}
+    seen: set[Path] = set()
+    for name in config.reduction.dirs:
+        folder = resolve_path(name, config.directory)
+        if not folder.is_dir():
+            raise LcfError(f'[reduction] dirs: "{name}" is not a folder; looked for {folder}')
+        for path in sorted(p for p in folder.glob(config.reduction.pattern) if p.is_file()):
+            if path not in seen:
+                seen.add(path)
+                found[f"{name}/{path.relative_to(folder).as_posix()}"] = path
+    return found
 
 
 def _identity(tool: Tool | None) -> Components:

@@ -14,10 +14,19 @@ from lcframework.plugins import PluginFault
 from lcframework.provenance import changes
 from lcframework.running.chain import described
 from lcframework.running.frame_status import FrameState, FrameStatus, frame_status, left_out
+from lcframework.running.memory import PlanMemory, unusable_of
 from lcframework.running.unusable import still_unusable
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stars.records import StarRecord, star_records
-from lcframework.storage.tables import CombinedFootprint, Frame, NormalizationCoefficient, Product, PsfRow, RoiInFrame
+from lcframework.storage.tables import (
+    CombinedFootprint,
+    Frame,
+    NormalizationCoefficient,
+    Plan,
+    Product,
+    PsfRow,
+    RoiInFrame,
+)
 from lcframework.work import Entry, Filter, Ledger, ProductState, Scope, Stage, Unit
 from lcframework.work.scopes import frame_scopes
 
@@ -59,21 +68,22 @@ class Status:
 
 @attrs.frozen
 class _Seen:
-    """The state of a stage, all its units (also outside the filter), and its products within the filter."""
+    """The state of a stage, its products that can't be used, and what it notes of its units."""
 
     status: StageStatus
-    units: list[Unit[Any]]
-    products: list[Entry]
+    failed: list[Entry]
+    noted: Any
 
 
 def project_status(stages: Sequence[Stage], session: Session) -> Status:
     """Return the state of stages and files, within the filter of the stages."""
-    ledger = Ledger.read(session)
+    ledger, memory = Ledger.of(session), PlanMemory()
     seen: list[_Seen] = []
     waiting = False
     for stage in stages:
-        seen.append(_look(stage, session, ledger, waiting))
-        waiting = waiting or _brings_more(stage, seen[-1].status, session, ledger)
+        plan = memory.recall(session, stage)
+        seen.append(_recalled(stage, session, plan, waiting) if plan else _look(stage, session, ledger, waiting))
+        waiting = waiting or (plan is None and _brings_more(stage, seen[-1].status, session, ledger))
     toolbox, only = stages[0].toolbox, stages[0].only
     scopes = frame_scopes(session, toolbox.config.roi) if only else {}
     rows = [f for f in _every_frame(session, toolbox) if only.admits(scopes.get(f.id or 0, Scope()))]
@@ -81,13 +91,12 @@ def project_status(stages: Sequence[Stage], session: Session) -> Status:
     partly: Mapping[int, str] = {}
     at = [s.name for s in stages].index(PrepareCalibratedCutouts.name)
     if not any(s.status.pending for s in seen[: at + 1]):
-        having = _frames_of_rois(seen[at].units)
+        having = _frames_of_rois(seen[at].noted)
         reasons, partly = _left_out(session, toolbox, having), _partly_used(session, toolbox, having)
     states = [(frame_status(f, ledger, reasons.get(f.id or 0, "")), partly.get(f.id or 0, "")) for f in rows]
     frames = tuple(attrs.evolve(s, comment=why) if s.state is FrameState.USED and why else s for s, why in states)
     stars = star_records(session, {f.id or 0 for f in rows if not f.eliminated})
-    failed = [p for s in seen for p in still_unusable(s.products, s.units)]
-    unusable = tuple((p.stage, p.unit, p.reason) for p in failed)
+    unusable = tuple((p.stage, p.unit, p.reason) for s in seen for p in s.failed)
     return Status(tuple(s.status for s in seen), frames, unusable, tuple(stars.values()))
 
 
@@ -100,7 +109,7 @@ def _every_frame(session: Session, toolbox: Toolbox) -> list[Frame]:
 
 def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> list[StageStatus]:
     """Return what a run would do now, within the stages' filter."""
-    ledger = Ledger.read(session)
+    ledger, memory = Ledger.of(session), PlanMemory()
     asked = described(stages, stages[0].only if stages else Filter())
     plan: list[StageStatus] = []
     waiting = False
@@ -109,6 +118,9 @@ def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> 
         if stage.name in force:
             own = ledger.seen_by(stage.name, stage.needs)
             seen = ledger.forcing(stage.name, stage.to_force(session, own, asked))
+        elif (known := memory.recall(session, stage)) is not None:
+            plan.append(_recalled(stage, session, known, waiting).status)
+            continue
         plan.append(_look(stage, session, seen, waiting).status)
         waiting = waiting or _brings_more(stage, plan[-1], session, ledger)
     return plan
@@ -144,17 +156,23 @@ def _seen(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen
     )
     left_out = len(stage.pending(every, ledger)) - len(pending) if len(units) < len(every) else 0
     known = [products[str(u.key)] for u in units if str(u.key) in products] if stage.only else list(products.values())
-    states = [p.state for p in known]
-    made, unusable = states.count(ProductState.MADE), len(still_unusable(known, every))
-    return _Seen(StageStatus(stage.name, stage.title, made, unusable, pending, waiting, left_out), every, known)
+    made, failed = sum(p.made for p in known), still_unusable(known, every)
+    state = StageStatus(stage.name, stage.title, made, len(failed), pending, waiting, left_out)
+    return _Seen(state, failed, stage.noted(every))
 
 
-def _frames_of_rois(units: Iterable[Unit[Any]]) -> dict[int, set[str]]:
-    """Return by frame id the regions whose cutouts contain the frame, from the units that make the cutouts."""
+def _recalled(stage: Stage, session: Session, plan: Plan, waiting: bool) -> _Seen:
+    """Return the state of a stage of which nothing is pending, as it was remembered."""
+    failed = unusable_of(session, plan)
+    return _Seen(StageStatus(stage.name, stage.title, plan.made, len(failed), (), waiting), failed, plan.noted)
+
+
+def _frames_of_rois(noted: Mapping[str, Iterable[int]]) -> dict[int, set[str]]:
+    """Return by frame id the regions whose cutouts contain the frame."""
     having: dict[int, set[str]] = {}
-    for unit in units:
-        for frame_id in unit.payload.columns.get("frame_id", ()):
-            having.setdefault(int(frame_id), set()).add(unit.payload.roi)
+    for roi, ids in noted.items():
+        for frame_id in ids:
+            having.setdefault(frame_id, set()).add(roi)
     return having
 
 

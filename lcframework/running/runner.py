@@ -25,15 +25,16 @@ from lcframework.provenance import digest
 from lcframework.running.chain import described, limited
 from lcframework.running.doubts import PROJECT
 from lcframework.running.executing import batches_of, results_of
+from lcframework.running.memory import PlanMemory, unusable_of
 from lcframework.running.recording import Recorder
 from lcframework.running.run_report import RunReport, StageReport, Unusable
 from lcframework.running.unusable import clear_old_remarks, still_unusable
 from lcframework.settings.deciding import decide, sentence, settled
 from lcframework.storage.doubts import forget_old_doubts
 from lcframework.storage.files import remove_leftovers
-from lcframework.storage.tables import Frame, Product, Run, RunOutcome
+from lcframework.storage.tables import Frame, Plan, Product, Run, RunOutcome
 from lcframework.types import LcfError, RunEvent
-from lcframework.work import Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey
+from lcframework.work import Entry, Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import UnknownName, check_names
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Runner:
         self._listeners = [*listeners, plugins.notify]
         self._executor: tuple[Executor, Source] | None = None
         self._warming = WarmUp()
+        self._memory = PlanMemory()
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
 
     def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
@@ -110,7 +112,7 @@ class Runner:
             self._end(recorder.run_id, report, RunOutcome.FAILED)
             raise
         self._close(kill=report.interrupted)
-        report.unusable_before = self._unusable(stages)
+        report.unusable_before = self._conclude(stages, report)
         self._end(recorder.run_id, report, report.outcome)
         self._notify(RunEvent("run_finished", message=report.message))
         return report
@@ -143,11 +145,11 @@ class Runner:
         started = dt.datetime.now()
         tried: set[tuple[str, str]] = set()
         announced = False
-        with Session(self.engine) as session:
-            stage.prepare(session, Ledger.read(session).seen_by(stage.name, stage.needs))
-            forget_old_doubts(session, PROJECT)
-            self._settle([stage, *later], session)
-            session.commit()
+        if (plan := self._prepare(stage, later)) is not None:
+            report.up_to_date = plan.units
+            if stage.outdated(self.toolbox.workdir):
+                self._finish(stage)
+            return
         tasks = stage.tasks()
         while True:
             units, pending, report.left_out = self._pending(stage, recorder, tried)
@@ -181,6 +183,20 @@ class Runner:
         if announced:
             self._notify(RunEvent("stage_finished", stage.name, done=len(tried), total=len(tried)))
 
+    def _prepare(self, stage: Stage, later: Sequence[Stage]) -> Plan | None:
+        """Prepare a stage, and decide the settings that it uses; return its plan where that is known to hold."""
+        with Session(self.engine) as session:
+            known = self._memory.recall(session, stage, files=False) is not None
+            if not known:
+                stage.prepare(session, Ledger.of(session).seen_by(stage.name, stage.needs))
+                forget_old_doubts(session, PROJECT)
+            self._settle([stage, *later], session)
+            plan = self._memory.recall(session, stage) if known else None
+            if plan is not None:
+                session.expunge(plan)
+            session.commit()
+        return plan
+
     def _settle(self, stages: Sequence[Stage], session: Session) -> None:
         """Decide what the project file leaves open before the first of the stages, and give the tools to all."""
         for row in decide(stages[0].name, session, self._by_file, self.plugins):
@@ -196,7 +212,7 @@ class Runner:
     ) -> tuple[list[Unit[Any]], list[Unit[Any]], int]:
         """Return the units within the filter, the pending ones of these, and the number of pending units outside it."""
         with Session(self.engine) as session:
-            ledger = Ledger.read(session).seen_by(stage.name, stage.needs)
+            ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
             every = stage.units(session, ledger)
             recorder.adopt(session, stage, every, ledger)
             units = stage.within(session, every)
@@ -212,10 +228,9 @@ class Runner:
     def _finish(self, stage: Stage) -> None:
         """Call `Stage.finish` where products changed since its last call, also in a run that was killed before it."""
         with Session(self.engine) as session:
-            ledger = Ledger.read(session).seen_by(stage.name, stage.needs)
-            state = digest(sorted([u, p.state, p.token] for u, p in ledger.of_stage(stage.name).items()))
-            before = session.get(Product, (_FINISH, stage.name))
-            if before is not None and before.fingerprint == state and not stage.outdated(self.toolbox.workdir):
+            ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
+            state = _state_of(stage, ledger)
+            if _finished(session, stage, state) and not stage.outdated(self.toolbox.workdir):
                 return
             stage.finish(session, ledger, self.toolbox.workdir)
             made = ProductState.MADE.value
@@ -224,23 +239,41 @@ class Runner:
             )
             session.commit()
 
-    def _unusable(self, stages: Sequence[Stage]) -> list[Unusable]:
-        """Return the unusable inputs; with a filter, only those that it admits in the stages that were run."""
+    def _conclude(self, stages: Sequence[Stage], report: RunReport) -> list[Unusable]:
+        """Return the unusable inputs, and remember the plans of stages of which nothing is left to be done.
+
+        With a filter, only those that it admits in the stages that were run.
+        """
+        troubled = {s.name for s in report.stages if s.bugs or s.missing}
+        whole = not (report.message or report.interrupted)
         with Session(self.engine) as session:
-            ledger = Ledger.read(session)
             found = []
             for stage in stages:
-                failed = [p for p in ledger.of_stage(stage.name).values() if p.state == ProductState.UNUSABLE]
-                if not failed:
-                    continue
-                with contextlib.suppress(LcfError):  # settings by which there are no units: the run stopped with that
-                    units = stage.units(session, ledger.seen_by(stage.name, stage.needs))
-                    failed = still_unusable(failed, units)
+                if (plan := self._memory.recall(session, stage, files=False)) is not None:
+                    failed = unusable_of(session, plan)
+                else:
+                    failed = self._look_again(session, stage, whole and stage.name not in troubled)
                 for product in failed:
                     if not stage.only or product.unit in self._admitted.get(stage.name, ()):
                         label = self._label(session, product.unit)
                         found.append(Unusable(stage.name, label, product.reason, product.unit))
-            return found
+            session.commit()
+        return found
+
+    def _look_again(self, session: Session, stage: Stage, remember: bool) -> list[Entry]:
+        """Return the products of a stage's units that can't be used; `remember`: and the plan, where all is done."""
+        ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
+        failed = [p for p in ledger.of_stage(stage.name).values() if p.state == ProductState.UNUSABLE]
+        basis = None if stage.only or not remember else self._memory.basis(session, stage)
+        if not failed and basis is None:
+            return failed
+        with contextlib.suppress(LcfError):  # settings by which there are no units: the run stopped with that
+            units = stage.units(session, ledger)
+            failed = still_unusable(failed, units)
+            done = basis is not None and not stage.pending(units, ledger)
+            if basis is not None and done and _finished(session, stage, _state_of(stage, ledger)):
+                self._memory.remember(session, stage, basis, units, failed)
+        return failed
 
     @staticmethod
     def _label(session: Session, unit: str) -> str:
@@ -303,6 +336,17 @@ def _tasks(stage: Stage) -> Iterable[Task[Any, Any, Any]]:
         return stage.tasks().values()
     except PluginFault:
         return ()
+
+
+def _state_of(stage: Stage, ledger: Ledger) -> str:
+    """Return a digest of a stage's products, of which `Stage.finish` makes what they have in common."""
+    return digest(sorted([u, p.state, p.token] for u, p in ledger.of_stage(stage.name).items()))
+
+
+def _finished(session: Session, stage: Stage, state: str) -> bool:
+    """Return whether `Stage.finish` was called for the products of now."""
+    before = session.get(Product, (_FINISH, stage.name))
+    return before is not None and before.fingerprint == state
 
 
 def _by_task(

@@ -163,6 +163,7 @@ class CalculateAbsoluteZeropoints(Stage):
     needs: ClassVar[tuple[str, ...]] = (Normalization.name,)
     makes: ClassVar[tuple[str, ...]] = ("absolute_zeropoints", "catalog_star_photometry")
     unit: ClassVar[str] = "field, instrument and band"
+    reads: ClassVar[tuple[str, ...] | None] = ("combined_footprint", "stars", "star_levels")
     results_version: ClassVar[int] = 2
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:

@@ -198,6 +198,7 @@ class CalculateCommonAndTotalFootprint(Stage):
     needs: ClassVar[tuple[str, ...]] = (PlateSolving.name,)
     makes: ClassVar[tuple[str, ...]] = ("footprints", "combined_footprint", "rois_in_frames")
     unit: ClassVar[str] = "frame"
+    reads: ClassVar[tuple[str, ...] | None] = ("frames", "footprints")
     results_version: ClassVar[int] = 3
 
     @property

@@ -155,6 +155,16 @@ class CalculateNormalizationCoefficient(Stage):
     needs: ClassVar[tuple[str, ...]] = (StarPhotometry.name,)
     makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels", "star_residuals")
     unit: ClassVar[str] = "field, instrument and band"
+    reads: ClassVar[tuple[str, ...] | None] = (
+        "frames",
+        "combined_footprint",
+        "rois_in_frames",
+        "stars",
+        "stars_in_frames",
+        "PSFs",
+        "star_flux_in_frame",
+        "star_levels",
+    )
     results_version: ClassVar[int] = 5
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:

@@ -37,6 +37,7 @@ class InitializeDatabase(Stage):
     name: ClassVar[str] = "initialize_database"
     title: ClassVar[str] = "Database"
     makes: ClassVar[tuple[str, ...]] = ("database.sqlite3",)
+    reads: ClassVar[tuple[str, ...] | None] = ()
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task of the unit."""

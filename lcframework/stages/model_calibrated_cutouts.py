@@ -160,6 +160,7 @@ class ModelCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (PrepareCalibratedCutouts.name,)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/<roi>_photometry_per_epoch.csv",)
     unit: ClassVar[str] = "region, instrument and band"
+    reads: ClassVar[tuple[str, ...] | None] = ()
     results_version: ClassVar[int] = 4
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:

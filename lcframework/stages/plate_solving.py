@@ -233,6 +233,7 @@ class PlateSolving(Stage):
     needs: ClassVar[tuple[str, ...]] = (Import.name,)
     makes: ClassVar[tuple[str, ...]] = ("frames", "frames/<name>.wcs")
     unit: ClassVar[str] = "frame"
+    reads: ClassVar[tuple[str, ...] | None] = ("frames",)
     results_version: ClassVar[int] = 3
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -177,6 +177,18 @@ class PrepareCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (StampExtraction.name, PsfModeling.name, Normalization.name, Zeropoints.name)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/cutouts_<roi>_<instrument>_<band>.h5",)
     unit: ClassVar[str] = "region, instrument and band"
+    reads: ClassVar[tuple[str, ...] | None] = (
+        "frames",
+        "combined_footprint",
+        "rois_in_frames",
+        "stars_in_frames",
+        "star_flux_in_frame",
+        "PSFs",
+        "normalization_coefficients",
+        "absolute_zeropoints",
+        "estimator_weights",
+        "estimator_scales",
+    )
     results_version: ClassVar[int] = 7
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
@@ -311,9 +323,22 @@ class PrepareCalibratedCutouts(Stage):
         columns = {**group.columns, "relative_extra_scatter": scatter}
         return attrs.evolve(group, columns=columns, estimators=choice.estimators), choice.identity
 
+    def noted(self, units: Sequence[Unit[Any]]) -> Any:
+        """Return by region the ids of the frames in its cutouts."""
+        return {roi: sorted(ids) for roi, ids in frames_in_cutouts(units).items()}
+
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Move cutouts that belong to no product any more to another folder."""
         withdraw_cutouts(ledger, self.name, workdir)
+
+
+def frames_in_cutouts(units: Iterable[Unit[Group]]) -> dict[str, set[int]]:
+    """Return by region the ids of the frames that the cutouts of these units contain."""
+    found: dict[str, set[int]] = {}
+    for unit in units:
+        ids = np.asarray(unit.payload.columns.get("frame_id", ()), int)
+        found.setdefault(unit.payload.roi, set()).update(ids.tolist())
+    return found
 
 
 def _stem(key: RegionGroupKey) -> str:

@@ -155,6 +155,7 @@ class PsfModeling(Stage):
     needs: ClassVar[tuple[str, ...]] = (StampExtraction.name,)
     makes: ClassVar[tuple[str, ...]] = ("PSFs", "regions/<name>/psf_<ref>_<fingerprint>.h5")
     unit: ClassVar[str] = "frame and field"
+    reads: ClassVar[tuple[str, ...] | None] = ("frames", "combined_footprint", "stars", "stars_in_frames")
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that fits PSFs."""

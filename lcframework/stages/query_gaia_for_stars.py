@@ -188,6 +188,7 @@ class QueryGaiaForStars(Stage):
     needs: ClassVar[tuple[str, ...]] = (Footprints.name,)
     makes: ClassVar[tuple[str, ...]] = ("stars", "stars_in_frames")
     unit: ClassVar[str] = "frame"
+    reads: ClassVar[tuple[str, ...] | None] = ("frames", "combined_footprint", "rois_in_frames", "stars")
     results_version: ClassVar[int] = 2
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:

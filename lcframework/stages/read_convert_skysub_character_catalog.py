@@ -12,7 +12,7 @@ from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
-from lcframework.frames.frame_list import FrameList
+from lcframework.frames.frame_list import FrameList, find_files, stamps_of
 from lcframework.frames.header_gains import measured_gain, note_gains, with_gain
 from lcframework.frames.header_parsing import parse_header
 from lcframework.frames.masters import (
@@ -25,8 +25,8 @@ from lcframework.frames.masters import (
     remove_old_masters,
 )
 from lcframework.frames.pixels import pixel_flags, to_rate
-from lcframework.frames.reduction import FramePlan
-from lcframework.provenance import Components, counted_elsewhere, describe
+from lcframework.frames.reduction import FramePlan, calibration_files
+from lcframework.provenance import Components, counted_elsewhere, describe, digest
 from lcframework.sky.times import check_time, time_is_odd
 from lcframework.storage.frame_files import ascii_text, write_frame, write_table
 from lcframework.storage.records import Record
@@ -240,6 +240,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         "frames", "frames/<name>.fits", "frames/<name>_sources.fits", "exposures", "frames/master_<digest>.fits"
     )  # fmt: skip
     unit: ClassVar[str] = "frame"
+    reads: ClassVar[tuple[str, ...] | None] = ("frames", "exposures", "combined_footprint")
     results_version: ClassVar[int] = 6
 
     @property
@@ -253,6 +254,14 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             MasterKey: CombineMaster(self.name, self.toolbox),
             FrameKey: ImportFrame(self.name, self.toolbox),
         }
+
+    def outside(self) -> Components:
+        """Return the raw files and the calibration files that there are, with their sizes and times."""
+        toolbox, found = self.toolbox, {"": stamps_of(find_files(self.toolbox.config))}
+        for name in ("", *toolbox.configs):
+            if toolbox.tool("reduction", name) is not None:
+                found[f"reduction {name}"] = stamps_of(calibration_files(toolbox.config_for(name)).values())
+        return {name: digest(files) for name, files in found.items()}
 
     def prepare(self, session: Session, ledger: Ledger) -> None:
         """Record the raw files that exist, and what the reduction has read from their headers."""

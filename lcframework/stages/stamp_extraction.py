@@ -242,6 +242,13 @@ class StampExtraction(Stage):
     needs: ClassVar[tuple[str, ...]] = (Import.name, PlateSolving.name, QueryGaiaForStars.name)
     makes: ClassVar[tuple[str, ...]] = ("regions.h5", "regions/<name>/stamps_<fingerprint>.h5", "stars_in_frames")
     unit: ClassVar[str] = "frame and field"
+    reads: ClassVar[tuple[str, ...] | None] = (
+        "frames",
+        "combined_footprint",
+        "rois_in_frames",
+        "stars",
+        "stars_in_frames",
+    )
     results_version: ClassVar[int] = 5
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
@@ -323,6 +330,12 @@ class StampExtraction(Stage):
         for r in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint)):
             out.setdefault(r.frame_id, []).append(Target(r.roi, r.x or 0.0, r.y or 0.0))
         return out
+
+    def outside(self) -> Components:
+        """Return the digests of the users' maps of hot pixels."""
+        toolbox = self.toolbox
+        names = ("", *toolbox.configs, *toolbox.decided)
+        return {name: hot_pixels_identity(toolbox, name, "") for name in names}
 
     def outdated(self, workdir: Path) -> bool:
         """Return whether ``regions.h5`` is missing."""

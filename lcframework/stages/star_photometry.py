@@ -227,6 +227,7 @@ class StarPhotometry(Stage):
         "star_flux_in_frame", "estimator_weights", "estimator_scales", "regions/<name>/fluxes_<fingerprint>.h5",
     )  # fmt: skip
     unit: ClassVar[str] = "frame and field"
+    reads: ClassVar[tuple[str, ...] | None] = ("frames", "combined_footprint", "stars", "stars_in_frames", "PSFs")
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that measures stars, and the task that combines their estimates."""

@@ -13,7 +13,8 @@ from sqlalchemy.engine import Engine
 from sqlmodel import create_engine
 
 from lcframework.storage.network_drives import network_drive
-from lcframework.storage.schema import make_tables, upgrade_tables
+from lcframework.storage.reading import read_only
+from lcframework.storage.schema import check_tables, make_tables, upgrade_tables
 from lcframework.types import NeedMissing
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,28 @@ def open_engine(url: str, workdir: Path) -> Engine:
     with _errors_that_name_it(engine):
         make_tables(engine)
     return engine
+
+
+def open_for_reading(url: str, workdir: Path) -> Engine:
+    """Connect to the project's database to read it: nothing is written and nothing locked, whoever works on it.
+
+    Where there is none yet, an empty one in memory is returned. The arguments are those of :func:`open_engine`.
+
+    Raises
+    ------
+    NeedMissing
+        As :func:`open_engine`.
+    """
+    path = workdir / FILE_NAME
+    if not url and not path.exists():
+        return open_engine("sqlite://", workdir)
+    engine = read_only(_open_server(url), None) if url else read_only(None, path)
+    with _errors_that_name_it(engine):
+        is_new = check_tables(engine)
+    if not is_new:
+        return engine
+    engine.dispose()
+    return open_engine("sqlite://", workdir)
 
 
 def upgrade(url: str, workdir: Path) -> str:

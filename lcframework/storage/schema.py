@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlmodel import SQLModel
 
-import lcframework.storage.tables  # noqa: F401  (defines the tables to create)
+from lcframework.storage.changes import count_changes
 from lcframework.types import NeedMissing
 
 #: The steps of ``migrations/versions/``; the last one is the version that this lcframework uses.
-STEPS = ("0001", "0002", "0003", "0004", "0005")
+STEPS = ("0001", "0002", "0003", "0004", "0005", "0006")
 HEAD = STEPS[-1]
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
 #: Columns that later steps added; a database without these columns and without a version is of the first version.
@@ -33,24 +33,33 @@ def make_tables(engine: Engine) -> None:
     NeedMissing
         Where existing tables are of another version, or lack columns of this version.
     """
+    if not check_tables(engine):
+        return
+    with _transaction(engine) as connection:
+        if version_of(connection) is not None:
+            return  # another process has made it meanwhile
+        SQLModel.metadata.create_all(connection)
+        count_changes(connection)
+        connection.execute(
+            sa.text("create table if not exists alembic_version (version_num varchar(32) not null primary key)")
+        )
+        connection.execute(sa.insert(_VERSION).values(version_num=HEAD))
+
+
+def check_tables(engine: Engine) -> bool:
+    """Return whether the database has no version yet, so that its tables are to be made; raises as `make_tables`."""
     with engine.connect() as connection:
         version = version_of(connection)
-        lacking = _lacking(connection) if version == HEAD else set()
+        lacking = _lacking(connection) | _missing(connection) if version == HEAD else set()
     if version not in (None, HEAD):
         raise NeedMissing(_refusal(engine, version or ""))
     if lacking:
-        names = ", ".join(sorted(f"{table}.{column}" for table, column in lacking))
+        names = ", ".join(sorted(f"{table}.{column}" if column else table for table, column in lacking))
         raise NeedMissing(
-            f"the database {engine.url!r} lacks columns that its version {HEAD} has: {names}. It was changed outside "
+            f"the database {engine.url!r} lacks what its version {HEAD} has: {names}. It was changed outside "
             "lcframework: put back a copy of it, or start in another [project] workdir"
         )
-    with _transaction(engine) as connection:
-        SQLModel.metadata.create_all(connection)
-        if version is None:
-            connection.execute(
-                sa.text("create table if not exists alembic_version (version_num varchar(32) not null primary key)")
-            )
-            connection.execute(sa.insert(_VERSION).values(version_num=HEAD))
+    return version is None
 
 
 @contextlib.contextmanager
@@ -85,6 +94,11 @@ def _lacking(connection: Connection) -> set[tuple[str, str]]:
         existing = {column["name"] for column in inspector.get_columns(name)}
         lacking |= {(name, c.name) for c in SQLModel.metadata.tables[name].columns if c.name not in existing}
     return lacking
+
+
+def _missing(connection: Connection) -> set[tuple[str, str]]:
+    """Return (table, "") for each table that is not there: made anew, it would pass for what it was."""
+    return {(name, "") for name in set(SQLModel.metadata.tables) - set(sa.inspect(connection).get_table_names())}
 
 
 def _refusal(engine: Engine, version: str) -> str:

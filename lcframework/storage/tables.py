@@ -429,3 +429,28 @@ class Run(SQLModel, table=True):
     units_failed: int = 0
     message: str = ""
     settings: str = ""
+
+
+class Change(SQLModel, table=True):
+    """How often a table changed, or under ``products/<stage>`` the products of a stage; triggers count."""
+
+    __tablename__ = "changes"
+
+    name: str = Field(primary_key=True)
+    count: int = Field(default=0, sa_type=sa.BigInteger)
+
+
+class Plan(SQLModel, table=True):
+    """What the last run's plan of a stage found, where nothing was left to be done.
+
+    It holds while `basis` does: a digest of all that the stage's units are listed from.
+    """
+
+    __tablename__ = "plans"
+
+    stage: str = Field(primary_key=True)
+    basis: str
+    units: int
+    made: int
+    unusable: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    noted: Any = Field(default=None, sa_type=sa.JSON, nullable=True)

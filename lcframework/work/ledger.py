@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import ChainMap
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 import attrs
 import sqlalchemy as sa
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from lcframework.provenance import complete, digest
 from lcframework.storage.tables import FINGERPRINT_RULE, Product, ProductState
@@ -50,6 +51,35 @@ class Entry:
 _COLUMNS = [getattr(Product, column.name) for column in attrs.fields(Entry)]
 
 
+class StoredProducts(Mapping[str, Mapping[str, Entry]]):
+    """The products in a database, by stage and unit key; those of a stage are read when they are asked for.
+
+    Parameters
+    ----------
+    session : Session
+        On the project's database; it must be open while stages are asked for that were not read yet.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._read: dict[str, dict[str, Entry]] = {}
+
+    def __getitem__(self, stage: str) -> Mapping[str, Entry]:
+        """Return the products of a stage."""
+        if stage not in self._read:
+            rows = self._session.execute(sa.select(*_COLUMNS).where(col(Product.stage) == stage))
+            self._read[stage] = {row.unit: Entry(*row) for row in rows}
+        return self._read[stage]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the stages that have products."""
+        return iter(self._session.exec(select(Product.stage).distinct()).all())
+
+    def __len__(self) -> int:
+        """Return how many stages have products."""
+        return len(list(iter(self)))
+
+
 class Ledger:
     """The existing products, by stage and unit.
 
@@ -73,6 +103,11 @@ class Ledger:
             products.setdefault(entry.stage, {})[entry.unit] = entry
         return cls(products)
 
+    @classmethod
+    def of(cls, session: Session) -> Ledger:
+        """Return the products of a database; they are read stage by stage, while the session is open."""
+        return cls(StoredProducts(session))
+
     def seen_by(self, stage: str, needs: Collection[str]) -> Ledger:
         """Return the ledger for `stage`, which can read its own products and those of the stages in `needs`."""
         other = Ledger(self._products)
@@ -85,7 +120,7 @@ class Ledger:
             unit: attrs.evolve(product, state=ProductState.FORCED, fingerprint="") if unit in units else product
             for unit, product in self.of_stage(stage).items()
         }
-        return Ledger({**self._products, stage: forced})
+        return Ledger(ChainMap({stage: forced}, self._products))  # type: ignore[arg-type]  # nothing is written in it
 
     def of_stage(self, stage: str) -> Mapping[str, Entry]:
         """Return a stage's products by the texts of their unit keys.
@@ -99,7 +134,10 @@ class Ledger:
             raise PluginError(
                 f"the stage {self._reader} asks for products of {stage}, which its `needs` does not name: add it there"
             )
-        return self._products.get(stage, {})
+        try:
+            return self._products[stage]
+        except KeyError:
+            return {}
 
     def product(self, stage: str, key: UnitKey) -> Entry | None:
         """Return the product of a unit, or None where it has none; raises as :meth:`of_stage`."""

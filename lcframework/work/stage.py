@@ -47,6 +47,10 @@ class Stage:
         Options that can't change results; they are no components of units.
     source : Source, optional
         The plugin that it comes from; given by the core.
+    reads : tuple of str, optional
+        The tables that `units` reads. A stage that names them is planned only where one of them, the products of the
+        stage or of those in `needs`, a setting, or the program changed since nothing was left to be done; None: in each
+        run.
     toolbox : Toolbox
         The project's configuration and selected plugins.
     only : Filter
@@ -62,6 +66,7 @@ class Stage:
     results_version: ClassVar[int] = 1
     operational: ClassVar[frozenset[str]] = frozenset()
     source: ClassVar[Source | None] = None
+    reads: ClassVar[tuple[str, ...] | None] = None
 
     toolbox: Toolbox = attrs.field(init=False, repr=False, eq=False)
     only: Filter = attrs.field(init=False, repr=False, eq=False, default=Filter())
@@ -86,6 +91,17 @@ class Stage:
     def unprepared(self, session: Session, ledger: Ledger) -> bool:
         """Return whether `prepare` would change what later stages see, so that these can't be planned yet."""
         return False
+
+    def outside(self) -> Components:
+        """Return what `prepare` and `units` find outside the database, the options and the plugins, such as files.
+
+        Only of a stage that names what it `reads`.
+        """
+        return {}
+
+    def noted(self, units: Sequence[Unit[Any]]) -> Any:
+        """Return what else is to be known of the units where they are not listed; a value that JSON can hold."""
+        return None
 
     def ready(self, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         """Return the pending units that do not depend on other pending units."""

@@ -1,0 +1,173 @@
+"""Remembers plans: a stage of which nothing changed since nothing was left to be done is not planned again.
+
+What a stage's units are listed from is the code, the options and plugins with the contents of files that they name,
+tables and products, and what the stage finds outside (:meth:`~lcframework.work.Stage.outside`). A digest of all that is
+the *basis* of a plan. Rows are not read for it: the database counts its changes. Where the basis differs in anything,
+or can't be told, the stage is planned anew. Whether products' files are there is asked each time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+import attrs
+from sqlmodel import Session, col, select
+
+import lcframework
+from lcframework.config.project_file import Config
+from lcframework.config.sections import SECTIONS
+from lcframework.config.toolbox import Toolbox
+from lcframework.provenance import Components, complete, describe, digest, plain
+from lcframework.storage.changes import changes, name_of
+from lcframework.storage.tables import Plan, Product, ProductState
+from lcframework.types import LcfError
+from lcframework.work import Entry, Stage, Unit
+
+
+@attrs.define
+class PlanMemory:
+    """The remembered plans of a project."""
+
+    _toolbox: Toolbox | None = None
+    _tools: str = ""
+
+    def recall(self, session: Session, stage: Stage, files: bool = True) -> Plan | None:
+        """Return the plan of a stage that still holds: none of its units is pending.
+
+        None where it has to be planned; also for a run that is limited to a part.
+
+        Parameters
+        ----------
+        session : Session
+            On the project's database.
+        stage : Stage
+            With the tools of now.
+        files : bool
+            Whether all files of its products must be there.
+        """
+        if stage.only:
+            return None
+        plan = session.get(Plan, stage.name, populate_existing=True)
+        if plan is None or plan.basis != self.basis(session, stage):
+            return None
+        return None if files and _any_gone(session, stage) else plan
+
+    @staticmethod
+    def remember(
+        session: Session, stage: Stage, basis: str, units: Sequence[Unit[Any]], failed: Sequence[Entry]
+    ) -> None:
+        """Remember that nothing of a stage is pending.
+
+        Parameters
+        ----------
+        session : Session
+            On the project's database.
+        stage : Stage
+            With the tools of now.
+        basis : str
+            What :meth:`basis` returned before the units were listed: what changed since is then noticed.
+        units : sequence of Unit
+            All of the stage.
+        failed : sequence of Entry
+            The products of those that can't be used.
+        """
+        made = select(Product.unit).where(Product.stage == stage.name, Product.state == ProductState.MADE.value)
+        count = len(session.exec(made).all())
+        keys = {str(u.key) for u in units}
+        session.merge(
+            Plan(stage=stage.name, basis=basis, units=len(keys), made=count, unusable=[p.unit for p in failed],
+                 noted=stage.noted(units))
+        )  # fmt: skip
+
+    def basis(self, session: Session, stage: Stage) -> str | None:
+        """Return a digest of all that a stage's units are listed from; None where it can't be told."""
+        counts = changes(session)
+        if stage.reads is None or counts is None:
+            return None
+        try:
+            outside = complete(stage.outside())
+        except LcfError:
+            return None  # its planning says what is wrong
+        tables = {name: counts.get(name, 0) for name in stage.reads}
+        products = {name: counts.get(name_of(name), 0) for name in (stage.name, *stage.needs)}
+        return digest([stage.name, self._digest_of(stage.toolbox), plain(stage), outside, tables, products])
+
+    def _digest_of(self, toolbox: Toolbox) -> str:
+        if self._toolbox is not toolbox:
+            self._toolbox, self._tools = toolbox, digest([code_stamp(toolbox), _settings(toolbox)])
+        return self._tools
+
+
+def _settings(toolbox: Toolbox) -> Components:
+    """Return all settings, and all selected plugins with their options."""
+    configs = {"": toolbox.config, **toolbox.configs, **{f"decided {n}": c for n, c in toolbox.decided.items()}}
+    tools = {
+        instrument: {section: [[t.name, complete(t.identity())] for t in found] for section, found in tools.items()}
+        for instrument, tools in toolbox.tools.items()
+    }
+    return {"configs": {name: _sections(config) for name, config in configs.items()}, "tools": tools}
+
+
+def _sections(config: Config) -> Components:
+    sections = {name: getattr(config, name) for name in SECTIONS if name != "run"}
+    described = {n: complete(describe(s)) if attrs.has(type(s)) else str(s) for n, s in sections.items()}
+    return {"given": config.raw, "by_frames": sorted(config.by_frames), "at": str(config.path), **described}
+
+
+def code_stamp(toolbox: Toolbox) -> str:
+    """Return a digest of which program plans: its files and those of selected plugins, by size and time.
+
+    Other versions, and other installations, plan anew. So do installed libraries that come, go or change.
+    """
+    tools = [t.instance for by_section in toolbox.tools.values() for found in by_section.values() for t in found]
+    names = {type(tool).__module__.partition(".")[0] for tool in tools}
+    modules = [lcframework, *(sys.modules[name] for name in sorted(names) if name in sys.modules)]
+    libraries = [p for p in sys.path if p.endswith("-packages") and os.path.isdir(p)]
+    files = [[name, *_stamp(path)] for module in modules for name, path in _files(module)]
+    return digest([metadata.version("lcframework"), sys.version, files, [_stamp(p) for p in libraries]])
+
+
+def _files(module: ModuleType) -> Iterator[tuple[str, str]]:
+    """Yield the Python files of a package or module, in order."""
+    folders = list(getattr(module, "__path__", []))
+    if not folders and (path := getattr(module, "__file__", None)):
+        yield module.__name__, path
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                if entry.is_dir() and entry.name != "__pycache__":
+                    folders.append(entry.path)
+                elif entry.name.endswith(".py"):
+                    yield entry.path, entry.path
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _any_gone(session: Session, stage: Stage) -> bool:
+    """Return whether a file of a stage's products is missing."""
+    made = (col(Product.stage) == stage.name, Product.state == ProductState.MADE.value, Product.path != "")
+    workdir = str(stage.toolbox.workdir)
+    return any(not _is_there(workdir, path) for path in session.exec(select(Product.path).where(*made)))
+
+
+def _is_there(workdir: str, path: str) -> bool:
+    return os.path.exists(f"{workdir}{os.sep}{path}")
+
+
+def unusable_of(session: Session, plan: Plan) -> list[Entry]:
+    """Return the products of a remembered plan's units that can't be used, in their order."""
+    if not plan.unusable:
+        return []
+    columns = [getattr(Product, a.name) for a in attrs.fields(Entry)]
+    state = (col(Product.stage) == plan.stage, Product.state == ProductState.UNUSABLE.value)
+    found: Mapping[str, Entry] = {r.unit: Entry(*r) for r in session.execute(select(*columns).where(*state))}
+    return [found[unit] for unit in plan.unusable if unit in found]
