@@ -6,13 +6,14 @@ A small campaign is simulated and run once. Its database is then copied for each
 every frame and star repeated and the products' fingerprints made consistent, so that nothing is to be done; raw files
 and products are a few bytes each, because planning asks only whether they are there. Measured are the commands
 themselves, each in a new process: CPU of the process and of those that it started, wall clock, and peak memory
-(the kernel's maximum resident set). "new frame" is `lcf run --dry-run` and `lcf status` with one more raw file. What
-is made stays in `--folder`, which a second call goes on with. Ten thousand frames take some minutes to make and 3 GB.
+(the kernel's maximum resident set). "new frame" is `lcf run --dry-run` and `lcf status` with one more raw file,
+"nothing remembered" `lcf status` where every stage has to be planned, as after a change of the options. What is made stays in `--folder`, which a second call goes on with. Ten thousand frames take some minutes to make and 3 GB.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import multiprocessing
 import os
@@ -43,6 +44,7 @@ COMMANDS = {
     "run, nothing to do": ["run"],
     "run --dry-run, a new frame": ["run", "--dry-run"],
     "status, a new frame": ["status"],
+    "status, nothing remembered": ["status"],
 }
 #: Tables with a row for each frame and star, and those with a row for each star.
 OF_STARS = ("stars", "stars_in_frames", "star_flux_in_frame", "star_residuals", "star_levels")
@@ -209,6 +211,9 @@ def measure(place: Path, folder: Path, commands: Sequence[str]) -> None:
     for name in commands:
         if "new frame" in name:
             new.write_text("a new frame")
+        if "nothing remembered" in name:
+            with contextlib.closing(sqlite3.connect(place / DATABASE)) as database, database:
+                database.execute("delete from plans")
         cpu, wall, peak, _ = _lcf([COMMANDS[name][0], str(place / "project.toml"), *COMMANDS[name][1:]], folder)
         new.unlink(missing_ok=True)
         print(f"    {name:28} {cpu:8.2f} {wall:8.2f} {peak:8.0f}", flush=True)

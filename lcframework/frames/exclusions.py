@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlmodel import Session, col, select
 
+from lcframework.frames.found_file import Excludable
 from lcframework.storage.tables import CombinedFootprint, Frame, Product, ProductState
 from lcframework.types import LcfError
 from lcframework.work.keys import FrameKey
@@ -72,7 +73,7 @@ def _named(session: Session, names: Sequence[str]) -> list[tuple[str, Frame]]:
     return found
 
 
-def undo_exclusion(session: Session, frame: Frame) -> None:
+def undo_exclusion(session: Session, frame: Excludable) -> None:
     """Undo an exclusion: the frame gets the state in which the stages left it."""
     own = frame.id or 0
     # Later stages have one unit for each frame and field of reference stars.
@@ -89,7 +90,7 @@ def undo_exclusion(session: Session, frame: Frame) -> None:
     frame.comment = reasons.get(IMPORT) or reasons.get(PLATE_SOLVING) or later
 
 
-def set_aside(session: Session, frame: Frame, why: str) -> None:
+def set_aside(session: Session, frame: Excludable, why: str) -> None:
     """Exclude a frame that is no frame of the sky; undo that where `why` is empty."""
     if why:
         frame.eliminated, frame.comment = True, why
@@ -97,7 +98,7 @@ def set_aside(session: Session, frame: Frame, why: str) -> None:
         undo_exclusion(session, frame)
 
 
-def apply_list(session: Session, frame: Frame, listed: bool) -> None:
+def apply_list(session: Session, frame: Excludable, listed: bool) -> None:
     """Exclude a frame that ``[frames] exclude`` lists; undo that where it is not listed any more."""
     if listed:
         frame.eliminated, frame.comment = True, EXCLUDED_IN_FILE
@@ -105,14 +106,14 @@ def apply_list(session: Session, frame: Frame, listed: bool) -> None:
         undo_exclusion(session, frame)
 
 
-def exclude_copy(session: Session, frame: Frame, of: str) -> None:
+def exclude_copy(session: Session, frame: Excludable, of: str) -> None:
     """Take a frame out whose file is a copy of the file `of`; or back in, where `of` is empty and that was the reason.
 
     Parameters
     ----------
     session : Session
         On the project's database.
-    frame : Frame
+    frame : Frame or FoundFile
         The frame.
     of : str
         The path of the file that is used in its place.
@@ -123,11 +124,11 @@ def exclude_copy(session: Session, frame: Frame, of: str) -> None:
         undo_exclusion(session, frame)
 
 
-def takes_part(frame: Frame) -> bool:
+def takes_part(frame: Excludable) -> bool:
     """Whether the frame is to be imported: neither excluded, nor a copy of another."""
     return not excluded(frame) and not (frame.eliminated and frame.comment.startswith(COPY))
 
 
-def excluded(frame: Frame) -> bool:
+def excluded(frame: Excludable) -> bool:
     """Return whether the user excluded the frame."""
     return frame.eliminated and (frame.comment == EXCLUDED_IN_FILE or frame.comment.startswith(EXCLUDED_BY_COMMAND))

@@ -10,11 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session, select
+import attrs
+import sqlalchemy as sa
+from sqlmodel import Session, col
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
 from lcframework.frames.exclusions import apply_list, exclude_copy, excluded, set_aside
+from lcframework.frames.found_file import FoundFile
 from lcframework.provenance import digest, file_digest
 from lcframework.storage.tables import Frame
 from lcframework.types import LcfError
@@ -29,9 +32,9 @@ _COLUMNS = ("original_image_path", "raw_size", "raw_mtime_ns", "raw_digest", "el
 
 
 class FrameList:
-    """The raw files of a project, as rows of the table ``frames``; nothing is written before :meth:`record`.
+    """The raw files of a project and their rows of the table ``frames``; nothing is written before :meth:`record`.
 
-    The rows are copies. A new file has the id that the database will assign to it.
+    A new file has the id that the database will assign to it.
 
     Parameters
     ----------
@@ -42,8 +45,8 @@ class FrameList:
 
     Attributes
     ----------
-    frames : list of Frame
-        The rows whose file exists, in the order of paths.
+    frames : list of FoundFile
+        Those whose file exists, in the order of paths.
 
     Raises
     ------
@@ -53,19 +56,18 @@ class FrameList:
 
     def __init__(self, session: Session, config: Config) -> None:
         self._session = session
-        known = {}
-        for row in session.exec(select(Frame)).all():
-            session.expunge(row)
-            known[row.original_image_path] = row
+        columns = [getattr(Frame, a.name) for a in attrs.fields(FoundFile)]
+        found = (FoundFile(*row) for row in session.execute(sa.select(*columns).order_by(col(Frame.id))))
+        known = {row.original_image_path: row for row in found}
         self._recorded = {row.id: _state(row) for row in known.values()}
-        self._next_id = max((row.id or 0 for row in known.values()), default=0)
+        self._next_id = max(self._recorded, default=0)
         self.frames = self._rows(find_files(config), known, set(config.frames.exclude))
 
-    def _rows(self, paths: Sequence[Path], known: dict[str, Frame], listed: set[str]) -> list[Frame]:
+    def _rows(self, paths: Sequence[Path], known: dict[str, FoundFile], listed: set[str]) -> list[FoundFile]:
         keys = {row.key.casefold() for row in known.values()}
         digests = _digests(paths, known)
         found = set(map(str, paths))
-        gone: dict[str, list[Frame]] = {}
+        gone: dict[str, list[FoundFile]] = {}
         for name, row in known.items():
             if name not in found:
                 gone.setdefault(row.raw_digest, []).append(row)
@@ -80,30 +82,30 @@ class FrameList:
         self._take_out_copies(rows)
         return rows
 
-    def _take_out_copies(self, rows: Sequence[Frame]) -> None:
+    def _take_out_copies(self, rows: Sequence[FoundFile]) -> None:
         """Take out what has the contents of a file that was recorded before it: one exposure makes one epoch."""
-        first: dict[str, Frame] = {}
-        for row in sorted(rows, key=lambda row: row.id or 0):
+        first: dict[str, FoundFile] = {}
+        for row in sorted(rows, key=lambda row: row.id):
             own = row if excluded(row) else first.setdefault(row.raw_digest, row)
             exclude_copy(self._session, row, "" if own is row else own.original_image_path)
 
-    def _new_row(self, path: Path, keys: set[str], moved: list[Frame]) -> Frame:
+    def _new_row(self, path: Path, keys: set[str], moved: list[FoundFile]) -> FoundFile:
         """Return the row of a new path: that of a moved file with the same contents, or else a new one."""
         if moved:
             row = moved.pop(0)
             row.original_image_path = str(path)
             return row
         self._next_id += 1
-        row = Frame(id=self._next_id, original_image_path=str(path), key=_new_key(path, keys))
+        row = FoundFile(self._next_id, str(path), _new_key(path, keys))
         keys.add(row.key.casefold())
         return row
 
-    def set_aside(self, frame: Frame, why: str) -> None:
+    def set_aside(self, frame: FoundFile, why: str) -> None:
         """Exclude a frame that is no frame of the sky; undo that where `why` is empty."""
         set_aside(self._session, frame, why)
 
     @property
-    def changed(self) -> list[Frame]:
+    def changed(self) -> list[FoundFile]:
         """The rows that are new or differ from the database."""
         return [frame for frame in self.frames if self._recorded.get(frame.id) != _state(frame)]
 
@@ -111,13 +113,14 @@ class FrameList:
         """Write the rows that changed."""
         for frame in self.changed:
             if frame.id in self._recorded:
-                self._session.merge(frame)
+                values = dict(zip(_COLUMNS, _state(frame), strict=True))
+                self._session.execute(sa.update(Frame).where(col(Frame.id) == frame.id).values(**values))
             else:
-                self._session.add(Frame(**{**frame.model_dump(), "id": None}))
+                self._session.add(Frame(**{**attrs.asdict(frame), "id": None}))
         self._session.flush()
 
 
-def _state(frame: Frame) -> tuple[Any, ...]:
+def _state(frame: FoundFile) -> tuple[Any, ...]:
     return tuple(getattr(frame, name) for name in _COLUMNS)
 
 
@@ -164,7 +167,7 @@ def idle_exclusions(config: Config) -> list[str]:
     return out
 
 
-def _digests(paths: Sequence[Path], known: dict[str, Frame]) -> dict[Path, str]:
+def _digests(paths: Sequence[Path], known: dict[str, FoundFile]) -> dict[Path, str]:
     """Return the digests of files that are new, or whose size or time changed."""
     changed = []
     for path in paths:

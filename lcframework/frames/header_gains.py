@@ -9,6 +9,7 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from lcframework.config.toolbox import Toolbox
+from lcframework.frames.found_file import FoundFile
 from lcframework.frames.header_parsing import parse_header
 from lcframework.provenance import Components
 from lcframework.storage.tables import Frame
@@ -39,7 +40,7 @@ def note_gains(session: Session, toolbox: Toolbox) -> None:
     session.flush()
 
 
-def measured_gain(frame: Frame, toolbox: Toolbox) -> Components:
+def measured_gain(frame: FoundFile, toolbox: Toolbox) -> Components:
     """Return the gain as a component of a frame whose header gives none; else nothing."""
     if not frame.flags & FrameFlag.GAIN_MEASURED:
         return {}

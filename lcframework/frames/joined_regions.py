@@ -26,10 +26,10 @@ def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entr
     first_roi : str
         The region that also has the name ``ROI``.
     """
-    frame_names = {f.id: f.key for f in session.exec(select(Frame))}
+    frame_names = dict(session.exec(select(Frame.id, Frame.key)).all())
     psfs: dict[int, dict[str, str]] = {}
-    for row in session.exec(select(PsfRow)):
-        psfs.setdefault(row.frame_id, {})[row.psf_ref] = row.path
+    for frame_id, ref, psf in session.exec(select(PsfRow.frame_id, PsfRow.psf_ref, PsfRow.path)):
+        psfs.setdefault(frame_id, {})[ref] = psf
     frames: dict[str, tuple[list[str], dict[str, str]]] = {}
     for key, product in sorted(stamps.items(), key=lambda item: str(item[0])):
         existing = {ref: path for ref, path in psfs.get(key.frame_id, {}).items() if (workdir / path).exists()}

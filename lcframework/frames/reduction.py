@@ -19,10 +19,11 @@ from lcframework.config.sections import Frames
 from lcframework.config.structuring import resolve_path
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.frames.exclusions import SET_ASIDE, takes_part
+from lcframework.frames.found_file import FoundFile
 from lcframework.frames.header_parsing import read_band
 from lcframework.protocols import DoubtsReduction
 from lcframework.provenance import Components, counted, describe, digest, file_digest
-from lcframework.storage.tables import Frame, RawExposure
+from lcframework.storage.tables import RawExposure
 from lcframework.types import Doubt, Exposure, LcfError, MasterPlan, PluginError, UnusableInput
 from lcframework.work.keys import MasterKey
 from lcframework.work.reasons import alike, first_names
@@ -193,12 +194,12 @@ class Calibrations:
 
     # ---------------------------------------------------------------- frames
 
-    def frames(self, frames: Sequence[Frame]) -> list[FramePlan]:
+    def frames(self, frames: Sequence[FoundFile]) -> list[FramePlan]:
         """Return the plan of each frame."""
         self._drop(self._frames_of.values(), {f.original_image_path for f in frames})
         return [self.frame(f) if takes_part(f) else FramePlan() for f in frames]
 
-    def frame(self, frame: Frame) -> FramePlan:
+    def frame(self, frame: FoundFile) -> FramePlan:
         """Return the plan of a frame; without masters where it is a calibration frame itself."""
         row = self._frame_row(frame)
         tool = self.tools[row.instrument]
@@ -221,7 +222,7 @@ class Calibrations:
         components = {**self._identities[row.instrument], "masters": parts, **left_undone}
         return FramePlan(exposure, files, components, doubts=doubts)
 
-    def _frame_row(self, frame: Frame) -> RawExposure:
+    def _frame_row(self, frame: FoundFile) -> RawExposure:
         """Return the row of a frame in ``exposures``; its header is read where the row is missing or out of date."""
         row = self._frames_of.get(frame.original_image_path)
         if row is not None and (row.digest, row.reader) == (frame.raw_digest, self._frame_reader):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
+from lcframework.storage.queries import frame_rows
 from lcframework.storage.tables import Frame
 from lcframework.types import Doubt, FrameFlag
 
@@ -25,7 +26,7 @@ _STRANGE = {
 
 def strange_frames(session: Session) -> Iterator[tuple[Doubt, tuple[str, ...]]]:
     """Yield a doubt for each kind of unusual circumstance, with the names of its frames."""
-    frames = session.exec(select(Frame).where(Frame.flags > 0, ~col(Frame.eliminated)).order_by(col(Frame.id))).all()
+    frames = frame_rows(session, col(Frame.flags) > 0, ~col(Frame.eliminated))
     for flag, doubt in _STRANGE.items():
         names = tuple(Path(f.original_image_path).name for f in frames if f.flags & flag)
         if names:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sqlmodel import Session, col, select
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel, col, select
 
 from lcframework.storage.queries import numeric_columns
-from lcframework.storage.tables import Frame, RoiInFrame, StarFlux, StarInFrame
+from lcframework.storage.tables import Frame, RoiInFrame, StarFlux
 from lcframework.types import Floats, LcfError
 
 
@@ -48,20 +49,16 @@ def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -
 
 def star_positions(session: Session, field: str) -> dict[int, tuple[Floats, Floats, Floats]]:
     """Return by frame id the star positions from the WCS, the measured ones, and their errors; (n, 2) each, pixels."""
+    p, m = SQLModel.metadata.tables["stars_in_frames"].c, SQLModel.metadata.tables["star_flux_in_frame"].c
+    same = (getattr(p, name) == getattr(m, name) for name in ("combined_footprint_hash", "frame_id", "gaia_id"))
     query = (
-        select(StarInFrame, StarFlux)
-        .where(
-            StarInFrame.frame_id == StarFlux.frame_id,
-            StarInFrame.gaia_id == StarFlux.gaia_id,
-            StarInFrame.combined_footprint_hash == StarFlux.combined_footprint_hash,
-            StarFlux.combined_footprint_hash == field,
-        )
-        .order_by(col(StarFlux.gaia_id))
+        sa.select(m.frame_id, p.x, p.y, m.x, m.y, m.x_uncertainty, m.y_uncertainty)
+        .where(*same, m.combined_footprint_hash == field)
+        .order_by(m.frame_id, m.gaia_id)
     )
-    rows: dict[int, list[list[float]]] = {}
-    for predicted, flux in session.exec(query):
-        rows.setdefault(flux.frame_id, []).append(
-            [predicted.x, predicted.y, flux.x, flux.y, flux.x_uncertainty, flux.y_uncertainty]
-        )
-    arrays = {frame: np.array(values) for frame, values in rows.items()}
-    return {frame: (a[:, :2], a[:, 2:4], a[:, 4:]) for frame, a in arrays.items()}
+    rows = session.execute(query).all()
+    frames = np.array([row[0] for row in rows], int)
+    values = np.array([row[1:] for row in rows], float).reshape(-1, 6)
+    found, first = np.unique(frames, return_index=True)
+    arrays = np.split(values, first[1:])
+    return {frame: (a[:, :2], a[:, 2:4], a[:, 4:]) for frame, a in zip(found.tolist(), arrays, strict=False)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -14,7 +15,7 @@ from lcframework.config.sections import Selection
 from lcframework.frames.exclusions import IMPORT
 from lcframework.provenance import complete, describe
 from lcframework.stars.selection import CHI2_FLOOR, keep, limits
-from lcframework.storage.tables import Frame, NormalizationCoefficient, PsfRow
+from lcframework.storage.queries import FrameRow
 from lcframework.work import FrameKey, Ledger
 
 
@@ -40,19 +41,19 @@ class FrameStatus:
     comment: str
 
 
-def frame_status(frame: Frame, ledger: Ledger, left_out: str = "") -> FrameStatus:
+def frame_status(frame: FrameRow, ledger: Ledger, left_out: str = "") -> FrameStatus:
     """Return the state of a frame.
 
     Parameters
     ----------
-    frame : Frame
-        The row of the file.
+    frame : row of ``frames`` or FoundFile
+        The file.
     ledger : Ledger
         The existing products.
     left_out : str
         Why a selection excludes it from the light curves; empty where none does.
     """
-    name = Path(frame.original_image_path).name
+    name = os.path.basename(frame.original_image_path)
     if frame.eliminated:
         return FrameStatus(name, FrameState.ELIMINATED, frame.comment)
     if ledger.product(IMPORT, FrameKey(frame.id or 0)) is None:
@@ -70,9 +71,9 @@ def frame_status(frame: Frame, ledger: Ledger, left_out: str = "") -> FrameStatu
 
 
 def left_out(
-    frames: Iterable[Frame],
-    coefficients: Iterable[NormalizationCoefficient],
-    psfs: Iterable[PsfRow],
+    frames: Iterable[FrameRow],
+    coefficients: Iterable[Any],
+    psfs: Iterable[Any],
     measured: Collection[int],
     config_for: Callable[[str], Config],
 ) -> dict[int, str]:
@@ -92,7 +93,7 @@ def left_out(
     of_frame = {c.frame_id: c for c in coefficients}
     psf_of = {p.frame_id: p for p in psfs}
     shown = [f for f in frames if f.id in psf_of and f.roi_in_footprint and not f.eliminated and not f.comment]
-    groups: dict[tuple[str, str, str], list[Frame]] = {}
+    groups: dict[tuple[str, str, str], list[FrameRow]] = {}
     for frame in shown:
         field = psf_of[frame.id or 0].combined_footprint_hash
         groups.setdefault((field, frame.instrument, frame.band), []).append(frame)
@@ -132,18 +133,18 @@ def _poor_psfs(chi2: Mapping[int, float], selection: Selection) -> dict[int, str
     }
 
 
-def _limits_missed(frame: Frame, coefficient: NormalizationCoefficient | None, config: Config) -> list[str]:
+def _limits_missed(frame: FrameRow, coefficient: Any | None, config: Config) -> list[str]:
     """Return which limits of ``[roi_cutouts]`` keep a frame out."""
-    found = _outside("frames", frame.model_dump(), config.roi_cutouts.frames)
+    found = _outside("frames", frame, config.roi_cutouts.frames)
     if coefficient is not None:
-        found += _outside("normalization", coefficient.model_dump(), config.roi_cutouts.normalization)
+        found += _outside("normalization", coefficient, config.roi_cutouts.normalization)
     return found
 
 
-def _outside(what: str, row: Mapping[str, object], limits: Mapping[str, tuple[float, float]]) -> list[str]:
+def _outside(what: str, row: Any, limits: Mapping[str, tuple[float, float]]) -> list[str]:
     out = []
     for name, (low, high) in limits.items():
-        value = row[name]
+        value = getattr(row, name)
         if not isinstance(value, int | float):
             out.append(f"{name} is unknown, and [roi_cutouts] {what} asks for it")
         elif not low <= value <= high:

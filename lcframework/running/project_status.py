@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
-from sqlmodel import Session, col, select
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel, col, select
 
 from lcframework.config.toolbox import Toolbox
+from lcframework.frames.exclusions import IMPORT
 from lcframework.frames.frame_list import FrameList
 from lcframework.plugins import PluginFault
 from lcframework.provenance import changes
@@ -18,19 +20,15 @@ from lcframework.running.memory import PlanMemory, unusable_of
 from lcframework.running.unusable import still_unusable
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stars.records import StarRecord, star_records
+from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.tables import (
     CombinedFootprint,
-    Frame,
-    NormalizationCoefficient,
     Plan,
     Product,
-    PsfRow,
     RoiInFrame,
 )
 from lcframework.work import Entry, Filter, Ledger, ProductState, Scope, Stage, Unit
 from lcframework.work.scopes import frame_scopes
-
-OfField = TypeVar("OfField", PsfRow, NormalizationCoefficient)
 
 
 @attrs.frozen
@@ -68,11 +66,12 @@ class Status:
 
 @attrs.frozen
 class _Seen:
-    """The state of a stage, its products that can't be used, and what it notes of its units."""
+    """The state of a stage, its products that can't be used, and what it notes of its units; `known`: remembered."""
 
     status: StageStatus
     failed: list[Entry]
     noted: Any
+    known: bool = False
 
 
 def project_status(stages: Sequence[Stage], session: Session) -> Status:
@@ -84,9 +83,10 @@ def project_status(stages: Sequence[Stage], session: Session) -> Status:
         plan = memory.recall(session, stage)
         seen.append(_recalled(stage, session, plan, waiting) if plan else _look(stage, session, ledger, waiting))
         waiting = waiting or (plan is None and _brings_more(stage, seen[-1].status, session, ledger))
+    recorded = any(s.known for s in seen if s.status.name == IMPORT)
     toolbox, only = stages[0].toolbox, stages[0].only
     scopes = frame_scopes(session, toolbox.config.roi) if only else {}
-    rows = [f for f in _every_frame(session, toolbox) if only.admits(scopes.get(f.id or 0, Scope()))]
+    rows = [f for f in _every_frame(session, toolbox, recorded) if only.admits(scopes.get(f.id or 0, Scope()))]
     reasons: Mapping[int, str] = {}
     partly: Mapping[int, str] = {}
     at = [s.name for s in stages].index(PrepareCalibratedCutouts.name)
@@ -100,11 +100,12 @@ def project_status(stages: Sequence[Stage], session: Session) -> Status:
     return Status(tuple(s.status for s in seen), frames, unusable, tuple(stars.values()))
 
 
-def _every_frame(session: Session, toolbox: Toolbox) -> list[Frame]:
-    """Return the rows of all files that were ever found, updated as at the start of a run."""
-    present = {f.id: f for f in FrameList(session, toolbox.config).frames}
-    gone = [f for f in session.exec(select(Frame)) if f.id not in present]
-    return sorted([*present.values(), *gone], key=lambda f: f.id or 0)
+def _every_frame(session: Session, toolbox: Toolbox, recorded: bool) -> list[FrameRow]:
+    """Return the rows of all files that were ever found, updated as at the start of a run unless all is recorded."""
+    rows = {f.id: f for f in frame_rows(session)}
+    if not recorded:
+        rows |= {f.id: f for f in FrameList(session, toolbox.config).frames}
+    return [rows[i] for i in sorted(rows)]
 
 
 def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> list[StageStatus]:
@@ -164,7 +165,7 @@ def _seen(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen
 def _recalled(stage: Stage, session: Session, plan: Plan, waiting: bool) -> _Seen:
     """Return the state of a stage of which nothing is pending, as it was remembered."""
     failed = unusable_of(session, plan)
-    return _Seen(StageStatus(stage.name, stage.title, plan.made, len(failed), (), waiting), failed, plan.noted)
+    return _Seen(StageStatus(stage.name, stage.title, plan.made, len(failed), (), waiting), failed, plan.noted, True)
 
 
 def _frames_of_rois(noted: Mapping[str, Iterable[int]]) -> dict[int, set[str]]:
@@ -178,14 +179,15 @@ def _frames_of_rois(noted: Mapping[str, Iterable[int]]) -> dict[int, set[str]]:
 
 def _left_out(session: Session, toolbox: Toolbox, measured: Mapping[int, set[str]]) -> dict[int, str]:
     """Return by frame id why a frame is in no cutouts; valid where no unit up to the cutouts is pending."""
-    coefficients, psfs = _in_use(session, NormalizationCoefficient), _in_use(session, PsfRow)
-    return left_out(session.exec(select(Frame)), coefficients, psfs, measured, toolbox.config_for)
+    coefficients, psfs = _in_use(session, "normalization_coefficients"), _in_use(session, "PSFs")
+    return left_out(frame_rows(session), coefficients, psfs, measured, toolbox.config_for)
 
 
-def _in_use(session: Session, table: type[OfField]) -> Sequence[OfField]:
-    """Return the rows of the fields in use; the tables also keep rows of earlier fields."""
-    fields = select(CombinedFootprint.hash).where(CombinedFootprint.active)
-    return session.exec(select(table).where(col(table.combined_footprint_hash).in_(fields))).all()
+def _in_use(session: Session, name: str) -> Sequence[Any]:
+    """Return the rows of the fields in use in a table; the tables also keep rows of earlier fields."""
+    table = SQLModel.metadata.tables[name]
+    fields = sa.select(col(CombinedFootprint.hash)).where(col(CombinedFootprint.active))
+    return session.execute(sa.select(table).where(table.c.combined_footprint_hash.in_(fields))).all()
 
 
 def _why(stage: Stage, unit: Unit[Any], product: Entry | None, session: Session) -> tuple[str, ...]:
@@ -204,8 +206,8 @@ def _why(stage: Stage, unit: Unit[Any], product: Entry | None, session: Session)
 def _partly_used(session: Session, toolbox: Toolbox, having: Mapping[int, set[str]]) -> dict[int, str]:
     """Return by frame id the regions in the frame whose cutouts lack it, where those of other regions contain it."""
     lacking: dict[int, list[str]] = {}
-    for row in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint).order_by(col(RoiInFrame.roi))):
-        known = row.roi in toolbox.config.roi
-        if known and row.frame_id in having and row.roi not in having[row.frame_id]:
-            lacking.setdefault(row.frame_id, []).append(row.roi)
+    inside = select(RoiInFrame.frame_id, RoiInFrame.roi).where(RoiInFrame.roi_in_footprint)
+    for frame, roi in session.exec(inside.order_by(col(RoiInFrame.roi))):
+        if roi in toolbox.config.roi and frame in having and roi not in having[frame]:
+            lacking.setdefault(frame, []).append(roi)
     return {frame: f"but not for {', '.join(rois)}: a selection leaves it out" for frame, rois in lacking.items()}

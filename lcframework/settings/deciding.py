@@ -17,6 +17,7 @@ from lcframework.protocols import SettingRule
 from lcframework.provenance import describe, digest
 from lcframework.settings.evidence import evidence, frames_made
 from lcframework.settings.records import decided_values
+from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.tables import DecidedSetting, Frame
 from lcframework.types import Decision
 
@@ -91,10 +92,9 @@ def decide(stage: str, session: Session, toolbox: Toolbox, plugins: Plugins) -> 
     return changed
 
 
-def _frames(session: Session, stage: str) -> list[Frame]:
+def _frames(session: Session, stage: str) -> Sequence[FrameRow]:
     if stage == IMPORT:  # nothing is made yet: the raw files
-        query = select(Frame).where(~col(Frame.eliminated)).order_by(col(Frame.original_image_path))
-        return list(session.exec(query))
+        return sorted(frame_rows(session, ~col(Frame.eliminated)), key=lambda f: str(f.original_image_path))
     if stage == FOOTPRINTS:  # which regions they contain is not known yet
         return [f for f in frames_made(session, in_footprint=False) if f.plate_solved]
     return frames_made(session, in_footprint=True)
@@ -107,7 +107,7 @@ def _is_open(rule: SettingRule, toolbox: Toolbox, instrument: str) -> bool:
 
 
 def _decide(
-    rule: Rule, instrument: str, frames: Sequence[Frame], session: Session, toolbox: Toolbox, plugins: Plugins
+    rule: Rule, instrument: str, frames: Sequence[FrameRow], session: Session, toolbox: Toolbox, plugins: Plugins
 ) -> list[DecidedSetting]:
     known = _known(rule, instrument, session)
     newest = max(f.id or 0 for f in frames)
@@ -142,7 +142,7 @@ def _decide(
 
 
 def _asked(
-    rule: Rule, instrument: str, frames: Sequence[Frame], session: Session, toolbox: Toolbox, plugins: Plugins
+    rule: Rule, instrument: str, frames: Sequence[FrameRow], session: Session, toolbox: Toolbox, plugins: Plugins
 ) -> Sequence[Decision]:
     """Return what a rule decides by a sample of frames, and by what is decided already."""
     now = settled(toolbox, plugins, session)
@@ -175,7 +175,7 @@ def _known(rule: Rule, instrument: str, session: Session) -> dict[str, DecidedSe
 def _test(
     rule: Rule,
     instrument: str,
-    frames: Sequence[Frame],
+    frames: Sequence[FrameRow],
     session: Session,
     toolbox: Toolbox,
     plugins: Plugins,

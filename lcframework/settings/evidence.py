@@ -17,7 +17,7 @@ from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
 from lcframework.frames.samples import at_equal_steps
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
-from lcframework.storage.queries import active_stars
+from lcframework.storage.queries import FrameRow, active_stars, frame_rows
 from lcframework.storage.tables import Frame, Star, StarInFrame
 from lcframework.types import (
     CatalogLimits,
@@ -43,7 +43,7 @@ ActiveStars: TypeAlias = Callable[[], Mapping[tuple[str, str], Star]]
 PAIRS_TO_COMPARE, LARGEST_TO_COMPARE = 3, 768
 
 
-def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequence[Frame], wanted: int) -> Evidence:
+def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequence[FrameRow], wanted: int) -> Evidence:
     """Return what rules decide by.
 
     Parameters
@@ -54,7 +54,7 @@ def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequen
         The settings and tools so far.
     instrument : str
         Whose frames these are; empty for settings that all share.
-    frames : sequence of Frame
+    frames : sequence of rows of ``frames``
         Those that the stages so far have made, in the order of time.
     wanted : int
         The number of frames to be sampled from them.
@@ -71,9 +71,9 @@ def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequen
     )
 
 
-def _frame(session: Session, workdir: Path, frame: Frame, stars: ActiveStars) -> FrameEvidence:
+def _frame(session: Session, workdir: Path, frame: FrameRow, stars: ActiveStars) -> FrameEvidence:
     return FrameEvidence(
-        frame.model_dump(),
+        dict(frame._mapping),
         lambda: read_frame(workdir / (frame.image_relpath or ""))[:2],
         lambda: read_table(workdir / (frame.sources_relpath or "")),
         lambda: read_wcs(workdir / (frame.wcs_relpath or "")),
@@ -103,7 +103,7 @@ def _catalogue(toolbox: Toolbox, region: Region, limits: CatalogLimits) -> Table
         return None  # the stage that needs it says so
 
 
-def _gain(toolbox: Toolbox, frames: Sequence[Frame]) -> MeasuredGain:
+def _gain(toolbox: Toolbox, frames: Sequence[FrameRow]) -> MeasuredGain:
     """Measure the gain on pairs of successive frames alike in shape; on single frames where there is no pair.
 
     Where headers give gains, these are to be compared: frames in other units have none.
@@ -139,7 +139,7 @@ def _exposure(header: Any) -> Any:
     return header.get("EXPTIME", header.get("EXPOSURE"))
 
 
-def frames_made(session: Session, in_footprint: bool) -> list[Frame]:
+def frames_made(session: Session, in_footprint: bool) -> list[FrameRow]:
     """Return the imported frames that take part, in the order of time.
 
     Parameters
@@ -149,7 +149,7 @@ def frames_made(session: Session, in_footprint: bool) -> list[Frame]:
     in_footprint : bool
         Whether only those that contain a region are wanted.
     """
-    query = select(Frame).where(~col(Frame.eliminated), col(Frame.image_relpath).is_not(None))
+    conditions: list[Any] = [~col(Frame.eliminated), col(Frame.image_relpath).is_not(None)]
     if in_footprint:
-        query = query.where(Frame.roi_in_footprint)
-    return list(session.exec(query.order_by(col(Frame.mjd), col(Frame.id))))
+        conditions.append(col(Frame.roi_in_footprint))
+    return list(frame_rows(session, *conditions, by_time=True))

@@ -10,12 +10,13 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config
-from lcframework.provenance import describe, digest, plain
+from lcframework.provenance import Components, describe, digest, plain
 from lcframework.sky import geometry
 from lcframework.sky.footprints import Combined, StarField, area, combine, disk
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.read_convert_skysub_character_catalog import observing_site
 from lcframework.storage.frame_files import read_wcs
+from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, FrameFootprint
 from lcframework.types import FrameFlag, UnusableInput
@@ -219,11 +220,14 @@ class CalculateCommonAndTotalFootprint(Stage):
         rois = {n: [r.ra, r.dec] for n, r in self.toolbox.config.roi.items()}
         units: list[Unit[Any]] = []
         keys = []
-        for f in session.exec(select(Frame).order_by(col(Frame.id))):
-            key = FrameKey(f.id or 0)
-            if key not in solved or f.eliminated or not f.plate_solved:
+        sites: dict[str, Components | None] = {}
+        for f in frame_rows(session, col(Frame.plate_solved), ~col(Frame.eliminated)):
+            key = FrameKey(f.id)
+            if key not in solved:
                 continue
-            site = observing_site(self.toolbox.config_for(f.instrument))
+            if f.instrument not in sites:
+                sites[f.instrument] = observing_site(self.toolbox.config_for(f.instrument))
+            site = sites[f.instrument]
             components = self.components(wcs=solved[key].token, rois=rois, telescope=site)
             payload = FramePayload(f.id or 0, f.wcs_relpath or "", (f.height or 0, f.width or 0), f.mjd or 0.0,
                                    f.instrument, f.pixel_scale or np.nan, f.seeing_pixels, f.flags)  # fmt: skip
@@ -243,8 +247,9 @@ class CalculateCommonAndTotalFootprint(Stage):
             "radius": stars["radius"],
             "rois": {n: [r.ra, r.dec] for n, r in config.roi.items()},
         }
-        inside = {f.id for f in session.exec(select(Frame)) if f.roi_in_footprint and not f.eliminated}
-        outlines = [r.polygon for r in session.exec(select(FrameFootprint)) if r.frame_id in inside]
+        inside = {f.id for f in frame_rows(session, col(Frame.roi_in_footprint), ~col(Frame.eliminated))}
+        rows = session.exec(select(FrameFootprint.frame_id, FrameFootprint.polygon))
+        outlines: Outlines = [list(polygon) for frame_id, polygon in rows if frame_id in inside]
         return Unit(ProjectKey(), "all frames", self.components(**parts), outlines)
 
 
@@ -258,12 +263,12 @@ def disks(config: Config) -> tuple[StarField, ...]:
     return tuple(found.values())
 
 
-def frames_of_field(frames: list[Frame], inside: dict[tuple[int, str], bool], rois: list[str]) -> list[Frame]:
+def frames_of_field(frames: list[FrameRow], inside: dict[tuple[int, str], bool], rois: list[str]) -> list[FrameRow]:
     """Return the frames that contain one of a field's regions.
 
     Parameters
     ----------
-    frames : list of Frame
+    frames : list of rows of ``frames``
         The frames to choose from.
     inside : dict
         Whether a frame contains a region, by (frame id, region name); a missing entry means no.

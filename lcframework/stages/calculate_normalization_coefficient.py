@@ -18,11 +18,11 @@ from lcframework.provenance import digest
 from lcframework.stages.combining_estimates import combines
 from lcframework.stages.star_photometry import StarPhotometry
 from lcframework.stars.curves import poor_fits, variability
-from lcframework.stars.records import judged, no_point_source
+from lcframework.stars.records import NOTHING, judged, no_point_source
 from lcframework.stars.residuals import extra_scatter, residual_rows
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.queries import active_stars, frames_with_regions
-from lcframework.storage.tables import CombinedFootprint, PsfRow, RoiInFrame, StarFlux, StarInFrame, StarLevel
+from lcframework.storage.tables import CombinedFootprint, PsfRow, RoiInFrame, StarFlux, StarLevel
 from lcframework.types import Bools, Doubt, Floats, FluxMatrix, NormalizationSolution, Severity, UnusableInput
 from lcframework.work import (
     FieldGroupKey,
@@ -290,26 +290,35 @@ def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSol
     )
 
 
+#: A star's flux in a frame: star, frame, flux, its noise, chi2, x, y.
+_Flux = tuple[str, int, float, float, float, float, float]
+_FLUXES = sa.select(
+    col(StarFlux.combined_footprint_hash), col(StarFlux.gaia_id), col(StarFlux.frame_id), col(StarFlux.flux),
+    sa.func.coalesce(StarFlux.flux_noise, StarFlux.flux_uncertainty), col(StarFlux.chi2), col(StarFlux.x),
+    col(StarFlux.y),
+)  # fmt: skip
+
+
 def groups(session: Session) -> list[Group]:
     """Return the group of each (field, instrument, band) that has star fluxes."""
     frames = frames_with_regions(session)
     active = active_stars(session)
-    chi2 = {(p.frame_id, p.combined_footprint_hash): p.chi2 for p in session.exec(select(PsfRow))}
+    psfs = session.exec(select(PsfRow.frame_id, PsfRow.combined_footprint_hash, PsfRow.chi2))
+    chi2 = {(frame, field): value for frame, field, value in psfs}
     levels = {
         (r.combined_footprint_hash, r.instrument, r.band, r.gaia_id): r.gauge_level
         for r in session.exec(select(StarLevel))
     }
-    found: dict[tuple[str, str, str], list[StarFlux]] = {}
-    for row in session.exec(select(StarFlux)):
-        frame = frames.get(row.frame_id)
-        if frame is not None and (row.combined_footprint_hash, row.gaia_id) in active:
-            found.setdefault((row.combined_footprint_hash, frame.instrument, frame.band), []).append(row)
+    found: dict[tuple[str, str, str], list[_Flux]] = {}
+    group_of = {i: (f.instrument, f.band) for i, f in frames.items()}
+    for field, star, *rest in session.execute(_FLUXES):
+        if (group_of_frame := group_of.get(rest[0])) is not None and (field, star) in active:
+            found.setdefault((field, *group_of_frame), []).append((star, *rest))
     regions_at = _region_positions(session)
-    seen = list(session.exec(select(StarInFrame)))
     out = []
     for (field, instrument, band), rows in sorted(found.items()):
-        ids = sorted({r.frame_id for r in rows}, key=lambda i: (frames[i].mjd or 0.0, i))
-        stars = sorted({r.gaia_id for r in rows})
+        ids = sorted({frame for _, frame, *_ in rows}, key=lambda i: (frames[i].mjd or 0.0, i))
+        stars = sorted({star for star, *_ in rows})
         gauge = np.array([levels.get((field, instrument, band, s)) or np.nan for s in stars])
         psf = np.array([chi2.get((i, field), np.nan) for i in ids])
         shape = (frames[ids[0]].height or 0, frames[ids[0]].width or 0)
@@ -318,8 +327,8 @@ def groups(session: Session) -> list[Group]:
         if np.isfinite(reference).all():
             matrix = attrs.evolve(matrix, reference_xy=reference)
         # Only frames that were measured: frames that are not measured yet must not change the result.
-        rows_of = judged(seen, set(ids))
-        verdicts = {j: no_point_source(rows_of.get((field, star), [])) for j, star in enumerate(stars)}
+        found_of = judged(session, set(ids))
+        verdicts = {j: no_point_source(found_of.get((field, star), NOTHING)) for j, star in enumerate(stars)}
         no_stars = {j: why for j, why in verdicts.items() if why}
         out.append(Group(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge, no_stars))
     return out
@@ -328,9 +337,10 @@ def groups(session: Session) -> list[Group]:
 def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, float]]:
     """Return by (field, frame id) the pixel of the field's first region, at which coefficients are evaluated."""
     inside: dict[int, dict[str, tuple[float, float]]] = {}
-    for r in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint)):
-        if r.x is not None and r.y is not None:
-            inside.setdefault(r.frame_id, {})[r.roi] = (r.x, r.y)
+    places = select(RoiInFrame.frame_id, RoiInFrame.roi, RoiInFrame.x, RoiInFrame.y)
+    for frame_id, roi, x, y in session.exec(places.where(RoiInFrame.roi_in_footprint)):
+        if x is not None and y is not None:
+            inside.setdefault(frame_id, {})[roi] = (x, y)
     out = {}
     for field in session.exec(select(CombinedFootprint)):
         for frame, rois in inside.items():
@@ -340,12 +350,10 @@ def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, fl
     return out
 
 
-def _matrix(rows: list[StarFlux], ids: list[int], stars: list[str], shape: tuple[int, int]) -> tuple[FluxMatrix, Any]:
+def _matrix(rows: list[_Flux], ids: list[int], stars: list[str], shape: tuple[int, int]) -> tuple[FluxMatrix, Any]:
     row_of, column_of = {f: i for i, f in enumerate(ids)}, {s: j for j, s in enumerate(stars)}
-    size = (len(ids), len(stars))
-    flux, error, chi2 = np.full(size, np.nan), np.full(size, np.nan), np.full(size, np.nan)
-    xy = np.full((*size, 2), np.nan)
-    for r in rows:
-        at = row_of[r.frame_id], column_of[r.gaia_id]
-        flux[at], error[at], chi2[at], xy[at] = r.flux, r.noise, r.chi2, (r.x, r.y)
-    return FluxMatrix(flux, error, xy, shape), chi2
+    at = [row_of[r[1]] for r in rows], [column_of[r[0]] for r in rows]
+    values = np.full((len(ids), len(stars), 5), np.nan)  # flux, error, chi2, x, y
+    values[at] = [r[2:] for r in rows]
+    flux, error, chi2 = (np.ascontiguousarray(values[..., k]) for k in range(3))
+    return FluxMatrix(flux, error, np.ascontiguousarray(values[..., 3:]), shape), chi2

@@ -27,6 +27,7 @@ from lcframework.storage.frame_files import (
     write_frame,
     write_wcs,
 )
+from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, Product
 from lcframework.types import Doubt, FrameFlag, LcfError, NotSolved, PlateSolution, SolveHint, UnusableInput
@@ -256,11 +257,7 @@ class PlateSolving(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return the query of the catalogue stars, where they are used; then one unit for each imported frame."""
         imported = ledger.made(Import.name, FrameKey)
-        frames = [
-            f
-            for f in session.exec(select(Frame).order_by(col(Frame.id)))
-            if FrameKey(f.id or 0) in imported and not f.eliminated
-        ]
+        frames = [f for f in frame_rows(session, ~col(Frame.eliminated)) if FrameKey(f.id) in imported]
         queries: list[Unit[Any]] = []
         stars = ""
         sky: Components = {}
@@ -289,7 +286,7 @@ class PlateSolving(Stage):
         }
         return {"plate_solving": identity, TRIED_WITH: tried_with}
 
-    def _unit(self, f: Frame, token: str, parts: Components, stars: str) -> Unit[FramePayload]:
+    def _unit(self, f: FrameRow, token: str, parts: Components, stars: str) -> Unit[FramePayload]:
         components = self.components(frame=token, **parts)
         payload = FramePayload(
             f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.instrument, f.mjd or 0.0, f.flags, stars
@@ -297,7 +294,7 @@ class PlateSolving(Stage):
         return Unit(FrameKey(f.id or 0), Path(f.original_image_path).name, components, payload, f.id)
 
     def _again(
-        self, session: Session, ledger: Ledger, units: list[Unit[FramePayload]], frames: list[Frame]
+        self, session: Session, ledger: Ledger, units: list[Unit[FramePayload]], frames: list[FrameRow]
     ) -> list[Unit[FramePayload]]:
         """Return the units, changed according to earlier attempts.
 
@@ -313,7 +310,7 @@ class PlateSolving(Stage):
         if stale := {str(u.key) for u in units if u.key in tried and not tried[u.key].made_from(u)}:
             rows = session.exec(select(Product.unit, Product.components).where(Product.stage == self.name))
             stored = {key: dict(components) for key, components in rows if key in stale}
-        references: dict[str, Mapping[str, Frame]] = {}
+        references: dict[str, Mapping[str, FrameRow]] = {}
         out = []
         for unit, frame in zip(units, frames, strict=True):
             before = stored.get(str(unit.key))
@@ -327,7 +324,7 @@ class PlateSolving(Stage):
                 out.append(_with_references(unit, references[frame.instrument]))
         return out
 
-    def _references(self, instrument: str, frames: Sequence[Frame], ledger: Ledger) -> Mapping[str, Frame]:
+    def _references(self, instrument: str, frames: Sequence[FrameRow], ledger: Ledger) -> Mapping[str, FrameRow]:
         """Return the reference frames for a solver: the one that it names, or the best matched of each region."""
         tools = [t for t in self.toolbox.all("plate_solving", instrument) if _needs_reference(t)]
         if not tools:
@@ -366,11 +363,10 @@ class PlateSolving(Stage):
         LcfError
             Where the solved fraction is below ``min_success_fraction``.
         """
-        tried: dict[float, list[Frame]] = {}
-        for f in session.exec(select(Frame).order_by(col(Frame.id))):
-            if f.attempted_plate_solve and not f.eliminated:
-                wanted = self.toolbox.config_for(f.instrument).plate_solving.min_success_fraction
-                tried.setdefault(wanted, []).append(f)
+        tried: dict[float, list[FrameRow]] = {}
+        for f in frame_rows(session, col(Frame.attempted_plate_solve), ~col(Frame.eliminated)):
+            wanted = self.toolbox.config_for(f.instrument).plate_solving.min_success_fraction
+            tried.setdefault(wanted, []).append(f)
         for wanted, frames in tried.items():
             solved = sum(f.plate_solved for f in frames)
             if solved < wanted * len(frames):
@@ -406,7 +402,7 @@ def _without_attempt(components: Mapping[str, Any]) -> Components:
     return {key: value for key, value in components.items() if key != TRIED_WITH}
 
 
-def _with_references(unit: Unit[FramePayload], references: Mapping[str, Frame]) -> Unit[FramePayload]:
+def _with_references(unit: Unit[FramePayload], references: Mapping[str, FrameRow]) -> Unit[FramePayload]:
     """Return the unit of a frame with reference frames."""
     if not references:
         return unit

@@ -230,7 +230,8 @@ class QueryGaiaForStars(Stage):
             for s in session.exec(select(Star).where(Star.combined_footprint_hash == field.hash, Star.active))
         ]
         footprints = ledger.made(Footprints.name, FrameKey)
-        inside = {(r.frame_id, r.roi): r.roi_in_footprint for r in session.exec(select(RoiInFrame))}
+        rows = session.exec(select(RoiInFrame.frame_id, RoiInFrame.roi, RoiInFrame.roi_in_footprint))
+        inside = {(frame_id, roi): contained for frame_id, roi, contained in rows}
         units = []
         for f in frames_of_field(list(frames_with_regions(session).values()), inside, field.rois):
             if (outline := footprints.get(FrameKey(f.id or 0))) is None:

@@ -37,11 +37,11 @@ from lcframework.stars.quality import (
     usable_by_verdict,
 )
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
-from lcframework.storage.queries import active_stars, frames_with_regions
+from lcframework.storage.queries import FrameRow, active_stars, frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.regions_file import REGIONS
 from lcframework.storage.stamp_files import Stamp, write_stamps
-from lcframework.storage.tables import CombinedFootprint, Frame, Product, RoiInFrame, StarInFrame
+from lcframework.storage.tables import CombinedFootprint, Product, RoiInFrame, StarInFrame
 from lcframework.types import Doubt, Floats, Ints, PixelFlag, UnusableInput
 from lcframework.work import (
     FrameKey,
@@ -305,7 +305,7 @@ class StampExtraction(Stage):
         return {n: [r.ra, r.dec, reach_of(config, n)] for n, r in config.roi.items() if n in rois}
 
     @staticmethod
-    def _payload(f: Frame, field: str, stars: tuple[Target, ...], rois: tuple[Target, ...]) -> FramePayload:
+    def _payload(f: FrameRow, field: str, stars: tuple[Target, ...], rois: tuple[Target, ...]) -> FramePayload:
         return FramePayload(
             f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.wcs_relpath or "",
             f.instrument, f.exptime or 1.0, f.background_rms_electron_per_second or 1.0,
@@ -317,18 +317,19 @@ class StampExtraction(Stage):
         """Return the stars by frame id and field."""
         active = active_stars(session)
         out: dict[int, dict[str, list[Target]]] = {}
-        for s in session.exec(select(StarInFrame).order_by(col(StarInFrame.gaia_id))):
-            if (s.combined_footprint_hash, s.gaia_id) in active:
-                star = active[s.combined_footprint_hash, s.gaia_id]
-                here = out.setdefault(s.frame_id, {}).setdefault(s.combined_footprint_hash, [])
-                here.append(Target(s.gaia_id, s.x, s.y, star.magnitude))
+        columns = (StarInFrame.frame_id, StarInFrame.combined_footprint_hash, StarInFrame.gaia_id, StarInFrame.x,
+                   StarInFrame.y)  # fmt: skip
+        for frame_id, field, name, x, y in session.execute(sa.select(*map(col, columns)).order_by(columns[2])):
+            if (star := active.get((field, name))) is not None:
+                out.setdefault(frame_id, {}).setdefault(field, []).append(Target(name, x, y, star.magnitude))
         return out
 
     @staticmethod
     def _rois(session: Session) -> dict[int, list[Target]]:
         out: dict[int, list[Target]] = {}
-        for r in session.exec(select(RoiInFrame).where(RoiInFrame.roi_in_footprint)):
-            out.setdefault(r.frame_id, []).append(Target(r.roi, r.x or 0.0, r.y or 0.0))
+        columns = select(RoiInFrame.frame_id, RoiInFrame.roi, RoiInFrame.x, RoiInFrame.y)
+        for frame_id, roi, x, y in session.exec(columns.where(RoiInFrame.roi_in_footprint)):
+            out.setdefault(frame_id, []).append(Target(roi, x or 0.0, y or 0.0))
         return out
 
     def outside(self) -> Components:

@@ -25,10 +25,10 @@ from lcframework.stars.combining import RADII
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.estimate_files import FrameEstimates, write_estimates
 from lcframework.storage.psf_files import read_psf
-from lcframework.storage.queries import frames_with_regions
+from lcframework.storage.queries import FrameRow, frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.stamp_files import Stamp, read_stamps
-from lcframework.storage.tables import EstimatorScales, EstimatorWeights, Frame, PsfRow
+from lcframework.storage.tables import EstimatorScales, EstimatorWeights, PsfRow
 from lcframework.types import PSF, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
 from lcframework.work import (
     BatchTask,
@@ -213,7 +213,7 @@ def _rows(values: PhotometryValues, result: PhotometryResult) -> tuple[list[dict
 
 
 #: The inputs of a unit: the stars, their components, their frame, and the chi2 of its PSF.
-_Found = tuple[FrameStars, Components, Frame, float]
+_Found = tuple[FrameStars, Components, FrameRow, float]
 
 
 @attrs.define
@@ -239,7 +239,8 @@ class StarPhotometry(Stage):
         for where, config in self.toolbox.by_instrument().items():
             check_names(session, f"[{where}photometry]", config.photometry.stars, config.photometry.exclude)
         frames = frames_with_regions(session)
-        psfs = {FrameKey(p.frame_id, p.combined_footprint_hash): p for p in session.exec(select(PsfRow))}
+        columns = (PsfRow.frame_id, PsfRow.combined_footprint_hash, PsfRow.path, PsfRow.psf_ref, PsfRow.chi2)
+        psfs = {FrameKey(p[0], p[1]): p for p in session.execute(sa.select(*map(col, columns)))}
         stamped, modelled = ledger.made(StampExtraction.name, FrameKey), ledger.made(PsfModeling.name, FrameKey)
         found: list[_Found] = []
         in_group: dict[tuple[str, str, str], list[int]] = {}
@@ -265,7 +266,7 @@ class StarPhotometry(Stage):
         units = [attrs.evolve(u, scope=self._scope(u.payload.frames[0], rois, band_of)) for u in units]
         return [*units, *self._combining_units(found, units, in_group, ledger)]
 
-    def _radii(self, frame: Frame) -> tuple[float, ...]:
+    def _radii(self, frame: FrameRow) -> tuple[float, ...]:
         """Return the radii of a frame's discs, pixels, the largest ones bounded by the stamps of stars and regions."""
         if not combines(self.toolbox, frame.instrument):
             return ()
@@ -339,7 +340,7 @@ class StarPhotometry(Stage):
         identity.pop("estimator")  # what it changes are the radii
         return identity
 
-    def _frame_unit(self, stars: FrameStars, inputs: Components, frame: Frame) -> Unit[PhotometryPayload]:
+    def _frame_unit(self, stars: FrameStars, inputs: Components, frame: FrameRow) -> Unit[PhotometryPayload]:
         discs = {"radii": [round(r, 4) for r in stars.radii]} if stars.radii else {}
         components = self.components(
             photometry=self._identity(stars.instrument), stars=list(stars.ids), **inputs, **discs

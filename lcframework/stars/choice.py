@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
-from sqlmodel import Session, select
+import sqlalchemy as sa
+from sqlmodel import Session, col
 
 from lcframework.config.toolbox import Tool
 from lcframework.stars.names import choose
@@ -18,23 +23,31 @@ FEWEST = 3
 VARIABLE = "variable by the catalogue"
 
 
-def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, StarInFrame]]]:
+class Stamp(NamedTuple):
+    """What the choice asks of a usable stamp."""
+
+    signal_to_noise: float
+
+
+def usable_stars(session: Session) -> dict[tuple[int, str], list[tuple[Star, Stamp]]]:
     """Return the stars with a usable stamp for each frame and field, nearest the region first; lists may be empty."""
-    stars = active_stars(session)
-    out: dict[tuple[int, str], list[tuple[Star, StarInFrame]]] = {}
-    for row in session.exec(select(StarInFrame)):
-        star = stars.get((row.combined_footprint_hash, row.gaia_id))
-        if star is not None and row.signal_to_noise is not None:
-            in_frame = out.setdefault((row.frame_id, row.combined_footprint_hash), [])
-            if row.usable:
-                in_frame.append((star, row))
-    for rows in out.values():
-        rows.sort(key=lambda pair: (pair[0].distance_to_roi_arcsec, pair[0].gaia_id))
-    return out
+    near = sorted(active_stars(session).items(), key=lambda item: (item[1].distance_to_roi_arcsec, item[1].gaia_id))
+    stars = {key: (rank, star) for rank, (key, star) in enumerate(near)}
+    columns = (StarInFrame.frame_id, StarInFrame.combined_footprint_hash, StarInFrame.gaia_id, StarInFrame.usable,
+               StarInFrame.signal_to_noise)  # fmt: skip
+    rows = session.execute(sa.select(*map(col, columns)).where(col(StarInFrame.signal_to_noise).is_not(None)))
+    found: dict[tuple[int, str], list[tuple[int, Star, float]]] = {}
+    for frame, field, star, usable, signal_to_noise in rows:
+        if (known := stars.get((field, star))) is not None:
+            in_frame = found.setdefault((frame, field), [])
+            if usable:
+                in_frame.append((*known, signal_to_noise))
+    by_rank = operator.itemgetter(0)
+    return {key: [(star, Stamp(snr)) for _, star, snr in sorted(seen, key=by_rank)] for key, seen in found.items()}
 
 
 def chosen_stars(
-    rows: list[tuple[Star, StarInFrame]],
+    rows: Sequence[tuple[Star, Stamp | StarInFrame]],
     wanted: int | list[str],
     exclude: list[str],
     chooser: Tool | None = None,
@@ -54,7 +67,7 @@ def chosen_stars(
     return [by_name[n] for n in choose(list(by_name), wanted, exclude)]
 
 
-def _choice(chooser: Tool, rows: list[tuple[Star, StarInFrame]], wanted: int) -> list[int]:
+def _choice(chooser: Tool, rows: Sequence[tuple[Star, Stamp | StarInFrame]], wanted: int) -> list[int]:
     """Return the indices of the stars that a plugin chooses.
 
     Raises

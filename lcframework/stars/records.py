@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Set
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from sqlmodel import Session, select
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
 
 from lcframework.stars.quality import KINDS, kind_of
 from lcframework.storage.queries import active_stars
@@ -24,6 +25,9 @@ UNLIKE = "unlike"
 #: A star that is no point source in more than this share of the conclusive frames is used in no frame.
 MOST = 0.5
 FEWEST_FRAMES = 2
+
+#: Ids in one query: a database takes some ten thousand parameters.
+_AT_ONCE = 10_000
 
 StarKey = tuple[str, str]  # field, gaia_id
 
@@ -47,50 +51,99 @@ class StarRecord:
         return "; ".join([*parts, *(t for t in (self.left_out, self.note) if t)])
 
 
-def judged(rows: Iterable[StarInFrame], frames: Set[int] | None = None) -> dict[StarKey, list[StarInFrame]]:
-    """Return by star the rows with a judged stamp; only those of `frames`, where given."""
-    out: dict[StarKey, list[StarInFrame]] = {}
-    for row in rows:
-        if row.signal_to_noise is not None and (frames is None or row.frame_id in frames):
-            out.setdefault((row.combined_footprint_hash, row.gaia_id), []).append(row)
-    return out
+@attrs.frozen
+class Verdicts:
+    """What the frames with a judged stamp say of a star.
+
+    Attributes
+    ----------
+    frames, usable : int
+        How many there are, and in how many it is usable.
+    kinds : mapping
+        The number of frames with each kind of verdict, the most common kind first.
+    conclusive : int
+        The number of frames that can tell whether it is a single star: neither saturated, nor masked, nor at the edge.
+    """
+
+    frames: int = 0
+    usable: int = 0
+    kinds: Mapping[str, int] = attrs.field(factory=dict)
+    conclusive: int = 0
 
 
-def verdicts(rows: Iterable[StarInFrame]) -> dict[str, int]:
-    """Return the number of frames with each kind of verdict, the most common kind first."""
+NOTHING = Verdicts()
+
+
+def counted(frames: Mapping[tuple[bool, str], int]) -> Verdicts:
+    """Return the verdicts on a star from the numbers of frames by (usable, kind of verdict or empty)."""
     kinds: Counter[str] = Counter()
-    for row in rows:
-        if row.comment:
-            kinds[kind_of(row.comment)] += 1
-        elif row.psf_comment:
-            kinds[UNLIKE] += 1
-    return dict(kinds.most_common())
+    for (_, kind), count in frames.items():
+        if kind:
+            kinds[kind] += count
+    order = [*KINDS, UNLIKE, *sorted(kinds.keys() - {*KINDS, UNLIKE})]
+    ranked = sorted(kinds.items(), key=lambda item: (-item[1], order.index(item[0])))
+    return Verdicts(
+        sum(frames.values()),
+        sum(count for (usable, _), count in frames.items() if usable),
+        dict(ranked),
+        sum(count for (usable, kind), count in frames.items() if usable or kind in OF_THE_STAR),
+    )
 
 
-def no_point_source(rows: Iterable[StarInFrame]) -> str:
+def judged(session: Session, frames: Set[int] | None = None) -> dict[StarKey, Verdicts]:
+    """Return the verdicts by star, counted by the database; only of `frames`, where given."""
+    of_frames = [None] if frames is None else [col(StarInFrame.frame_id).in_(ids) for ids in _in_parts(frames)]
+    found: dict[StarKey, Counter[tuple[bool, str]]] = {}
+    star = (col(StarInFrame.combined_footprint_hash), col(StarInFrame.gaia_id))
+    what = (*star, col(StarInFrame.usable), _kind())
+    query = sa.select(*what, sa.func.count()).where(col(StarInFrame.signal_to_noise).is_not(None)).group_by(*what)
+    for condition in of_frames:
+        for field, name, usable, kind, count in session.execute(query if condition is None else query.where(condition)):
+            found.setdefault((field, name), Counter())[bool(usable), kind_of(kind)] += count
+    return {key: counted(numbers) for key, numbers in found.items()}
+
+
+def _kind() -> sa.ColumnElement[str]:
+    """Return the kind of a verdict as the database finds it: what a comment begins with; of others, the comment."""
+    comment, of_psf = col(StarInFrame.comment), col(StarInFrame.psf_comment)
+    starts: list[Any] = [
+        (sa.func.substr(comment, 1, len(kind) + 1) == f"{kind}:", sa.literal_column(f"'{kind}'")) for kind in KINDS
+    ]
+    return sa.case(
+        *starts,
+        (comment != sa.literal_column("''"), comment),
+        (of_psf != sa.literal_column("''"), sa.literal_column(f"'{UNLIKE}'")),
+        else_=sa.literal_column("''"),
+    )
+
+
+def _in_parts(frames: Set[int]) -> list[list[int]]:
+    """Return the ids in parts that a database takes in one query."""
+    ids = sorted(frames)
+    return [ids[i : i + _AT_ONCE] for i in range(0, len(ids), _AT_ONCE)]
+
+
+def no_point_source(found: Verdicts) -> str:
     """Return the evidence from all frames that a star is no single star; empty where there is not enough.
 
     A double star is recognised only in good seeing. In other frames it would be measured, with a flux that depends on
     the seeing. Frames in which it is saturated, masked or at the edge are not conclusive.
     """
-    rows = list(rows)
-    found = verdicts(rows)
-    conclusive = sum(row.usable or kind_of(row.comment) in OF_THE_STAR for row in rows)
-    against = {kind: found[kind] for kind in (*OF_THE_STAR, UNLIKE) if kind in found}
-    if conclusive < FEWEST_FRAMES or sum(against.values()) <= MOST * conclusive:
+    against = {kind: found.kinds[kind] for kind in (*OF_THE_STAR, UNLIKE) if kind in found.kinds}
+    if found.conclusive < FEWEST_FRAMES or sum(against.values()) <= MOST * found.conclusive:
         return ""
-    return f"no single star in {sum(against.values())} of {conclusive} frames: {', '.join(against)}"
+    return f"no single star in {sum(against.values())} of {found.conclusive} frames: {', '.join(against)}"
 
 
 def star_records(session: Session, frames: Set[int] | None = None) -> dict[StarKey, StarRecord]:
     """Return the records of the stars in use by field and identifier, in the order of their names."""
     stars = active_stars(session)
-    rows = judged(session.exec(select(StarInFrame)), frames)
+    found = judged(session, frames)
     levels: dict[StarKey, list[StarLevel]] = {}
     for level in session.exec(select(StarLevel)):
         levels.setdefault((level.combined_footprint_hash, level.gaia_id), []).append(level)
     order = sorted(stars, key=lambda key: (key[0], len(stars[key].name), stars[key].name))
-    return {key: _record(stars[key], rows.get(key, []), levels.get(key, [])) for key in order}
+    return {key: _record(stars[key], found.get(key, NOTHING), levels.get(key, [])) for key in order}
 
 
 def add_verdicts(table: Table, records: Mapping[StarKey, StarRecord]) -> None:
@@ -107,12 +160,13 @@ def add_verdicts(table: Table, records: Mapping[StarKey, StarRecord]) -> None:
     table["trouble"] = np.array([r.trouble if r else "" for r in found], str)
 
 
-def _record(star: Star, rows: list[StarInFrame], levels: list[StarLevel]) -> StarRecord:
+def _record(star: Star, found: Verdicts, levels: list[StarLevel]) -> StarRecord:
     by_band = {row.band: row for row in levels}
     several = len(by_band) > 1
     left_out = [f"{r.band}: {r.comment}" if several else r.comment for r in by_band.values() if r.comment]
     notes = [f"{r.band}: {r.note}" if several else r.note for r in by_band.values() if r.note]
     if star.comment:
         notes.insert(0, star.comment)
-    usable = sum(row.usable for row in rows)
-    return StarRecord(star.name, star.gaia_id, len(rows), usable, verdicts(rows), "; ".join(left_out), "; ".join(notes))
+    return StarRecord(
+        star.name, star.gaia_id, found.frames, found.usable, found.kinds, "; ".join(left_out), "; ".join(notes)
+    )

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
 from lcframework.storage.tables import CombinedFootprint, Frame, Star
 
+#: A row of ``frames`` for reading, with its columns as attributes; an object of :class:`Frame` takes far longer.
+FrameRow: TypeAlias = Any
 
-def frames_with_regions(session: Session) -> dict[int, Frame]:
+
+def frame_rows(session: Session, *conditions: Any, by_time: bool = False) -> Sequence[FrameRow]:
+    """Return the rows of frames that fulfil conditions, in the order of their ids, or of time."""
+    query = sa.select(SQLModel.metadata.tables["frames"]).where(*conditions)
+    order = (col(Frame.mjd), col(Frame.id)) if by_time else (col(Frame.id),)
+    return session.execute(query.order_by(*order)).all()
+
+
+def frames_with_regions(session: Session) -> dict[int, FrameRow]:
     """Return the frames that are not eliminated and contain a region of interest, by id and in the order of time."""
-    query = select(Frame).where(Frame.roi_in_footprint, ~col(Frame.eliminated))
-    return {frame.id or 0: frame for frame in session.exec(query.order_by(col(Frame.mjd), col(Frame.id)))}
+    rows = frame_rows(session, col(Frame.roi_in_footprint), ~col(Frame.eliminated), by_time=True)
+    return {frame.id: frame for frame in rows}
 
 
 def active_stars(session: Session) -> dict[tuple[str, str], Star]:

@@ -8,6 +8,7 @@ import attrs
 from sqlmodel import Session, col, select
 
 from lcframework.config.structuring import nearest_or_allowed
+from lcframework.storage.queries import frame_rows
 from lcframework.storage.tables import CombinedFootprint, Frame, RoiInFrame
 from lcframework.types import LcfError
 
@@ -74,13 +75,14 @@ def frame_scopes(session: Session, rois: Collection[str]) -> dict[int, Scope]:
     """
     recorded: dict[int, set[str]] = {}
     inside: dict[int, set[str]] = {}
-    for row in session.exec(select(RoiInFrame)):
-        recorded.setdefault(row.frame_id, set()).add(row.roi)
-        if row.roi_in_footprint:
-            inside.setdefault(row.frame_id, set()).add(row.roi)
+    columns = select(RoiInFrame.frame_id, RoiInFrame.roi, RoiInFrame.roi_in_footprint)
+    for frame_id, roi, is_inside in session.exec(columns):
+        recorded.setdefault(frame_id, set()).add(roi)
+        if is_inside:
+            inside.setdefault(frame_id, set()).add(roi)
     fields = [frozenset(f.rois) for f in session.exec(select(CombinedFootprint).where(CombinedFootprint.active))]
     out = {}
-    for frame in session.exec(select(Frame).where(col(Frame.image_relpath).is_not(None))):
+    for frame in frame_rows(session, col(Frame.image_relpath).is_not(None)):
         here: frozenset[str] | None = None
         if recorded.get(frame.id or 0, set()).issuperset(rois):
             contained = frozenset(inside.get(frame.id or 0, ()))

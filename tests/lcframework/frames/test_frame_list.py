@@ -18,6 +18,7 @@ from lcframework.frames.exclusions import (
     takes_part,
     undo_exclusion,
 )
+from lcframework.frames.found_file import FoundFile
 from lcframework.frames.frame_list import FrameList, find_files, idle_exclusions
 from lcframework.storage.connection import open_engine
 from lcframework.storage.tables import CombinedFootprint, Frame, Product
@@ -40,14 +41,14 @@ class Files:
         path.write_text(content)
         return path
 
-    def update(self) -> dict[str, Frame]:
+    def update(self) -> dict[str, FoundFile]:
         with Session(self.engine, expire_on_commit=False) as session:
             FrameList(session, self.config).record()
             session.commit()
             recorded = FrameList(session, self.config).frames
             return {os.path.relpath(f.original_image_path, self.folder): f for f in recorded}
 
-    def look(self) -> dict[str, Frame]:
+    def look(self) -> dict[str, FoundFile]:
         """Return the frames as they are to be, and see that nothing was written."""
         with Session(self.engine, expire_on_commit=False) as session:
             frames = FrameList(session, self.config).frames
@@ -111,7 +112,7 @@ def test_looking_writes_nothing_and_sees_what_recording_will(files):
         (row,) = session.exec(select(Frame))
         assert (row.raw_digest, row.eliminated) == (before.raw_digest, False)
     recorded = files.update()
-    assert {n: f.model_dump() for n, f in seen.items()} == {n: f.model_dump() for n, f in recorded.items()}
+    assert seen == recorded
     assert seen["raw/a.fits"].eliminated
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
 from lcframework.stages.calculate_normalization_coefficient import with_left_out
 from lcframework.stages.psf_modeling import chosen_stars
 from lcframework.stars.curves import poor_fits, variability
-from lcframework.stars.records import no_point_source, star_records, verdicts
+from lcframework.stars.records import Verdicts, judged, no_point_source, star_records
 from lcframework.storage.tables import CombinedFootprint, Star, StarInFrame, StarLevel
 from lcframework.types import FluxMatrix
 from plugins_builtin.normalizations.ensemble import Ensemble
@@ -24,16 +25,27 @@ def row(frame: int, comment: str = "", star: str = "s", **more: Any) -> StarInFr
     return StarInFrame(frame_id=frame, combined_footprint_hash="h", gaia_id=star, x=0, y=0, comment=comment, **values)
 
 
-def rows(*comments: str) -> list[StarInFrame]:
-    return [row(i, comment) for i, comment in enumerate(comments)]
+def of_rows(engine: Engine, rows: list[StarInFrame]) -> Verdicts:
+    """Return what the database counts of the rows of a star."""
+    with Session(engine) as session:
+        session.execute(sa.delete(StarInFrame))
+        session.add_all(rows)
+        session.flush()
+        return judged(session)["h", "s"]
 
 
-def test_verdicts_are_counted_by_kind():
-    seen = [*rows("edge: 20%", "edge: 30%", "saturated: 3 pixels", ""), row(9, psf_comment="chi2 9")]
-    assert verdicts(seen) == {"edge": 2, "saturated": 1, "unlike": 1}
+def test_verdicts_are_counted_by_kind(engine: Engine):
+    seen = [row(1, "edge: 20%"), row(2, "edge: 30%"), row(3, "saturated: 3 pixels"), row(4), row(9, psf_comment="chi2")]
+    seen += [row(5, signal_to_noise=None), row(6, "odd: 3", psf_comment="chi2"), row(7, "odd: 4")]
+    found = of_rows(engine, seen)
+    assert list(found.kinds.items()) == [("edge", 2), ("odd", 2), ("saturated", 1), ("unlike", 1)]
+    assert (found.frames, found.usable, found.conclusive) == (7, 2, 2)
 
 
-def test_a_star_that_most_frames_call_a_double_is_none():
+def test_a_star_that_most_frames_call_a_double_is_none(engine: Engine):
+    def rows(*comments: str) -> Verdicts:
+        return of_rows(engine, [row(i, comment) for i, comment in enumerate(comments)])
+
     assert no_point_source(rows("elongated: 0.3", "blended: x", "")).startswith("no single star in 2 of 3 frames")
     assert no_point_source(rows("elongated: 0.3", "", "")) == ""
     assert no_point_source(rows("elongated: 0.3", "")) == ""  # half is not most
@@ -42,7 +54,7 @@ def test_a_star_that_most_frames_call_a_double_is_none():
     assert no_point_source(rows("saturated: 3", "saturated: 3", "edge: 3", "", "")) == ""
     assert no_point_source(rows("saturated: 3", "extended: 3", "extended: 3", ""))
     dropped = [row(i, psf_comment="chi2 3 where the others' median is 1") for i in range(4)]
-    assert "unlike" in no_point_source(dropped)
+    assert "unlike" in no_point_source(of_rows(engine, dropped))
 
 
 def star(name: str, identity: str, distance: float) -> Star:
