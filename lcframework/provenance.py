@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -12,6 +13,8 @@ from typing import Any
 import attrs
 
 Components = dict[str, Any]
+#: Hexadecimal digits of a digest.
+_LENGTH = 40
 
 
 @attrs.frozen
@@ -31,7 +34,7 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
-def digest(value: Any, length: int = 40) -> str:
+def digest(value: Any, length: int = _LENGTH) -> str:
     """Return a stable digest of any JSON-like value, in hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
 
@@ -45,8 +48,50 @@ def file_digest(path: Path) -> str:
         return "absent"
 
 
+class Shared(dict[str, Any]):
+    """Components that many units share, such as options of an instrument; they can't be changed.
+
+    Their part of the fingerprint is worked out once.
+    """
+
+    __slots__ = ("counted", "text")
+
+    def __init__(self, components: Mapping[str, Any]) -> None:
+        super().__init__(components)
+        self.counted: Components = {k: counted(v) for k, v in components.items() if not _at_default(v)}
+        self.text = canonical(self.counted)
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("shared components can't be changed: make new ones")
+
+    __setitem__ = __delitem__ = __ior__ = update = pop = popitem = setdefault = clear = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how it is made again where it was sent to another process."""
+        return Shared, (dict(self),)
+
+
+def fingerprint(components: Mapping[str, Any]) -> str:
+    """Return the digest of components without options that are at their defaults."""
+    parts = []
+    for name in sorted(components):
+        value = components[name]
+        if isinstance(value, Shared):
+            parts.append(f"{_quoted(name)}:{value.text}")
+        elif not _at_default(value):
+            parts.append(f"{_quoted(name)}:{canonical(counted(value))}")
+    return hashlib.sha256(f"{{{','.join(parts)}}}".encode()).hexdigest()[:_LENGTH]
+
+
+@functools.cache
+def _quoted(name: str) -> str:
+    return json.dumps(name)
+
+
 def counted(components: Any) -> Any:
     """Return components for the record and the fingerprint: without options that are at their defaults."""
+    if isinstance(components, Shared):
+        return components.counted
     if isinstance(components, Mapping):
         return {k: counted(v) for k, v in components.items() if not _at_default(v)}
     return components.value if isinstance(components, Option) else components
@@ -65,7 +110,12 @@ def counted_elsewhere(components: Components, *names: str) -> Components:
 
 
 def _at_default(component: Any) -> bool:
-    return isinstance(component, Option) and canonical(component.value) == canonical(component.default)
+    if not isinstance(component, Option):
+        return False
+    value, default = component.value, component.default
+    if type(value) is type(default) and isinstance(value, str | int | None):
+        return bool(value == default)
+    return canonical(value) == canonical(default)
 
 
 def describe(instance: Any) -> Components:

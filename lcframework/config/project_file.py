@@ -6,6 +6,7 @@ options, values of the wrong type. Each error states the file, the line, the giv
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -100,7 +101,7 @@ class Config:
         """The folder of the project file, to which its paths are relative."""
         return self.path.parent
 
-    @property
+    @functools.cached_property
     def workdir(self) -> Path:
         """The folder in which products are written."""
         return resolve_path(self.project.workdir, self.directory).resolve()

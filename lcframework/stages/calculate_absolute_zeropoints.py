@@ -173,7 +173,7 @@ class CalculateAbsoluteZeropoints(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return a unit for each group that is normalised."""
         normalized = ledger.made(Normalization.name, FieldGroupKey)
-        stars = {key: star.model_dump() for key, star in active_stars(session).items()}
+        stars = {key: dict(star._mapping) for key, star in active_stars(session).items()}
         found: dict[FieldGroupKey, list[StarLevel]] = {}
         for row in session.exec(select(StarLevel).where(StarLevel.comment == "")):
             if (row.combined_footprint_hash, row.gaia_id) not in stars:

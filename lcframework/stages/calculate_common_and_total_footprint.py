@@ -10,7 +10,7 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config
-from lcframework.provenance import Components, describe, digest, plain
+from lcframework.provenance import Components, Shared, describe, digest, plain
 from lcframework.sky import geometry
 from lcframework.sky.footprints import Combined, StarField, area, combine, disk
 from lcframework.stages.plate_solving import PlateSolving
@@ -217,7 +217,7 @@ class CalculateCommonAndTotalFootprint(Stage):
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return one unit for each solved frame; also the joint unit where all of these are done."""
         solved = ledger.made(PlateSolving.name, FrameKey)
-        rois = {n: [r.ra, r.dec] for n, r in self.toolbox.config.roi.items()}
+        rois = Shared({n: [r.ra, r.dec] for n, r in self.toolbox.config.roi.items()})
         units: list[Unit[Any]] = []
         keys = []
         sites: dict[str, Components | None] = {}

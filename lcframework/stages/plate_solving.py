@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 from lcframework.config.sections import PlateSolving as Settings
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.protocols import NamesReference, NeedsPosition, NeedsReference
-from lcframework.provenance import Components, canonical, complete, counted
+from lcframework.provenance import Components, Shared, canonical, complete, counted
 from lcframework.sky import geometry, solver_hints, wcs_check
 from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
@@ -284,7 +284,7 @@ class PlateSolving(Stage):
             "stars": sky if settings.verify or any(needs_stars(t) for t in tools) else {},
             "references": [],
         }
-        return {"plate_solving": identity, TRIED_WITH: tried_with}
+        return {"plate_solving": Shared(identity), TRIED_WITH: Shared(tried_with)}
 
     def _unit(self, f: FrameRow, token: str, parts: Components, stars: str) -> Unit[FramePayload]:
         components = self.components(frame=token, **parts)

@@ -294,10 +294,11 @@ class PrepareCalibratedCutouts(Stage):
         nothing = (np.zeros((0, 2)),) * 3
         positions = star_positions(session, field)
         stars = tuple(positions.get(keys[i].frame_id, nothing) for i in used)
+        of_frames = list(zip(*(columns[name].tolist() for name in FRAME_COLUMNS), strict=True))
         inputs = [
             [
                 keys[i].frame_id, stamped[keys[i]].token, modelled[keys[i]].token,
-                [columns[name].tolist()[e] for name in FRAME_COLUMNS], [a.tolist() for a in stars[e]],
+                of_frames[e], [a.tolist() for a in stars[e]],
             ]
             for e, i in enumerate(used)
         ]  # fmt: skip

@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from lcframework.frames.joined_regions import join_regions
 from lcframework.protocols import WarmsUp
-from lcframework.provenance import counted_elsewhere, digest
+from lcframework.provenance import Shared, counted_elsewhere, digest
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.choice import check_names, chosen_stars, usable_stars
 from lcframework.storage.psf_files import write_psf
@@ -168,6 +168,7 @@ class PsfModeling(Stage):
         for where, config in self.toolbox.by_instrument().items():
             check_names(session, f"[{where}psf]", config.psf.stars, config.psf.exclude)
         usable, rois = usable_stars(session), field_rois(session)
+        identities: dict[str, Shared] = {}
         units: list[Unit[Any]] = []
         for (frame_id, field), rows in sorted(usable.items()):
             key = FrameKey(frame_id, field)
@@ -177,8 +178,10 @@ class PsfModeling(Stage):
             settings = self.toolbox.config_for(f.instrument).psf
             chosen = chosen_stars(rows, settings.stars, settings.exclude)
             ids, names = tuple(s.gaia_id for s in chosen), tuple(s.name for s in chosen)
-            identity = counted_elsewhere(self.toolbox.identity("psf", f.instrument), "stars", "exclude")
-            components = self.components(stamps=product.token, psf=identity, stars=list(ids))
+            if f.instrument not in identities:
+                identity = counted_elsewhere(self.toolbox.identity("psf", f.instrument), "stars", "exclude")
+                identities[f.instrument] = Shared(identity)
+            components = self.components(stamps=product.token, psf=identities[f.instrument], stars=list(ids))
             payload = PsfPayload(frame_id, field, f.key, product.path, f.instrument, (f.height or 0, f.width or 0),
                                  f.seeing_pixels or 3.0, ids, names)  # fmt: skip
             scope = Scope(rois.get(field), f.instrument, f.band)

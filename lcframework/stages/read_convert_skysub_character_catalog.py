@@ -26,7 +26,7 @@ from lcframework.frames.masters import (
 )
 from lcframework.frames.pixels import pixel_flags, to_rate
 from lcframework.frames.reduction import FramePlan, calibration_files
-from lcframework.provenance import Components, counted_elsewhere, describe, digest
+from lcframework.provenance import Components, Shared, counted_elsewhere, describe, digest
 from lcframework.sky.times import check_time, time_is_odd
 from lcframework.storage.frame_files import ascii_text, write_frame, write_table
 from lcframework.storage.records import Record
@@ -288,6 +288,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             "telescope": observing_site(config),
             "by_instrument": {name: self._identity(name) for name in ("", *self.toolbox.configs)},
         }
+        parts = {name: Shared(part) if isinstance(part, dict) else part for name, part in parts.items()}
         frame_list = FrameList(session, config)
         reductions = self._plan(session, frame_list, ledger)
         plans = reductions.plans

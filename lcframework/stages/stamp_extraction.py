@@ -23,7 +23,7 @@ from lcframework.frames.joined_regions import join_regions
 from lcframework.frames.stamp_wcs import header_text, moved
 from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_map, own_radius
 from lcframework.frames.target_detection import target_doubt
-from lcframework.provenance import Components, Option, describe
+from lcframework.provenance import Components, Option, Shared, describe
 from lcframework.sky.geometry import separation
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
@@ -275,15 +275,18 @@ class StampExtraction(Stage):
         located = ledger.made(QueryGaiaForStars.name, FrameKey)
         stars, rois, regions = self._stars(session), self._rois(session), field_rois(session)
         units: list[Unit[Any]] = [*maps]
+        names = {f.instrument for f in frames.values()}
+        of_instrument = {name: self._settings(name, hot.get(name, "")) for name in names}
+        reaches = {field: Shared(self._reaches(own)) for field, own in regions.items()}
         for frame_id, f in frames.items():
-            settings = self._settings(f.instrument, hot.get(f.instrument, ""))
+            settings = of_instrument[f.instrument]
             for field, targets in stars.get(frame_id, {}).items():
                 key, frame = FrameKey(frame_id, field), FrameKey(frame_id)
                 if f.instrument in waiting or key not in located or frame not in solved:
                     continue
                 parts = {
                     "frame": imported[frame].token if frame in imported else None, "wcs": solved[frame].token,
-                    "stars": located[key].token, "rois": self._reaches(regions[field]), **settings,
+                    "stars": located[key].token, "rois": reaches[field], **settings,
                 }  # fmt: skip
                 own_rois = tuple(t for t in rois.get(frame_id, ()) if t.name in regions[field])
                 payload = self._payload(f, field, tuple(targets), own_rois)
@@ -298,7 +301,7 @@ class StampExtraction(Stage):
             "saturation": Option(None, None),
             "hot_pixels": Option(hot_pixels_identity(self.toolbox, instrument, hot), ""),
         }
-        return {"stamps": stamps, "cosmics": self.toolbox.identity("cosmics", instrument)}
+        return {"stamps": Shared(stamps), "cosmics": Shared(self.toolbox.identity("cosmics", instrument))}
 
     def _reaches(self, rois: frozenset[str]) -> Components:
         config = self.toolbox.config

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from lcframework.config.toolbox import Tool
-from lcframework.provenance import Components, digest
+from lcframework.provenance import Components, Shared, digest
 from lcframework.stages.combining_estimates import CombineEstimates, FrameFile, GroupPayload, combines, no_flux
 from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
@@ -259,8 +259,14 @@ class StarPhotometry(Stage):
             stars = FrameStars(frame_id, field, f.instrument, stamps.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0,
                                f.key, self._radii(f))  # fmt: skip
             found.append((stars, {"stamps": stamps.token, "psf": model.token}, f, psf.chi2))
-        units = [self._frame_unit(*item[:3]) for item in found if not self._joint(item[0].instrument)]
-        units += self._joint_units([item for item in found if self._joint(item[0].instrument)], in_group)
+        joint = {name: self._joint(name) for name in {item[0].instrument for item in found}}
+        identities = {name: Shared(self._identity(name)) for name in joint}
+        units = [
+            self._frame_unit(*item[:3], identities[item[0].instrument])
+            for item in found
+            if not joint[item[0].instrument]
+        ]
+        units += self._joint_units([item for item in found if joint[item[0].instrument]], in_group)
         rois = field_rois(session)
         band_of = {frame.id: frame.band for *_, frame, _ in found}
         units = [attrs.evolve(u, scope=self._scope(u.payload.frames[0], rois, band_of)) for u in units]
@@ -340,11 +346,11 @@ class StarPhotometry(Stage):
         identity.pop("estimator")  # what it changes are the radii
         return identity
 
-    def _frame_unit(self, stars: FrameStars, inputs: Components, frame: FrameRow) -> Unit[PhotometryPayload]:
+    def _frame_unit(
+        self, stars: FrameStars, inputs: Components, frame: FrameRow, identity: Shared
+    ) -> Unit[PhotometryPayload]:
         discs = {"radii": [round(r, 4) for r in stars.radii]} if stars.radii else {}
-        components = self.components(
-            photometry=self._identity(stars.instrument), stars=list(stars.ids), **inputs, **discs
-        )
+        components = self.components(photometry=identity, stars=list(stars.ids), **inputs, **discs)
         key = FrameKey(stars.frame_id, stars.field)
         return Unit(key, frame.key, components, PhotometryPayload((stars,)), frame.id)
 

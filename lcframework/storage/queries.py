@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, SQLModel, col
 
 from lcframework.storage.tables import CombinedFootprint, Frame, Star
 
@@ -27,11 +27,17 @@ def frames_with_regions(session: Session) -> dict[int, FrameRow]:
     return {frame.id: frame for frame in rows}
 
 
-def active_stars(session: Session) -> dict[tuple[str, str], Star]:
+#: A row of ``stars`` for reading, with its columns as attributes.
+StarRow: TypeAlias = Any
+
+
+def active_stars(session: Session) -> dict[tuple[str, str], StarRow]:
     """Return the reference stars in use, by field and identifier, without stars of earlier fields or selections."""
-    fields = select(CombinedFootprint.hash).where(CombinedFootprint.active)
-    stars = select(Star).where(Star.active, col(Star.combined_footprint_hash).in_(fields))
-    return {(s.combined_footprint_hash, s.gaia_id): s for s in session.exec(stars)}
+    fields = sa.select(col(CombinedFootprint.hash)).where(col(CombinedFootprint.active))
+    stars = sa.select(SQLModel.metadata.tables["stars"]).where(
+        col(Star.active), col(Star.combined_footprint_hash).in_(fields)
+    )
+    return {(s.combined_footprint_hash, s.gaia_id): s for s in session.execute(stars)}
 
 
 def numeric_columns(table: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -150,14 +151,14 @@ class Stage:
             if (
                 product is None
                 or not product.made_from(unit)
-                or (self.gone(product) if product.made else self.retry(product))
+                or (product.path and self.gone(product) if product.made else self.retry(product))
             ):
                 out.append(unit)
         return out
 
     def gone(self, product: Entry) -> bool:
         """Return whether the file of a product is missing."""
-        return bool(product.path) and not (self.toolbox.workdir / product.path).exists()
+        return bool(product.path) and not os.path.exists(f"{self.toolbox.workdir}{os.sep}{product.path}")
 
     def within(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         """Return the units that the run's filter admits."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+import functools
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from lcframework.plugins import Call
-from lcframework.provenance import Components, counted, digest
+from lcframework.provenance import Components, fingerprint
 from lcframework.storage.records import Record
 from lcframework.types import Doubt
 from lcframework.work.keys import UnitKey
@@ -44,10 +45,10 @@ class Unit(Generic[P]):
     frame_id: int | None = None
     scope: Scope | None = None
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """The digest of the components: products with another fingerprint are out of date."""
-        return digest(counted(self.components))
+        return fingerprint(self.components)
 
 
 @attrs.frozen(eq=False)

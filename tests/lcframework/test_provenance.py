@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import attrs
 import numpy as np
+import pytest
 
 from lcframework.provenance import (
     Option,
+    Shared,
     canonical,
     changes,
     complete,
@@ -21,6 +24,7 @@ from lcframework.provenance import (
     describe,
     digest,
     file_digest,
+    fingerprint,
     plain,
 )
 
@@ -141,3 +145,24 @@ def test_changes():
 def test_stored_components_are_compared_as_they_are_stored():
     before = json.loads(canonical({"places": [("A", [1.0, 2.0])], "size": 24}))
     assert changes(before, {"places": [("A", [1.0, 2.0])], "size": 32}) == ["size: 24 -> 32"]
+
+
+def test_a_fingerprint_is_the_digest_of_what_counts():
+    shared = Shared({"b": Option(1, 1), "a": Option(1, 2), "c": {"x": Option(0.0, 0), "y": [1, None]}, "d": True})
+    components = {"stage": "s", "é": Option("x", "y"), "same": Option([1], [1]), "z": shared, "n": {"q": Option(1, 1)}}
+    assert fingerprint(components) == digest(counted(components))
+    assert fingerprint({**components, "z": dict(shared)}) == fingerprint(components)
+    assert fingerprint({**components, "z": Shared({**shared, "a": 2})}) == fingerprint(
+        {**components, "z": {**shared, "a": 2}}
+    )
+    assert complete(shared) == {"b": 1, "a": 1, "c": {"x": 0.0, "y": [1, None]}, "d": True}
+    again = pickle.loads(pickle.dumps(shared))
+    assert (again, again.text) == (shared, shared.text)
+    with pytest.raises(TypeError, match="can't be changed"):
+        shared["a"] = 2
+    with pytest.raises(TypeError, match="can't be changed"):
+        shared.pop("a")
+
+
+def test_a_default_of_another_type_counts_as_its_json_does():
+    assert counted({"a": Option(1, 1.0), "b": Option(1, True), "c": Option("1", 1)}) == {"a": 1, "b": 1, "c": "1"}
