@@ -249,6 +249,7 @@ class Runner:
         with Session(self.engine) as session:
             found = []
             for stage in stages:
+                stage.toolbox = self.toolbox  # by all decisions, as the next run will find it
                 if (plan := self._memory.recall(session, stage, files=False)) is not None:
                     failed = unusable_of(session, plan)
                 else:

@@ -73,6 +73,17 @@ def test_campaign_on_a_server(fresh, finished, server, monkeypatch):
     with engine.connect() as connection:
         assert connection.execute(sa.text("select count(*) from frames")).scalar() == 4
         assert connection.execute(sa.text("select outcome from runs order by id")).scalars().all() == ["success"] * 2
+        assert connection.execute(sa.text("select count(*) from plans")).scalar() == 12
+        counts = dict(connection.execute(sa.text("select name, count from changes")).all())
+        assert counts["frames"] > 0
+        assert counts["products/psf_modeling"] == 4
+    with engine.begin() as connection:  # by hand
+        connection.execute(sa.text("delete from products where stage = 'model_calibrated_cutouts'"))
+    assert fresh.done() == {"model_calibrated_cutouts": 2}
+    with engine.connect() as connection:
+        assert (
+            connection.execute(sa.text("select count from changes where name = 'frames'")).scalar() == counts["frames"]
+        )
     engine.dispose()
     assert {state for state, _ in fresh.frames().values()} == {"used"}
     shutil.copy2(fresh.spare[0], fresh.folder / "raw")
