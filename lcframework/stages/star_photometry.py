@@ -306,7 +306,8 @@ class StarPhotometry(Stage):
             if not frames:
                 continue
             group = in_group[key.field, key.instrument, key.band]
-            without = tuple(i for i in group if i not in {f.frame_id for f in frames})
+            measured_ids = {f.frame_id for f in frames}
+            without = tuple(i for i in group if i not in measured_ids)
             tokens = digest([[f.frame_id, measured[FrameKey(f.frame_id, key.field)].token] for f in frames])
             components = self.components(frames=tokens, combining=CombineEstimates.results_version, band=key.band)
             label = f"{len(frames)} frames of {key.instrument or 'one instrument'} {key.band}".strip()
