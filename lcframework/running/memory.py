@@ -18,7 +18,6 @@ from typing import Any
 import attrs
 from sqlmodel import Session, col, select
 
-import lcframework
 from lcframework.config.project_file import Config
 from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
@@ -125,8 +124,8 @@ def code_stamp(toolbox: Toolbox) -> str:
     Other versions, and other installations, plan anew. So do installed libraries that come, go or change.
     """
     tools = [t.instance for by_section in toolbox.tools.values() for found in by_section.values() for t in found]
-    names = {type(tool).__module__.partition(".")[0] for tool in tools}
-    modules = [lcframework, *(sys.modules[name] for name in sorted(names) if name in sys.modules)]
+    names = {__name__.partition(".")[0], *(type(tool).__module__.partition(".")[0] for tool in tools)}
+    modules = [sys.modules[name] for name in sorted(names) if name in sys.modules]
     libraries = [p for p in sys.path if p.endswith("-packages") and os.path.isdir(p)]
     files = [[name, *_stamp(path)] for module in modules for name, path in _files(module)]
     return digest([metadata.version("lcframework"), sys.version, files, [_stamp(p) for p in libraries]])
