@@ -8,6 +8,7 @@ or can't be told, the stage is planned anew. Whether products' files are there i
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -124,7 +125,12 @@ def code_stamp(toolbox: Toolbox) -> str:
     Other versions, and other installations, plan anew. So do installed libraries that come, go or change.
     """
     tools = [t.instance for by_section in toolbox.tools.values() for found in by_section.values() for t in found]
-    names = {__name__.partition(".")[0], *(type(tool).__module__.partition(".")[0] for tool in tools)}
+    return _stamp_of(frozenset({__name__.partition(".")[0], *(type(t).__module__.partition(".")[0] for t in tools)}))
+
+
+@functools.cache
+def _stamp_of(names: frozenset[str]) -> str:
+    """Return the stamp of modules; asked once, because a process keeps the program with which it began."""
     modules = [sys.modules[name] for name in sorted(names) if name in sys.modules]
     libraries = [p for p in sys.path if p.endswith("-packages") and os.path.isdir(p)]
     files = [[name, *_stamp(path)] for module in modules for name, path in _files(module)]
