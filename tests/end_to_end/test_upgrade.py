@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lcframework.provenance import complete
+from lcframework.provenance import complete, digest
 from lcframework.running import recording
 from lcframework.storage.connection import FILE_NAME
 from lcframework.storage.schema import HEAD
@@ -38,14 +38,16 @@ def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a campaign that ran when every option counted in fingerprints, and tables had no version."""
     fresh.append(AS_DOCUMENTED)
     with monkeypatch.context() as patch:
-        for module in (unit, recording):
-            patch.setattr(module, "counted", complete)
+        patch.setattr(unit, "fingerprint", lambda components: digest(complete(components)))
+        patch.setattr(recording, "counted", complete)
         for module in (ledger, recording):
             patch.setattr(module, "FINGERPRINT_RULE", 1)
         assert fresh.run().code == 0
     with contextlib.closing(sqlite3.connect(fresh.folder / FILE_NAME)) as connection, connection:
+        for (trigger,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+            connection.execute(f"drop trigger {trigger}")
         connection.executescript(
-            "drop table alembic_version; drop table doubts; drop table settings; drop table estimator_weights; "
+            "drop table changes; drop table plans; drop table alembic_version; drop table doubts; drop table settings; drop table estimator_weights; "
             "drop table estimator_scales; alter table star_flux_in_frame drop column psf_flux; "
             "alter table star_flux_in_frame drop column psf_flux_uncertainty; "
             "alter table star_flux_in_frame drop column weights; "
