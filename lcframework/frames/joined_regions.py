@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from sqlmodel import Session, select
+import sqlalchemy as sa
+from sqlmodel import Session, col
 
-from lcframework.storage.regions_file import write_regions
+from lcframework.config.project_file import Config
+from lcframework.storage.regions_file import FrameFiles, write_regions
+from lcframework.storage.stamp_files import ALIAS
 from lcframework.storage.tables import Frame, PsfRow
 from lcframework.work import Entry, FrameKey
 
 
-def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entry], first_roi: str) -> None:
-    """Rebuild ``regions.h5`` from products, and delete files of stamps and PSFs that belong to no product.
+def aliased_region(config: Config) -> str:
+    """Return the region that ``ROI`` is another name of: the first one, unless a region has this name itself."""
+    return "" if ALIAS in config.roi else next(iter(config.roi))
+
+
+def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entry], alias_of: str) -> None:
+    """Bring ``regions.h5`` up to date with products, and delete files that products of changed frames replaced.
 
     Parameters
     ----------
@@ -23,21 +32,33 @@ def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entr
         The project's folder of products.
     stamps : mapping
         The products of stamps, by frame and field.
-    first_roi : str
-        The region that also has the name ``ROI``.
+    alias_of : str
+        The region that also has the name ``ROI``; empty: none.
     """
-    frame_names = dict(session.exec(select(Frame.id, Frame.key)).all())
+    names = {frame_id: key for frame_id, key in session.execute(sa.select(col(Frame.id), col(Frame.key)))}
     psfs: dict[int, dict[str, str]] = {}
-    for frame_id, ref, psf in session.exec(select(PsfRow.frame_id, PsfRow.psf_ref, PsfRow.path)):
-        psfs.setdefault(frame_id, {})[ref] = psf
-    frames: dict[str, tuple[list[str], dict[str, str]]] = {}
-    for key, product in sorted(stamps.items(), key=lambda item: str(item[0])):
-        existing = {ref: path for ref, path in psfs.get(key.frame_id, {}).items() if (workdir / path).exists()}
-        if (workdir / product.path).exists():
-            frames.setdefault(frame_names[key.frame_id], ([], existing))[0].append(product.path)
-    write_regions(workdir, frames, first_roi)
-    wanted = {path for files, psf_files in frames.values() for path in (*files, *psf_files.values())}
+    for frame_id, ref, path in session.execute(
+        sa.select(col(PsfRow.frame_id), col(PsfRow.psf_ref), col(PsfRow.path)).order_by(PsfRow.psf_ref)
+    ):
+        if _is_there(workdir, path):
+            psfs.setdefault(frame_id, {})[ref] = path
+    files: dict[int, list[str]] = {}
+    for key, product in sorted(stamps.items(), key=lambda item: (item[0].frame_id, item[0].field)):
+        if _is_there(workdir, product.path):
+            files.setdefault(key.frame_id, []).append(product.path)
+    frames = {names[frame_id]: FrameFiles(paths, psfs.get(frame_id, {})) for frame_id, paths in files.items()}
+    for name in write_regions(workdir, frames, alias_of):
+        _remove_replaced(workdir, frames.get(name), name)
+
+
+def _is_there(workdir: Path, path: str) -> bool:
+    return os.path.exists(f"{workdir}/{path}")  # twenty thousand times: a `Path` would take four times as long
+
+
+def _remove_replaced(workdir: Path, files: FrameFiles | None, key: str) -> None:
+    """Delete the stamps and PSFs in a frame's folder that are not in `files`."""
+    kept = {workdir / path for path in (*files.stamps, *files.psfs.values())} if files else set()
     for kind in ("stamps", "psf"):
-        for path in (workdir / "regions").glob(f"*/{kind}_*.h5"):
-            if str(path.relative_to(workdir)) not in wanted:
+        for path in (workdir / "regions" / key).glob(f"{kind}_*.h5"):
+            if path not in kept:
                 path.unlink()

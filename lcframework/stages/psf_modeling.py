@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from sqlmodel import Session
 
-from lcframework.frames.joined_regions import join_regions
+from lcframework.frames.joined_regions import aliased_region, join_regions
 from lcframework.protocols import WarmsUp
 from lcframework.provenance import Shared, counted_elsewhere, digest
 from lcframework.stages.stamp_extraction import StampExtraction
@@ -191,7 +191,7 @@ class PsfModeling(Stage):
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Join the new files in ``regions.h5``."""
         stamps = ledger.made(StampExtraction.name, FrameKey)
-        join_regions(session, workdir, stamps, next(iter(self.toolbox.config.roi)))
+        join_regions(session, workdir, stamps, aliased_region(self.toolbox.config))
 
 
 def psf_batch(batch: Sequence[PsfValues]) -> PsfBatch:

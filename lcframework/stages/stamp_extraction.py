@@ -19,7 +19,7 @@ from lcframework.frames.hot_pixels import (
     hot_pixels_identity,
     read_hot_pixels,
 )
-from lcframework.frames.joined_regions import join_regions
+from lcframework.frames.joined_regions import aliased_region, join_regions
 from lcframework.frames.stamp_wcs import header_text, moved
 from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_map, own_radius
 from lcframework.frames.target_detection import target_doubt
@@ -216,7 +216,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
     def save(self, unit: Unit[FramePayload], values: FrameValues, result: FrameStamps) -> Outcome:
         """Write the file of stamps, and return the quality of the stars' stamps."""
         path = f"regions/{unit.payload.key}/stamps_{unit.fingerprint[:12]}.h5"
-        write_stamps(self.toolbox.workdir / path, result.stamps, result.shape)
+        write_stamps(self.toolbox.workdir / path, result.stamps, result.shape, aliased_region(self.toolbox.config))
         records: list[Record] = [
             Update(
                 "stars_in_frames",
@@ -347,7 +347,7 @@ class StampExtraction(Stage):
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Join the files in ``regions.h5``."""
-        join_regions(session, workdir, ledger.made(self.name, FrameKey), next(iter(self.toolbox.config.roi)))
+        join_regions(session, workdir, ledger.made(self.name, FrameKey), aliased_region(self.toolbox.config))
 
 
 def _widened(stamp: Floats, size: int) -> Floats:

@@ -9,10 +9,9 @@ from typing import Any
 import attrs
 import numpy as np
 
+from lcframework.storage import hdf5
 from lcframework.storage.files import atomic
 from lcframework.types import Floats
-
-_TEXTS = ("combined_footprint_hash", "gaia_id", "psf_ref", "status")
 
 
 @attrs.frozen(eq=False)
@@ -26,14 +25,13 @@ class FrameEstimates:
 
 
 def write_estimates(path: Path, estimates: FrameEstimates) -> None:
-    """Write the estimates of one frame, a dataset for each column of its rows."""
-    import h5py
-
-    with atomic(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
-        for name, values in _columns(estimates.rows).items():
-            text = name in _TEXTS
-            file.create_dataset(f"rows/{name}", data=np.array(values, h5py.string_dtype()) if text else values)
-        file["radii"], file["light"], file["covariance"] = estimates.radii, estimates.light, estimates.covariance
+    """Write the estimates of one frame; the rows are a table, with a field for each column."""
+    with atomic(path) as temporary, hdf5.create(temporary) as file:
+        if estimates.rows:
+            hdf5.put(file, "rows", _table(estimates.rows))
+        for name, values in (("radii", estimates.radii), ("light", estimates.light),
+                             ("covariance", estimates.covariance)):  # fmt: skip
+            hdf5.put(file, name, values)
 
 
 def read_estimates(path: Path) -> FrameEstimates:
@@ -42,13 +40,23 @@ def read_estimates(path: Path) -> FrameEstimates:
 
     with h5py.File(path, "r") as file:
         columns = {}
-        for name, dataset in file["rows"].items() if "rows" in file else ():
-            text = dataset.dtype.kind == "O"
-            columns[name] = [v.decode() for v in dataset[()]] if text else dataset[()].tolist()
+        rows = file.get("rows", {})
+        for name in rows.dtype.names if isinstance(rows, h5py.Dataset) else rows:
+            values = rows[name][()] if isinstance(rows, h5py.Group) else rows[name]  # a group in earlier versions
+            columns[name] = [v.decode() for v in values] if values.dtype.kind in "OS" else values.tolist()
         names = list(columns)
-        rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        return FrameEstimates(rows, file["radii"][()], file["light"][()], file["covariance"][()])
+        found = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        return FrameEstimates(found, file["radii"][()], file["light"][()], file["covariance"][()])
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return rows as an array with named fields; texts are UTF-8."""
+    columns = {name: np.array([_stored(row[name]) for row in rows]) for name in rows[0]}
+    out = np.zeros(len(rows), [(name, values.dtype) for name, values in columns.items()])
+    for name, values in columns.items():
+        out[name] = values
+    return out
+
+
+def _stored(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value

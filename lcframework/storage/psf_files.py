@@ -6,31 +6,36 @@ from pathlib import Path
 
 import numpy as np
 
+from lcframework.storage import hdf5
 from lcframework.storage.files import atomic
 from lcframework.types import PSF, FitState, FitStatus
 
+#: Residuals are for looking at: their rounding is a hundredth of the noise of a pixel five sigma off.
+_RESIDUAL_BITS = 8
+
 
 def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
-    """Write one frame's PSF in the layout of ``psf_<ref>`` of ``regions.h5``."""
-    import h5py
+    """Write one frame's PSF in the layout of ``psf_<ref>`` of ``regions.h5``.
 
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
-        file["narrow_psf"] = psf.narrow
-        file["full_psf"] = psf.full
+    What further stages read is stored as it is; ``full_psf`` and ``fit/residuals``, which are for people, are rounded.
+    """
+    with atomic(path) as temporary, hdf5.create(temporary) as file:
+        hdf5.put(file, "narrow_psf", psf.narrow)
+        hdf5.put(file, "full_psf", np.asarray(psf.full, np.float32))
         file["subsampling_factor"] = psf.subsampling_factor
         file["target_fwhm"] = psf.target_fwhm
         file["frame_shape"] = np.asarray(psf.frame_shape)
         distortion = file.create_group("distortion")
         for name, values in psf.distortion.items():
-            distortion[name] = values
+            hdf5.put(distortion, name, values)
         fit = file.create_group("fit")
-        fit["stars"] = np.array(star_ids, dtype=h5py.string_dtype())
-        fit["residuals"] = np.asarray(psf.residuals, np.float32)
-        fit["outliers"] = psf.outliers
-        fit["star_chi2"] = psf.star_chi2
-        fit["loss_history"] = psf.loss_history
-        fit["precision"] = np.asarray(psf.precision, np.float32)
-        fit["misfit"] = psf.misfit
+        hdf5.put(fit, "stars", np.array([name.encode() for name in star_ids], "S"))
+        hdf5.put(fit, "residuals", hdf5.rounded(psf.residuals, _RESIDUAL_BITS))
+        hdf5.put(fit, "outliers", psf.outliers)
+        hdf5.put(fit, "star_chi2", psf.star_chi2)
+        hdf5.put(fit, "loss_history", psf.loss_history)
+        hdf5.put(fit, "precision", np.asarray(psf.precision, np.float32))
+        hdf5.put(fit, "misfit", psf.misfit)
 
 
 def read_psf(path: Path) -> PSF:
@@ -40,7 +45,7 @@ def read_psf(path: Path) -> PSF:
     with h5py.File(path, "r") as file:
         return PSF(
             narrow=file["narrow_psf"][()],
-            full=file["full_psf"][()],
+            full=file["full_psf"][()].astype(float),
             subsampling_factor=int(file["subsampling_factor"][()]),
             target_fwhm=float(file["target_fwhm"][()]),
             status=FitStatus(FitState.CONVERGED),

@@ -2,65 +2,154 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+import numpy as np
+
+from lcframework.storage import hdf5
 from lcframework.storage.files import atomic
-from lcframework.storage.stamp_files import STAMP_DATASETS
+from lcframework.storage.stamp_files import ALIAS, ALIAS_OF, STAMP_DATASETS, TOGETHER
 
 REGIONS = "regions.h5"
-#: Another name for the first region.
-_ALIAS = "ROI"
+#: A dataset that tells from which files each frame's group was made, as compressed JSON; and its attribute, the number
+#: of groups that were replaced: HDF5 does not give back their room.
+_MADE_FROM, _REPLACED = "made_from", "replaced"
 
 
-def write_regions(workdir: Path, frames: Mapping[str, tuple[Sequence[str], Mapping[str, str]]], first_roi: str) -> None:
-    """Rebuild ``regions.h5``: one group for each frame, with external links to the write-once files.
+@attrs.frozen
+class FrameFiles:
+    """The files of a frame, relative to the workdir: of its stamps, and of its PSFs by ``psf_ref``.
+
+    A star that belongs to several fields has the same stamp in each of their files.
+    """
+
+    stamps: Sequence[str]
+    psfs: Mapping[str, str] = attrs.field(factory=dict)
+
+    def described(self, alias_of: str) -> list[Any]:
+        """Return as JSON what the frame's group is made from."""
+        return [alias_of, list(self.stamps), dict(self.psfs)]
+
+
+def write_regions(workdir: Path, frames: Mapping[str, FrameFiles], alias_of: str) -> list[str]:
+    """Bring ``regions.h5`` up to date: one group for each frame, with external links to the write-once files.
+
+    Only the groups of frames whose files changed are made; the others are copied with the file as a whole. The new file
+    replaces the old one when it is complete.
 
     Parameters
     ----------
     workdir : Path
         The project's folder of products.
     frames : mapping
-        By frame name: the frame's stamp files, and its PSF files by ``psf_ref``; paths relative to `workdir`. A star
-        that belongs to several fields has the same stamp in each of their files.
-    first_roi : str
-        The region for which ``ROI`` is an alias, unless a region has the name ``ROI``.
+        By frame name.
+    alias_of : str
+        The region that is also called ``ROI``; empty: none.
+
+    Returns
+    -------
+    list of str
+        The frames whose groups were made or removed.
     """
+    path = workdir / REGIONS
+    wanted = {key: files.described(alias_of) for key, files in frames.items()}
+    before, replaced = _made_from(path)
+    gone = [key for key in before if key not in wanted]
+    new = [key for key, files in wanted.items() if before.get(key) != files]
+    replaced += len(gone) + sum(key in before for key in new)
+    with atomic(path) as temporary:
+        if not before or replaced > len(wanted):
+            with hdf5.create(temporary) as file:
+                _link_frames(file, workdir, frames, list(wanted), alias_of)
+                _note(file, wanted, 0)
+        else:
+            shutil.copyfile(path, temporary)
+            with hdf5.change(temporary) as file:
+                for key in gone:
+                    del file["frames"][key]
+                _link_frames(file, workdir, frames, new, alias_of)
+                _note(file, wanted, replaced)
+    return [*gone, *new]
+
+
+def _link_frames(
+    file: Any, workdir: Path, frames: Mapping[str, FrameFiles], keys: Sequence[str], alias_of: str
+) -> None:
+    """Make the groups of some frames, in the place of those that are there."""
+    root = file.require_group("frames")
+    for key in keys:
+        if key in root:
+            del root[key]
+        _link_frame(root.create_group(key), workdir, frames[key], alias_of)
+
+
+def _made_from(path: Path) -> tuple[dict[str, list[Any]], int]:
+    """Return by frame what its group was made from, and how many groups were replaced; nothing for an old file."""
     import h5py
 
-    with atomic(workdir / REGIONS) as temporary, h5py.File(temporary, "w") as file:
-        root = file.create_group("frames")
-        names = {}
-        for key, (stamps, psfs) in frames.items():
-            group = root.create_group(key)
-            names[key] = _link_stamps(group, workdir, stamps)
-            for ref, path in psfs.items():
-                group[f"psf_{ref}"] = h5py.ExternalLink(path, "/")
-        if any(_ALIAS in there for there in names.values()):
-            return  # a region has this name: there is no alias, not even in frames without that region
-        for key, there in names.items():
-            if first_roi in there:
-                for kind in STAMP_DATASETS:
-                    _link(root[key][kind], _ALIAS, there[first_roi], f"/{kind}/{first_roi}")
+    try:
+        with h5py.File(path, "r") as file:
+            noted = file[_MADE_FROM]
+            return json.loads(zlib.decompress(noted[()].tobytes())), int(noted.attrs[_REPLACED])
+    except (OSError, KeyError, ValueError, zlib.error):
+        return {}, 0  # there is none, one of an earlier version, or a damaged one: all is made again
 
 
-def _link_stamps(group: Any, workdir: Path, files: Sequence[str]) -> dict[str, str]:
-    """Link the stamps of a frame, and return the file of each stamp by the name of its star or region."""
+def _note(file: Any, wanted: Mapping[str, list[Any]], replaced: int) -> None:
+    if _MADE_FROM in file:
+        del file[_MADE_FROM]
+    file[_MADE_FROM] = np.frombuffer(zlib.compress(json.dumps(wanted).encode(), 1), np.uint8)
+    file[_MADE_FROM].attrs[_REPLACED] = replaced
+
+
+def _link_frame(group: Any, workdir: Path, files: FrameFiles, alias_of: str) -> None:
+    """Link a frame's stamps and PSFs: the groups of its file as they are, or stamp by stamp where that won't do."""
+    first = files.stamps[0]
+    _link(group, "frame_shape", first, "/frame_shape")
+    if len(files.stamps) == 1 and _alias_fits(workdir / first, alias_of):
+        for kind in STAMP_DATASETS:
+            _link(group, kind, first, f"/{kind}")
+    else:
+        _link_stamps(group, workdir, files.stamps, alias_of)
+    for ref, path in files.psfs.items():
+        _link(group, f"psf_{ref}", path, "/")
+
+
+def _alias_fits(path: Path, alias_of: str) -> bool:
+    """Return whether a file's stamps have the alias that they should have."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if TOGETHER not in file:
+            return False
+        has = file[TOGETHER].attrs[ALIAS_OF]
+        return bool(has == alias_of or (not has and alias_of not in file["data"]))
+
+
+def _link_stamps(group: Any, workdir: Path, paths: Sequence[str], alias_of: str) -> None:
     import h5py
 
     found: dict[str, str] = {}
-    for path in files:
+    for path in paths:
         with h5py.File(workdir / path, "r") as source:
-            found = {**dict.fromkeys(source["data"], path), **found}  # all kinds of datasets have the same names
-    group["frame_shape"] = h5py.ExternalLink(files[0], "/frame_shape")
+            aliased = TOGETHER in source and source[TOGETHER].attrs[ALIAS_OF]
+            names = [name for name in source["data"] if not (aliased and name == ALIAS)]
+            found = {**dict.fromkeys(names, path), **found}  # all kinds of datasets have the same names
     for kind in STAMP_DATASETS:
         made = group.create_group(kind)
         for name, path in found.items():
             _link(made, name, path, f"/{kind}/{name}")
-    return found
+        if alias_of in found:
+            _link(made, ALIAS, found[alias_of], f"/{kind}/{alias_of}")
 
 
 def _link(group: Any, name: str, path: str, target: str) -> None:
-    """Make an external link with HDF5's own call, which is fast: each run makes hundreds of links for each frame."""
-    group.id.links.create_external(name.encode(), path.encode(), target.encode())
+    """Make an external link with HDF5's own call, which is fast."""
+    group.id.links.create_external(name.encode(), os.fsencode(path), target.encode())

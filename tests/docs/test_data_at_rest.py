@@ -21,7 +21,7 @@ from lcframework.roi.epochs import filled
 from lcframework.roi.light_curves import join, per_night, write_light_curve
 from lcframework.storage import tables as database  # noqa: F401 - makes the tables known
 from lcframework.storage.psf_files import write_psf
-from lcframework.storage.regions_file import write_regions
+from lcframework.storage.regions_file import FrameFiles, write_regions
 from lcframework.storage.stamp_files import Stamp, write_stamps
 from lcframework.types import (
     EPOCH_COLUMNS,
@@ -167,7 +167,9 @@ def test_regions_layout_and_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     psf = PSF(np.ones((M, M)), np.ones((M, M)), 2, 2.0, FitStatus(FitState.CONVERGED), 1.0,
               distortion={"shear": np.zeros(2)}, frame_shape=(100, 200))  # fmt: skip
     write_psf(tmp_path / "regions/one/psf_ab_x.h5", psf, ["123"])
-    write_regions(tmp_path, {"one": (["regions/one/stamps_x.h5"], {"ab": "regions/one/psf_ab_x.h5"})}, "J0248")
+    write_regions(
+        tmp_path, {"one": FrameFiles(["regions/one/stamps_x.h5"], {"ab": "regions/one/psf_ab_x.h5"})}, "J0248"
+    )
 
     documented = [p.replace("<key>", "one").replace("<ref>", "ab") for p in names("regions.h5")]
     with h5py.File(tmp_path / "regions.h5") as file:

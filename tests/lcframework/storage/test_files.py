@@ -11,6 +11,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from lcframework.storage import hdf5, regions_file
+from lcframework.storage.estimate_files import FrameEstimates, read_estimates, write_estimates
 from lcframework.storage.files import atomic, remove_leftovers
 from lcframework.storage.frame_files import (
     make_wcs,
@@ -22,7 +24,7 @@ from lcframework.storage.frame_files import (
     write_wcs,
 )
 from lcframework.storage.psf_files import read_psf, write_psf
-from lcframework.storage.regions_file import REGIONS, write_regions
+from lcframework.storage.regions_file import REGIONS, FrameFiles, write_regions
 from lcframework.storage.stamp_files import Stamp, read_stamps, write_stamps
 from lcframework.types import PSF, FitState, FitStatus, PixelFlag, UnusableInput
 
@@ -56,6 +58,8 @@ def test_write_that_breaks_off_leaves_the_old_file(tmp_path, error):
 
 def test_hdf5_that_breaks_off_is_not_there(tmp_path):
     class Bad:
+        shape = (6, 6)
+
         def __array__(self, *_, **__):
             raise MemoryError
 
@@ -185,7 +189,7 @@ def regions(tmp_path):
         stamps, model = f"regions/{key}/stamps_1.h5", f"regions/{key}/psf_1.h5"
         write_stamps(tmp_path / stamps, {"101": stamp(1.0), "J0248": stamp(2.0)}, (10, 12))
         write_psf(tmp_path / model, psf(), ["101"])
-        frames[key] = ([stamps], {"abc": model})
+        frames[key] = FrameFiles([stamps], {"abc": model})
     write_regions(tmp_path, frames, "J0248")
     return tmp_path
 
@@ -208,12 +212,11 @@ def test_regions_file_reads_as_documented(regions, monkeypatch):
         assert isinstance(f.get("frames", getlink=True), h5py.HardLink)
 
 
-@pytest.mark.parametrize("first", ["J0248", "ROI"])
-def test_region_that_is_called_as_the_alias(tmp_path, first):
+def test_region_that_is_called_as_the_alias(tmp_path):
     """The name means that region in every frame, also in those that do not show it."""
     write_stamps(tmp_path / "s1.h5", {"J0248": stamp(2.0)}, (10, 12))
     write_stamps(tmp_path / "s2.h5", {"J0248": stamp(2.0), "ROI": stamp(4.0)}, (10, 12))
-    write_regions(tmp_path, {"night1": (["s1.h5"], {}), "night2": (["s2.h5"], {})}, first)
+    write_regions(tmp_path, {"night1": FrameFiles(["s1.h5"]), "night2": FrameFiles(["s2.h5"])}, "")
     with h5py.File(tmp_path / REGIONS) as file:
         found = {key: {name: d[0, 0] for name, d in frame["data"].items()} for key, frame in file["frames"].items()}
     assert found == {"night1": {"J0248": 2.0}, "night2": {"J0248": 2.0, "ROI": 4.0}}
@@ -229,7 +232,7 @@ def test_regions_file_is_read_from_anywhere_and_may_move(regions, tmp_path_facto
 
 def test_regions_file_is_replaced_while_it_is_read(regions):
     with h5py.File(regions / REGIONS) as file:
-        write_regions(regions, {"night1": (["regions/night1/stamps_1.h5"], {})}, "J0248")
+        write_regions(regions, {"night1": FrameFiles(["regions/night1/stamps_1.h5"])}, "J0248")
         assert set(file["frames"]) == {"night1", "night2"}
     with h5py.File(regions / REGIONS) as file:
         assert set(file["frames"]) == {"night1"}
@@ -241,6 +244,127 @@ def test_identifiers_with_odd_letters(tmp_path):
     assert {k: v.data[0, 0] for k, v in read_stamps(tmp_path / "s.h5").items()} == {
         k: v.data[0, 0] for k, v in odd.items()
     }
-    write_regions(tmp_path, {"f": (["s.h5"], {})}, "ROI")
+    write_regions(tmp_path, {"f": FrameFiles(["s.h5"])}, "")
     with h5py.File(tmp_path / REGIONS) as file:
         assert len(file["frames/f/data"]) == 2
+
+
+def layout(folder):
+    """Everything that `regions.h5` shows, by path."""
+    out = {}
+    with h5py.File(folder / REGIONS) as file:
+        for key, frame in file["frames"].items():
+            out[key, "links"] = {name: frame.get(name, getlink=True).__class__ for name in frame}
+            for kind in ("data", "noisemap", "mask", "wcs", "cosmicsmask", "image_pixel_coordinates"):
+                for name, values in frame[kind].items():
+                    out[key, kind, name] = values[()].tobytes() if kind != "wcs" else values[()]
+    return out
+
+
+def test_regions_file_costs_what_is_new(regions, monkeypatch):
+    """Groups of frames that have not changed are copied, and equal what is made from nothing."""
+    made = []
+    whole = regions_file._link_frame
+    monkeypatch.setattr(
+        regions_file, "_link_frame", lambda group, *rest: (made.append(group.name), whole(group, *rest))
+    )
+    files = {key: FrameFiles([f"regions/{key}/stamps_1.h5"], {"abc": f"regions/{key}/psf_1.h5"})
+             for key in ("night1", "night2")}  # fmt: skip
+    assert write_regions(regions, files, "J0248") == []
+    assert made == []
+    write_stamps(regions / "regions/night3/stamps_1.h5", {"101": stamp(7.0)}, (10, 12))
+    files = {"night2": files["night2"], "night3": FrameFiles(["regions/night3/stamps_1.h5"])}
+    assert write_regions(regions, files, "J0248") == ["night1", "night3"]
+    assert made == ["/frames/night3"]
+    added = layout(regions)
+    assert added["night3", "data", "101"] == stamp(7.0).data.tobytes()
+    (regions / REGIONS).unlink()
+    write_regions(regions, files, "J0248")
+    assert layout(regions) == added
+
+
+def test_regions_file_does_not_grow_with_replacements(regions):
+    files = {f"f{i}": FrameFiles(["regions/night1/stamps_1.h5"]) for i in range(4)}
+    write_regions(regions, files, "J0248")
+    first = (regions / REGIONS).stat().st_size
+    for i in range(30):
+        psf = {f"p{i}": "regions/night1/psf_1.h5"}
+        write_regions(regions, {**files, "f1": FrameFiles(files["f1"].stamps, psf)}, "J0248")
+    assert (regions / REGIONS).stat().st_size < 2 * first
+
+
+def test_regions_of_several_fields_and_of_another_first_region(regions):
+    """A frame's stamps may lie in several files, and their alias may be of a region that was the first one before."""
+    write_stamps(regions / "s2.h5", {"102": stamp(5.0), "J1206": stamp(6.0)}, (10, 12), alias_of="J1206")
+    both = FrameFiles(["regions/night1/stamps_1.h5", "s2.h5"])
+    write_regions(regions, {"night1": both, "night2": FrameFiles(["s2.h5"])}, "J0248")
+    with h5py.File(regions / REGIONS) as file:
+        assert set(file["frames/night1/data"]) == {"101", "102", "J0248", "J1206", "ROI"}
+        assert file["frames/night1/data/ROI"][0, 0] == 2.0
+        assert set(file["frames/night2/data"]) == {"102", "J1206"}
+    write_regions(regions, {"night1": both, "night2": FrameFiles(["s2.h5"])}, "J1206")
+    with h5py.File(regions / REGIONS) as file:
+        assert file["frames/night1/data/ROI"][0, 0] == file["frames/night2/data/ROI"][0, 0] == 6.0
+        assert file["frames/night2/wcs/ROI"][()] == b"CRPIX1  = 3"
+
+
+def test_stamps_of_earlier_versions_are_read(tmp_path):
+    """They have each stamp's corner and WCS in datasets of their own."""
+    one = stamp(3.0)
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file["frame_shape"] = (10, 12)
+        for kind, value in (
+            ("data", one.data), ("noisemap", one.noise), ("mask", one.mask), ("cosmicsmask", one.mask > 99),
+            ("image_pixel_coordinates", np.add(one.centre, one.offset)), ("corner", one.corner), ("wcs", one.wcs),
+        ):  # fmt: skip
+            file[f"{kind}/101"] = value
+            file[f"{kind}/J0248"] = value
+    back = read_stamps(tmp_path / "old.h5")["101"]
+    assert (back.corner, back.offset, back.wcs) == (one.corner, one.offset, one.wcs)
+    np.testing.assert_array_equal(back.data, one.data)
+    write_regions(tmp_path, {"f": FrameFiles(["old.h5"])}, "J0248")
+    with h5py.File(tmp_path / REGIONS) as file:
+        np.testing.assert_array_equal(file["frames/f/data/ROI"], one.data)
+
+
+def test_files_are_small_and_exact(tmp_path):
+    """Noisy stamps take their bytes; masks that are alike, WCSs and positions next to none. Residuals are rounded."""
+    rng = np.random.default_rng(2)
+    wcs = "\n".join(f"CARD{i:4}= {i:20} / what it means".ljust(80) for i in range(20))
+    stamps = {}
+    for i in range(58):
+        mask = np.zeros((24, 24), np.uint8)
+        mask[i % 3] = PixelFlag.NEIGHBOUR
+        data = rng.normal(0, 0.1, (24, 24)).astype(np.float32)
+        stamps[f"54600396525808{i:05}"] = Stamp(data, np.abs(data) + 1, mask, (i, 2 * i), (0.1 / 3, i / 7), f"{wcs}{i}")
+    write_stamps(tmp_path / "s.h5", stamps, (512, 512))
+    assert (tmp_path / "s.h5").stat().st_size < 58 * (24 * 24 * 8 + 1700)
+    for name, back in read_stamps(tmp_path / "s.h5").items():
+        was = stamps[name]
+        for one, other in ((back.data, was.data), (back.noise, was.noise), (back.mask, was.mask)):
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+        assert (back.corner, back.wcs) == (was.corner, was.wcs)
+        assert back.offset == pytest.approx(was.offset, abs=1e-12)
+    values = np.array([np.nan, -1.2345678, 3e-9, 0.0, 1e30, np.inf])
+    np.testing.assert_allclose(hdf5.rounded(values, 8), values, rtol=2**-8)
+
+
+def test_estimates_of_this_and_of_earlier_versions(tmp_path):
+    rows = [{"frame_id": 3, "gaia_id": name, "flux": 1.5 * i, "status": "é"} for i, name in enumerate(("12", "3"))]
+    rng = np.random.default_rng(3)
+    made = FrameEstimates(rows, np.array([1.0, 2.0]), rng.random((2, 2)), rng.random((2, 2, 2)))
+    write_estimates(tmp_path / "new.h5", made)
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        for name in rows[0]:
+            column = [row[name] for row in rows]
+            text = isinstance(column[0], str)
+            file[f"rows/{name}"] = np.array(column, h5py.string_dtype()) if text else column
+        file["radii"], file["light"], file["covariance"] = made.radii, made.light, made.covariance
+    for name in ("new.h5", "old.h5"):
+        back = read_estimates(tmp_path / name)
+        assert back.rows == rows
+        np.testing.assert_array_equal(back.covariance, made.covariance)
+    none = FrameEstimates([], made.radii, np.zeros((0, 2)), np.zeros((0, 2, 2)))
+    write_estimates(tmp_path / "none.h5", none)
+    assert read_estimates(tmp_path / "none.h5").rows == []
