@@ -21,6 +21,7 @@ from lcframework.stages.read_convert_skysub_character_catalog import ReadConvert
 from lcframework.storage.frame_files import (
     make_wcs,
     read_frame,
+    read_frame_header,
     read_table,
     read_wcs_header,
     with_wcs,
@@ -109,11 +110,9 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
 
     def load(self, unit: Unit[FramePayload]) -> Unsolved:
         """Read the frame's header and sources, and the catalogue stars and reference frames."""
-        from astropy.io import fits
-
         p = unit.payload
         workdir = self.toolbox.workdir
-        header = fits.getheader(workdir / p.image)
+        header = read_frame_header(workdir / p.image)
         settings = self.toolbox.config_for(p.instrument).plate_solving
         bounded = settings.pixel_scale[0] > 0 and np.isfinite(settings.pixel_scale[1])
         hint = SolveHint(

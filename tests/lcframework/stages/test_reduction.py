@@ -168,7 +168,7 @@ def test_record_of_what_was_applied(folder):
             "bias, SimCam 1 1, 220 x 200 (7 files); dark 150 s -10 C, SimCam 1 1, 220 x 200 (7 files); "
             f"flat {band}, SimCam 1 1, 220 x 200 (7 files)"
         )
-    header = fits.getheader(folder.path / "frames/r0.fits")
+    header = fits.getheader(folder.path / "frames/r0.fits", "IMAGE")
     assert any("reduced with flat r" in row for row in str(header["HISTORY"]).splitlines())
     masters = sorted((folder.path / "frames").glob("master_*.fits"))
     assert [fits.getheader(m)["NCOMBINE"] for m in masters] == [7, 7, 7, 7]

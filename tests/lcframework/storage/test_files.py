@@ -17,6 +17,7 @@ from lcframework.storage.files import atomic, remove_leftovers
 from lcframework.storage.frame_files import (
     make_wcs,
     read_frame,
+    read_frame_header,
     read_table,
     read_wcs,
     write_frame,
@@ -99,8 +100,49 @@ def test_frame(tmp_path):
     np.testing.assert_array_equal(flags, mask)
     assert read["GAIN"] == 2.5
     with fits.open(tmp_path / "a.fits") as hdus:
-        assert hdus[1].name == "MASK"
-        assert hdus[0].data.dtype == np.dtype(">f4")
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "IMAGE", "MASK"]
+        assert (hdus["IMAGE"].header["OBJECT"], "BZERO" in hdus["IMAGE"].header) == ("x", False)
+    assert read_frame_header(tmp_path / "a.fits")["NAXIS1"] == 30
+    np.testing.assert_array_equal(fits.getdata(tmp_path / "a.fits"), image)
+    write_frame(tmp_path / "a.fits", back, flags, read)  # as plate solving does
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.fits")[0], image)
+
+
+def sky_subtracted(rng, sky, brightest, flat=False):
+    """A frame as the import makes them: counts in e-/s less a smooth sky, in single precision."""
+    counts = rng.poisson(sky, (300, 400)).astype(np.float32)
+    if flat:
+        counts /= rng.normal(1, 0.02, counts.shape).astype(np.float32)
+    counts[100:104, 200:230] = brightest
+    slope = np.float32(sky) + np.linspace(0, 3, 400, dtype=np.float32)
+    return counts * np.float32(0.013) - slope * np.float32(0.013)
+
+
+@pytest.mark.parametrize(
+    ("image", "most"),
+    [
+        (lambda rng: sky_subtracted(rng, 900, 65000), 0.68),
+        (lambda rng: sky_subtracted(rng, 900, 65000, flat=True), 0.68),
+        (lambda rng: sky_subtracted(rng, 300, 3e6), 0.8),  # tiles with the star need more than 32 bits
+        (lambda rng: rng.normal(0, 0.1, (300, 400)).astype(np.float32), 1.0),  # no common step
+        (lambda rng: np.zeros((300, 400), np.float32), 1.0),
+        (lambda rng: np.full((300, 400), 1e-42, np.float32), 1.0),
+    ],
+)
+def test_frames_are_compressed_without_loss(tmp_path, image, most):
+    image = image(np.random.default_rng(4))
+    write_frame(tmp_path / "a.fits", image, np.zeros(image.shape, np.uint8), fits.Header())
+    np.testing.assert_array_equal(read_frame(tmp_path / "a.fits")[0], image)
+    assert (tmp_path / "a.fits").stat().st_size < most * image.nbytes + 20_000
+
+
+def test_frames_of_earlier_versions_are_read(tmp_path):
+    image, header = np.ones((4, 5), np.float32), fits.Header({"OBJECT": "x"})
+    flags = fits.ImageHDU(np.full((4, 5), 3, np.uint8), name="MASK")
+    fits.HDUList([fits.PrimaryHDU(image, header), flags]).writeto(tmp_path / "a.fits")
+    back, mask, read = read_frame(tmp_path / "a.fits")
+    assert (back.sum(), mask[0, 0], read["OBJECT"]) == (20, 3, "x")
+    assert read_frame_header(tmp_path / "a.fits")["NAXIS2"] == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"not FITS at all", None])
