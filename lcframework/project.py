@@ -25,6 +25,7 @@ from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve, time_series
 from lcframework.running.chain import between, limited, position, resolve, stage_names
 from lcframework.running.doubts import Cause, causes, record_project_doubts
+from lcframework.running.imported_frames import ImportedFrames
 from lcframework.running.plugin_notes import record_plugins
 from lcframework.running.project_status import StageStatus, Status, planned, project_status
 from lcframework.running.recorded_status import recorded_status
@@ -361,7 +362,7 @@ class Project:
             return  # nothing has run yet
         online = select_tools(self.config.with_settings({"run.offline": False}), self.plugins)
         with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:
-            decide(stage, session, online, self.plugins)
+            decide(stage, session, online, self.plugins, ImportedFrames(engine).pixels)
             session.commit()
             self._settle(session)
 

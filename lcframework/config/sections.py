@@ -41,6 +41,7 @@ class Frames:
     trim_horizontal: int = attrs.field(default=0, validator=not_negative)  # pixels
     trim_section: str = attrs.field(default="auto", validator=_section_validator)  # where light falls
     exclude: list[str] = attrs.field(factory=list)
+    keep_imported: bool = True
 
 
 @attrs.frozen

@@ -129,6 +129,10 @@ class FindHotPixels(Task[HotPixelsPayload, list[FrameOfSources], HotPixels]):
         workdir = self.toolbox.workdir
         return [(*read_frame(workdir / i)[:2], read_table(workdir / s)) for i, s in unit.payload.frames]
 
+    def frames_read(self, unit: Unit[HotPixelsPayload]) -> tuple[str, ...]:
+        """Return the frames of the sample."""
+        return tuple(image for image, _ in unit.payload.frames)
+
     def compute(self, values: list[FrameOfSources]) -> HotPixels:
         """Find the hot pixels."""
         return hot_pixel_map(values)

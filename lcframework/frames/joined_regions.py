@@ -13,7 +13,7 @@ from lcframework.config.project_file import Config
 from lcframework.storage.regions_file import FrameFiles, write_regions
 from lcframework.storage.stamp_files import ALIAS
 from lcframework.storage.tables import Frame, PsfRow
-from lcframework.work import Entry, FrameKey
+from lcframework.work import Entry, FrameKey, ProductState
 
 
 def aliased_region(config: Config) -> str:
@@ -31,7 +31,7 @@ def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entr
     workdir : Path
         The project's folder of products.
     stamps : mapping
-        The products of stamps, by frame and field.
+        The products of stamps, by frame and field; files of those that are to be made again stay until they are.
     alias_of : str
         The region that also has the name ``ROI``; empty: none.
     """
@@ -44,7 +44,7 @@ def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entr
             psfs.setdefault(frame_id, {})[ref] = path
     files: dict[int, list[str]] = {}
     for key, product in sorted(stamps.items(), key=lambda item: (item[0].frame_id, item[0].field)):
-        if _is_there(workdir, product.path):
+        if product.state != ProductState.UNUSABLE and _is_there(workdir, product.path):
             files.setdefault(key.frame_id, []).append(product.path)
     frames = {names[frame_id]: FrameFiles(paths, psfs.get(frame_id, {})) for frame_id, paths in files.items()}
     for name in write_regions(workdir, frames, alias_of):

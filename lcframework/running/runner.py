@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from lcframework.provenance import digest
 from lcframework.running.chain import described, limited
 from lcframework.running.doubts import PROJECT
 from lcframework.running.executing import batches_of, results_of
+from lcframework.running.imported_frames import ImportedFrames
 from lcframework.running.memory import PlanMemory, unusable_of
 from lcframework.running.recording import Recorder
 from lcframework.running.run_report import RunReport, StageReport, Unusable
@@ -34,7 +35,7 @@ from lcframework.storage.doubts import forget_old_doubts
 from lcframework.storage.files import remove_leftovers
 from lcframework.storage.tables import Frame, Plan, Product, Run, RunOutcome
 from lcframework.types import LcfError, RunEvent
-from lcframework.work import Entry, Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey
+from lcframework.work import Entry, Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey, UnitResult
 from lcframework.work.scopes import UnknownName, check_names
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Runner:
         self._executor: tuple[Executor, Source] | None = None
         self._warming = WarmUp()
         self._memory = PlanMemory()
+        self._imported = ImportedFrames(engine)
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
 
     def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
@@ -112,6 +114,8 @@ class Runner:
             self._end(recorder.run_id, report, RunOutcome.FAILED)
             raise
         self._close(kill=report.interrupted)
+        if not (self.toolbox.config.frames.keep_imported or report.interrupted or report.message):
+            self._imported.drop(self.toolbox)
         report.unusable_before = self._conclude(stages, report)
         self._end(recorder.run_id, report, report.outcome)
         self._notify(RunEvent("run_finished", message=report.message))
@@ -145,6 +149,7 @@ class Runner:
         started = dt.datetime.now()
         tried: set[tuple[str, str]] = set()
         announced = False
+        done = 0
         if (plan := self._prepare(stage, later)) is not None:
             report.up_to_date = plan.units
             if stage.outdated(self.toolbox.workdir):
@@ -161,23 +166,20 @@ class Runner:
                 self._notify(RunEvent("stage_started", stage.name, message=stage.title, total=len(pending)))
                 announced = True
             total = len(tried) + len(pending)
-            batches = [
-                (task, batches_of(*self._get_executor(), task, own))
-                for task, own in _by_task(stage.ready(pending), tasks)
-            ]
-            for task, of_task in batches:
+            for task, own in _by_task(stage.ready(pending), tasks):
+                tried.update((str(u.key), u.fingerprint) for u in own)  # other pending units may depend on these
+                readable, missing = self._imported.restore(self.toolbox, task, own, self._results)
+                report.missing += [why for why in missing if why not in report.missing]
+                of_task = batches_of(*self._get_executor(), task, readable) if readable else []
                 self._warm_up(task, of_task, later)
-                for results in results_of(*self._get_executor(), task, of_task):
+                for results in self._results(task, of_task):
                     for result in results:
                         run.calls.add(stage.name, result.calls)
-                    for result in results:
-                        tried.add((str(result.unit.key), result.unit.fingerprint))
+                    done += len(results)
                     recorder.record(stage, task, results, report)
                     for result in results:
                         text = result.outcome.summary or result.reason.split("\n")[0]
-                        self._notify(RunEvent("unit_done", stage.name, result.unit.label, text, len(tried), total))
-                # Other pending units may depend on these.
-                tried.update((str(u.key), u.fingerprint) for batch in of_task for u in batch)
+                        self._notify(RunEvent("unit_done", stage.name, result.unit.label, text, done, total))
         self._finish(stage)
         report.seconds = (dt.datetime.now() - started).total_seconds()
         if announced:
@@ -199,7 +201,7 @@ class Runner:
 
     def _settle(self, stages: Sequence[Stage], session: Session) -> None:
         """Decide what the project file leaves open before the first of the stages, and give the tools to all."""
-        for row in decide(stages[0].name, session, self._by_file, self.plugins):
+        for row in decide(stages[0].name, session, self._by_file, self.plugins, self._imported.pixels):
             if row.value is None:
                 continue  # as documented
             self._notify(RunEvent("setting_decided", stages[0].name, row.setting, sentence(row)))
@@ -292,6 +294,9 @@ class Runner:
             self._warming.wait()
         elif not task.light and len(batches) > 1 and self.toolbox.config.run.workers != 1:
             self._warming.begin([task for stage in later for task in _tasks(stage)])
+
+    def _results(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:
+        return results_of(*self._get_executor(), task, batches)
 
     def _get_executor(self) -> tuple[Executor, Source]:
         """Return the project's executor, and who offers it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 from sqlmodel import Session, col, select
@@ -15,13 +16,16 @@ from lcframework.frames.exclusions import IMPORT
 from lcframework.plugins import Plugins, Source, asked
 from lcframework.protocols import SettingRule
 from lcframework.provenance import describe, digest
-from lcframework.settings.evidence import evidence, frames_made
+from lcframework.settings.evidence import Pixels, evidence, frames_made, stored_pixels
 from lcframework.settings.records import decided_values
 from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.tables import DecidedSetting, Frame
 from lcframework.types import Decision
 
 log = logging.getLogger(__name__)
+
+#: Asks a rule about an instrument's frames.
+Ask: TypeAlias = Callable[["Rule", str, Sequence[FrameRow]], Sequence[Decision]]
 
 HOOK = "lcf_setting_rules"
 FOOTPRINTS = "calculate_common_and_total_footprint"
@@ -62,7 +66,9 @@ def settled(toolbox: Toolbox, plugins: Plugins, session: Session) -> Toolbox:
     return with_decisions(toolbox, plugins, values) if values else toolbox
 
 
-def decide(stage: str, session: Session, toolbox: Toolbox, plugins: Plugins) -> list[DecidedSetting]:
+def decide(
+    stage: str, session: Session, toolbox: Toolbox, plugins: Plugins, pixels: Pixels = stored_pixels
+) -> list[DecidedSetting]:
     """Decide what is open before a stage, and return the rows that changed.
 
     A decision that rests on as many frames as its rule wants is frozen: further frames are only compared with it. One
@@ -78,7 +84,10 @@ def decide(stage: str, session: Session, toolbox: Toolbox, plugins: Plugins) -> 
         By the project file alone.
     plugins : Plugins
         Those installed.
+    pixels : callable
+        Reads an imported frame's image and mask.
     """
+    ask = functools.partial(_asked, session, toolbox, plugins, pixels)
     chosen = [r for r in rules(plugins) if r.instance.before == stage]
     frames = _frames(session, stage) if chosen else []
     instruments = sorted({f.instrument for f in frames})
@@ -87,7 +96,7 @@ def decide(stage: str, session: Session, toolbox: Toolbox, plugins: Plugins) -> 
         for instrument in [""] if rule.instance.shared else instruments:
             own = [f for f in frames if rule.instance.shared or f.instrument == instrument]
             if own and _is_open(rule.instance, toolbox, instrument):
-                changed += _decide(rule, instrument, own, session, toolbox, plugins)
+                changed += _decide(rule, instrument, own, session, toolbox, ask)
                 session.flush()
     return changed
 
@@ -107,7 +116,7 @@ def _is_open(rule: SettingRule, toolbox: Toolbox, instrument: str) -> bool:
 
 
 def _decide(
-    rule: Rule, instrument: str, frames: Sequence[FrameRow], session: Session, toolbox: Toolbox, plugins: Plugins
+    rule: Rule, instrument: str, frames: Sequence[FrameRow], session: Session, toolbox: Toolbox, ask: Ask
 ) -> list[DecidedSetting]:
     known = _known(rule, instrument, session)
     newest = max(f.id or 0 for f in frames)
@@ -115,11 +124,11 @@ def _decide(
     left_open = [s for s in rule.instance.settings if "*" not in s and _selected(config, s) and not config.states(s)]
     complete = bool(known) and all(s in known for s in left_open)
     if complete and all(row.frozen for row in known.values()):
-        return _test(rule, instrument, frames, session, toolbox, plugins, known)
+        return _test(rule, instrument, frames, session, ask, known)
     if complete and all(row.frozen or row.tested_to >= newest for row in known.values()):
         return []
     wanted = rule.instance.frames
-    made = _asked(rule, instrument, frames, session, toolbox, plugins)
+    made = ask(rule, instrument, frames)
     changed = []
     for decision in made:
         row = known.get(decision.setting)
@@ -142,11 +151,13 @@ def _decide(
 
 
 def _asked(
-    rule: Rule, instrument: str, frames: Sequence[FrameRow], session: Session, toolbox: Toolbox, plugins: Plugins
-) -> Sequence[Decision]:
+    session: Session, toolbox: Toolbox, plugins: Plugins, pixels: Pixels,
+    rule: Rule, instrument: str, frames: Sequence[FrameRow],
+) -> Sequence[Decision]:  # fmt: skip
     """Return what a rule decides by a sample of frames, and by what is decided already."""
     now = settled(toolbox, plugins, session)
-    decisions: Sequence[Decision] = rule.ask("decide", evidence(session, now, instrument, frames, rule.instance.frames))
+    shown = evidence(session, now, instrument, frames, rule.instance.frames, pixels)
+    decisions: Sequence[Decision] = rule.ask("decide", shown)
     return decisions
 
 
@@ -177,8 +188,7 @@ def _test(
     instrument: str,
     frames: Sequence[FrameRow],
     session: Session,
-    toolbox: Toolbox,
-    plugins: Plugins,
+    ask: Ask,
     known: Mapping[str, DecidedSetting],
 ) -> list[DecidedSetting]:
     """Compare frozen decisions with what as many new frames would decide."""
@@ -186,7 +196,7 @@ def _test(
     if len(new) < rule.instance.frames:
         return []
     changed = []
-    for decision in _asked(rule, instrument, new, session, toolbox, plugins):
+    for decision in ask(rule, instrument, new):
         row = known.get(decision.setting)
         if row is None:
             continue

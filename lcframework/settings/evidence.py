@@ -25,6 +25,7 @@ from lcframework.types import (
     Floats,
     FrameEvidence,
     FrameFlag,
+    Ints,
     MeasuredGain,
     NeedMissing,
     Region,
@@ -39,11 +40,22 @@ log = logging.getLogger(__name__)
 #: The reference stars in use, read from the database once.
 ActiveStars: TypeAlias = Callable[[], Mapping[tuple[str, str], Star]]
 
+#: Reads the image and mask of an imported frame.
+Pixels: TypeAlias = Callable[[Toolbox, FrameRow], tuple[Floats, Ints]]
+
 #: Where a gain is only compared with that of headers, it is measured on so many pairs and so large a part of frames.
 PAIRS_TO_COMPARE, LARGEST_TO_COMPARE = 3, 768
 
 
-def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequence[FrameRow], wanted: int) -> Evidence:
+def stored_pixels(toolbox: Toolbox, frame: FrameRow) -> tuple[Floats, Ints]:
+    """Return the image and mask of an imported frame by its file."""
+    return read_frame(toolbox.workdir / (frame.image_relpath or ""))[:2]
+
+
+def evidence(
+    session: Session, toolbox: Toolbox, instrument: str, frames: Sequence[FrameRow], wanted: int,
+    pixels: Pixels = stored_pixels,
+) -> Evidence:  # fmt: skip
     """Return what rules decide by.
 
     Parameters
@@ -58,12 +70,14 @@ def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequen
         Those that the stages so far have made, in the order of time.
     wanted : int
         The number of frames to be sampled from them.
+    pixels : callable
+        Reads a frame's image and mask.
     """
     config = toolbox.config_for(instrument)
     stars = functools.cache(functools.partial(active_stars, session))
     return Evidence(
         instrument,
-        tuple(_frame(session, toolbox.workdir, f, stars) for f in at_equal_steps(frames, wanted)),
+        tuple(_frame(session, toolbox, f, stars, pixels) for f in at_equal_steps(frames, wanted)),
         {name: np.array([(roi.ra, roi.dec), *roi.point_sources.values()]) for name, roi in config.roi.items()},
         {section: getattr(config, section) for section in SECTIONS},
         functools.partial(_gain, toolbox, frames),
@@ -71,10 +85,11 @@ def evidence(session: Session, toolbox: Toolbox, instrument: str, frames: Sequen
     )
 
 
-def _frame(session: Session, workdir: Path, frame: FrameRow, stars: ActiveStars) -> FrameEvidence:
+def _frame(session: Session, toolbox: Toolbox, frame: FrameRow, stars: ActiveStars, pixels: Pixels) -> FrameEvidence:
+    workdir = toolbox.workdir
     return FrameEvidence(
         dict(frame._mapping),
-        lambda: read_frame(workdir / (frame.image_relpath or ""))[:2],
+        lambda: pixels(toolbox, frame),
         lambda: read_table(workdir / (frame.sources_relpath or "")),
         lambda: read_wcs(workdir / (frame.wcs_relpath or "")),
         lambda: _stars(session, frame.id or 0, stars()),

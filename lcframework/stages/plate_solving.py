@@ -123,6 +123,10 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         references = tuple((read_table(workdir / s), read_wcs_header(workdir / w)) for s, w in p.references)
         return Unsolved(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd, references)
 
+    def frames_read(self, unit: Unit[FramePayload]) -> tuple[str, ...]:
+        """Return the frame: its header is read, and rewritten with the WCS."""
+        return (unit.payload.image,)
+
     def compute(self, values: Unsolved) -> Solved:
         """Solve and check.
 

@@ -190,7 +190,7 @@ class PsfModeling(Stage):
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Join the new files in ``regions.h5``."""
-        stamps = ledger.made(StampExtraction.name, FrameKey)
+        stamps = ledger.keyed(StampExtraction.name, FrameKey)
         join_regions(session, workdir, stamps, aliased_region(self.toolbox.config))
 
 

@@ -46,7 +46,7 @@ from lcframework.types import (
     UnusableInput,
 )
 from lcframework.types.robust import robust_scatter
-from lcframework.work import FrameKey, Ledger, MasterKey, Outcome, Stage, Task, Unit, UnitKey, Update
+from lcframework.work import Entry, FrameKey, Ledger, MasterKey, Outcome, Stage, Task, Unit, UnitKey, Update
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -193,11 +193,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         """Write the frame and its sources."""
         p = unit.payload
         image_path, sources_path = f"frames/{p.key}.fits", f"frames/{p.key}_sources.fits"
-        header = result.header.copy()
-        header["BUNIT"] = "electron/s"
-        for master in p.plan.masters:
-            header["HISTORY"] = ascii_text(f"reduced with {master.text}")
-        write_frame(self.toolbox.workdir / image_path, result.image, result.mask, header)
+        write_frame(self.toolbox.workdir / image_path, result.image, result.mask, frame_header(result, p.plan))
         write_table(self.toolbox.workdir / sources_path, result.sources)
         seeing, ellipticity = shape_of_stars(result.sources, result.mask)
         info = result.info
@@ -228,6 +224,15 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         """Record that the frame is eliminated, and why."""
         row = {"eliminated": True, "comment": reason, "plate_solved": False, "roi_in_footprint": False}
         return (Update("frames", {"id": unit.frame_id}, row),)
+
+
+def frame_header(imported: Imported, plan: FramePlan) -> fits.Header:
+    """Return the header of an imported frame's file: the raw one, with the unit and what the frame is reduced by."""
+    header = imported.header.copy()
+    header["BUNIT"] = "electron/s"
+    for master in plan.masters:
+        header["HISTORY"] = ascii_text(f"reduced with {master.text}")
+    return header
 
 
 @attrs.define
@@ -314,6 +319,11 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             "saturation": describe(config.stamps)["saturation"],
             "telescope": observing_site(config),
         }
+
+    def gone(self, product: Entry) -> bool:
+        """Return whether a file is missing; that of a frame may be, where imported frames are not kept."""
+        kept = self.toolbox.config.frames.keep_imported or FrameKey.parse(product.unit) is None
+        return kept and super().gone(product)
 
     def ready(self, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         """Return only master frames while these are pending, because frames need them."""

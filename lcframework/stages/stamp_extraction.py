@@ -132,6 +132,10 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         wcs = read_wcs(workdir / p.wcs)
         return FrameValues(p, image, flags, read_table(workdir / p.sources), wcs, header_text(wcs), hot)
 
+    def frames_read(self, unit: Unit[FramePayload]) -> tuple[str, ...]:
+        """Return the frame."""
+        return (unit.payload.image,)
+
     def compute(self, values: FrameValues) -> FrameStamps:
         """Cut, mask and judge the stamps."""
         v = values
@@ -347,7 +351,7 @@ class StampExtraction(Stage):
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Join the files in ``regions.h5``."""
-        join_regions(session, workdir, ledger.made(self.name, FrameKey), aliased_region(self.toolbox.config))
+        join_regions(session, workdir, ledger.keyed(self.name, FrameKey), aliased_region(self.toolbox.config))
 
 
 def _widened(stamp: Floats, size: int) -> Floats:

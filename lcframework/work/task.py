@@ -94,6 +94,10 @@ class Task(Generic[P, V, R]):
         """Group units for execution; a task may choose the size of a batch by the size of its units."""
         return [list(units[i : i + self.batch_size]) for i in range(0, len(units), self.batch_size)]
 
+    def frames_read(self, unit: Unit[P]) -> tuple[str, ...]:
+        """Return the imported frames that `load` reads, relative to the workdir; missing ones are made again first."""
+        return ()
+
     def warm_up(self) -> None:
         """Load what `compute` needs, where loading is slow; called in the driver while workers are busy.
 

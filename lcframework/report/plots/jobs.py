@@ -53,6 +53,8 @@ def source_jobs(project: Project, results: Results) -> Iterator[Job]:
         product = imported.get(FrameKey(frame.id or 0))
         if product is None or frame.eliminated or not frame.image_relpath or not frame.sources_relpath:
             continue
+        if not (project.workdir / frame.image_relpath).exists():
+            continue  # imported frames are not kept
         here = tuple(sorted(rois.get(frame.id or 0, [])))
         size = project.toolbox.config_for(frame.instrument).stamps.roi_size
         payload = frame_sources.Payload(
