@@ -24,6 +24,7 @@ COMMANDS = {
     "status": ("status", "Show the state of stages and frames, and why units are pending."),
     "settings": ("settings", "Show what frames decided about settings, or have it decided again."),
     "upgrade": ("upgrade", "Migrate the database of an earlier version."),
+    "clean": ("clean", "Remove files that no product refers to any more."),
     "exclude": ("exclude", "Exclude frames with a reason, or undo that."),
     "plugins": ("plugins", "Show installed plugins, their options and their health."),
     "doctor": ("doctor", "Check this machine: GPU, plate solver, index files, network, write access."),

@@ -43,7 +43,15 @@ def _sync_folder(folder: Path) -> None:
 
 def remove_leftovers(workdir: Path) -> None:
     """Delete the temporary files of runs that were killed."""
+    for path in temporaries(workdir):
+        (workdir / path).unlink(missing_ok=True)
+
+
+def temporaries(workdir: Path) -> list[str]:
+    """Return the temporary files of :func:`atomic` in the folders of products, relative to the workdir."""
+    found = []
     for folder in (workdir, *(workdir / name for name in FOLDERS)):
         for path in folder.rglob(".*.tmp") if folder != workdir else folder.glob(".*.tmp"):
             if _TEMPORARY.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+                found.append(str(path.relative_to(workdir)))
+    return found
