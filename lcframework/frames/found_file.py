@@ -27,6 +27,7 @@ class FoundFile:
     plate_solved: bool = False
     attempted_plate_solve: bool = False
     roi_in_footprint: bool = False
+    image_relpath: str | None = None
 
 
 #: Whatever can be excluded.

@@ -47,18 +47,19 @@ def join_regions(session: Session, workdir: Path, stamps: Mapping[FrameKey, Entr
         if product.state != ProductState.UNUSABLE and _is_there(workdir, product.path):
             files.setdefault(key.frame_id, []).append(product.path)
     frames = {names[frame_id]: FrameFiles(paths, psfs.get(frame_id, {})) for frame_id, paths in files.items()}
-    for name in write_regions(workdir, frames, alias_of):
-        _remove_replaced(workdir, frames.get(name), name)
+    for name, folders in write_regions(workdir, frames, alias_of).items():
+        _remove_replaced(workdir, frames.get(name), folders)
 
 
 def _is_there(workdir: Path, path: str) -> bool:
     return os.path.exists(f"{workdir}/{path}")  # twenty thousand times: a `Path` would take four times as long
 
 
-def _remove_replaced(workdir: Path, files: FrameFiles | None, key: str) -> None:
-    """Delete the stamps and PSFs in a frame's folder that are not in `files`."""
+def _remove_replaced(workdir: Path, files: FrameFiles | None, folders: set[str]) -> None:
+    """Delete the stamps and PSFs in a frame's folders that are not in `files`."""
     kept = {workdir / path for path in (*files.stamps, *files.psfs.values())} if files else set()
-    for kind in ("stamps", "psf"):
-        for path in (workdir / "regions" / key).glob(f"{kind}_*.h5"):
-            if path not in kept:
-                path.unlink()
+    for folder in folders:
+        for kind in ("stamps", "psf"):
+            for path in (workdir / folder).glob(f"{kind}_*.h5"):
+                if path not in kept:
+                    path.unlink()

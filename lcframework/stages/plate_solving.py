@@ -18,6 +18,7 @@ from lcframework.provenance import Components, Shared, canonical, complete, coun
 from lcframework.sky import geometry, solver_hints, wcs_check
 from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
+from lcframework.storage.files import beside
 from lcframework.storage.frame_files import (
     make_wcs,
     read_frame,
@@ -178,7 +179,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
     def save(self, unit: Unit[FramePayload], values: Unsolved, result: Solved) -> Outcome:
         """Write the WCS, also to the header of the imported frame."""
         workdir, p = self.toolbox.workdir, unit.payload
-        path = f"frames/{p.key}.wcs"
+        path = beside(p.image, f"{p.key}.wcs")
         write_wcs(workdir / path, result.solution.header)
         # What the header says itself stays as it is: it can be read anew, where the comparison chooses differently.
         if result.solver != "existing" or result.solution.refined:

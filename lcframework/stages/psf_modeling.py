@@ -15,6 +15,7 @@ from lcframework.protocols import WarmsUp
 from lcframework.provenance import Shared, counted_elsewhere, digest
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.choice import check_names, chosen_stars, usable_stars
+from lcframework.storage.files import beside
 from lcframework.storage.psf_files import write_psf
 from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
@@ -45,7 +46,6 @@ class PsfPayload:
 
     frame_id: int
     field: str
-    key: str
     stamps: str
     instrument: str
     shape: tuple[int, int]
@@ -114,7 +114,7 @@ class FitPsfs(BatchTask[PsfPayload, PsfValues, PSF]):
         """Write the PSF, and return its row and the reasons for rejected stars."""
         p = unit.payload
         ref = digest([p.field, sorted(p.ids)], 10)
-        path = f"regions/{p.key}/psf_{ref}_{unit.fingerprint[:12]}.h5"
+        path = beside(p.stamps, f"psf_{ref}_{unit.fingerprint[:12]}.h5")
         write_psf(self.toolbox.workdir / path, result, list(p.ids))
         left_out = [f"{p.names[i]}: {why}" for i, why in result.rejected.items() if i < len(p.names)]
         comment = "; ".join(filter(None, [result.status.reason, *left_out]))
@@ -182,7 +182,7 @@ class PsfModeling(Stage):
                 identity = counted_elsewhere(self.toolbox.identity("psf", f.instrument), "stars", "exclude")
                 identities[f.instrument] = Shared(identity)
             components = self.components(stamps=product.token, psf=identities[f.instrument], stars=list(ids))
-            payload = PsfPayload(frame_id, field, f.key, product.path, f.instrument, (f.height or 0, f.width or 0),
+            payload = PsfPayload(frame_id, field, product.path, f.instrument, (f.height or 0, f.width or 0),
                                  f.seeing_pixels or 3.0, ids, names)  # fmt: skip
             scope = Scope(rois.get(field), f.instrument, f.band)
             units.append(Unit(key, f.key, components, payload, frame_id, scope))

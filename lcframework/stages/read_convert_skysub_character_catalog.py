@@ -12,6 +12,7 @@ from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
+from lcframework.frames.frame_folders import folder_of
 from lcframework.frames.frame_list import FrameList, find_files, stamps_of
 from lcframework.frames.header_gains import measured_gain, note_gains, with_gain
 from lcframework.frames.header_parsing import parse_header
@@ -28,6 +29,7 @@ from lcframework.frames.pixels import pixel_flags, to_rate
 from lcframework.frames.reduction import FramePlan, calibration_files
 from lcframework.provenance import Components, Shared, counted_elsewhere, describe, digest
 from lcframework.sky.times import check_time, time_is_odd
+from lcframework.storage.files import beside
 from lcframework.storage.frame_files import ascii_text, write_frame, write_table
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame
@@ -63,11 +65,12 @@ FEWEST_CLEAN = 3
 
 @attrs.frozen
 class RawPayload:
-    """A raw file to import, and the plan of its reduction."""
+    """A raw file to import, the plan of its reduction, and the frame's file where it was imported before."""
 
     key: str
     path: str
     plan: FramePlan
+    image: str = ""
 
 
 @attrs.frozen(eq=False)
@@ -192,7 +195,8 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
     def save(self, unit: Unit[RawPayload], values: RawValues, result: Imported) -> Outcome:
         """Write the frame and its sources."""
         p = unit.payload
-        image_path, sources_path = f"frames/{p.key}.fits", f"frames/{p.key}_sources.fits"
+        image_path = p.image or self._new_path(unit, result.info)
+        sources_path = beside(image_path, f"{p.key}_sources.fits")
         write_frame(self.toolbox.workdir / image_path, result.image, result.mask, frame_header(result, p.plan))
         write_table(self.toolbox.workdir / sources_path, result.sources)
         seeing, ellipticity = shape_of_stars(result.sources, result.mask)
@@ -219,6 +223,11 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
             summary=f"{len(result.sources)} sources",
             doubts=(*result.doubts, *p.plan.doubts),
         )
+
+    def _new_path(self, unit: Unit[RawPayload], info: HeaderInfo) -> str:
+        site = self.toolbox.config.telescope
+        folder = folder_of(unit.frame_id or 0, info.mjd_mid, site.longitude if site else 0.0)
+        return "/".join(filter(None, ("frames", folder, f"{unit.payload.key}.fits")))
 
     def unusable_records(self, unit: Unit[RawPayload], reason: str) -> tuple[Record, ...]:
         """Record that the frame is eliminated, and why."""
@@ -300,7 +309,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         return [*reductions.units] + [
             Unit(FrameKey(f.id or 0), Path(f.original_image_path).name,
                  self.components(raw=f.raw_digest, **parts, **plans[f.id].parts, **measured_gain(f, self.toolbox)),
-                 RawPayload(f.key, f.original_image_path, plans[f.id]), f.id)
+                 RawPayload(f.key, f.original_image_path, plans[f.id], f.image_relpath or ""), f.id)
             for f in frame_list.frames
             if f.id in plans
         ]  # fmt: skip

@@ -36,6 +36,7 @@ from lcframework.stars.quality import (
     signal_to_noise,
     usable_by_verdict,
 )
+from lcframework.storage.files import beside
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import FrameRow, active_stars, frames_with_regions
 from lcframework.storage.records import Record
@@ -219,7 +220,9 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
 
     def save(self, unit: Unit[FramePayload], values: FrameValues, result: FrameStamps) -> Outcome:
         """Write the file of stamps, and return the quality of the stars' stamps."""
-        path = f"regions/{unit.payload.key}/stamps_{unit.fingerprint[:12]}.h5"
+        p = unit.payload
+        folder = beside(p.image, p.key).removeprefix("frames/")
+        path = f"regions/{folder}/stamps_{unit.fingerprint[:12]}.h5"
         write_stamps(self.toolbox.workdir / path, result.stamps, result.shape, aliased_region(self.toolbox.config))
         records: list[Record] = [
             Update(

@@ -24,6 +24,7 @@ from lcframework.stars.choice import check_names, chosen_stars, usable_stars
 from lcframework.stars.combining import RADII
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.estimate_files import FrameEstimates, write_estimates
+from lcframework.storage.files import beside
 from lcframework.storage.psf_files import read_psf
 from lcframework.storage.queries import FrameRow, frames_with_regions
 from lcframework.storage.records import Record
@@ -60,7 +61,6 @@ class FrameStars:
     psf_ref: str
     ids: tuple[str, ...]
     exptime: float = 0.0  # s; 0: unknown
-    key: str = ""  # the frame's folder in ``regions``
     radii: tuple[float, ...] = ()  # pixels, of discs in which residual light is measured
 
 
@@ -176,7 +176,7 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
     ) -> Outcome:
         """Write the estimates of one frame; the fluxes are published where those of all frames are there."""
         frame = unit.payload.frames[0]
-        path = f"regions/{frame.key}/fluxes_{unit.fingerprint[:12]}.h5"
+        path = beside(frame.stamps, f"fluxes_{unit.fingerprint[:12]}.h5")
         light, covariance = result.residual_light[measured], result.residual_covariance[measured]
         found = FrameEstimates(rows, np.array(frame.radii), light, covariance)
         write_estimates(self.toolbox.workdir / path, found)
@@ -257,7 +257,7 @@ class StarPhotometry(Stage):
             chosen = chosen_stars(rows, settings.stars, settings.exclude, chooser)
             ids = tuple(s.gaia_id for s in chosen)
             stars = FrameStars(frame_id, field, f.instrument, stamps.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0,
-                               f.key, self._radii(f))  # fmt: skip
+                               self._radii(f))  # fmt: skip
             found.append((stars, {"stamps": stamps.token, "psf": model.token}, f, psf.chi2))
         joint = {name: self._joint(name) for name in {item[0].instrument for item in found}}
         identities = {name: Shared(self._identity(name)) for name in joint}

@@ -41,6 +41,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def beside(path: str, name: str) -> str:
+    """Return the path of a file in the folder of another one; paths in the database are separated by slashes."""
+    return f"{path.rpartition('/')[0]}/{name}"
+
+
 def remove_leftovers(workdir: Path) -> None:
     """Delete the temporary files of runs that were killed."""
     for path in temporaries(workdir):

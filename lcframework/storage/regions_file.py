@@ -38,7 +38,7 @@ class FrameFiles:
         return [alias_of, list(self.stamps), dict(self.psfs)]
 
 
-def write_regions(workdir: Path, frames: Mapping[str, FrameFiles], alias_of: str) -> list[str]:
+def write_regions(workdir: Path, frames: Mapping[str, FrameFiles], alias_of: str) -> dict[str, set[str]]:
     """Bring ``regions.h5`` up to date: one group for each frame, with external links to the write-once files.
 
     Only the groups of frames whose files changed are made; the others are copied with the file as a whole. The new file
@@ -55,8 +55,8 @@ def write_regions(workdir: Path, frames: Mapping[str, FrameFiles], alias_of: str
 
     Returns
     -------
-    list of str
-        The frames whose groups were made or removed.
+    dict of str to set of str
+        For each frame whose group was made or removed, the folders of its files, before and now.
     """
     path = workdir / REGIONS
     wanted = {key: files.described(alias_of) for key, files in frames.items()}
@@ -76,7 +76,15 @@ def write_regions(workdir: Path, frames: Mapping[str, FrameFiles], alias_of: str
                     del file["frames"][key]
                 _link_frames(file, workdir, frames, new, alias_of)
                 _note(file, wanted, replaced)
-    return [*gone, *new]
+    return {key: _folders(before.get(key)) | _folders(wanted.get(key)) for key in (*gone, *new)}
+
+
+def _folders(described: list[Any] | None) -> set[str]:
+    """Return the folders of a frame's files, by what its group is made from."""
+    if described is None:
+        return set()
+    _, stamps, psfs = described
+    return {path.rpartition("/")[0] for path in (*stamps, *psfs.values())}
 
 
 def _link_frames(

@@ -22,7 +22,7 @@ def task(instance) -> FitPsfs:
 
 
 def units(count: int) -> list[Unit]:
-    payload = PsfPayload(0, "field", "key", "stamps.h5", "camera", (100, 100), 3.0, ("a", "b", "c"), ("a", "b", "c"))
+    payload = PsfPayload(0, "field", "stamps.h5", "camera", (100, 100), 3.0, ("a", "b", "c"), ("a", "b", "c"))
     wider = attrs.evolve(payload, shape=(100, 200), ids=())
     return [Unit(FrameKey(i), str(i), {}, wider if i % 5 == 0 else payload) for i in range(count)]
 

@@ -96,7 +96,7 @@ def test_psfs_of_stamps_of_different_sizes():
         kernel = np.full((5, 5), 0.04)
         return [PSF(kernel, kernel, 2, 2.0, CONVERGED, float(batch.data.shape[-1])) for _ in batch.data]
 
-    payload = PsfPayload(0, "field", "key", "", "camera", (100, 100), 3.0, ("a",), ("a",))
+    payload = PsfPayload(0, "field", "", "camera", (100, 100), 3.0, ("a",), ("a",))
     batch = [PsfValues(payload, [stamp(size)]) for size in (12, 16, 12)]
     results = task(Measuring(), SimpleNamespace(fit=fit), FitPsfs).compute_batch(batch)
     assert [r.reduced_chi2 for r in results] == [12, 16, 12]

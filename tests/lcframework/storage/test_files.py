@@ -312,11 +312,11 @@ def test_regions_file_costs_what_is_new(regions, monkeypatch):
     )
     files = {key: FrameFiles([f"regions/{key}/stamps_1.h5"], {"abc": f"regions/{key}/psf_1.h5"})
              for key in ("night1", "night2")}  # fmt: skip
-    assert write_regions(regions, files, "J0248") == []
+    assert write_regions(regions, files, "J0248") == {}
     assert made == []
     write_stamps(regions / "regions/night3/stamps_1.h5", {"101": stamp(7.0)}, (10, 12))
     files = {"night2": files["night2"], "night3": FrameFiles(["regions/night3/stamps_1.h5"])}
-    assert write_regions(regions, files, "J0248") == ["night1", "night3"]
+    assert write_regions(regions, files, "J0248") == {"night1": {"regions/night1"}, "night3": {"regions/night3"}}
     assert made == ["/frames/night3"]
     added = layout(regions)
     assert added["night3", "data", "101"] == stamp(7.0).data.tobytes()
