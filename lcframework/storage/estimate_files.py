@@ -26,7 +26,7 @@ class FrameEstimates:
 
 def write_estimates(path: Path, estimates: FrameEstimates) -> None:
     """Write the estimates of one frame; the rows are a table, with a field for each column."""
-    with atomic(path) as temporary, hdf5.create(temporary) as file:
+    with atomic(path) as temporary, hdf5.packed(temporary) as file:
         if estimates.rows:
             hdf5.put(file, "rows", _table(estimates.rows))
         for name, values in (("radii", estimates.radii), ("light", estimates.light),

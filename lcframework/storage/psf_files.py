@@ -19,7 +19,7 @@ def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
 
     What further stages read is stored as it is; ``full_psf`` and ``fit/residuals``, which are for people, are rounded.
     """
-    with atomic(path) as temporary, hdf5.create(temporary) as file:
+    with atomic(path) as temporary, hdf5.packed(temporary) as file:
         hdf5.put(file, "narrow_psf", psf.narrow)
         hdf5.put(file, "full_psf", np.asarray(psf.full, np.float32))
         file["subsampling_factor"] = psf.subsampling_factor

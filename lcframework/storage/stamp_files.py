@@ -54,14 +54,14 @@ def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int
     alias_of : str
         The region that also gets the name ``ROI``, where it is among the stamps.
     """
-    with atomic(path) as temporary, hdf5.create(temporary) as file:
+    with atomic(path) as temporary, hdf5.packed(temporary) as file:
         file["frame_shape"] = np.asarray(frame_shape)
         groups = {kind: file.create_group(kind) for kind in STAMP_DATASETS}
         together = file.create_group(TOGETHER)
         together.attrs[ALIAS_OF] = alias_of if alias_of in stamps else ""
         positions = {name: np.add(stamp.centre, stamp.offset) for name, stamp in stamps.items()}
         _put_together(together, stamps, positions)
-        known: dict[tuple[Any, ...], str] = {}
+        known: dict[tuple[Any, ...], Any] = {}
         for i, (name, stamp) in enumerate(stamps.items()):
             hdf5.put(groups["data"], name, np.asarray(stamp.data, np.float32))
             hdf5.put(groups["noisemap"], name, np.asarray(stamp.noise, np.float32))
@@ -85,14 +85,13 @@ def _put_together(group: Any, stamps: Mapping[str, Stamp], positions: Mapping[st
     group.create_dataset("wcs", data=texts, chunks=texts.shape, compression="gzip")
 
 
-def _put_once(group: Any, name: str, array: Any, known: dict[tuple[Any, ...], str]) -> None:
+def _put_once(group: Any, name: str, array: Any, known: dict[tuple[Any, ...], Any]) -> None:
     """Make a dataset, or a second name of an equal one: most stamps have no cosmic ray, and many an equal mask."""
-    content = (group.name, array.shape, array.tobytes())
+    content = (array.dtype.char, array.shape, array.tobytes())
     if content in known:
-        group[name] = group[known[content]]
+        hdf5.link(group, name, known[content])
     else:
-        hdf5.put(group, name, array)
-        known[content] = name
+        known[content] = hdf5.put(group, name, array)
 
 
 def _link_text(group: Any, name: str, texts: Any, i: int) -> None:

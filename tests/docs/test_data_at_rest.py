@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pages
 import pytest
+from astropy.io import fits
 from sqlmodel import SQLModel
 
 from lcframework.report.plots import jobs
@@ -20,6 +21,7 @@ from lcframework.roi.cutout_files import FitFile, PreparedEpochs, write_cutouts,
 from lcframework.roi.epochs import filled
 from lcframework.roi.light_curves import join, per_night, write_light_curve
 from lcframework.storage import tables as database  # noqa: F401 - makes the tables known
+from lcframework.storage.frame_files import write_frame
 from lcframework.storage.psf_files import write_psf
 from lcframework.storage.regions_file import FrameFiles, write_regions
 from lcframework.storage.stamp_files import Stamp, write_stamps
@@ -184,8 +186,19 @@ def test_regions_layout_and_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(pages.blocks(PAGE, "python")[0], {})
+        exec(pages.blocks(pages.section(PAGE, "regions.h5").text, "python")[0], {})
     assert printed.getvalue().splitlines() == [f"{n} (8, 8) {63 / 64:.7g}" for n in ("123", "J0248", "ROI")]
+
+
+def test_imported_frames_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "frames").mkdir()
+    image, flags = np.arange(12, dtype=np.float32).reshape(3, 4) / 8, np.full((3, 4), 5, np.uint8)
+    write_frame(tmp_path / "frames/quad_0000.fits", image, flags, fits.Header())
+    monkeypatch.chdir(tmp_path)
+    read: dict[str, Any] = {}
+    exec(pages.blocks(pages.section(PAGE, "Imported frames").text, "python")[0], read)
+    np.testing.assert_array_equal(read["image"], image)
+    np.testing.assert_array_equal(read["flags"], flags)
 
 
 def test_plots_are_those_that_are_drawn() -> None:
