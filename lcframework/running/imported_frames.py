@@ -131,15 +131,15 @@ class ImportedFrames:
         return why
 
     def drop(self, toolbox: Toolbox) -> None:
-        """Remove the files of frames whose stamps are cut, and of those that need none."""
-        names = ("id", "image_relpath", "attempted_plate_solve", "roi_in_footprint", "eliminated")
+        """Remove the files of frames whose stamps are cut, and of those that need none; unsolved ones may yet be."""
+        names = ("id", "image_relpath", "plate_solved", "roi_in_footprint", "eliminated")
         with Session(self._engine) as session:
             ledger = Ledger.of(session)
             cut = {key.frame_id for key in ledger.made(StampExtraction.name, FrameKey)}
             query = sa.select(*(col(getattr(Frame, name)) for name in names))
             rows = session.execute(query.where(col(Frame.image_relpath).is_not(None))).all()
-        for frame_id, path, attempted, shows_region, eliminated in rows:
-            if eliminated or frame_id in cut or (attempted and not shows_region):
+        for frame_id, path, solved, shows_region, eliminated in rows:
+            if eliminated or frame_id in cut or (solved and not shows_region):
                 try:
                     (toolbox.workdir / path).unlink(missing_ok=True)
                 except OSError as error:

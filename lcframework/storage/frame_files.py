@@ -95,6 +95,8 @@ def read_frame(path: Path) -> tuple[Floats, Ints, fits.Header]:
         with fits.open(path, memmap=False) as hdus:
             hdu = _image_of(hdus)
             return np.asarray(hdu.data, np.float32), np.asarray(hdus["MASK"].data, np.uint8), hdu.header
+    except MemoryError:
+        raise
     except Exception as error:  # what a damaged file raises depends on the place of the damage
         raise _unreadable(path, error) from None
 
