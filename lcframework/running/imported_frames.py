@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.frames.exclusions import IMPORT
@@ -128,6 +128,7 @@ class ImportedFrames:
                 if result.ending is not Ending.MADE:
                     path = next(path for path, unit in units.items() if unit.key == result.unit.key)
                     why[path] = _refusal(result)
+                    log.warning("%s: %s", path, result.reason)
         return why
 
     def drop(self, toolbox: Toolbox) -> None:
@@ -159,10 +160,14 @@ def _restorable(
     ledger = Ledger.of(session)
     imports: Mapping[Any, Unit[Any]] = {unit.key: unit for unit in stage.units(session, ledger.seen_by(IMPORT, ()))}
     units, why = {}, {}
-    for frame in session.execute(sa.select(Frame).where(col(Frame.image_relpath).in_(gone))).scalars():
+    for frame in session.exec(select(Frame)):
         path, name, unit = frame.image_relpath or "", frame.original_image_path, imports.get(FrameKey(frame.id or 0))
+        if path not in gone:
+            continue
         if unit is None:
-            why[path] = f"the imported frame {path} is not kept, and its raw file {name} is not there: put it back"
+            why[path] = (
+                f"the imported frame {path} is not kept, and its raw file {name} is gone: put it back"
+            )
         elif not ledger.is_done(IMPORT, unit):
             why[path] = f"the imported frame {path} is not kept, and out of date: let the run begin with {IMPORT}"
         else:
