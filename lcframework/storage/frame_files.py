@@ -54,7 +54,7 @@ def _image_hdu(image: Floats, header: fits.Header, tiles: tuple[int, int]) -> An
     """
     from astropy.io import fits
 
-    step = _common_step(image)
+    step = _common_step(image) if np.isfinite(image).all() else 0.0
     if not np.median(np.abs(image[::7, ::5])) < _MANY_STEPS * step:
         return fits.ImageHDU(image, header, "IMAGE")
     return fits.CompImageHDU(image, header, "IMAGE", "RICE_1", tile_shape=tiles, quantize_level=-step,

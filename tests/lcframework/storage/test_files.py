@@ -118,13 +118,24 @@ def sky_subtracted(rng, sky, brightest, flat=False):
     return counts * np.float32(0.013) - slope * np.float32(0.013)
 
 
+def whole_steps(rng, brightest):
+    """Multiples of one step, the least one odd, and one pixel that takes all bits."""
+    image = (rng.integers(-20000, 20000, (300, 400)) * 2.0**-20).astype(np.float32)
+    image[0, 0], image[3, 4] = -20001 * 2.0**-20, brightest * 2.0**-20
+    return image
+
+
 @pytest.mark.parametrize(
     ("image", "most"),
     [
         (lambda rng: sky_subtracted(rng, 900, 65000), 0.68),
         (lambda rng: sky_subtracted(rng, 900, 65000, flat=True), 0.68),
         (lambda rng: sky_subtracted(rng, 300, 3e6), 0.8),  # tiles with the star need more than 32 bits
+        (lambda rng: whole_steps(rng, 2**31 - 256), 0.8),
+        (lambda rng: whole_steps(rng, 2**31 + 512), 0.8),  # the tile's numbers are counted from its middle
+        (lambda rng: whole_steps(rng, 2**32 + 512), 0.8),
         (lambda rng: rng.normal(0, 0.1, (300, 400)).astype(np.float32), 1.0),  # no common step
+        (lambda rng: np.where(rng.random((300, 400)) < 0.1, np.float32(np.inf), np.float32(0.25)), 1.0),
         (lambda rng: np.zeros((300, 400), np.float32), 1.0),
         (lambda rng: np.full((300, 400), 1e-42, np.float32), 1.0),
     ],
