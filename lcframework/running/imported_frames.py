@@ -165,9 +165,7 @@ def _restorable(
         if path not in gone:
             continue
         if unit is None:
-            why[path] = (
-                f"the imported frame {path} is not kept, and its raw file {name} is gone: put it back"
-            )
+            why[path] = f"the imported frame {path} is not kept, and its raw file {name} is gone: put it back"
         elif not ledger.is_done(IMPORT, unit):
             why[path] = f"the imported frame {path} is not kept, and out of date: let the run begin with {IMPORT}"
         else:
