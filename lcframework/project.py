@@ -40,7 +40,7 @@ from lcframework.storage.connection import FILE_NAME, open_engine, open_for_read
 from lcframework.storage.lock import hold
 from lcframework.storage.reading import hold_still
 from lcframework.storage.tables import Frame, Star
-from lcframework.types import LcfError
+from lcframework.types import LcfError, redacted
 from lcframework.work import Filter, Ledger, Stage
 from lcframework.work.scopes import UnknownName, check_names
 
@@ -51,6 +51,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOG_FILE = "lcf.log"
+
+
+class _Formatter(logging.Formatter):
+    """Writes the log without passwords."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
 
 
 class Project:
@@ -239,7 +246,7 @@ class Project:
     @contextlib.contextmanager
     def _logging(self) -> Iterator[None]:
         handler = logging.FileHandler(self.workdir / LOG_FILE, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("lcframework")
         logger.addHandler(handler)
         level = logger.level

@@ -40,7 +40,7 @@ from lcframework.config.sections import (
     Telescope,
 )
 from lcframework.config.structuring import Problem, nearest_or_allowed, resolve_path, structure
-from lcframework.types import LcfError
+from lcframework.types import LcfError, redacted
 
 RawTable = dict[str, Any]
 
@@ -96,6 +96,15 @@ class Config:
     stage_tables: Mapping[str, RawTable]
     by_frames: frozenset[str] = frozenset()  # dotted names of the options that frames decided
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the database's password behind where the configuration is sent to workers, which never open it."""
+        values = {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+        if redacted(self.project.database) != self.project.database:
+            hidden = {"database": redacted(self.project.database)}
+            values["project"] = attrs.evolve(self.project, **hidden)
+            values["raw"] = {**self.raw, "project": {**self.raw["project"], **hidden}}
+        return _restored, (values,)
+
     @property
     def directory(self) -> Path:
         """The folder of the project file, to which its paths are relative."""
@@ -144,6 +153,10 @@ class Config:
     def error(self, problems: list[Problem]) -> ConfigError:
         """Return an error that lists these problems with the line numbers of this file."""
         return ConfigError(self.path, problems, self.lines)
+
+
+def _restored(values: dict[str, Any]) -> Config:
+    return Config(**values)
 
 
 def setting_path(setting: str) -> tuple[str, ...]:

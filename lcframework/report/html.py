@@ -75,7 +75,7 @@ def switched_charts(
 
 
 def _plot(figure: Chart, label: str, height: int) -> Markup:
-    content = json.dumps(plain(figure), separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    content = json.dumps(plain(figure), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return Markup(
         '<div class="plot" role="img" aria-label="{}" style="height:{}px"></div>'
         '<script type="application/json" class="figure">{}</script>'

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from lcframework.config.executor import make_executor
 from lcframework.config.toolbox import Toolbox
@@ -34,7 +34,7 @@ from lcframework.settings.deciding import decide, sentence, settled
 from lcframework.storage.doubts import forget_old_doubts
 from lcframework.storage.files import remove_leftovers
 from lcframework.storage.tables import Frame, Plan, Product, Run, RunOutcome
-from lcframework.types import LcfError, RunEvent
+from lcframework.types import LcfError, RunEvent, redacted
 from lcframework.work import Entry, Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey, UnitResult
 from lcframework.work.scopes import UnknownName, check_names
 
@@ -107,7 +107,9 @@ class Runner:
             report.message = str(error)
         except sa.exc.OperationalError as error:
             self._close(kill=True)
-            report.message = f"the database {self.engine.url!r} failed: {error.orig}. What was recorded is kept."
+            report.message = redacted(
+                f"the database {self.engine.url!r} failed: {error.orig}. What was recorded is kept."
+            )
             return report
         except BaseException:
             self._close(kill=True)
@@ -315,10 +317,11 @@ class Runner:
 
     def _begin(self, asked: str) -> int:
         now = dt.datetime.now(dt.UTC)
-        text = self.toolbox.config.path.read_text(encoding="utf-8")
+        text = redacted(self.toolbox.config.path.read_text(encoding="utf-8"))
         with Session(self.engine) as session:
             left = col(Run.outcome) == RunOutcome.RUNNING.value
             session.execute(sa.update(Run).where(left).values(outcome=RunOutcome.KILLED.value, finished=now))
+            _hide_old_secrets(session)
             run = Run(started=now, version=metadata.version("lcframework"), stages=asked, settings=text)
             session.add(run)
             session.commit()
@@ -353,6 +356,14 @@ def _finished(session: Session, stage: Stage, state: str) -> bool:
     """Return whether `Stage.finish` was called for the products of now."""
     before = session.get(Product, (_FINISH, stage.name))
     return before is not None and before.fingerprint == state
+
+
+def _hide_old_secrets(session: Session) -> None:
+    """Take passwords out of the settings that earlier versions recorded as they were."""
+    for run in session.exec(select(Run).where(col(Run.settings).contains("://"))):
+        if (clean := redacted(run.settings)) != run.settings:
+            run.settings = clean
+            session.add(run)
 
 
 def _by_task(

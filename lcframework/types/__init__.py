@@ -40,6 +40,7 @@ from lcframework.types.photometry import Kernels, PhotometryResult, Stamps
 from lcframework.types.psf import FWHM_PER_SIGMA, PSF, PsfBatch
 from lcframework.types.reduction import Exposure, Master, MasterPlan
 from lcframework.types.regions import Cutouts, HighResolution, PointSources, RoiFit
+from lcframework.types.secrets import redacted
 from lcframework.types.sections import is_section, section_slices
 from lcframework.types.sky import CatalogLimits, Region
 from lcframework.types.tables import (
@@ -83,6 +84,7 @@ __all__ = [  # noqa: RUF022
     "MasterPlan",
     "Master",
     "is_section",
+    "redacted",
     "section_slices",
     "Region",
     "CatalogLimits",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from lcframework.types.secrets import redacted
+
 
 class LcfError(Exception):
-    """Anything that lcframework reports to the user without a traceback."""
+    """Anything that lcframework reports to the user without a traceback; its text holds no password."""
+
+    def __str__(self) -> str:
+        """Return the message, without secrets that were in what it quotes."""
+        return redacted(super().__str__())
 
 
 class UnusableInput(LcfError):

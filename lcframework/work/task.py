@@ -13,7 +13,7 @@ import attrs
 from lcframework.config.toolbox import Toolbox
 from lcframework.plugins import CANNOT_WRITE, PluginFault, Source, collected, raised_at, silenced, working_on
 from lcframework.storage.records import Record, Update
-from lcframework.types import NeedMissing, UnusableInput
+from lcframework.types import NeedMissing, UnusableInput, redacted
 from lcframework.work.unit import Ending, Outcome, Unit, UnitResult
 
 P = TypeVar("P")
@@ -197,4 +197,4 @@ def _failed(task: Task[Any, Any, Any], unit: Unit[Any], error: BaseException) ->
     what, module = str(error), type(task).__module__
     if kind and not module.startswith("lcframework."):  # a plugin's stage
         what = " ".join(what.split()) + raised_at(error, module)
-    return UnitResult(unit, Ending.BUG, f"{kind}{what}\n{text}")
+    return UnitResult(unit, Ending.BUG, redacted(f"{kind}{what}\n{text}"))

@@ -16,6 +16,7 @@ from lcframework.report import html
 from lcframework.report.html import number
 from lcframework.report.results import Results
 from lcframework.settings.deciding import shown
+from lcframework.types import redacted
 
 _PACKAGES = ("numpy", "scipy", "astropy", "starred-astro", "jax", "sep", "astroscrappy", "h5py", "sqlmodel")
 
@@ -33,7 +34,7 @@ class HowItWasMade:
         settings = runs[-1].settings if runs else project.config.path.read_text(encoding="utf-8")
         return Markup("").join((
             self._settings(project), self._plugins(project), self._stages(project), self._runs(), self._software(),
-            html.details("The project file, as of the last run", html.code(settings)),
+            html.details("The project file, as of the last run", html.code(redacted(settings))),
         ))  # fmt: skip
 
     @staticmethod
@@ -63,7 +64,7 @@ class HowItWasMade:
                     options = json.dumps(provenance.plain(tool.instance), ensure_ascii=False, default=str)
                     rows.append((
                         section, instrument or "all", tool.name, origins.get(tool.name, "–"),
-                        str(tool.results_version), html.details("options", html.code(options)),
+                        str(tool.results_version), html.details("options", html.code(redacted(options))),
                     ))  # fmt: skip
         columns = ("section", "instrument", "plugin", "from", "results version", "options")
         return html.table(columns, rows, "Who did what")
@@ -82,7 +83,7 @@ class HowItWasMade:
         rows = [
             (
                 str(r.id), r.started.strftime("%Y-%m-%d %H:%M"), r.version, r.outcome, r.stages, str(r.units_done),
-                str(r.units_unusable), r.message,
+                str(r.units_unusable), redacted(r.message),
             )
             for r in self.results.runs[::-1]
         ]  # fmt: skip

@@ -270,3 +270,10 @@ def fresh(tmp_path, tiny, plugins):
     folder = tmp_path / "fresh"
     shutil.copytree(tiny.project.workdir, folder)
     return SimpleNamespace(**{**vars(tiny), "project": Project.open(folder / "project.toml", plugins)})
+
+
+@pytest.fixture
+def odd_band(tmp_path, plugins, monkeypatch):
+    """A project with a band whose name would end the page's scripts, if it were written as it is."""
+    monkeypatch.setitem(globals(), "GROUPS", (("CamA", "<!--<script>", 6), GROUPS[1]))
+    return make_project(tmp_path / "odd", plugins)

@@ -51,3 +51,11 @@ def test_light_and_dark_readers_have_their_colours(tiny, tmp_path, scheme, paper
     with Image.open(shot) as image:
         assert image.convert("RGB").getpixel((5, 5)) == paper
         assert len(image.convert("RGB").getcolors(maxcolors=2**20)) > 50
+
+
+def test_band_that_looks_like_a_script(odd_band, tmp_path):
+    result = browse(write_report(odd_band.project), tmp_path / "profile", "--dump-dom")
+    assert complaints(result) == []
+    drawn = re.search(r'<html[^>]*data-drawn="(\d+)"', result.stdout)
+    assert drawn is not None, "the page's script did not come to its end"
+    assert int(drawn[1]) >= 8
