@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
-from lcframework.config.project_file import Config, load, plugin_settings
+from lcframework.config.project_file import Config, load, plugin_settings, read_toml, workdir_of
 from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import Toolbox, options
 from lcframework.config.toolbox import select as select_tools
 from lcframework.frames.exclusions import IMPORT, exclude_frames, include_frames
+from lcframework.local_plugins import local_plugins
+from lcframework.local_plugins.files import local_codes
 from lcframework.plugins import PluginFault, Plugins, asked, contact, nearest, unmet
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
@@ -40,6 +42,7 @@ from lcframework.storage.connection import FILE_NAME, open_engine, open_for_read
 from lcframework.storage.lock import hold
 from lcframework.storage.reading import hold_still
 from lcframework.storage.tables import Frame, Star
+from lcframework.trust import check, code_of
 from lcframework.types import LcfError, redacted
 from lcframework.work import Filter, Ledger, Stage
 from lcframework.work.scopes import UnknownName, check_names
@@ -76,7 +79,7 @@ class Project:
         self._by_file = toolbox  # without what frames decided
 
     @classmethod
-    def open(cls, path: str | Path, plugins: Plugins | None = None) -> Project:
+    def open(cls, path: str | Path, plugins: Plugins | None = None, *, trust: bool | None = None) -> Project:
         """Read a project file and select its plugins.
 
         A project that has products can be read without the plugins that made them; it can't be run, and says why.
@@ -86,18 +89,30 @@ class Project:
         path : str or Path
             The project file.
         plugins : Plugins, optional
-            Those installed, where they are loaded already.
+            Those to select from, beside the project's own; without it, the installed ones.
+        trust : bool, optional
+            True: the code that the project brings along (its header parser, its local plugins) may run, now and later;
+            False: only what the environment variable ``LCF_TRUST`` allows; without it, also what was allowed before.
 
         Raises
         ------
+        NotTrusted
+            Where the project brings code that was not allowed.
         LcfError
             Lists all errors of the file.
         """
-        disabled = plugin_settings(Path(path)).disable
+        path = Path(path).resolve()
+        raw = read_toml(path)[1]
+        disabled = plugin_settings(raw, path.parent).disable
         plugins = Plugins.installed(disabled) if plugins is None else plugins.without(disabled)
-        config = load(Path(path), stage_names(plugins), open_settings(plugins))
+        workdir = workdir_of(raw, path.parent)
+        if local := local_codes(raw, path.parent):
+            check(local, workdir, path, trust)
+            plugins = plugins.joined(local_plugins((code.path, code.digest) for code in local))
+        config = load(path, stage_names(plugins), open_settings(plugins))
         made = bool(config.project.database) or (config.workdir / FILE_NAME).exists()
         toolbox = select_tools(config, plugins, partly=made)
+        check(code_of(toolbox), workdir, path, trust)
         for special in (config, *toolbox.configs.values()):
             check_columns(special.roi_cutouts.frames, special.roi_cutouts.normalization)
         stages, absent = resolve(toolbox, plugins, partly=made)

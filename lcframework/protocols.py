@@ -207,6 +207,16 @@ class HasOperational(Protocol):
 
 
 @runtime_checkable
+class RunsFiles(Protocol):
+    """Any class with options that are Python files or programs to run.
+
+    `runs` contains their names. The user is asked before a project's file is run.
+    """
+
+    runs: ClassVar[tuple[str, ...]]
+
+
+@runtime_checkable
 class DoubtsReduction(Protocol):
     """A reduction that states what it leaves undone, such as a flat for want of flats."""
 

@@ -43,6 +43,14 @@ def _no_network() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_code_may_run() -> Iterator[None]:
+    """Allow the code of the tests' own projects; tests of the question itself undo it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LCF_TRUST", "all")
+        yield
+
+
 @attrs.frozen
 class Ended:
     """How a command ended."""

@@ -82,6 +82,7 @@ def _columns(text: str | None) -> dict[str, str]:
 def _convert(configuration: Path, path: Path) -> None:
     from lcframework.from_lightcurver import convert
     from lcframework.project import Project
+    from lcframework.trust import NotTrusted
 
     converted = convert(configuration, path.parent)
     path.write_text(converted.text, encoding="utf-8")
@@ -90,6 +91,8 @@ def _convert(configuration: Path, path: Path) -> None:
         click.echo(f"  {key}: {text}")
     try:
         Project.open(path)
+    except NotTrusted:
+        pass  # the next command asks
     except LcfError as error:
         click.echo(f"It must be corrected before it can be run:\n{error}", err=True)
         sys.exit(1)

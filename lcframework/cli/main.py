@@ -25,6 +25,7 @@ COMMANDS = {
     "settings": ("settings", "Show what frames decided about settings, or have it decided again."),
     "upgrade": ("upgrade", "Migrate the database of an earlier version."),
     "clean": ("clean", "Remove files that no product refers to any more."),
+    "trust": ("trust", "Allow the code that a project brings along, or undo that."),
     "exclude": ("exclude", "Exclude frames with a reason, or undo that."),
     "plugins": ("plugins", "Show installed plugins, their options and their health."),
     "doctor": ("doctor", "Check this machine: GPU, plate solver, index files, network, write access."),
@@ -108,7 +109,7 @@ def main() -> None:
     # the start-up time would be spent on collections.
     gc.set_threshold(50_000, *gc.get_threshold()[1:])
     try:
-        lcf(prog_name="lcf", standalone_mode=False)
+        _run()
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
@@ -124,3 +125,21 @@ def main() -> None:
             raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_FAILURE)
+
+
+def _run() -> None:
+    """Run the command; where the project brings code that was not allowed, ask, and begin again after a yes."""
+    while True:
+        try:
+            lcf(prog_name="lcf", standalone_mode=False)
+        except Exception as error:
+            from lcframework.trust import NotTrusted
+
+            if not isinstance(error, NotTrusted):
+                raise
+            from lcframework.cli.trust import ask
+
+            if not ask(error):
+                raise
+        else:
+            return

@@ -206,6 +206,23 @@ def load(path: Path, stage_names: tuple[str, ...] = (), open_settings: Iterable[
         Lists all errors of the file.
     """
     path = path.resolve()
+    text, raw = read_toml(path)
+    lines = line_numbers(text)
+    extra = (*stage_names, *(name for name in _named_stages(raw) if name not in stage_names))
+    config = _build(path, _without_auto(raw, open_settings), lines, extra=extra)
+    for name in config.instruments():
+        config.for_instrument(name)
+    return config
+
+
+def read_toml(path: Path) -> tuple[str, RawTable]:
+    """Return the text of a project file, and its tables as they are.
+
+    Raises
+    ------
+    LcfError
+        Where it can't be read, or is not TOML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -218,12 +235,14 @@ def load(path: Path, stage_names: tuple[str, ...] = (), open_settings: Iterable[
         raw = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise LcfError(f"{path} is not valid TOML: {error}") from None
-    lines = line_numbers(text)
-    extra = (*stage_names, *(name for name in _named_stages(raw) if name not in stage_names))
-    config = _build(path, _without_auto(raw, open_settings), lines, extra=extra)
-    for name in config.instruments():
-        config.for_instrument(name)
-    return config
+    return text, raw
+
+
+def workdir_of(raw: RawTable, directory: Path) -> Path:
+    """Return the folder of products that a parsed project file names, or would have by default."""
+    table = raw.get("project", {})
+    name = table.get("workdir", ".") if isinstance(table, dict) else "."
+    return resolve_path(name if isinstance(name, str) else ".", directory).resolve()
 
 
 #: Options that select plugins: the tables inside their sections are options of plugins.
@@ -327,16 +346,13 @@ def _named_stages(raw: RawTable) -> list[str]:
     return [name.rpartition(":")[2] for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
-def plugin_settings(path: Path) -> Plugins:
+def plugin_settings(raw: RawTable, directory: Path) -> Plugins:
     """Return the section ``[plugins]``, which says what is loaded before the other sections can be checked.
 
-    Its errors, and those of the file, are left to :func:`load`, which reports all of them together.
+    Its errors are left to :func:`load`, which reports all of them together.
     """
-    try:
-        table = tomli.loads(path.read_text(encoding="utf-8")).get("plugins", {})
-    except (OSError, ValueError):
-        return Plugins()
-    made = structure(Plugins, table, "plugins", path.parent, []) if isinstance(table, dict) else None
+    table = raw.get("plugins", {})
+    made = structure(Plugins, table, "plugins", directory, []) if isinstance(table, dict) else None
     return made or Plugins()
 
 

@@ -271,6 +271,7 @@ class Plugins:
 
     disable: list[str] = attrs.field(factory=list)  # packages, or names as `lcf plugins` shows them
     requires: list[str] = attrs.field(factory=list, validator=_requirements)  # such as "lcf-skymapper>=1.2"
+    local: bool | list[str] = False  # files beside the project file: true for plugins/*.py
 
 
 SECTIONS: dict[str, type[Any]] = {

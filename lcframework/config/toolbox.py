@@ -12,6 +12,7 @@ import attrs
 from lcframework.config.executor import check_executors
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import Problem, resolve_path, structure
+from lcframework.local_plugins import contents_of
 from lcframework.plugins import SEAM_OF_SECTION, Plugins, Source, asked
 from lcframework.protocols import HasOperational, MeasuresApertures
 from lcframework.provenance import Components, describe
@@ -44,7 +45,8 @@ class Tool:
         named = self.instance.operational if isinstance(self.instance, HasOperational) else ()
         operational = {"offline", "cache_dir", *named}
         options = {k: v for k, v in describe(self.instance).items() if k not in operational}
-        return {"results_version": self.results_version, **options}
+        file = contents_of(type(self.instance))
+        return {"results_version": self.results_version, **options, **({"plugin_file": file} if file else {})}
 
 
 @attrs.frozen

@@ -20,6 +20,7 @@ from lcframework.header_doctor.times import TimeFindings, times_of
 from lcframework.header_doctor.values import values_of
 from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site
+from lcframework.trust import check, code_of_parsers
 from lcframework.types import Doubt, LcfError, MeasuredGain, Severity
 
 __all__ = ["FileReading", "Group", "SkyOf", "TimeFindings", "default_parsers", "examine"]
@@ -55,6 +56,11 @@ def default_parsers(plugins: Plugins, folder: Path) -> tuple[Tool, ...]:
     """Return the installed parsers with their default options, in the order of ``[header] plugin = "auto"``.
 
     A parser that needs a file is included where the file is in `folder` or in its parent.
+
+    Raises
+    ------
+    NotTrusted
+        Where such a file is code that the user did not allow yet.
     """
     tools = []
     for offer in plugins.offers("lcf_header_parsers"):
@@ -70,6 +76,7 @@ def default_parsers(plugins: Plugins, folder: Path) -> tuple[Tool, ...]:
         paths = [v for f in attrs.fields(type(instance)) if isinstance(v := getattr(instance, f.name), Path)]
         if all(p.exists() for p in paths):
             tools.append(Tool("header", offer.name, instance, offer.results_version))
+    check(code_of_parsers(t.instance for t in tools), folder if (folder / "header_parser").is_dir() else folder.parent)
     return tuple(sorted(tools, key=lambda t: t.name == GENERIC_PARSER))
 
 

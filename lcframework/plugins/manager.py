@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from types import ModuleType
 from typing import Any
 
 import attrs
@@ -141,32 +140,12 @@ class Plugins:
         more = [name for name in disabled if name not in self._disabled]
         return Plugins(self._found, [*self._disabled, *more]) if more else self
 
-    def register(self, name: str, origin: str, module: ModuleType | Any) -> Plugin:
-        """Add a plugin that is no installed package, such as a module beside the project file.
+    def joined(self, plugins: Iterable[Found | tuple[str, str, Any]]) -> Plugins:
+        """Return these plugins together with others, which are given as to the class; these stay as they are.
 
-        It is checked as all others are. Its module must be importable by its name in worker processes where its classes
-        have to be sent to them.
-
-        Parameters
-        ----------
-        name : str
-            Its name in `lcf plugins` and in ``[plugins] disable``.
-        origin : str
-            A word that stands where others have their package, a space, and a version or digest.
-        module : module
-            The module, or any object with hook implementations.
-
-        Returns
-        -------
-        Plugin
-            With its problems, where it has any.
+        Modules must be importable by their names in worker processes where their classes are sent to them.
         """
-        found = Found(name, origin, lambda: module, getattr(module, "__name__", ""))
-        self._found.append(found)
-        plugin = self._load(found)
-        self.plugins.append(plugin)
-        self._settle()
-        return plugin
+        return Plugins([*self._found, *plugins], self._disabled)
 
     # ---------------------------------------------------------------- loading
 

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from lcframework.config.project_file import Config, setting_path
 from lcframework.config.toolbox import Toolbox, with_decisions
 from lcframework.frames.exclusions import IMPORT
+from lcframework.local_plugins import contents_of
 from lcframework.plugins import Plugins, Source, asked
 from lcframework.protocols import SettingRule
 from lcframework.provenance import describe, digest
@@ -47,7 +48,8 @@ class Rule:
     def digest(self) -> str:
         """Changes where the rule's decisions may change."""
         version = int(getattr(type(self.instance), "results_version", 1))
-        return digest([self.name, version, {k: v.value for k, v in describe(self.instance).items()}], 16)
+        file = filter(None, [contents_of(type(self.instance))])
+        return digest([self.name, version, {k: v.value for k, v in describe(self.instance).items()}, *file], 16)
 
 
 def rules(plugins: Plugins) -> list[Rule]:

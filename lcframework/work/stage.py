@@ -11,6 +11,7 @@ import attrs
 from sqlmodel import Session
 
 from lcframework.config.toolbox import Toolbox
+from lcframework.local_plugins import contents_of
 from lcframework.plugins import Source
 from lcframework.provenance import Components, describe
 from lcframework.storage.tables import ProductState, Run, RunOutcome
@@ -136,7 +137,9 @@ class Stage:
         that are read, and everything else that changes the result.
         """
         options = {name: value for name, value in describe(self).items() if name not in self.operational}
-        own = {"stage_options": options} if options else {}
+        own: Components = {"stage_options": options} if options else {}
+        if file := contents_of(type(self)):
+            own["stage_file"] = file
         return {"stage": self.name, "stage_version": self.results_version, **own, **parts}
 
     def task_of(self, unit: Unit[Any]) -> Task[Any, Any, Any]:

@@ -32,6 +32,7 @@ class FileHeader:
     """
 
     results_version: ClassVar[int] = 1
+    runs: ClassVar[tuple[str, ...]] = ("path",)
 
     path: Path = attrs.field(default=Path("header_parser/parse_header.py"), converter=Path)
 

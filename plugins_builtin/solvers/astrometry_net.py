@@ -44,6 +44,7 @@ class AstrometryNet(Refining):
     """Solves frames with a local Astrometry.net."""
 
     results_version: ClassVar[int] = 1
+    runs: ClassVar[tuple[str, ...]] = ("command",)
 
     command: str = "solve-field"
     index_dir: Path | None = None  # a folder of index files; none: the command's own configuration

@@ -99,8 +99,8 @@ def test_of_two_stages_of_one_name_the_project_says_whose(tmp_path: Path) -> Non
 
 def test_a_module_is_loaded_once(tmp_path: Path) -> None:
     plugins = load(SCRIPT_TRAPS.STAGE, tmp_path)
-    again = plugins.register("again", "lcf-trap 1.0", sys.modules["trap_plugin"])
-    assert again.problems[0].startswith("its module trap_plugin is also that of trap: name it once (")
+    plugins = plugins.joined([("again", "lcf-trap 1.0", lambda: sys.modules["trap_plugin"])])
+    assert plugins.plugins[-1].problems[0].startswith("its module trap_plugin is also that of trap: name it once (")
     assert plugins.names("lcf_stages") == ["trap"]
 
 
@@ -108,8 +108,8 @@ def test_a_third_partys_rule_yields_to_a_built_in_one(tmp_path: Path) -> None:
     theirs = load(SCRIPT_TRAPS.RULE, tmp_path)
     assert theirs.names("lcf_setting_rules") == ["trap"]
     ours = types.SimpleNamespace(**vars(sys.modules["trap_plugin"]))
-    module = theirs.register("setting-own", "lcframework 1.0", ours)
-    assert module.healthy
+    theirs = theirs.joined([("setting-own", "lcframework 1.0", lambda: ours)])
+    assert theirs.plugins[-1].healthy
     (problem,) = next(p.problems for p in theirs.plugins if p.origin == "lcf-trap 1.0")
     assert "psf.stars is decided by setting-own (lcframework 1.0) already: [plugins] disable" in problem
 

@@ -50,10 +50,9 @@ def test_asking_for_what_is_switched_off_says_by_whom() -> None:
         plugins.get("lcf_calibration_surveys", "mine")
 
 
-def test_a_module_can_be_registered() -> None:
-    plugins = Plugins(FOUND[:1])
-    plugin = plugins.register("local", "plugins/own.py 1a2b", offering())
-    assert plugin.healthy
+def test_a_module_can_join() -> None:
+    plugins = Plugins(FOUND[:1]).joined([("local", "plugins/own.py", offering)])
+    assert plugins.plugins[-1].healthy
     assert plugins.get("lcf_calibration_surveys", "local:mine").plugin == "local"
     assert plugins.get("lcf_calibration_surveys", "lcf-a:mine").plugin == "survey-a"
 
