@@ -251,6 +251,7 @@ class Run:
     device: str = attrs.field(default="auto", validator=one_of("auto", "cpu", "gpu"))
     offline: bool = False
     stages: list[str] = attrs.field(factory=list)  # of plugins, which take part where they are named here
+    seconds_per_file: float = attrs.field(default=600.0, validator=not_negative)  # s; 0: no limit
 
 
 def _requirements(instance: Any, attribute: Any, value: list[str]) -> None:

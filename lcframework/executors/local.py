@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lcframework.executors.processes import pool_of
@@ -50,27 +51,36 @@ class LocalExecutor:
         self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]
     ) -> Iterator[list[UnitResult]]:
         from lcframework.work import work
+        from lcframework.work.time_limit import ended_for_time
 
-        queue = iter(batches)
+        queue: Iterator[Sequence[Unit[Any]]] = iter(batches)
         running: dict[Future[list[UnitResult]], Sequence[Unit[Any]]] = {}
-        try:
-            pool = self._start()
-            while True:
+        while True:
+            try:
+                pool = self._start()
                 # A short queue: payloads of a thousand frames need not be in memory at once.
                 while len(running) < 2 * self._workers and (batch := next(queue, None)) is not None:
-                    running[pool.submit(work, task, batch)] = batch
+                    try:
+                        running[pool.submit(work, task, batch)] = batch
+                    except BrokenProcessPool:
+                        queue = chain([batch], queue)
+                        raise
                 if not running:
                     return
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
+                    results = future.result()
                     del running[future]
-                    yield future.result()
-        except (BrokenProcessPool, EOFError):  # EOFError: the process that forks workers was killed
-            self.close(kill=True)
-            raise LcfError(
-                f"a worker process was killed during {task.stage}, perhaps for want of memory; what was "
-                "finished is kept. Run again to go on, with fewer [run] workers if memory is short."
-            ) from None
+                    yield results
+            except (BrokenProcessPool, EOFError):  # EOFError: the process that forks workers was killed
+                self.close(kill=True)
+                if not ended_for_time(task.toolbox.workdir):
+                    raise LcfError(
+                        f"a worker process was killed during {task.stage}, perhaps for want of memory; what was "
+                        "finished is kept. Run again to go on, with fewer [run] workers if memory is short."
+                    ) from None
+                # A unit hung, and its worker was ended: the next one that gets the unit says so. The others go on.
+                queue, running = chain(list(running.values()), queue), {}
 
     def _start(self) -> ProcessPoolExecutor:
         if self._pool is None:

@@ -104,6 +104,10 @@ def ready_masters(units: Sequence[Unit[Any]]) -> list[Unit[MasterPayload]]:
 class CombineMaster(Task[MasterPayload, MasterValues, Master]):
     """Makes a master frame."""
 
+    def files(self, unit: Unit[MasterPayload]) -> int:
+        """Return the number of its raw files."""
+        return len(unit.payload.members)
+
     def load(self, unit: Unit[MasterPayload]) -> MasterValues:
         """Read a master's files, and the masters that it needs."""
         from lcframework.frames.raw_frames import read_raw

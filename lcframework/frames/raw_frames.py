@@ -17,7 +17,7 @@ from lcframework.config.sections import Frames
 from lcframework.frames.damaged_cards import damaged_card
 from lcframework.frames.header_merging import merged_header
 from lcframework.frames.stored_numbers import Storage, unwrapped
-from lcframework.types import Doubt, Floats, UnusableInput
+from lcframework.types import Doubt, Floats, UnusableInput, check_fits_sizes
 
 #: Keywords about an axis beyond the second, or about one and another.
 _FURTHER_AXIS = re.compile(
@@ -48,6 +48,7 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
         Where the file is not FITS, is truncated, or has no image in the HDU of the settings.
     """
     try:
+        check_fits_sizes(path)
         try:
             return _read(path, settings, mapped=True)
         except OSError as error:
@@ -56,7 +57,7 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
             return _read(path, settings, mapped=False)
     except UnusableInput:
         raise
-    except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
+    except (OSError, TypeError, ValueError, EOFError, KeyError, MemoryError, fits.VerifyError) as error:
         raise _unreadable(path, error) from None
 
 
@@ -162,6 +163,7 @@ def read_doubted_header(path: Path, settings: Frames) -> tuple[fits.Header, tupl
         Where the file is not FITS, is truncated, or has no image in the HDU of the settings.
     """
     try:
+        check_fits_sizes(path)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AstropyWarning)
             with fits.open(path, lazy_load_hdus=False) as hdus:

@@ -37,6 +37,7 @@ from lcframework.storage.tables import Frame, Plan, Product, Run, RunOutcome
 from lcframework.types import LcfError, RunEvent, redacted
 from lcframework.work import Entry, Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey, UnitResult
 from lcframework.work.scopes import UnknownName, check_names
+from lcframework.work.time_limit import forget_notes
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Runner:
         asked = described(stages, only)
         recorder = Recorder(self.engine, self._begin(asked))
         remove_leftovers(self.toolbox.workdir)
+        forget_notes(self.toolbox.workdir)
         prepare_device(self.toolbox.config.run.device)
         self._notify(RunEvent("run_started"))
         try:

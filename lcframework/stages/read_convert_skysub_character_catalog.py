@@ -49,6 +49,7 @@ from lcframework.types import (
 )
 from lcframework.types.robust import robust_scatter
 from lcframework.work import Entry, FrameKey, Ledger, MasterKey, Outcome, Stage, Task, Unit, UnitKey, Update
+from lcframework.work.time_limit import OPTION
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -100,6 +101,10 @@ class Imported:
 
 class ImportFrame(Task[RawPayload, RawValues, Imported]):
     """Imports a raw file as a frame."""
+
+    def files(self, unit: Unit[RawPayload]) -> int:
+        """Return 1: the raw file."""
+        return 1
 
     def load(self, unit: Unit[RawPayload]) -> RawValues:
         """Read the raw file and the master frames that it is reduced with."""
@@ -333,6 +338,11 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         """Return whether a file is missing; that of a frame may be, where imported frames are not kept."""
         kept = self.toolbox.config.frames.keep_imported or FrameKey.parse(product.unit) is None
         return kept and super().gone(product)
+
+    def retry(self, product: Entry) -> bool:
+        """Return whether a file that took too long has another limit now."""
+        limit = self.toolbox.config.run.seconds_per_file
+        return OPTION in product.reason and f"longer than {limit:g} s" not in product.reason
 
     def ready(self, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         """Return only master frames while these are pending, because frames need them."""

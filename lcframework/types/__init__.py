@@ -24,6 +24,7 @@ from lcframework.types.estimators import Estimators, FluxWeights
 from lcframework.types.events import RunEvent
 from lcframework.types.failures import LcfError, NeedMissing, PluginError, UnusableInput
 from lcframework.types.fit_status import FitState, FitStatus
+from lcframework.types.fits_sizes import check_fits_sizes
 from lcframework.types.flags import EpochFlag, FrameFlag, PixelFlag
 from lcframework.types.frames import DataUnit, HeaderInfo, TimeReference
 from lcframework.types.light_curve import (
@@ -83,6 +84,7 @@ __all__ = [  # noqa: RUF022
     "Exposure",
     "MasterPlan",
     "Master",
+    "check_fits_sizes",
     "is_section",
     "redacted",
     "section_slices",

@@ -12,8 +12,10 @@ import attrs
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.plugins import CANNOT_WRITE, PluginFault, Source, collected, raised_at, silenced, working_on
+from lcframework.provenance import digest
 from lcframework.storage.records import Record, Update
 from lcframework.types import NeedMissing, UnusableInput, redacted
+from lcframework.work.time_limit import TookTooLong, within
 from lcframework.work.unit import Ending, Outcome, Unit, UnitResult
 
 P = TypeVar("P")
@@ -98,6 +100,10 @@ class Task(Generic[P, V, R]):
         """Return the imported frames that `load` reads, relative to the workdir; missing ones are made again first."""
         return ()
 
+    def files(self, unit: Unit[P]) -> int:
+        """Return how many files of the user are read, each of which has a limit of time; 0: the work has no limit."""
+        return 0
+
     def warm_up(self) -> None:
         """Load what `compute` needs, where loading is slow; called in the driver while workers are busy.
 
@@ -129,8 +135,24 @@ class BatchTask(Task[P, V, R]):
 def work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResult]:
     """Load, compute and save the units of a batch; an error of one unit does not stop the others.
 
-    The calls of plugins that this took are with the first result.
+    What reads files of the user has a limit of time, ``[run] seconds_per_file`` for each. The calls of plugins that
+    this took are with the first result.
     """
+    limit = task.toolbox.config.run.seconds_per_file
+    if not limit or not any(task.files(unit) for unit in units):
+        return _work(task, units)
+    results: list[UnitResult] = []
+    for unit in units:
+        try:
+            with within(limit * task.files(unit), task.toolbox.workdir, digest([task.stage, str(unit.key)], 16)):
+                made = _work(task, [unit])
+        except TookTooLong as error:
+            made = [_failed(attrs.evolve(unit, payload=None), error)]
+        results += made
+    return results
+
+
+def _work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResult]:
     started = time.perf_counter()
     with collected() as calls, silenced(Source("", "", f"the stage {task.stage}")):
         results = _worked(task, units)

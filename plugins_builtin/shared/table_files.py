@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from lcframework.types import Floats, NeedMissing, UnusableInput
+from lcframework.types import Floats, NeedMissing, UnusableInput, check_fits_sizes
 from plugins_builtin.shared.star_tables import nearest_name, plain_floats
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def read_table(path: Path, option: str) -> Table:
         )
     suffixes = [s.lower() for s in path.suffixes]
     suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in (".gz", ".bz2", ".xz") else (suffixes or [""])[-1]
+    check_fits_sizes(path)
     reasons = []
     for name in _BY_SUFFIX.get(suffix, _ANY_FORMAT):
         try:

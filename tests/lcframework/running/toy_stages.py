@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import ClassVar
 
 import attrs
@@ -30,6 +31,9 @@ class Square(Task):
     def plan(self):
         return plan_of(self.toolbox)
 
+    def files(self, unit):
+        return 1
+
     def load(self, unit):
         action = self.plan().get(str(unit.key), "")
         if action == "kill" and not (self.toolbox.workdir / "killed").exists():
@@ -37,6 +41,13 @@ class Square(Task):
             os._exit(9)
         if action == "always-kill":
             os._exit(9)
+        while action == "hang":
+            pass
+        while action == "hang-for-good":
+            try:
+                time.sleep(1)
+            except Exception:
+                continue  # as libraries do that retry
         if action == "unusable":
             raise UnusableInput(f"{unit.label} is broken")
         if action == "missing":

@@ -1,0 +1,106 @@
+"""What the headers of a FITS file state of its size, compared with its length before anything is read."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from lcframework.types.failures import UnusableInput
+
+_BLOCK, _CARD = 2880, 80
+#: The standard's limit.
+_MOST_AXES = 999
+#: A header of more blocks, 40 000 cards, is none.
+_MOST_BLOCKS = 1100
+#: A file shorter than a part of what it states is truncated beyond use; where more is there, its reader says so.
+_PART_THERE = 4
+#: No packed file becomes so much longer.
+_BEST_GZIP = 1100
+#: No compression of images makes pixels so much smaller.
+_BEST_COMPRESSION = 5000
+_SIZE = re.compile(rb"(Z?NAXIS\d*|Z?BITPIX|PCOUNT|GCOUNT) *= *([-+]?\d+)")
+
+
+def check_fits_sizes(path: Path) -> None:
+    """Refuse a file whose headers state what its length can't hold; only headers are read.
+
+    A file that is no FITS passes: its reader says what is wrong with it.
+
+    Parameters
+    ----------
+    path : Path
+        A FITS file, or one that gzip packed, of which the first header is looked at.
+
+    Raises
+    ------
+    UnusableInput
+        Where a header states more axes than there can be, or more data than the file can hold, or does not end.
+    """
+    try:
+        length = path.stat().st_size
+        with path.open("rb") as stream:
+            if stream.read(2) == b"\x1f\x8b":
+                with gzip.open(path) as unpacked:
+                    sizes = _header(unpacked, path.name)  # type: ignore[arg-type]
+                    _check_there(sizes or {}, _BEST_GZIP * length, path.name)
+                return
+            stream.seek(0)
+            while stream.tell() < length:
+                sizes = _header(stream, path.name)
+                if sizes is None:
+                    return
+                _check_compressed(sizes, length, path.name)
+                data = _check_there(sizes, length, path.name)
+                stream.seek(-(-data // _BLOCK) * _BLOCK, 1)
+    except (OSError, EOFError, zlib.error):
+        return  # also a stream that is no gzip: the reader says so
+
+
+def _header(stream: BinaryIO, name: str) -> dict[str, int] | None:
+    """Return the sizes that the next header states; None where there is no further header."""
+    sizes: dict[str, int] = {}
+    for number in range(_MOST_BLOCKS):
+        block = stream.read(_BLOCK)
+        if len(block) < _BLOCK or (number == 0 and not block.startswith((b"SIMPLE", b"XTENSION"))):
+            return None
+        for start in range(0, _BLOCK, _CARD):
+            card = block[start : start + _CARD]
+            if found := _SIZE.match(card):
+                keyword, digits = found[1].decode(), found[2].decode()
+                if len(digits) > 19:
+                    raise UnusableInput(f"{name} states {keyword} = {digits[:24]}: no file has so much")
+                sizes.setdefault(keyword, int(digits))
+            elif card.rstrip() == b"END":
+                _check_axes(sizes, name)
+                return sizes
+    raise UnusableInput(f"{name} has a header without an end in its first {_MOST_BLOCKS * _BLOCK} bytes")
+
+
+def _check_axes(sizes: dict[str, int], name: str) -> None:
+    for keyword in ("NAXIS", "ZNAXIS"):
+        if not 0 <= sizes.get(keyword, 0) <= _MOST_AXES:
+            raise UnusableInput(f"{name} states {keyword} = {sizes[keyword]}: FITS has at most {_MOST_AXES} axes")
+
+
+def _check_compressed(sizes: dict[str, int], length: int, name: str) -> None:
+    pixels = _bytes(sizes, "Z")
+    if pixels > _BEST_COMPRESSION * length:
+        raise UnusableInput(f"{name} states a compressed image of {pixels} bytes; the whole file has {length}")
+
+
+def _check_there(sizes: dict[str, int], length: int, name: str) -> int:
+    """Return how many bytes of data a header states; of these a file of this length must have a good part."""
+    data = _bytes(sizes, "") + abs(sizes.get("BITPIX", 8)) // 8 * max(0, sizes.get("PCOUNT", 0))
+    if data > _PART_THERE * length + _BLOCK:
+        raise UnusableInput(f"{name} is truncated: its header states {data} bytes of data, and the file has {length}")
+    return data
+
+
+def _bytes(sizes: dict[str, int], kind: str) -> int:
+    axes = [max(0, sizes.get(f"{kind}NAXIS{i + 1}", 0)) for i in range(sizes.get(f"{kind}NAXIS", 0))]
+    groups = max(1, sizes.get("GCOUNT", 1)) if not kind else 1
+    return abs(sizes.get(f"{kind}BITPIX", 8)) // 8 * math.prod(axes) * groups if axes else 0
