@@ -38,7 +38,7 @@ from lcframework.settings.records import forget
 from lcframework.settings.states import SettingState, setting_states
 from lcframework.stars.check_star import CheckStar, check_stars
 from lcframework.stars.records import add_verdicts, star_records
-from lcframework.storage.connection import FILE_NAME, open_engine, open_for_reading, upgrade
+from lcframework.storage.connection import FILE_NAME, failures_in_words, open_engine, open_for_reading, upgrade
 from lcframework.storage.lock import hold
 from lcframework.storage.reading import hold_still
 from lcframework.storage.tables import Frame, Star
@@ -189,10 +189,14 @@ class Project:
             runner = Runner(self._by_file, self.plugins, engine, listeners)
             report = runner.run(stages, force, only)
             self.toolbox = runner.toolbox
-            with Session(engine) as session:
-                record_plugins(session, self.toolbox)
-                session.commit()
-            record_project_doubts(engine, self.toolbox)
+            try:
+                with failures_in_words(engine):
+                    with Session(engine) as session:
+                        record_plugins(session, self.toolbox)
+                        session.commit()
+                    record_project_doubts(engine, self.toolbox)
+            except LcfError as error:
+                report.message = report.message or str(error)
         report.upgraded = upgraded
         return report
 
@@ -260,7 +264,7 @@ class Project:
 
     @contextlib.contextmanager
     def _logging(self) -> Iterator[None]:
-        handler = logging.FileHandler(self.workdir / LOG_FILE, encoding="utf-8")
+        handler = logging.FileHandler(self.workdir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("lcframework")
         logger.addHandler(handler)
@@ -285,7 +289,8 @@ class Project:
     def _connected(engine: Engine) -> Iterator[Engine]:
         """Close the connections at the end; the engine opens new ones when it is used again."""
         try:
-            yield engine
+            with failures_in_words(engine):
+                yield engine
         finally:
             engine.dispose()
 

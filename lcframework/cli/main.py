@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
+import io
 import os
 import sys
 
@@ -14,6 +16,7 @@ from lcframework.plugin_kit.commands import load, plugin_commands
 EXIT_FAILURE = 1
 #: An environment variable: see `lcframework.plugins.finding`.
 DISABLED = "LCF_DISABLE_PLUGINS"
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 #: Command -> (module, description in `lcf --help`).
 COMMANDS = {
@@ -108,6 +111,9 @@ def main() -> None:
     # Python collects garbage after every 700 new objects. Imports make many permanent objects, so that a seventh of
     # the start-up time would be spent on collections.
     gc.set_threshold(50_000, *gc.get_threshold()[1:])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be texts
+            stream.reconfigure(errors="backslashreplace")
     try:
         _run()
     except click.exceptions.Exit as stop:
@@ -119,11 +125,16 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(EXIT_FAILURE)
     except Exception as error:
-        from lcframework.types import LcfError
+        from lcframework.types import LcfError, readable
 
-        if not isinstance(error, LcfError):
+        if isinstance(error, LcfError):
+            text = str(error)
+        elif isinstance(error, OSError) and error.errno is not None:  # of the machine, not of the program
+            text = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+            text += " (no room, or no permission to write there?)" if error.errno in _CANNOT_WRITE else ""
+        else:
             raise
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {readable(text)}", err=True)
         sys.exit(EXIT_FAILURE)
 
 

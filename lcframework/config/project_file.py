@@ -44,6 +44,9 @@ from lcframework.types import LcfError, redacted
 
 RawTable = dict[str, Any]
 
+#: Bytes of a region's name: file names, of which it is a part, have 255 at most.
+_LONGEST_NAME = 100
+
 #: Sections that may differ by instrument; the others apply to all frames, or are used before the instrument is known.
 BY_INSTRUMENT = tuple(s for s in SECTIONS if s not in ("project", "frames", "header", "stars", "run", "plugins"))
 
@@ -322,9 +325,13 @@ def _regions(raw: Any, base: Path, problems: list[Problem]) -> dict[str, Roi]:
         if not isinstance(table, dict):
             problems.append(Problem(where, f"[roi] holds one table per region, [roi.NAME]; got {name} = {table!r}"))
             continue
-        if not re.fullmatch(r"[\w.+-]+", name):
+        if not re.fullmatch(r"[\w.+-]+", name) or not name.strip(".") or len(name.encode()) > _LONGEST_NAME:
             problems.append(
-                Problem(where, f"the region's name {name!r} becomes part of file names: letters, digits, . _ + - only")
+                Problem(
+                    where,
+                    f"the region's name {name!r} becomes part of file names: letters, "
+                    f"digits, . _ + - only, not dots alone, and at most {_LONGEST_NAME} bytes",
+                )
             )
         made = structure(Roi, table, where, base, problems)
         if made is not None:

@@ -14,8 +14,14 @@ import attrs
 import cattrs
 
 from lcframework.plugins import nearest
+from lcframework.types import LcfError
 
 T = TypeVar("T")
+
+#: Bytes of a name and of a path that most file systems allow; products need some in addition.
+_LONGEST_NAME, _LONGEST_PATH = 255, 3800
+#: Characters of a value in messages.
+_SHOWN = 200
 
 
 @attrs.frozen
@@ -156,8 +162,26 @@ def _nested(cls: type[Any], base: Path) -> Callable[[Any, Any], Any]:
 
 
 def resolve_path(path: str, base: Path) -> Path:
-    """Return a path that the project file gives, with environment variables and ~ expanded, relative to `base`."""
-    return base / Path(os.path.expandvars(path)).expanduser()
+    """Return a path that the project file gives, with environment variables and ~ expanded, relative to `base`.
+
+    Raises
+    ------
+    LcfError
+        Where no file system has such a path.
+    """
+    try:
+        found = base / Path(os.path.expandvars(path)).expanduser()
+    except RuntimeError as error:  # ~ of a user that is not there
+        raise LcfError(f"{_toml(path)} can't be a path: {error}") from None
+    longest = max((len(os.fsencode(part)) for part in found.parts), default=0)
+    if longest > _LONGEST_NAME or len(os.fsencode(found)) > _LONGEST_PATH:
+        raise LcfError(
+            f"{_toml(path)} can't be a path: file systems take {_LONGEST_NAME} bytes for a name and "
+            f" {_LONGEST_PATH} in all"
+        )
+    if any(ord(character) < 32 for character in path):
+        raise LcfError(f"{path!r} can't be a path: it has a character that is none to write")
+    return found
 
 
 def _is_fixed_tuple(hint: Any) -> bool:
@@ -197,4 +221,5 @@ def _innermost(error: BaseException) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]}...{text[-1]}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lcframework.executors.processes import pool_of
 from lcframework.hookspecs import hookimpl
-from lcframework.types import LcfError
+from lcframework.types import LcfError, NeedMissing
 
 if TYPE_CHECKING:
     from lcframework.work import Task, Unit, UnitResult
@@ -87,6 +87,11 @@ class LocalExecutor:
             others = multiprocessing.active_children()
             try:
                 self._pool = pool_of(self._workers, _IMPORTED)
+            except (OSError, ImportError, NotImplementedError) as error:
+                raise NeedMissing(
+                    f"this machine starts no worker processes: {type(error).__name__}: {error}. They need semaphores "
+                    "(in Linux /dev/shm, writable) and room for processes. [run] workers = 1 does without"
+                ) from None
             finally:
                 self._workers_started = [p for p in multiprocessing.active_children() if p not in others]
         return self._pool

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.frames.found_file import Excludable
 from lcframework.storage.tables import CombinedFootprint, Frame, Product, ProductState
-from lcframework.types import LcfError
+from lcframework.types import LcfError, readable
 from lcframework.work.keys import FrameKey
 
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
@@ -39,7 +39,7 @@ def exclude_frames(session: Session, names: Sequence[str], why: str) -> int:
     """
     frames = _named(session, names)
     for _, frame in frames:
-        frame.eliminated, frame.comment = True, EXCLUDED_BY_COMMAND + why
+        frame.eliminated, frame.comment = True, EXCLUDED_BY_COMMAND + readable(why)
     return len({frame.id for _, frame in frames})
 
 

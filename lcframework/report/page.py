@@ -79,7 +79,7 @@ def write_report(project: Project) -> Path:
     )
     path = project.workdir / FOLDER / FILE
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 

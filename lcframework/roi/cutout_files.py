@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from astropy.io import fits
 
 FOLDER = "prepared_roi_cutouts"
+#: Bytes; products add their own beginnings and ends, and most file systems allow 255.
+_LONGEST_STEM = 190
 PREFIX = "cutouts_"
 #: Endings of the file names of a group's fit, after the name of the group.
 FIT_ENDINGS = ("_fit.h5", "_astrometry.json", "_high_res_model.fits", "_background.fits")
@@ -51,7 +53,10 @@ def slug(text: str) -> str:
 
 def stem(roi: str, instrument: str, band: str) -> str:
     """Return the common part of a group's file names; see :func:`distinct` for groups with equal names."""
-    return f"{roi}_{slug(instrument)}_{slug(band)}"
+    name = f"{roi}_{slug(instrument)}_{slug(band)}"
+    if len(name.encode()) <= _LONGEST_STEM:
+        return name
+    return f"{name.encode()[:_LONGEST_STEM].decode(errors='ignore')}-{digest([roi, instrument, band], 6)}"
 
 
 def stem_of(cutouts: str | Path) -> str:

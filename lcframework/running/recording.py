@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 from lcframework.plugins import contact
 from lcframework.provenance import counted, digest
 from lcframework.running.run_report import StageReport, Unusable
+from lcframework.storage.connection import fails_itself
 from lcframework.storage.doubts import doubt_records, flag_doubted
 from lcframework.storage.records import Update, apply
 from lcframework.storage.tables import FINGERPRINT_RULE, Product
@@ -86,9 +87,9 @@ class Recorder:
                 continue
             try:
                 self._write(stage, task, result)
-            except sa.exc.OperationalError:
-                raise  # the database itself fails, not this unit
             except (sa.exc.SQLAlchemyError, PluginError, LookupError, TypeError, AttributeError) as error:
+                if isinstance(error, sa.exc.DBAPIError) and fails_itself(error):
+                    raise  # not because of this unit
                 log.exception("%s: %s: its rows were refused", stage.name, unit.label)
                 whose = f"{stage.source}: " if stage.source is not None else ""
                 why = getattr(error, "orig", None) or error

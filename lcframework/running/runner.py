@@ -31,6 +31,7 @@ from lcframework.running.recording import Recorder
 from lcframework.running.run_report import RunReport, StageReport, Unusable
 from lcframework.running.unusable import clear_old_remarks, still_unusable
 from lcframework.settings.deciding import decide, sentence, settled
+from lcframework.storage.connection import fails_itself, failure, failures_in_words
 from lcframework.storage.doubts import forget_old_doubts
 from lcframework.storage.files import remove_leftovers
 from lcframework.storage.tables import Frame, Plan, Product, Run, RunOutcome
@@ -107,21 +108,22 @@ class Runner:
             raise
         except LcfError as error:
             report.message = str(error)
-        except sa.exc.OperationalError as error:
+        except BaseException as error:
             self._close(kill=True)
-            report.message = redacted(
-                f"the database {self.engine.url!r} failed: {error.orig}. What was recorded is kept."
-            )
-            return report
-        except BaseException:
-            self._close(kill=True)
+            if isinstance(error, sa.exc.DBAPIError) and fails_itself(error):
+                report.message = failure(self.engine, error)
+                return report
             self._end(recorder.run_id, report, RunOutcome.FAILED)
             raise
         self._close(kill=report.interrupted)
-        if not (self.toolbox.config.frames.keep_imported or report.interrupted or report.message):
-            self._imported.drop(self.toolbox)
-        report.unusable_before = self._conclude(stages, report)
-        self._end(recorder.run_id, report, report.outcome)
+        try:
+            with failures_in_words(self.engine):
+                if not (self.toolbox.config.frames.keep_imported or report.interrupted or report.message):
+                    self._imported.drop(self.toolbox)
+                report.unusable_before = self._conclude(stages, report)
+                self._end(recorder.run_id, report, report.outcome)
+        except LcfError as error:
+            report.message = report.message or str(error)
         self._notify(RunEvent("run_finished", message=report.message))
         return report
 

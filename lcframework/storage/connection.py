@@ -15,7 +15,7 @@ from sqlmodel import create_engine
 from lcframework.storage.network_drives import network_drive
 from lcframework.storage.reading import read_only
 from lcframework.storage.schema import check_tables, make_tables, upgrade_tables
-from lcframework.types import NeedMissing
+from lcframework.types import LcfError, NeedMissing, redacted
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,34 @@ def open_for_reading(url: str, workdir: Path) -> Engine:
         return engine
     engine.dispose()
     return open_engine("sqlite://", workdir)
+
+
+@contextlib.contextmanager
+def failures_in_words(engine: Engine) -> Iterator[None]:
+    """Raise `LcfError` where the database itself fails inside: locked, damaged, or a server that went away."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        if not fails_itself(error):
+            raise
+        raise LcfError(failure(engine, error)) from None
+
+
+def fails_itself(error: sa.exc.DBAPIError) -> bool:
+    """Return whether the database failed, and not a statement that it was given."""
+    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) or type(error) in (
+        sa.exc.DatabaseError,  # a damaged file
+        sa.exc.InternalError,
+    )
+
+
+def failure(engine: Engine, error: sa.exc.DBAPIError) -> str:
+    """Return in words that the database failed."""
+    reason = " ".join(str(error.orig).split())
+    return redacted(
+        f"the database {engine.url!r} failed: {reason}. What was recorded is kept: run again when it answers; a file "
+        "that is damaged can be moved away, and all is made again"
+    )
 
 
 def upgrade(url: str, workdir: Path) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlmodel import Field, SQLModel
 
+from lcframework.storage.path_column import FilePath
+
 #: The rule by which fingerprints are computed from components. Rule 1 included every option; rule 2 includes only the
 #: options that are not at their defaults.
 FINGERPRINT_RULE = 2
@@ -20,7 +22,7 @@ class Frame(SQLModel, table=True):
     __tablename__ = "frames"
 
     id: int | None = Field(default=None, primary_key=True)
-    original_image_path: str = Field(unique=True, index=True)
+    original_image_path: str = Field(unique=True, index=True, sa_type=FilePath)
     key: str = Field(unique=True)
     raw_size: int = Field(default=0, sa_type=sa.BigInteger)
     raw_mtime_ns: int = Field(default=0, sa_type=sa.BigInteger)
@@ -68,8 +70,8 @@ class RawExposure(SQLModel, table=True):
 
     role: str = Field(primary_key=True)
     instrument: str = Field(primary_key=True)
-    path: str = Field(primary_key=True)
-    name: str
+    path: str = Field(primary_key=True, sa_type=FilePath)
+    name: str = Field(sa_type=FilePath)
     size: int = Field(default=0, sa_type=sa.BigInteger)
     mtime_ns: int = Field(default=0, sa_type=sa.BigInteger)
     digest: str = ""

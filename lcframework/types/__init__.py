@@ -41,7 +41,7 @@ from lcframework.types.photometry import Kernels, PhotometryResult, Stamps
 from lcframework.types.psf import FWHM_PER_SIGMA, PSF, PsfBatch
 from lcframework.types.reduction import Exposure, Master, MasterPlan
 from lcframework.types.regions import Cutouts, HighResolution, PointSources, RoiFit
-from lcframework.types.secrets import redacted
+from lcframework.types.secrets import readable, redacted
 from lcframework.types.sections import is_section, section_slices
 from lcframework.types.sky import CatalogLimits, Region
 from lcframework.types.tables import (
@@ -86,6 +86,7 @@ __all__ = [  # noqa: RUF022
     "Master",
     "check_fits_sizes",
     "is_section",
+    "readable",
     "redacted",
     "section_slices",
     "Region",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lcframework.types.secrets import redacted
+from lcframework.types.secrets import readable, redacted
 
 
 class LcfError(Exception):
@@ -10,7 +10,7 @@ class LcfError(Exception):
 
     def __str__(self) -> str:
         """Return the message, without secrets that were in what it quotes."""
-        return redacted(super().__str__())
+        return readable(redacted(super().__str__()))
 
 
 class UnusableInput(LcfError):

@@ -1,4 +1,4 @@
-"""Passwords and keys are taken out of every text that is shown or stored, by one function."""
+"""What every text that is shown or stored goes through: no passwords and keys, no bytes that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def redacted(text: str) -> str:
     """Return a text without the passwords of addresses in it, and without values that are named as secrets."""
     text = _OF_ADDRESS.sub(rf"\1{HIDDEN}", text)
     return _NAMED.sub(lambda found: found[1] + _quoted(found[2]), text)
+
+
+def readable(text: str) -> str:
+    """Return a text in which bytes of file names that are not UTF-8 are written as their hexadecimal numbers."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _quoted(value: str) -> str:

@@ -147,7 +147,7 @@ def work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResu
             with within(limit * task.files(unit), task.toolbox.workdir, digest([task.stage, str(unit.key)], 16)):
                 made = _work(task, [unit])
         except TookTooLong as error:
-            made = [_failed(attrs.evolve(unit, payload=None), error)]
+            made = [_failed(task, attrs.evolve(unit, payload=None), error)]
         results += made
     return results
 

@@ -71,7 +71,7 @@ class AstrometryNet(Refining):
         rows = brightest(sources, self.max_sources)
         if isinstance(rows, NotSolved):
             return rows
-        with tempfile.TemporaryDirectory(prefix="lcf-solve-") as name:
+        with _workspace() as name:
             workspace = Path(name)
             self._write_sources(workspace, sources, rows)
             output = self._run([command, *self._arguments(workspace, shape, hint)], workspace)
@@ -152,6 +152,16 @@ class AstrometryNet(Refining):
             )
         lines = [line.strip() for line in output.splitlines() if line.strip()]
         return NotSolved(f"{self.command} failed: {' / '.join(lines[-3:]) or 'it printed nothing'}")
+
+
+def _workspace() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="lcf-solve-")
+    except OSError as error:
+        raise NeedMissing(
+            f"no temporary folder can be made for Astrometry.net: {error.strerror}. Free room there, or set TMPDIR to "
+            "a folder with room"
+        ) from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
