@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import re
 import warnings
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
+
+from lcframework.types import open_packed
 
 _BLOCK, _CARD = 2880, 80
 #: So many blocks are searched for a card that is known to be damaged, and for any.
@@ -31,15 +35,22 @@ def damaged_card(path: Path) -> str:
                     asked = keyword in named or (not named and number < _FIRST and _STRUCTURE.match(card[:8]))
                     if asked and _damaged(card):
                         return card.decode("latin-1").strip()
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         pass
     return ""
 
 
-def _opened(path: Path) -> gzip.GzipFile:
-    with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
+def _opened(path: Path) -> BinaryIO:
+    return open_packed(path) or path.open("rb")
+
+
+def fits_source(path: Path) -> Path | io.BytesIO:
+    """Return what astropy is to read: of a packed file the contents, because it takes the packed length for all."""
+    stream = open_packed(path)
+    if stream is None:
+        return path
+    with stream:
+        return io.BytesIO(stream.read())
 
 
 def _named_by_reader(path: Path) -> set[str]:
@@ -48,9 +59,9 @@ def _named_by_reader(path: Path) -> set[str]:
         warnings.simplefilter("always", AstropyWarning)
         said = []
         try:
-            with fits.open(path, lazy_load_hdus=False):
+            with fits.open(fits_source(path), lazy_load_hdus=False):
                 pass
-        except (OSError, TypeError, ValueError, KeyError, EOFError, fits.VerifyError) as error:
+        except Exception as error:  # the reader has many kinds for damaged files
             said.append(str(error))
         said += [str(w.message) for w in caught]
     return {m for text in said for m in re.findall(r"Unparsable card \((\S+)\)", text)}

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.frames.found_file import Excludable
 from lcframework.storage.tables import CombinedFootprint, Frame, Product, ProductState
-from lcframework.types import LcfError, readable
+from lcframework.types import LcfError, file_name, readable
 from lcframework.work.keys import FrameKey
 
 EXCLUDED_IN_FILE = "excluded by [frames] exclude"
@@ -66,7 +66,12 @@ def _named(session: Session, names: Sequence[str]) -> list[tuple[str, Frame]]:
     frames = list(session.exec(select(Frame)))
     found = []
     for name in names:
-        called = [f for f in frames if name in (f.key, Path(f.original_image_path).name, f.original_image_path)]
+        called = [
+            f
+            for f in frames
+            if name
+            in (f.key, Path(f.original_image_path).name, file_name(f.original_image_path), f.original_image_path)
+        ]
         if not called:
             raise LcfError(f'no frame is called "{name}"; `lcf status` lists them')
         found += [(name, frame) for frame in called]

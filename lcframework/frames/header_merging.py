@@ -109,7 +109,7 @@ def _readable(header: fits.Header) -> fits.Header:
         try:
             card.verify("silentfix")
             str(card.value)
-            readable = _KEYWORD.fullmatch(card.keyword) is not None
+            readable = _KEYWORD.fullmatch(card.keyword) is not None and _has_value(card)
             if (number := _number_with_comma(card)) is not None:
                 card.value = number
         except (fits.VerifyError, ValueError, UnicodeError):
@@ -117,6 +117,11 @@ def _readable(header: fits.Header) -> fits.Header:
         if not readable:
             del out[i]
     return out
+
+
+def _has_value(card: fits.Card) -> bool:
+    """Return whether a card is a comment by its keyword, or has a value: others can't be given one either."""
+    return card.keyword in _COMMENTARY or card.image[8:10] == "= " or card.image.startswith("HIERARCH")
 
 
 def _number_with_comma(card: fits.Card) -> float | None:

@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from lcframework.config.sections import Frames
-from lcframework.frames.damaged_cards import damaged_card
+from lcframework.frames.damaged_cards import damaged_card, fits_source
 from lcframework.frames.header_merging import merged_header
 from lcframework.frames.stored_numbers import Storage, unwrapped
 from lcframework.types import Doubt, Floats, UnusableInput, check_fits_sizes
@@ -57,7 +57,7 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
             return _read(path, settings, mapped=False)
     except UnusableInput:
         raise
-    except (OSError, TypeError, ValueError, EOFError, KeyError, MemoryError, fits.VerifyError) as error:
+    except Exception as error:  # the reader has many kinds for damaged files
         raise _unreadable(path, error) from None
 
 
@@ -65,7 +65,9 @@ def _read(path: Path, settings: Frames, mapped: bool) -> RawFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         # astropy can't map integers that are to be scaled, and treats BLANK of unsigned integers as a number.
-        with fits.open(path, memmap=mapped, lazy_load_hdus=False, uint=False, do_not_scale_image_data=mapped) as hdus:
+        with fits.open(
+            fits_source(path), memmap=mapped, lazy_load_hdus=False, uint=False, do_not_scale_image_data=mapped
+        ) as hdus:
             return _from_hdus(hdus, path, settings, mapped)
 
 
@@ -166,17 +168,18 @@ def read_doubted_header(path: Path, settings: Frames) -> tuple[fits.Header, tupl
         check_fits_sizes(path)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AstropyWarning)
-            with fits.open(path, lazy_load_hdus=False) as hdus:
+            with fits.open(fits_source(path), lazy_load_hdus=False) as hdus:
                 number = _number_of_image(hdus, path, settings)
                 ny, nx = hdus[number].shape[-2:]
                 header, doubts = _merged(hdus, number, settings)
+                shape = int(ny), int(nx)
     except UnusableInput:
         raise
-    except (OSError, TypeError, ValueError, EOFError, KeyError, fits.VerifyError) as error:
+    except Exception as error:  # the reader has many kinds for damaged files
         raise _unreadable(path, error) from None
     if any("truncated" in str(w.message) for w in caught):
         raise UnusableInput(f"{path.name} is truncated: the file is shorter than its header states")
-    return header, (int(ny), int(nx)), doubts
+    return header, shape, doubts
 
 
 def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Floats:
@@ -186,7 +189,7 @@ def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Flo
     try:
         stored = hdu.data[(0,) * (len(hdu.shape) - 2) + part]
         return _values(stored, hdu.header) if mapped else np.array(stored, np.float32)  # copies: the file is closed
-    except (OSError, TypeError, ValueError, EOFError) as error:
+    except Exception as error:  # libraries of compressions have kinds of their own
         if isinstance(error, OSError) and error.errno in _NO_MAPPING:
             raise
         ny, nx = hdu.shape[-2:]
@@ -225,4 +228,9 @@ def _damaged(path: Path, card: str) -> UnusableInput:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0] or type(error).__name__
+    text = str(error).split("\n")[0]
+    return (
+        text
+        if text and isinstance(error, OSError | ValueError)
+        else f"{type(error).__name__}: {text}".removesuffix(": ")
+    )

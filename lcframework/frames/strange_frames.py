@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from sqlmodel import Session, col
 
 from lcframework.storage.queries import frame_rows
 from lcframework.storage.tables import Frame
-from lcframework.types import Doubt, FrameFlag
+from lcframework.types import Doubt, FrameFlag, file_name
 
 _STRANGE = {
     FrameFlag.SUN_UP: Doubt(
@@ -28,6 +27,6 @@ def strange_frames(session: Session) -> Iterator[tuple[Doubt, tuple[str, ...]]]:
     """Yield a doubt for each kind of unusual circumstance, with the names of its frames."""
     frames = frame_rows(session, col(Frame.flags) > 0, ~col(Frame.eliminated))
     for flag, doubt in _STRANGE.items():
-        names = tuple(Path(f.original_image_path).name for f in frames if f.flags & flag)
+        names = tuple(file_name(f.original_image_path) for f in frames if f.flags & flag)
         if names:
             yield doubt, names

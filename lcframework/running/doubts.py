@@ -23,7 +23,7 @@ from lcframework.stages.calculate_normalization_coefficient import CalculateNorm
 from lcframework.storage.doubts import doubt_records, doubts_in_force
 from lcframework.storage.records import apply
 from lcframework.storage.tables import DoubtRow, Frame
-from lcframework.types import Doubt, Severity
+from lcframework.types import Doubt, Severity, readable
 from lcframework.work import FieldGroupKey, Filter, FitKey, Scope
 from lcframework.work.reasons import first_names
 from lcframework.work.scopes import frame_scopes, idle_overrides
@@ -84,7 +84,8 @@ def _counted(names: Sequence[str], what: str) -> str:
 def causes(session: Session, toolbox: Toolbox, only: Filter) -> list[Cause]:
     """Return every cause of doubt within a filter, the worst first; those of the project as a whole in any case."""
     doubted = select(DoubtRow.frame_id)
-    names = dict(session.exec(select(Frame.id, Frame.original_image_path).where(col(Frame.id).in_(doubted))).all())
+    paths = session.exec(select(Frame.id, Frame.original_image_path).where(col(Frame.id).in_(doubted))).all()
+    names = {frame_id: readable(path) for frame_id, path in paths}
     scopes = frame_scopes(session, toolbox.config.roi) if only else {}
     groups: dict[tuple[str, str, str], list[DoubtRow]] = {}
     for row in doubts_in_force(session):

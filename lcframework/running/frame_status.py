@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from lcframework.frames.exclusions import IMPORT
 from lcframework.provenance import complete, describe
 from lcframework.stars.selection import CHI2_FLOOR, keep, limits
 from lcframework.storage.queries import FrameRow
+from lcframework.types import file_name
 from lcframework.work import FrameKey, Ledger
 
 
@@ -53,7 +53,7 @@ def frame_status(frame: FrameRow, ledger: Ledger, left_out: str = "") -> FrameSt
     left_out : str
         Why a selection excludes it from the light curves; empty where none does.
     """
-    name = os.path.basename(frame.original_image_path)
+    name = file_name(frame.original_image_path)
     if frame.eliminated:
         return FrameStatus(name, FrameState.ELIMINATED, frame.comment)
     if ledger.product(IMPORT, FrameKey(frame.id or 0)) is None:

@@ -7,7 +7,6 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,7 +34,7 @@ from lcframework.storage.connection import fails_itself, failure, failures_in_wo
 from lcframework.storage.doubts import forget_old_doubts
 from lcframework.storage.files import remove_leftovers
 from lcframework.storage.tables import Frame, Plan, Product, Run, RunOutcome
-from lcframework.types import LcfError, RunEvent, redacted
+from lcframework.types import LcfError, RunEvent, file_name, redacted
 from lcframework.work import Entry, Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey, UnitResult
 from lcframework.work.scopes import UnknownName, check_names
 from lcframework.work.time_limit import forget_notes
@@ -288,7 +287,7 @@ class Runner:
     def _label(session: Session, unit: str) -> str:
         key = FrameKey.parse(unit)
         frame = session.get(Frame, key.frame_id) if key is not None else None
-        return Path(frame.original_image_path).name if frame else unit
+        return file_name(frame.original_image_path) if frame else unit
 
     def _warm_up(
         self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]], later: Sequence[Stage]

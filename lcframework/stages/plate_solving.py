@@ -32,7 +32,7 @@ from lcframework.storage.frame_files import (
 from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, Product
-from lcframework.types import Doubt, FrameFlag, LcfError, NotSolved, PlateSolution, SolveHint, UnusableInput
+from lcframework.types import Doubt, FrameFlag, LcfError, NotSolved, PlateSolution, SolveHint, UnusableInput, file_name
 from lcframework.work import (
     FrameKey,
     Ledger,
@@ -295,7 +295,7 @@ class PlateSolving(Stage):
         payload = FramePayload(
             f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.instrument, f.mjd or 0.0, f.flags, stars
         )
-        return Unit(FrameKey(f.id or 0), Path(f.original_image_path).name, components, payload, f.id)
+        return Unit(FrameKey(f.id or 0), file_name(f.original_image_path), components, payload, f.id)
 
     def _again(
         self, session: Session, ledger: Ledger, units: list[Unit[FramePayload]], frames: list[FrameRow]
@@ -379,7 +379,7 @@ class PlateSolving(Stage):
                 whose = f" of {', '.join(names)}" if len(tried) > 1 else ""
                 raise LcfError(
                     f"{solved} of {len(frames)} frames{whose} are solved, fewer than [plate_solving] "
-                    f"min_success_fraction = {wanted}. {Path(example.original_image_path).name}: {example.comment}. "
+                    f"min_success_fraction = {wanted}. {file_name(example.original_image_path)}: {example.comment}. "
                     "`lcf status` lists the others; correct the settings, or lower min_success_fraction to "
                     "continue without them."
                 )

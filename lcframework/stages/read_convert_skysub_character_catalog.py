@@ -46,6 +46,7 @@ from lcframework.types import (
     Master,
     PixelFlag,
     UnusableInput,
+    file_name,
 )
 from lcframework.types.robust import robust_scatter
 from lcframework.work import Entry, FrameKey, Ledger, MasterKey, Outcome, Stage, Task, Unit, UnitKey, Update
@@ -312,7 +313,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         reductions = self._plan(session, frame_list, ledger)
         plans = reductions.plans
         return [*reductions.units] + [
-            Unit(FrameKey(f.id or 0), Path(f.original_image_path).name,
+            Unit(FrameKey(f.id or 0), file_name(f.original_image_path),
                  self.components(raw=f.raw_digest, **parts, **plans[f.id].parts, **measured_gain(f, self.toolbox)),
                  RawPayload(f.key, f.original_image_path, plans[f.id], f.image_relpath or ""), f.id)
             for f in frame_list.frames

@@ -24,7 +24,7 @@ from lcframework.types.estimators import Estimators, FluxWeights
 from lcframework.types.events import RunEvent
 from lcframework.types.failures import LcfError, NeedMissing, PluginError, UnusableInput
 from lcframework.types.fit_status import FitState, FitStatus
-from lcframework.types.fits_sizes import check_fits_sizes
+from lcframework.types.fits_sizes import check_fits_sizes, open_packed
 from lcframework.types.flags import EpochFlag, FrameFlag, PixelFlag
 from lcframework.types.frames import DataUnit, HeaderInfo, TimeReference
 from lcframework.types.light_curve import (
@@ -41,7 +41,7 @@ from lcframework.types.photometry import Kernels, PhotometryResult, Stamps
 from lcframework.types.psf import FWHM_PER_SIGMA, PSF, PsfBatch
 from lcframework.types.reduction import Exposure, Master, MasterPlan
 from lcframework.types.regions import Cutouts, HighResolution, PointSources, RoiFit
-from lcframework.types.secrets import readable, redacted
+from lcframework.types.secrets import file_name, readable, redacted
 from lcframework.types.sections import is_section, section_slices
 from lcframework.types.sky import CatalogLimits, Region
 from lcframework.types.tables import (
@@ -85,7 +85,9 @@ __all__ = [  # noqa: RUF022
     "MasterPlan",
     "Master",
     "check_fits_sizes",
+    "open_packed",
     "is_section",
+    "file_name",
     "readable",
     "redacted",
     "section_slices",

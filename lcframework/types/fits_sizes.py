@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import math
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lcframework.types.failures import UnusableInput
 
 _BLOCK, _CARD = 2880, 80
+_AT_ONCE = 1 << 20
 #: The standard's limit.
 _MOST_AXES = 999
 #: A header of more blocks, 40 000 cards, is none.
@@ -19,36 +23,39 @@ _MOST_BLOCKS = 1100
 #: A file shorter than a part of what it states is truncated beyond use; where more is there, its reader says so.
 _PART_THERE = 4
 #: No packed file becomes so much longer.
-_BEST_GZIP = 1100
+_BEST_PACKING = 1100
 #: No compression of images makes pixels so much smaller.
 _BEST_COMPRESSION = 5000
+_PACKERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _SIZE = re.compile(rb"(Z?NAXIS\d*|Z?BITPIX|PCOUNT|GCOUNT) *= *([-+]?\d+)")
 
 
 def check_fits_sizes(path: Path) -> None:
-    """Refuse a file whose headers state what its length can't hold; only headers are read.
+    """Refuse a file whose headers state what its length can't hold, and a packed one that is damaged.
 
     A file that is no FITS passes: its reader says what is wrong with it.
 
     Parameters
     ----------
     path : Path
-        A FITS file, or one that gzip packed, of which the first header is looked at.
+        A FITS file, or a packed one, which is unpacked once to see that it is whole.
 
     Raises
     ------
     UnusableInput
-        Where a header states more axes than there can be, or more data than the file can hold, or does not end.
+        Where a header states more axes than there can be, or more data than the file can hold, or does not end; where
+        it is packed and damaged.
     """
     try:
         length = path.stat().st_size
         with path.open("rb") as stream:
-            if stream.read(2) == b"\x1f\x8b":
-                with gzip.open(path) as unpacked:
-                    sizes = _header(unpacked, path.name)  # type: ignore[arg-type]
-                    _check_there(sizes or {}, _BEST_GZIP * length, path.name)
+            if (unpacked := open_packed(path)) is not None:
+                with unpacked:
+                    sizes = _header(unpacked, path.name)
+                    _check_there(sizes or {}, _BEST_PACKING * length, path.name)
+                    _check_packing(unpacked, path.name)
                 return
-            stream.seek(0)
             while stream.tell() < length:
                 sizes = _header(stream, path.name)
                 if sizes is None:
@@ -56,8 +63,21 @@ def check_fits_sizes(path: Path) -> None:
                 _check_compressed(sizes, length, path.name)
                 data = _check_there(sizes, length, path.name)
                 stream.seek(-(-data // _BLOCK) * _BLOCK, 1)
-    except (OSError, EOFError, zlib.error):
-        return  # also a stream that is no gzip: the reader says so
+    except _UNPACKING:
+        return  # the reader says so
+
+
+def open_packed(path: Path) -> BinaryIO | None:
+    """Return the contents of a file that gzip, bzip2 or xz packed, as a stream; None for other files.
+
+    Raises
+    ------
+    OSError
+        Where the file can't be read.
+    """
+    with path.open("rb") as stream:
+        opened = _PACKERS.get(stream.read(2))
+    return opened(path) if opened is not None else None
 
 
 def _header(stream: BinaryIO, name: str) -> dict[str, int] | None:
@@ -78,6 +98,15 @@ def _header(stream: BinaryIO, name: str) -> dict[str, int] | None:
                 _check_axes(sizes, name)
                 return sizes
     raise UnusableInput(f"{name} has a header without an end in its first {_MOST_BLOCKS * _BLOCK} bytes")
+
+
+def _check_packing(stream: BinaryIO, name: str) -> None:
+    """Unpack all, to find a damaged stream: the reader of FITS would look for further headers in it for ever."""
+    try:
+        while stream.read(_AT_ONCE):
+            pass
+    except _UNPACKING as error:
+        raise UnusableInput(f"{name} is truncated or damaged: it can't be unpacked ({error})") from None
 
 
 def _check_axes(sizes: dict[str, int], name: str) -> None:

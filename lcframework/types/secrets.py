@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 #: What stands in the place of a secret.
@@ -27,6 +28,11 @@ def readable(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def file_name(path: str) -> str:
+    """Return the name of a file, for people."""
+    return readable(os.path.basename(path))
 
 
 def _quoted(value: str) -> str:

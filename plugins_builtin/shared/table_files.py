@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from lcframework.types import Floats, NeedMissing, UnusableInput, check_fits_sizes
+from lcframework.types import Floats, NeedMissing, UnusableInput, check_fits_sizes, open_packed
 from plugins_builtin.shared.star_tables import nearest_name, plain_floats
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 #: astropy's names of formats, tried in turn for an extension that does not decide.
 _ANY_FORMAT = ("fits", "votable", "ascii.ecsv", "ascii", "semicolons")
+_NO_VALUES = np.dtype([("x", float)])  # of columns that are no plain arrays, such as positions in one
 _SEMICOLONS = {"format": "ascii.basic", "delimiter": ";"}  # as spreadsheets write CSV where the comma is decimal
 _BY_SUFFIX = {
     ".fits": ("fits",),
@@ -69,7 +71,7 @@ def read_table(path: Path, option: str) -> Table:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # units and metadata that bend a standard do not matter here
-                table = Table.read(path, **(_SEMICOLONS if name == "semicolons" else {"format": name}))
+                table = Table.read(_source(path, name), **(_SEMICOLONS if name == "semicolons" else {"format": name}))
         except Exception as error:  # each reader has its own kinds
             reasons.append(f"as {name}: {' '.join(str(error).split())[:160] or type(error).__name__}")
             continue
@@ -107,10 +109,25 @@ class ColumnMapping:
         ------
         NeedMissing
             Where the table lacks a column that is needed, or that the user named.
+        UnusableInput
+            Where the column has several values in each row.
         """
         name = self.names[quantity]
         if name in table.colnames:
-            return table[name]
+            column = table[name]
+            if getattr(column, "ndim", 1) != 1 or getattr(column, "dtype", _NO_VALUES).kind == "V":
+                raise UnusableInput(
+                    f"{self.path}: the column {name!r} for {quantity} has several values in each row, where one is "
+                    f"needed. Name a column of single values in {self.option} {quantity}."
+                )
+            if column.dtype.kind == "S":
+                try:
+                    np.char.decode(np.ma.getdata(column), "utf-8")
+                except UnicodeDecodeError as error:
+                    raise UnusableInput(
+                        f"{self.path}: the column {name!r} for {quantity} is no text ({error})."
+                    ) from None
+            return column
         if quantity not in self.needed and quantity not in self.explicit:
             return None
         raise NeedMissing(
@@ -159,7 +176,7 @@ class ColumnMapping:
                 return plain_floats(_blank_as_nan(column))
             except (ValueError, TypeError):
                 pass
-            text = [str(value) for value in np.ma.filled(np.ma.asarray(column).astype(str), "")]
+            text = self.texts(table, quantity) or []
             try:
                 unit = "hourangle" if quantity == "ra" else "deg"
                 return np.array([Angle(value, unit=unit).deg if value.strip() else np.nan for value in text])
@@ -191,6 +208,15 @@ class ColumnMapping:
                 f"{self.path}: the column {self.names[quantity]!r} for {quantity} is in {str(stated)!r}, "
                 f"which can't become {unit!r}."
             ) from error
+
+
+def _source(path: Path, name: str) -> Path | io.BytesIO:
+    """Return what is to be read: of a packed FITS file the contents, as astropy takes the packed length for all."""
+    packed = open_packed(path) if name == "fits" else None
+    if packed is None:
+        return path
+    with packed:
+        return io.BytesIO(packed.read())
 
 
 def _blank_as_nan(column: Any) -> Any:

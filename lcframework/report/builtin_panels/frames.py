@@ -7,9 +7,10 @@ from markupsafe import Markup
 
 from lcframework.project import Project
 from lcframework.report import html
-from lcframework.report.builtin_panels.shared import fates, file_name, frame_flags, group_name, number
+from lcframework.report.builtin_panels.shared import fates, frame_flags, group_name, number
 from lcframework.report.results import Results
 from lcframework.stars.quality import KINDS
+from lcframework.types import file_name
 from lcframework.work import FrameKey, ProductState
 
 
@@ -31,7 +32,8 @@ class Frames:
             kind = "measured" if fate.state == "measured" else "out"
             state = Markup('<span class="state-{}">{}</span>').format(kind, fate.state)
             rows.append((
-                file_name(f), state, number(f.mjd, 5), group_name(f.instrument, f.band) if f.mjd else None,
+                file_name(f.original_image_path), state,
+                number(f.mjd, 5), group_name(f.instrument, f.band) if f.mjd else None,
                 number(f.exptime, 1), number(f.seeing_arcseconds, 2), number(f.sky_level_electron_per_second, 2),
                 number(psf.get(f.id or 0), 2), number(coefficient.get(f.id or 0), 4),
                 "; ".join(t for t in (fate.why, frame_flags(f.flags)) if t),
@@ -59,7 +61,13 @@ class Unusable:
                 old = key.field not in fields if key is not None else (stage.name, unit) not in present
                 if product.state == ProductState.UNUSABLE and not old:
                     frame = self.results.frames.get(key.frame_id) if key is not None else None
-                    rows.append((file_name(frame) if frame is not None else unit, stage.title, product.reason))
+                    rows.append(
+                        (
+                            file_name(frame.original_image_path) if frame is not None else unit,
+                            stage.title,
+                            product.reason,
+                        )
+                    )
         stars = sorted(
             {
                 (s.name, row.comment)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import attrs
 from astropy.time import Time
@@ -25,11 +24,6 @@ def series_of(results: Results) -> dict[tuple[str, str], int]:
     """Return the colour of each instrument and band, the same in all charts."""
     found = sorted({(f.instrument, f.band) for f in results.frames.values() if f.mjd is not None})
     return {group: i for i, group in enumerate(found)}
-
-
-def file_name(frame: Frame) -> str:
-    """Return the raw file's name."""
-    return Path(frame.original_image_path).name
 
 
 def describe(frame: Frame, *more: str) -> str:
