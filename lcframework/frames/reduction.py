@@ -27,6 +27,7 @@ from lcframework.storage.tables import RawExposure
 from lcframework.types import Doubt, Exposure, LcfError, MasterPlan, PluginError, UnusableInput
 from lcframework.work.keys import MasterKey
 from lcframework.work.reasons import alike, first_names
+from lcframework.work.time_limit import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,13 +170,11 @@ class Calibrations:
 
     def _read(self, row: RawExposure) -> RawExposure:
         """Let the plugin describe a file; a file that can't be read gets no kind, and a comment with the reason."""
-        from lcframework.frames.raw_frames import read_raw_header
-
         path = Path(row.path)
         tool = self.tools[row.instrument]
         assert tool is not None
         try:
-            header, shape = read_raw_header(path, self._settings(row.instrument))
+            header, shape = self._header(path, self._settings(row.instrument))
             found, comment = tool.ask("describe", header, path, shape), ""
             if not found.band:
                 found = attrs.evolve(found, band=read_band(self.toolbox.all("header"), header, path))
@@ -188,6 +187,13 @@ class Calibrations:
         row.height, row.width = found.shape
         self._changed[row.role, row.instrument, row.path] = row
         return row
+
+    def _header(self, path: Path, settings: Frames) -> tuple[fits.Header, tuple[int, int]]:
+        """Read a header in the time that a file may take."""
+        from lcframework.frames.raw_frames import read_raw_header
+
+        with within(self.toolbox.config.run.seconds_per_file, self.toolbox.workdir, "header"):
+            return read_raw_header(path, settings)
 
     def _settings(self, instrument: str) -> Frames:
         return self.toolbox.config_for(instrument).frames
@@ -241,12 +247,10 @@ class Calibrations:
 
     def _instrument(self, path: Path) -> str:
         """Return the instrument whose overrides apply to a frame, or '' where there are none."""
-        from lcframework.frames.raw_frames import read_raw_header
-
         if len(self.tools) == 1:
             return ""
         try:
-            name = self._instrument_of(read_raw_header(path, self.toolbox.config.frames)[0], path)
+            name = self._instrument_of(self._header(path, self.toolbox.config.frames)[0], path)
         except LcfError:
             return ""  # the import will report what is wrong with the frame
         return name if name in self.tools else ""

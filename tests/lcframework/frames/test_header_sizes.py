@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 
 import numpy as np
 import pytest
@@ -88,3 +90,18 @@ def test_what_is_no_fits_or_whole_passes(tmp_path, frame):
     check_fits_sizes(tmp_path / "none")
     Table({"a": [1, 2], "b": ["x", "longer"]}).write(tmp_path / "t.fits")
     check_fits_sizes(tmp_path / "t.fits")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_packed_files(frame, pack):
+    """astropy looks for ever for further headers in a packed file whose first one it can't read."""
+    whole = frame.read_bytes()
+    frame.write_bytes(pack(whole))
+    assert read_raw(frame, Frames()).image.shape == (20, 20)
+    assert read_raw_header(frame, Frames())[1] == (20, 20)
+    frame.write_bytes(pack(whole.replace(b"SIMPLE  =                    T", b"SIMPLE  =                    ?")))
+    with pytest.raises(UnusableInput):
+        read_raw(frame, Frames())
+    frame.write_bytes(pack(whole)[:-9])
+    with pytest.raises(UnusableInput, match="is truncated or damaged: it can't be unpacked"):
+        read_raw(frame, Frames())

@@ -242,3 +242,21 @@ def test_a_table_without_rows(tmp_path):
 def test_it_travels_to_workers():
     catalog = TableOfStars(columns={"ra": "RA"})
     assert pickle.loads(pickle.dumps(catalog)) == catalog
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (np.zeros((3, 2)), "the column 'ra' for ra has several values in each row"),
+        (np.zeros((3, 2, 2)), "the column 'ra' for ra has several values in each row"),
+        (np.array([b"\xff\xfe"] * 3), "the column 'ra' for ra is no text"),
+    ],
+    ids=["two", "three", "bytes"],
+)
+def test_columns_of_no_single_values(tmp_path, column, said):
+    table = Table({"dec": [1.0, 2.0, 3.0], "phot_g_mean_mag": [15.0, 16.0, 17.0]})
+    table["ra"] = column
+    table.write(tmp_path / "t.fits")
+    with pytest.raises(UnusableInput) as refused:
+        TableOfStars(tmp_path / "t.fits").query(Region(0.0, 2.0, 5.0), CatalogLimits())
+    assert said in str(refused.value)
