@@ -36,8 +36,8 @@ def command(project: Path, undo: bool) -> None:
             allowed += len(refused.codes)
             if not allow(refused.codes, refused.workdir):
                 raise click.ClickException(
-                    f"the answer can't be kept in {refused.workdir}: put {VARIABLE}={refused.codes[0].digest} "
-                    "into the environment"
+                    f"the answer can't be kept in {refused.workdir}: put "
+                    f"{VARIABLE}={','.join(c.digest for c in refused.codes)} into the environment"
                 ) from None
             continue
         break

@@ -177,7 +177,7 @@ def resolve_path(path: str, base: Path) -> Path:
     if longest > _LONGEST_NAME or len(os.fsencode(found)) > _LONGEST_PATH:
         raise LcfError(
             f"{_toml(path)} can't be a path: file systems take {_LONGEST_NAME} bytes for a name and "
-            f" {_LONGEST_PATH} in all"
+            f"{_LONGEST_PATH} in all"
         )
     if any(ord(character) < 32 for character in path):
         raise LcfError(f"{path!r} can't be a path: it has a character that is none to write")

@@ -189,6 +189,8 @@ def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Flo
     try:
         stored = hdu.data[(0,) * (len(hdu.shape) - 2) + part]
         return _values(stored, hdu.header) if mapped else np.array(stored, np.float32)  # copies: the file is closed
+    except UnusableInput:
+        raise  # it took too long
     except Exception as error:  # libraries of compressions have kinds of their own
         if isinstance(error, OSError) and error.errno in _NO_MAPPING:
             raise

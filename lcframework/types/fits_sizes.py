@@ -22,8 +22,6 @@ _MOST_AXES = 999
 _MOST_BLOCKS = 1100
 #: A file shorter than a part of what it states is truncated beyond use; where more is there, its reader says so.
 _PART_THERE = 4
-#: No packed file becomes so much longer.
-_BEST_PACKING = 1100
 #: No compression of images makes pixels so much smaller.
 _BEST_COMPRESSION = 5000
 _PACKERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
@@ -53,8 +51,7 @@ def check_fits_sizes(path: Path) -> None:
             if (unpacked := open_packed(path)) is not None:
                 with unpacked:
                     sizes = _header(unpacked, path.name)
-                    _check_there(sizes or {}, _BEST_PACKING * length, path.name)
-                    _check_packing(unpacked, path.name)
+                    _check_there(sizes or {}, _unpacked_length(unpacked, path.name), path.name)
                 return
             while stream.tell() < length:
                 sizes = _header(stream, path.name)
@@ -100,11 +97,12 @@ def _header(stream: BinaryIO, name: str) -> dict[str, int] | None:
     raise UnusableInput(f"{name} has a header without an end in its first {_MOST_BLOCKS * _BLOCK} bytes")
 
 
-def _check_packing(stream: BinaryIO, name: str) -> None:
+def _unpacked_length(stream: BinaryIO, name: str) -> int:
     """Unpack all, to find a damaged stream: the reader of FITS would look for further headers in it for ever."""
     try:
         while stream.read(_AT_ONCE):
             pass
+        return stream.tell()
     except _UNPACKING as error:
         raise UnusableInput(f"{name} is truncated or damaged: it can't be unpacked ({error})") from None
 

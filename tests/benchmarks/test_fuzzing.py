@@ -19,13 +19,13 @@ def fuzzer(tmp_path_factory):
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize(("kind", "inputs"), [("project", 40), ("header", 25), ("catalogue", 60)])
+@pytest.mark.parametrize(("kind", "inputs"), [("project", 30), ("header", 12), ("catalogue", 40)])
 def test_every_input_ends_well(fuzzer, kind, inputs, monkeypatch):
     monkeypatch.delenv("LCF_TRUST")
     tally = fuzzing.fuzz(fuzzer, kind, inputs, seconds=60.0)
     assert tally.failures == {}
-    assert tally.counts["success"] >= 2
-    assert tally.counts["refused"] >= 5
+    assert tally.counts["success"] >= 1
+    assert tally.counts["refused"] >= 3
 
 
 def test_a_seed_makes_the_same_inputs(fuzzer):

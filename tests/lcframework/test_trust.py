@@ -144,7 +144,7 @@ def test_program_of_the_project(project, lcf):
     assert str(tool) in ended.err
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), ("", 1)])
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("", 1)])
 def test_on_a_terminal_it_asks_once(project, answer, code):
     leader, follower = pty.openpty()
     code_text = "from lcframework.cli.main import main; main()"
