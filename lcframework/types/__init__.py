@@ -11,8 +11,8 @@ Conventions that hold everywhere:
 Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags`, `robust` and `tables` serve all
 steps of the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`,
 `wcs`, `fit_status`, `psf`, `comparison`, `photometry`, `estimators`, `normalization`, `regions`; then `light_curve` and
-`events`. `decisions` are what frames say about settings, `sections` parts of an image in headers, `fits_sizes` what files
-state of their length; `secrets` is what texts go through before they are shown.
+`events`. `decisions` are what frames say about settings, `sections` parts of an image in headers, `fits_sizes` what
+files state of their length; `secrets` is what texts go through before they are shown.
 """
 
 from __future__ import annotations
