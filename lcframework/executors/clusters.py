@@ -119,7 +119,7 @@ def local_cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
     count = workers or os.cpu_count() or 1
-    return LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+    return LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1")
 
 
 def batch_cluster(options: ClusterOptions) -> Any:
@@ -157,7 +157,7 @@ def job(options: ClusterOptions) -> dict[str, Any]:
         "walltime": options.walltime,
         "job_extra_directives": list(options.directives),
         "job_script_prologue": list(options.prologue),
-        "scheduler_options": {"dashboard": False},
+        "scheduler_options": {"dashboard_address": ":0", "dashboard": False},
     }
     given.update({"queue": options.queue} if options.queue else {})
     given.update({charged: options.account} if options.account else {})

@@ -138,8 +138,8 @@ def work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitResu
     What reads files of the user has a limit of time, ``[run] seconds_per_file`` for each. The calls of plugins that
     this took are with the first result.
     """
-    limit = task.toolbox.config.run.seconds_per_file
-    if not limit or not any(task.files(unit) for unit in units):
+    limit = task.toolbox.config.run.seconds_per_file if any(task.files(unit) for unit in units) else 0
+    if not limit:
         return _work(task, units)
     results: list[UnitResult] = []
     for unit in units:

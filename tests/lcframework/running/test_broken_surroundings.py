@@ -25,13 +25,13 @@ def test_no_semaphores(toys, monkeypatch):
 
 def test_dask_scheduler_that_is_not_there(toys, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("lcframework.executors.dask.PATIENCE", 1.0)
+    monkeypatch.setattr("lcframework.executors.clusters._ANSWER", 1)
     toys.write("size = 2", 'executor = "dask"')
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
         report = toys.run()
         assert report.exit_code == 1
-        assert f"no Dask scheduler answers at DASK_SCHEDULER_ADDRESS = {address}" in report.message
+        assert f"no Dask scheduler answers at {address}" in report.message
 
 
 def test_database_that_goes_away_during_the_remarks(toys, monkeypatch):
@@ -46,10 +46,10 @@ def test_database_that_goes_away_during_the_remarks(toys, monkeypatch):
 
 
 def test_database_that_goes_away_at_the_end(toys, monkeypatch):
-    def gone(self, stages):
+    def gone(self, stages, report):
         raise sa.exc.OperationalError("select", {}, Exception("terminating connection"))
 
-    monkeypatch.setattr("lcframework.running.runner.Runner._unusable", gone)
+    monkeypatch.setattr("lcframework.running.runner.Runner._conclude", gone)
     assert "terminating connection" in toys.run().message
 
 
