@@ -53,7 +53,8 @@ class DaskExecutor(ClusterOptions):
             found = sized.result(timeout=self.patience)
         except _lost() as error:  # a TimeoutError is an OSError
             raise self._gave_up(task, error) from None
-        share = max(1, -(-len(units) // max(1, len(self._workers_for(task)))))
+        # Jobs that still wait in a queue will take their share.
+        share = max(1, -(-len(units) // max(1, len(self._workers_for(task)), self.workers)))
         return [[units[i] for i in batch[k : k + share]] for batch in found for k in range(0, len(batch), share)]
 
     def run(self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]]) -> Iterator[list[UnitResult]]:

@@ -146,7 +146,6 @@ def test_jobs_of_slurm_do_the_work(toys, tmp_path, monkeypatch):
         "size = 8\nfit = true", 'executor = "dask"\nworkers = 2\n[run.dask]\ncluster = "slurm"\ninterface = "lo"'
     )
     assert toys.done()["toy"] == 8
-    assert len(workers_of(toys)) == 2
     assert str(os.getpid()) not in workers_of(toys)
     assert len((tmp_path / "submitted").read_text().split()) == 2
 
