@@ -26,6 +26,7 @@ from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve, time_series
 from lcframework.running.chain import between, limited, position, resolve, stage_names
+from lcframework.running.checkup import Checkup, check_project, mark
 from lcframework.running.doubts import Cause, causes, record_project_doubts
 from lcframework.running.imported_frames import ImportedFrames
 from lcframework.running.plugin_notes import record_plugins
@@ -38,7 +39,14 @@ from lcframework.settings.records import forget
 from lcframework.settings.states import SettingState, setting_states
 from lcframework.stars.check_star import CheckStar, check_stars
 from lcframework.stars.records import add_verdicts, star_records
-from lcframework.storage.connection import FILE_NAME, failures_in_words, open_engine, open_for_reading, upgrade
+from lcframework.storage.connection import (
+    FILE_NAME,
+    failures_in_words,
+    named_faults,
+    open_engine,
+    open_for_reading,
+    upgrade,
+)
 from lcframework.storage.lock import hold
 from lcframework.storage.reading import hold_still
 from lcframework.storage.tables import Frame, Star
@@ -61,6 +69,13 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is silent where the disk is full: the run says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Do nothing."""
 
 
 class Project:
@@ -183,7 +198,7 @@ class Project:
         stages = self._between(start, stop, force)
         upgraded = self.upgrade()
         only = self._only(rois, bands, instruments, [s.name for s in stages])
-        with self.hold(), self._logging(), self._connected(self.engine()) as engine:
+        with self.hold(), self._logging(), self._connected(self.engine()) as engine, named_faults(engine, self.workdir):
             with Session(engine) as session:
                 self._settle(session)  # stages that come before the first one have decided
             runner = Runner(self._by_file, self.plugins, engine, listeners)
@@ -264,7 +279,7 @@ class Project:
 
     @contextlib.contextmanager
     def _logging(self) -> Iterator[None]:
-        handler = logging.FileHandler(self.workdir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(self.workdir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("lcframework")
         logger.addHandler(handler)
@@ -276,7 +291,8 @@ class Project:
         finally:
             logger.setLevel(level)
             logger.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):
+                handler.close()
 
     def engine(self) -> Engine:
         """Return the engine of the database, which is created where it does not exist."""
@@ -311,6 +327,46 @@ class Project:
         self.toolbox = settled(self._by_file, self.plugins, session)
         for stage in self.stages:
             stage.toolbox = self.toolbox
+
+    # ---------------------------------------------------------------- health
+
+    def checkup(self) -> Checkup | None:
+        """Check the files of all products, and the database; nothing is written.
+
+        Returns
+        -------
+        Checkup, optional
+            None where nothing has run yet.
+        """
+        url = self.config.project.database
+        if not url and not (self.workdir / FILE_NAME).exists():
+            return None
+        try:
+            with self._connected(open_for_reading(url, self.workdir)) as engine, Session(engine) as session:
+                return check_project(session, self.workdir)
+        except (LcfError, sa.exc.DatabaseError) as error:
+            return Checkup(0, {}, 0, (f"the database can't be read: {getattr(error, 'orig', None) or error}",))
+
+    def mark_damaged(self, checkup: Checkup) -> int:
+        """Have the next run make again what :meth:`checkup` found damaged.
+
+        Returns
+        -------
+        int
+            How many files it will not make, because no product is known to have made them.
+
+        Raises
+        ------
+        LcfError
+            Where a run has locked the workdir, or it can't be written.
+        """
+        with (
+            self.hold(),
+            self._connected(self.engine()) as engine,
+            named_faults(engine, self.workdir),
+            Session(engine) as session,
+        ):
+            return mark(session, self.workdir, checkup)
 
     # ---------------------------------------------------------------- state
 

@@ -39,13 +39,17 @@ def digest(value: Any, length: int = _LENGTH) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
 
 
+#: The digest of a file that can't be read.
+ABSENT = "absent"
+
+
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's contents, or ``'absent'``."""
+    """Return the SHA-256 of a file's contents, or `ABSENT`."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()[:40]
     except OSError:
-        return "absent"
+        return ABSENT
 
 
 class Shared(dict[str, Any]):

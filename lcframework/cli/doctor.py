@@ -10,17 +10,26 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import click
+
+if TYPE_CHECKING:
+    from lcframework.project import Project
+    from lcframework.running.checkup import Checkup
 
 _PACKAGES = ("numpy", "astropy", "jax", "starred-astro", "sep", "astroscrappy", "h5py", "sqlmodel")
 _SERVICES = (("Gaia archive", "gea.esac.esa.int"), ("VizieR", "tapvizier.cds.unistra.fr"))
 
 
+#: The number of damaged files that are named.
+_LISTED = 20
+
+
 @attrs.frozen
 class Finding:
-    """The result of one check; `mark` is ``ok``, ``note`` (works with limits) or ``missing``."""
+    """The result of one check; `mark` is ``ok``, ``note`` (works with limits), ``missing`` or ``damaged``."""
 
     mark: str
     what: str
@@ -31,8 +40,15 @@ class Finding:
 @click.argument("project", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--offline", is_flag=True, help="Don't try the network.")
 def command(project: Path | None, offline: bool) -> None:
-    """Check this machine, and PROJECT's workdir if given. Exit code 1 where something needed is missing."""
+    """Check this machine; with PROJECT also the products in its workdir and its database.
+
+    Products that are missing or damaged are marked, so that the next run makes them again.
+
+    Exit code 1 where something needed is missing, or anything of PROJECT is damaged.
+    """
     checks: list[Callable[[], Iterator[Finding]]] = [software, device, solver, plugins, lambda: write_access(project)]
+    if project is not None:
+        checks.append(lambda: products(project))
     if not offline:
         checks.append(network)
     findings = [finding for check in checks for finding in check()]
@@ -40,7 +56,7 @@ def command(project: Path | None, offline: bool) -> None:
         click.echo(f"{finding.mark:<8} {finding.what}")
         if finding.advice:
             click.echo(f"{'':<8} -> {finding.advice}")
-    sys.exit(1 if any(f.mark == "missing" for f in findings) else 0)
+    sys.exit(1 if any(f.mark in ("missing", "damaged") for f in findings) else 0)
 
 
 def software() -> Iterator[Finding]:
@@ -117,6 +133,45 @@ def write_access(project: Path | None) -> Iterator[Finding]:
         yield Finding("ok", f"{folder} can be written, {free:.0f} GiB free")
     else:
         yield Finding("missing", f"{folder} can't be written", "set [project] workdir to a folder of yours")
+
+
+def products(path: Path) -> Iterator[Finding]:
+    """Report whether a project's products are as they were written, and whether its database is whole."""
+    from lcframework.project import Project
+
+    project = Project.open(path)
+    checkup = project.checkup()
+    if checkup is None:
+        yield Finding("note", "the project has no database yet", f"lcf run {path}")
+        return
+    note = f"; {checkup.without_digest} of an earlier version, without digest" if checkup.without_digest else ""
+    whole = checkup.files - len(checkup.damaged)
+    yield Finding("ok", f"{whole} of {checkup.files} files of products are as they were written{note}")
+    for file, why in list(checkup.damaged.items())[:_LISTED]:
+        yield Finding("damaged", f"{file}: {why}")
+    if len(checkup.damaged) > _LISTED:
+        yield Finding("damaged", f"... and {len(checkup.damaged) - _LISTED} other files")
+    if checkup.damaged:
+        yield Finding("note", "raw files are not touched", mend(project, checkup))
+    for what in checkup.database:
+        yield Finding("damaged", what, "put back a copy of the database, or set another [project] workdir and run: "
+                      "everything is then made again from the raw files")  # fmt: skip
+    if not checkup.database:
+        yield Finding("ok", "the database is whole")
+
+
+def mend(project: Project, checkup: Checkup) -> str:
+    """Have the next run make damaged products again, and return what the user does."""
+    from lcframework.types import LcfError
+
+    try:
+        lost = project.mark_damaged(checkup)
+    except LcfError as error:
+        return f"nothing is marked: {error}"
+    except OSError as error:
+        return f"nothing is marked, because the workdir can't be written: {error.strerror}"
+    more = f"; {lost} files belong to no product that is known: `lcf run --force STAGE` makes them" if lost else ""
+    return f"`lcf run {project.config.path}` makes them again, and what rests on them{more}"
 
 
 def network() -> Iterator[Finding]:

@@ -91,6 +91,15 @@ def _no_plugins() -> click.Option:
     )  # fmt: skip
 
 
+def _storage_fault(error: Exception) -> str:
+    """Return that a disk is full or can't be written; empty for other errors."""
+    from pathlib import Path
+
+    from lcframework.storage.faults import cannot_write
+
+    return cannot_write(error, Path.cwd())
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lcframework", prog_name="lcf")
 def lcf() -> None:
@@ -129,11 +138,10 @@ def main() -> None:
 
         if isinstance(error, LcfError):
             text = str(error)
-        elif isinstance(error, OSError) and error.errno is not None:  # of the machine, not of the program
+        elif not (text := _storage_fault(error)):
+            if not (isinstance(error, OSError) and error.errno is not None):  # of the machine, not of the program
+                raise
             text = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
-            text += " (no room, or no permission to write there?)" if error.errno in _CANNOT_WRITE else ""
-        else:
-            raise
         click.echo(f"Error: {readable(text)}", err=True)
         sys.exit(EXIT_FAILURE)
 

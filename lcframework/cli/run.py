@@ -90,6 +90,7 @@ def print_report(report: RunReport, project: Project) -> None:
     if left_out:
         click.echo(f"Left out by {report.only}: {', '.join(left_out)}, and what rests on them.")
     _unusable(report, project)
+    _storage(report)
     bugs = by_reason([(b.stage, b.unit, b.reason) for b in report.bugs])
     for line in bugs[:_LISTED]:
         click.echo(f"\nFailed, a bug: {line}", err=True)
@@ -135,6 +136,20 @@ def _unusable(report: RunReport, project: Project) -> None:
         click.echo(f"  `lcf status {project.config.path}` lists them all.", err=True)
 
 
+def _storage(report: RunReport) -> None:
+    """Print which products were damaged, and which files could not be read."""
+    if report.repaired:
+        click.echo(f"\n{len(report.repaired)} products were missing or damaged:", err=True)
+        for text in report.repaired[:_LISTED]:
+            click.echo(f"  {text}", err=True)
+        if len(report.repaired) > _LISTED:
+            click.echo(f"  ... and {len(report.repaired) - _LISTED} others; lcf.log has them all", err=True)
+    if report.not_read:
+        click.echo(f"\n{len(report.not_read)} inputs could not be read; the next run tries again:", err=True)
+        for line in by_reason([(u.stage, u.unit, u.reason) for u in report.not_read])[:_LISTED]:
+            click.echo(f"  {line}", err=True)
+
+
 def light_curves(project: Project) -> list[Path]:
     """Return the paths of the existing light curves."""
     folder = project.workdir / FOLDER
@@ -158,6 +173,8 @@ def as_dict(report: RunReport, project: Project) -> dict[str, object]:
             for s in report.stages
         ],
         "unusable": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.unusable],
+        "not_read": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.not_read],
+        "repaired": report.repaired,
         "failed": [{"stage": u.stage, "unit": u.unit, "reason": u.reason} for u in report.bugs],
         "light_curves": [str(p) for p in light_curves(project)],
         "doubts": as_json(project.doubts(**attrs.asdict(report.only))),

@@ -15,6 +15,7 @@ from lcframework.project import Project
 from lcframework.running import doubts
 from lcframework.running.frame_status import FrameState
 from lcframework.running.project_status import Status
+from lcframework.storage.faults import NOT_READ
 from lcframework.work.keys import FrameKey
 from lcframework.work.reasons import first_names, grouped
 
@@ -69,7 +70,11 @@ def command(project: Path, why: bool, every: bool, as_json: bool, **only: tuple[
 
 def _files(status: Status, every: bool) -> None:
     """Print the files that take no part, and why: a line a file, or one for many with the same reason."""
-    commented = [(f.state, f.file, f.comment) for f in status.frames if f.comment and f.state is not FrameState.FOUND]
+    commented = [
+        (f.state, f.file, f.comment)
+        for f in status.frames
+        if f.comment and (f.state is not FrameState.FOUND or f.comment.startswith(NOT_READ))
+    ]
     for state, same in grouped(commented):
         if every or len(same) <= _FILES_LISTED:
             for name, comment in same:

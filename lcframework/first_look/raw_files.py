@@ -79,7 +79,7 @@ def image_hdu(path: Path) -> Frames:
         settings = Frames(hdu_data=number)
         try:
             read_raw_header(path, settings)
-        except UnusableInput:
+        except (UnusableInput, OSError):
             continue
         return settings
     return Frames()

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from lcframework.config.project_file import Config
-from lcframework.config.structuring import resolve_path
 from lcframework.frames.exclusions import apply_list, exclude_copy, excluded, set_aside
 from lcframework.frames.found_file import FoundFile
-from lcframework.provenance import digest, file_digest
+from lcframework.frames.raw_folders import find_files
+from lcframework.provenance import ABSENT, digest, file_digest
 from lcframework.storage.tables import Frame
 from lcframework.types import LcfError
 
@@ -52,6 +52,8 @@ class FrameList:
     ------
     LcfError
         Where a folder of ``[frames] raw_dirs`` is missing.
+    NeedMissing
+        Where one is away, with the files that were found in it before.
     """
 
     def __init__(self, session: Session, config: Config) -> None:
@@ -61,7 +63,7 @@ class FrameList:
         known = {row.original_image_path: row for row in found}
         self._recorded = {row.id: _state(row) for row in known.values()}
         self._next_id = max(self._recorded, default=0)
-        self.frames = self._rows(find_files(config), known, set(config.frames.exclude))
+        self.frames = self._rows(find_files(config, known), known, set(config.frames.exclude))
 
     def _rows(self, paths: Sequence[Path], known: dict[str, FoundFile], listed: set[str]) -> list[FoundFile]:
         keys = {row.key.casefold() for row in known.values()}
@@ -69,12 +71,13 @@ class FrameList:
         found = set(map(str, paths))
         gone: dict[str, list[FoundFile]] = {}
         for name, row in known.items():
-            if name not in found:
+            if name not in found and row.raw_digest:
                 gone.setdefault(row.raw_digest, []).append(row)
         rows = []
         for path in paths:
-            row = known.get(str(path)) or self._new_row(path, keys, gone.get(digests[path], []))
-            if path in digests:
+            row = known.get(str(path)) or self._new_row(path, keys, gone.get(digests.get(path, ABSENT), []))
+            # A file that can't be read now keeps what is known of it; it is read again by the next run.
+            if digests.get(path, ABSENT) != ABSENT:
                 stat = path.stat()
                 row.raw_size, row.raw_mtime_ns, row.raw_digest = stat.st_size, stat.st_mtime_ns, digests[path]
             apply_list(self._session, row, path.name in listed)
@@ -86,7 +89,7 @@ class FrameList:
         """Take out what has the contents of a file that was recorded before it: one exposure makes one epoch."""
         first: dict[str, FoundFile] = {}
         for row in sorted(rows, key=lambda row: row.id):
-            own = row if excluded(row) else first.setdefault(row.raw_digest, row)
+            own = row if excluded(row) or not row.raw_digest else first.setdefault(row.raw_digest, row)
             exclude_copy(self._session, row, "" if own is row else own.original_image_path)
 
     def _new_row(self, path: Path, keys: set[str], moved: list[FoundFile]) -> FoundFile:
@@ -124,24 +127,6 @@ def _state(frame: FoundFile) -> tuple[Any, ...]:
     return tuple(getattr(frame, name) for name in _COLUMNS)
 
 
-def find_files(config: Config) -> list[Path]:
-    """Return the raw files, sorted.
-
-    Raises
-    ------
-    LcfError
-        Where a folder is missing.
-    """
-    found: set[Path] = set()
-    for name in config.frames.raw_dirs:
-        folder = resolve_path(name, config.directory).resolve()
-        if not folder.is_dir():
-            unset = " (is the environment variable set?)" if "$" in str(folder) else ""
-            raise LcfError(f'[frames] raw_dirs: "{name}" is not a folder; looked for {folder}{unset}')
-        found.update(p for p in folder.glob(config.frames.pattern) if p.is_file())
-    return sorted(found)
-
-
 def stamps_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """Return path, size and time of each file."""
     found = []
@@ -168,10 +153,14 @@ def idle_exclusions(config: Config) -> list[str]:
 
 
 def _digests(paths: Sequence[Path], known: dict[str, FoundFile]) -> dict[Path, str]:
-    """Return the digests of files that are new, or whose size or time changed."""
+    """Return the digests of files that are new, or whose size or time changed; `ABSENT` where one can't be read."""
     changed = []
     for path in paths:
-        stat, frame = path.stat(), known.get(str(path))
+        frame = known.get(str(path))
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # it went away after it was listed
         if frame is None or (frame.raw_size, frame.raw_mtime_ns) != (stat.st_size, stat.st_mtime_ns):
             changed.append(path)
     with ThreadPoolExecutor(4) as pool:

@@ -29,7 +29,7 @@ def note_gains(session: Session, toolbox: Toolbox) -> None:
         path = Path(frame.original_image_path)
         try:
             info = parse_header(parsers, read_raw_header(path, settings)[0], path)
-        except LcfError:
+        except (LcfError, OSError):
             continue  # the import says what is wrong with it
         frame.instrument = info.instrument
         if np.isnan(info.gain):

@@ -11,10 +11,11 @@ import numpy as np
 
 from lcframework.config.structuring import resolve_path
 from lcframework.provenance import digest, file_digest
+from lcframework.storage.faults import not_read
 from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import read_frame, read_table
 from lcframework.storage.tables import Frame
-from lcframework.types import Bools, Floats, Ints, PixelFlag, UnusableInput
+from lcframework.types import Bools, DamagedProduct, Floats, Ints, PixelFlag, UnusableInput
 from lcframework.types.robust import SIGMA_PER_MAD, finite_median
 from lcframework.work import HotPixelsKey, Outcome, Scope, Stage, Task, Toolbox, Unit
 
@@ -164,7 +165,9 @@ def read_hot_pixels(toolbox: Toolbox, instrument: str) -> HotPixels | None:
     Raises
     ------
     UnusableInput
-        Where the map can't be read.
+        Where the user's map can't be read.
+    DamagedProduct
+        Where the map made here can't be read.
     """
     from astropy.io import fits
 
@@ -181,5 +184,9 @@ def read_hot_pixels(toolbox: Toolbox, instrument: str) -> HotPixels | None:
             if auto:
                 return HotPixels(image.astype(np.float32), np.asarray(hdus["BAD"].data) != 0)
             return HotPixels(np.zeros(image.shape, np.float32), image != 0)  # a user's map gives pixels to mask
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if not_read(error):
+            raise
+        if auto:
+            raise DamagedProduct(path, f"it can't be read: {error}") from None
         raise UnusableInput(f"[stamps] hot_pixels = {setting!r} can't be read: {error}") from None

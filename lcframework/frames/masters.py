@@ -16,10 +16,11 @@ from sqlmodel import Session, col
 from lcframework.frames.exclusions import takes_part
 from lcframework.frames.frame_list import FrameList
 from lcframework.frames.reduction import Calibrations, FramePlan, InstrumentOf, MasterFile, MasterPayload
+from lcframework.storage.faults import not_read
 from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import ascii_text
 from lcframework.storage.tables import Product
-from lcframework.types import Exposure, Floats, Master, NeedMissing, UnusableInput
+from lcframework.types import DamagedProduct, Exposure, Floats, Master, NeedMissing, UnusableInput
 from lcframework.work import Entry, Ledger, MasterKey, Outcome, ProductState, Stage, Task, Unit
 
 #: A larger stack of images is a memory-mapped file, so that it does not need to fit in memory.
@@ -147,6 +148,8 @@ def _stack(shape: tuple[int, ...], folder: Path) -> Floats:
     if 4 * int(np.prod(shape)) <= MAX_IN_MEMORY:
         return np.empty(shape, np.float32)
     with tempfile.TemporaryFile(dir=folder) as file:  # it has no name, and is deleted with the array
+        if hasattr(os, "posix_fallocate"):  # to write where the disk is full would end the process
+            os.posix_fallocate(file.fileno(), 0, 4 * int(np.prod(shape)))
         return np.memmap(file, np.float32, "w+", shape=shape)
 
 
@@ -177,6 +180,8 @@ def read_masters(workdir: Path, plan: FramePlan) -> dict[str, Master]:
         Where the frame can't be reduced, or one of them could not be made.
     NeedMissing
         Where the file of a master is missing.
+    DamagedProduct
+        Where it is garbled.
     """
     if plan.missing:
         raise UnusableInput(plan.missing)
@@ -201,10 +206,9 @@ def _read(workdir: Path, files: Sequence[MasterFile]) -> dict[str, Master]:
                 "`lcf run --force read_convert_skysub_character_catalog` makes it again"
             ) from None
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise NeedMissing(
-                f"{file.text} is needed, and {workdir / file.path} can't be read ({error}); make it again with "
-                "`lcf run --force read_convert_skysub_character_catalog`"
-            ) from None
+            if not_read(error):
+                raise
+            raise DamagedProduct(workdir / file.path, f"it can't be read: {error}") from None
         out[file.kind] = Master(file.kind, image, bad, header.get("EXPTIME"))
     return out
 

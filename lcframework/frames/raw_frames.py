@@ -17,6 +17,7 @@ from lcframework.config.sections import Frames
 from lcframework.frames.damaged_cards import damaged_card, fits_source
 from lcframework.frames.header_merging import merged_header
 from lcframework.frames.stored_numbers import Storage, unwrapped
+from lcframework.storage.faults import not_read
 from lcframework.types import Doubt, Floats, UnusableInput, check_fits_sizes
 
 #: Keywords about an axis beyond the second, or about one and another.
@@ -46,6 +47,8 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
     ------
     UnusableInput
         Where the file is not FITS, is truncated, or has no image in the HDU of the settings.
+    OSError
+        Where the system can't read it at present: it is away, or may not be read.
     """
     try:
         check_fits_sizes(path)
@@ -58,6 +61,8 @@ def read_raw(path: Path, settings: Frames) -> RawFrame:
     except UnusableInput:
         raise
     except Exception as error:  # the reader has many kinds for damaged files
+        if not_read(error):
+            raise
         raise _unreadable(path, error) from None
 
 
@@ -163,6 +168,8 @@ def read_doubted_header(path: Path, settings: Frames) -> tuple[fits.Header, tupl
     ------
     UnusableInput
         Where the file is not FITS, is truncated, or has no image in the HDU of the settings.
+    OSError
+        Where the system can't read it at present.
     """
     try:
         check_fits_sizes(path)
@@ -176,6 +183,8 @@ def read_doubted_header(path: Path, settings: Frames) -> tuple[fits.Header, tupl
     except UnusableInput:
         raise
     except Exception as error:  # the reader has many kinds for damaged files
+        if not_read(error):
+            raise
         raise _unreadable(path, error) from None
     if any("truncated" in str(w.message) for w in caught):
         raise UnusableInput(f"{path.name} is truncated: the file is shorter than its header states")
@@ -192,7 +201,7 @@ def _image(hdu: Any, part: tuple[slice, slice], path: Path, mapped: bool) -> Flo
     except UnusableInput:
         raise  # it took too long
     except Exception as error:  # libraries of compressions have kinds of their own
-        if isinstance(error, OSError) and error.errno in _NO_MAPPING:
+        if not_read(error):
             raise
         ny, nx = hdu.shape[-2:]
         raise UnusableInput(

@@ -22,9 +22,10 @@ from lcframework.frames.exclusions import SET_ASIDE, takes_part
 from lcframework.frames.found_file import FoundFile
 from lcframework.frames.header_parsing import read_band
 from lcframework.protocols import DoubtsReduction
-from lcframework.provenance import Components, counted, describe, digest, file_digest
+from lcframework.provenance import ABSENT, Components, counted, describe, digest, file_digest
+from lcframework.storage.faults import not_read
 from lcframework.storage.tables import RawExposure
-from lcframework.types import Doubt, Exposure, LcfError, MasterPlan, PluginError, UnusableInput
+from lcframework.types import Doubt, Exposure, LcfError, MasterPlan, NeedMissing, PluginError, UnusableInput
 from lcframework.work.keys import MasterKey
 from lcframework.work.reasons import alike, first_names
 from lcframework.work.time_limit import within
@@ -73,6 +74,7 @@ class FramePlan:
     components: Components = attrs.field(factory=dict)
     missing: str = ""
     doubts: tuple[Doubt, ...] = ()
+    not_read: str = ""  # why the frame's header can't be read at present
 
     @property
     def set_aside(self) -> str:
@@ -129,8 +131,21 @@ class Calibrations:
         self._files = {
             name: calibration_files(toolbox.config_for(name)) for name, tool in self.tools.items() if tool is not None
         }
+        for name, files in self._files.items():
+            self._check_present(name, files)
         self._exposures = {name: self._calibrations(name) for name in self._files}
         self.masters: dict[MasterKey, tuple[MasterPayload, Components]] = {}
+
+    def _check_present(self, instrument: str, files: dict[str, Path]) -> None:
+        """Raise `NeedMissing` where calibration frames are known, and none of any is there."""
+        before = sum((r.role, r.instrument) == (_CALIBRATION, instrument) for r in self._rows.values())
+        if before and not files:
+            dirs = ", ".join(self.toolbox.config_for(instrument).reduction.dirs)
+            raise NeedMissing(
+                f"[reduction] dirs: {before} calibration frames are known, and {dirs} hold none of them: mount the "
+                "drive or put them back, and run again. Where frames are to be used without calibration from now on, "
+                'set [reduction] plugin = "none"'
+            )
 
     def _calibrations(self, instrument: str) -> dict[str, tuple[RawExposure, Exposure]]:
         """Return the calibration frames for one instrument's settings, by name."""
@@ -138,22 +153,34 @@ class Calibrations:
         parts = {"header": self.toolbox.identity("header"), "reduction": self._identities[instrument]}
         reader = digest(counted({"frames": self._reading, **parts}), 16)
         for name, path in self._files[instrument].items():
-            row = self._rows.get((_CALIBRATION, instrument, str(path)))
-            stat = path.stat()
-            same = row is not None and (row.size, row.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-            contents = row.digest if row is not None and same else file_digest(path)
-            if row is None or (row.digest, row.reader, row.name) != (contents, reader, name):
-                row = self._read(
-                    row or RawExposure(role=_CALIBRATION, instrument=instrument, path=str(path), name=name)
-                )
-                row.name, row.digest, row.reader = name, contents, reader
-            if not same:
-                row.size, row.mtime_ns = stat.st_size, stat.st_mtime_ns
-                self._changed[row.role, row.instrument, row.path] = row
+            try:
+                row = self._calibration(instrument, name, path, reader)
+            except OSError as error:
+                raise NeedMissing(
+                    f"the calibration frame {name} could not be read: {not_read(error) or error}. Without it frames "
+                    "would be reduced by other masters: run again when it can be read, or remove the file"
+                ) from None
             out[name] = (row, _exposure(row))
         of_instrument = [r for r in self._rows.values() if (r.role, r.instrument) == (_CALIBRATION, instrument)]
         self._drop(of_instrument, {row.path for row, _ in out.values()})
         return {name: pair for name, pair in out.items() if pair[1].kind not in ("", SKY)}
+
+    def _calibration(self, instrument: str, name: str, path: Path, reader: str) -> RawExposure:
+        """Return the row of a calibration frame; its header is read where the row is missing or out of date."""
+        row = self._rows.get((_CALIBRATION, instrument, str(path)))
+        stat = path.stat()
+        same = row is not None and (row.size, row.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+        contents = row.digest if row is not None and same else file_digest(path)
+        if contents == ABSENT:
+            path.read_bytes()  # raises what the system says
+            contents = file_digest(path)
+        if row is None or (row.digest, row.reader, row.name) != (contents, reader, name):
+            row = self._read(row or RawExposure(role=_CALIBRATION, instrument=instrument, path=str(path), name=name))
+            row.name, row.digest, row.reader = name, contents, reader
+        if not same:
+            row.size, row.mtime_ns = stat.st_size, stat.st_mtime_ns
+            self._changed[row.role, row.instrument, row.path] = row
+        return row
 
     def _drop(self, rows: Iterable[RawExposure], kept: set[str]) -> None:
         """Mark the rows of files that do not exist any more for deletion."""
@@ -207,7 +234,10 @@ class Calibrations:
 
     def frame(self, frame: FoundFile) -> FramePlan:
         """Return the plan of a frame; without masters where it is a calibration frame itself."""
-        row = self._frame_row(frame)
+        try:
+            row = self._frame_row(frame)
+        except OSError as error:
+            return FramePlan(not_read=not_read(error) or str(error))
         tool = self.tools[row.instrument]
         if tool is None:
             return FramePlan()

@@ -44,7 +44,7 @@ def read_file(path: Path, parsers: tuple[Tool, ...], settings: Frames) -> FileRe
     """Return the values of a file's header; a file that no parser accepts gives a reason and no exception."""
     try:
         header, shape, doubts = read_doubted_header(path, settings)
-    except UnusableInput as error:
+    except (UnusableInput, OSError) as error:
         return FileReading(path, _UNKNOWN, reason=str(error))
     guess = "-".join(dict.fromkeys(t for k in ("TELESCOP", "INSTRUME") if (t := text_of(header, k)))) or _UNKNOWN
     try:

@@ -16,6 +16,7 @@ from lcframework.provenance import digest
 from lcframework.roi.epochs import STORED_COLUMNS, EpochColumns
 from lcframework.sky.geometry import from_plane
 from lcframework.storage.files import atomic
+from lcframework.storage.hdf5 import new_file
 from lcframework.types import (
     Cutouts,
     Estimators,
@@ -96,7 +97,7 @@ def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
     import h5py
 
     c = epochs.cutouts
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path, c.data.nbytes + c.noise.nbytes + c.kernels.values.nbytes + c.mask.nbytes) as file:
         values: dict[str, Any] = {
             "data": c.data.astype(np.float32), "noisemap": c.noise.astype(np.float32), "mask": c.mask,
             "psf": c.kernels.values.astype(np.float32), "subsampling_factor": c.kernels.subsampling_factor,
@@ -183,7 +184,7 @@ def write_fit(path: Path, content: FitFile) -> None:
     """Write a region's fit, with the covariances between its sources."""
     import h5py
 
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path, content.fit.model.nbytes + content.fit.outliers.nbytes) as file:
         for name in _FIT_ARRAYS:
             file[name] = getattr(content.fit, name)
         _write_columns(file, content.columns)

@@ -57,7 +57,7 @@ def frame_status(frame: FrameRow, ledger: Ledger, left_out: str = "") -> FrameSt
     if frame.eliminated:
         return FrameStatus(name, FrameState.ELIMINATED, frame.comment)
     if ledger.product(IMPORT, FrameKey(frame.id or 0)) is None:
-        return FrameStatus(name, FrameState.FOUND, "not imported yet")
+        return FrameStatus(name, FrameState.FOUND, frame.comment or "not imported yet")
     if not frame.plate_solved:
         state = FrameState.NOT_SOLVED if frame.attempted_plate_solve else FrameState.IMPORTED
         return FrameStatus(name, state, frame.comment.removeprefix(f"{state}: "))

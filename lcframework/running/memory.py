@@ -3,7 +3,8 @@
 What a stage's units are listed from is the code, the options and plugins with the contents of files that they name,
 tables and products, and what the stage finds outside (:meth:`~lcframework.work.Stage.outside`). A digest of all that is
 the *basis* of a plan. Rows are not read for it: the database counts its changes. Where the basis differs in anything,
-or can't be told, the stage is planned anew. Whether products' files are there is asked each time.
+or can't be told, the stage is planned anew. Whether products' files are there, as large as they were, is asked each
+time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import attrs
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config
@@ -24,9 +26,10 @@ from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
 from lcframework.provenance import Components, complete, describe, digest, plain
 from lcframework.storage.changes import changes, name_of
-from lcframework.storage.tables import Plan, Product, ProductState
+from lcframework.storage.seals import wrong_size
+from lcframework.storage.tables import Plan, Product, ProductFile, ProductState
 from lcframework.types import LcfError
-from lcframework.work import Entry, Stage, Unit
+from lcframework.work import Entry, Ledger, Stage, Unit
 
 
 @attrs.define
@@ -48,14 +51,14 @@ class PlanMemory:
         stage : Stage
             With the tools of now.
         files : bool
-            Whether all files of its products must be there.
+            Whether all files of its products must be there, as large as they were written.
         """
         if stage.only:
             return None
         plan = session.get(Plan, stage.name, populate_existing=True)
         if plan is None or plan.basis != self.basis(session, stage):
             return None
-        return None if files and _any_gone(session, stage) else plan
+        return None if files and _any_harmed(session, stage) else plan
 
     @staticmethod
     def remember(
@@ -91,7 +94,7 @@ class PlanMemory:
             return None
         try:
             outside = complete(stage.outside())
-        except LcfError:
+        except (LcfError, OSError):
             return None  # its planning says what is wrong
         tables = {name: counts.get(name, 0) for name in stage.reads}
         products = {name: counts.get(name_of(name), 0) for name in (stage.name, *stage.needs)}
@@ -157,18 +160,19 @@ def _stamp(path: str) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _any_gone(session: Session, stage: Stage) -> bool:
-    """Return whether a file of a stage's products is missing."""
+def _any_harmed(session: Session, stage: Stage) -> bool:
+    """Return whether a file of a stage's products is missing or damaged, by a look at sizes and marks."""
+    workdir = stage.toolbox.workdir
+    if type(stage).harm is not Stage.harm:  # some of its files need not be there
+        ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
+        return any(stage.harm(product, ledger) for product in ledger.of_stage(stage.name).values() if product.made)
+    own = select(ProductFile.path, ProductFile.size, ProductFile.damage).where(col(ProductFile.stage) == stage.name)
+    if any(damage or wrong_size(workdir, path, size) for path, size, damage in session.exec(own)):
+        return True
     made = (col(Product.stage) == stage.name, Product.state == ProductState.MADE.value, Product.path != "")
-    if type(stage).gone is not Stage.gone:  # some of its files need not be there
-        columns = [getattr(Product, a.name) for a in attrs.fields(Entry)]
-        return any(stage.gone(Entry(*row)) for row in session.execute(select(*columns).where(*made)))
-    workdir = str(stage.toolbox.workdir)
-    return any(not _is_there(workdir, path) for path in session.exec(select(Product.path).where(*made)))
-
-
-def _is_there(workdir: str, path: str) -> bool:
-    return os.path.exists(f"{workdir}{os.sep}{path}")
+    same = (col(ProductFile.stage) == col(Product.stage), col(ProductFile.unit) == col(Product.unit))
+    unsealed = select(Product.path).where(*made, ~sa.exists().where(*same))  # an earlier version made them
+    return any(wrong_size(workdir, path, None) for path in session.exec(unsealed))
 
 
 def unusable_of(session: Session, plan: Plan) -> list[Entry]:

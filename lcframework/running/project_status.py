@@ -152,7 +152,7 @@ def _seen(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen
     units = stage.within(session, every)
     products = ledger.of_stage(stage.name)
     pending = tuple(
-        PendingUnit(str(u.key), u.label, _why(stage, u, products.get(str(u.key)), session))
+        PendingUnit(str(u.key), u.label, _why(stage, u, products.get(str(u.key)), session, ledger))
         for u in stage.pending(units, ledger)
     )
     left_out = len(stage.pending(every, ledger)) - len(pending) if len(units) < len(every) else 0
@@ -190,15 +190,14 @@ def _in_use(session: Session, name: str) -> Sequence[Any]:
     return session.execute(sa.select(table).where(table.c.combined_footprint_hash.in_(fields))).all()
 
 
-def _why(stage: Stage, unit: Unit[Any], product: Entry | None, session: Session) -> tuple[str, ...]:
+def _why(stage: Stage, unit: Unit[Any], product: Entry | None, session: Session, ledger: Ledger) -> tuple[str, ...]:
     """Return why a unit is pending."""
     if product is None:
         return ("new",)
     if product.state == ProductState.FORCED:
         return ("to be made again: --force",)
     if product.made_from(unit):
-        gone = product.made and stage.gone(product)
-        return (f"its file is gone: {product.path}" if gone else f"to be tried again: {product.reason}",)
+        return (stage.harm(product, ledger) or f"to be tried again: {product.reason}",)
     before = session.get(Product, (stage.name, str(unit.key)))
     return tuple(changes(before.components if before else {}, unit.components))
 

@@ -13,9 +13,11 @@ from sqlmodel import Session, col, select
 
 from lcframework.plugins import contact
 from lcframework.provenance import counted, digest
+from lcframework.running.repairs import clear_not_read, remark_not_read, remarked_not_read
 from lcframework.running.run_report import StageReport, Unusable
 from lcframework.storage.connection import fails_itself
 from lcframework.storage.doubts import doubt_records, flag_doubted
+from lcframework.storage.product_files import record_files
 from lcframework.storage.records import Update, apply
 from lcframework.storage.tables import FINGERPRINT_RULE, Product
 from lcframework.types import PluginError
@@ -38,6 +40,9 @@ class Recorder:
     def __init__(self, engine: Engine, run_id: int) -> None:
         self.engine, self.run_id = engine, run_id
         self._forced: dict[tuple[str, str], str] = {}
+        with Session(engine) as session:
+            self._remarked = remarked_not_read(session)
+        self.stale: set[str] = set()  # the keys of units that could not be read, whose products are out of date
 
     def force(self, stages: Sequence[Stage], asked: str) -> None:
         """Mark all products to be made again before any is made, so that a run after a kill finds the marks."""
@@ -78,6 +83,11 @@ class Recorder:
                 if result.reason not in report.missing:
                     report.missing.append(result.reason)
                 continue
+            if result.ending is Ending.DAMAGED:
+                continue  # it is made when what it reads has been made again
+            if result.ending is Ending.NOT_READ:
+                self._write_not_read(stage, result, report)
+                continue
             if result.ending is Ending.BUG:
                 head, _, trace = result.reason.partition("\n")
                 if stage.source is not None:
@@ -96,12 +106,27 @@ class Recorder:
                 report.bugs.append(Unusable(stage.name, unit.label, f"{whose}the database refused its rows: {why}"))
                 continue
             if result.ending is Ending.MADE:
-                report.unusable = [u for u in report.unusable if u.unit != unit.label]  # a second attempt succeeded
+                # A second attempt succeeded.
+                report.unusable = [u for u in report.unusable if u.unit != unit.label]
+                report.not_read = [u for u in report.not_read if u.key != str(unit.key)]
                 report.done += 1
                 report.summaries.append(result.outcome.summary)
             else:
                 log.warning("%s: %s: %s", stage.name, unit.label, result.reason)
                 report.unusable.append(Unusable(stage.name, unit.label, result.reason, str(unit.key)))
+
+    def _write_not_read(self, stage: Stage, result: UnitResult, report: StageReport) -> None:
+        unit = result.unit
+        log.warning("%s: %s: could not be read: %s", stage.name, unit.label, result.reason)
+        with Session(self.engine) as session:
+            before = session.get(Product, (stage.name, str(unit.key)))
+            if before is not None and before.state == ProductState.MADE and before.fingerprint != unit.fingerprint:
+                self.stale.add(str(unit.key))
+            remark_not_read(session, result)
+            self._remarked.add(unit.frame_id)
+            session.commit()
+        others = [u for u in report.not_read if u.key != str(unit.key)]
+        report.not_read = [*others, Unusable(stage.name, unit.label, result.reason, str(unit.key))]
 
     def _write(self, stage: Stage, task: Task[Any, Any, Any], result: UnitResult) -> None:
         unit, made = result.unit, result.ending is Ending.MADE
@@ -112,8 +137,12 @@ class Recorder:
                 self._clear_remark(session, task, unit, before)
             doubts = result.outcome.doubts if made else ()
             apply(session, [*records, doubt_records(stage.name, str(unit.key), doubts, unit.frame_id)])
+            files = result.files if made else ()
+            record_files(session, stage.name, stage.needs, str(unit.key), files, result.outcome.path)
             session.merge(self._product(stage, result, before))
             if unit.frame_id is not None:
+                if made and unit.frame_id in self._remarked:
+                    clear_not_read(session, unit.frame_id)
                 flag_doubted(session, [unit.frame_id])
             session.commit()
 
@@ -122,7 +151,7 @@ class Recorder:
         unit, outcome = result.unit, result.outcome
         again = self._forced.get((stage.name, str(unit.key)))
         if before is not None and before.state == ProductState.MADE and before.fingerprint == unit.fingerprint:
-            again = str(self.run_id)  # its file was missing
+            again = str(self.run_id)  # its file was missing or damaged
         token = outcome.token or (digest([unit.fingerprint, again]) if again else unit.fingerprint)
         state = ProductState.MADE if result.ending is Ending.MADE else ProductState.UNUSABLE
         return Product(

@@ -30,6 +30,7 @@ class StageReport:
     unusable: list[Unusable] = attrs.field(factory=list)
     missing: list[str] = attrs.field(factory=list)
     bugs: list[Unusable] = attrs.field(factory=list)
+    not_read: list[Unusable] = attrs.field(factory=list)  # files that could not be read; the next run tries again
     seconds: float = 0.0
     summaries: list[str] = attrs.field(factory=list)
     broken: str = ""  # why the stage itself, which is a plugin's, failed or was skipped
@@ -46,6 +47,15 @@ class RunReport:
     only: Filter = attrs.field(factory=Filter)  # what the run was limited to
     calls: CallTable = attrs.field(factory=CallTable)  # of plugins
     upgraded: str = ""  # what was done to the database of an earlier version
+    repaired: list[str] = attrs.field(factory=list)  # which products were damaged or missing, and are made again
+
+    def of(self, stage: str) -> StageReport:
+        """Return the report of a stage, which is added where it has none yet."""
+        for entry in self.stages:
+            if entry.name == stage:
+                return entry
+        self.stages.append(StageReport(stage))
+        return self.stages[-1]
 
     @property
     def units_done(self) -> int:
@@ -65,11 +75,16 @@ class RunReport:
         return [u for s in self.stages for u in s.bugs]
 
     @property
+    def not_read(self) -> list[Unusable]:
+        """Units whose files could not be read."""
+        return [u for s in self.stages for u in s.not_read]
+
+    @property
     def exit_code(self) -> int:
         """0 success; 1 failure; 3 finished, but some inputs were unusable."""
         if self.message or self.interrupted or self.bugs or any(s.missing or s.broken for s in self.stages):
             return 1
-        return 3 if self.unusable else 0
+        return 3 if self.unusable or self.not_read else 0
 
     @property
     def outcome(self) -> RunOutcome:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from lcframework.config.executor import make_executor
 from lcframework.config.toolbox import Toolbox
@@ -20,29 +18,34 @@ from lcframework.executors.device import prepare_device
 from lcframework.executors.warm_up import WarmUp
 from lcframework.frames.exclusions import IMPORT
 from lcframework.plugins import PluginFault, Plugins, Source, collected
-from lcframework.provenance import digest
+from lcframework.running.attempts import Attempts, unread_needs
 from lcframework.running.chain import described, limited
+from lcframework.running.conclusion import conclude
 from lcframework.running.doubts import PROJECT
 from lcframework.running.executing import batches_of, results_of
+from lcframework.running.finishing import finish
 from lcframework.running.imported_frames import ImportedFrames
-from lcframework.running.memory import PlanMemory, unusable_of
+from lcframework.running.memory import PlanMemory
 from lcframework.running.recording import Recorder
-from lcframework.running.run_report import RunReport, StageReport, Unusable
-from lcframework.running.unusable import clear_old_remarks, still_unusable
+from lcframework.running.repairs import Damage, Repairs, with_reads
+from lcframework.running.run_report import RunReport
+from lcframework.running.run_rows import begin_run, end_run
+from lcframework.running.unusable import clear_old_remarks
 from lcframework.settings.deciding import decide, sentence, settled
 from lcframework.storage.connection import fails_itself, failure, failures_in_words
 from lcframework.storage.doubts import forget_old_doubts
+from lcframework.storage.faults import cannot_write
 from lcframework.storage.files import remove_leftovers
-from lcframework.storage.tables import Frame, Plan, Product, Run, RunOutcome
-from lcframework.types import LcfError, RunEvent, file_name, redacted
-from lcframework.work import Entry, Filter, FrameKey, Ledger, ProductState, Stage, Task, Unit, UnitKey, UnitResult
+from lcframework.storage.tables import Plan, RunOutcome
+from lcframework.types import DamagedProduct, LcfError, RunEvent
+from lcframework.work import Filter, Ledger, Stage, Task, Unit, UnitKey, UnitResult
+from lcframework.work.reading import relative
 from lcframework.work.scopes import UnknownName, check_names
 from lcframework.work.time_limit import forget_notes
 
 log = logging.getLogger(__name__)
 
 Listener = Callable[[RunEvent], None]
-_FINISH = "finish"
 
 
 class Runner:
@@ -68,6 +71,7 @@ class Runner:
         self._warming = WarmUp()
         self._memory = PlanMemory()
         self._imported = ImportedFrames(engine)
+        self._repairs = Repairs(engine, toolbox.workdir)
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
 
     def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
@@ -82,28 +86,20 @@ class Runner:
         stages = limited(stages, only)
         report = RunReport(only=only)
         asked = described(stages, only)
-        recorder = Recorder(self.engine, self._begin(asked))
+        recorder = Recorder(self.engine, begin_run(self.engine, self.toolbox.config, asked))
         remove_leftovers(self.toolbox.workdir)
         forget_notes(self.toolbox.workdir)
         prepare_device(self.toolbox.config.run.device)
         self._notify(RunEvent("run_started"))
         try:
             recorder.force([s for s in stages if s.name in force], asked)
-            for i, stage in enumerate(stages):
-                entry = StageReport(stage.name)
-                report.stages.append(entry)
-                self._run_or_skip(stage, recorder, report, stages[i + 1 :])
-                if stage.name == IMPORT and only and not entry.missing:
-                    self._check_names(only)
-                if entry.missing:
-                    report.message = entry.missing[0]
-                    break
+            self._run_stages(stages, recorder, report)
         except KeyboardInterrupt:
             report.interrupted = True
             self._close(kill=True)
         except UnknownName:
             self._close(kill=True)
-            self._end(recorder.run_id, report, RunOutcome.FAILED)
+            end_run(self.engine, recorder.run_id, report, RunOutcome.FAILED)
             raise
         except LcfError as error:
             report.message = str(error)
@@ -112,31 +108,58 @@ class Runner:
             if isinstance(error, sa.exc.DBAPIError) and fails_itself(error):
                 report.message = failure(self.engine, error)
                 return report
-            self._end(recorder.run_id, report, RunOutcome.FAILED)
-            raise
+            report.message = cannot_write(error, self.toolbox.workdir)
+            if not report.message:
+                end_run(self.engine, recorder.run_id, report, RunOutcome.FAILED)
+                raise
+        report.repaired = self._repairs.remarks
         self._close(kill=report.interrupted)
         try:
             with failures_in_words(self.engine):
                 if not (self.toolbox.config.frames.keep_imported or report.interrupted or report.message):
                     self._imported.drop(self.toolbox)
-                report.unusable_before = self._conclude(stages, report)
-                self._end(recorder.run_id, report, report.outcome)
+                for stage in stages:
+                    stage.toolbox = self.toolbox  # by all decisions, as the next run will find it
+                report.unusable_before = conclude(self.engine, stages, report, self._memory, self._admitted)
+                end_run(self.engine, recorder.run_id, report, report.outcome)
         except LcfError as error:
             report.message = report.message or str(error)
         self._notify(RunEvent("run_finished", message=report.message))
         return report
 
-    def _run_or_skip(self, stage: Stage, recorder: Recorder, report: RunReport, later: Sequence[Stage]) -> None:
+    def _run_stages(self, stages: Sequence[Stage], recorder: Recorder, report: RunReport) -> None:
+        """Run stages in order; where one comes across damaged products, go back to the stage that makes these."""
+        names = [stage.name for stage in stages]
+        i = 0
+        while i < len(stages):
+            stage, entry = stages[i], report.of(names[i])
+            try:
+                damage = self._run_or_skip(stage, recorder, report, stages[i + 1 :])
+            except DamagedProduct as error:  # while units were listed, or joined
+                damage = self._repairs.note({relative(self.toolbox.workdir, error.path): error.wrong})
+            if damage.owners or damage.hopeless or damage.sound:
+                back = self._repairs.go_back(damage, names, entry)
+                if back is not None:
+                    i = back
+                    continue
+            if stage.name == IMPORT and report.only and not entry.missing:
+                self._check_names(report.only)
+            if entry.missing:
+                report.message = entry.missing[0]
+                return
+            i += 1
+
+    def _run_or_skip(self, stage: Stage, recorder: Recorder, report: RunReport, later: Sequence[Stage]) -> Damage:
         """Run a stage; where a plugin's stage itself fails, those that do not rest on it are run all the same."""
-        entry = report.stages[-1]
-        failed = {s.name for s in report.stages[:-1] if s.broken}
-        if failed & {stage.after, *stage.needs} and stage.source is not None:
-            entry.broken = f"it rests on {', '.join(sorted(failed & {stage.after, *stage.needs}))}, which failed"
-            return
+        entry = report.of(stage.name)
+        failed = {s.name for s in report.stages if s.broken and s is not entry} & {stage.after, *stage.needs}
+        if failed and stage.source is not None:
+            entry.broken = f"it rests on {', '.join(sorted(failed))}, which failed"
+            return Damage()
         try:
             with collected() as calls:
                 try:
-                    self._run_stage(stage, recorder, report, later)
+                    return self._run_stage(stage, recorder, report, later)
                 finally:
                     report.calls.add(stage.name, calls)
         except PluginFault as fault:
@@ -144,51 +167,68 @@ class Runner:
                 raise
             log.exception("the stage %s failed", stage.name)
             entry.broken = str(fault)
+            return Damage()
 
     def _check_names(self, only: Filter) -> None:
         with Session(self.engine) as session:
             check_names(session, self.toolbox.config.roi, only)
 
-    def _run_stage(self, stage: Stage, recorder: Recorder, run: RunReport, later: Sequence[Stage]) -> None:
-        report = run.stages[-1]
+    def _run_stage(self, stage: Stage, recorder: Recorder, run: RunReport, later: Sequence[Stage]) -> Damage:
+        """Run a stage; return which products of earlier stages are damaged, where the stage could not be finished."""
+        report = run.of(stage.name)
         started = dt.datetime.now()
-        tried: set[tuple[str, str]] = set()
+        attempts = Attempts()
         announced = False
-        done = 0
         if (plan := self._prepare(stage, later)) is not None:
             report.up_to_date = plan.units
             if stage.outdated(self.toolbox.workdir):
-                self._finish(stage)
-            return
-        tasks = stage.tasks()
+                finish(self.engine, stage, self.toolbox.workdir)
+            return Damage()
         while True:
-            units, pending, report.left_out = self._pending(stage, recorder, tried)
+            units, pending, report.left_out = self._pending(stage, recorder, attempts)
             self._admitted[stage.name] = {str(u.key) for u in units}
             if not pending:
-                report.up_to_date = len({str(u.key) for u in units} - {key for key, _ in tried})
+                report.up_to_date = len(self._admitted[stage.name] - attempts.tried_units)
                 break
             if not announced:
                 self._notify(RunEvent("stage_started", stage.name, message=stage.title, total=len(pending)))
                 announced = True
-            total = len(tried) + len(pending)
-            for task, own in _by_task(stage.ready(pending), tasks):
-                tried.update((str(u.key), u.fingerprint) for u in own)  # other pending units may depend on these
-                readable, missing = self._imported.restore(self.toolbox, task, own, self._results)
-                report.missing += [why for why in missing if why not in report.missing]
-                of_task = batches_of(*self._get_executor(), task, readable) if readable else []
-                self._warm_up(task, of_task, later)
-                for results in self._results(task, of_task):
-                    for result in results:
-                        run.calls.add(stage.name, result.calls)
-                    done += len(results)
-                    recorder.record(stage, task, results, report)
-                    for result in results:
-                        text = result.outcome.summary or result.reason.split("\n")[0]
-                        self._notify(RunEvent("unit_done", stage.name, result.unit.label, text, done, total))
-        self._finish(stage)
-        report.seconds = (dt.datetime.now() - started).total_seconds()
+            self._make(stage, pending, recorder, attempts, run, later)
+            damage = self._repairs.note(attempts.take_damaged())
+            report.missing += damage.hopeless
+            if damage.owners or damage.sound:
+                attempts.again({unit for owner, unit in damage.owners.values() if owner == stage.name})
+            if any(owner != stage.name for owner, _ in damage.owners.values()):
+                return damage
+        report.missing += unread_needs(report, len(units), attempts.count, recorder.stale)
+        if not report.missing:
+            finish(self.engine, stage, self.toolbox.workdir)
+        report.seconds += (dt.datetime.now() - started).total_seconds()
         if announced:
-            self._notify(RunEvent("stage_finished", stage.name, done=len(tried), total=len(tried)))
+            self._notify(RunEvent("stage_finished", stage.name, done=attempts.count, total=attempts.count))
+        return Damage()
+
+    def _make(
+        self, stage: Stage, pending: Sequence[Unit[Any]], recorder: Recorder, attempts: Attempts, run: RunReport,
+        later: Sequence[Stage],
+    ) -> None:  # fmt: skip
+        """Make those of the pending units that need not wait for others, and record what becomes of them."""
+        report, tasks = run.of(stage.name), stage.tasks()
+        total = attempts.count + len(pending)
+        for task, own in _by_task(stage.ready(pending), tasks):
+            readable, missing = self._imported.restore(self.toolbox, task, own, self._results)
+            report.missing += [why for why in missing if why not in report.missing]
+            batches = batches_of(*self._get_executor(), task, readable) if readable else []
+            self._warm_up(task, batches, later)
+            for results in self._results(task, batches):
+                for result in results:
+                    run.calls.add(stage.name, result.calls)
+                attempts.add(results)
+                recorder.record(stage, task, results, report)
+                for result in results:
+                    text = result.outcome.summary or result.reason.split("\n")[0]
+                    self._notify(RunEvent("unit_done", stage.name, result.unit.label, text, attempts.count, total))
+            attempts.close(own)
 
     def _prepare(self, stage: Stage, later: Sequence[Stage]) -> Plan | None:
         """Prepare a stage, and decide the settings that it uses; return its plan where that is known to hold."""
@@ -215,7 +255,7 @@ class Runner:
             stage.toolbox = self.toolbox
 
     def _pending(
-        self, stage: Stage, recorder: Recorder, tried: set[tuple[str, str]]
+        self, stage: Stage, recorder: Recorder, attempts: Attempts
     ) -> tuple[list[Unit[Any]], list[Unit[Any]], int]:
         """Return the units within the filter, the pending ones of these, and the number of pending units outside it."""
         with Session(self.engine) as session:
@@ -223,7 +263,9 @@ class Runner:
             every = stage.units(session, ledger)
             recorder.adopt(session, stage, every, ledger)
             units = stage.within(session, every)
-            pending = [u for u in stage.pending(units, ledger) if (str(u.key), u.fingerprint) not in tried]
+            pending = [u for u in stage.pending(units, ledger) if not attempts.done_with(u)]
+            self._repairs.note_pending(stage, pending, ledger)
+            pending = with_reads(session, stage, pending, ledger)
             if not pending:
                 clear_old_remarks(session, stage, every, ledger)
             left_out = 0
@@ -231,63 +273,6 @@ class Runner:
                 left_out = len(stage.pending(every, ledger)) - len(stage.pending(units, ledger))
             session.commit()
         return units, pending, left_out
-
-    def _finish(self, stage: Stage) -> None:
-        """Call `Stage.finish` where products changed since its last call, also in a run that was killed before it."""
-        with Session(self.engine) as session:
-            ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
-            state = _state_of(stage, ledger)
-            if _finished(session, stage, state) and not stage.outdated(self.toolbox.workdir):
-                return
-            stage.finish(session, ledger, self.toolbox.workdir)
-            made = ProductState.MADE.value
-            session.merge(
-                Product(stage=_FINISH, unit=stage.name, fingerprint=state, token=state, components={}, state=made)
-            )
-            session.commit()
-
-    def _conclude(self, stages: Sequence[Stage], report: RunReport) -> list[Unusable]:
-        """Return the unusable inputs, and remember the plans of stages of which nothing is left to be done.
-
-        With a filter, only those that it admits in the stages that were run.
-        """
-        troubled = {s.name for s in report.stages if s.bugs or s.missing}
-        whole = not (report.message or report.interrupted)
-        with Session(self.engine) as session:
-            found = []
-            for stage in stages:
-                stage.toolbox = self.toolbox  # by all decisions, as the next run will find it
-                if (plan := self._memory.recall(session, stage, files=False)) is not None:
-                    failed = unusable_of(session, plan)
-                else:
-                    failed = self._look_again(session, stage, whole and stage.name not in troubled)
-                for product in failed:
-                    if not stage.only or product.unit in self._admitted.get(stage.name, ()):
-                        label = self._label(session, product.unit)
-                        found.append(Unusable(stage.name, label, product.reason, product.unit))
-            session.commit()
-        return found
-
-    def _look_again(self, session: Session, stage: Stage, remember: bool) -> list[Entry]:
-        """Return the products of a stage's units that can't be used; `remember`: and the plan, where all is done."""
-        ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
-        failed = [p for p in ledger.of_stage(stage.name).values() if p.state == ProductState.UNUSABLE]
-        basis = None if stage.only or not remember else self._memory.basis(session, stage)
-        if not failed and basis is None:
-            return failed
-        with contextlib.suppress(LcfError):  # settings by which there are no units: the run stopped with that
-            units = stage.units(session, ledger)
-            failed = still_unusable(failed, units)
-            done = basis is not None and not stage.pending(units, ledger)
-            if basis is not None and done and _finished(session, stage, _state_of(stage, ledger)):
-                self._memory.remember(session, stage, basis, units, failed)
-        return failed
-
-    @staticmethod
-    def _label(session: Session, unit: str) -> str:
-        key = FrameKey.parse(unit)
-        frame = session.get(Frame, key.frame_id) if key is not None else None
-        return file_name(frame.original_image_path) if frame else unit
 
     def _warm_up(
         self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]], later: Sequence[Stage]
@@ -318,29 +303,6 @@ class Runner:
         for listener in self._listeners:
             listener(event)
 
-    def _begin(self, asked: str) -> int:
-        now = dt.datetime.now(dt.UTC)
-        text = redacted(self.toolbox.config.path.read_text(encoding="utf-8"))
-        with Session(self.engine) as session:
-            left = col(Run.outcome) == RunOutcome.RUNNING.value
-            session.execute(sa.update(Run).where(left).values(outcome=RunOutcome.KILLED.value, finished=now))
-            _hide_old_secrets(session)
-            run = Run(started=now, version=metadata.version("lcframework"), stages=asked, settings=text)
-            session.add(run)
-            session.commit()
-            return run.id or 0
-
-    def _end(self, run_id: int, report: RunReport, outcome: RunOutcome) -> None:
-        with Session(self.engine) as session:
-            run = session.get(Run, run_id)
-            if run is not None:
-                run.finished, run.outcome, run.message = dt.datetime.now(dt.UTC), outcome.value, report.message
-                run.units_done = report.units_done
-                run.units_unusable = sum(len(s.unusable) for s in report.stages)
-                run.units_failed = len(report.bugs)
-                session.add(run)
-                session.commit()
-
 
 def _tasks(stage: Stage) -> Iterable[Task[Any, Any, Any]]:
     """Return the tasks of a stage; none where it fails, which is told when it runs."""
@@ -348,25 +310,6 @@ def _tasks(stage: Stage) -> Iterable[Task[Any, Any, Any]]:
         return stage.tasks().values()
     except PluginFault:
         return ()
-
-
-def _state_of(stage: Stage, ledger: Ledger) -> str:
-    """Return a digest of a stage's products, of which `Stage.finish` makes what they have in common."""
-    return digest(sorted([u, p.state, p.token] for u, p in ledger.of_stage(stage.name).items()))
-
-
-def _finished(session: Session, stage: Stage, state: str) -> bool:
-    """Return whether `Stage.finish` was called for the products of now."""
-    before = session.get(Product, (_FINISH, stage.name))
-    return before is not None and before.fingerprint == state
-
-
-def _hide_old_secrets(session: Session) -> None:
-    """Take passwords out of the settings that earlier versions recorded as they were."""
-    for run in session.exec(select(Run).where(col(Run.settings).contains("://"))):
-        if (clean := redacted(run.settings)) != run.settings:
-            run.settings = clean
-            session.add(run)
 
 
 def _by_task(

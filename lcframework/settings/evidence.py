@@ -31,6 +31,7 @@ from lcframework.types import (
     Region,
     UnusableInput,
 )
+from lcframework.work.reading import checked_product
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -87,11 +88,15 @@ def evidence(
 
 def _frame(session: Session, toolbox: Toolbox, frame: FrameRow, stars: ActiveStars, pixels: Pixels) -> FrameEvidence:
     workdir = toolbox.workdir
+
+    def checked(path: str | None) -> Path:
+        return checked_product(session, workdir, path or "")
+
     return FrameEvidence(
         dict(frame._mapping),
         lambda: pixels(toolbox, frame),
-        lambda: read_table(workdir / (frame.sources_relpath or "")),
-        lambda: read_wcs(workdir / (frame.wcs_relpath or "")),
+        lambda: read_table(checked(frame.sources_relpath)),
+        lambda: read_wcs(checked(frame.wcs_relpath)),
         lambda: _stars(session, frame.id or 0, stars()),
     )
 
@@ -131,11 +136,14 @@ def _gain(toolbox: Toolbox, frames: Sequence[FrameRow]) -> MeasuredGain:
     most, size = (PAIRS, LARGEST) if unstated else (PAIRS_TO_COMPARE, LARGEST_TO_COMPARE)
     paths = [Path(f.original_image_path) for f in frames if f.flags & FrameFlag.GAIN_MEASURED or f.gain]
     pairs: list[tuple[Floats, Floats]] = []
-    whole = True
+    whole, unread = True, ""
     for a, b in at_equal_steps(list(itertools.pairwise(paths)), most):
         try:
             first, second = read_raw(a, settings), read_raw(b, settings)
         except UnusableInput:
+            continue
+        except OSError as error:
+            unread = str(error)
             continue
         if first.image.shape == second.image.shape and _exposure(first.header) == _exposure(second.header):
             pairs.append((central(first.image, size), central(second.image, size)))
@@ -146,6 +154,10 @@ def _gain(toolbox: Toolbox, frames: Sequence[FrameRow]) -> MeasuredGain:
                 pairs.append(halves(central(read_raw(path, settings).image, size)))
             except UnusableInput:
                 continue
+            except OSError as error:
+                unread = str(error)
+    if unread and not pairs:
+        raise NeedMissing(f"raw files could not be read to measure the gain: {unread}. Run again when they can be read")
     found = measure_gain(pairs, whole)
     return attrs.evolve(found, pairs=len(pairs))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +14,7 @@ from sqlmodel import Session, select
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
 from lcframework.frames.frame_folders import folder_of
-from lcframework.frames.frame_list import FrameList, find_files, stamps_of
+from lcframework.frames.frame_list import FrameList, stamps_of
 from lcframework.frames.header_gains import measured_gain, note_gains, with_gain
 from lcframework.frames.header_parsing import parse_header
 from lcframework.frames.masters import (
@@ -26,6 +27,7 @@ from lcframework.frames.masters import (
     remove_old_masters,
 )
 from lcframework.frames.pixels import pixel_flags, to_rate
+from lcframework.frames.raw_folders import find_files
 from lcframework.frames.reduction import FramePlan, calibration_files
 from lcframework.provenance import Components, Shared, counted_elsewhere, describe, digest
 from lcframework.sky.times import check_time, time_is_odd
@@ -112,6 +114,8 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         from lcframework.frames.raw_frames import read_raw
 
         p = unit.payload
+        if p.plan.not_read:
+            raise OSError(errno.EIO, p.plan.not_read)
         masters = read_masters(self.toolbox.workdir, p.plan)
         path = Path(p.path)
         return RawValues(path, read_raw(path, self.toolbox.config.frames), p.plan.exposure, masters)
@@ -335,10 +339,15 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             "telescope": observing_site(config),
         }
 
-    def gone(self, product: Entry) -> bool:
-        """Return whether a file is missing; that of a frame may be, where imported frames are not kept."""
-        kept = self.toolbox.config.frames.keep_imported or FrameKey.parse(product.unit) is None
-        return kept and super().gone(product)
+    def harm(self, product: Entry, ledger: Ledger) -> str:
+        """Return what is wrong with a product's files; a frame's may be gone where imported frames are not kept."""
+        wrong = super().harm(product, ledger)
+        if not product.made or FrameKey.parse(product.unit) is None:
+            return wrong
+        gone = f"its file is gone: {product.path}"
+        if self.toolbox.config.frames.keep_imported:
+            return wrong or ("" if (self.toolbox.workdir / product.path).exists() else gone)
+        return "" if wrong == gone else wrong
 
     def retry(self, product: Entry) -> bool:
         """Return whether a file that took too long has another limit now."""

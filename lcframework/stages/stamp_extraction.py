@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +17,7 @@ from lcframework.frames.hot_pixels import (
     HotPixels,
     hot_pixel_units,
     hot_pixels_identity,
+    hot_pixels_path,
     read_hot_pixels,
 )
 from lcframework.frames.joined_regions import aliased_region, join_regions
@@ -41,6 +42,7 @@ from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import FrameRow, active_stars, frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.regions_file import REGIONS
+from lcframework.storage.seals import wrong_size
 from lcframework.storage.stamp_files import Stamp, write_stamps
 from lcframework.storage.tables import CombinedFootprint, Product, RoiInFrame, StarInFrame
 from lcframework.types import Doubt, Floats, Ints, PixelFlag, UnusableInput
@@ -119,6 +121,12 @@ class FrameStamps:
 
 class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
     """Cuts the stamps of a field's stars and regions from a frame."""
+
+    def reads(self, unit: Unit[FramePayload]) -> Iterable[str]:
+        """Return the frame's files, and the map of hot pixels where it is made here."""
+        instrument = unit.payload.instrument
+        own = self.toolbox.config_for(instrument).stamps.hot_pixels == "auto"
+        return [*super().reads(unit), *([hot_pixels_path(instrument)] if own else [])]
 
     def load(self, unit: Unit[FramePayload]) -> FrameValues:
         """Read the frame, and the map of its hot pixels."""
@@ -349,8 +357,8 @@ class StampExtraction(Stage):
         return {name: hot_pixels_identity(toolbox, name, "") for name in names}
 
     def outdated(self, workdir: Path) -> bool:
-        """Return whether ``regions.h5`` is missing."""
-        return not (workdir / REGIONS).exists()
+        """Return whether ``regions.h5`` is missing or empty."""
+        return bool(wrong_size(workdir, REGIONS, None))
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Join the files in ``regions.h5``."""

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlmodel import Session, SQLModel, col, select
 
-from lcframework.storage.tables import Change, Plan, Product, Run
+from lcframework.storage.tables import Change, Plan, Product, ProductFile, Run
 
-#: Changes of products are counted by stage; nothing is planned from the others.
-_NOT_COUNTED = {str(table.__tablename__) for table in (Change, Plan, Product, Run)}
+#: Changes of products are counted by stage; nothing is planned from the others, and files are looked at each time.
+_NOT_COUNTED = {str(table.__tablename__) for table in (Change, Plan, Product, ProductFile, Run)}
 _OPERATIONS = {"insert": ("new",), "update": ("new", "old"), "delete": ("old",)}
 _PRODUCTS = str(Product.__tablename__)
 #: PostgreSQL: one function for every table, called once a statement with the rows that it changed.

@@ -10,7 +10,6 @@ import attrs
 import numpy as np
 
 from lcframework.storage import hdf5
-from lcframework.storage.files import atomic
 from lcframework.types import Floats
 
 
@@ -26,7 +25,7 @@ class FrameEstimates:
 
 def write_estimates(path: Path, estimates: FrameEstimates) -> None:
     """Write the estimates of one frame; the rows are a table, with a field for each column."""
-    with atomic(path) as temporary, hdf5.packed(temporary) as file:
+    with hdf5.packed_file(path) as file:
         if estimates.rows:
             hdf5.put(file, "rows", _table(estimates.rows))
         for name, values in (("radii", estimates.radii), ("light", estimates.light),

@@ -1,4 +1,4 @@
-"""Files of products: atomic writing, and removal of the temporary files of killed runs."""
+"""Files of products: atomic writing, what was written, and removal of the temporary files of killed runs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 #: The folders of products in the workdir. The workdir may also contain folders of the user.
 FOLDERS = ("frames", "regions", "prepared_roi_cutouts", "plots", "report")
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+_noted: ContextVar[list[Path] | None] = ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noting_files() -> Iterator[list[Path]]:
+    """Yield a list that receives the path of each file that :func:`atomic` writes inside."""
+    files: list[Path] = []
+    token = _noted.set(files)
+    try:
+        yield files
+    finally:
+        _noted.reset(token)
 
 
 @contextlib.contextmanager
@@ -29,6 +42,8 @@ def atomic(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
         if durable:
             _sync_folder(path.parent)
+        if (noted := _noted.get()) is not None:
+            noted.append(path)
     finally:
         temporary.unlink(missing_ok=True)
 

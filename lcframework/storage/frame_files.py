@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lcframework.storage.faults import not_read
 from lcframework.storage.files import atomic
-from lcframework.types import Floats, Ints, UnusableInput
+from lcframework.types import DamagedProduct, Floats, Ints
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -86,8 +87,8 @@ def read_frame(path: Path) -> tuple[Floats, Ints, fits.Header]:
 
     Raises
     ------
-    UnusableInput
-        Where the file is missing or damaged; importing the frame again (``--force``) repairs it.
+    DamagedProduct
+        Where the file is garbled.
     """
     from astropy.io import fits
 
@@ -98,6 +99,8 @@ def read_frame(path: Path) -> tuple[Floats, Ints, fits.Header]:
     except MemoryError:
         raise
     except Exception as error:  # what a damaged file raises depends on the place of the damage
+        if not_read(error):
+            raise
         raise _unreadable(path, error) from None
 
 
@@ -109,6 +112,8 @@ def read_frame_header(path: Path) -> fits.Header:
         with fits.open(path, memmap=False) as hdus:
             return _image_of(hdus).header.copy()
     except (OSError, KeyError, TypeError, ValueError) as error:
+        if not_read(error):
+            raise
         raise _unreadable(path, error) from None
 
 
@@ -117,11 +122,8 @@ def _image_of(hdus: fits.HDUList) -> Any:
     return hdus[0] if hdus[0].header["NAXIS"] else hdus["IMAGE"]
 
 
-def _unreadable(path: Path, error: Exception) -> UnusableInput:
-    return UnusableInput(
-        f"the imported frame {path} can't be read ({error}); make it again with "
-        "`lcf run --force read_convert_skysub_character_catalog`"
-    )
+def _unreadable(path: Path, error: Exception) -> DamagedProduct:
+    return DamagedProduct(path, f"it can't be read: {error}")
 
 
 def ascii_text(text: str) -> str:
@@ -160,10 +162,23 @@ def write_wcs(path: Path, header: fits.Header) -> None:
 
 
 def read_wcs_header(path: Path) -> fits.Header:
-    """Read the header that :func:`write_wcs` wrote."""
+    """Read the header that :func:`write_wcs` wrote.
+
+    Raises
+    ------
+    DamagedProduct
+        Where it holds no celestial coordinates: an empty header is a valid WCS of the pixels themselves.
+    """
     from astropy.io import fits
 
-    return fits.Header.fromstring(path.read_text(encoding="ascii"), sep="\n")
+    try:
+        header = fits.Header.fromstring(path.read_text(encoding="ascii"), sep="\n")
+        celestial = all(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2))
+    except (ValueError, fits.VerifyError) as error:
+        raise DamagedProduct(path, f"it can't be read: {error}") from None
+    if not celestial:
+        raise DamagedProduct(path, "it holds no WCS: CTYPE1 or CTYPE2 is missing")
+    return header
 
 
 def read_wcs(path: Path) -> WCS:

@@ -1,14 +1,26 @@
-"""What the HDF5 files of products share: a format that older libraries read, and small arrays in few bytes."""
+"""What the HDF5 files of products share: how they are made, and small arrays in few bytes.
+
+New files are made in memory, because HDF5's own writing ends the process where the disk is full.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lcframework.storage.faults import not_read
+from lcframework.storage.files import atomic
+from lcframework.types import DamagedProduct
+
+#: Bytes; a larger file is written directly, once there is room for it.
+LARGEST_IN_MEMORY = 1 << 28
 #: Written by the rules of HDF5 1.10 also where the library is newer, so that other programs read the files.
 _RULES = ("v110", "v110")
 #: Bytes; smaller arrays lie beside their description, where they take least room. HDF5 limits both to 64 KiB together.
@@ -16,34 +28,100 @@ _COMPRESSED = 512
 _DEFLATE = 4  # the higher levels take three times as long for a hundredth less
 
 
-def create(path: Path) -> Any:
-    """Open a new HDF5 file."""
+@contextlib.contextmanager
+def new_file(path: Path, size: int = 0) -> Iterator[Any]:
+    """Yield a new ``h5py.File``, which takes the place of `path` when it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    size : int
+        About how many bytes will be written, where these may be many.
+
+    Raises
+    ------
+    OSError
+        Where it can't be written.
+    """
     import h5py
 
-    return h5py.File(path, "w", libver=_RULES)
+    with atomic(path) as temporary:
+        if size > LARGEST_IN_MEMORY:
+            free = shutil.disk_usage(temporary.parent).free
+            if free < 1.1 * size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            with h5py.File(temporary, "w", libver=_RULES) as file:
+                yield file
+            return
+        with _in_memory(temporary.name) as file:
+            yield file
+            image = _image_of(file)
+        temporary.write_bytes(image)
 
 
 @contextlib.contextmanager
-def packed(path: Path) -> Iterator[Any]:
-    """Yield a file in memory, and copy it to a new HDF5 file at the end.
+def packed_file(path: Path) -> Iterator[Any]:
+    """Yield a new ``h5py.File``; its contents, copied to another, take the place of `path`. Raises as `new_file`.
 
     HDF5 reserves room for attributes with each dataset, more than a small array takes. Copying leaves that out: a sixth
     of a file of stamps.
     """
-    import h5py
-
-    with h5py.File(path.name, "w", libver=_RULES, driver="core", backing_store=False) as file:
+    with _in_memory(f"unpacked {path.name}") as file:
         yield file
-        with create(path) as target:
+        with new_file(path) as packed:
             for name in file:
-                file.copy(name, target)
+                file.copy(name, packed)
 
 
-def change(path: Path) -> Any:
-    """Open an existing HDF5 file to change it."""
+@contextlib.contextmanager
+def changed_file(path: Path) -> Iterator[Any]:
+    """Yield the ``h5py.File`` of `path` to change; the changed one takes its place at the end. Raises as `new_file`."""
     import h5py
 
-    return h5py.File(path, "r+", libver=_RULES)
+    size = path.stat().st_size
+    if size > LARGEST_IN_MEMORY:
+        with atomic(path) as temporary:
+            shutil.copyfile(path, temporary)
+            with h5py.File(temporary, "r+", libver=_RULES) as file:
+                yield file
+        return
+    with h5py.File(path, "r+", driver="core", backing_store=False, libver=_RULES) as file:
+        yield file
+        image = _image_of(file)
+    with atomic(path) as temporary:
+        temporary.write_bytes(image)
+
+
+@contextlib.contextmanager
+def opened_product(path: Path) -> Iterator[Any]:
+    """Yield a product's ``h5py.File`` to read.
+
+    Raises
+    ------
+    DamagedProduct
+        Where it is garbled.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, ValueError) as error:
+        if not_read(error):
+            raise
+        raise DamagedProduct(path, f"it can't be read: {error}") from None
+
+
+def _in_memory(name: str) -> Any:
+    import h5py
+
+    return h5py.File(name, "w", driver="core", backing_store=False, block_size=1 << 20, libver=_RULES)
+
+
+def _image_of(file: Any) -> bytes:
+    file.flush()
+    return bytes(file.id.get_file_image())
 
 
 def put(group: Any, name: str, array: Any) -> Any:

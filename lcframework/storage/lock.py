@@ -38,7 +38,7 @@ def hold(workdir: Path) -> Iterator[None]:
             raise LcfError(
                 f"another run holds {workdir}: {stream.read().strip() or 'unknown'}. Wait for its end."
             ) from None
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()}, since {dt.datetime.now():%Y-%m-%d %H:%M:%S}")
-        stream.flush()
+        with contextlib.suppress(OSError):  # the disk is full: who holds the lock is for messages alone
+            os.truncate(stream.fileno(), 0)
+            os.write(stream.fileno(), f"process {os.getpid()}, since {dt.datetime.now():%Y-%m-%d %H:%M:%S}".encode())
         yield

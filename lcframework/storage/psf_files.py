@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from lcframework.storage import hdf5
-from lcframework.storage.files import atomic
 from lcframework.types import PSF, FitState, FitStatus
 
 #: Residuals are for looking at: their rounding is a hundredth of the noise of a pixel five sigma off.
@@ -19,7 +18,7 @@ def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
 
     What further stages read is stored as it is; ``full_psf`` and ``fit/residuals``, which are for people, are rounded.
     """
-    with atomic(path) as temporary, hdf5.packed(temporary) as file:
+    with hdf5.packed_file(path) as file:
         hdf5.put(file, "narrow_psf", psf.narrow)
         hdf5.put(file, "full_psf", np.asarray(psf.full, np.float32))
         file["subsampling_factor"] = psf.subsampling_factor

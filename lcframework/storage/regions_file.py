@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ import attrs
 import numpy as np
 
 from lcframework.storage import hdf5
-from lcframework.storage.files import atomic
 from lcframework.storage.stamp_files import ALIAS, ALIAS_OF, STAMP_DATASETS, TOGETHER
 
 REGIONS = "regions.h5"
@@ -64,18 +62,16 @@ def write_regions(workdir: Path, frames: Mapping[str, FrameFiles], alias_of: str
     gone = [key for key in before if key not in wanted]
     new = [key for key, files in wanted.items() if before.get(key) != files]
     replaced += len(gone) + sum(key in before for key in new)
-    with atomic(path) as temporary:
-        if not before or replaced > len(wanted):
-            with hdf5.create(temporary) as file:
-                _link_frames(file, workdir, frames, list(wanted), alias_of)
-                _note(file, wanted, 0)
-        else:
-            shutil.copyfile(path, temporary)
-            with hdf5.change(temporary) as file:
-                for key in gone:
-                    del file["frames"][key]
-                _link_frames(file, workdir, frames, new, alias_of)
-                _note(file, wanted, replaced)
+    if not before or replaced > len(wanted):
+        with hdf5.new_file(path) as file:
+            _link_frames(file, workdir, frames, list(wanted), alias_of)
+            _note(file, wanted, 0)
+    else:
+        with hdf5.changed_file(path) as file:
+            for key in gone:
+                del file["frames"][key]
+            _link_frames(file, workdir, frames, new, alias_of)
+            _note(file, wanted, replaced)
     return {key: _folders(before.get(key)) | _folders(wanted.get(key)) for key in (*gone, *new)}
 
 
@@ -132,9 +128,7 @@ def _link_frame(group: Any, workdir: Path, files: FrameFiles, alias_of: str) -> 
 
 def _alias_fits(path: Path, alias_of: str) -> bool:
     """Return whether a file's stamps have the alias that they should have."""
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with hdf5.opened_product(path) as file:
         if TOGETHER not in file:
             return False
         has = file[TOGETHER].attrs[ALIAS_OF]
@@ -142,11 +136,10 @@ def _alias_fits(path: Path, alias_of: str) -> bool:
 
 
 def _link_stamps(group: Any, workdir: Path, paths: Sequence[str], alias_of: str) -> None:
-    import h5py
 
     found: dict[str, str] = {}
     for path in paths:
-        with h5py.File(workdir / path, "r") as source:
+        with hdf5.opened_product(workdir / path) as source:
             aliased = TOGETHER in source and source[TOGETHER].attrs[ALIAS_OF]
             names = [name for name in source["data"] if not (aliased and name == ALIAS)]
             found = {**dict.fromkeys(names, path), **found}  # all kinds of datasets have the same names

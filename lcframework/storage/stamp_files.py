@@ -10,7 +10,6 @@ import attrs
 import numpy as np
 
 from lcframework.storage import hdf5
-from lcframework.storage.files import atomic
 from lcframework.types import Floats, Ints, PixelFlag
 
 
@@ -54,7 +53,7 @@ def write_stamps(path: Path, stamps: Mapping[str, Stamp], frame_shape: tuple[int
     alias_of : str
         The region that also gets the name ``ROI``, where it is among the stamps.
     """
-    with atomic(path) as temporary, hdf5.packed(temporary) as file:
+    with hdf5.packed_file(path) as file:
         file["frame_shape"] = np.asarray(frame_shape)
         groups = {kind: file.create_group(kind) for kind in STAMP_DATASETS}
         together = file.create_group(TOGETHER)

@@ -364,6 +364,24 @@ class Product(SQLModel, table=True):
     seconds: float = 0.0
 
 
+class ProductFile(SQLModel, table=True):
+    """A file of a product, as it was written; `path` is relative to the workdir.
+
+    `stage` and `unit` made it, and make it again. A later stage that rewrites the file changes `size` and `digest`
+    alone. Files of products that an earlier version made have no row, until they are found to be damaged.
+    """
+
+    __tablename__ = "product_files"
+    __table_args__ = (sa.Index("ix_product_files_stage_unit", "stage", "unit"),)
+
+    path: str = Field(primary_key=True)
+    stage: str
+    unit: str
+    size: int | None = Field(default=None, sa_type=sa.BigInteger)  # bytes
+    digest: str = ""
+    damage: str = ""  # what a reader found wrong with it
+
+
 class DoubtRow(SQLModel, table=True):
     """A doubt about what a unit made; it goes with the product. Those of the project as a whole are of no unit."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lcframework.types.secrets import readable, redacted
 
 
@@ -19,6 +21,22 @@ class UnusableInput(LcfError):
 
 class NeedMissing(LcfError):
     """Something that the work needs is missing; the message names the command or option that provides it."""
+
+
+class DamagedProduct(LcfError):
+    """A file in the workdir is missing or not as it was written; the unit that made it makes it again.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    wrong : str
+        What is wrong with it.
+    """
+
+    def __init__(self, path: str | Path, wrong: str) -> None:
+        super().__init__(f"{path}: {wrong}")
+        self.path, self.wrong = str(path), wrong
 
 
 class PluginError(LcfError):

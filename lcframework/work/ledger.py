@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import ChainMap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -11,6 +13,8 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from lcframework.provenance import complete, digest
+from lcframework.storage.product_files import KnownFile, files_of_stage
+from lcframework.storage.seals import MISSING, wrong_size
 from lcframework.storage.tables import FINGERPRINT_RULE, Product, ProductState
 from lcframework.types import PluginError
 from lcframework.work.keys import UnitKey
@@ -47,6 +51,9 @@ class Entry:
             return self.fingerprint == unit.fingerprint
         return self.fingerprint == digest(complete(unit.components))
 
+
+#: Returns the files of a stage's products, by the texts of their unit keys.
+FilesOf = Callable[[str], Mapping[str, Sequence[KnownFile]]]
 
 _COLUMNS = [getattr(Product, column.name) for column in attrs.fields(Entry)]
 
@@ -87,10 +94,13 @@ class Ledger:
     ----------
     products : mapping
         By the name of the stage, then by the text of the unit key.
+    files : callable, optional
+        Returns the recorded files of a stage's products; without it none is known.
     """
 
-    def __init__(self, products: Mapping[str, Mapping[str, Entry]]) -> None:
+    def __init__(self, products: Mapping[str, Mapping[str, Entry]], files: FilesOf | None = None) -> None:
         self._products = products
+        self._files: FilesOf = files or (lambda stage: {})
         self._reader = ""
         self._visible: frozenset[str] | None = None
 
@@ -101,16 +111,16 @@ class Ledger:
         for row in session.execute(sa.select(*_COLUMNS)):
             entry = Entry(*row)
             products.setdefault(entry.stage, {})[entry.unit] = entry
-        return cls(products)
+        return cls(products, functools.cache(functools.partial(files_of_stage, session)))
 
     @classmethod
     def of(cls, session: Session) -> Ledger:
         """Return the products of a database; they are read stage by stage, while the session is open."""
-        return cls(StoredProducts(session))
+        return cls(StoredProducts(session), functools.cache(functools.partial(files_of_stage, session)))
 
     def seen_by(self, stage: str, needs: Collection[str]) -> Ledger:
         """Return the ledger for `stage`, which can read its own products and those of the stages in `needs`."""
-        other = Ledger(self._products)
+        other = Ledger(self._products, self._files)
         other._reader, other._visible = stage, frozenset([stage, *needs])
         return other
 
@@ -120,7 +130,8 @@ class Ledger:
             unit: attrs.evolve(product, state=ProductState.FORCED, fingerprint="") if unit in units else product
             for unit, product in self.of_stage(stage).items()
         }
-        return Ledger(ChainMap({stage: forced}, self._products))  # type: ignore[arg-type]  # nothing is written in it
+        products = ChainMap({stage: forced}, self._products)  # type: ignore[arg-type]  # nothing is written in it
+        return Ledger(products, self._files)
 
     def of_stage(self, stage: str) -> Mapping[str, Entry]:
         """Return a stage's products by the texts of their unit keys.
@@ -152,7 +163,25 @@ class Ledger:
         """Return a stage's usable products of one kind of unit by their unit keys; raises as :meth:`of_stage`."""
         return {key: product for key, product in self.keyed(stage, kind).items() if product.made}
 
+    def harm(self, product: Entry, workdir: Path) -> str:
+        """Return what is wrong with the files of a product, in words, as far as sizes and readers tell; or ''."""
+        if not product.made:
+            return ""
+        known = self._files(product.stage).get(product.unit)
+        for file in known or ():
+            wrong = file.damage or wrong_size(workdir, file.path, file.size)
+            if wrong:
+                return _harm(file.path, wrong)
+        if known is None and product.path:  # an earlier version made it
+            wrong = wrong_size(workdir, product.path, None)
+            return _harm(product.path, wrong) if wrong else ""
+        return ""
+
     def is_done(self, stage: str, unit: Unit[Any]) -> bool:
         """Return whether a unit was made, or found unusable, from its present components."""
         product = self.product(stage, unit.key)
         return product is not None and product.made_from(unit)
+
+
+def _harm(path: str, wrong: str) -> str:
+    return f"its file is gone: {path}" if wrong == MISSING else f"its file is damaged: {path}: {wrong}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -147,21 +146,21 @@ class Stage:
         return self.tasks()[type(unit.key)]
 
     def pending(self, units: Sequence[Unit[Any]], ledger: Ledger) -> list[Unit[Any]]:
-        """Return the units whose product is missing or out of date, or whose product's file is missing."""
+        """Return the units whose product is missing or out of date, or whose product's files are missing or damaged."""
         out = []
         for unit in units:
             product = ledger.product(self.name, unit.key)
             if (
                 product is None
                 or not product.made_from(unit)
-                or (product.path and self.gone(product) if product.made else self.retry(product))
+                or (self.harm(product, ledger) if product.made else self.retry(product))
             ):
                 out.append(unit)
         return out
 
-    def gone(self, product: Entry) -> bool:
-        """Return whether the file of a product is missing."""
-        return bool(product.path) and not os.path.exists(f"{self.toolbox.workdir}{os.sep}{product.path}")
+    def harm(self, product: Entry, ledger: Ledger) -> str:
+        """Return what is wrong with a product's files, in words; empty where nothing is known to be."""
+        return ledger.harm(product, self.toolbox.workdir)
 
     def within(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         """Return the units that the run's filter admits."""

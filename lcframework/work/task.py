@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 
 from lcframework.config.toolbox import Toolbox
-from lcframework.plugins import CANNOT_WRITE, PluginFault, Source, collected, raised_at, silenced, working_on
+from lcframework.plugins import PluginFault, Source, collected, raised_at, silenced, working_on
 from lcframework.provenance import digest
+from lcframework.storage.faults import cannot_write, disk_full, not_read
+from lcframework.storage.files import noting_files
 from lcframework.storage.records import Record, Update
-from lcframework.types import NeedMissing, UnusableInput, redacted
+from lcframework.storage.seals import seals
+from lcframework.types import DamagedProduct, NeedMissing, UnusableInput, redacted
+from lcframework.work.reading import check_reads, paths_in, relative, unreadable
 from lcframework.work.time_limit import TookTooLong, within
 from lcframework.work.unit import Ending, Outcome, Unit, UnitResult
 
@@ -26,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: What the work on one unit may raise without harm to others: also a plugin's stage that calls sys.exit.
 _FAILURES = (Exception, SystemExit)
+#: How often a unit's files are read, where they can't be read at present: a network share may be back at once.
+_ATTEMPTS = 2
 
 
 @attrs.frozen
@@ -65,6 +71,13 @@ class Task(Generic[P, V, R]):
             Where they can't be used.
         """
         raise NotImplementedError
+
+    def reads(self, unit: Unit[P]) -> Iterable[str]:
+        """Return the paths, relative to the workdir, of the products that `load` reads; they are checked before.
+
+        These are the paths that the payload contains. A task that reads others adds them. Called in the driver.
+        """
+        return paths_in(unit.payload)
 
     def compute(self, values: V) -> R:
         """Return the result for the values; no files and no database are used.
@@ -160,7 +173,10 @@ def _work(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> list[UnitRes
     # The payload is no longer needed; without it less data is sent back to the driver.
     return [
         attrs.evolve(
-            results[i], unit=attrs.evolve(unit, payload=None), seconds=seconds, calls=tuple(calls) if i == 0 else ()
+            results[i],
+            unit=attrs.evolve(unit, payload=None, reads=()),
+            seconds=seconds,
+            calls=tuple(calls) if i == 0 else (),
         )
         for i, unit in enumerate(units)
     ]
@@ -172,17 +188,16 @@ def _worked(task: Task[Any, Any, Any], units: Sequence[Unit[Any]]) -> dict[int, 
     for i, unit in enumerate(units):
         try:
             with working_on(unit.label):
-                loaded.append((i, task.load(unit)))
+                loaded.append((i, _load(task, unit)))
         except _FAILURES as error:
-            results[i] = _failed(task, unit, error)
+            results[i] = _failed(task, unit, error, reading=True)
     labels = [units[i].label for i, _ in loaded]
     computed = _computed(task, [values for _, values in loaded], labels) if loaded else []
     for (i, values), result in zip(loaded, computed, strict=True):
         try:
             if isinstance(result, BaseException):
                 raise result
-            with working_on(units[i].label):
-                results[i] = UnitResult(units[i], Ending.MADE, outcome=task.save(units[i], values, result))
+            results[i] = _saved(task, units[i], values, result)
         except _FAILURES as error:
             results[i] = _failed(task, units[i], error)
     return results
@@ -205,15 +220,43 @@ def _computed(task: Task[Any, Any, Any], batch: list[Any], labels: list[str]) ->
     return [_computed(task, [values], [label])[0] for values, label in zip(batch, labels, strict=True)]
 
 
-def _failed(task: Task[Any, Any, Any], unit: Unit[Any], error: BaseException) -> UnitResult:
+def _load(task: Task[Any, Any, Any], unit: Unit[Any]) -> Any:
+    """Load a unit's files once they are found to be as they were written; try again where one can't be read now."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            if unit.reads:
+                check_reads(task.toolbox.workdir, unit.reads)
+            return task.load(unit)
+        except OSError as error:
+            if attempt == _ATTEMPTS or not not_read(error):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _saved(task: Task[Any, Any, Any], unit: Unit[Any], values: Any, result: Any) -> UnitResult:
+    """Save a result, and seal the files that were written."""
+    with noting_files() as files, working_on(unit.label):
+        outcome = task.save(unit, values, result)
+    made = seals(task.toolbox.workdir, files) if files else ()
+    return UnitResult(unit, Ending.MADE, outcome=outcome, files=made)
+
+
+def _failed(task: Task[Any, Any, Any], unit: Unit[Any], error: BaseException, reading: bool = False) -> UnitResult:
+    """Return how a unit ended whose work raised an error, in `load` or after it."""
     if isinstance(error, UnusableInput):
         return UnitResult(unit, Ending.UNUSABLE, str(error))
     if isinstance(error, NeedMissing):
         return UnitResult(unit, Ending.MISSING, str(error))
-    if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-        where = f" ({error.filename})" if error.filename else ""
-        advice = "free disk space for the workdir, or give permission to write in it"
-        return UnitResult(unit, Ending.MISSING, f"{error.strerror}{where}: {advice}")
+    workdir = task.toolbox.workdir
+    if isinstance(error, DamagedProduct):
+        found = ((relative(workdir, error.path), error.wrong),)
+        return UnitResult(unit, Ending.DAMAGED, str(error), damaged=found)
+    if why := disk_full(error, workdir) if reading else cannot_write(error, workdir):
+        return UnitResult(unit, Ending.MISSING, why)
+    if reading and (damaged := unreadable(workdir, unit.reads)):
+        return UnitResult(unit, Ending.DAMAGED, f"{damaged[0][0]}: {damaged[0][1]}", damaged=damaged)
+    if reading and (why := not_read(error)):
+        return UnitResult(unit, Ending.NOT_READ, why)
     text = "".join(traceback.format_exception(error))
     kind = "" if isinstance(error, PluginFault) else f"{type(error).__name__}: "  # a fault says who did what
     what, module = str(error), type(task).__module__

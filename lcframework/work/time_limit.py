@@ -95,7 +95,8 @@ def _ended_if_stuck(seconds: float, note: Path) -> Iterator[None]:
         raise _too_long(seconds, place)
     note.parent.mkdir(parents=True, exist_ok=True)
     with note.open("w", encoding="utf-8") as stream:
-        faulthandler.dump_traceback_later(seconds + min(GRACE, seconds), exit=True, file=stream)
+        # Half a second after an interruption, so that the place is that of the work and not of the interruption.
+        faulthandler.dump_traceback_later(seconds + max(1, round(min(GRACE, seconds))) + 0.5, exit=True, file=stream)
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ import attrs
 from lcframework.plugins import Call
 from lcframework.provenance import Components, fingerprint
 from lcframework.storage.records import Record
+from lcframework.storage.seals import Seal
 from lcframework.types import Doubt
 from lcframework.work.keys import UnitKey
 from lcframework.work.scopes import Scope
@@ -36,6 +37,8 @@ class Unit(Generic[P]):
         The frame, where the unit belongs to one.
     scope : Scope, optional
         The regions, band and instrument that it belongs to, for filters; None: those of its frame.
+    reads : tuple of Seal
+        The files of other units' products that its work reads, as they were written; the driver adds them.
     """
 
     key: UnitKey
@@ -44,6 +47,7 @@ class Unit(Generic[P]):
     payload: P = attrs.field(repr=False, eq=False)
     frame_id: int | None = None
     scope: Scope | None = None
+    reads: tuple[Seal, ...] = attrs.field(default=(), repr=False, eq=False)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -82,13 +86,25 @@ class Ending(enum.StrEnum):
 
     MADE = "made"
     UNUSABLE = "unusable"  # this input can't be used; the run continues
+    NOT_READ = "not read"  # a file can't be read at present; nothing is recorded, and the next run tries again
+    DAMAGED = "damaged"  # a product that it reads is damaged, and is made again first
     MISSING = "missing"  # something that the work needs is missing; the run stops
     BUG = "bug"  # an unexpected exception
 
 
 @attrs.frozen(eq=False)
 class UnitResult:
-    """How the work on a unit ended, and why, where it failed; `calls` of plugins that the work on its batch took."""
+    """How the work on a unit ended, and why, where it failed.
+
+    Attributes
+    ----------
+    calls : tuple of Call
+        Of plugins, that the work on its batch took.
+    files : tuple of Seal
+        The files that were written, where it was made.
+    damaged : tuple of (str, str)
+        The files that are damaged, relative to the workdir, and what is wrong with each.
+    """
 
     unit: Unit[Any]
     ending: Ending
@@ -96,3 +112,5 @@ class UnitResult:
     outcome: Outcome = attrs.field(factory=Outcome)
     seconds: float = 0.0
     calls: tuple[Call, ...] = ()
+    files: tuple[Seal, ...] = ()
+    damaged: tuple[tuple[str, str], ...] = ()

@@ -162,7 +162,8 @@ def test_stages_name_the_tables_that_they_read(known: Campaign) -> None:
                 stage.units(session, Ledger.of(session).seen_by(stage.name, stage.needs))
             tables = {name for statement in asked for name in TABLE.findall(statement)}
             assert stage.reads is not None
-            assert tables - {"products"} <= set(stage.reads), stage.name
+            # Files are looked at each time.
+            assert tables - {"products", "product_files"} <= set(stage.reads), stage.name
 
 
 @pytest.mark.usefixtures("forgetful")

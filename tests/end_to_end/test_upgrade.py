@@ -47,8 +47,8 @@ def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         for (trigger,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
             connection.execute(f"drop trigger {trigger}")
         connection.executescript(
-            "drop table changes; drop table plans; drop table alembic_version; drop table doubts; "
-            "drop table settings; drop table estimator_weights; "
+            "drop table product_files; drop table changes; drop table plans; drop table alembic_version; "
+            "drop table doubts; drop table settings; drop table estimator_weights; "
             "drop table estimator_scales; alter table star_flux_in_frame drop column psf_flux; "
             "alter table star_flux_in_frame drop column psf_flux_uncertainty; "
             "alter table star_flux_in_frame drop column weights; "

@@ -15,6 +15,7 @@ from lcframework.report.plots.jobs import KINDS, jobs
 from lcframework.report.plots.rendering import FOLDER, Drawn, Job, render
 from lcframework.report.results import Results, read_results
 from lcframework.storage.files import atomic
+from lcframework.storage.seals import wrong_size
 from lcframework.types import LcfError
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ def _write_index(folder: Path, index: dict[str, dict[str, str]]) -> None:
 
 def _current(folder: Path, index: dict[str, dict[str, str]], job: Job) -> bool:
     return all(
-        index.get(path, {}).get("fingerprint") == job.fingerprint and (folder / path).exists() for path in job.paths
+        index.get(path, {}).get("fingerprint") == job.fingerprint and not wrong_size(folder, path, None)
+        for path in job.paths
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlmodel import Session, select
 
 from lcframework.config.project_file import load
+from lcframework.frames import frame_list
 from lcframework.frames.exclusions import (
     EXCLUDED_BY_COMMAND,
     EXCLUDED_IN_FILE,
@@ -20,9 +21,10 @@ from lcframework.frames.exclusions import (
 )
 from lcframework.frames.found_file import FoundFile
 from lcframework.frames.frame_list import FrameList, find_files, idle_exclusions
+from lcframework.provenance import ABSENT
 from lcframework.storage.connection import open_engine
 from lcframework.storage.tables import CombinedFootprint, Frame, Product
-from lcframework.types import LcfError
+from lcframework.types import LcfError, NeedMissing
 
 
 class Files:
@@ -154,10 +156,44 @@ def test_two_files_of_one_content_are_two_frames(files):
 
 def test_file_that_is_gone_keeps_its_row(files):
     path = files.write("raw/a.fits", "a")
+    files.write("raw/b.fits", "b")
     files.update()
     path.unlink()
-    assert files.update() == {}
-    assert files.rows() == 1
+    assert set(files.update()) == {"raw/b.fits"}
+    assert files.rows() == 2
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "other files"])
+def test_raw_folder_that_is_away_is_a_missing_need(files, left):
+    """A drive that is not mounted takes no frame out."""
+    path = files.write("raw/night/a.fits", "a")
+    files.configure('raw_dirs = ["raw/night"]')
+    before = files.update()["raw/night/a.fits"]
+    path.unlink()
+    if left == "nothing":
+        path.parent.rmdir()
+    elif left == "other files":
+        files.write("raw/night/readme.txt", "not mounted")
+    with pytest.raises(NeedMissing, match=r"1 frames are known.*mount the drive"):
+        files.update()
+    files.write("raw/night/a.fits", "a")
+    after = files.update()["raw/night/a.fits"]
+    assert (after.id, after.raw_digest, after.eliminated) == (before.id, before.raw_digest, False)
+
+
+def test_files_that_can_not_be_read_now_are_no_copies_of_each_other(files, monkeypatch):
+    files.write("raw/a.fits", "a")
+    files.write("raw/b.fits", "b")
+    monkeypatch.setattr(frame_list, "file_digest", lambda path: ABSENT)
+    unread = files.update()
+    assert [f.eliminated for f in unread.values()] == [False, False]
+    monkeypatch.undo()
+    read = files.update()
+    assert len({f.raw_digest for f in read.values()} - {""}) == 2
+    # One that was known keeps what is known of it.
+    files.write("raw/a.fits", "another")
+    monkeypatch.setattr(frame_list, "file_digest", lambda path: ABSENT)
+    assert files.update()["raw/a.fits"].raw_digest == read["raw/a.fits"].raw_digest
 
 
 def test_exclusion_in_the_project_file(files):

@@ -46,10 +46,10 @@ def test_database_that_goes_away_during_the_remarks(toys, monkeypatch):
 
 
 def test_database_that_goes_away_at_the_end(toys, monkeypatch):
-    def gone(self, stages, report):
+    def gone(*arguments):
         raise sa.exc.OperationalError("select", {}, Exception("terminating connection"))
 
-    monkeypatch.setattr("lcframework.running.runner.Runner._conclude", gone)
+    monkeypatch.setattr("lcframework.running.runner.conclude", gone)
     assert "terminating connection" in toys.run().message
 
 

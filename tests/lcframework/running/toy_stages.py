@@ -54,6 +54,9 @@ class Square(Task):
             raise NeedMissing("a tool is missing: apt install tool")
         if action == "full":
             raise OSError(28, "No space left on device", "/data/frames/a.fits")
+        if action == "away" or (action == "away for a moment" and not (self.toolbox.workdir / "away").exists()):
+            (self.toolbox.workdir / "away").touch()
+            raise OSError(116, "Stale file handle", "/share/a.fits")
         if action == "bug":
             raise ZeroDivisionError("two lines\nof text")
         return unit.payload

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -15,6 +17,7 @@ from lcframework.work import Ending, FrameKey, Outcome, Unit, work
 from lcframework.work.task import BatchTask
 
 MOFFAT = Source("other", "other", "moffat")
+TOOLBOX = SimpleNamespace(workdir=Path())
 
 
 @attrs.frozen
@@ -47,7 +50,7 @@ def units(*values: int) -> list[Unit[Any]]:
 
 
 def test_one_exception_loses_one_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    task = Halves("halves", None)  # type: ignore[arg-type]
+    task = Halves("halves", TOOLBOX)  # type: ignore[arg-type]
     results = work(task, units(2, 3, 8, 6))
     assert [r.ending for r in results] == [Ending.MADE, Ending.BUG, Ending.MADE, Ending.MADE]
     assert [r.outcome.summary for r in results] == ["1", "", "4", "3"]
@@ -73,13 +76,13 @@ def test_a_task_that_leaves_python_loses_its_unit() -> None:
                 sys.exit(2)
             return Outcome()
 
-    results = work(Leaving("leaving", None), units(2, 3, 8))  # type: ignore[arg-type]
+    results = work(Leaving("leaving", TOOLBOX), units(2, 3, 8))  # type: ignore[arg-type]
     assert [r.ending for r in results] == [Ending.MADE, Ending.BUG, Ending.BUG]
     assert results[2].reason.startswith("SystemExit: 2 (")
 
 
 def test_a_need_is_not_asked_for_again() -> None:
-    task = Halves("halves", None)  # type: ignore[arg-type]
+    task = Halves("halves", TOOLBOX)  # type: ignore[arg-type]
     results = work(task, units(2, -1))
     assert [r.ending for r in results] == [Ending.MISSING, Ending.MISSING]
     assert task.batches_seen == [2]
