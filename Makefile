@@ -31,7 +31,7 @@ docs: $(READY)
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
 test: lint docs $(VENV)/.examples
-	$(BIN)/python -m pytest -m "not slow" tests $(EXAMPLES)
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests $(EXAMPLES)
 
 # What takes longer: oracles, the real frames (set LCF_HATP32 to the folder that holds raw/), many simulations.
 test-slow: $(VENV)/.examples

@@ -115,7 +115,7 @@ class NovaService:
             session = self._call("login", {"apikey": self.api_key}).get("session")
         except Refused as refused:
             raise NeedMissing(
-                f"{self.url} refused the API key in {self.key_variable}: {refused}; "
+                f"{self.url} refused the API key in {self.key_variable} ({refused}); "
                 "the right one is on your profile page there"
             ) from None
         if not session:

@@ -23,7 +23,7 @@ TABLES = {
 @pytest.mark.parametrize("table", TABLES)
 def test_the_table_lists_every_package(table: str) -> None:
     rows = [line for line in TABLES[table].read_text().splitlines() if line.startswith("|")]
-    listed = [name for row in rows for name in re.findall(r"^\|[^|]*\|[^|]*?\b(lcf-[a-z0-9]+)", row)]
+    listed = [name for row in rows for name in re.findall(r"^\|[^|]*\|[^|]*?[`\[](lcf-[a-z0-9]+)[`\]]", row)]
     assert sorted(listed) == [p.name for p in PACKAGES]
 
 

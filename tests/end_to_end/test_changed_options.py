@@ -61,6 +61,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "trim_horizontal": Change(4, (IMPORT,)),
         "trim_section": Change("all", (IMPORT,)),
         "exclude": Change(["quad_0001.fits"], recorded=True),
+        "keep_imported": Change(False),
     },
     "[header]": {"plugin": Change("auto", (IMPORT,)), "gain": Change(3.0, ())},  # every header gives one
     "[header.fits]": {
@@ -220,6 +221,12 @@ CHANGES: dict[str, dict[str, Change]] = {
     },
     "[run]": {
         "executor": Change("dask"), "workers": Change(2), "device": Change("cpu"), "offline": Change(False),
+        "stages": NOTHING,  # of plugins that are not installed here
+        "seconds_per_file": Change(300.0),
+    },
+    "[plugins]": {
+        "disable": Change(["exporter-aavso"]), "requires": Change(["numpy"]),
+        "local": NOTHING,  # it brings plugins
     },
 }  # fmt: skip
 

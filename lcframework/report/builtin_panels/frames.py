@@ -10,7 +10,7 @@ from lcframework.report import html
 from lcframework.report.builtin_panels.shared import fates, frame_flags, group_name, number
 from lcframework.report.results import Results
 from lcframework.stars.quality import KINDS
-from lcframework.types import file_name
+from lcframework.types import LcfError, file_name
 from lcframework.work import FrameKey, ProductState
 
 
@@ -53,21 +53,22 @@ class Unusable:
     def render(self, project: Project) -> str:
         """Return the panel."""
         rows = []
-        present = {(stage, unit) for stage, unit, _ in project.status().unusable}
+        try:
+            present = {(stage, unit) for stage, unit, _ in project.status().unusable}
+        except LcfError:  # what there is can't be told, for example because the raw folder is away
+            present = None
         fields = {"", *(f.hash for f in self.results.fields)}
         for stage in project.stages:
             for unit, product in sorted(self.results.ledger.of_stage(stage.name).items()):
                 key = FrameKey.parse(unit)
-                old = key.field not in fields if key is not None else (stage.name, unit) not in present
+                if key is not None:
+                    old = key.field not in fields
+                else:
+                    old = present is not None and (stage.name, unit) not in present
                 if product.state == ProductState.UNUSABLE and not old:
                     frame = self.results.frames.get(key.frame_id) if key is not None else None
-                    rows.append(
-                        (
-                            file_name(frame.original_image_path) if frame is not None else unit,
-                            stage.title,
-                            product.reason,
-                        )
-                    )
+                    name = file_name(frame.original_image_path) if frame is not None else unit
+                    rows.append((name, stage.title, product.reason))
         stars = sorted(
             {
                 (s.name, row.comment)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import attrs
@@ -100,7 +103,7 @@ def _number(result: UnitResult) -> int:
 
 
 def _task(kind: type[_Halves]) -> _Halves:
-    return kind("example", cast(Toolbox, None))
+    return kind("example", cast(Toolbox, SimpleNamespace(workdir=Path(tempfile.gettempdir()))))
 
 
 def _batches() -> list[list[Unit[int]]]:

@@ -18,6 +18,7 @@ from lcframework.config.sections import SECTIONS
 from lcframework.project import Project
 from lcframework.provenance import counted
 from lcframework.stages import CHAIN
+from lcframework.storage.product_files import KnownFile
 from lcframework.storage.records import Replace, Update
 from lcframework.testing.conformance.contract import require
 from lcframework.testing.finished_project import example_project
@@ -144,6 +145,7 @@ def _check_unit(stage: Stage, unit: Unit[Any], who: str) -> None:
 
 def _check_work(stage: Stage, units: Sequence[Unit[Any]], ledger: Ledger, project: Project, who: str) -> None:
     made: dict[str, Entry] = {}
+    files: dict[str, list[KnownFile]] = {}
     for kind, task in stage.tasks().items():
         mine = [u for u in units if type(u.key) is kind][:_WORKED_ON]
         require(isinstance(task, Task), who, f"tasks has a {type(task).__name__} for {kind.__name__}, not a Task")
@@ -161,10 +163,12 @@ def _check_work(stage: Stage, units: Sequence[Unit[Any]], ledger: Ledger, projec
                 _check_result(result, stage.toolbox.workdir, who)
                 if result.ending is Ending.MADE:
                     key = str(unit.key)
+                    files[key] = [KnownFile(f.path, stage.name, key, f.size, f.digest, "") for f in result.files]
                     made[key] = Entry(stage.name, key, unit.fingerprint, 2, unit.fingerprint, "made", "",
                                       result.outcome.path, 0.0)  # fmt: skip
     if made:
-        known = Ledger({**{n: ledger.of_stage(n) for n in stage.needs}, stage.name: made})
+        products = {**{n: ledger.of_stage(n) for n in stage.needs}, stage.name: made}
+        known = Ledger(products, lambda name: files if name == stage.name else {})
         with project.session() as session:
             again = [u for u in stage.units(session, known.seen_by(stage.name, stage.needs)) if str(u.key) in made]
         left = stage.pending(again, known)

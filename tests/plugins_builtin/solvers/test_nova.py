@@ -354,7 +354,7 @@ def test_needs(service, monkeypatch):
     with pytest.raises(NeedMissing, match="offline"):
         Nova(offline=True).solve(field()[0], SHAPE, HINT)
     monkeypatch.setenv("OTHER", "a wrong key")
-    with pytest.raises(NeedMissing, match=r"OTHER: bad apikey"):
+    with pytest.raises(NeedMissing, match=r"OTHER \(bad apikey"):
         solve(service(), key_variable="OTHER")
     with pytest.raises(NeedMissing, match=r"can't be used"):
         Nova(url="http://127.0.0.1:9", poll=0.01).solve(field()[0], SHAPE, HINT)
