@@ -32,6 +32,7 @@ from lcframework.running.imported_frames import ImportedFrames
 from lcframework.running.plugin_notes import record_plugins
 from lcframework.running.project_status import StageStatus, Status, planned, project_status
 from lcframework.running.recorded_status import recorded_status
+from lcframework.running.run_log import logged
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener, Runner
 from lcframework.settings.deciding import decide, open_settings, settled
@@ -51,7 +52,7 @@ from lcframework.storage.lock import hold
 from lcframework.storage.reading import hold_still
 from lcframework.storage.tables import Frame, Star
 from lcframework.trust import check, code_of
-from lcframework.types import LcfError, redacted
+from lcframework.types import LcfError
 from lcframework.work import Filter, Ledger, Stage
 from lcframework.work.scopes import UnknownName, check_names
 
@@ -60,22 +61,6 @@ if TYPE_CHECKING:
     from astropy.timeseries import TimeSeries
 
 log = logging.getLogger(__name__)
-
-LOG_FILE = "lcf.log"
-
-
-class _Formatter(logging.Formatter):
-    """Writes the log without passwords."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
-
-
-class _LogFile(logging.FileHandler):
-    """A log that is silent where the disk is full: the run says so."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Do nothing."""
 
 
 class Project:
@@ -198,7 +183,12 @@ class Project:
         stages = self._between(start, stop, force)
         upgraded = self.upgrade()
         only = self._only(rois, bands, instruments, [s.name for s in stages])
-        with self.hold(), self._logging(), self._connected(self.engine()) as engine, named_faults(engine, self.workdir):
+        with (
+            self.hold(),
+            logged(self.workdir),
+            self._connected(self.engine()) as engine,
+            named_faults(engine, self.workdir),
+        ):
             with Session(engine) as session:
                 self._settle(session)  # stages that come before the first one have decided
             runner = Runner(self._by_file, self.plugins, engine, listeners)
@@ -233,7 +223,7 @@ class Project:
         with self.hold():
             done = upgrade(self.config.project.database, self.workdir)
         if done:
-            with self._logging():
+            with logged(self.workdir):
                 log.warning("%s", done)
         return done
 
@@ -276,23 +266,6 @@ class Project:
     def hold(self) -> contextlib.AbstractContextManager[None]:
         """Return a context manager that locks the workdir, so that no other run writes in it."""
         return hold(self.workdir)
-
-    @contextlib.contextmanager
-    def _logging(self) -> Iterator[None]:
-        handler = _LogFile(self.workdir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
-        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logger = logging.getLogger("lcframework")
-        logger.addHandler(handler)
-        level = logger.level
-        if logger.getEffectiveLevel() > logging.INFO:
-            logger.setLevel(logging.INFO)  # forecasts of batches, and what plugins print
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-            logger.removeHandler(handler)
-            with contextlib.suppress(OSError):
-                handler.close()
 
     def engine(self) -> Engine:
         """Return the engine of the database, which is created where it does not exist."""

@@ -14,11 +14,12 @@ from lcframework.cli.filters import filters, usage_errors
 from lcframework.cli.progress import progress
 from lcframework.cli.unusable import by_reason
 from lcframework.config.structuring import nearest_or_allowed
-from lcframework.project import LOG_FILE, Project
+from lcframework.project import Project
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.light_curves import table_name
 from lcframework.running.doubts import as_json
 from lcframework.running.project_status import StageStatus
+from lcframework.running.run_log import LOG_FILE
 from lcframework.running.run_report import RunReport
 
 #: The number of reasons why inputs are unusable that are printed; `lcf status` lists all.

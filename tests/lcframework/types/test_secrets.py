@@ -9,7 +9,8 @@ import sqlite3
 
 import pytest
 
-from lcframework.project import LOG_FILE, Project
+from lcframework.project import Project
+from lcframework.running.run_log import LOG_FILE, logged
 from lcframework.types import LcfError, redacted
 
 URL = "postgresql+psycopg://observer:hunt/er@2@127.0.0.1:9/none"
@@ -63,7 +64,7 @@ def test_errors_of_the_database(project, lcf):
 
 def test_log(project):
     opened = Project.open(project)
-    with opened._logging():
+    with logged(opened.workdir):
         import logging
 
         logging.getLogger("lcframework.x").warning("no answer from %s", URL)
