@@ -33,6 +33,8 @@ from lcframework.types import (
 
 #: By how much the sum of a kernel may differ from 1: far more than rounding, far less than a wrong normalisation.
 SUM_TOLERANCE = 0.02
+#: Kernels at a star may be normalised within a disc about it: their sums then differ by what their wings have beyond.
+WINGS = 0.25
 
 
 class WrongAnswer(Exception):
@@ -118,11 +120,11 @@ def _not_negative(array: Any, what: str) -> None:
         raise WrongAnswer(f"{what} with {wrong} negative values, such as {float(np.nanmin(array)):.3g}")
 
 
-def _sums_to_one(kernels: Any, what: str) -> None:
+def _sums_to_one(kernels: Any, what: str, tolerance: float) -> None:
     _all_finite(kernels, what)
     sums = kernels.sum(axis=(-2, -1), dtype=float)
     off = np.abs(sums - 1)
-    if np.any(off > SUM_TOLERANCE):
+    if np.any(off > tolerance):
         raise WrongAnswer(f"{what} whose sum is {float(np.ravel(sums)[np.argmax(off)]):.4g}; it must be 1")
 
 
@@ -236,7 +238,7 @@ def _one_psf(psf: PSF) -> None:
     narrow = _array(psf.narrow, f'a narrow PSF, "{psf.status.state}",', (None, None))
     if narrow.shape[0] != narrow.shape[1]:
         raise WrongAnswer(f"a narrow PSF of shape {narrow.shape}, which is no square")
-    _sums_to_one(narrow, f'a narrow PSF, "{psf.status.state}",')
+    _sums_to_one(narrow, f'a narrow PSF, "{psf.status.state}",', SUM_TOLERANCE)
     _all_finite(_array(psf.full, "a full PSF", narrow.shape), "a full PSF")
     if int(psf.subsampling_factor) != psf.subsampling_factor or psf.subsampling_factor < 1:
         raise WrongAnswer(f"subsampling_factor = {psf.subsampling_factor!r}; a whole number from 1 is needed")
@@ -249,7 +251,7 @@ def _one_psf(psf: PSF) -> None:
 @_checks("lcf_psf_models", "at")
 def _at(answer: Any, arguments: Sequence[Any]) -> Any:
     kernels = _array(answer, "kernels", (len(arguments[1]), None, None))
-    _sums_to_one(kernels, "kernels")
+    _sums_to_one(kernels, "kernels", WINGS)
     return kernels
 
 

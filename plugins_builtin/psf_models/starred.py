@@ -115,7 +115,11 @@ class Starred:
             attrs.evolve(self, iterations_analytic=1, iterations_pixels=2).fit(_any_batch(stars, size))
 
     def at(self, psf: PSF, xy: Floats) -> Floats:
-        """Return the narrow PSFs (n, m, m), each with sum 1, at positions (n, 2) of the frame, pixels."""
+        """Return the narrow PSFs (n, m, m) at positions (n, 2) of the frame, pixels.
+
+        Each has the sum 1; where the PSF varies over the field they have the same light within some FWHM of their
+        centres, and the one at the stars' mean position has the sum 1.
+        """
         from plugins_builtin.engine.psf.distortion import kernels_at
         from plugins_builtin.engine.psf.field_basis import IMAGES, varied_kernels
 

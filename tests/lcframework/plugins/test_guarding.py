@@ -135,6 +135,9 @@ def test_psfs() -> None:
     assert asked(source(), "fit", lambda b: good, BATCH) == good
     failed = [psf(np.nan * KERNEL, FAILED)]
     assert asked(source(), "fit", lambda b: failed, BATCH) == failed
+    # Normalised within a disc: wings that grow over the field are no error.
+    vary = 1.06 * KERNEL[None]
+    assert asked(source(), "at", lambda p, xy: vary, psf(), np.zeros((1, 2))) is vary
     assert (
         refused("lcf_psf_models", "at", 3 * KERNEL[None], psf(), np.zeros((1, 2)))
         == "kernels whose sum is 3; it must be 1"
