@@ -34,7 +34,7 @@ from lcframework.types import (
 #: By how much the sum of a kernel may differ from 1: far more than rounding, far less than a wrong normalisation.
 SUM_TOLERANCE = 0.02
 #: Kernels at a star may be normalised within a disc about it: their sums then differ by what their wings have beyond.
-WINGS = 0.25
+WINGS = 1.0
 
 
 class WrongAnswer(Exception):
