@@ -106,10 +106,14 @@ def _repeat_frames(database: sqlite3.Connection, folder: Path, wanted: int) -> N
         for t in tables
         if "frame_id" in columns[t] and t != "doubts"
     }
-    products = [dict(r) for r in database.execute("select * from products where unit like 'frame:%'")]
+    of_units = {
+        t: [dict(r) for r in database.execute(f"select * from {t} where unit like 'frame:%'")]
+        for t in ("products", "product_files")
+    }
     frames = {r["id"]: dict(r) for r in database.execute("select * from frames")}
     ids = list(frames)
-    database.execute("delete from products where unit like 'frame:%'")
+    for table in of_units:
+        database.execute(f"delete from {table} where unit like 'frame:%'")
     for table in ("frames", *of_frames):
         database.execute(f'delete from "{table}"')
     for number in range(1, wanted + 1):
@@ -119,10 +123,11 @@ def _repeat_frames(database: sqlite3.Connection, folder: Path, wanted: int) -> N
         for table, rows in of_frames.items():
             own = [r for r in rows if r["frame_id"] == old]
             _insert(database, table, [_renamed({**r, "frame_id": number}, key) for r in own])
-        own = [r for r in products if r["unit"].split(":")[1] == str(old)]
-        for row in own:
-            _, _, *field = row["unit"].split(":")
-            _insert(database, "products", [_renamed({**row, "unit": ":".join(["frame", str(number), *field])}, key)])
+        for table, rows in of_units.items():
+            for row in (r for r in rows if r["unit"].split(":")[1] == str(old)):
+                _, _, *field = row["unit"].split(":")
+                _insert(database, table, [_renamed({**row, "unit": ":".join(["frame", str(number), *field])}, key)])
+    database.execute("update product_files set size = 1")  # as :func:`_write_files` makes them
 
 
 def _renamed(row: dict[str, Any], key: tuple[str, str]) -> dict[str, Any]:
@@ -156,11 +161,12 @@ def _finish_all(project: Project) -> None:
     """Record every unit as made from what it would be made from now, with an empty file where it has none."""
     with Session(project.engine()) as session:
         project._settle(session)
-        _write_files(project.workdir, session.connection().exec_driver_sql("select path from products").scalars())
+        for table in ("products", "product_files"):
+            _write_files(project.workdir, session.connection().exec_driver_sql(f"select path from {table}").scalars())
         for stage in project.stages:
             _finish_stage(stage, session)
             session.commit()
-    (project.workdir / "regions.h5").touch()
+    (project.workdir / "regions.h5").write_text("x")
 
 
 def _finish_stage(stage: Stage, session: Session) -> None:
@@ -192,7 +198,7 @@ def _finish_stage(stage: Stage, session: Session) -> None:
 def _write_files(workdir: Path, paths: Iterable[str]) -> None:
     for path in map(workdir.joinpath, filter(None, paths)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_text("x")
 
 
 def _lcf(arguments: Sequence[str], folder: Path) -> tuple[float, float, float, int]:
