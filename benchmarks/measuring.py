@@ -16,13 +16,14 @@ from typing import Any
 import attrs
 
 from lcframework.project import Project
+from lcframework.running import runner
 from lcframework.running.recording import Recorder
 from lcframework.running.runner import Runner
 
-#: Steps of a stage: methods of it, of its tasks, of the runner and its recorder, that have no other of them inside.
+#: Steps of a stage: methods of it, of its tasks, of the driver and its recorder, that have no other of them inside.
 OF_STAGE = {"find": "units"}
 OF_TASK = {"load": "load", "compute": "compute_batch", "save": "save"}
-OF_RUNNER = {"record": (Recorder, "record"), "join": (Runner, "_finish")}
+OF_RUNNER = {"record": (Recorder, "record"), "join": (runner, "finish")}
 STEPS = (*OF_STAGE, *OF_TASK, *OF_RUNNER, "plot")
 #: Which stage the kinds of plots show.
 PLOTS = {
@@ -97,7 +98,7 @@ def measured(project: Project, profiles: dict[str, cProfile.Profile] | None = No
         setattr(owner, name, new)
 
     def stage_timed(original: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(runner: Runner, stage: Any, *rest: Any) -> Any:
+        def timed(driver: Runner, stage: Any, *rest: Any) -> Any:
             entry = costs.setdefault(stage.name, Costs())
             wall, cpu = time.perf_counter(), cpu_seconds()
             profile = (
@@ -105,7 +106,7 @@ def measured(project: Project, profiles: dict[str, cProfile.Profile] | None = No
             )
             try:
                 with profile or contextlib.nullcontext():
-                    return original(runner, stage, *rest)
+                    return original(driver, stage, *rest)
             finally:
                 entry.wall += time.perf_counter() - wall
                 entry.cpu += cpu_seconds() - cpu

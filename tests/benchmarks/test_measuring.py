@@ -1,0 +1,18 @@
+"""Benchmarks measure the methods of stages, tasks and the driver by their names, which are still there."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from lcframework.running.runner import Runner
+from lcframework.work import Stage, Task
+
+MEASURING = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "measuring.py"))
+
+
+def test_what_is_measured_exists() -> None:
+    assert callable(Runner._run_stage)
+    assert all(callable(getattr(Stage, method)) for method in MEASURING["OF_STAGE"].values())
+    assert all(callable(getattr(Task, method)) for method in MEASURING["OF_TASK"].values())
+    assert all(callable(getattr(owner, method)) for owner, method in MEASURING["OF_RUNNER"].values())
