@@ -237,7 +237,7 @@ TRAPS: tuple[Trap, ...] = (
          "def lcf_calibration_surveys(): return").replace('{"trap": Trap}', '{"trap": make()}'),
          "can't be sent to worker processes"),
     Trap("options that can't be pickled",
-         _but(SURVEY, ("zero: float = 0.1", "zero: float = 0.1\n    f: object = attrs.field(factory=lambda: open('/dev/null'))")),
+         _but(SURVEY, ("zero: float = 0.1", "zero: float = 0.1\n    f: object = attrs.field(factory=lambda: __import__('threading').Lock())")),
          "can't be sent to worker processes", project=USE_SURVEY, shows=RUN, start="calculate_absolute_zeropoints"),
     # ------------------------------------------------------------ stages
     Trap("stage without after", STAGE.replace(AFTER, ""), "does not say which stage it follows"),
