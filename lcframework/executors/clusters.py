@@ -29,6 +29,9 @@ _SYSTEMS = {
 }
 #: Seconds for an answer from a scheduler.
 _ANSWER = 15
+#: How many workers may be lost with a batch in hand before it counts as what kills them: others kill workers too, and a
+#: new one takes a while before its first fit.
+_LOSSES = {"distributed.scheduler.allowed-failures": 10}
 
 
 def a_cluster(instance: Any, attribute: Any, value: str) -> None:
@@ -111,7 +114,10 @@ def connect(options: ClusterOptions) -> Any:
                 f"no Dask scheduler answers at {options.address} ({error}): start it with `dask scheduler`, or name "
                 f"another in [run.dask] cluster or {ADDRESS}"
             ) from None
-    return Client(local_cluster(options.workers) if options.on_this_machine else batch_cluster(options))
+    import dask
+
+    with dask.config.set(_LOSSES):
+        return Client(local_cluster(options.workers) if options.on_this_machine else batch_cluster(options))
 
 
 def local_cluster(workers: int) -> Any:
