@@ -191,6 +191,12 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     return original[found[0]] if found else None
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a suggestion of the known word nearest to `word`, as the end of a sentence; empty where none is near."""
+    like = closest(word, known)
+    return f'; did you mean "{like}"?' if like else ""
+
+
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(repr(str(word)) for word in words)
 

@@ -21,7 +21,8 @@ from lcframework.config.toolbox import select as select_tools
 from lcframework.frames.exclusions import IMPORT, exclude_frames, include_frames
 from lcframework.local_plugins import local_plugins
 from lcframework.local_plugins.files import local_codes
-from lcframework.plugins import PluginFault, Plugins, asked, contact, nearest, unmet
+from lcframework.options import nearest
+from lcframework.plugins import Plugins, asked, fault, unmet
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve, time_series
@@ -506,7 +507,7 @@ class Project:
         source = self.plugins.get("lcf_exporters", name).source
         asked(source, "export", exporter.export, light_curve, path)
         if not path.exists():
-            raise PluginFault(f"{source}: export wrote no {path}. Please report it to {contact(source.origin)}")
+            raise fault(source, f"export wrote no {path}")
 
     def check_star(self, roi: str, light_curve: Table, wanted: str = "") -> list[tuple[str, float]]:
         """Return a check star's name and magnitude for each epoch of a region's light curve.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
 import io
@@ -11,12 +10,10 @@ import sys
 
 import click
 
+from lcframework.entry_points import DISABLED, EVERY
 from lcframework.plugin_kit.commands import load, plugin_commands
 
 EXIT_FAILURE = 1
-#: An environment variable: see `lcframework.plugins.finding`.
-DISABLED = "LCF_DISABLE_PLUGINS"
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 #: Command -> (module, description in `lcf --help`).
 COMMANDS = {
@@ -73,7 +70,7 @@ def _only_built_in(ctx: click.Context, option: click.Parameter, value: bool) -> 
     if not value:
         return
     before = os.environ.get(DISABLED)
-    os.environ[DISABLED] = "all"
+    os.environ[DISABLED] = EVERY
 
     def restore() -> None:
         if before is None:

@@ -76,8 +76,8 @@ def _table(listed: list[Listed]) -> None:
 def _detail(one: Listed, name: str) -> None:
     plugin = one.plugin
     click.echo(f"{plugin.name}: {plugin.module}, from {plugin.origin}")
-    if one.file:
-        click.echo(f"  {one.file}, imported in {plugin.seconds:.3f} s")
+    if plugin.file:
+        click.echo(f"  {plugin.file}, imported in {plugin.seconds:.3f} s")
     for what, address in (("homepage", one.homepage), ("issues", one.issues)):
         if address:
             click.echo(f"  {what}: {address}")
@@ -175,11 +175,9 @@ def _taken(kind: Kind, plugins: Plugins) -> dict[str, str]:
 
         found |= dict.fromkeys(plugin_commands(COMMANDS), "another package") | dict.fromkeys(COMMANDS, "lcframework")
     elif kind.word == "stage":
-        from lcframework.config.sections import SECTIONS
-        from lcframework.stages import CHAIN
+        from lcframework.plugins.names import SECTION_NAMES, STAGES
 
-        own = [*(stage.name for stage in CHAIN), *SECTIONS, "roi", "instrument"]
-        found |= dict.fromkeys(own, "lcframework (as a stage or a section)")
+        found |= dict.fromkeys([*STAGES, *SECTION_NAMES], "lcframework (as a stage or a section)")
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import attrs
 import cattrs
 
-from lcframework.plugins import nearest
+from lcframework.options import nearest
 from lcframework.types import LcfError
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from lcframework.config.project_file import Config, load
 from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import options
 from lcframework.plugin_kit.inventory import COMMANDS_HOOK, Listed, section_or_hook
-from lcframework.plugins import SEAMS, Offer, Plugins
+from lcframework.plugins import SEAM_OF_HOOK, Offer, Plugins
 from lcframework.protocols import UsesNetwork
 from lcframework.types import LcfError, NeedMissing, UnusableInput
 
@@ -164,7 +164,7 @@ def _suite(offer: Offer, by: Given) -> tuple[str, Callable[[], Any]]:
 
 
 def _instance(offer: Offer, by: Given) -> Any:
-    section = next((s.section for s in SEAMS if s.hook == offer.hook), "")
+    section = SEAM_OF_HOOK[offer.hook].section
     if by.config is None or not section:
         return offer.cls()
     problems: list[Problem] = []

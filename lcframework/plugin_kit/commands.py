@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Container
 from importlib import metadata
 
 import click
 
-#: As `lcframework.plugins` has them, which would be slow to import.
-_PREFIX, _DISABLED, _EVERY = "command.", "LCF_DISABLE_PLUGINS", "all"
+from lcframework.entry_points import COMMAND_PREFIX, entry_points, origin_of, switched_off
 
 
 def plugin_commands(built_in: Container[str]) -> dict[str, metadata.EntryPoint]:
@@ -23,29 +20,15 @@ def plugin_commands(built_in: Container[str]) -> dict[str, metadata.EntryPoint]:
     """
     found: dict[str, metadata.EntryPoint] = {}
     for name, point in _points():
-        if name not in built_in and not _switched_off(point) and name not in found:
+        if name not in built_in and name not in found:
             found[name] = point
     return found
 
 
 def _points() -> list[tuple[str, metadata.EntryPoint]]:
-    points = sorted(metadata.entry_points(group="lcframework"), key=lambda p: (p.name, p.value))
-    return [(p.name.removeprefix(_PREFIX), p) for p in points if p.name.startswith(_PREFIX)]
-
-
-def origin_of(point: metadata.EntryPoint) -> str:
-    """Return the package of a command and its version."""
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
-
-
-def _switched_off(point: metadata.EntryPoint) -> bool:
-    names = [n.strip() for n in os.environ.get(_DISABLED, "").split(",") if n.strip()]
-    own = {_plain(point.name), _plain(point.dist.name if point.dist is not None else "")}
-    return _EVERY in names or any(_plain(n) in own for n in names)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    """Return the commands that nobody switched off by their names; of several with one name all."""
+    points = (p for p in entry_points() if p.name.startswith(COMMAND_PREFIX))
+    return [(p.name.removeprefix(COMMAND_PREFIX), p) for p in points if not switched_off(p.name, origin_of(p))]
 
 
 def load(name: str, point: metadata.EntryPoint) -> click.Command:
@@ -78,8 +61,6 @@ def examined(built_in: Container[str]) -> list[tuple[str, metadata.EntryPoint, s
     """Return the commands of plugins, each with what is wrong with it; empty where nothing is. All are imported."""
     rows, seen = [], set()
     for name, point in _points():
-        if _switched_off(point):
-            continue
         problem = ""
         if name in built_in:
             problem = f"lcf {name} is lcframework's own command: give the entry point another name than {point.name}"

@@ -10,10 +10,11 @@ from typing import Any
 
 import attrs
 
-from lcframework.options import closest
-from lcframework.plugin_kit.commands import examined, load, origin_of
+from lcframework.entry_points import addresses, entry_points, origin_of
+from lcframework.options import nearest
+from lcframework.plugin_kit.commands import examined, load
 from lcframework.plugin_kit.option_docs import OptionDoc, option_docs
-from lcframework.plugins import GROUP, SEAMS, Offer, Plugin, Plugins
+from lcframework.plugins import SEAM_OF_HOOK, Offer, Plugin, Plugins
 from lcframework.types import PluginError
 
 COMMANDS_HOOK = "lcf_commands"
@@ -27,8 +28,6 @@ class Listed:
     ----------
     plugin : Plugin
         What it offers, and what is wrong with it.
-    file : str
-        Its module's file; empty where it does not load.
     homepage, issues : str
         Addresses that its package gives; empty: none.
     commands : dict
@@ -36,7 +35,6 @@ class Listed:
     """
 
     plugin: Plugin
-    file: str = ""
     homepage: str = ""
     issues: str = ""
     commands: dict[str, Any] = attrs.field(factory=dict, eq=False)
@@ -50,7 +48,7 @@ class Listed:
 
 def section_or_hook(offer: Offer) -> str:
     """Return the section whose plugin an offer may be, else its hook."""
-    section = next((s.section for s in SEAMS if s.hook == offer.hook), "")
+    section = SEAM_OF_HOOK[offer.hook].section
     return f"[{section}]" if section else offer.hook
 
 
@@ -62,41 +60,26 @@ def installed(own_commands: Container[str] = ()) -> tuple[Plugins, list[Listed]]
     own_commands : container of str
         Names of lcframework's commands, which no plugin can have.
     """
-    points = list(metadata.entry_points(group=GROUP))
+    packages = {(point.name, origin_of(point)): point.dist for point in entry_points()}
     plugins = Plugins.installed()
-    listed = [_listed(plugin, points) for plugin in plugins.plugins]
+    listed = [Listed(p, *_addresses(packages.get((p.name, p.origin)))) for p in plugins.plugins]
     return plugins, listed + [_command(*found) for found in examined(own_commands)]
-
-
-def _listed(plugin: Plugin, points: list[metadata.EntryPoint]) -> Listed:
-    for point in points:
-        if point.name == plugin.name and (point.dist is None or plugin.origin.startswith(f"{point.dist.name} ")):
-            return Listed(plugin, _file(plugin.module), *_addresses(point.dist))
-    return Listed(plugin, _file(plugin.module))
-
-
-def _file(module: str) -> str:
-    return str(getattr(sys.modules.get(module), "__file__", None) or "")
 
 
 def _addresses(dist: metadata.Distribution | None) -> tuple[str, str]:
     """Return a package's homepage and the place for its users' issues."""
-    if dist is None:
-        return "", ""
-    named = {"home": str(dist.metadata["Home-page"])} if "Home-page" in dist.metadata else {}
-    for row in dist.metadata.get_all("Project-URL") or []:
-        label, _, address = row.partition(",")
-        named[label.strip().lower()] = address.strip()
+    named = addresses(dist.metadata) if dist is not None else {}
     home = next((named[k] for k in ("homepage", "home", "source", "repository") if k in named), "")
-    return home, next((named[k] for k in ("issues", "bug tracker", "tracker", "bugs") if k in named), "")
+    return home, next((named[k] for k in ("issues", "bugtracker", "tracker", "bugs") if k in named), "")
 
 
 def _command(name: str, point: metadata.EntryPoint, problem: str) -> Listed:
     """Return a command of a plugin, with the reason where it can't be called."""
-    plugin = Plugin(point.name, point.value, origin_of(point), hooks=[COMMANDS_HOOK])
+    file = str(getattr(sys.modules.get(point.value), "__file__", None) or "")
+    plugin = Plugin(point.name, point.value, origin_of(point), hooks=[COMMANDS_HOOK], file=file)
     plugin.problems += [problem] if problem else []
     usable = {} if problem else {name: load(name, point)}
-    return Listed(plugin, _file(point.value), *_addresses(point.dist), usable)
+    return Listed(plugin, *_addresses(point.dist), usable)
 
 
 def matching(listed: list[Listed], name: str) -> list[Listed]:
@@ -114,8 +97,7 @@ def matching(listed: list[Listed], name: str) -> list[Listed]:
     found = [one for one in listed if name in names(one)]
     if not found:
         known = sorted(set().union(*(names(one) for one in listed)))
-        near = closest(name, known)
-        hint = f'; did you mean "{near}"?' if near else "; `lcf plugins` lists all"
+        hint = nearest(name, known) or "; `lcf plugins` lists all"
         raise PluginError(f'no installed plugin is called "{name}"{hint}')
     return found
 
@@ -124,7 +106,7 @@ def as_dict(one: Listed) -> dict[str, Any]:
     """Return a plugin for ``--json``."""
     plugin = one.plugin
     return {
-        "name": plugin.name, "module": plugin.module, "file": one.file, "origin": plugin.origin,
+        "name": plugin.name, "module": plugin.module, "file": plugin.file, "origin": plugin.origin,
         "homepage": one.homepage, "issues": one.issues, "import_seconds": round(plugin.seconds, 4),
         "hooks": plugin.hooks, "problems": plugin.problems, "disabled": plugin.disabled,
         "commands": list(one.commands),

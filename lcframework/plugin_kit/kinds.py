@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from lcframework.plugins import nearest
+from lcframework.options import nearest
+from lcframework.plugins import SEAM_OF_SECTION
 from lcframework.types import LcfError
 
 
@@ -33,24 +34,24 @@ class Kind:
     use: str
 
 
-def _of_section(section: str, hook: str, prefix: str, what: str) -> Kind:
-    return Kind(section, hook, prefix, what, f'[{section}]\nplugin = "{{name}}"')
+def _of_section(section: str, prefix: str, what: str) -> Kind:
+    return Kind(section, SEAM_OF_SECTION[section].hook, prefix, what, f'[{section}]\nplugin = "{{name}}"')
 
 
 KINDS: tuple[Kind, ...] = (
-    _of_section("header", "lcf_header_parsers", "header-", "a header parser"),
-    _of_section("reduction", "lcf_reductions", "reduction-", "a reduction of raw frames"),
-    _of_section("background", "lcf_background_estimators", "background-", "a model of the sky"),
-    _of_section("sources", "lcf_source_extractors", "sources-", "a source extractor"),
-    _of_section("plate_solving", "lcf_plate_solvers", "solver-", "a plate solver"),
-    _of_section("stars", "lcf_star_catalogs", "catalog-", "a star catalogue"),
-    _of_section("cosmics", "lcf_cosmic_maskers", "cosmics-", "a cosmic-ray detector"),
-    _of_section("psf", "lcf_psf_models", "psf-", "a PSF model"),
-    _of_section("comparison_stars", "lcf_comparison_stars", "comparison-stars-", "a choice of comparison stars"),
-    _of_section("photometry", "lcf_photometry", "photometry-", "photometry of stars"),
-    _of_section("normalization", "lcf_normalizations", "normalization-", "a normalization"),
-    _of_section("calibration", "lcf_calibration_surveys", "survey-", "a calibration survey"),
-    _of_section("roi_model", "lcf_roi_models", "roi-", "a model of regions of interest"),
+    _of_section("header", "header-", "a header parser"),
+    _of_section("reduction", "reduction-", "a reduction of raw frames"),
+    _of_section("background", "background-", "a model of the sky"),
+    _of_section("sources", "sources-", "a source extractor"),
+    _of_section("plate_solving", "solver-", "a plate solver"),
+    _of_section("stars", "catalog-", "a star catalogue"),
+    _of_section("cosmics", "cosmics-", "a cosmic-ray detector"),
+    _of_section("psf", "psf-", "a PSF model"),
+    _of_section("comparison_stars", "comparison-stars-", "a choice of comparison stars"),
+    _of_section("photometry", "photometry-", "photometry of stars"),
+    _of_section("normalization", "normalization-", "a normalization"),
+    _of_section("calibration", "survey-", "a calibration survey"),
+    _of_section("roi_model", "roi-", "a model of regions of interest"),
     Kind("setting_rule", "lcf_setting_rules", "setting-", "a rule for a setting",
          "# installed, it decides its setting where the project file leaves it open: `lcf settings`"),
     Kind("stage", "lcf_stages", "stage-", "a stage of the pipeline",
@@ -62,11 +63,6 @@ KINDS: tuple[Kind, ...] = (
     Kind("report_panel", "lcf_report_panels", "panel-", "a panel of the report", "# lcf report project.toml"),
     Kind("listener", "lcf_event", "listener-", "a listener to the events of runs", "# it hears of every run"),
 )  # fmt: skip
-
-
-def kind_of_hook(hook: str) -> Kind:
-    """Return the kind of plugin that a hook offers."""
-    return next(kind for kind in KINDS if kind.hook == hook)
 
 
 def find_kind(word: str) -> Kind:

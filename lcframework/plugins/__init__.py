@@ -7,18 +7,8 @@ it is given, and `answers` checks what it returns.
 
 from __future__ import annotations
 
-from lcframework.plugins.checking import class_problem, nearest
-from lcframework.plugins.finding import (
-    BUILT_IN,
-    COMMAND_PREFIX,
-    DISABLED,
-    EVERY,
-    GROUP,
-    Found,
-    contact,
-    is_built_in,
-    unmet,
-)
+from lcframework.plugins.checking import class_problem
+from lcframework.plugins.finding import Found, contact, unmet
 from lcframework.plugins.guarding import (
     CANNOT_WRITE,
     Call,
@@ -26,22 +16,19 @@ from lcframework.plugins.guarding import (
     Source,
     asked,
     collected,
+    fault,
     log_printed,
     silenced,
     working_on,
 )
 from lcframework.plugins.manager import Offer, Plugin, Plugins
 from lcframework.plugins.places import raised_at
-from lcframework.plugins.seams import SEAM_OF_SECTION, SEAMS, Seam
+from lcframework.plugins.seams import SEAM_OF_HOOK, SEAM_OF_SECTION, SEAMS, Seam
 
 __all__ = [
-    "BUILT_IN",
     "CANNOT_WRITE",
-    "COMMAND_PREFIX",
-    "DISABLED",
-    "EVERY",
-    "GROUP",
     "SEAMS",
+    "SEAM_OF_HOOK",
     "SEAM_OF_SECTION",
     "Call",
     "Found",
@@ -55,9 +42,8 @@ __all__ = [
     "class_problem",
     "collected",
     "contact",
-    "is_built_in",
+    "fault",
     "log_printed",
-    "nearest",
     "raised_at",
     "silenced",
     "unmet",

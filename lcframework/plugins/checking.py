@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from lcframework import hookspecs
-from lcframework.options import closest
+from lcframework.options import nearest
 from lcframework.plugins.names import RESERVED, STAGES
 from lcframework.plugins.places import place_of
 from lcframework.plugins.seams import HOOKS, Seam
@@ -24,12 +24,6 @@ CALLED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "lcf_executors": {"__init__": ("workers",), "run": ("task", "batches"), "close": ("kill",)},
     "lcf_report_panels": {"__init__": (), "render": ("project",)},
 }
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion of the known word nearest to `word`, as the end of a sentence; empty where none is near."""
-    like = closest(word, known)
-    return f'; did you mean "{like}"?' if like else ""
 
 
 def hook_problems(module: Any) -> list[str]:

@@ -1,24 +1,14 @@
-"""Finds what is installed: entry points with the package that they belong to, and what is switched off."""
+"""Finds what is installed, and says whom to tell of its faults and which required packages are not there."""
 
 from __future__ import annotations
 
-import functools
-import os
-import re
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any
 
 import attrs
 
-GROUP = "lcframework"
-COMMAND_PREFIX = "command."
-#: The package whose plugins are built in.
-BUILT_IN = "lcframework"
-#: An environment variable: names of plugins or packages that are not loaded, separated by commas; or `EVERY`.
-DISABLED = "LCF_DISABLE_PLUGINS"
-#: All plugins that are not built in.
-EVERY = "all"
+from lcframework.entry_points import BUILT_IN, COMMAND_PREFIX, addresses, entry_points, origin_of, package_of
 
 
 @attrs.frozen
@@ -45,51 +35,8 @@ class Found:
 
 def installed() -> list[Found]:
     """Return the plugins of this environment in the order of their names, without commands."""
-    points = sorted(metadata.entry_points(group=GROUP), key=lambda p: (p.name, p.value))
-    return [
-        Found(p.name, release(p.dist) or p.value, p.load, p.module)
-        for p in points
-        if not p.name.startswith(COMMAND_PREFIX)
-    ]
-
-
-@functools.cache
-def release(dist: metadata.Distribution | None) -> str:
-    """Return a distribution's name and version; cached, because many entry points share a distribution."""
-    return f"{dist.name} {dist.version}" if dist is not None else ""
-
-
-def package_of(origin: str) -> str:
-    """Return the name of the package of an origin, "package version"."""
-    return origin.split(" ")[0]
-
-
-def version_of(origin: str) -> str:
-    """Return the version of an origin, "package version"; empty where it has none."""
-    return origin.partition(" ")[2]
-
-
-@functools.cache
-def is_built_in(origin: str) -> bool:
-    """Return whether what has this origin belongs to lcframework itself."""
-    return plain_name(package_of(origin)) == BUILT_IN
-
-
-def plain_name(name: str) -> str:
-    """Return the name of a package as names are compared: ``LCF_Moffat`` is ``lcf-moffat``."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def switched_off(name: str, origin: str, disabled: Iterable[str]) -> str:
-    """Return who switches a plugin off: the environment variable or the project file; empty where nobody does."""
-    for names, who in ((os.environ.get(DISABLED, "").split(","), DISABLED), (disabled, "[plugins] disable")):
-        for one in (n.strip() for n in names):
-            if one == EVERY and who == DISABLED:
-                if not is_built_in(origin):
-                    return f"{DISABLED} or --no-plugins"
-            elif one and plain_name(one) in (plain_name(name), plain_name(package_of(origin))):
-                return who
-    return ""
+    points = (p for p in entry_points() if not p.name.startswith(COMMAND_PREFIX))
+    return [Found(p.name, origin_of(p), p.load, p.module) for p in points]
 
 
 def contact(origin: str) -> str:
@@ -99,10 +46,7 @@ def contact(origin: str) -> str:
         about = metadata.metadata(package)
     except (metadata.PackageNotFoundError, ValueError):
         return f"the authors of {origin}"
-    urls = {}
-    for entry in about.get_all("Project-URL") or []:
-        label, _, url = entry.partition(",")
-        urls[re.sub(r"[^a-z]", "", label.lower())] = url.strip()
+    urls = addresses(about)
     for label in ("issues", "issuetracker", "bugtracker", "tracker", "bugs", "repository", "source", "homepage"):
         if label in urls:
             return f"{package}: {urls[label]}"

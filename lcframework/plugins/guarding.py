@@ -18,8 +18,9 @@ from typing import Any
 
 import attrs
 
+from lcframework.entry_points import is_built_in
 from lcframework.plugins.answers import WrongAnswer, checked
-from lcframework.plugins.finding import contact, is_built_in
+from lcframework.plugins.finding import contact
 from lcframework.plugins.places import raised_at
 from lcframework.plugins.shielding import shielded
 from lcframework.types import LcfError, NotSolved, PluginError
@@ -141,26 +142,27 @@ def asked(source: Source, method: str, function: Callable[..., Any], *arguments:
         raise
     except WrongAnswer as failure:
         error = f"{source}: {method} returned {failure}"
-        raise PluginFault(f"{error}. {_advice(source)}") from None
+        raise fault(source, f"{method} returned {failure}") from None
     except BaseException as failure:  # also SystemExit
         if isinstance(failure, OSError) and failure.errno in CANNOT_WRITE:
             error = str(failure)
             raise
         what = " ".join(str(failure).split()) or "without a message"
-        error = f"{source}: {method} raised {type(failure).__name__}: {what}{raised_at(failure, source.module)}"
-        raise PluginFault(f"{error}. {_advice(source)}") from failure
+        what = f"{method} raised {type(failure).__name__}: {what}{raised_at(failure, source.module)}"
+        error = f"{source}: {what}"
+        raise fault(source, what) from failure
     finally:
         seconds, text = time.perf_counter() - started, "".join(printed)[:_KEPT] if printed else ""
         none = error or answer is None or isinstance(answer, NotSolved)
         _note(Call(source, method, seconds, _unit.get(), error, text, not none))
 
 
-def _advice(source: Source) -> str:
-    """Return what to do about a fault: whom to tell, and how to do without what nobody selected."""
+def fault(source: Source, what: str) -> PluginFault:
+    """Return an error that says who did what, and what to do: whom to tell, how to do without what nobody selected."""
     advice = f"Please report it to {contact(source.origin)}"
     if source.hook in _UNSELECTED and not is_built_in(source.origin):
         advice += f'; [plugins] disable = ["{source.plugin}"] switches it off'
-    return advice
+    return PluginFault(f"{source}: {what}. {advice}")
 
 
 def _note(call: Call) -> None:

@@ -15,8 +15,10 @@ import attrs
 import pluggy
 
 from lcframework import hookspecs
-from lcframework.plugins.checking import class_problem, hook_problems, name_problem, nearest
-from lcframework.plugins.finding import Found, installed, is_built_in, package_of, plain_name, switched_off, version_of
+from lcframework.entry_points import is_built_in, package_of, plain_name, switched_off, version_of
+from lcframework.options import nearest
+from lcframework.plugins.checking import class_problem, hook_problems, name_problem
+from lcframework.plugins.finding import Found, installed
 from lcframework.plugins.guarding import Source, asked, silenced
 from lcframework.plugins.places import place_of, raised_at
 from lcframework.plugins.seams import HOOKS, SEAM_OF_HOOK

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from lcframework.options import closest
+from lcframework.options import nearest
 from lcframework.plugins.names import SECTION_NAMES, STAGES
 
 #: The base class of stages, by module and name: it stands above this package.
@@ -84,15 +84,10 @@ def _place_problem(cls: Any, names: set[str], placed: set[str]) -> str:
     if cls.after in names and cls.after not in placed:
         return f'it comes after "{cls.after}", which has no place in the chain'
     if cls.after not in placed:
-        return f'it comes after "{cls.after}", which is no stage{_hint(cls.after, known)}'
+        return f'it comes after "{cls.after}", which is no stage{nearest(cls.after, known)}'
     for need in cls.needs:
         if need not in known:
-            return f'it needs "{need}", which is no stage{_hint(need, known)}'
+            return f'it needs "{need}", which is no stage{nearest(need, known)}'
         if cls.after in STAGES and need in STAGES[STAGES.index(cls.after) + 1 :]:
             return f'it needs "{need}", which comes after "{cls.after}": write after = "{need}"'
     return ""
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    like = closest(word, known)
-    return f'; did you mean "{like}"?' if like else ""

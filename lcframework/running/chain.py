@@ -9,7 +9,8 @@ from typing import Any
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import Toolbox, options
-from lcframework.plugins import Plugins, nearest
+from lcframework.options import nearest
+from lcframework.plugins import Plugins
 from lcframework.running.plugin_stages import guarded
 from lcframework.stages import CHAIN
 from lcframework.types import LcfError, PluginError

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lcframework.executors import Executor, SendsFits
-from lcframework.plugins import PluginFault, Source, asked, contact
+from lcframework.plugins import Source, asked, fault
 from lcframework.types import LcfError
 from lcframework.work import Task, Unit, UnitResult
 
@@ -26,7 +26,7 @@ def batches_of(
     batches: list[list[Unit[Any]]] = asked(source, "batches", lambda: executor.batches(task, units))
     lost = {str(unit.key) for unit in units} - {str(unit.key) for batch in batches for unit in batch}
     if lost:
-        raise _fault(source, f"batches lost {len(lost)} units of {task.stage}, such as {min(lost)}")
+        raise fault(source, f"batches lost {len(lost)} units of {task.stage}, such as {min(lost)}")
     return batches
 
 
@@ -44,16 +44,12 @@ def results_of(
     try:
         for results in executor.run(task, batches):
             if not isinstance(results, list) or not all(isinstance(r, UnitResult) for r in results):
-                raise _fault(source, "run yielded something else than what lcframework.work.work returns")
+                raise fault(source, "run yielded something else than what lcframework.work.work returns")
             left -= {str(result.unit.key) for result in results}
             yield results
     except (LcfError, GeneratorExit):
         raise
     except Exception as error:
-        raise _fault(source, f"run raised {type(error).__name__}: {error}") from error
+        raise fault(source, f"run raised {type(error).__name__}: {error}") from error
     if left:
-        raise _fault(source, f"run lost {len(left)} units of {task.stage}, such as {min(left)}")
-
-
-def _fault(source: Source, what: str) -> PluginFault:
-    return PluginFault(f"{source}: {what}. Please report it to {contact(source.origin)}")
+        raise fault(source, f"run lost {len(left)} units of {task.stage}, such as {min(left)}")

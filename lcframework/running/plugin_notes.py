@@ -8,7 +8,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from lcframework.config.toolbox import Tool, Toolbox
-from lcframework.plugins import is_built_in
+from lcframework.entry_points import is_built_in
 from lcframework.stages import CHAIN
 from lcframework.storage.tables import Product, ProductState
 from lcframework.types import Doubt, Severity

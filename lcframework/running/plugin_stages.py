@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lcframework.plugins import Offer, PluginFault, Source, asked, contact
+from lcframework.plugins import Offer, Source, asked, fault
 from lcframework.work import Stage, Unit
 
 #: The methods of a stage that the driver calls.
@@ -28,7 +28,7 @@ def _guarded(source: Source, name: str, method: Callable[..., Any]) -> Callable[
         answer = asked(source, name, functools.partial(method, self), *arguments)
         problem = _units_problem(self, answer) if name == "units" else ""
         if problem:
-            raise PluginFault(f"{source}: {name} returned {problem}. Please report it to {contact(source.origin)}")
+            raise fault(source, f"{name} returned {problem}")
         return answer
 
     return ask

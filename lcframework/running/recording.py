@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
-from lcframework.plugins import contact
+from lcframework.plugins import fault
 from lcframework.provenance import counted, digest
 from lcframework.running.repairs import clear_not_read, remark_not_read, remarked_not_read
 from lcframework.running.run_report import StageReport, Unusable
@@ -91,7 +91,7 @@ class Recorder:
             if result.ending is Ending.BUG:
                 head, _, trace = result.reason.partition("\n")
                 if stage.source is not None:
-                    head = f"{stage.source}: {head}. Please report it to {contact(stage.source.origin)}"
+                    head = str(fault(stage.source, head))
                 log.error("%s: %s: %s\n%s", stage.name, unit.label, head, trace)
                 report.bugs.append(Unusable(stage.name, unit.label, head))
                 continue

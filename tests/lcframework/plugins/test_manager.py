@@ -11,7 +11,8 @@ import pytest
 
 from lcframework import hookspecs
 from lcframework.hookspecs import hookimpl
-from lcframework.plugins import SEAMS, Plugins, class_problem, nearest
+from lcframework.options import nearest
+from lcframework.plugins import SEAMS, Plugins, class_problem
 from lcframework.types import PluginError, RunEvent
 
 
