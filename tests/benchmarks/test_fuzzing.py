@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
-from pathlib import Path
 
+import programs
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import fuzzing
+fuzzing = programs.benchmark("fuzzing")
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import programs
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,10 +33,7 @@ def scaled(a: "Float[2]", é: float = 0.5) -> float:
 
 @pytest.fixture(scope="module")
 def mutations() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mutations", REPOSITORY / "benchmarks" / "mutations.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return programs.benchmark("mutations")
 
 
 def test_known_changes(mutations):

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 
-
-def _script() -> Any:
-    path = Path(__file__).parents[2] / "benchmarks" / "plugin_traps.py"
-    spec = importlib.util.spec_from_file_location("plugin_traps", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["plugin_traps"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = _script()
+SCRIPT = programs.benchmark("plugin_traps")
 IN_RUNS = [trap for trap in SCRIPT.TRAPS if trap.shows == SCRIPT.RUN]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import programs
 import pytest
 
 # Where our own JAX code runs, but for the modules that compare it with STARRED's, which mixes types and ranks.
@@ -18,15 +18,7 @@ _WITH_STARRED = ("test_against_starred.py", "test_starred_reference.py")
 @pytest.fixture(scope="session")
 def benchmark_module() -> Callable[[str], ModuleType]:
     """Return a function that loads a program of `benchmarks/` by its name."""
-
-    def load(name: str) -> ModuleType:
-        path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+    return programs.benchmark
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 
 from lcframework.config.sections import SECTIONS
@@ -18,20 +19,7 @@ from lcframework.plugins.names import SECTION_NAMES, STAGES
 from lcframework.stages import CHAIN
 from lcframework.types import PluginError
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "plugin_traps.py"
-
-
-def traps() -> Any:
-    spec = importlib.util.spec_from_file_location("plugin_traps", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["plugin_traps"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT_TRAPS = traps()
+SCRIPT_TRAPS = programs.benchmark("plugin_traps")
 AT_LOAD = [
     t
     for t in SCRIPT_TRAPS.TRAPS

@@ -46,6 +46,10 @@ class Toys:
         """Return, for each toy, a line for each time it was made: its value, the process and how many threads."""
         return {p.name: p.read_text().splitlines() for p in sorted((self.folder / "toys").glob("*"))}
 
+    def workers(self):
+        """Return the numbers of the processes that made toys."""
+        return {line.split()[1] for lines in self.lines().values() for line in lines}
+
     def tokens(self):
         query = "select unit, token from products where stage = 'toy'"
         with contextlib.closing(sqlite3.connect(self.folder / "database.sqlite3")) as connection, connection:

@@ -14,17 +14,13 @@ from lcframework.executors.dask import DaskExecutor
 pytest.importorskip("distributed")
 
 
-def workers_of(toys):
-    return {line.split()[1] for lines in toys.lines().values() for line in lines}
-
-
 def test_dask(toys):
     toys.write("size = 6", 'executor = "dask"\nworkers = 2')
     toys.plan(u1="unusable", u3="bug")
     report = toys.run()
     assert [u.unit for u in report.unusable] == ["unit 1"]
     assert [b.unit for b in report.bugs] == ["unit 3"]
-    assert str(os.getpid()) not in workers_of(toys)
+    assert str(os.getpid()) not in toys.workers()
     toys.plan()
     assert toys.done()["toy"] == 1
 
@@ -46,7 +42,7 @@ def test_fits_go_to_workers_in_batches_for_each(toys):
     """One batch of sixteen would leave the second worker idle."""
     toys.write("size = 6\nfit = true", 'executor = "dask"\nworkers = 2\ndevice = "cpu"')
     assert toys.done()["toy"] == 6
-    used = workers_of(toys)
+    used = toys.workers()
     assert str(os.getpid()) not in used
     assert len(used) == 2
     assert (toys.folder / "sum").read_text() == "55"
@@ -56,7 +52,7 @@ def test_fits_stay_in_the_driver_where_it_has_the_accelerator_of_local_workers(t
     monkeypatch.setattr("lcframework.executors.dask._has_accelerator", lambda: True)
     toys.write("size = 3\nfit = true", 'executor = "dask"\nworkers = 2')
     assert toys.done()["toy"] == 3
-    assert workers_of(toys) == {str(os.getpid())}
+    assert toys.workers() == {str(os.getpid())}
 
 
 def test_absent_workers_end_the_run_with_a_message(toys):
@@ -146,7 +142,7 @@ def test_jobs_of_slurm_do_the_work(toys, tmp_path, monkeypatch):
         "size = 8\nfit = true", 'executor = "dask"\nworkers = 2\n[run.dask]\ncluster = "slurm"\ninterface = "lo"'
     )
     assert toys.done()["toy"] == 8
-    assert str(os.getpid()) not in workers_of(toys)
+    assert str(os.getpid()) not in toys.workers()
     assert len((tmp_path / "submitted").read_text().split()) == 2
 
 

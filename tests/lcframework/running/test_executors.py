@@ -12,14 +12,10 @@ from pathlib import Path
 import pytest
 
 
-def workers_of(toys):
-    return {line.split()[1] for lines in toys.lines().values() for line in lines}
-
-
 def test_workers_are_processes_with_one_thread(toys):
     toys.write("size = 8", "workers = 2")
     assert toys.done()["toy"] == 8
-    used = workers_of(toys)
+    used = toys.workers()
     assert str(os.getpid()) not in used
     assert 1 <= len(used) <= 2
     assert {line.split()[2] for lines in toys.lines().values() for line in lines} == {"1"}
