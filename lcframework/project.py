@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
-from lcframework.config.project_file import Config, load, plugin_settings, read_toml, workdir_of
+from lcframework.config.project_file import Config, config_of, plugin_settings, read_toml, workdir_of
 from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import Toolbox, options
 from lcframework.config.toolbox import select as select_tools
@@ -41,14 +41,8 @@ from lcframework.settings.records import forget
 from lcframework.settings.states import SettingState, setting_states
 from lcframework.stars.check_star import CheckStar, check_stars
 from lcframework.stars.records import add_verdicts, star_records
-from lcframework.storage.connection import (
-    FILE_NAME,
-    failures_in_words,
-    named_faults,
-    open_engine,
-    open_for_reading,
-    upgrade,
-)
+from lcframework.storage.connection import FILE_NAME, failures_in_words, open_engine, open_for_reading, upgrade
+from lcframework.storage.faults import faults_in_words
 from lcframework.storage.lock import hold
 from lcframework.storage.reading import hold_still
 from lcframework.storage.tables import Frame, Star
@@ -103,14 +97,14 @@ class Project:
             Lists all errors of the file.
         """
         path = Path(path).resolve()
-        raw = read_toml(path)[1]
+        text, raw = read_toml(path)
         disabled = plugin_settings(raw, path.parent).disable
         plugins = Plugins.installed(disabled) if plugins is None else plugins.without(disabled)
         workdir = workdir_of(raw, path.parent)
         if local := local_codes(raw, path.parent):
             check(local, workdir, path, trust)
             plugins = plugins.joined(local_plugins((code.path, code.digest) for code in local))
-        config = load(path, stage_names(plugins), open_settings(plugins))
+        config = config_of(path, text, raw, stage_names(plugins), open_settings(plugins))
         made = bool(config.project.database) or (config.workdir / FILE_NAME).exists()
         toolbox = select_tools(config, plugins, partly=made)
         check(code_of(toolbox), workdir, path, trust)
@@ -188,7 +182,7 @@ class Project:
             self.hold(),
             logged(self.workdir),
             self._connected(self.engine()) as engine,
-            named_faults(engine, self.workdir),
+            faults_in_words(self.workdir),
         ):
             with Session(engine) as session:
                 self._settle(session)  # stages that come before the first one have decided
@@ -337,7 +331,7 @@ class Project:
         with (
             self.hold(),
             self._connected(self.engine()) as engine,
-            named_faults(engine, self.workdir),
+            faults_in_words(self.workdir),
             Session(engine) as session,
         ):
             return mark(session, self.workdir, checkup)

@@ -209,7 +209,13 @@ def load(path: Path, stage_names: tuple[str, ...] = (), open_settings: Iterable[
         Lists all errors of the file.
     """
     path = path.resolve()
-    text, raw = read_toml(path)
+    return config_of(path, *read_toml(path), stage_names, open_settings)
+
+
+def config_of(
+    path: Path, text: str, raw: RawTable, stage_names: tuple[str, ...] = (), open_settings: Iterable[str] = ()
+) -> Config:
+    """Return the configuration of a project file whose text and tables are read already; otherwise as :func:`load`."""
     lines = line_numbers(text)
     extra = (*stage_names, *(name for name in _named_stages(raw) if name not in stage_names))
     config = _build(path, _without_auto(raw, open_settings), lines, extra=extra)

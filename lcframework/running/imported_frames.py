@@ -24,8 +24,9 @@ from lcframework.stages.read_convert_skysub_character_catalog import (
 )
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.storage.frame_files import read_frame, read_wcs_header, with_wcs, write_frame
+from lcframework.storage.product_files import forget_files
 from lcframework.storage.queries import FrameRow
-from lcframework.storage.tables import Frame, ProductFile
+from lcframework.storage.tables import Frame
 from lcframework.types import Floats, FrameFlag, Ints, NeedMissing
 from lcframework.work import Ending, FrameKey, Ledger, Outcome, Task, Unit, UnitResult, work
 
@@ -139,15 +140,16 @@ class ImportedFrames:
             cut = {key.frame_id for key in ledger.made(StampExtraction.name, FrameKey)}
             query = sa.select(*(col(getattr(Frame, name)) for name in names))
             rows = session.execute(query.where(col(Frame.image_relpath).is_not(None))).all()
+            gone = []
             for frame_id, path, solved, shows_region, eliminated in rows:
                 if eliminated or frame_id in cut or (solved and not shows_region):
                     try:
                         (toolbox.workdir / path).unlink(missing_ok=True)
                     except OSError as error:
                         log.warning("the imported frame %s can't be removed: %s", path, error.strerror)
-                        continue
-                    if (recorded := session.get(ProductFile, path)) is not None:
-                        session.delete(recorded)
+                    else:
+                        gone.append(path)
+            forget_files(session, gone)
             session.commit()
 
 

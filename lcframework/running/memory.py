@@ -79,11 +79,11 @@ class PlanMemory:
         failed : sequence of Entry
             The products of those that can't be used.
         """
-        made = select(Product.unit).where(Product.stage == stage.name, Product.state == ProductState.MADE.value)
-        count = len(session.exec(made).all())
+        of_stage = (col(Product.stage) == stage.name, Product.state == ProductState.MADE.value)
+        made = session.execute(select(sa.func.count()).select_from(Product).where(*of_stage)).scalar_one()
         keys = {str(u.key) for u in units}
         session.merge(
-            Plan(stage=stage.name, basis=basis, units=len(keys), made=count, unusable=[p.unit for p in failed],
+            Plan(stage=stage.name, basis=basis, units=len(keys), made=made, unusable=[p.unit for p in failed],
                  noted=stage.noted(units))
         )  # fmt: skip
 

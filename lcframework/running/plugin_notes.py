@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.entry_points import is_built_in
-from lcframework.stages import CHAIN
+from lcframework.running.plugin_stages import stages_with_products
 from lcframework.storage.tables import Product, ProductState
 from lcframework.types import Doubt, Severity
 
@@ -51,9 +51,7 @@ def plugin_doubts(session: Session, toolbox: Toolbox) -> Iterator[Doubt]:
     yield from _changed_releases(session, toolbox)
     config = toolbox.config
     named = {name.rpartition(":")[2] for name in config.run.stages}
-    built_in = {stage.name for stage in CHAIN}
-    made = session.exec(select(Product.stage).where(col(Product.path) != "").distinct()).all()
-    idle = {*config.stage_tables, *(stage for stage in made if stage not in built_in)} - named
+    idle = {*config.stage_tables, *stages_with_products(session)} - named
     for stage in sorted(idle):
         text = f"the stage {stage} takes no part, because [run] stages does not name it"
         yield Doubt("idle_stage", text, f'stages = ["{stage}"] in [run] lets it take part', severity=Severity.NOTE)

@@ -6,11 +6,17 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sqlmodel import Session, select
+
 from lcframework.plugins import Offer, Source, asked, fault
+from lcframework.stages import CHAIN
+from lcframework.storage.tables import Product
 from lcframework.work import Stage, Unit
 
 #: The methods of a stage that the driver calls.
-_ASKED = ("units", "tasks", "prepare", "unprepared", "ready", "finish", "outdated", "forget", "retry")
+_ASKED = (
+    "units", "tasks", "prepare", "unprepared", "ready", "finish", "outdated", "outside", "noted", "forget", "retry"
+)  # fmt: skip
 
 
 def guarded(offer: Offer) -> type[Stage]:
@@ -20,6 +26,13 @@ def guarded(offer: Offer) -> type[Stage]:
     members["source"] = offer.source
     members["__doc__"], members["__module__"] = cls.__doc__, cls.__module__
     return type(cls.__name__, (cls,), members)
+
+
+def stages_with_products(session: Session) -> list[str]:
+    """Return the stages of plugins, installed or not, of which the project has products."""
+    own = {stage.name for stage in CHAIN}
+    names = session.exec(select(Product.stage).where(Product.path != "").distinct()).all()
+    return sorted(name for name in names if name not in own)
 
 
 def _guarded(source: Source, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

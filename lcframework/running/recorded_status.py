@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from sqlmodel import Session, select
 
 from lcframework.running.frame_status import FrameState, frame_status
+from lcframework.running.plugin_stages import stages_with_products
 from lcframework.running.project_status import StageStatus, Status
-from lcframework.stages import CHAIN
 from lcframework.stars.records import star_records
-from lcframework.storage.tables import Frame, NormalizationCoefficient, Product
+from lcframework.storage.tables import Frame, NormalizationCoefficient
 from lcframework.work import Ledger, ProductState, Stage
 
 
@@ -22,7 +22,7 @@ def recorded_status(stages: Sequence[Stage], session: Session) -> Status:
     ledger = Ledger.read(session)
     titles = {s.name: s.title for s in stages}
     counted, unusable = [], []
-    for name in dict.fromkeys([*titles, *_others(session, titles)]):
+    for name in dict.fromkeys([*titles, *stages_with_products(session)]):
         products = list(ledger.of_stage(name).values())
         failed = [p for p in products if p.state == ProductState.UNUSABLE]
         unusable += [(name, p.unit, p.reason) for p in failed]
@@ -36,10 +36,3 @@ def recorded_status(stages: Sequence[Stage], session: Session) -> Status:
         frames.append(status)
     used = {row.id or 0 for row, s in zip(rows, frames, strict=True) if s.state is not FrameState.ELIMINATED}
     return Status(tuple(counted), tuple(frames), tuple(unusable), tuple(star_records(session, used).values()))
-
-
-def _others(session: Session, known: dict[str, str]) -> list[str]:
-    """Return the stages of plugins that have products here and are not there."""
-    built_in = {stage.name for stage in CHAIN}
-    names = session.exec(select(Product.stage).where(Product.path != "").distinct()).all()
-    return sorted(name for name in names if name not in built_in and name not in known)

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import create_engine
 
-from lcframework.storage.faults import cannot_write
 from lcframework.storage.network_drives import network_drive
 from lcframework.storage.reading import read_only
 from lcframework.storage.schema import check_tables, make_tables, upgrade_tables
@@ -140,27 +139,6 @@ def _errors_that_name_it(engine: Engine) -> Iterator[None]:
         raise NeedMissing(f"the database {engine.url!r} can't be opened: {error.orig}") from None
     except NeedMissing:
         engine.dispose()
-        raise
-
-
-@contextlib.contextmanager
-def named_faults(engine: Engine, workdir: Path) -> Iterator[None]:
-    """Say what failed where the database does, or where nothing can be written.
-
-    Raises
-    ------
-    NeedMissing
-        In the place of such errors.
-    """
-    try:
-        yield
-    except sa.exc.OperationalError as error:
-        raise NeedMissing(
-            f"the database {engine.url!r} failed: {error.orig}. What was recorded is kept; run again to go on"
-        ) from None
-    except (OSError, RuntimeError) as error:
-        if why := cannot_write(error, workdir):
-            raise NeedMissing(why) from None
         raise
 
 

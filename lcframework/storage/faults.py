@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+from lcframework.types import NeedMissing
 
 #: Errors on writing that would also occur for all other units, so that the run stops.
 _CANNOT_WRITE = frozenset(
@@ -58,6 +62,17 @@ def cannot_write(error: BaseException, folder: Path) -> str:
                 "the workdir, or mend its disk, and run again"
             )
     return ""
+
+
+@contextlib.contextmanager
+def faults_in_words(folder: Path) -> Iterator[None]:
+    """Raise `NeedMissing` where nothing can be written to a folder inside, with what to do."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if why := cannot_write(error, folder):
+            raise NeedMissing(why) from None
+        raise
 
 
 def not_read(error: BaseException) -> str:

@@ -89,6 +89,12 @@ def record_files(
         connection.execute(sa.insert(_TABLE), rows)
 
 
+def forget_files(session: Session, paths: Sequence[str]) -> None:
+    """Forget files that are removed on purpose; nothing is committed."""
+    for i in range(0, len(paths), _AT_ONCE):
+        session.execute(sa.delete(_TABLE).where(_TABLE.c.path.in_(paths[i : i + _AT_ONCE])))
+
+
 def mark_damaged(session: Session, found: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Mark files as damaged, so that the units that made them are pending; nothing is committed.
 
