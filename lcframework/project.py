@@ -255,7 +255,7 @@ class Project:
         if not session.exec(select(Frame.id).where(col(Frame.image_relpath).is_not(None))).first():
             return True
         stage = self.stages[self.stage_names.index(IMPORT)]
-        ledger = Ledger.read(session).seen_by(stage.name, stage.needs)
+        ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
         return bool(stage.pending(stage.units(session, ledger), ledger))
 
     def hold(self) -> contextlib.AbstractContextManager[None]:

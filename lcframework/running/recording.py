@@ -47,7 +47,7 @@ class Recorder:
     def force(self, stages: Sequence[Stage], asked: str) -> None:
         """Mark all products to be made again before any is made, so that a run after a kill finds the marks."""
         with Session(self.engine) as session:
-            ledger = Ledger.read(session)
+            ledger = Ledger.of(session)  # read where a stage is forced
             for stage, units in [(s, s.to_force(session, ledger.seen_by(s.name, s.needs), asked)) for s in stages]:
                 stage.forget(session, units)
                 for unit in units:
