@@ -98,10 +98,10 @@ class Project:
         """
         path = Path(path).resolve()
         text, raw = read_toml(path)
-        disabled = plugin_settings(raw, path.parent).disable
-        plugins = Plugins.installed(disabled) if plugins is None else plugins.without(disabled)
+        wanted = plugin_settings(raw, path.parent)
+        plugins = Plugins.installed(wanted.disable) if plugins is None else plugins.without(wanted.disable)
         workdir = workdir_of(raw, path.parent)
-        if local := local_codes(raw, path.parent):
+        if local := local_codes(wanted.local, path.parent):
             check(local, workdir, path, trust)
             plugins = plugins.joined(local_plugins((code.path, code.digest) for code in local))
         config = config_of(path, text, raw, stage_names(plugins), open_settings(plugins))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from lcframework.plugins.checking import class_problem
 from lcframework.plugins.finding import Found, contact, unmet
 from lcframework.plugins.guarding import (
-    CANNOT_WRITE,
     Call,
     PluginFault,
     Source,
@@ -26,7 +25,6 @@ from lcframework.plugins.places import raised_at
 from lcframework.plugins.seams import SEAM_OF_HOOK, SEAM_OF_SECTION, SEAMS, Seam
 
 __all__ = [
-    "CANNOT_WRITE",
     "SEAMS",
     "SEAM_OF_HOOK",
     "SEAM_OF_SECTION",

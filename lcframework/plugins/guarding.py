@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import errno
 import logging
 import sys
 import threading
@@ -23,12 +22,10 @@ from lcframework.plugins.answers import WrongAnswer, checked
 from lcframework.plugins.finding import contact
 from lcframework.plugins.places import raised_at
 from lcframework.plugins.shielding import shielded
-from lcframework.types import LcfError, NotSolved, PluginError
+from lcframework.types import STORAGE_FAILS, LcfError, NotSolved, PluginError
 
 log = logging.getLogger(__name__)
 
-#: Errors on writing for which no plugin is to blame.
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 #: Hooks whose classes take part without being selected.
 _UNSELECTED = ("lcf_header_parsers", "lcf_setting_rules", "lcf_report_panels", "lcf_event")
 #: Characters of what one call prints that are kept.
@@ -144,7 +141,7 @@ def asked(source: Source, method: str, function: Callable[..., Any], *arguments:
         error = f"{source}: {method} returned {failure}"
         raise fault(source, f"{method} returned {failure}") from None
     except BaseException as failure:  # also SystemExit
-        if isinstance(failure, OSError) and failure.errno in CANNOT_WRITE:
+        if isinstance(failure, OSError) and failure.errno in STORAGE_FAILS:  # no plugin is to blame
             error = str(failure)
             raise
         what = " ".join(str(failure).split()) or "without a message"

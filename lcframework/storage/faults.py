@@ -9,12 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from lcframework.types import NeedMissing
+from lcframework.types import STORAGE_FAILS, NeedMissing
 
-#: Errors on writing that would also occur for all other units, so that the run stops.
-_CANNOT_WRITE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
-)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NUMBERS = "|".join(str(number) for number in sorted(_FULL))
 #: astropy's, NumPy's and HDF5's errors have no number, or are no OSError; their messages quote that of the system.
@@ -56,7 +52,7 @@ def cannot_write(error: BaseException, folder: Path) -> str:
     if full := disk_full(error, folder):
         return full
     for each in _chain(error):
-        if isinstance(each, OSError) and each.errno in _CANNOT_WRITE:
+        if isinstance(each, OSError) and each.errno in STORAGE_FAILS:  # for all other units too: the run stops
             return (
                 f"{each.strerror}{_where([each], folder)}: nothing can be written there. Give permission to write in "
                 "the workdir, or mend its disk, and run again"

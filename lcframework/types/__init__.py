@@ -23,7 +23,14 @@ from lcframework.types.decisions import Decision, Evidence, FrameEvidence, Measu
 from lcframework.types.doubts import Doubt, Severity
 from lcframework.types.estimators import Estimators, FluxWeights
 from lcframework.types.events import RunEvent
-from lcframework.types.failures import DamagedProduct, LcfError, NeedMissing, PluginError, UnusableInput
+from lcframework.types.failures import (
+    STORAGE_FAILS,
+    DamagedProduct,
+    LcfError,
+    NeedMissing,
+    PluginError,
+    UnusableInput,
+)
 from lcframework.types.fit_status import FitState, FitStatus
 from lcframework.types.fits_sizes import check_fits_sizes, open_packed
 from lcframework.types.flags import EpochFlag, FrameFlag, PixelFlag
@@ -67,6 +74,7 @@ __all__ = [  # noqa: RUF022
     "NeedMissing",
     "DamagedProduct",
     "PluginError",
+    "STORAGE_FAILS",
     "Doubt",
     "Severity",
     "PixelFlag",

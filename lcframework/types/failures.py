@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from lcframework.types.secrets import readable, redacted
+
+#: The system's numbers of errors by which storage fails: no room, no permission, a device or share that is gone.
+STORAGE_FAILS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
+)
 
 
 class LcfError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 from typing import Any
@@ -55,12 +56,15 @@ def test_sys_exit_is_a_fault_and_documented_exceptions_pass() -> None:
         asked(source(), "fit", lambda: (_ for _ in ()).throw(UnusableInput("too faint")))
 
 
-def test_a_full_disk_is_nobodys_fault() -> None:
-    def full() -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("number", "text"), [(errno.ENOSPC, "No space left"), (errno.EIO, "Input/output"), (errno.ESTALE, "Stale")]
+)
+def test_storage_that_fails_is_nobodys_fault(number: int, text: str) -> None:
+    def fails() -> None:
+        raise OSError(number, text)
 
-    with pytest.raises(OSError, match="No space left"):
-        asked(source(), "fit", full)
+    with pytest.raises(OSError, match=text):
+        asked(source(), "fit", fails)
 
 
 def test_inputs_are_read_only_and_those_of_the_caller_are_not() -> None:
