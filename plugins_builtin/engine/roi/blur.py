@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from lcframework.types import Floats
+from plugins_builtin.engine.roi.interpolation import rotation_operator
 
 
 def convolved(image: Float[Floats, "rows columns"], kernel: Float[Floats, "my mx"]) -> Float[Floats, "rows columns"]:
@@ -30,19 +31,26 @@ def convolved(image: Float[Floats, "rows columns"], kernel: Float[Floats, "my mx
 class Turns:
     """Rotations of some epochs' images, as one sparse operator."""
 
-    def __init__(self, operators: list[Any], size: int) -> None:
-        """Join the operators of `rotation_operator` for each epoch; `size` is the number of pixels of an image."""
-        self.operator: Any = None
-        self.size = size
-        if any(o is not None for o in operators):
-            from scipy.sparse import block_diag, identity
+    def __init__(self, size: int, degrees: Float[Floats, " e"]) -> None:
+        """Compute the rotations of images of `size` pixels a side."""
+        self.operator = rotation_operator(size, degrees)
+        self.area = size * size
+        if self.operator is not None:
+            entries = (self.operator.data.astype(np.float32), self.operator.indices, self.operator.indptr)
+            # With the same indices: by columns, a matrix is its transpose by rows.
+            self.transpose = type(self.operator)(entries, shape=self.operator.shape).T
 
-            self.operator = block_diag([identity(size) if o is None else o for o in operators], format="csr")
-            self.transpose = self.operator.T.tocsr().astype(np.float32)
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        if self.operator is None:
+            return 0
+        o = self.operator
+        return int(o.data.nbytes + self.transpose.data.nbytes + o.indices.nbytes + o.indptr.nbytes)
 
     def one(self, i: int) -> Any:
         """Return the operator (N^2, N^2) of one epoch; None where no epoch is rotated."""
-        block = slice(i * self.size, (i + 1) * self.size)
+        block = slice(i * self.area, (i + 1) * self.area)
         return None if self.operator is None else self.operator[block, block]
 
     def forth(self, images: Float[Floats, "e N N"]) -> Float[Floats, "e N N"]:
@@ -55,7 +63,7 @@ class Turns:
 
 
 class Blur:
-    """Convolution of images with each epoch's kernel (``mode="same"``), then sums over data pixels."""
+    """Convolution of some epochs' images with their kernels (``mode="same"``), then sums over data pixels."""
 
     def __init__(self, kernels: Float[Floats, "e m m"], size: int, subsampling: int) -> None:
         """Compute the spectra of the kernels."""
@@ -73,12 +81,17 @@ class Blur:
         self.conjugates = self.spectra.conj().astype(np.complex64)
         self.mirrored = -np.arange(self.coarse) % self.coarse  # rows of the negative frequencies
 
-    def __call__(self, images: Float[Floats, "e N N"], rows: slice) -> Float[Floats, "e n n"]:
-        """Return images on data pixels, convolved with the kernels `rows`."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return int(self.spectra.nbytes + self.conjugates.nbytes)
+
+    def __call__(self, images: Float[Floats, "#e N N"], epochs: slice = slice(None)) -> Float[Floats, "e n n"]:
+        """Return images on data pixels, convolved with the kernels of all epochs or of some."""
         from scipy.fft import irfft2, rfft2
 
         s, coarse, n = self.subsampling, self.coarse, self.size // self.subsampling
-        spectra = rfft2(images, (self.length, self.length)) * self.spectra[rows]
+        spectra = rfft2(images, (self.length, self.length)) * self.spectra[epochs]
         spectra = spectra.reshape(len(spectra), s, coarse, -1).sum(axis=1)
         kept = np.arange(coarse // 2 + 1)
         folded = spectra[..., kept]
@@ -90,7 +103,7 @@ class Blur:
             folded[..., ~near] += spectra[:, self.mirrored][..., far].conj()
         return np.asarray(irfft2(folded, (coarse, coarse))[..., :n, :n] / s**2)
 
-    def transposed(self, images: Float32[Floats, "e n n"], rows: slice) -> Float32[Floats, "e N N"]:
+    def transposed(self, images: Float32[Floats, "e n n"]) -> Float32[Floats, "e N N"]:
         """Return the transpose of the call applied to images of single precision."""
         from scipy.fft import irfft2, rfft2
 
@@ -101,5 +114,5 @@ class Blur:
         tiled = np.empty((len(spectra), coarse, len(column)), spectra.dtype)
         tiled[..., near] = spectra[..., column[near]]
         tiled[..., ~near] = spectra[:, self.mirrored][..., coarse - column[~near]].conj()
-        tiled = np.tile(tiled, (1, s, 1)) * self.conjugates[rows]
+        tiled = np.tile(tiled, (1, s, 1)) * self.conjugates
         return np.asarray(irfft2(tiled, (self.length, self.length))[..., : self.size, : self.size])

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 
 from lcframework.types import Floats, Ints
+from plugins_builtin.engine.roi.coupling import Computed, Coupling, Held, fits_in_memory
 from plugins_builtin.engine.roi.interpolation import rotation_matrix
 from plugins_builtin.engine.roi.penalties import GaussianPriors, Values
 from plugins_builtin.engine.roi.starlet_objective import StarletObjective
@@ -24,7 +25,7 @@ class Others:
     covariance: Float[Floats, "e p p"]  # of fluxes, translation, sky
     cross: Float[Floats, "e p c"]  # with positions
     positions: Float[Floats, "c c"]  # inverse of the positions' Schur complement; zeros where they are held
-    local_h: Float32[Floats, "e p pixels"]
+    coupling: Coupling
     positions_h: Float[Floats, "c pixels"]
 
     def solve(
@@ -44,12 +45,12 @@ class Others:
 
     def onto_h(self, local: Float[Floats, "e p"], c: Float[Floats, " c"]) -> Float[Floats, " pixels"]:
         """Return the change of the background's gradient for changes of the other unknowns."""
-        by_h: Floats = np.tensordot(local.astype(np.float32), self.local_h, 2) + c @ self.positions_h
+        by_h: Floats = self.coupling.onto_h(local) + c @ self.positions_h
         return by_h
 
     def from_h(self, h: Float[Floats, " pixels"]) -> tuple[Float[Floats, "e p"], Float[Floats, " c"]]:
         """Return the changes of the other unknowns' gradients for a change of the background."""
-        return self.local_h @ h.astype(np.float32), self.positions_h @ h
+        return self.coupling.from_h(h), self.positions_h @ h
 
 
 def others(objective: StarletObjective, values: Values, free_positions: bool) -> Others:
@@ -59,8 +60,10 @@ def others(objective: StarletObjective, values: Values, free_positions: bool) ->
     background = objective.background(values)
     a_ll, cross = np.zeros((len(used), p, p)), np.zeros((len(used), p, 2 * k))
     shared, shared_h = np.zeros((2 * k, 2 * k)), np.zeros((2 * k, size))
-    local_h = np.zeros((len(used), p, size), np.float32)
-    for rows, chosen in objective.chunks():
+    held = fits_in_memory(len(used), p, size)
+    local_h = np.zeros((len(used), p, size if held else 0), np.float32)
+    weighted = np.zeros((0 if held else len(used), p, n, n), np.float32)
+    for rows, chosen in objective.operators.chunks():
         moves = objective.moves(values, rows, chosen)
         columns = np.zeros((p + 2 * k, len(chosen), n, n))
         for i, e in enumerate(chosen):
@@ -70,8 +73,11 @@ def others(objective: StarletObjective, values: Values, free_positions: bool) ->
         normal = flat @ flat.swapaxes(1, 2)
         a_ll[rows], cross[rows] = normal[:, :p, :p], normal[:, :p, p:]
         shared += normal[:, p:, p:].sum(axis=0)
-        for j, column in enumerate(columns):
-            at_rest = objective.at_rest(column * root**2, moves, rows)[0].reshape(len(chosen), -1)
+        columns *= root**2
+        if not held:
+            weighted[rows] = columns[:p].swapaxes(0, 1)
+        for j, column in enumerate(columns[0 if held else p :], 0 if held else p):
+            at_rest = objective.at_rest(column, moves, rows)[0].reshape(len(chosen), -1)
             if j < p:
                 local_h[rows, j] = at_rest
             else:
@@ -81,7 +87,8 @@ def others(objective: StarletObjective, values: Values, free_positions: bool) ->
     covariance = np.linalg.inv(a_ll)
     schur = shared - np.einsum("epc,epq,eqd->cd", cross, covariance, cross)
     free = np.linalg.inv(schur + 1e-9 * np.trace(schur) * np.eye(2 * k)) if free_positions and k else 0.0 * schur
-    return Others(covariance, cross, free, local_h, shared_h)
+    coupling = Held(local_h) if held else Computed(objective, values, weighted)
+    return Others(covariance, cross, free, coupling, shared_h)
 
 
 def _columns(

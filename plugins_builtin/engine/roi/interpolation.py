@@ -65,31 +65,32 @@ def rotation_matrix(angle: float) -> Float[Floats, "2 2"]:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def rotation_operator(size: int, degrees: float) -> Any:
-    """Return the sparse (N^2, N^2) bilinear rotation around pixel N // 2, zero beyond the image; None for no rotation.
+def rotation_operator(size: int, degrees: Float[Floats, " e"]) -> Any:
+    """Return bilinear rotations of e images around pixel N // 2, zero beyond the image; None where none is rotated.
 
-    Each output pixel is interpolated between the four input pixels around the position that is rotated to it.
+    Each output pixel is interpolated between the four input pixels around the position that is rotated to it: four
+    entries a row of a sparse (e N^2, e N^2) matrix, those of pixels beyond the image zero.
     """
-    if degrees == 0:
+    if not np.any(degrees):
         return None
     from scipy.sparse import csr_matrix
 
-    half = size // 2
+    half, area = size // 2, size * size
     y, x = np.mgrid[:size, :size] - half
-    back = rotation_matrix(-np.radians(degrees))
-    source_x = (back[0, 0] * x + back[0, 1] * y + half).ravel()
-    source_y = (back[1, 0] * x + back[1, 1] * y + half).ravel()
-    x0, y0 = np.floor(source_x).astype(int), np.floor(source_y).astype(int)
+    cosine, sine = (f(np.radians(degrees))[:, None] for f in (np.cos, np.sin))
+    source_x = cosine * x.ravel() + sine * y.ravel() + half
+    source_y = cosine * y.ravel() - sine * x.ravel() + half
+    x0, y0 = np.floor(source_x).astype(np.int32), np.floor(source_y).astype(np.int32)
     fx, fy = source_x - x0, source_y - y0
-    rows, columns, values = [], [], []
-    for dy, wy in ((0, 1 - fy), (1, fy)):
-        for dx, wx in ((0, 1 - fx), (1, fx)):
-            inside = (x0 + dx >= 0) & (x0 + dx < size) & (y0 + dy >= 0) & (y0 + dy < size)
-            rows.append(np.flatnonzero(inside))
-            columns.append(((y0 + dy) * size + x0 + dx)[inside])
-            values.append((wx * wy)[inside])
-    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    return csr_matrix(entries, shape=(size * size, size * size))
+    first = area * np.arange(len(degrees), dtype=np.int32)[:, None]
+    columns = np.empty((len(degrees), area, 4), np.int32)
+    values = np.empty((len(degrees), area, 4))
+    for i, (dy, dx) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        inside = (x0 + dx >= 0) & (x0 + dx < size) & (y0 + dy >= 0) & (y0 + dy < size)
+        columns[..., i] = first + np.where(inside, (y0 + dy) * size + x0 + dx, 0)
+        values[..., i] = np.where(inside, (fx if dx else 1 - fx) * (fy if dy else 1 - fy), 0.0)
+    rows = np.arange(0, columns.size + 1, 4, dtype=np.int32)
+    return csr_matrix((values.ravel(), columns.ravel(), rows), shape=(len(degrees) * area,) * 2)
 
 
 def translation_matrices(

@@ -10,25 +10,16 @@ depending on each epoch's dither. With `exact` they are computed at their exact 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import attrs
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from lcframework.types import FWHM_PER_SIGMA, Floats, Ints
-from plugins_builtin.engine.roi.blur import Blur, Turns
 from plugins_builtin.engine.roi.geometry import Epochs
-from plugins_builtin.engine.roi.interpolation import (
-    Alignment,
-    rotation_matrix,
-    rotation_operator,
-    translation_matrices,
-)
+from plugins_builtin.engine.roi.interpolation import Alignment, rotation_matrix, translation_matrices
+from plugins_builtin.engine.roi.operators import Operators
 from plugins_builtin.engine.roi.penalties import GaussianPriors, Penalties, Strengths, Values
 from plugins_builtin.engine.roi.scene import source_images
-
-_CHUNK = 16  # epochs convolved together
 
 #: Unit point sources and their derivatives by x and y: one set for all epochs, or one for each epoch.
 _Sources = tuple[Float[Floats, "*each k N N"], Float[Floats, "*each k N N"], Float[Floats, "*each k N N"]]
@@ -50,9 +41,6 @@ class Moves:
 
 class StarletObjective:
     """The objective for one set of cutouts."""
-
-    turns: list[Turns]
-    blur: Blur
 
     def __init__(
         self,
@@ -96,14 +84,8 @@ class StarletObjective:
         self.epochs, self.alignment = epochs, alignment
         self.inverse_variance, self.exact = inverse_variance, exact
         self.used = np.flatnonzero((inverse_variance > 0).any(axis=(1, 2)))
-        if like is not None and np.array_equal(like.used, self.used):
-            self.turns, self.blur = like.turns, like.blur
-        else:
-            self.turns = [
-                Turns([rotation_operator(alignment.size, alignment.alpha[e]) for e in chosen], alignment.size**2)
-                for _, chosen in self.chunks()
-            ]
-            self.blur = Blur(epochs.kernels[self.used], alignment.size, alignment.subsampling)
+        same = like is not None and np.array_equal(like.used, self.used)
+        self.operators = like.operators if like is not None and same else Operators(epochs, alignment, self.used)
         self.unit = float(max(epochs.data[epochs.valid].max(initial=0.0), 1e-30))
         self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors, counted)
 
@@ -147,7 +129,7 @@ class StarletObjective:
         """Return the model; 0 for epochs without data."""
         result = np.zeros(self.epochs.data.shape)
         sources = self.gaussians(values.c)
-        for rows, chosen in self.chunks():
+        for rows, chosen in self.operators.chunks():
             result[chosen] = self._forward(values, self._sources_of_epochs(values, sources, chosen)[0], rows, chosen)[0]
             if self.exact:
                 for e in chosen.tolist():
@@ -155,22 +137,29 @@ class StarletObjective:
         return result
 
     def background(self, values: Values) -> Float[Floats, "e n n"]:
-        """Return the background's part of the model, without the sky."""
-        alone = Values(0 * values.flux, values.c, values.translation, 0 * values.sky, values.h)
-        return self.model(alone)
+        """Return the background's part of the model, without the sky; 0 for epochs without data."""
+        result = np.zeros(self.epochs.data.shape)
+        for rows, chosen in self.operators.chunks():
+            result[chosen] = self.background_of(values, rows, chosen)
+        return result
+
+    def background_of(self, values: Values, rows: slice, chosen: Int[Ints, " e"]) -> Float[Floats, "e n n"]:
+        """Return the background's part of the model of a chunk of epochs."""
+        alone = attrs.evolve(values, flux=0 * values.flux, sky=0 * values.sky)
+        return self._forward(alone, self.gaussians(values.c)[0], rows, chosen)[0]
 
     def sources_at(self, values: Values, e: int) -> _Images:
         """Return unit images of the point sources at epoch `e`, and their derivatives by x and y."""
         if self.exact:
             return self.exact_sources(values, e)
-        row = int(np.searchsorted(self.used, e))
+        turns, blur, row = self.operators.of_epoch(e)
         shift = self.alignment.subsampling * values.translation[e]
         (x, by_x), (y, by_y) = (translation_matrices(self.alignment.size, np.asarray(a)) for a in shift)
-        unit, turn = self.gaussians(self._positions(values, e))[0], self.turns[row // _CHUNK].one(row % _CHUNK)
+        unit, turn = self.gaussians(self._positions(values, e))[0], turns.one(row)
         turned = unit if turn is None else (turn @ unit.reshape(len(unit), -1).T).T.reshape(unit.shape)
         s = self.alignment.subsampling
         moved = (y @ turned @ x.T, s * (y @ turned @ by_x.T), s * (by_y @ turned @ x.T))
-        on_stamp, slope_x, slope_y = (self.blur(a, slice(row, row + 1)) for a in moved)
+        on_stamp, slope_x, slope_y = (blur(a, slice(row, row + 1)) for a in moved)
         return on_stamp, slope_x, slope_y
 
     def exact_sources(self, values: Values, e: int) -> _Images:
@@ -181,15 +170,10 @@ class StarletObjective:
         xy = ((s * self._positions(values, e) - pivot) @ turn.T + pivot) / s + values.translation[e]
         return source_images(self.epochs, e, xy + 0.5 * (self.epochs.shape[0] - 1))
 
-    def chunks(self) -> Iterator[tuple[slice, Int[Ints, " chosen"]]]:
-        """Yield the used epochs a few at a time: their rows among the used ones, and their indices."""
-        for start in range(0, len(self.used), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            yield rows, self.used[rows]
-
-    def _forward(
+    def _moved(
         self, values: Values, sources: Float[Floats, "*each k N N"], rows: slice, chosen: Int[Ints, " e"]
-    ) -> tuple[Float[Floats, "e n n"], Moves]:
+    ) -> tuple[Float[Floats, "e N N"], Moves]:
+        """Return the deconvolved image as a chunk of epochs has it, before their PSFs, and the steps to it."""
         shift = self.alignment.subsampling * values.translation[chosen]
         x, by_x = translation_matrices(self.alignment.size, shift[:, 0])
         y, by_y = translation_matrices(self.alignment.size, shift[:, 1])
@@ -200,11 +184,17 @@ class StarletObjective:
                 "ek,kyx->eyx" if sources.ndim == 3 else "ek,ekyx->eyx", values.flux[chosen], sources
             )
             deconvolved += values.h
-        rotated = self.turns[rows.start // _CHUNK].forth(deconvolved)
+        rotated = self.operators.of(rows)[0].forth(deconvolved)
         sideways = rotated @ x.swapaxes(1, 2)
-        image = self.blur(y @ sideways, rows) + values.sky[chosen, None, None]
         # Gradients need no more than single precision, and cost half in it.
-        return image, Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
+        return y @ sideways, Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
+
+    def _forward(
+        self, values: Values, sources: Float[Floats, "*each k N N"], rows: slice, chosen: Int[Ints, " e"]
+    ) -> tuple[Float[Floats, "e n n"], Moves]:
+        """Return the model of a chunk of epochs, exact sources left out, and how the image was moved."""
+        moved, moves = self._moved(values, sources, rows, chosen)
+        return self.operators.of(rows)[1](moved) + values.sky[chosen, None, None], moves
 
     def _positions(self, values: Values, e: int) -> Float[Floats, "k 2"]:
         """Return the point sources' positions at epoch `e`."""
@@ -222,7 +212,7 @@ class StarletObjective:
     def moves(self, values: Values, rows: slice, chosen: Int[Ints, " chosen"]) -> Moves:
         """Return the steps by which the deconvolved image is moved to some epochs."""
         sources = self._sources_of_epochs(values, self.gaussians(values.c), chosen)[0]
-        return self._forward(values, sources, rows, chosen)[1]
+        return self._moved(values, sources, rows, chosen)[1]
 
     def at_rest(
         self, images: Float[Floats, "e n n"], moves: Moves, rows: slice
@@ -231,9 +221,10 @@ class StarletObjective:
 
         The other two values are intermediate: after the columns are moved back, and after the transposed blur alone.
         """
-        back = self.blur.transposed(images.astype(np.float32), rows)
+        turns, blur = self.operators.of(rows)
+        back = blur.transposed(images.astype(np.float32))
         half = moves.y.swapaxes(1, 2) @ back
-        return self.turns[rows.start // _CHUNK].back(half @ moves.x), half, back
+        return turns.back(half @ moves.x), half, back
 
     # ------------------------------------------------------------ value and gradient
 
@@ -250,7 +241,7 @@ class StarletObjective:
         sources = self.gaussians(values.c)
         gradient = values.zeros()
         value = 0.0
-        for rows, chosen in self.chunks():
+        for rows, chosen in self.operators.chunks():
             own_sources = self._sources_of_epochs(values, sources, chosen)
             image, moves = self._forward(values, own_sources[0], rows, chosen)
             epochs = chosen.tolist() if self.exact else []
