@@ -72,6 +72,16 @@ def lcf_plate_solvers() -> Classes:
 
 
 @hookspec
+def lcf_ephemerides() -> Classes:
+    """Return ephemerides of targets (:class:`~lcframework.protocols.Ephemeris`).
+
+    Called with the times of the frames of one telescope together, where ``[roi.NAME] ephemeris`` names the class; its
+    options are in ``[roi.NAME.name]``.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def lcf_star_catalogs() -> Classes:
     """Return star catalogues (:class:`~lcframework.protocols.StarCatalog`), queried once for each field."""
     raise NotImplementedError

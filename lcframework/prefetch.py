@@ -19,11 +19,20 @@ from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.options import one_of
 from lcframework.project import Project
 from lcframework.protocols import KeepsCache, UsesNetwork
+from lcframework.sky.passed_stars import FindPassedStars, PassedQuery
 from lcframework.sky.solver_stars import SolverStars
+from lcframework.sky.tracks import tracks
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, survey_magnitudes
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint, disks
 from lcframework.stages.plate_solving import PlateSolving
-from lcframework.stages.query_gaia_for_stars import ChooseStars, FieldQuery, QueryGaiaForStars, region_of, star_rows
+from lcframework.stages.query_gaia_for_stars import (
+    ChooseStars,
+    FieldQuery,
+    QueryGaiaForStars,
+    own_tracks,
+    region_of,
+    star_rows,
+)
 from lcframework.storage.tables import CombinedFootprint
 from lcframework.types import LcfError, Region
 
@@ -155,6 +164,9 @@ def _stars_and_magnitudes(asker: _Asker, project: Project) -> Iterator[Answer]:
         yield answer
         if table is not None:
             yield from _magnitudes(asker, query, star_rows(table, query))
+        if own := own_tracks(query.rois, query.tracks):
+            passing = functools.partial(_passed_stars, PassedQuery(query.hash, tuple(own.values())))
+            yield asker.ask(QueryGaiaForStars.name, f"stars that {', '.join(own)} passes", catalogue, passing)[0]
 
 
 def _magnitudes(asker: _Asker, query: FieldQuery, stars: list[dict[str, Any]]) -> Iterator[Answer]:
@@ -177,16 +189,18 @@ def _magnitudes(asker: _Asker, query: FieldQuery, stars: list[dict[str, Any]]) -
 
 def _fields(project: Project) -> list[FieldQuery]:
     """Return queries of the fields: from the project file, or from the database where a run has found the fields."""
-    config = project.toolbox.config
-    if config.stars.strategy == "roi_disk":
+    config, toolbox = project.toolbox.config, project.toolbox
+    moving = any(toolbox.ephemeris(name) is not None for name in config.roi)
+    if config.stars.strategy == "roi_disk" and not moving:
         return [FieldQuery(f.hash, f.region, f.rois, {}) for f in disks(config)]
     with project.session() as session:
+        ways = tracks(session, toolbox)
         rows = session.exec(
             select(CombinedFootprint).where(
                 CombinedFootprint.active, CombinedFootprint.strategy == config.stars.strategy
             )
         )
-        return [FieldQuery(row.hash, region_of(row), tuple(row.rois), {}) for row in rows]
+        return [FieldQuery(row.hash, region_of(row), tuple(row.rois), {}, tracks=ways) for row in rows]
 
 
 def _reaching(toolbox: Toolbox, offline: bool) -> Toolbox:
@@ -213,6 +227,10 @@ def _distinct(toolbox: Toolbox, section: str) -> list[Tool]:
 
 def _field_stars(query: FieldQuery, toolbox: Toolbox) -> Table:
     return ChooseStars(QueryGaiaForStars.name, toolbox).compute(query)
+
+
+def _passed_stars(query: PassedQuery, toolbox: Toolbox) -> Table:
+    return FindPassedStars(QueryGaiaForStars.name, toolbox).compute(query)
 
 
 def _star_magnitudes(stars: list[dict[str, Any]], instrument: str, band: str, toolbox: Toolbox) -> Table:

@@ -31,6 +31,7 @@ from lcframework.types import (
     MagnitudeTable,
     Master,
     MasterPlan,
+    Moments,
     NormalizationSolution,
     NotSolved,
     PhotometryResult,
@@ -94,6 +95,26 @@ class PlateSolver(Protocol):
 
     def solve(self, sources: SourceTable, shape: tuple[int, int], hint: SolveHint) -> PlateSolution | NotSolved:
         """Return a solution, or why there is none."""
+
+
+class Ephemeris(Protocol):
+    """Tells where the target of a region is."""
+
+    def positions(self, ra: float, dec: float, moments: Moments) -> tuple[Floats, Floats]:
+        """Return (n,) right ascensions and declinations, ICRS degrees, as they are compared with catalogued stars.
+
+        Parameters
+        ----------
+        ra, dec : float
+            ``ra`` and ``dec`` of ``[roi.NAME]``, degrees.
+        moments : Moments
+            The n times.
+
+        Raises
+        ------
+        UnusableInput
+            Where it has no position for one of the times.
+        """
 
 
 class StarCatalog(Protocol):
@@ -255,6 +276,14 @@ class HasTimeReference(Protocol):
 
 
 @runtime_checkable
+class StatesPositionErrors(Protocol):
+    """An ephemeris that states how well it knows its positions; without the method, they are taken for exact."""
+
+    def position_errors(self, moments: Moments) -> Floats:
+        """Return (n,) standard errors of the positions, arcsec on the sky; they loosen the registration."""
+
+
+@runtime_checkable
 class NeedsPosition(Protocol):
     """A plate solver that states whether it needs a position; without the attribute, it is assumed to need one."""
 
@@ -343,6 +372,18 @@ class CombinesEstimates(Protocol):
 
         False where other light is modelled beside them, to which residual light may belong.
         """
+
+
+@runtime_checkable
+class MeasuresMovingTargets(Protocol):
+    """A ROI model that states how it measures a target that moves over the sky.
+
+    The target has one place in its cutouts then, and the sky behind it moves. Without the method the model is used as
+    it is, and its fits are doubted.
+    """
+
+    def for_moving_target(self) -> RoiModel:
+        """Return the model without whatever it holds fixed in the cutouts beside the point sources."""
 
 
 @runtime_checkable

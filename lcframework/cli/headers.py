@@ -62,10 +62,10 @@ def command(
 
 
 def _sky(toolbox: Toolbox, instrument: str) -> tuple[Site | None, list[tuple[float, float]]]:
-    """Return the site of a project's telescope (None: unknown), and the positions of its regions, degrees."""
+    """Return the site of a project's telescope (None: unknown), and the positions of regions that stay, degrees."""
     t = toolbox.config_for(instrument).telescope
     site = Site(t.latitude, t.longitude, t.elevation) if t else None
-    return site, [(r.ra, r.dec) for r in toolbox.config.roi.values()]
+    return site, [(r.ra, r.dec) for name, r in toolbox.config.roi.items() if toolbox.ephemeris(name) is None]
 
 
 def _print_group(group: Group, every: bool) -> None:

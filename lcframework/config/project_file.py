@@ -40,6 +40,7 @@ from lcframework.config.sections import (
     Telescope,
 )
 from lcframework.config.structuring import Problem, nearest_or_allowed, resolve_path, structure
+from lcframework.options import closest
 from lcframework.types import LcfError, redacted
 
 RawTable = dict[str, Any]
@@ -68,7 +69,8 @@ class Config:
     """A project file that was read without error.
 
     `raw` is the parsed TOML with the overrides of the instrument merged in. `tables` holds the options of plugins by
-    section and plugin name; they are not yet checked, because only the class of the plugin knows them.
+    section (``roi.NAME`` for a region's) and plugin name; they are not yet checked, because only the class of the
+    plugin knows them.
     """
 
     path: Path
@@ -256,6 +258,8 @@ def workdir_of(raw: RawTable, directory: Path) -> Path:
 
 #: Options that select plugins: the tables inside their sections are options of plugins.
 _SELECTS = {"plugin", "executor"}
+#: What the names of the regions' sections begin with.
+OF_REGION = "roi."
 
 
 def _build(
@@ -281,7 +285,7 @@ def _build(
             subtables = {k: own.pop(k) for k in list(own) if isinstance(own[k], dict) and k not in plain}
         tables[name] = subtables
         values[name] = structure(cls, own, name, path.parent, problems)
-    values["roi"] = _regions(raw.get("roi", {}), path.parent, problems)
+    values["roi"] = _regions(raw.get("roi", {}), path.parent, tables, problems)
     for name, sections in _overrides(raw, problems).items():
         for section in sections:
             if section not in BY_INSTRUMENT:
@@ -316,7 +320,8 @@ def _overrides(raw: RawTable, problems: list[Problem]) -> dict[str, RawTable]:
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
 
-def _regions(raw: Any, base: Path, problems: list[Problem]) -> dict[str, Roi]:
+def _regions(raw: Any, base: Path, tables: dict[str, dict[str, RawTable]], problems: list[Problem]) -> dict[str, Roi]:
+    """Return the regions, and add the tables of their plugins to `tables`."""
     if not isinstance(raw, dict) or not raw:
         problems.append(
             Problem(
@@ -339,10 +344,19 @@ def _regions(raw: Any, base: Path, problems: list[Problem]) -> dict[str, Roi]:
                     f"digits, . _ + - only, not dots alone, and at most {_LONGEST_NAME} bytes",
                 )
             )
-        made = structure(Roi, table, where, base, problems)
+        own, plugins = _without_plugins(table)
+        tables[OF_REGION + name] = plugins
+        made = structure(Roi, own, where, base, problems)
         if made is not None:
             out[name] = made
     return out
+
+
+def _without_plugins(table: RawTable) -> tuple[RawTable, dict[str, RawTable]]:
+    """Return the options of a region, and the tables of its plugins; a misspelled option stays with the options."""
+    known = [f.name for f in attrs.fields(Roi)]
+    plugins = {k: v for k, v in table.items() if isinstance(v, dict) and k not in known and not closest(k, known)}
+    return {k: v for k, v in table.items() if k not in plugins}, plugins
 
 
 def _merge(base: RawTable, override: RawTable) -> RawTable:

@@ -71,6 +71,7 @@ class Roi:
     dec: float = attrs.field(validator=within(-90, 90))  # degrees
     exclusion_radius: float = attrs.field(default=3.5, validator=not_negative)  # arcsec
     point_sources: dict[str, tuple[float, float]] = attrs.field(factory=dict)  # degrees
+    ephemeris: str = "fixed"
 
     @point_sources.validator
     def _named_for_columns(self, attribute: Any, value: dict[str, tuple[float, float]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import attrs
 
 from lcframework.config.executor import check_executors
-from lcframework.config.project_file import Config
+from lcframework.config.project_file import OF_REGION, Config
 from lcframework.config.structuring import Problem, resolve_path, structure
 from lcframework.local_plugins import contents_of
 from lcframework.plugins import SEAM_OF_SECTION, Plugins, Source, asked
@@ -22,6 +22,9 @@ GENERIC_PARSER = "fits"
 #: What ``[reduction] plugin = "auto"`` calibrates with, where there are calibration frames.
 GENERIC_REDUCTION = "ccdproc"
 AUTO = "auto"
+#: The ephemeris of a region that stays where the project file says.
+FIXED = "fixed"
+_EPHEMERIDES = "lcf_ephemerides"
 T = TypeVar("T")
 
 
@@ -37,7 +40,7 @@ class Tool:
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Return the answer of one of the plugin's methods; raises as :func:`lcframework.plugins.asked`."""
-        source = self.source or Source(self.section, SEAM_OF_SECTION[self.section].hook, self.name)
+        source = self.source or Source(self.section, _hook(self.section), self.name)
         return asked(source, method, getattr(self.instance, method), *arguments)
 
     def identity(self) -> Components:
@@ -54,7 +57,8 @@ class Toolbox:
     """The configuration and the tools that stages use, for all instruments."""
 
     config: Config
-    tools: Mapping[str, Mapping[str, tuple[Tool, ...]]]  # instrument ('' for all others) -> section -> tools
+    # instrument ('' for all others) -> section -> tools; a region's ephemeris has the section "roi.NAME"
+    tools: Mapping[str, Mapping[str, tuple[Tool, ...]]]
     configs: Mapping[str, Config]  # of instruments that the project file names
     decided: Mapping[str, Config] = attrs.field(factory=dict)  # of instruments whose frames decided settings
     absent: tuple[Problem, ...] = ()  # plugins that the project file selects and that are not there
@@ -80,6 +84,11 @@ class Toolbox:
         """Return the tool of a section that has at most one."""
         tools = self.all(section, instrument)
         return tools[0] if tools else None
+
+    def ephemeris(self, roi: str) -> Tool | None:
+        """Return what tells the place of a region's target, where it is not always that of the project file."""
+        tool = self.tool(OF_REGION + roi)
+        return None if tool is None or tool.name == FIXED else tool
 
     def identity(self, section: str, instrument: str = "") -> Components:
         """Return what a product depends on in a section: the core's settings and the selected plugins' identities."""
@@ -168,6 +177,11 @@ def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[st
         made = [_tool(config, plugins, section, name, problems) for name in _names(config, plugins, section)]
         out[section] = tuple(t for t in made if t is not None)
         _check_unselected(config, plugins, section, {t.name for t in out[section]}, problems)
+    for name, roi in config.roi.items():
+        section = OF_REGION + name
+        made = [_tool(config, plugins, section, roi.ephemeris, problems)]
+        out[section] = tuple(t for t in made if t is not None)
+        _check_unselected(config, plugins, section, {t.name for t in out[section]}, problems)
     _check_aperture(config, out, problems)
     return out
 
@@ -225,12 +239,17 @@ def _present(config: Config, plugins: Plugins, name: str) -> bool:
     return all(path.exists() for path in paths)
 
 
+def _hook(section: str) -> str:
+    return _EPHEMERIDES if section.startswith(OF_REGION) else SEAM_OF_SECTION[section].hook
+
+
 def _tool(config: Config, plugins: Plugins, section: str, name: str, problems: list[Problem]) -> Tool | None:
-    where = f"[{section}] plugin"
+    option = "ephemeris" if section.startswith(OF_REGION) else "plugin"
+    where = f"[{section}] {option}"
     try:
-        offer = plugins.get(SEAM_OF_SECTION[section].hook, name, where)
+        offer = plugins.get(_hook(section), name, where)
     except PluginError as error:
-        problems.append(Problem(f"{section}.plugin", str(error), absent=True))
+        problems.append(Problem(f"{section}.{option}", str(error), absent=True))
         return None
     instance = options(offer.cls, config.tables[section].get(name, {}), f"{section}.{name}", config, problems)
     if instance is None:
@@ -239,7 +258,7 @@ def _tool(config: Config, plugins: Plugins, section: str, name: str, problems: l
         pickle.dumps(instance)
     except Exception as error:
         why = f"{offer.source} can't be sent to worker processes ({error}): its options and attributes must be pickled"
-        problems.append(Problem(f"{section}.plugin", f"{where}: {why}"))
+        problems.append(Problem(f"{section}.{option}", f"{where}: {why}"))
         return None
     return Tool(section, name, instance, offer.results_version, offer.source)
 
@@ -265,14 +284,15 @@ def options(cls: type[T], table: Mapping[str, Any], where: str, config: Config, 
 def _check_unselected(
     config: Config, plugins: Plugins, section: str, selected: set[str], problems: list[Problem]
 ) -> None:
-    hook = SEAM_OF_SECTION[section].hook
+    region = section.startswith(OF_REGION)
+    chosen = config.roi[section.removeprefix(OF_REGION)].ephemeris if region else getattr(config, section).plugin
     for name, table in config.tables[section].items():
         if name in selected:
             continue
         try:
-            offer = plugins.get(hook, name, f"[{section}.{name}]")
+            offer = plugins.get(_hook(section), name, f"[{section}.{name}]")
         except PluginError as error:
-            if getattr(config, section).plugin != name:
+            if chosen != name:
                 problems.append(Problem(f"{section}.{name}", str(error), absent=True))
         else:
             structure(offer.cls, table, f"{section}.{name}", config.directory, problems)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from lcframework import testing
-from lcframework.config.project_file import Config, load
+from lcframework.config.project_file import OF_REGION, Config, load
 from lcframework.config.structuring import Problem
 from lcframework.config.toolbox import options
 from lcframework.plugin_kit.inventory import COMMANDS_HOOK, Listed, section_or_hook
@@ -165,6 +165,9 @@ def _suite(offer: Offer, by: Given) -> tuple[str, Callable[[], Any]]:
 
 def _instance(offer: Offer, by: Given) -> Any:
     section = SEAM_OF_HOOK[offer.hook].section
+    if by.config is not None and SEAM_OF_HOOK[offer.hook].of_region:
+        named = [name for name, roi in by.config.roi.items() if roi.ephemeris == offer.name]
+        section = OF_REGION + named[0] if named else ""
     if by.config is None or not section:
         return offer.cls()
     problems: list[Problem] = []
@@ -199,6 +202,15 @@ def _example() -> fits.Header:
     from lcframework.testing.conformance.imports import example_header
 
     return example_header()
+
+
+def _ephemeris(plugin: Any, by: Given) -> None:
+    """Check it at times of the suite's; one that has no place then is checked in its own package's tests."""
+    try:
+        testing.check_ephemeris(plugin)
+    except (NeedMissing, UnusableInput) as error:
+        testing.check_plugin_class(plugin)
+        raise NotRun(f"{error}; test it in its package at times for which it has places") from None
 
 
 def _catalog(plugin: Any, by: Given) -> None:
@@ -265,6 +277,7 @@ _OF_INSTANCE: dict[str, tuple[str, Callable[[Any, Given], Any]]] = {
     "lcf_background_estimators": _plain("check_background_estimator"),
     "lcf_source_extractors": _plain("check_source_extractor"),
     "lcf_plate_solvers": ("check_plate_solver", _solver),
+    "lcf_ephemerides": ("check_ephemeris", _ephemeris),
     "lcf_star_catalogs": ("check_star_catalog", _catalog),
     "lcf_cosmic_maskers": _plain("check_cosmic_masker"),
     "lcf_psf_models": _plain("check_psf_model"),

@@ -44,6 +44,7 @@ KINDS: tuple[Kind, ...] = (
     _of_section("background", "background-", "a model of the sky"),
     _of_section("sources", "sources-", "a source extractor"),
     _of_section("plate_solving", "solver-", "a plate solver"),
+    Kind("ephemeris", "lcf_ephemerides", "ephemeris-", "an ephemeris", '[roi.TARGET]\nephemeris = "{name}"'),
     _of_section("stars", "catalog-", "a star catalogue"),
     _of_section("cosmics", "cosmics-", "a cosmic-ray detector"),
     _of_section("psf", "psf-", "a PSF model"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 
-from lcframework.config.project_file import Config
-from lcframework.config.toolbox import AUTO, Tool
+from lcframework.config.project_file import OF_REGION, Config
+from lcframework.config.toolbox import AUTO, Tool, Toolbox
 from lcframework.plugin_kit.option_docs import plain
 from lcframework.plugins import SEAM_OF_SECTION, Plugins
 from lcframework.project import Project
@@ -55,6 +55,8 @@ def uses(project: Project) -> list[Use]:
                 continue
             place = f"[instrument.{instrument}.{section}]" if instrument else f"[{section}]"
             out += _of_section(place, section, toolbox.all(section, instrument), config, project.plugins)
+    for name, roi in toolbox.config.roi.items():
+        out += _of_region(name, roi.ephemeris, toolbox, project.plugins)
     return out + _others(project)
 
 
@@ -70,6 +72,16 @@ def _of_section(place: str, section: str, tools: tuple[Tool, ...], config: Confi
     hook = SEAM_OF_SECTION[section].hook
     origins = {offer.name: offer.origin for offer in plugins.offers(hook)}
     return [Use(place, t.name, origins.get(t.name, ""), why, _options(t, section, config)) for t in tools]
+
+
+def _of_region(name: str, chosen: str, toolbox: Toolbox, plugins: Plugins) -> list[Use]:
+    """Return the ephemeris of a region."""
+    config, section = toolbox.config, OF_REGION + name
+    why = NAMED if config.states(f"{section}.ephemeris") else DEFAULT
+    origins = {offer.name: offer.origin for offer in plugins.offers("lcf_ephemerides")}
+    given = config.tables[section].get(chosen, {})
+    options = {option: (value, "project file") for option, value in given.items()}
+    return [Use(f"[{section}]", t.name, origins.get(t.name, ""), why, options) for t in toolbox.all(section)]
 
 
 def _options(tool: Tool, section: str, config: Config) -> dict[str, tuple[Any, str]]:

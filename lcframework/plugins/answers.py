@@ -209,6 +209,29 @@ def _solve(answer: Any, arguments: Sequence[Any]) -> Any:
     return answer
 
 
+@_checks("lcf_ephemerides", "positions")
+def _positions(answer: Any, arguments: Sequence[Any]) -> Any:
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise WrongAnswer(f"{_a(answer)}; (ra, dec) is needed")
+    n = len(arguments[2])
+    ra, dec = _array(answer[0], "right ascensions", (n,)), _array(answer[1], "declinations", (n,))
+    for values, what, low, high in ((ra, "right ascensions", 0.0, 360.0), (dec, "declinations", -90.0, 90.0)):
+        _all_finite(values, what)
+        if n and not (values.min() >= low and values.max() <= high):
+            raise WrongAnswer(
+                f"{what} from {values.min():.6g} to {values.max():.6g}; degrees from {low:g} to {high:g} are needed"
+            )
+    return ra, dec
+
+
+@_checks("lcf_ephemerides", "position_errors")
+def _position_errors(answer: Any, arguments: Sequence[Any]) -> Any:
+    errors = _array(answer, "errors of positions", (len(arguments[0]),))
+    _all_finite(errors, "errors of positions")
+    _not_negative(errors, "errors of positions")
+    return errors
+
+
 @_checks("lcf_star_catalogs", "query")
 def _query(answer: Any, arguments: Sequence[Any]) -> Any:
     return _table(STARS, answer)

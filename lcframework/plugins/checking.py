@@ -92,7 +92,7 @@ def class_problem(cls: Any, seam: Seam, name: str = "") -> str:
     return (
         _protocol_problem(cls, seam.protocol)
         or _common_problem(cls)
-        or (_pickle_problem(cls) if seam.section else "")
+        or (_pickle_problem(cls) if seam.selected else "")
         or (_rule_problem(cls) if seam.hook == "lcf_setting_rules" else "")
     )
 

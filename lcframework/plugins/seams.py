@@ -11,11 +11,20 @@ from lcframework import hookspecs, protocols
 
 @attrs.frozen
 class Seam:
-    """A seam: one replaceable part of the pipeline, with its section of the project file, its hook and its protocol."""
+    """A seam: one replaceable part of the pipeline, with its section of the project file, its hook and its protocol.
+
+    `of_region`: the plugin is selected in ``[roi.NAME]``, region by region, by the option of this name.
+    """
 
     section: str
     hook: str
     protocol: type[Any] | None
+    of_region: str = ""
+
+    @property
+    def selected(self) -> bool:
+        """Whether the project file selects its plugin, whose instances are then sent to workers."""
+        return bool(self.section or self.of_region)
 
 
 SEAMS: tuple[Seam, ...] = (
@@ -24,6 +33,7 @@ SEAMS: tuple[Seam, ...] = (
     Seam("background", "lcf_background_estimators", protocols.BackgroundEstimator),
     Seam("sources", "lcf_source_extractors", protocols.SourceExtractor),
     Seam("plate_solving", "lcf_plate_solvers", protocols.PlateSolver),
+    Seam("", "lcf_ephemerides", protocols.Ephemeris, of_region="ephemeris"),
     Seam("stars", "lcf_star_catalogs", protocols.StarCatalog),
     Seam("cosmics", "lcf_cosmic_maskers", protocols.CosmicMasker),
     Seam("psf", "lcf_psf_models", protocols.PsfModel),

@@ -243,13 +243,18 @@ def write_images(folder: Path, name: str, fit: RoiFit, ra: float, dec: float) ->
             fits.PrimaryHDU(np.asarray(image, np.float32), header).writeto(temporary)
 
 
-def write_astrometry(path: Path, names: list[str], fit: RoiFit, ra: float, dec: float) -> None:
-    """Write the fitted positions, degrees ICRS, with their errors in arcsec."""
-    ras, decs = from_plane(fit.offset[:, 0], fit.offset[:, 1], ra, dec)
+def write_astrometry(path: Path, names: list[str], fit: RoiFit, place: tuple[float, float] | None) -> None:
+    """Write the fitted positions, degrees ICRS, with their errors in arcsec.
+
+    Where the region has no one place, because it moves, they are arcsec east and north of where its ephemeris has it.
+    """
     error = np.sqrt(np.clip(np.diag(fit.offset_covariance), 0, None)).reshape(-1, 2)
+    keys, values = ("east_arcsec", "north_arcsec"), (fit.offset[:, 0], fit.offset[:, 1])
+    if place is not None:
+        keys, values = ("ra", "dec"), from_plane(*values, *place)
     content = {
-        name: {"ra": float(ras[i]), "dec": float(decs[i]), "ra_error_arcsec": float(error[i, 0]),
-               "dec_error_arcsec": float(error[i, 1])}
+        name: {**{key: float(value[i]) for key, value in zip(keys, values, strict=True)},
+               "ra_error_arcsec": float(error[i, 0]), "dec_error_arcsec": float(error[i, 1])}
         for i, name in enumerate(names)
     }  # fmt: skip
     with atomic(path) as temporary:

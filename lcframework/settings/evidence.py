@@ -13,9 +13,11 @@ import attrs
 import numpy as np
 from sqlmodel import Session, col, select
 
+from lcframework.config.project_file import Config
 from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
 from lcframework.frames.samples import at_equal_steps
+from lcframework.sky.tracks import Track, carried, tracks
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import FrameRow, active_stars, frame_rows
 from lcframework.storage.tables import Frame, Star, StarInFrame
@@ -79,11 +81,22 @@ def evidence(
     return Evidence(
         instrument,
         tuple(_frame(session, toolbox, f, stars, pixels) for f in at_equal_steps(frames, wanted)),
-        {name: np.array([(roi.ra, roi.dec), *roi.point_sources.values()]) for name, roi in config.roi.items()},
+        _places(config, tracks(session, toolbox)),
         {section: getattr(config, section) for section in SECTIONS},
         functools.partial(_gain, toolbox, frames),
         functools.partial(_catalogue, toolbox),
     )
+
+
+def _places(config: Config, moving: Mapping[str, Track]) -> dict[str, Floats]:
+    """Return the places of regions and of their point sources; where one moves, those in the middle of its track."""
+    out = {}
+    for name, roi in config.roi.items():
+        out[name] = np.array([(roi.ra, roi.dec), *roi.point_sources.values()])
+        if name in moving and (track := moving[name]):
+            ra, dec = (float(values[len(track) // 2]) for values in (track.ra, track.dec))
+            out[name] = np.concatenate([[(ra, dec)], carried(roi, ra, dec)])
+    return out
 
 
 def _frame(session: Session, toolbox: Toolbox, frame: FrameRow, stars: ActiveStars, pixels: Pixels) -> FrameEvidence:

@@ -20,6 +20,8 @@ from astropy.time import Time
 from astropy.utils import iers
 from astropy.utils.exceptions import AstropyWarning
 
+from lcframework.types import Floats
+
 # Other code that uses the Earth's orientation gets the tables that come with astropy; a run never waits for a server.
 iers.conf.auto_download = False
 iers.conf.auto_max_age = None  # old predictions are better than none
@@ -85,8 +87,13 @@ def sky_state(mjd: float, site: Site | None) -> SkyState:
 
 
 @_of_odd_times()
-def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None) -> list[TargetState]:
+def target_states(
+    mjd: Sequence[float], ra: float | Floats, dec: float | Floats, site: Site | None
+) -> list[TargetState]:
     """Return a target's barycentric times and, where a site is given, its positions above the horizon.
+
+    `ra` and `dec` are its place in degrees (ICRS), or its places (n,) at each of the times. Barycentric times are those
+    of light from beyond the solar system: of a target within it, they are the direction's.
 
     Without a site the light travel time is that to the Earth's centre, with an error below 21 ms. Altitude and azimuth
     do not include refraction; they are accurate to 0.005 degrees.
@@ -94,16 +101,16 @@ def target_states(mjd: Sequence[float], ra: float, dec: float, site: Site | None
     if len(mjd) == 0:
         return []
     time = Time(np.asarray(mjd, float), format="mjd", scale="utc", location=site.location if site else None)
-    target = erfa.s2c(*np.radians([ra, dec]))
+    target = erfa.s2c(np.radians(ra), np.radians(dec))
     here, _ = _observer(time, site)
     from_barycentre = erfa.epv00(*_parts(time.tt))[1]["p"] + here
-    bjd = time.tdb.jd + from_barycentre @ target * erfa.AULT / erfa.DAYSEC
+    bjd = time.tdb.jd + np.sum(from_barycentre * target, axis=-1) * erfa.AULT / erfa.DAYSEC
     to_moon = np.degrees(erfa.sepp(erfa.moon98(*_parts(time.tt))["p"] - here, target))
     if site is None:
         return [TargetState(float(b), None, None, None, float(m)) for b, m in zip(bjd, to_moon, strict=True)]
     geographic = (*np.radians([site.longitude, site.latitude]), site.elevation)
     azimuth, from_zenith, *_ = erfa.atco13(
-        *np.radians([ra, dec]), 0, 0, 0, 0, *_parts(time), _UT1_MINUS_UTC, *geographic, 0, 0, 0, 0, 0, 1
+        np.radians(ra), np.radians(dec), 0, 0, 0, 0, *_parts(time), _UT1_MINUS_UTC, *geographic, 0, 0, 0, 0, 0, 1
     )
     altitudes, azimuths = 90 - np.degrees(from_zenith), np.degrees(azimuth)
     return [

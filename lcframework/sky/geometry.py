@@ -163,15 +163,17 @@ def outline(wcs: WCS, shape: tuple[int, int], per_side: int = 4) -> list[list[fl
     return [[float(a), float(d)] for a, d in zip(ra, dec, strict=True)]
 
 
-def zenith_on_plane(altitude: Floats, azimuth: Floats, dec: float, latitude: float) -> Floats:
+def zenith_on_plane(altitude: Floats, azimuth: Floats, dec: float | Floats, latitude: float) -> Floats:
     """Return tan z times the direction to the zenith (xi, eta) on a target's tangent plane, which refraction follows.
 
     Parameters
     ----------
     altitude, azimuth : (n,)
         Of the target, degrees; azimuth from north through east.
-    dec, latitude : float
-        Of the target and of the telescope, degrees.
+    dec : float or (n,)
+        Of the target, degrees.
+    latitude : float
+        Of the telescope, degrees.
 
     Returns
     -------

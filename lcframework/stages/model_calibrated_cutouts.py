@@ -12,6 +12,7 @@ from sqlmodel import Session
 
 from lcframework.config.sections import Roi
 from lcframework.provenance import digest
+from lcframework.roi.choosing_model import knows_motion, model_of
 from lcframework.roi.cutout_files import (
     FOLDER,
     WITHDRAWN,
@@ -30,7 +31,7 @@ from lcframework.roi.support import harmful_pixels
 from lcframework.roi.withdrawn import withdraw_fits
 from lcframework.sky.geometry import to_plane
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
-from lcframework.types import PointSources, RoiFit, UnusableInput
+from lcframework.types import Doubt, PointSources, RoiFit, UnusableInput
 from lcframework.work import (
     FitKey,
     Ledger,
@@ -88,7 +89,7 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         """Fit all epochs jointly."""
         payload, epochs = values.payload, values.epochs
         region = self.toolbox.config.roi[payload.roi]
-        tool = self.toolbox.tool("roi_model", payload.instrument)
+        tool = model_of(self.toolbox, payload.roi, payload.instrument)
         if tool is None:
             raise UnusableInput('[roi_model] plugin = "none": light curves need a model of the region')
         if not region.point_sources:
@@ -114,9 +115,20 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
             epochs.system,
         ))  # fmt: skip
         write_images(folder, name, result, region.ra, region.dec)
-        write_astrometry(folder / f"{name}_astrometry.json", names, result, region.ra, region.dec)
+        moves = self.toolbox.ephemeris(p.roi) is not None
+        place = None if moves else (region.ra, region.dec)
+        write_astrometry(folder / f"{name}_astrometry.json", names, result, place)
         chi2 = float(np.nanmedian(result.reduced_chi2))
         doubts = tuple(model_doubts(p.roi, unit.label, names, epochs.cutouts, result))
+        tool = self.toolbox.tool("roi_model", p.instrument)
+        if moves and tool is not None and not knows_motion(tool):
+            doubts += (Doubt(
+                "model_not_for_motion",
+                f'[roi_model] plugin = "{tool.name}" does not say how it measures targets that move: what it holds '
+                f"fixed beside the point sources of {unit.label} moved",
+                'Choose a model that does, such as "joint", or see that it fits point sources alone',
+                subject=unit.label,
+            ),)  # fmt: skip
         summary = f"chi2 {chi2:.2f}, {result.status.state.value}"
         return Outcome(path=f"{FOLDER}/{name}_fit.h5", summary=summary, doubts=doubts)
 
@@ -196,6 +208,8 @@ class ModelCalibratedCutouts(Stage):
             "cutouts": token, "point_sources": sorted(region.point_sources.items()),
             "roi_model": self.toolbox.identity("roi_model", key.instrument),
         }  # fmt: skip
+        if self.toolbox.ephemeris(key.roi) is not None:
+            parts["moves"] = True
         if aperture := self.toolbox.config_for(key.instrument).photometry.aperture:
             parts["aperture"] = aperture
         payload = ModelPayload(key.roi, key.instrument, key.band, path)

@@ -14,6 +14,7 @@ from sqlmodel import Session, SQLModel, col, select
 from lcframework.config.project_file import Config
 from lcframework.protocols import CombinesEstimates
 from lcframework.provenance import Components, complete, describe, digest
+from lcframework.roi.choosing_model import model_of
 from lcframework.roi.cutout_files import FOLDER, PREFIX, PreparedEpochs, distinct, stem, write_cutouts
 from lcframework.roi.cutout_selection import measured, shown, star_positions
 from lcframework.roi.epochs import FRAME_COLUMNS, EpochColumns, chosen, selected_epochs
@@ -32,7 +33,7 @@ from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.psf_files import read_psf
 from lcframework.storage.records import Record
 from lcframework.storage.stamp_files import Stamp, read_stamps
-from lcframework.storage.tables import AbsoluteZeropoint, CombinedFootprint, Frame, Product
+from lcframework.storage.tables import AbsoluteZeropoint, CombinedFootprint, Frame, Product, RoiInFrame
 from lcframework.types import PSF, Cutouts, Estimators, Floats, Kernels, UnusableInput
 from lcframework.work import (
     FieldGroupKey,
@@ -65,6 +66,8 @@ class Group:
     stem: str = ""  # common part of the file names
     reason: str = ""  # why there are no epochs, where the cause is not a selection
     estimators: Estimators | None = None  # None: PSF fluxes
+    places: Floats | None = None  # (e, 2) ra and dec, degrees, of a region that moves
+    place_errors: Floats | None = None  # (e,) arcsec
 
     def __len__(self) -> int:
         """Return the number of epochs."""
@@ -106,7 +109,8 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
         stamps = [read_stamps(workdir / path, [group.roi])[group.roi] for path in group.stamps]
         psfs = [read_psf(workdir / path) for path in group.columns["psf_path"]]
         wcs = [read_wcs(workdir / path) for path in group.columns["wcs_path"]]
-        return GroupValues(group, stamps, psfs, [local_map(w, region.ra, region.dec) for w in wcs])
+        places = [(region.ra, region.dec)] * len(wcs) if group.places is None else group.places.tolist()
+        return GroupValues(group, stamps, psfs, [local_map(w, *at) for w, at in zip(wcs, places, strict=True)])
 
     def compute(self, values: GroupValues) -> Prepared:
         """Register, normalise and stack the stamps; PSFs that do not fit in the stack are left out."""
@@ -124,7 +128,7 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
             transform = fit.apply(values.transforms[i])
             transform[:, 2] -= values.stamps[i].corner
             transforms.append(transform)
-            covariances.append(fit.covariance)
+            covariances.append(fit.covariance + _of_place(group, i, transform))
             offsets.append(fit.offset)
             kernels.append(model.ask("at", values.psfs[i], (centre + fit.offset)[None])[0])
         columns, stamps = chosen(group.columns, np.array(usable)), [values.stamps[i] for i in usable]
@@ -140,18 +144,18 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
             seeing=columns["seeing"],
             airmass=columns["airmass"],
             normalization_error=columns["relative_normalization_error"],
-            zenith=self._zenith(group, columns),
+            zenith=self._zenith(group, usable, columns),
             psf_precision=stacked([values.psfs[i].precision for i in usable]),
             estimators=group.estimators.of_epochs(usable) if group.estimators is not None else None,
         )
         prepared = PreparedEpochs(cutouts, columns, np.array(offsets), [s.wcs for s in stamps], *group.zeropoint)
         return Prepared(prepared, {int(group.columns["frame_id"][i]): why for i, why in odd.items()})
 
-    def _zenith(self, group: Group, columns: EpochColumns) -> Floats:
+    def _zenith(self, group: Group, usable: list[int], columns: EpochColumns) -> Floats:
         """Return tan z times the direction to the zenith (e, 2) at the region; nan without a telescope's position."""
         telescope = self.toolbox.config_for(group.instrument).telescope
         latitude = telescope.latitude if telescope else float("nan")
-        dec = self.toolbox.config.roi[group.roi].dec
+        dec = self.toolbox.config.roi[group.roi].dec if group.places is None else group.places[usable, 1]
         return zenith_on_plane(columns["altitude"], columns["azimuth"], dec, latitude)
 
     def save(self, unit: Unit[Group], values: GroupValues, result: Prepared) -> Outcome:
@@ -264,9 +268,12 @@ class PrepareCalibratedCutouts(Stage):
             group, inputs = self._with_epochs(session, ledger, group, field)
             group, how = self._with_estimators(session, group, field)
         region = self.toolbox.config.roi[roi]
+        place: Any = [region.ra, region.dec]
+        if group.places is not None and group.place_errors is not None:
+            place = digest([np.round(group.places, 6).tolist(), np.round(group.place_errors, 4).tolist()])
         parts: Components = {
             "normalization": product.token if product is not None and product.made else "", "zeropoint": zeropoint,
-            "epochs": digest(inputs), "roi": [region.ra, region.dec],
+            "epochs": digest(inputs), "roi": place,
             "roi_cutouts": selection(self.toolbox.config_for(instrument)),
         }  # fmt: skip
         if how:
@@ -304,16 +311,26 @@ class PrepareCalibratedCutouts(Stage):
         ]  # fmt: skip
         comments = dict(session.exec(select(Frame.id, Frame.comment)).all())
         return attrs.evolve(
-            group,
+            self._with_places(session, group, [keys[i].frame_id for i in used]),
             columns=columns,
             stamps=tuple(stamped[keys[i]].path for i in used),
             stars=stars,
             comments=tuple(comments[keys[i].frame_id] for i in used),
         ), inputs
 
+    def _with_places(self, session: Session, group: Group, frames: list[int]) -> Group:
+        """Return a group with the places of its region in these frames, where it moves."""
+        if self.toolbox.ephemeris(group.roi) is None:
+            return group
+        r = RoiInFrame
+        columns = (r.frame_id, r.ra, r.dec, r.position_error)
+        found = {f: row for f, *row in session.execute(sa.select(*map(col, columns)).where(col(r.roi) == group.roi))}
+        values = np.array([[v or 0.0 for v in found[f]] for f in frames], float).reshape(-1, 3)
+        return attrs.evolve(group, places=values[:, :2], place_errors=values[:, 2])
+
     def _with_estimators(self, session: Session, group: Group, field: str) -> tuple[Group, Components]:
         """Return a group with what combines its sources' estimates, its scatter included in the epochs' columns."""
-        region, tool = self.toolbox.config.roi[group.roi], self.toolbox.tool("roi_model", group.instrument)
+        region, tool = self.toolbox.config.roi[group.roi], model_of(self.toolbox, group.roi, group.instrument)
         if not len(group) or not combines(self.toolbox, group.instrument):
             return group, {}
         able = tool is not None and isinstance(tool.instance, CombinesEstimates) and tool.instance.combines_estimates
@@ -340,6 +357,14 @@ def frames_in_cutouts(units: Iterable[Unit[Group]]) -> dict[str, set[int]]:
         ids = np.asarray(unit.payload.columns.get("frame_id", ()), int)
         found.setdefault(unit.payload.roi, set()).update(ids.tolist())
     return found
+
+
+def _of_place(group: Group, epoch: int, transform: Floats) -> Floats:
+    """Return the covariance (2, 2) in pixels^2 that the error of the target's place adds to an epoch's registration."""
+    if group.place_errors is None:
+        return np.zeros((2, 2))
+    pixels = transform[:, :2] * group.place_errors[epoch]
+    return np.asarray(pixels @ pixels.T)
 
 
 def _stem(key: RegionGroupKey) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
 from sqlmodel import Session, select
 
+from lcframework.config.sections import Roi
 from lcframework.provenance import digest, plain
 from lcframework.sky import geometry
 from lcframework.sky.footprints import contains
+from lcframework.sky.passed_stars import FindPassedStars, PassedQuery, passing_doubts
+from lcframework.sky.tracks import Track, tracks
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
 from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
 from lcframework.stars.choice import VARIABLE
@@ -19,13 +22,14 @@ from lcframework.stars.names import give_names
 from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
-from lcframework.storage.tables import CombinedFootprint, RoiInFrame, Star
-from lcframework.types import CatalogLimits, Doubt, NeedMissing, Region, Severity, StarTable, UnusableInput
+from lcframework.storage.tables import CombinedFootprint, PassedStar, RoiInFrame, Star
+from lcframework.types import CatalogLimits, Doubt, Floats, NeedMissing, Region, Severity, StarTable, UnusableInput
 from lcframework.work import (
     FieldStarsKey,
     FrameKey,
     Ledger,
     Outcome,
+    PassedStarsKey,
     ProjectKey,
     Replace,
     Scope,
@@ -55,6 +59,7 @@ class FieldQuery:
     rois: tuple[str, ...]
     given: dict[str, str]  # letters assigned before, by identifier
     one_within: float = 0.0  # arcsec: catalogue stars that are closer are one
+    tracks: Mapping[str, Track] = attrs.field(factory=dict)  # of the regions that move
 
 
 @attrs.frozen(eq=False)
@@ -67,6 +72,9 @@ class FrameQuery:
     shape: tuple[int, int]
     mjd: float
     stars: list[dict[str, Any]]
+    seeing: float | None = None  # arcsec
+    targets: Mapping[str, tuple[float, float]] = attrs.field(factory=dict)  # (ra, dec) of the regions that move
+    passed: tuple[dict[str, Any], ...] = ()  # stars of the catalogue near their tracks
 
 
 @attrs.frozen(eq=False)
@@ -110,18 +118,15 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
         if values.region.vertices is not None:
             vertices = [list(v) for v in values.region.vertices]
             table = table[contains(vertices, table["ra"], table["dec"], values.region.ra, values.region.dec)]
-        for roi in config.roi.values():
-            table = table[geometry.separation(table["ra"], table["dec"], roi.ra, roi.dec) > roi.exclusion_radius]
+        for name, roi in config.roi.items():
+            table = table[_apart(table, roi, values.tracks.get(name)) > roi.exclusion_radius]
         if len(table) < s.min_number:
             raise UnusableInput(
                 f"{catalogue.name} has {len(table)} stars that fulfil [stars] within {values.region.radius * 3600:.0f}"
                 f" arcsec of {values.region.ra:.5f} {values.region.dec:+.5f}; min_number = {s.min_number}. Widen radius"
                 f" or magnitude = [{s.magnitude[0]}, {s.magnitude[1]}]"
             )
-        centres = [config.roi[n] for n in values.rois]
-        table["distance"] = np.min(
-            [geometry.separation(table["ra"], table["dec"], r.ra, r.dec) for r in centres], axis=0
-        )
+        table["distance"] = np.min([_apart(table, config.roi[n], values.tracks.get(n)) for n in values.rois], axis=0)
         table.sort("distance")
         return table
 
@@ -146,7 +151,15 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
         return Outcome(tuple(records), token=token, summary=f"{len(rows)} stars", doubts=(doubt,) if twice else ())
 
 
-class FindStarsInFrame(Task[FrameQuery, FrameToSearch, list[dict[str, Any]]]):
+@attrs.frozen(eq=False)
+class StarsInFrame:
+    """The rows of ``stars_in_frames`` of a field's stars, and what is doubtful about targets that pass others."""
+
+    rows: list[dict[str, Any]]
+    doubts: tuple[Doubt, ...]
+
+
+class FindStarsInFrame(Task[FrameQuery, FrameToSearch, StarsInFrame]):
     """Finds the stars of a field in a frame, and their positions."""
 
     light: ClassVar[bool] = True
@@ -156,8 +169,8 @@ class FindStarsInFrame(Task[FrameQuery, FrameToSearch, list[dict[str, Any]]]):
         """Read the frame's WCS."""
         return FrameToSearch(unit.payload, read_wcs(self.toolbox.workdir / unit.payload.wcs_path))
 
-    def compute(self, values: FrameToSearch) -> list[dict[str, Any]]:
-        """Return a row of ``stars_in_frames`` for each star in the frame."""
+    def compute(self, values: FrameToSearch) -> StarsInFrame:
+        """Find the stars in the frame, and those that are within the seeing of a target."""
         query, wcs = values.query, values.wcs
         ra, dec, pmra, pmdec, epoch = (
             np.array([s[c] for s in query.stars], float) for c in ("ra", "dec", "pmra", "pmdec", "ref_epoch")
@@ -166,17 +179,23 @@ class FindStarsInFrame(Task[FrameQuery, FrameToSearch, list[dict[str, Any]]]):
         x, y = geometry.sky_to_pixel(wcs, ra, dec)
         ny, nx = query.shape
         inside = np.isfinite(x) & (x > EDGE) & (y > EDGE) & (x < nx - 1 - EDGE) & (y < ny - 1 - EDGE)
-        return [
+        rows = [
             {"frame_id": query.frame_id, "combined_footprint_hash": query.hash, "gaia_id": query.stars[i]["gaia_id"],
              "x": float(x[i]), "y": float(y[i]), "usable": True, "saturated": False, "comment": "",
              "psf_comment": ""}
             for i in np.flatnonzero(inside)
         ]  # fmt: skip
+        doubts = [
+            doubt
+            for roi, place in query.targets.items()
+            for doubt in passing_doubts(roi, place, query.passed, query.mjd, query.seeing)
+        ]
+        return StarsInFrame(rows, tuple(doubts))
 
-    def save(self, unit: Unit[FrameQuery], values: FrameToSearch, result: list[dict[str, Any]]) -> Outcome:
+    def save(self, unit: Unit[FrameQuery], values: FrameToSearch, result: StarsInFrame) -> Outcome:
         """Return the record that replaces the stars of the field in the frame."""
         where = {"frame_id": unit.payload.frame_id, "combined_footprint_hash": unit.payload.hash}
-        return Outcome((Replace("stars_in_frames", where, result),))
+        return Outcome((Replace("stars_in_frames", where, result.rows),), doubts=result.doubts)
 
 
 @attrs.define
@@ -186,15 +205,22 @@ class QueryGaiaForStars(Stage):
     name: ClassVar[str] = "query_gaia_for_stars"
     title: ClassVar[str] = "Reference stars"
     needs: ClassVar[tuple[str, ...]] = (Footprints.name,)
-    makes: ClassVar[tuple[str, ...]] = ("stars", "stars_in_frames")
+    makes: ClassVar[tuple[str, ...]] = ("stars", "stars_in_frames", "passed_stars")
     unit: ClassVar[str] = "frame"
-    reads: ClassVar[tuple[str, ...] | None] = ("frames", "combined_footprint", "rois_in_frames", "stars")
+    reads: ClassVar[tuple[str, ...] | None] = (
+        "frames",
+        "combined_footprint",
+        "rois_in_frames",
+        "stars",
+        "passed_stars",
+    )
     results_version: ClassVar[int] = 2
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that queries the stars of a field, and the task that finds them in frames."""
         return {
             FieldStarsKey: ChooseStars(self.name, self.toolbox),
+            PassedStarsKey: FindPassedStars(self.name, self.toolbox),
             FrameKey: FindStarsInFrame(self.name, self.toolbox),
         }
 
@@ -205,26 +231,58 @@ class QueryGaiaForStars(Stage):
         if joined is None or not joined.made:
             return []  # the fields are not known yet
         units: list[Unit[Any]] = []
+        moving = tracks(session, self.toolbox)
         for field in sorted(fields, key=lambda f: f.hash):
-            query = attrs.evolve(self._query(session, field), scope=Scope(frozenset(field.rois)))
-            units.append(query)
+            query = attrs.evolve(self.query(session, field, moving), scope=Scope(frozenset(field.rois)))
+            passed = self.passed(field, moving)
+            units += [query] if passed is None else [query, passed]
             product = ledger.product(self.name, query.key)
-            if product is not None and product.made and product.made_from(query):
+            if product is None or not product.made or not product.made_from(query):
+                continue
+            if passed is None:
                 units += self._frames(session, ledger, field, product.token)
+            elif (near := ledger.product(self.name, passed.key)) is not None and near.made and near.made_from(passed):
+                units += self._frames(session, ledger, field, product.token, moving, near.token)
         return units
 
-    def _query(self, session: Session, field: CombinedFootprint) -> Unit[FieldQuery]:
+    def passed(self, field: CombinedFootprint, moving: Mapping[str, Track]) -> Unit[PassedQuery] | None:
+        """Return the query for all stars near the tracks of a field's regions; None where none of them moves."""
+        own = own_tracks(field.rois, moving)
+        if not own:
+            return None
+        identities = {name: track.identity for name, track in own.items()}
+        stars = {t.name: t.identity() for t in self.toolbox.all("stars")}
+        payload = PassedQuery(field.hash, tuple(own.values()))
+        label = f"stars that {', '.join(own)} passes"
+        components = self.components(tracks=identities, catalogue=stars)
+        return Unit(PassedStarsKey(field.hash), label, components, payload, scope=Scope(frozenset(field.rois)))
+
+    def query(self, session: Session, field: CombinedFootprint, moving: Mapping[str, Track]) -> Unit[FieldQuery]:
+        """Return the query for the reference stars of a field."""
         region = region_of(field)
-        rois = {n: [r.ra, r.dec, r.exclusion_radius] for n, r in self.toolbox.config.roi.items()}
+        rois = {
+            n: [*([moving[n].identity] if n in moving else [r.ra, r.dec]), r.exclusion_radius]
+            for n, r in self.toolbox.config.roi.items()
+        }
         settings = self.toolbox.identity("stars")
         for option in ("strategy", "radius"):  # the region already includes them
             settings.pop(option)
         within = one_star_within(session)
         components = self.components(field=plain(region), rois=rois, stars=settings, one_within=within)
-        payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field), within)
+        payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field), within, moving)
         return Unit(FieldStarsKey(field.hash), f"stars around {', '.join(field.rois)}", components, payload)
 
-    def _frames(self, session: Session, ledger: Ledger, field: CombinedFootprint, token: str) -> list[Unit[FrameQuery]]:
+    def _frames(
+        self,
+        session: Session,
+        ledger: Ledger,
+        field: CombinedFootprint,
+        token: str,
+        moving: Mapping[str, Track] | None = None,
+        near: str = "",
+    ) -> list[Unit[FrameQuery]]:
+        """Return the units of a field's frames; `near` is the token of the stars that its moving regions pass."""
+        passed, places = self._passed(session, field, moving or {})
         stars = [
             s.model_dump()
             for s in session.exec(select(Star).where(Star.combined_footprint_hash == field.hash, Star.active))
@@ -239,9 +297,40 @@ class QueryGaiaForStars(Stage):
             components = self.components(wcs=outline.token, stars=token)
             shape = (f.height or 0, f.width or 0)
             payload = FrameQuery(field.hash, f.id or 0, f.wcs_relpath or "", shape, f.mjd or 0.0, stars)
+            if near:
+                here = places.get(f.id or 0, {})
+                components |= {"passed": near, "targets": {n: np.round(p, 6).tolist() for n, p in here.items()}}
+                payload = attrs.evolve(payload, seeing=f.seeing_arcseconds, targets=here, passed=passed)
             scope = Scope(frozenset(field.rois), f.instrument, f.band)
             units.append(Unit(FrameKey(f.id or 0, field.hash), f.key, components, payload, f.id, scope))
         return units
+
+    @staticmethod
+    def _passed(
+        session: Session, field: CombinedFootprint, moving: Mapping[str, Track]
+    ) -> tuple[tuple[dict[str, Any], ...], dict[int, dict[str, tuple[float, float]]]]:
+        """Return the stars near the tracks of a field's regions, and by frame and region where the target is."""
+        places: dict[int, dict[str, tuple[float, float]]] = {}
+        for name in (n for n in field.rois if n in moving):
+            track = moving[name]
+            for frame_id, ra, dec in zip(track.frame_id, track.ra.tolist(), track.dec.tolist(), strict=True):
+                places.setdefault(frame_id, {})[name] = (ra, dec)
+        if not places:
+            return (), {}
+        rows = session.exec(select(PassedStar).where(PassedStar.combined_footprint_hash == field.hash))
+        return tuple(row.model_dump() for row in rows), places
+
+
+def own_tracks(rois: Iterable[str], moving: Mapping[str, Track]) -> dict[str, Track]:
+    """Return the tracks of those of a field's regions that move and that frames show."""
+    return {name: moving[name] for name in rois if name in moving and len(moving[name])}
+
+
+def _apart(table: Table, roi: Roi, track: Track | None) -> Floats:
+    """Return the distance of stars from a region, or from its track where it moves, arcsec."""
+    if track is not None:
+        return track.separation(np.asarray(table["ra"], float), np.asarray(table["dec"], float))
+    return geometry.separation(table["ra"], table["dec"], roi.ra, roi.dec)
 
 
 def one_star_within(session: Session) -> float:

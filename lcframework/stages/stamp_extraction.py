@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +26,7 @@ from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_ma
 from lcframework.frames.target_detection import target_doubt
 from lcframework.provenance import Components, Option, Shared, describe
 from lcframework.sky.geometry import separation
+from lcframework.sky.tracks import carried
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
@@ -69,12 +70,16 @@ REACH_STEP = 2.0  # arcsec
 
 @attrs.frozen
 class Target:
-    """A star or region to cut out: its name in the files, and its position in the frame, pixels."""
+    """A star or region to cut out: its name in the files, and its position in the frame, pixels.
+
+    `sky` is the place of a region that moves, (ra, dec) in degrees.
+    """
 
     name: str
     x: float
     y: float
     magnitude: float = float("nan")
+    sky: tuple[float, float] | None = None
 
 
 @attrs.frozen
@@ -166,8 +171,9 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         p, config = v.payload, self.toolbox.config
         known = np.array([(t.x, t.y) for t in p.stars]).reshape(-1, 2)
         for target in p.rois:
-            sky = list(config.roi[target.name].point_sources.values())
-            positions = np.array(v.wcs.all_world2pix(sky, 0)).reshape(-1, 2) if sky else np.zeros((0, 2))
+            region = config.roi[target.name]
+            sky = carried(region, *target.sky) if target.sky else list(region.point_sources.values())
+            positions = np.array(v.wcs.all_world2pix(sky, 0)).reshape(-1, 2) if len(sky) else np.zeros((0, 2))
             doubt = target_doubt(target.name, v.sources, positions, known, v.wcs, size, p.seeing, p.rms)
             if doubt is not None:
                 yield doubt
@@ -288,7 +294,8 @@ class StampExtraction(Stage):
         hot = {key.instrument: product.token for key, product in ledger.made(self.name, HotPixelsKey).items()}
         imported, solved = ledger.made(Import.name, FrameKey), ledger.made(PlateSolving.name, FrameKey)
         located = ledger.made(QueryGaiaForStars.name, FrameKey)
-        stars, rois, regions = self._stars(session), self._rois(session), field_rois(session)
+        moving = {name for name in self.toolbox.config.roi if self.toolbox.ephemeris(name) is not None}
+        stars, rois, regions = self._stars(session), self._rois(session, moving), field_rois(session)
         units: list[Unit[Any]] = [*maps]
         names = {f.instrument for f in frames.values()}
         of_instrument = {name: self._settings(name, hot.get(name, "")) for name in names}
@@ -304,6 +311,8 @@ class StampExtraction(Stage):
                     "stars": located[key].token, "rois": reaches[field], **settings,
                 }  # fmt: skip
                 own_rois = tuple(t for t in rois.get(frame_id, ()) if t.name in regions[field])
+                if not moving.isdisjoint(regions[field]):
+                    parts["rois"] = {**reaches[field], **self._moving_reaches(moving & regions[field], own_rois)}
                 payload = self._payload(f, field, tuple(targets), own_rois)
                 scope = Scope(regions[field], f.instrument, f.band)
                 units.append(Unit(key, f.key, self.components(**parts), payload, f.id, scope))
@@ -321,6 +330,12 @@ class StampExtraction(Stage):
     def _reaches(self, rois: frozenset[str]) -> Components:
         config = self.toolbox.config
         return {n: [r.ra, r.dec, reach_of(config, n)] for n, r in config.roi.items() if n in rois}
+
+    def _moving_reaches(self, moving: Iterable[str], targets: Iterable[Target]) -> Components:
+        """Return, for the regions that move, where they are in a frame, and their reach; None: not in it."""
+        here = {t.name: t.sky for t in targets if t.sky is not None}
+        config = self.toolbox.config
+        return {n: [*np.round(here[n], 6).tolist(), reach_of(config, n)] if n in here else None for n in moving}
 
     @staticmethod
     def _payload(f: FrameRow, field: str, stars: tuple[Target, ...], rois: tuple[Target, ...]) -> FramePayload:
@@ -343,11 +358,14 @@ class StampExtraction(Stage):
         return out
 
     @staticmethod
-    def _rois(session: Session) -> dict[int, list[Target]]:
+    def _rois(session: Session, moving: Collection[str]) -> dict[int, list[Target]]:
         out: dict[int, list[Target]] = {}
-        columns = select(RoiInFrame.frame_id, RoiInFrame.roi, RoiInFrame.x, RoiInFrame.y)
-        for frame_id, roi, x, y in session.exec(columns.where(RoiInFrame.roi_in_footprint)):
-            out.setdefault(frame_id, []).append(Target(roi, x or 0.0, y or 0.0))
+        r = RoiInFrame
+        columns = (r.frame_id, r.roi, r.x, r.y, r.ra, r.dec)
+        query = sa.select(*map(col, columns)).where(col(r.roi_in_footprint))
+        for frame_id, roi, x, y, ra, dec in session.execute(query):
+            sky = (ra, dec) if roi in moving and ra is not None else None
+            out.setdefault(frame_id, []).append(Target(roi, x or 0.0, y or 0.0, sky=sky))
         return out
 
     def outside(self) -> Components:

@@ -101,6 +101,11 @@ class RoiInFrame(SQLModel, table=True):
     altitude: float | None = None
     azimuth: float | None = None
     degrees_to_moon: float | None = None
+    ra: float | None = None
+    dec: float | None = None
+    trail: float | None = None
+    position_error: float | None = None
+    comment: str = ""
 
 
 class FrameFootprint(SQLModel, table=True):
@@ -148,6 +153,21 @@ class Star(SQLModel, table=True):
     distance_to_roi_arcsec: float = 0.0
     active: bool = True
     comment: str = ""
+
+
+class PassedStar(SQLModel, table=True):
+    """A catalogued star, of whatever brightness, near the track of a region that moves."""
+
+    __tablename__ = "passed_stars"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    gaia_id: str = Field(primary_key=True)
+    ra: float
+    dec: float
+    pmra: float = 0.0
+    pmdec: float = 0.0
+    ref_epoch: float
+    magnitude: float
 
 
 class StarInFrame(SQLModel, table=True):

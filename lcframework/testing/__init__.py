@@ -23,6 +23,7 @@ _CONFORMANCE = (
     "check_command",
     "check_comparison_stars",
     "check_cosmic_masker",
+    "check_ephemeris",
     "check_executor",
     "check_exporter",
     "check_header_parser",

@@ -88,6 +88,14 @@ class FieldStarsKey(UnitKey):
 
 
 @attrs.frozen
+class PassedStarsKey(UnitKey):
+    """The catalogued stars that the moving regions of a field pass."""
+
+    prefix: ClassVar[str] = "passed stars"
+    field: str
+
+
+@attrs.frozen
 class HotPixelsKey(UnitKey):
     """The hot pixels of an instrument."""
 

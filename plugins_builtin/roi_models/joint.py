@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 import numpy as np
@@ -42,6 +42,10 @@ class Joint(RoiModel):
     def combines_estimates(self) -> bool:
         """Whether point sources are all that is modelled, so that residual light is theirs."""
         return not self.background
+
+    def for_moving_target(self) -> Self:
+        """Return the model of point sources alone: a background would move."""
+        return attrs.evolve(self, background=False)
 
     def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
         from plugins_builtin.engine.roi.joint_fit import Settings, fit_jointly

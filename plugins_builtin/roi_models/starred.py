@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 import numpy as np
@@ -53,6 +53,10 @@ class Starred(RoiModel):
     def combines_estimates(self) -> bool:
         """Whether point sources are all that is modelled, so that residual light is theirs."""
         return not self.background
+
+    def for_moving_target(self) -> Self:
+        """Return the model of point sources alone: a background would move."""
+        return attrs.evolve(self, background=False)
 
     def _fit(self, epochs: Epochs, offset: Floats) -> RoiFit:
         from plugins_builtin.engine.roi.geometry import squared

@@ -28,6 +28,8 @@ def classes() -> dict[str, type[Any]]:
         if seam.section:
             offers = plugins.offers(seam.hook)
             found |= {f"[{seam.section}.{o.name}]": o.cls for o in offers if attrs.fields(o.cls)}
+        if seam.of_region:
+            found |= {f"[roi.NAME.{o.name}]": o.cls for o in plugins.offers(seam.hook) if attrs.fields(o.cls)}
     return found
 
 

@@ -32,6 +32,8 @@ background_per_epoch = false
 frames = { seeing_arcseconds = [0.0, 3.0] }
 """
 
+ADDED = ("ra", "dec", "trail", "position_error", "comment")
+
 
 @pytest.fixture
 def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -47,7 +49,9 @@ def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         for (trigger,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
             connection.execute(f"drop trigger {trigger}")
         connection.executescript(
-            "drop table product_files; drop table changes; drop table plans; drop table alembic_version; "
+            "drop table passed_stars; "
+            + "".join(f"alter table rois_in_frames drop column {name}; " for name in ADDED)
+            + "drop table product_files; drop table changes; drop table plans; drop table alembic_version; "
             "drop table doubts; drop table settings; drop table estimator_weights; "
             "drop table estimator_scales; alter table star_flux_in_frame drop column psf_flux; "
             "alter table star_flux_in_frame drop column psf_flux_uncertainty; "

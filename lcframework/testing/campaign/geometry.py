@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 
-def offset_to_sky(ra: float, dec: float, xi: Any, eta: Any) -> tuple[Array, Array]:
+def offset_to_sky(ra: Any, dec: Any, xi: Any, eta: Any) -> tuple[Array, Array]:
     """Return ICRS degrees of points at `xi`, `eta` arcsec (east, north) on the plane tangent at `ra`, `dec`."""
     x, y = np.radians(np.asarray(xi, float) / 3600.0), np.radians(np.asarray(eta, float) / 3600.0)
     sin, cos = np.sin(np.radians(dec)), np.cos(np.radians(dec))

@@ -71,6 +71,7 @@ class CampaignSettings:
     target: str = attrs.field(default="quad", validator=one_of(*TARGETS))
     lens_galaxies: int = _count(1, most=2)  # under the target's images
     galaxy_offset: tuple[float, float] = attrs.field(default=(0.0, 0.0), converter=_pair)  # arcsec east, north
+    target_motion: tuple[float, float] = attrs.field(default=(0.0, 0.0), converter=_pair)  # arcsec/h east, north
     variation: float = _amount(1.0)  # 1: the images vary by 0.1 mag or so; 0: constant
     stars: int = _count(28)  # bright enough to be used, and not saturated
     saturated_stars: int = _count(3)

@@ -10,6 +10,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from lcframework.testing.campaign.geometry import offset_to_sky
+from lcframework.testing.campaign.observing import observe
 from lcframework.testing.campaign.settings import CampaignSettings
 
 Array = NDArray[np.floating[Any]]
@@ -57,11 +58,17 @@ class TrueSky:
         return [str(n) for n in self.objects["name"][self.objects["kind"] == "target"]]
 
     def positions(self, mjd: float) -> tuple[Array, Array]:
-        """Return ra, dec in degrees at a date."""
+        """Return ra, dec in degrees at a date; the target is in its place in the first frame."""
         years = (mjd - MJD_OF_REF_EPOCH) / 365.25
         dec = np.asarray(self.objects["dec"])
-        ra = self.objects["ra"] + self.objects["pmra"] * years / 3.6e6 / np.cos(np.radians(dec))
-        return np.asarray(ra), dec + np.asarray(self.objects["pmdec"]) * years / 3.6e6
+        ra = np.asarray(self.objects["ra"] + self.objects["pmra"] * years / 3.6e6 / np.cos(np.radians(dec)))
+        dec = dec + np.asarray(self.objects["pmdec"]) * years / 3.6e6
+        if any(self.settings.target_motion):
+            hours = (mjd - observe(self.settings, 0).mjd) * 24.0
+            moving = np.asarray(self.objects["kind"] == "target")
+            east, north = (rate * hours for rate in self.settings.target_motion)
+            ra[moving], dec[moving] = offset_to_sky(ra[moving], dec[moving], east, north)
+        return ra, dec
 
     def magnitudes(self, mjd: float) -> Array:
         """Return the true AB magnitude of every object at a date."""
@@ -241,8 +248,9 @@ def make_catalog(sky: TrueSky) -> Table:
         table[name].unit = unit
     for name in ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "r_mag", "r_mag_err"):
         table[name].unit = "mag"
+    elsewhere = (objects["kind"] == "target") & any(sky.settings.target_motion)  # when the catalogue was made
     compact = ~extended | ((objects["role"] == "field") & (objects["radius"] < 0.7)) | mimic
-    return table[compact & (objects["role"] != "companion") & (g < 20.7)]
+    return table[compact & ~elsewhere & (objects["role"] != "companion") & (g < 20.7)]
 
 
 def _identity(name: str, index: int) -> str:

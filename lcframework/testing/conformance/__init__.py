@@ -11,6 +11,7 @@ from __future__ import annotations
 from lcframework.testing.conformance.catalogs import check_calibration_survey, check_plate_solver, check_star_catalog
 from lcframework.testing.conformance.contract import check_plugin_class
 from lcframework.testing.conformance.curves import check_exporter, check_normalization, check_roi_model
+from lcframework.testing.conformance.ephemerides import check_ephemeris
 from lcframework.testing.conformance.executors import check_executor
 from lcframework.testing.conformance.imports import (
     check_background_estimator,
@@ -31,6 +32,7 @@ __all__ = [
     "check_command",
     "check_comparison_stars",
     "check_cosmic_masker",
+    "check_ephemeris",
     "check_executor",
     "check_exporter",
     "check_header_parser",

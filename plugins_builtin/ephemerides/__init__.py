@@ -1,0 +1,1 @@
+"""Ephemerides: where the target of a region is in time."""
