@@ -260,7 +260,8 @@ def _tool(config: Config, plugins: Plugins, section: str, name: str, problems: l
         why = f"{offer.source} can't be sent to worker processes ({error}): its options and attributes must be pickled"
         problems.append(Problem(f"{section}.{option}", f"{where}: {why}"))
         return None
-    return Tool(section, name, instance, offer.results_version, offer.source)
+    source = attrs.evolve(offer.source, seam=section)  # of a region's ephemeris: whose
+    return Tool(section, name, instance, offer.results_version, source)
 
 
 def options(cls: type[T], table: Mapping[str, Any], where: str, config: Config, problems: list[Problem]) -> T | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -12,6 +12,7 @@ from lcframework.provenance import digest
 from lcframework.sky.footprints import disk_over
 from lcframework.sky.geometry import at_epoch, separation
 from lcframework.sky.tracks import Track
+from lcframework.storage.queries import FrameRow
 from lcframework.types import CatalogLimits, Doubt, Floats, NeedMissing, Region, StarTable
 from lcframework.work import Outcome, Replace, Task, Unit
 
@@ -101,37 +102,59 @@ def _itself(table: Table, track: Track) -> Any:
     return np.max(apart, axis=0) < _ITSELF
 
 
-def passing_doubts(
-    roi: str, place: tuple[float, float], stars: Sequence[Mapping[str, Any]], mjd: float, seeing: float | None
-) -> Iterator[Doubt]:
-    """Yield a doubt where stars are within the seeing of a target.
+@attrs.frozen
+class Passed:
+    """The nearest star within the seeing of a target in one frame."""
+
+    roi: str
+    star: str
+    magnitude: float
+    distance: float  # arcsec
+    seeing: float  # arcsec
+    stars: int  # how many there are
+
+
+class Passing:
+    """The stars that regions pass, for the frames in which they do.
 
     Parameters
     ----------
-    roi : str
-        The region.
-    place : (float, float)
-        Ra and dec of its target, degrees.
+    tracks : mapping
+        By region.
     stars : sequence of mappings
         The rows of ``passed_stars``.
-    mjd : float
-        Time of the frame.
-    seeing : float, optional
-        FWHM of its stars, arcsec.
     """
-    if not seeing or not stars:
-        return
-    ra, dec, pmra, pmdec, epoch = (np.array([s[c] for s in stars], float) for c in _COLUMNS)
-    apart = separation(*at_epoch(ra, dec, pmra, pmdec, epoch, mjd), *place)
-    near = np.flatnonzero(apart < WITHIN * seeing)
-    if not len(near):
-        return
-    nearest = int(near[np.argmin(apart[near])])
-    star, more = stars[nearest], f", and {len(near) - 1} more as near" if len(near) > 1 else ""
-    yield Doubt(
+
+    def __init__(self, tracks: Mapping[str, Track], stars: Sequence[Mapping[str, Any]]) -> None:
+        self._places = {
+            name: dict(zip(track.frame_id, zip(track.ra.tolist(), track.dec.tolist(), strict=True), strict=True))
+            for name, track in tracks.items()
+        }
+        self._stars = stars
+        self._columns = tuple(np.array([s[c] for s in stars], float) for c in _COLUMNS)
+
+    def in_frame(self, roi: str, frame: FrameRow) -> Passed | None:
+        """Return the star that is within the seeing of a region's target in a frame; None where none is."""
+        place, seeing = self._places[roi].get(frame.id), frame.seeing_arcseconds
+        if place is None or not seeing or not self._stars:
+            return None
+        ra, dec, pmra, pmdec, epoch = self._columns
+        apart = separation(*at_epoch(ra, dec, pmra, pmdec, epoch, frame.mjd), *place)
+        nearest, near = int(np.argmin(apart)), int((apart < WITHIN * seeing).sum())
+        if not near:
+            return None
+        star = self._stars[nearest]
+        return Passed(roi, star["gaia_id"], star["magnitude"], round(float(apart[nearest]), 3), seeing, near)
+
+
+def passing_doubt(passed: Passed) -> Doubt:
+    """Return the doubt of a target that passes a star."""
+    more = f", and {passed.stars - 1} more as near" if passed.stars > 1 else ""
+    distance = passed.distance / passed.seeing
+    return Doubt(
         "star_passed",
-        f"a catalogued star of magnitude {star['magnitude']:.1f} ({star['gaia_id']}) is {apart[nearest]:.2f} arcsec "
-        f"from the target of {roi}, {apart[nearest] / seeing:.1f} of the seeing{more}: its light is in the target's",
+        f"a catalogued star of magnitude {passed.magnitude:.1f} ({passed.star}) is {passed.distance:.2f} arcsec from "
+        f"the target of {passed.roi}, {distance:.1f} of the seeing{more}: its light is in the target's",
         "Leave such epochs out where the star is not much fainter than the target (their flags have FRAME_DOUBTED)",
-        value=float(apart[nearest]) / seeing, subject=roi,
+        value=distance, subject=passed.roi,
     )  # fmt: skip

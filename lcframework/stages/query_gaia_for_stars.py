@@ -13,7 +13,7 @@ from lcframework.config.sections import Roi
 from lcframework.provenance import digest, plain
 from lcframework.sky import geometry
 from lcframework.sky.footprints import contains
-from lcframework.sky.passed_stars import FindPassedStars, PassedQuery, passing_doubts
+from lcframework.sky.passed_stars import FindPassedStars, Passed, PassedQuery, Passing, passing_doubt
 from lcframework.sky.tracks import Track, tracks
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
 from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
@@ -72,9 +72,7 @@ class FrameQuery:
     shape: tuple[int, int]
     mjd: float
     stars: list[dict[str, Any]]
-    seeing: float | None = None  # arcsec
-    targets: Mapping[str, tuple[float, float]] = attrs.field(factory=dict)  # (ra, dec) of the regions that move
-    passed: tuple[dict[str, Any], ...] = ()  # stars of the catalogue near their tracks
+    passed: tuple[Passed, ...] = ()  # stars within the seeing of targets that move
 
 
 @attrs.frozen(eq=False)
@@ -126,7 +124,10 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
                 f" arcsec of {values.region.ra:.5f} {values.region.dec:+.5f}; min_number = {s.min_number}. Widen radius"
                 f" or magnitude = [{s.magnitude[0]}, {s.magnitude[1]}]"
             )
-        table["distance"] = np.min([_apart(table, config.roi[n], values.tracks.get(n)) for n in values.rois], axis=0)
+        # Of a region that moves the field's middle is taken: the order of the stars then stays while frames are added.
+        middle = (values.region.ra, values.region.dec)
+        places = [middle if n in values.tracks else (config.roi[n].ra, config.roi[n].dec) for n in values.rois]
+        table["distance"] = np.min([geometry.separation(table["ra"], table["dec"], *p) for p in places], axis=0)
         table.sort("distance")
         return table
 
@@ -185,12 +186,7 @@ class FindStarsInFrame(Task[FrameQuery, FrameToSearch, StarsInFrame]):
              "psf_comment": ""}
             for i in np.flatnonzero(inside)
         ]  # fmt: skip
-        doubts = [
-            doubt
-            for roi, place in query.targets.items()
-            for doubt in passing_doubts(roi, place, query.passed, query.mjd, query.seeing)
-        ]
-        return StarsInFrame(rows, tuple(doubts))
+        return StarsInFrame(rows, tuple(passing_doubt(passed) for passed in query.passed))
 
     def save(self, unit: Unit[FrameQuery], values: FrameToSearch, result: StarsInFrame) -> Outcome:
         """Return the record that replaces the stars of the field in the frame."""
@@ -241,8 +237,10 @@ class QueryGaiaForStars(Stage):
                 continue
             if passed is None:
                 units += self._frames(session, ledger, field, product.token)
-            elif (near := ledger.product(self.name, passed.key)) is not None and near.made and near.made_from(passed):
-                units += self._frames(session, ledger, field, product.token, moving, near.token)
+            elif (
+                (known := ledger.product(self.name, passed.key)) is not None and known.made and known.made_from(passed)
+            ):
+                units += self._frames(session, ledger, field, product.token, own_tracks(field.rois, moving))
         return units
 
     def passed(self, field: CombinedFootprint, moving: Mapping[str, Track]) -> Unit[PassedQuery] | None:
@@ -279,10 +277,9 @@ class QueryGaiaForStars(Stage):
         field: CombinedFootprint,
         token: str,
         moving: Mapping[str, Track] | None = None,
-        near: str = "",
     ) -> list[Unit[FrameQuery]]:
-        """Return the units of a field's frames; `near` is the token of the stars that its moving regions pass."""
-        passed, places = self._passed(session, field, moving or {})
+        """Return the units of a field's frames; `moving` are the tracks of its regions that move."""
+        passing = self._passing(session, field, moving or {})
         stars = [
             s.model_dump()
             for s in session.exec(select(Star).where(Star.combined_footprint_hash == field.hash, Star.active))
@@ -297,28 +294,18 @@ class QueryGaiaForStars(Stage):
             components = self.components(wcs=outline.token, stars=token)
             shape = (f.height or 0, f.width or 0)
             payload = FrameQuery(field.hash, f.id or 0, f.wcs_relpath or "", shape, f.mjd or 0.0, stars)
-            if near:
-                here = places.get(f.id or 0, {})
-                components |= {"passed": near, "targets": {n: np.round(p, 6).tolist() for n, p in here.items()}}
-                payload = attrs.evolve(payload, seeing=f.seeing_arcseconds, targets=here, passed=passed)
+            if passed := tuple(p for name in moving or {} if (p := passing.in_frame(name, f)) is not None):
+                components["passed"] = [plain(p) for p in passed]
+                payload = attrs.evolve(payload, passed=passed)
             scope = Scope(frozenset(field.rois), f.instrument, f.band)
             units.append(Unit(FrameKey(f.id or 0, field.hash), f.key, components, payload, f.id, scope))
         return units
 
     @staticmethod
-    def _passed(
-        session: Session, field: CombinedFootprint, moving: Mapping[str, Track]
-    ) -> tuple[tuple[dict[str, Any], ...], dict[int, dict[str, tuple[float, float]]]]:
-        """Return the stars near the tracks of a field's regions, and by frame and region where the target is."""
-        places: dict[int, dict[str, tuple[float, float]]] = {}
-        for name in (n for n in field.rois if n in moving):
-            track = moving[name]
-            for frame_id, ra, dec in zip(track.frame_id, track.ra.tolist(), track.dec.tolist(), strict=True):
-                places.setdefault(frame_id, {})[name] = (ra, dec)
-        if not places:
-            return (), {}
-        rows = session.exec(select(PassedStar).where(PassedStar.combined_footprint_hash == field.hash))
-        return tuple(row.model_dump() for row in rows), places
+    def _passing(session: Session, field: CombinedFootprint, moving: Mapping[str, Track]) -> Passing:
+        """Return the stars that a field's moving regions pass, and where these are in frames."""
+        of_field = select(PassedStar).where(PassedStar.combined_footprint_hash == field.hash)
+        return Passing(moving, [row.model_dump() for row in session.exec(of_field)] if moving else [])
 
 
 def own_tracks(rois: Iterable[str], moving: Mapping[str, Track]) -> dict[str, Track]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +77,8 @@ def check_ephemeris(
             np.all(errors >= 0), who, f"position_errors returned {errors.min():.3g}; standard errors are not negative"
         )
     for when in outside:
-        told = refused(lambda when=when: plugin.positions(ra, dec, _moments([when])), who, f"MJD {when:g}")
+        ask = functools.partial(plugin.positions, ra, dec, _moments([when]))
+        told = refused(ask, who, f"MJD {when:g}")
         require(told, who, f"gives a place for MJD {when:g}, for which it can have none: raise UnusableInput")
     return places
 

@@ -57,3 +57,37 @@ def test_an_aperture_that_a_plugin_would_not_know_of_is_refused(tmp_path):
 def test_an_aperture_must_fit_in_the_stamps(tmp_path):
     with pytest.raises(ConfigError, match="star_size = 24 and roi_size = 32: enlarge these"):
         selected(tmp_path, "[photometry]\naperture = 12\n")
+
+
+def test_a_region_has_the_ephemeris_that_it_names(tmp_path):
+    text = """ephemeris = "proper_motion"
+[roi.J0248.proper_motion]
+pmra = 5.0
+[roi.J0248.point_sources]
+A = [42.2, 19.2]
+[roi.STAYS]
+ra = 1.0
+dec = 2.0
+"""
+    toolbox = selected(tmp_path, text)
+    assert toolbox.config.roi["J0248"].point_sources == {"A": (42.2, 19.2)}
+    moving = toolbox.ephemeris("J0248")
+    assert moving.instance.pmra == 5.0
+    assert str(moving.source).startswith("[roi.J0248] proper_motion")
+    assert toolbox.ephemeris("STAYS") is None
+    assert toolbox.tool("roi.STAYS").name == "fixed"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('ephemeris = "propermotion"\n', r'line 4: \[roi.J0248\] ephemeris: .*did you mean "proper_motion"'),
+        ("[roi.J0248.point_source]\nA = [1.0, 2.0]\n", r'has no option "point_source"; did you mean "point_sources"'),
+        ("[roi.J0248.moons]\nA = [1.0, 2.0]\n", r'no installed plugin offers "moons" for lcf_ephemerides'),
+        ('[roi.J0248.table]\npat = "x"\n', r'line 5: \[roi.J0248.table\] has no option "pat"; did you mean "path"'),
+        ('ephemeris = "proper_motion"\nproper_motion = { ref_epoch = 1.0 }\n', "ref_epoch"),
+    ],
+)
+def test_what_is_wrong_with_an_ephemeris_is_said(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said):
+        selected(tmp_path, text)

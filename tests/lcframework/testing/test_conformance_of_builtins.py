@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from astropy.table import Table
 
 import lcframework.testing as suite
 from lcframework import Project
@@ -101,6 +102,17 @@ def test_cosmic_masker(kind: type[Any]) -> None:
 @pytest.mark.parametrize("kind", builtins("lcf_comparison_stars"))
 def test_comparison_stars(kind: type[Any]) -> None:
     suite.check_comparison_stars(kind())
+
+
+@pytest.mark.parametrize("kind", builtins("lcf_ephemerides"))
+def test_ephemeris(kind: type[Any], tmp_path: Path) -> None:
+    if "path" in attrs.fields_dict(kind):
+        days = np.arange(0.0, 1.0, 0.1)
+        path = tmp_path / "track.ecsv"
+        Table({"mjd_utc": 60310 + days, "ra": 359.9 + days, "dec": 62.0 - days}).write(path)
+        suite.check_ephemeris(kind(path=path), outside=[60309.99])
+    else:
+        suite.check_ephemeris(kind())
 
 
 @pytest.mark.parametrize("kind", builtins("lcf_plate_solvers"))
