@@ -117,6 +117,23 @@ def test_an_edit_of_the_table_costs_what_it_changes(moved: Any, campaign_in: Any
     assert done["model_calibrated_cutouts"] == 2
 
 
+def test_a_star_that_it_passes_is_a_doubt_of_that_frame(moved: Any, campaign_in: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "passing"
+    shutil.copytree(moved.folder, folder)
+    passing = campaign_in(folder)
+    assert passing.query("select * from doubts where kind = 'star_passed'") == []
+    stars = Table.read(folder / "stars.ecsv")
+    (there,) = passing.query("select ra, dec, frame_id from rois_in_frames order by frame_id desc limit 1")
+    faint = dict(zip(stars.colnames, stars[0], strict=True)) | {"source_id": "99", "phot_g_mean_mag": 20.4}
+    stars.add_row(faint | {"ra": there[0], "dec": there[1] + 0.8 / 3600, "pmra": 0.0, "pmdec": 0.0})
+    stars.write(folder / "stars.ecsv", overwrite=True)
+    passing.run("--stop", "query_gaia_for_stars")
+    ((frame, subject, text),) = passing.query("select frame_id, subject, text from doubts where kind = 'star_passed'")
+    assert (frame, subject) == (there[2], "QUAD")
+    assert "magnitude 20.4 (99) is 0.80 arcsec from the target of QUAD" in text
+    assert passing.query("select id from frames where flags & 32") == [(frame,)]
+
+
 def test_without_the_ephemeris_it_is_not_measured(moved: Any, campaign_in: Any, tmp_path: Path) -> None:
     folder = tmp_path / "fixed"
     shutil.copytree(moved.folder, folder)
