@@ -14,6 +14,7 @@ from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.protocols import NeedsStars, UsesNetwork
 from lcframework.provenance import Components
 from lcframework.sky import solver_hints
+from lcframework.sky.tracks import regions_at
 from lcframework.storage.frame_files import write_table
 from lcframework.types import CatalogLimits, NeedMissing, Region, StarTable
 from lcframework.work import Outcome, Task, Unit
@@ -36,6 +37,7 @@ class SolverStars:
     """The catalogue stars around the project's regions, for all frames."""
 
     toolbox: Toolbox
+    times: tuple[float, ...] = ()  # MJD of the frames, at which regions that move are looked for
 
     @property
     def needed(self) -> bool:
@@ -55,7 +57,7 @@ class SolverStars:
         # A frame that contains the region also contains stars near it. What a table holds costs nothing to look at.
         if not self.needed and (self.toolbox.config.states("stars.radius") or self._asks_network):
             radius = min(radius, self._stars.radius / 3600.0)
-        positions = solver_hints.positions(self.toolbox.config.roi.values(), radius)
+        positions = solver_hints.positions(regions_at(self.toolbox, self.times), radius)
         return tuple(Region(ra, dec, radius) for ra, dec in positions)
 
     def identity(self) -> Components:

@@ -65,6 +65,26 @@ def places_of(
     ]
 
 
+#: More times say no more about where a target passes than these.
+_TIMES = 200
+
+
+def regions_at(toolbox: Toolbox, mjd: Sequence[float]) -> list[Roi]:
+    """Return the regions, those that move in each of their places at some times (UTC), for solvers to look around.
+
+    Where there is no place, the region is where the project file has it.
+    """
+    out: list[Roi] = []
+    times = sorted(set(mjd))
+    times = times[:: 1 + len(times) // _TIMES]
+    for name, roi in toolbox.config.roi.items():
+        tool = toolbox.ephemeris(name)
+        found = places_of(tool, roi, times, [0.0] * len(times), None) if tool is not None and times else []
+        places = [place for place in found if isinstance(place, Place)]
+        out += [attrs.evolve(roi, ra=place.ra, dec=place.dec) for place in places] or [roi]
+    return out
+
+
 def _asked(tool: Tool, roi: Roi, mjd: Floats, exptime: Floats, telescope: Telescope | None) -> list[Place]:
     n, half = len(mjd), exptime / _SECONDS_PER_DAY / 2
     site = (telescope.latitude, telescope.longitude, telescope.elevation) if telescope else ()

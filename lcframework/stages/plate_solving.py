@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,11 +12,13 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from lcframework.config.sections import PlateSolving as Settings
-from lcframework.config.toolbox import Tool, Toolbox
+from lcframework.config.sections import Roi
+from lcframework.config.toolbox import Tool
 from lcframework.protocols import NamesReference, NeedsPosition, NeedsReference
 from lcframework.provenance import Components, Shared, canonical, complete, counted
 from lcframework.sky import geometry, solver_hints, wcs_check
 from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
+from lcframework.sky.tracks import regions_at
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.storage.files import beside
 from lcframework.storage.frame_files import (
@@ -171,7 +173,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         """Yield each solver with a hint for each position and reference that it needs, in the order of the attempts."""
         for tool in self.toolbox.all("plate_solving", values.instrument):
             references = values.references if _needs_reference(tool) else ()
-            for ra, dec in _positions(self.toolbox, tool, settings):
+            for ra, dec in _positions(regions_at(self.toolbox, [values.mjd]), tool, settings):
                 here = attrs.evolve(hint, ra=ra, dec=dec)
                 for sources, wcs in references or ((None, None),):
                     yield tool, attrs.evolve(here, reference_sources=sources, reference_wcs=wcs)
@@ -253,11 +255,6 @@ class PlateSolving(Stage):
             FrameKey: SolveFrame(self.name, self.toolbox),
         }
 
-    @property
-    def stars(self) -> SolverStars:
-        """The catalogue stars for solvers and for the verification."""
-        return SolverStars(self.toolbox)
-
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return the query of the catalogue stars, where they are used; then one unit for each imported frame."""
         imported = ledger.made(Import.name, FrameKey)
@@ -265,13 +262,14 @@ class PlateSolving(Stage):
         queries: list[Unit[Any]] = []
         stars = ""
         sky: Components = {}
-        if frames and self.stars.regions():
-            query = self._query_unit()
+        catalogue = SolverStars(self.toolbox, tuple(f.mjd or 0.0 for f in frames))
+        if frames and catalogue.regions():
+            query = self._query_unit(catalogue)
             queries = [query]
             if not ledger.is_done(self.name, query):
                 return queries
             if (product := ledger.product(self.name, query.key)) is not None and product.made:
-                stars, sky = FIELD_STARS, self.stars.identity()
+                stars, sky = FIELD_STARS, catalogue.identity()
         parts = {instrument: self._parts(instrument, sky) for instrument in {f.instrument for f in frames}}
         units = [self._unit(f, imported[FrameKey(f.id or 0)].token, parts[f.instrument], stars) for f in frames]
         return [*queries, *self._again(session, ledger, units, frames)]
@@ -283,11 +281,15 @@ class PlateSolving(Stage):
             identity.pop(option)
         tools = self.toolbox.all("plate_solving", instrument)
         settings = self.toolbox.config_for(instrument).plate_solving
+        rois = self.toolbox.config.roi
         tried_with = {
-            "places": list(dict.fromkeys(p for tool in tools for p in _positions(self.toolbox, tool, settings))),
+            "places": list(dict.fromkeys(p for tool in tools for p in _positions(rois.values(), tool, settings))),
             "stars": sky if settings.verify or any(needs_stars(t) for t in tools) else {},
             "references": [],
         }
+        moving = {name: tool for name in rois if (tool := self.toolbox.ephemeris(name)) is not None}
+        if moving:
+            tried_with["ephemerides"] = {name: complete(tool.identity()) for name, tool in moving.items()}
         return {"plate_solving": Shared(identity), TRIED_WITH: Shared(tried_with)}
 
     def _unit(self, f: FrameRow, token: str, parts: Components, stars: str) -> Unit[FramePayload]:
@@ -344,9 +346,9 @@ class PlateSolving(Stage):
         wcs_files = {f.id: (workdir / (f.wcs_relpath or ""), products[FrameKey(f.id or 0)].token) for f in solved}
         return solver_hints.best_of_each(solved, wcs_files, self.toolbox.config.roi)
 
-    def _query_unit(self) -> Unit[Any]:
+    def _query_unit(self, stars: SolverStars) -> Unit[Any]:
         key = SolverStarsKey()
-        return Unit(key, str(key), self.components(**self.stars.identity()), self.stars.regions())
+        return Unit(key, str(key), self.components(**stars.identity()), stars.regions())
 
     def pending(self, units: Sequence[Unit[Any]], ledger: Ledger) -> list[Unit[Any]]:
         """Return the units that are out of date, and the failed frames where ``retry_failed`` is set."""
@@ -385,9 +387,9 @@ class PlateSolving(Stage):
                 )
 
 
-def _positions(toolbox: Toolbox, tool: Tool, settings: Settings) -> tuple[solver_hints.Position, ...]:
+def _positions(rois: Iterable[Roi], tool: Tool, settings: Settings) -> tuple[solver_hints.Position, ...]:
     """Return the sky positions around which a solver is tried, in order."""
-    positions = solver_hints.positions(toolbox.config.roi.values(), settings.search_radius)
+    positions = solver_hints.positions(rois, settings.search_radius)
     one_will_do = isinstance(tool.instance, NeedsPosition) and not tool.instance.needs_position
     return positions[:1] if one_will_do else positions
 

@@ -15,7 +15,7 @@ from lcframework.config.toolbox import Tool
 from lcframework.sky.footprints import disk_over
 from lcframework.sky.geometry import from_plane, separation
 from lcframework.sky.passed_stars import Passing, _itself, passing_doubt
-from lcframework.sky.tracks import Place, Track, carried, place_doubts, places_of, trail_loss
+from lcframework.sky.tracks import Place, Track, carried, place_doubts, places_of, regions_at, trail_loss
 from lcframework.types import FWHM_PER_SIGMA, Floats, Moments, Severity, UnusableInput
 
 YEAR = 365.25
@@ -132,3 +132,13 @@ def test_a_star_that_goes_with_a_slow_target_is_the_target() -> None:
     slow = track(2.0 * years, 0 * years, rate=2.0, mjd=57388.5 + years * YEAR)
     assert _itself(stars, slow).tolist() == [True, False]
     assert _itself(stars, attrs.evolve(slow, rate=1e5)).tolist() == [False, False]
+
+
+def test_solvers_look_around_the_places_at_the_frames_times() -> None:
+    moving, still = Roi(10.0, 20.0), Roi(200.0, -10.0)
+    tools = {"M": Tool("roi.M", "own", UntilNoon(), 1), "S": None}
+    toolbox: Any = SimpleNamespace(config=SimpleNamespace(roi={"M": moving, "S": still}), ephemeris=tools.get)
+    found = regions_at(toolbox, [60000.4, 60000.1, 60000.7])
+    assert [(r.ra, round(r.dec, 9)) for r in found] == [(10.0, 20.1), (10.0, 20.4), (200.0, -10.0)]
+    assert regions_at(toolbox, [60000.7]) == [moving, still]
+    assert regions_at(toolbox, []) == [moving, still]

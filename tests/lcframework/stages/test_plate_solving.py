@@ -13,6 +13,7 @@ from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
 from lcframework.project import Project
+from lcframework.sky.solver_stars import SolverStars
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.storage.frame_files import read_wcs, with_wcs
 from lcframework.types import NotSolved, UnusableInput
@@ -233,7 +234,7 @@ def test_search_radius_limits_the_stars_and_the_hint(make):
     assert distance.max() < 0.02
     stage = PlateSolving()
     stage.toolbox = Project.open(path).toolbox
-    assert stage.stars.regions()[0].radius == 0.02
+    assert SolverStars(stage.toolbox).regions()[0].radius == 0.02
     change(path, "search_radius = 0.02", "search_radius = 0.01")
     report, _ = solve(path)
     assert len(Table.read(path.parent / "frames" / "field_stars.fits")) < len(stars)
@@ -244,7 +245,7 @@ def test_the_verification_asks_for_no_more_than_the_stars_radius(make):
     path = make([GOOD], stars="radius = 60.0")
     stage = PlateSolving()
     stage.toolbox = Project.open(path).toolbox
-    assert stage.stars.regions()[0].radius == pytest.approx(60 / 3600)
+    assert SolverStars(stage.toolbox).regions()[0].radius == pytest.approx(60 / 3600)
 
 
 @pytest.mark.parametrize(("plugin", "given"), [("existing", False), ("catalog", True)])
@@ -369,7 +370,7 @@ def test_an_instruments_search_radius_widens_the_query(make):
     path = make([GOOD], CATALOG + "\n[instrument.cam.plate_solving]\nsearch_radius = 0.2")
     stage = PlateSolving()
     stage.toolbox = Project.open(path).toolbox
-    assert [r.radius for r in stage.stars.regions()] == [0.2]
+    assert [r.radius for r in SolverStars(stage.toolbox).regions()] == [0.2]
 
 
 def test_an_instruments_failures_are_its_own(make):
@@ -401,7 +402,7 @@ def test_solvers_look_once_where_their_radius_reaches(make, monkeypatch, away, p
     project.run(stop="plate_solving")
     stage = PlateSolving()
     stage.toolbox = project.toolbox
-    assert len(stage.stars.regions()) == 2
+    assert len(SolverStars(stage.toolbox).regions()) == 2
     assert seen == [("existing", DEC), ("wheel", DEC), ("wheel", DEC + away)][: 1 + places]
 
 
