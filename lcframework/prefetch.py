@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 from astropy.table import Table
-from sqlmodel import select
+from sqlmodel import col, select
 
 from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.options import one_of
@@ -33,7 +33,8 @@ from lcframework.stages.query_gaia_for_stars import (
     region_of,
     star_rows,
 )
-from lcframework.storage.tables import CombinedFootprint
+from lcframework.storage.queries import frame_rows
+from lcframework.storage.tables import CombinedFootprint, Frame
 from lcframework.types import LcfError, Region
 
 #: The settings that the query of reference stars depends on, and that frames may decide.
@@ -82,7 +83,7 @@ def prefetch(project: Project) -> Prefetched:
     """
     project.decide_online(CalculateCommonAndTotalFootprint.name)
     asker = _Asker(_reaching(project.toolbox, offline=False), _reaching(project.toolbox, offline=True))
-    answers = [*_solving(asker), *_stars_and_magnitudes(asker, project)]
+    answers = [*_solving(asker, project), *_stars_and_magnitudes(asker, project)]
     return Prefetched(tuple(answers), asker.cache)
 
 
@@ -113,7 +114,7 @@ class _Asker:
         return Answer(stage, what, tool.name, state, len(table)), table
 
 
-def _solving(asker: _Asker) -> Iterator[Answer]:
+def _solving(asker: _Asker, project: Project) -> Iterator[Answer]:
     """Query the stars that plate solvers use; report the solvers that need the network during a run."""
     toolbox = asker.online
     for tool in _distinct(toolbox, "plate_solving"):
@@ -126,7 +127,9 @@ def _solving(asker: _Asker) -> Iterator[Answer]:
     catalogue = toolbox.tool("stars")
     if catalogue is None:
         return
-    for region in SolverStars(toolbox).regions():
+    with project.session() as session:  # a region that moves is looked for where it is in the frames so far
+        times = tuple(f.mjd or 0.0 for f in frame_rows(session, ~col(Frame.eliminated)))
+    for region in SolverStars(toolbox, times).regions():
         what = f"stars for the solvers within {region.radius:g} deg of {region.ra:.5f} {region.dec:+.5f}"
         yield asker.ask(PlateSolving.name, what, catalogue, functools.partial(_solver_stars, region=region))[0]
 

@@ -80,6 +80,12 @@ def test_frames_say_where_it_was(moved: Any) -> None:
     np.testing.assert_allclose(found[:, 5:], np.array([list(r) for r in frames(moved.folder)["x", "y"]]), atol=1.0)
 
 
+def test_prefetch_asks_for_what_a_run_did(moved: Any) -> None:
+    ended = moved.lcf("prefetch", moved.project)
+    assert ended.code == 0, ended.out + ended.err
+    assert "stars that QUAD passes" in ended.out
+
+
 def test_reference_stars_keep_clear_of_the_track(moved: Any) -> None:
     rows = moved.query("select ra, dec from stars where active")
     stars, path = np.array(rows), np.array(moved.query("select ra, dec from rois_in_frames"))

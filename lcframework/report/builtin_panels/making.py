@@ -10,6 +10,7 @@ import attrs
 from markupsafe import Markup
 
 from lcframework import __version__, provenance
+from lcframework.config.project_file import OF_REGION
 from lcframework.plugins import SEAM_OF_SECTION
 from lcframework.project import Project
 from lcframework.report import html
@@ -53,8 +54,10 @@ class HowItWasMade:
     @staticmethod
     def _plugins(project: Project) -> Markup:
         rows = []
-        for section, seam in SEAM_OF_SECTION.items():
-            origins = {o.name: f"{o.plugin} of {o.origin}" for o in project.plugins.offers(seam.hook)}
+        hooks = {section: seam.hook for section, seam in SEAM_OF_SECTION.items()}
+        hooks |= {OF_REGION + name: "lcf_ephemerides" for name in project.config.roi}
+        for section, hook in hooks.items():
+            origins = {o.name: f"{o.plugin} of {o.origin}" for o in project.plugins.offers(hook)}
             common = project.toolbox.all(section)
             for instrument in project.toolbox.tools:
                 tools = project.toolbox.all(section, instrument)
