@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -15,6 +15,7 @@ from lcframework.protocols import FitsInBatches, WarmsUp
 from lcframework.types import FitStatus, LcfError, PluginError, TableSchema
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 def require(fulfilled: Any, who: str, what: str) -> None:
@@ -129,6 +130,33 @@ def unchanged(who: str, arrays: dict[str, Any]) -> Callable[[], None]:
             require(same, who, f"changed its input {name!r}; work on a copy, others use the same array")
 
     return verify
+
+
+def asked_twice(call: Callable[[], T], who: str, method: str) -> T:
+    """Return what a call answers; fail where it answers something else the second time."""
+    first, second = call(), call()
+    require(
+        _alike(first, second),
+        who,
+        f"{method} answers the same input in another way the second time: an answer must depend on options and input "
+        "alone, so keep nothing between calls, and give random numbers a fixed seed",
+    )
+    return first
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Return whether two answers agree but for rounding."""
+    if attrs.has(type(one)):
+        names = [f.name for f in attrs.fields(type(one))]
+        return type(one) is type(other) and all(_alike(getattr(one, n), getattr(other, n)) for n in names)
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if hasattr(one, "colnames"):
+        return one.colnames == other.colnames and all(_alike(one[n], other[n]) for n in one.colnames)
+    a, b = np.ma.asarray(one), np.ma.asarray(other)
+    if a.dtype.kind in "fc":
+        return a.shape == b.shape and bool(np.allclose(a.filled(0), b.filled(0), rtol=1e-5, equal_nan=True))
+    return a.shape == b.shape and bool(np.all(a == b))
 
 
 def check_array(array: Any, shape: tuple[int, ...], who: str, what: str, finite: bool = True) -> Array:

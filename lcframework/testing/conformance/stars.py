@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from lcframework.protocols import ComparisonStars, Photometry, PsfModel
 from lcframework.testing.conformance import scenes
 from lcframework.testing.conformance.contract import (
+    asked_twice,
     check_array,
     check_plugin_class,
     check_pulls,
@@ -137,7 +139,7 @@ def check_photometry(plugin: Any, seed: int = 1) -> None:
         scene = scenes.epochs_of_a_star(seed, target_fwhm=target_fwhm)
         given = dict(data=scene.stamps.data, noise=scene.stamps.noise, mask=scene.stamps.mask)
         verify = unchanged(who, given | dict(kernels=scene.kernels.values))
-        answer = plugin.measure(scene.stamps, scene.kernels)
+        answer = asked_twice(functools.partial(plugin.measure, scene.stamps, scene.kernels), who, "measure")
         verify()
         _check_measurement(answer, scene, who, f"target FWHM {target_fwhm:g}")
         if getattr(plugin, "apertures", False):

@@ -216,6 +216,46 @@ class Flat:
         return sky + self.bias, 1.04 * rms
 
 
+_asked = [0]
+
+
+@attrs.frozen
+class Drifting(Flat):
+    def estimate(self, image: Any, mask: Any) -> tuple[Any, float]:
+        _asked[0] += 1
+        sky, rms = super().estimate(image, mask)
+        return sky + 0.01 * _asked[0], rms
+
+
+def test_state_between_calls_is_noticed() -> None:
+    assert "estimate answers the same input in another way the second time" in fails(
+        suite.check_background_estimator, Drifting()
+    )
+
+
+@attrs.frozen
+class Circling:
+    """A place that depends on how often it was asked for, or on the times beside the one that counts."""
+
+    counts: bool = False
+    relative: bool = False
+    degrees: float = 1.0
+
+    def positions(self, ra: float, dec: float, moments: Any) -> tuple[Any, Any]:
+        _asked[0] += self.counts
+        start = min(moments.mjd, default=0.0) if self.relative else 60310.0
+        n = np.asarray(moments.mjd) - start
+        return (ra + 0.1 * n) % 360 * self.degrees, np.full(len(n), dec + 1e-3 * _asked[0] * self.counts)
+
+
+def test_ephemeris() -> None:
+    suite.check_ephemeris(Circling())
+    assert "asked twice" in fails(suite.check_ephemeris, Circling(counts=True))
+    assert "asked for one of the times alone" in fails(suite.check_ephemeris, Circling(relative=True))
+    assert "from 0 to 360" in fails(suite.check_ephemeris, Circling(degrees=3600.0))
+    assert "MJD 1e+06" in fails(suite.check_ephemeris, Circling(), outside=[1e6])
+
+
 def test_background() -> None:
     suite.check_background_estimator(Flat())
     assert "off the truth" in fails(suite.check_background_estimator, Flat(bias=0.15))
