@@ -81,7 +81,8 @@ def regions_at(toolbox: Toolbox, mjd: Sequence[float]) -> list[Roi]:
         tool = toolbox.ephemeris(name)
         found = places_of(tool, roi, times, [0.0] * len(times), None) if tool is not None and times else []
         places = [place for place in found if isinstance(place, Place)]
-        out += [attrs.evolve(roi, ra=place.ra, dec=place.dec) for place in places] or [roi]
+        rounded = [(round(place.ra, _DIGITS), round(place.dec, _DIGITS)) for place in places]
+        out += [attrs.evolve(roi, ra=ra, dec=dec) for ra, dec in rounded] or [roi]
     return out
 
 

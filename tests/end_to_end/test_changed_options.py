@@ -91,6 +91,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "dec": Change(-28.3053, (SOLVE, SKY, QUERY, STAMPS, CUTOUTS)),
         "exclusion_radius": Change(6.0, (QUERY, STAMPS)),
         "point_sources": Change({"A": [150.1138793, -28.3051182]}, (MODEL,)),
+        "ephemeris": Change("proper_motion", (SKY, QUERY, CUTOUTS, MODEL)),
     },
     "[reduction]": {
         "plugin": Change("ccdproc", (IMPORT,), also={"reduction.dirs": ["raw"]}),  # which hold no calibration frames
@@ -337,7 +338,7 @@ def test_stages_that_become_pending(changeable: Any, plugins: Plugins, title: st
 
 def _offers() -> list[Any]:
     plugins = pages.builtin_plugins()
-    return [(seam.section, o) for seam in SEAMS if seam.section for o in plugins.offers(seam.hook)]
+    return [(seam.section or "roi.QUAD", o) for seam in SEAMS if seam.selected for o in plugins.offers(seam.hook)]
 
 
 OFFERS = [(section, offer) for section, offer in _offers() if attrs.fields(offer.cls)]
