@@ -60,6 +60,12 @@ def stem(roi: str, instrument: str, band: str) -> str:
     return f"{name.encode()[:_LONGEST_STEM].decode(errors='ignore')}-{digest([roi, instrument, band], 6)}"
 
 
+def cutouts_of(fit: str) -> str:
+    """Return the path of the cutouts to which a fit was made, from the path of the fit."""
+    path = Path(fit)
+    return (path.parent / f"{PREFIX}{path.name.removesuffix('_fit.h5')}.h5").as_posix()
+
+
 def stem_of(cutouts: str | Path) -> str:
     """Return the common part of a group's file names, from the path of its cutouts."""
     return Path(cutouts).stem.removeprefix(PREFIX)
@@ -132,6 +138,39 @@ def read_cutouts(path: Path) -> PreparedEpochs:
         cutouts, columns, v["registration"], [w.decode() for w in v["wcs"]], float(v["global_zeropoint"]),
         float(v["global_zeropoint_uncertainty"]), v["magnitude_system"].decode(),
     )  # fmt: skip
+
+
+def source_positions(cutouts: Path, content: FitFile, places: Mapping[int, tuple[float, float]]) -> Floats:
+    """Return where each source of a fit is in each frame.
+
+    Parameters
+    ----------
+    cutouts : Path
+        The file of the cutouts to which the fit was made.
+    content : FitFile
+        The fit.
+    places : mapping
+        Where each frame's WCS puts the region, (x, y) in pixels, by the frame's id.
+
+    Returns
+    -------
+    (e, k, 2) array
+        x and y in pixels of the imported frame, 0-based; nan for epochs that the cutouts or the places lack.
+    """
+    import h5py
+
+    with h5py.File(cutouts, "r") as file:
+        of_frame = {int(i): n for n, i in enumerate(file["frame_id"][()])}
+        transform, registration = file["transform"][()], file["registration"][()]
+    fit = content.fit
+    out = np.full((*fit.flux.shape, 2), np.nan)
+    for i, frame_id in enumerate(content.columns["frame_id"]):
+        n, place = of_frame.get(int(frame_id)), places.get(int(frame_id))
+        if n is not None and place is not None:
+            # `transform` holds the WCS's map around the region and the registration, and ends in the stamp's pixels.
+            at_region = np.array(place) + registration[n] + fit.translation[i]
+            out[i] = fit.offset @ transform[n, :, :2].T + at_region
+    return np.where(np.isfinite(fit.flux)[:, :, None], out, np.nan)
 
 
 def _write_estimators(group: h5py.Group, estimators: Estimators) -> None:

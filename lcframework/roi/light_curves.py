@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lcframework.roi.cutout_files import WITHDRAWN, FitFile
+from lcframework.roi.derived_columns import Reference, derived, reference
 from lcframework.storage.files import atomic
 from lcframework.types import (
     EPOCH_COLUMNS,
@@ -47,12 +48,22 @@ def table_name(roi: str, kind: str, row: str = "epoch") -> str:
 TABLE_ENDINGS = tuple(table_name("", kind, row) for kind in ("csv", "ecsv") for row in ("epoch", "night"))
 
 
-def epochs_table(content: FitFile) -> Table:
-    """Return the rows of one instrument and band, with the columns of `EPOCH_COLUMNS` and `SOURCE_COLUMNS`."""
+def epochs_table(content: FitFile, positions: Floats | None = None) -> Table:
+    """Return the rows of one instrument and band, with the columns of `EPOCH_COLUMNS` and `SOURCE_COLUMNS`.
+
+    Parameters
+    ----------
+    content : FitFile
+        The fit.
+    positions : (e, k, 2) array, optional
+        The sources' places in the frames, pixels, nan where unknown; without it all are.
+    """
     from astropy.table import Table
 
     n = len(content.fit.flux)
     sources = {name: _of_source(content, k) for k, name in enumerate(content.names)}
+    for k, values in enumerate(sources.values()):
+        values["x"], values["y"] = np.full((2, n), np.nan) if positions is None else positions[:, k].T
     weak = np.zeros(n, bool)
     for values in sources.values():
         weak |= ~(values["flux"] >= LOW_SIGNAL * values["d_flux"])
@@ -84,6 +95,7 @@ def _of_source(content: FitFile, k: int) -> dict[str, Floats]:
         "d_flux_fit": fitted,
         "d_flux_common": np.sqrt(np.clip(np.asarray(fit.common_covariance)[:, k, k], 0, None)),
         **magnitudes(flux, error, content.zeropoint),
+        **derived(flux, error, fitted, content.zeropoint, reference(flux, error, fitted)),
     }
 
 
@@ -116,11 +128,13 @@ def magnitudes(flux: Floats, error: Floats, zeropoint: float) -> dict[str, Float
     }
 
 
-def join(contents: Sequence[FitFile]) -> Table:
-    """Return all epochs of a region in the order of time."""
+def join(contents: Sequence[FitFile], positions: Sequence[Floats | None] = ()) -> Table:
+    """Return all epochs of a region in the order of time; `positions` are those of each fit's sources, if any."""
     from astropy.table import vstack
 
-    table = vstack([epochs_table(c) for c in contents], metadata_conflicts="silent")
+    places = positions or [None] * len(contents)
+    groups = [epochs_table(c, p) for c, p in zip(contents, places, strict=True)]
+    table = vstack(groups, metadata_conflicts="silent")
     table.sort(["mjd", "frame_id"])
     return table
 
@@ -149,7 +163,8 @@ def per_night(table: Table, names: Sequence[str], longitude: float | Mapping[str
         values: dict[str, Any] = {
             "night": when, "mjd": float(np.mean(same["mjd"])), "bjd_tdb": float(np.mean(same["bjd_tdb"])),
             "band": band, "instrument": instrument, "epochs": len(same), "zeropoint": float(same["zeropoint"][0]),
-            "zeropoint_error": float(same["zeropoint_error"][0]),
+            "zeropoint_error": float(same["zeropoint_error"][0]), "exptime": float(np.sum(same["exptime"])),
+            **{column: float(np.mean(same[column])) for column in ("seeing", "seeing_pixels", "airmass")},
         }  # fmt: skip
         row = {column.name: values[column.name] for column in NIGHT_COLUMNS}
         for name in names:
@@ -160,20 +175,42 @@ def per_night(table: Table, names: Sequence[str], longitude: float | Mapping[str
 
 
 def _mean(table: Table, name: str) -> dict[str, float]:
-    flux, error = np.asarray(table[f"{name}_flux"], float), np.asarray(table[f"{name}_d_flux"], float)
+    """Return the columns of a source in one night, instrument and band."""
+    given = {c: _plain(table[f"{name}_{c}"]) for c in ("flux", "d_flux", "d_flux_fit", "x", "y")}
+    flux, error = given["flux"], given["d_flux"]
     good = np.isfinite(flux) & np.isfinite(error) & (error > 0)
     if not good.any():
-        return dict.fromkeys(("flux", "d_flux", "scatter", "mag", "d_mag_down", "d_mag_up"), float("nan"))
+        return dict.fromkeys((column.name for column in SOURCE_NIGHT_COLUMNS), float("nan"))
     weight = 1 / error[good] ** 2
     mean, sigma = np.average(flux[good], weights=weight), 1 / np.sqrt(weight.sum())
-    scatter = float(np.std(flux[good], ddof=1)) if good.sum() > 1 else float("nan")
-    mags = magnitudes(np.array([mean]), np.array([sigma]), float(table["zeropoint"][0]))
+    with np.errstate(divide="ignore"):
+        fitted = 1 / np.sqrt(np.sum(1 / given["d_flux_fit"][good] ** 2))
+    zeropoint = float(table["zeropoint"][0])
+    means, sigmas, of_fit = (np.array([value]) for value in (mean, sigma, fitted))
+    shared = _shared(table, name, good)
+    columns = magnitudes(means, sigmas, zeropoint) | derived(means, sigmas, of_fit, zeropoint, shared)
     return {
         "flux": float(mean),
         "d_flux": float(sigma),
-        "scatter": scatter,
-        **{k: float(v[0]) for k, v in mags.items()},
+        "scatter": float(np.std(flux[good], ddof=1)) if good.sum() > 1 else float("nan"),
+        "x": float(np.mean(given["x"][good])),
+        "y": float(np.mean(given["y"][good])),
+        **{k: float(v[0]) for k, v in columns.items()},
     }
+
+
+def _shared(table: Table, name: str, good: Bools) -> Reference:
+    """Return what all epochs of a source share in the epochs' instrument and band, as their derived columns have it."""
+    i = int(np.flatnonzero(good)[0])
+    flux, error, difference, its_error, soft = (
+        _plain(table[f"{name}_{c}"])[i] for c in ("flux", "d_flux", "diff_flux", "d_diff_flux", "asinh_softening")
+    )
+    return Reference(float(flux - difference), float(error**2 - its_error**2), float(soft))
+
+
+def _plain(column: Any) -> Floats:
+    """Return a column's numbers, nan where they are masked: a source may be absent in some groups."""
+    return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
 
 
 def write_light_curve(folder: Path, roi: str, table: Table, nightly: Table, systems: Sequence[str]) -> list[Path]:

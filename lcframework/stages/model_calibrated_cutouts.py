@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import attrs
 import numpy as np
-from sqlmodel import Session
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel
 
 from lcframework.config.sections import Roi
 from lcframework.provenance import digest
@@ -18,8 +19,10 @@ from lcframework.roi.cutout_files import (
     WITHDRAWN,
     FitFile,
     PreparedEpochs,
+    cutouts_of,
     read_cutouts,
     read_fit,
+    source_positions,
     stem_of,
     write_astrometry,
     write_fit,
@@ -31,7 +34,7 @@ from lcframework.roi.support import harmful_pixels
 from lcframework.roi.withdrawn import withdraw_fits
 from lcframework.sky.geometry import to_plane
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
-from lcframework.types import Doubt, PointSources, RoiFit, UnusableInput
+from lcframework.types import Doubt, Floats, PointSources, RoiFit, UnusableInput
 from lcframework.work import (
     FitKey,
     Ledger,
@@ -46,6 +49,9 @@ from lcframework.work import (
     UnitKey,
 )
 
+#: The version of the columns of the tables; raised with new ones, so that tables are made again and fits are not.
+_COLUMNS = 2
+
 
 @attrs.frozen
 class ModelPayload:
@@ -59,10 +65,30 @@ class ModelPayload:
 
 @attrs.frozen
 class TablePayload:
-    """One region, and the files of its fits, which are joined in one light curve."""
+    """One region, and the files of its fits, which are joined in one light curve.
+
+    Attributes
+    ----------
+    roi : str
+        The region.
+    fits, cutouts : tuple of str
+        The files of the fits, and of the cutouts to which they were made.
+    places : mapping
+        Where each frame's WCS puts the region, (x, y) in pixels, by the frame's id.
+    """
 
     roi: str
     fits: tuple[str, ...]
+    cutouts: tuple[str, ...]
+    places: Mapping[int, tuple[float, float]] = attrs.field(repr=False)
+
+
+@attrs.frozen(eq=False)
+class LocatedFit:
+    """A fit of a region, and where its sources are in the frames; None where that is not known."""
+
+    fit: FitFile
+    positions: Floats | None  # (e, k, 2) pixels
 
 
 @attrs.frozen(eq=False)
@@ -133,33 +159,38 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         return Outcome(path=f"{FOLDER}/{name}_fit.h5", summary=summary, doubts=doubts)
 
 
-class JoinLightCurve(Task[TablePayload, list[FitFile], list[FitFile]]):
+class JoinLightCurve(Task[TablePayload, list[LocatedFit], list[LocatedFit]]):
     """Joins the fits of a region in one light curve."""
 
     light: ClassVar[bool] = True
 
-    def load(self, unit: Unit[TablePayload]) -> list[FitFile]:
-        """Read the fits."""
-        payload = unit.payload
+    def load(self, unit: Unit[TablePayload]) -> list[LocatedFit]:
+        """Read the fits, and what places their sources in the frames."""
+        payload, workdir = unit.payload, self.toolbox.workdir
         if not payload.fits:
             raise UnusableInput(
                 f"no fit of {payload.roi} is left; the light curve of earlier runs is in {FOLDER}/{WITHDRAWN}/"
             )
-        return [read_fit(self.toolbox.workdir / path) for path in payload.fits]
+        located = []
+        for path, cutouts in zip(payload.fits, payload.cutouts, strict=True):
+            fit = read_fit(workdir / path)
+            known = (workdir / cutouts).exists()
+            located.append(LocatedFit(fit, source_positions(workdir / cutouts, fit, payload.places) if known else None))
+        return located
 
-    def compute(self, values: list[FitFile]) -> list[FitFile]:
+    def compute(self, values: list[LocatedFit]) -> list[LocatedFit]:
         """Return the fits unchanged."""
         return values
 
-    def save(self, unit: Unit[TablePayload], values: list[FitFile], result: list[FitFile]) -> Outcome:
+    def save(self, unit: Unit[TablePayload], values: list[LocatedFit], result: list[LocatedFit]) -> Outcome:
         """Write the tables of epochs and nights."""
-        roi = unit.payload.roi
-        telescopes = {c.instrument: self.toolbox.config_for(c.instrument).telescope for c in result}
+        roi, fits = unit.payload.roi, [r.fit for r in result]
+        telescopes = {c.instrument: self.toolbox.config_for(c.instrument).telescope for c in fits}
         longitudes = {name: t.longitude if t else 0.0 for name, t in telescopes.items()}
-        names = list(dict.fromkeys(n for c in result for n in c.names))
-        table = join(result)
+        names = list(dict.fromkeys(n for c in fits for n in c.names))
+        table = join(fits, [r.positions for r in result])
         nightly = per_night(table, names, longitudes)
-        paths = write_light_curve(self.toolbox.workdir / FOLDER, roi, table, nightly, [c.system for c in result])
+        paths = write_light_curve(self.toolbox.workdir / FOLDER, roi, table, nightly, [c.system for c in fits])
         return Outcome(path=f"{FOLDER}/{paths[0].name}", summary=f"{len(table)} epochs")
 
 
@@ -172,7 +203,7 @@ class ModelCalibratedCutouts(Stage):
     needs: ClassVar[tuple[str, ...]] = (PrepareCalibratedCutouts.name,)
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/<roi>_photometry_per_epoch.csv",)
     unit: ClassVar[str] = "region, instrument and band"
-    reads: ClassVar[tuple[str, ...] | None] = ()
+    reads: ClassVar[tuple[str, ...] | None] = ("rois_in_frames",)
     results_version: ClassVar[int] = 4
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
@@ -200,7 +231,7 @@ class ModelCalibratedCutouts(Stage):
         left = {key.roi for key, p in prepared.items() if p.state in (ProductState.MADE, ProductState.FORCED)}
         had = {key.roi for key in ledger.keyed(self.name, LightCurveKey)} & set(self.toolbox.config.roi)
         for roi in sorted({*fits, *(had - left)}):
-            units += self._table(ledger, roi, fits.get(roi, []), waiting.get(roi, []))
+            units += self._table(session, ledger, roi, fits.get(roi, []), waiting.get(roi, []))
         return units
 
     def _fit(self, key: FitKey, region: Roi, token: str, path: str) -> Unit[ModelPayload]:
@@ -217,7 +248,7 @@ class ModelCalibratedCutouts(Stage):
         return Unit(key, f"{key.roi} {key.instrument} {key.band}", self.components(**parts), payload, scope=scope)
 
     def _table(
-        self, ledger: Ledger, roi: str, group: list[Unit[ModelPayload]], waiting: list[FitKey]
+        self, session: Session, ledger: Ledger, roi: str, group: list[Unit[ModelPayload]], waiting: list[FitKey]
     ) -> list[Unit[TablePayload]]:
         """Return the unit of the table where all fits are done; fits outside the filter enter it as they are."""
         if any(self.only.admits(u.scope or Scope()) for u in self.pending(group, ledger)):
@@ -227,13 +258,22 @@ class ModelCalibratedCutouts(Stage):
         made = [p for p in products if p is not None and p.state in (ProductState.MADE, ProductState.FORCED)]
         if not made and ledger.product(self.name, key) is None:
             return []
-        components = self.components(fits=digest([[p.unit, p.token] for p in made]))
-        payload = TablePayload(roi, tuple(p.path for p in made))
+        # The places of sources follow from the WCS, on which the fits depend: they are no component of their own.
+        components = self.components(fits=digest([[p.unit, p.token] for p in made]), columns=_COLUMNS)
+        paths = tuple(p.path for p in made)
+        payload = TablePayload(roi, paths, tuple(map(cutouts_of, paths)), _places(session, roi))
         return [Unit(key, f"light curve of {roi}", components, payload, scope=Scope(frozenset([roi])))]
 
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Move files that belong to no product any more to another folder."""
         withdraw_fits(session, ledger, PrepareCalibratedCutouts.name, self.name, workdir)
+
+
+def _places(session: Session, roi: str) -> dict[int, tuple[float, float]]:
+    """Return where the WCS of each frame puts a region, pixels, by the frame's id."""
+    t = SQLModel.metadata.tables["rois_in_frames"]
+    rows = session.execute(sa.select(t.c.frame_id, t.c.x, t.c.y).where(t.c.roi == roi, t.c.x.is_not(None)))
+    return {i: (x, y) for i, x, y in rows}
 
 
 def point_sources(region: Roi) -> PointSources:

@@ -80,6 +80,34 @@ EPOCH_COLUMNS = (
         "normalization_coefficients.extra_scatter",
     ),
     CurveColumn("flags", "", "meta.code.qual", "sum of the bits of EpochFlag; 0: nothing odd"),
+    CurveColumn("exptime", "s", "time.duration;obs.exposure", "exposure time"),
+)  # fmt: skip
+
+#: Columns that follow from a source's flux and its error, of an epoch and of a night.
+_DERIVED_COLUMNS = (
+    CurveColumn("snr", "", "stat.snr;phot.flux", "signal-to-noise: flux over d_flux of <S>"),
+    CurveColumn(
+        "depth", "mag", "phot.mag;stat.max",
+        "5 sigma depth at the place of <S>: the <system> magnitude of 5 d_flux_fit, the photon noise of <S> included",
+    ),
+    CurveColumn(
+        "mag_limit", "mag", "phot.mag;stat.max",
+        "3 sigma upper limit: the <system> magnitude of max(flux, 0) + 3 d_flux of <S>; empty from flux = 3 d_flux on",
+    ),
+    CurveColumn("asinh_mag", "mag", "phot.mag", "asinh <system> magnitude of <S>, for every sign of the flux"),
+    CurveColumn("d_asinh_mag", "mag", "stat.error;phot.mag", "random error of the asinh magnitude of <S>"),
+    CurveColumn(
+        "asinh_softening", "electron / s", "phot.flux",
+        "softening of the asinh magnitude, one of each instrument and band",
+    ),
+    CurveColumn(
+        "diff_flux", "electron / s", "phot.flux;arith.diff",
+        "flux of <S> less its weighted mean over all epochs of the instrument and band",
+    ),
+    CurveColumn(
+        "d_diff_flux", "electron / s", "stat.error;phot.flux;arith.diff",
+        "random error of diff_flux, that of the mean included; d_flux_common and the zero point have no part in it",
+    ),
 )  # fmt: skip
 
 #: Columns of a source in an epoch, each after the source's name: ``<source>_<name>``.
@@ -103,6 +131,15 @@ SOURCE_COLUMNS = (
         "random error of the magnitude of <S> towards fainter; empty where the flux less its error is not positive",
     ),
     CurveColumn("d_mag_up", "mag", "stat.error;phot.mag", "random error of the magnitude of <S> towards brighter"),
+    *_DERIVED_COLUMNS,
+    CurveColumn(
+        "x", "pix", "pos.cartesian.x;instr.det",
+        "place of <S> in the imported frame along its rows, as fitted; 0 is the centre of the first pixel",
+    ),
+    CurveColumn(
+        "y", "pix", "pos.cartesian.y;instr.det",
+        "place of <S> in the imported frame along its columns, as fitted; 0 is the centre of the first pixel",
+    ),
 )  # fmt: skip
 
 #: Columns of a night, instrument and band, in their order in the table; the columns of the sources follow them.
@@ -115,6 +152,10 @@ NIGHT_COLUMNS = (
     CurveColumn("epochs", "", "meta.number", "how many epochs the means are of"),
     CurveColumn("zeropoint", "mag", "phot.mag;arith.zp", "magnitude of 1 electron per second, normalised"),
     CurveColumn("zeropoint_error", "mag", "stat.error;phot.mag;arith.zp", "error of the zero point"),
+    CurveColumn("exptime", "s", "time.duration;obs.exposure", "exposure time of all epochs together"),
+    CurveColumn("seeing", "arcsec", "instr.obsty.seeing", "mean full width at half maximum of the stars"),
+    CurveColumn("seeing_pixels", "pix", "instr.obsty.seeing", "the mean seeing in pixels"),
+    CurveColumn("airmass", "", "obs.airMass", "mean airmass of the region"),
 )
 #: Columns of a source in a night, each after the source's name.
 SOURCE_NIGHT_COLUMNS = (
@@ -124,6 +165,9 @@ SOURCE_NIGHT_COLUMNS = (
     CurveColumn("mag", "mag", "phot.mag", "<system> magnitude of the mean flux of <S>"),
     CurveColumn("d_mag_down", "mag", "stat.error;phot.mag", "its random error towards fainter"),
     CurveColumn("d_mag_up", "mag", "stat.error;phot.mag", "its random error towards brighter"),
+    *_DERIVED_COLUMNS,
+    CurveColumn("x", "pix", "pos.cartesian.x;instr.det", "mean place of <S> in the frames along their rows"),
+    CurveColumn("y", "pix", "pos.cartesian.y;instr.det", "mean place of <S> in the frames along their columns"),
 )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from astropy.table import QTable
 
 from lcframework.protocols import Exporter, Normalization, RoiModel
+from lcframework.roi.derived_columns import derived, reference
+from lcframework.roi.light_curves import magnitudes
 from lcframework.testing.conformance.contract import (
     asked_twice,
     check_array,
@@ -187,7 +189,7 @@ def light_curve(epochs: int = 4) -> QTable:
         "frame_id": np.arange(1, epochs + 1), "mjd": 60360.0 + np.arange(epochs), "frame": "example",
         "bjd_tdb": 2460360.5 + np.arange(epochs), "band": "r", "instrument": "ExampleCam", "zeropoint": 24.6,
         "zeropoint_error": 0.01, "airmass": 1.2, "altitude": 56.0, "seeing_pixels": 4.0, "flags": 0,
-        "relative_normalization_error": 0.002,
+        "relative_normalization_error": 0.002, "exptime": 100.0,
     }  # fmt: skip
     for column in EPOCH_COLUMNS:
         _add(table, column, column.name, known.get(column.name, 1.0), epochs)
@@ -204,13 +206,12 @@ def light_curve(epochs: int = 4) -> QTable:
 
 
 def _source_values(flux: Floats, error: float) -> dict[str, Any]:
-    with np.errstate(invalid="ignore"):
-        magnitudes = {
-            "mag": 24.6 - 2.5 * np.log10(flux),
-            "d_mag_down": -2.5 * np.log10(1 - error / flux),
-            "d_mag_up": 2.5 * np.log10(1 + error / flux),
-        }
-    return {"flux": flux, "d_flux": error, "d_flux_fit": 0.9 * error, "d_flux_common": 2.0, **magnitudes}
+    errors, fitted = np.full((2, len(flux)), error) * np.array([[1.0], [0.9]])
+    shared = reference(flux, errors, fitted)
+    return {
+        "flux": flux, "d_flux": error, "d_flux_fit": 0.9 * error, "d_flux_common": 2.0, "x": 511.25, "y": 300.5,
+        **magnitudes(flux, errors, 24.6), **derived(flux, errors, fitted, 24.6, shared),
+    }  # fmt: skip
 
 
 def _add(table: QTable, column: CurveColumn, name: str, values: Any, epochs: int) -> None:

@@ -86,12 +86,14 @@ def test_documented_columns():
     expected = [
         "frame_id", "frame", "mjd", "bjd_tdb", "band", "instrument", "zeropoint", "zeropoint_error", "reduced_chi2",
         "seeing", "seeing_pixels", "airmass", "altitude", "sky_level", "relative_normalization_error",
-        "relative_extra_scatter", "flags",
+        "relative_extra_scatter", "flags", "exptime",
     ]  # fmt: skip
+    of_source = (
+        "flux", "d_flux", "d_flux_fit", "d_flux_common", "mag", "d_mag_down", "d_mag_up", "snr", "depth", "mag_limit",
+        "asinh_mag", "d_asinh_mag", "asinh_softening", "diff_flux", "d_diff_flux", "x", "y",
+    )  # fmt: skip
     for s in ("A", "B"):
-        expected += [
-            f"{s}_{c}" for c in ("flux", "d_flux", "d_flux_fit", "d_flux_common", "mag", "d_mag_down", "d_mag_up")
-        ]
+        expected += [f"{s}_{c}" for c in of_source]
     assert table.colnames == expected
 
 
