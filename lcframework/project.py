@@ -25,7 +25,8 @@ from lcframework.options import nearest
 from lcframework.plugins import Plugins, asked, fault, unmet
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
-from lcframework.roi.light_curves import read_light_curve, time_series
+from lcframework.roi.light_curves import read_light_curve
+from lcframework.roi.series import lightkurve_of, time_series
 from lcframework.running.chain import between, limited, position, resolve, stage_names
 from lcframework.running.checkup import Checkup, check_project, mark
 from lcframework.running.doubts import Cause, causes, record_project_doubts
@@ -581,7 +582,32 @@ class Project:
         name = roi or next(iter(self.config.roi))
         if name not in self.config.roi:
             raise LcfError(f'there is no region "{name}"; regions: {", ".join(self.config.roi)}')
-        return read_light_curve(self.workdir / FOLDER, name)
+        table = read_light_curve(self.workdir / FOLDER, name)
+        region = self.config.roi[name]
+        table.meta.update(ra=region.ra, dec=region.dec)
+        table.meta["positions"] = {n: list(p) for n, p in region.point_sources.items()}
+        return table
+
+    def lightkurve(self, roi: str | None = None, source: str | None = None) -> Any:
+        """Return the light curve of a source as a ``lightkurve.LightCurve``, at barycentric times (TDB).
+
+        Epochs without a flux are left out. Its ``flux`` and ``flux_err`` are in e-/s, and every other number of the
+        source or the epochs goes along; bands and instruments are in its ``meta``. :meth:`light_curve` gives an
+        ``astropy.timeseries.TimeSeries``.
+
+        Parameters
+        ----------
+        roi, source : str, optional
+            The region, and the point source; the first where they are left out.
+
+        Raises
+        ------
+        NeedMissing
+            Where lightkurve is not installed.
+        LcfError
+            Where there is no such source, or no light curve yet.
+        """
+        return lightkurve_of(self.light_curve_table(roi), source)
 
     def light_curve_tables(
         self,

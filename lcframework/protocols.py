@@ -23,6 +23,7 @@ from lcframework.types import (
     Doubt,
     Evidence,
     Exposure,
+    FileFault,
     Floats,
     FluxMatrix,
     HeaderInfo,
@@ -393,3 +394,25 @@ class HasSuffix(Protocol):
     @property
     def suffix(self) -> str:
         """The ending, without a leading dot."""
+
+
+@runtime_checkable
+class SplitsFiles(Protocol):
+    """An exporter that needs several files for a light curve, or names for them that its readers demand."""
+
+    def files(self, light_curve: Table) -> Mapping[str, Table]:
+        """Return the epochs that each file gets, by its name.
+
+        Names are plain, without folders. ``export`` is called for each with these epochs.
+        """
+
+
+@runtime_checkable
+class ChecksFiles(Protocol):
+    """An exporter that finds what is wrong in a file of its format, for ``lcf export --check``."""
+
+    def recognises(self, path: Path) -> bool:
+        """Return whether a file claims to be of this format, right or wrong; other files raise nothing."""
+
+    def faults(self, path: Path) -> Sequence[FileFault]:
+        """Return what is wrong in a file, in the order of its lines; nothing where it can be sent as it is."""

@@ -10,35 +10,58 @@ import tomli
 
 from lcframework.cli.filters import filters, usage_errors
 from lcframework.config.structuring import nearest_or_allowed
+from lcframework.exporting import check_file, export_files
+from lcframework.plugins import Plugins
 from lcframework.project import Project
-from lcframework.protocols import HasSuffix
+from lcframework.types import LcfError
 
 
 @click.command("export")
-@click.argument("project", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--format", "name", default="ecsv", show_default=True, help="ecsv, votable, aavso, csv, or a plugin's.")
+@click.argument("project", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--format", "name", help="ecsv, fits, votable, aavso, pycs or another that `lcf plugins` lists.  [ecsv]")
 @filters("Write epochs")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="A folder; the workdir if left out.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="An option of the exporter.")
-def command(project: Path, name: str, output: Path | None, pairs: tuple[str, ...], **only: tuple[str, ...]) -> None:
-    """Write PROJECT's light curves in another format."""
+@click.option("--check", "files", multiple=True, metavar="FILE", help="Write nothing: say what is wrong in this file.")
+def command(
+    project: Path | None,
+    name: str | None,
+    output: Path | None,
+    pairs: tuple[str, ...],
+    files: tuple[str, ...],
+    **only: tuple[str, ...],
+) -> None:
+    """Write PROJECT's light curves in another format; or check such files before they are sent."""
+    if files:
+        if project is not None or output is not None or pairs or any(only.values()):
+            raise click.UsageError("--check takes files, and --format beside it: leave out the rest")
+        _check([Path(file) for file in files], name or "")
+        return
+    if project is None:
+        raise click.UsageError("name the project file, or a file to check by --check")
+    name = name or "ecsv"
     opened = Project.open(project)
     known = opened.plugins.names("lcf_exporters")
     if name not in known:
         raise click.UsageError(f'no exporter is called "{name}"{nearest_or_allowed(name, known)}')
     exporter = opened.exporter(name, dict(_pair(p) for p in pairs))
-    folder = output or opened.workdir
     with usage_errors():
         tables = opened.light_curve_tables(**only)
-    folder.mkdir(parents=True, exist_ok=True)
-    for region, table in tables.items():
-        ending = exporter.suffix if isinstance(exporter, HasSuffix) else name
-        path = folder / f"{region}.{ending}"
-        wanted = getattr(exporter, "check_star", None)
-        if wanted is not None:
-            table.meta["check_star"] = opened.check_star(region, table, wanted)
-        opened.export(name, exporter, table, path)
+    for path in export_files(opened, name, exporter, tables, output or opened.workdir):
         click.echo(str(path))
+
+
+def _check(files: list[Path], name: str) -> None:
+    plugins, wrong = Plugins.installed(), 0
+    for path in files:
+        checked = check_file(plugins, path, name)
+        wrong += len(checked.faults)
+        for fault in checked.faults:
+            click.echo(f"{path}: {fault}")
+        if not checked.faults:
+            click.echo(f"{path}: nothing is wrong ({checked.format})")
+    if wrong:
+        raise LcfError(f"{wrong} fault{'s' if wrong > 1 else ''} found; nothing was changed")
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -17,6 +17,7 @@ from lcframework.types import (
     STARS,
     Decision,
     Exposure,
+    FileFault,
     FluxMatrix,
     HeaderInfo,
     Master,
@@ -379,4 +380,24 @@ def _decide(answer: Any, arguments: Sequence[Any]) -> Any:
     _instance(answer, tuple, list)
     for decision in answer:
         _instance(decision, Decision)
+    return answer
+
+
+# ---------------------------------------------------------------- files of light curves
+
+
+@_checks("lcf_exporters", "files")
+def _files(answer: Any, arguments: Sequence[Any]) -> Any:
+    _instance(answer, Mapping)
+    for name in answer:
+        if not isinstance(name, str) or not name or name.startswith(".") or set(name) & set("/\\\0"):
+            raise WrongAnswer(f"{name!r} as the name of a file: plain names are wanted, without folders")
+    return answer
+
+
+@_checks("lcf_exporters", "faults")
+def _faults(answer: Any, arguments: Sequence[Any]) -> Any:
+    _instance(answer, tuple, list)
+    for fault in answer:
+        _instance(fault, FileFault)
     return answer

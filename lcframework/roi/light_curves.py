@@ -28,7 +28,6 @@ from lcframework.types import (
 
 if TYPE_CHECKING:
     from astropy.table import QTable, Table
-    from astropy.timeseries import TimeSeries
 
 #: An epoch with a larger reduced chi2 is flagged: its noise map does not describe the residuals.
 HIGH_CHI2 = 1.5
@@ -264,18 +263,6 @@ def fill_texts(table: Table) -> None:
         column = table[name]
         if hasattr(column, "filled") and column.dtype.kind == "U":
             table[name] = column.filled("")
-
-
-def time_series(table: QTable) -> TimeSeries:
-    """Return a table of epochs as a time series, its times in UTC."""
-    from astropy.time import Time
-    from astropy.timeseries import TimeSeries
-
-    series = TimeSeries(time=Time(table["mjd"].value, format="mjd", scale="utc"))
-    series.meta.update(table.meta)
-    for column in table.colnames:
-        series[column] = table[column]
-    return series
 
 
 def with_units(table: Table, systems: Sequence[str]) -> Table:

@@ -42,6 +42,7 @@ from lcframework.types.light_curve import (
     SOURCE_COLUMNS,
     SOURCE_NIGHT_COLUMNS,
     CurveColumn,
+    FileFault,
     column_of,
     source_names,
 )
@@ -126,6 +127,7 @@ __all__ = [  # noqa: RUF022
     "HighResolution",
     "RoiFit",
     "CurveColumn",
+    "FileFault",
     "EPOCH_COLUMNS",
     "SOURCE_COLUMNS",
     "NIGHT_COLUMNS",

@@ -43,6 +43,31 @@ class CurveColumn:
     text: bool = False
 
 
+@attrs.frozen
+class FileFault:
+    """What is wrong in a file of a light curve.
+
+    Attributes
+    ----------
+    message : str
+        What is wrong, and what is right.
+    line : int
+        The line, from 1; 0 where the file as a whole is meant.
+    column : str
+        The column's name or number; empty where the line as a whole is meant.
+    """
+
+    message: str
+    line: int = 0
+    column: str = ""
+
+    def __str__(self) -> str:
+        """Return it as messages have it."""
+        where = [f"line {self.line}"] if self.line else []
+        where += [f"column {self.column}"] if self.column else []
+        return f"{', '.join(where)}: {self.message}" if where else self.message
+
+
 #: Columns of an epoch, in their order in the table; the columns of the sources follow them.
 EPOCH_COLUMNS = (
     CurveColumn("frame_id", "", "meta.id", "row of the table frames", "frames.id"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -13,46 +12,29 @@ import attrs
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
-from lcframework.types import source_names
+from lcframework.types import FileFault, UnusableInput, source_names
+from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter
+from plugins_builtin.shared.exported_epochs import MJD_TO_JD
+from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, whole_file
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-_MJD_TO_JD = 2400000.5
-#: The AAVSO's codes of filters (its page "AAVSO Extended File Format"). Case matters: R and I are Cousins', U is
-#: Johnson's; r, i and u are Sloan's. Bands of Tycho and Gaia have no code.
-AAVSO_FILTERS = {
-    "U": "U", "B": "B", "b": "B", "V": "V", "v": "V", "R": "R", "Rc": "R", "R_c": "R", "R_C": "R", "RC": "R",
-    "I": "I", "Ic": "I", "I_c": "I", "I_C": "I", "IC": "I", "R_J": "RJ", "RJ": "RJ", "I_J": "IJ", "IJ": "IJ",
-    "u": "SU", "g": "SG", "r": "SR", "i": "SI", "z": "SZ", "y": "Y", "J": "J", "H": "H", "K": "K", "Ks": "K",
-    "j": "J", "h": "H", "k": "K", "ks": "K",
+_COLUMNS = (
+    "NAME", "DATE", "MAG", "MERR", "FILT", "TRANS", "MTYPE", "CNAME", "CMAG", "KNAME", "KMAG", "AMASS", "GROUP",
+    "CHART", "NOTES",
+)  # fmt: skip
+#: How many characters the fields may have.
+_LONGEST = {
+    "NAME": 30, "DATE": 16, "MAG": 8, "MERR": 6, "FILT": 5, "CNAME": 20, "CMAG": 8, "KNAME": 20, "KMAG": 8, "AMASS": 7,
+    "GROUP": 5, "CHART": 20,
 }  # fmt: skip
-#: Names of filters in words, in lower case.
-_IN_WORDS = {
-    "clear": "CV", "none": "CV", "": "CV", "luminance": "CV", "l": "CV", "red": "TR", "green": "TG", "blue": "TB",
-    "halpha": "HA", "h-alpha": "HA", "ha": "HA",
-}  # fmt: skip
-#: What says of which system a band is, before or behind its letter.
-_SLOAN = re.compile(r"^(?:sdss|sloan)[ _.-]?([ugriz])$|^([ugriz])['p]?[ _.-]?(?:sdss|sloan|prime)?$", re.IGNORECASE)
-_PANSTARRS = re.compile(r"^(?:ps1?|panstarrs)[ _.-]?([grizy])$|^([grizy])[ _.-]?(?:ps1?|panstarrs)$", re.IGNORECASE)
-_AUTHORS = "(?:johnson|bessell|cousins)"
-_JOHNSON = re.compile(rf"^{_AUTHORS}[ _.-]?([UBVRI])$|^([UBVRI])[ _.-]?{_AUTHORS}$", re.IGNORECASE)
-_OTHER = "O"
-
-
-def aavso_filter(band: str) -> str:
-    """Return the AAVSO's code of a band; O, its "other", where it has none for it."""
-    name = band.strip()
-    if code := AAVSO_FILTERS.get(name) or _IN_WORDS.get(name.lower()):
-        return code
-    if match := _JOHNSON.match(name):
-        return AAVSO_FILTERS[(match[1] or match[2]).upper()]
-    if match := _PANSTARRS.match(name):
-        letter = (match[1] or match[2]).lower()
-        return {"z": "ZS", "y": "Y"}.get(letter, AAVSO_FILTERS[letter])
-    match = _SLOAN.match(name)
-    return AAVSO_FILTERS[(match[1] or match[2]).lower()] if match and len(name) > 1 else _OTHER
+_HEAD = ("TYPE", "OBSCODE", "SOFTWARE", "DELIM", "DATE", "OBSTYPE")
+_CODES = (
+    "U", "B", "V", "R", "I", "J", "H", "K", "TG", "TB", "TR", "CV", "CR", "SZ", "SU", "SG", "SR", "SI", "STU", "STV",
+    "STB", "STY", "STHBW", "STHBN", "MA", "MB", "MI", "ZS", "Y", "HA", "HAC", "CBB", "RJ", "IJ", "O",
+)  # fmt: skip
 
 
 @attrs.frozen
@@ -61,7 +43,10 @@ class Aavso:
 
     The observer's code must be right before a file is submitted, and the stars' names those of the AAVSO's Variable
     Star Index: give them by `object_name` or `names`. Bands that the AAVSO has no code for become O, with the band in
-    the notes.
+    the notes. The check star is a reference star; where the project names a sequence of the AAVSO, stars are called by
+    it and the chart goes along.
+
+    The format is described at https://www.aavso.org/aavso-extended-file-format (version 1.2).
     """
 
     observer: str = "none"  # the observer's AAVSO code
@@ -69,15 +54,20 @@ class Aavso:
     names: Mapping[str, str] = attrs.field(factory=dict)  # source of the light curve = its name in the VSX
     check_star: str = ""  # letter of the reference star that is the check star; empty: the steadiest
     min_signal: float = attrs.field(default=3.0, validator=positive)  # sigma; below: a fainter-than
-    chart: str = "na"  # the chart's identifier
+    chart: str = "na"  # the chart's identifier; na: that of the project's sequence
     filters: Mapping[str, str] = attrs.field(factory=dict)  # band of the light curve = filter of the AAVSO
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
     suffix: ClassVar[str] = "aavso.txt"
 
     def export(self, light_curve: Table, path: Path) -> None:
         """Write the light curve in the extended format.
 
         Epochs without a magnitude and without a flux from which a limit follows are left out.
+
+        Raises
+        ------
+        UnusableInput
+            Where no epoch has a zero point, or a star's name is longer than the format allows.
         """
         table = plain_table(light_curve)
         lines = [
@@ -91,22 +81,27 @@ class Aavso:
         for name in names:
             for i, row in enumerate(table):
                 check = checks[i] if i < len(checks) else ("na", math.nan)
-                line = self._line(row, name, self._object(table, name, len(names) > 1), table.colnames, system, check)
+                called = self._object(table, name, len(names) > 1)
+                line = self._line(row, name, called, table, system, check)
                 if line:
                     lines.append(line)
+        if not any(line[0] != "#" for line in lines):
+            raise UnusableInput(
+                "no epoch has a magnitude or a limit: set [calibration] to a survey that has the band, and run again"
+            )
         with whole_file(path) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="ascii", errors="replace")
 
     def _object(self, table: Table, source: str, several: bool) -> str:
-        if source in self.names:
-            return self.names[source].replace(",", " ")
         base = self.object_name or str(table.meta.get("roi", ""))
-        name = f"{base} {source}".strip() if several or not base else base
+        name = self.names.get(source) or (f"{base} {source}".strip() if several or not base else base)
+        if len(name) > _LONGEST["NAME"]:
+            longest = _LONGEST["NAME"]
+            raise UnusableInput(f'"{name}" has more than {longest} letters: give another by names or object_name')
         return name.replace(",", " ")
 
-    def _line(
-        self, row: Any, source: str, name: str, columns: Sequence[str], system: str, check: tuple[str, float]
-    ) -> str:
+    def _line(self, row: Any, source: str, name: str, table: Table, system: str, check: tuple[str, float]) -> str:
+        columns = table.colnames
         flux, error, zeropoint = (float(row[c]) for c in (f"{source}_flux", f"{source}_d_flux", "zeropoint"))
         if not (math.isfinite(flux) and math.isfinite(error) and math.isfinite(zeropoint) and error > 0):
             return ""
@@ -115,15 +110,16 @@ class Aavso:
         else:
             limit = max(flux, 0.0) + self.min_signal * error
             mag, merr = f"<{zeropoint - 2.5 * math.log10(limit):.3f}", "na"
-        jd = f"{float(row['mjd']) + _MJD_TO_JD:.6f}"
+        jd = f"{float(row['mjd']) + MJD_TO_JD:.6f}"
         airmass = float(row["airmass"]) if "airmass" in columns else math.nan
         amass = f"{airmass:.3f}" if math.isfinite(airmass) else "na"
         band = str(row["band"])
         code = self._filter(band)
-        notes = self._notes(row, columns, system, band if code == _OTHER else "")
-        kname, kmag = (check[0].replace(",", " "), f"{check[1]:.3f}") if math.isfinite(check[1]) else ("na", "na")
+        chart = self.chart if self.chart != "na" else str(table.meta.get("chart", "") or "na")
+        notes = self._notes(row, columns, system, band if code == OTHER else "")
+        kname, kmag = (_short(check[0]), f"{check[1]:.3f}") if math.isfinite(check[1]) else ("na", "na")
         return ",".join((
-            name, jd, mag, merr, code, "NO", "STD", "ENSEMBLE", "na", kname, kmag, amass, "na", self.chart, notes,
+            name, jd, mag, merr, code, "NO", "STD", "ENSEMBLE", "na", kname, kmag, amass, "na", chart, notes,
         ))  # fmt: skip
 
     def _filter(self, band: str) -> str:
@@ -141,6 +137,70 @@ class Aavso:
         if "flags" in columns and int(row["flags"]):
             parts.append(f"flags {int(row['flags'])}")
         return "; ".join(parts)
+
+    def recognises(self, path: Path) -> bool:
+        """Return whether the first line is that of the extended format."""
+        return any(line.upper().startswith("#TYPE=EXTENDED") for line in first_lines(path))
+
+    def faults(self, path: Path) -> Sequence[FileFault]:
+        """Return what the AAVSO refuses: parameters, lengths, filters, dates, magnitudes, and lines that are empty."""
+        faults, head = Faults(), {}
+        lines = text_lines(path, faults)
+        delimiter = ","
+        for number, line in enumerate(lines, 1):
+            name, equals, value = line.removeprefix("#").partition("=")
+            if line.startswith("#") and equals and name.upper() in _HEAD:
+                head[name.upper()] = (number, value.strip())
+                if name.upper() == "DELIM":
+                    delimiter = {"comma": ",", "tab": "\t"}.get(value.strip().lower(), value or ",")
+            elif not line.strip():
+                faults.add("empty lines are refused", number)
+            elif not line.startswith("#"):
+                row = faults.columns(line.split(delimiter), list(_COLUMNS), number)
+                _check_line(faults, row, number, head.get("DATE", (0, "JD"))[1])
+        _check_head(faults, path, head)
+        return sorted(faults.found, key=lambda f: f.line)
+
+
+def _short(name: str) -> str:
+    """Return the name of a check star within the length that the format allows: its identifier, without its letter."""
+    name = name.replace(",", " ")
+    return name if len(name) <= _LONGEST["KNAME"] else name.split()[-1][: _LONGEST["KNAME"]]
+
+
+def _check_head(faults: Faults, path: Path, head: Mapping[str, tuple[int, str]]) -> None:
+    if path.suffix not in (".txt", ".csv", ".tsv"):
+        faults.add("the file's name must end in .txt, .csv or .tsv")
+    faults.missing(head, _HEAD, 0, "the parameter")
+    number, code = head.get("OBSCODE", (0, "X"))
+    if not code.isalnum() or code.lower() == "none" or len(code) > 5:
+        faults.add("no observer's code of the AAVSO: -o observer=CODE", number, "OBSCODE")
+    number, kind = head.get("DATE", (0, "JD"))
+    faults.one_of(kind.upper(), ("JD", "HJD", "EXCEL"), number, "DATE")
+    number, kind = head.get("OBSTYPE", (0, "CCD"))
+    faults.one_of(kind.upper(), ("CCD", "CMOS", "DSLR", "PEP"), number, "OBSTYPE")
+
+
+def _check_line(faults: Faults, row: Mapping[str, str], number: int, dates: str) -> None:
+    for name, value in row.items():
+        if len(value) > (longest := _LONGEST.get(name, 10000)):
+            faults.add(f'"{value}" has more than {longest} characters', number, name)
+        elif not value.strip():
+            faults.add('it is empty: "na" stands for what there is not', number, name)
+        elif name == "DATE" and dates.upper() != "EXCEL":
+            faults.julian(value, number, name)
+        elif name == "MAG":
+            faults.number(value.removeprefix("<"), number, name, -30.0, 50.0, "a magnitude")
+            if "." not in value:
+                faults.add("a magnitude needs a full stop, such as 9.0", number, name)
+        elif name in ("MERR", "CMAG", "KMAG", "AMASS") and value.lower() != "na":
+            faults.number(value, number, name, -30.0, 100.0, "it")
+        elif name == "FILT":
+            faults.one_of(value.upper(), _CODES, number, name)
+        elif name == "TRANS":
+            faults.one_of(value.upper(), ("YES", "NO"), number, name)
+        elif name == "MTYPE":
+            faults.one_of(value.upper(), ("STD", "DIF", "STEP"), number, name)
 
 
 @hookimpl

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import column_of
+from lcframework.types import FileFault, column_of
+from plugins_builtin.shared.curve_faults import table_faults
+from plugins_builtin.shared.file_faults import first_lines
 from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, whole_file
 
 if TYPE_CHECKING:
@@ -54,6 +57,20 @@ class VoTable:
                 field.ref = "time_utc" if field.name == "mjd" else "time_bjd_tdb"
         with whole_file(path) as temporary:
             votable.to_xml(str(temporary), tabledata_format="tabledata")
+
+    def recognises(self, path: Path) -> bool:
+        """Return whether the file is a VOTable."""
+        return any("<VOTABLE" in line for line in first_lines(path, 5))
+
+    def faults(self, path: Path) -> Sequence[FileFault]:
+        """Return what is wrong in the XML, columns, units, times, errors and magnitudes; rows are counted."""
+
+        def read() -> Table:
+            from astropy.io.votable import parse
+
+            return parse(path, verify="exception").get_first_table().to_table(use_names_over_ids=True)
+
+        return table_faults(read, rows=False)
 
 
 @hookimpl

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from astropy.table import QTable
 
-from lcframework.protocols import Exporter, Normalization, RoiModel
+from lcframework.protocols import ChecksFiles, Exporter, Normalization, RoiModel, SplitsFiles
 from lcframework.roi.derived_columns import derived, reference
 from lcframework.roi.light_curves import magnitudes
 from lcframework.testing.conformance.contract import (
@@ -32,6 +32,7 @@ from lcframework.types import (
     HighResolution,
     NormalizationSolution,
     RoiFit,
+    UnusableInput,
 )
 
 
@@ -223,6 +224,9 @@ def _add(table: QTable, column: CurveColumn, name: str, values: Any, epochs: int
 def check_exporter(plugin: Any, path: Path) -> None:
     """Check that an exporter writes the requested file, the same each time, and does not change the light curve.
 
+    An exporter whose format can't hold the light curve, or needs an option for it, may refuse it (`UnusableInput`).
+    One that checks files must recognise what it wrote.
+
     Parameters
     ----------
     plugin : Exporter
@@ -234,12 +238,22 @@ def check_exporter(plugin: Any, path: Path) -> None:
     who = name_of(plugin)
     table = light_curve()
     before, columns = table.copy(), list(table.colnames)
-    plugin.export(table, path)
+    try:
+        files = plugin.files(table) if isinstance(plugin, SplitsFiles) else {path.name: table}
+        name, table = next(iter(files.items()))
+        path = path.with_name(name)
+        before = table.copy()
+        plugin.export(table, path)
+    except UnusableInput as refusal:
+        require(bool(str(refusal)), who, "refuses a light curve without a reason")
+        return
     require(path.is_file() and path.stat().st_size > 0, who, f"wrote nothing to {path.name}")
     require(table.colnames == columns and len(table) == len(before), who, "changed the light curve that it was given")
     for name in columns:
         same = np.array_equal(table[name], before[name], equal_nan=before[name].dtype.kind == "f")
         require(same, who, f"changed the column {name} of the light curve that it was given")
     first = path.read_bytes()
+    if isinstance(plugin, ChecksFiles):
+        require(plugin.recognises(path), who, f"does not recognise {path.name}, which it wrote")
     plugin.export(table, path)
     require(path.read_bytes() == first, who, "writes something else the second time: leave the time of writing out")

@@ -19,9 +19,9 @@ from lcframework.roi.light_curves import (
     magnitudes,
     per_night,
     read_light_curve,
-    time_series,
     write_light_curve,
 )
+from lcframework.roi.series import time_series
 from lcframework.sky.geometry import from_plane
 from lcframework.types import EpochFlag, FitState, FitStatus, HighResolution, LcfError, RoiFit
 

@@ -12,6 +12,7 @@ from astropy.timeseries import TimeSeries
 
 from lcframework.roi.light_curves import with_units
 from lcframework.testing import check_exporter
+from lcframework.types import UnusableInput
 from plugins_builtin.exporters.aavso import Aavso
 from plugins_builtin.exporters.csv import Csv
 from plugins_builtin.exporters.ecsv import Ecsv
@@ -217,3 +218,49 @@ def test_aavso_name_of_a_single_source(tmp_path):
     assert {r["NAME"] for r in aavso_rows(tmp_path / "a.txt")[1]} == {"J0248"}
     Aavso(object_name="SDSS J0248+1913").export(curve, tmp_path / "a.txt")
     assert {r["NAME"] for r in aavso_rows(tmp_path / "a.txt")[1]} == {"SDSS J0248+1913"}
+
+
+def test_aavso_keeps_within_the_lengths_of_the_format(tmp_path):
+    """A letter and an identifier of Gaia are longer than the 20 characters of KNAME; a name of over 30 is refused."""
+    curve = light_curve()
+    curve.meta["check_star"] = [("cd 4295806720123456789", 14.25)] * 4
+    Aavso(observer="ABC").export(curve, tmp_path / "a.txt")
+    assert {r["KNAME"] for r in aavso_rows(tmp_path / "a.txt")[1]} == {"4295806720123456789"}
+    assert not Aavso().faults(tmp_path / "a.txt")
+    with pytest.raises(UnusableInput, match="more than 30 letters"):
+        Aavso(names={"A": "a name that is much too long for it"}).export(curve, tmp_path / "a.txt")
+
+
+def test_aavso_refuses_what_has_no_magnitudes(tmp_path):
+    curve = light_curve()
+    curve["zeropoint"] = np.nan
+    with pytest.raises(UnusableInput, match=r"set \[calibration\]"):
+        Aavso().export(curve, tmp_path / "a.txt")
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_aavso_names_the_chart_of_the_projects_sequence(tmp_path):
+    curve = light_curve()
+    curve.meta["chart"] = "X16962MQ"
+    for options, chart in (({}, "X16962MQ"), ({"chart": "X1"}, "X1")):
+        Aavso(**options).export(curve, tmp_path / "a.txt")
+        assert {r["CHART"] for r in aavso_rows(tmp_path / "a.txt")[1]} == {chart}
+
+
+def test_aavso_faults(tmp_path):
+    path = tmp_path / "a.txt"
+    Aavso(observer="ABC").export(light_curve(), path)
+    assert Aavso().recognises(path)
+    assert not Aavso().faults(path)
+    lines = path.read_text().splitlines()
+    first = next(n for n, line in enumerate(lines) if line[0] != "#")
+    values = lines[first].split(",")
+    changes = {1: "60360.25", 2: "19", 4: "r-band", 6: "ABS", 11: ""}
+    lines[first] = ",".join(changes.get(i, v) for i, v in enumerate(values))
+    lines[first + 1] += ",more"
+    lines.insert(first + 2, "")
+    lines[1] = "#OBSCODE=none"
+    path.write_text("\n".join(lines) + "\n")
+    found = [(f.line, f.column) for f in Aavso().faults(path)]
+    row = [(first + 1, c) for c in ("DATE", "MAG", "FILT", "MTYPE", "AMASS")]
+    assert found == [(2, "OBSCODE"), *row, (first + 2, ""), (first + 3, "")]

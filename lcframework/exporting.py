@@ -1,0 +1,121 @@
+"""Light curves in the formats of other programs, and checks of such files before they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from lcframework.plugins import Plugins, asked
+from lcframework.project import Project
+from lcframework.protocols import ChecksFiles, HasSuffix, SplitsFiles
+from lcframework.types import FileFault, LcfError, UnusableInput
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+_HOOK = "lcf_exporters"
+
+
+@attrs.frozen
+class CheckedFile:
+    """A file that was checked.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    format : str
+        The name of the exporter that checked it.
+    faults : sequence of FileFault
+        What is wrong in it.
+    """
+
+    path: Path
+    format: str
+    faults: Sequence[FileFault]
+
+
+def export_files(project: Project, name: str, exporter: Any, tables: Mapping[str, Table], folder: Path) -> list[Path]:
+    """Write light curves in the format of an exporter, and return the paths.
+
+    Parameters
+    ----------
+    project : Project
+        The project of the light curves.
+    name : str
+        The exporter's name.
+    exporter : Exporter
+        The answer of :meth:`lcframework.Project.exporter`.
+    tables : mapping
+        The light curves by region.
+    folder : Path
+        Is made where it does not exist. Files are called ``<region>.<suffix>``, unless the exporter names them.
+
+    Raises
+    ------
+    UnusableInput
+        Where the format can't say what a light curve holds; the others are written before.
+    PluginFault
+        Where the exporter fails.
+    """
+    source = project.plugins.get(_HOOK, name).source
+    folder.mkdir(parents=True, exist_ok=True)
+    written, refused = [], []
+    for region, table in tables.items():
+        wanted = getattr(exporter, "check_star", None)
+        if wanted is not None:
+            table.meta["check_star"] = project.check_star(region, table, wanted)
+        try:
+            if isinstance(exporter, SplitsFiles):
+                parts = asked(source, "files", exporter.files, table)
+            else:
+                parts = {f"{region}.{exporter.suffix if isinstance(exporter, HasSuffix) else name}": table}
+            for file, part in parts.items():
+                project.export(name, exporter, part, folder / file)
+                written.append(folder / file)
+        except UnusableInput as refusal:
+            refused.append(f"{region}: {refusal}")
+    if refused:
+        raise UnusableInput("; ".join(refused))
+    return written
+
+
+def check_file(plugins: Plugins, path: Path, name: str = "") -> CheckedFile:
+    """Return what is wrong in a file of a light curve.
+
+    Parameters
+    ----------
+    plugins : Plugins
+        Whose exporters are asked.
+    path : Path
+        The file.
+    name : str
+        Its format; empty: that of the one exporter that recognises the file.
+
+    Raises
+    ------
+    LcfError
+        Where there is no such file, none or several exporters recognise it, or the named one checks no files.
+    """
+    if not path.is_file():
+        raise LcfError(f"{path}: there is no such file")
+    able = {}
+    for offer in plugins.offers(_HOOK):
+        if issubclass(offer.cls, ChecksFiles) and (not name or offer.name == name):
+            able[offer.name] = offer
+    if name and name not in able:
+        known = sorted(o.name for o in plugins.offers(_HOOK) if issubclass(o.cls, ChecksFiles))
+        raise LcfError(f'no exporter called "{name}" checks files; these do: {", ".join(known)}')
+    made = {n: (offer.source, offer.cls()) for n, offer in able.items()}
+    mine = [n for n, (source, e) in made.items() if name or asked(source, "recognises", e.recognises, path)]
+    if not mine:
+        raise LcfError(
+            f"{path}: of no format that is known here; name it by --format. Known: {', '.join(sorted(made))}"
+        )
+    if len(mine) > 1:
+        raise LcfError(f"{path}: may be of the formats {', '.join(sorted(mine))}; name one by --format")
+    source, exporter = made[mine[0]]
+    return CheckedFile(path, mine[0], asked(source, "faults", exporter.faults, path))
