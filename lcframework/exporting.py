@@ -68,6 +68,8 @@ def export_files(project: Project, name: str, exporter: Any, tables: Mapping[str
         wanted = getattr(exporter, "check_star", None)
         if wanted is not None:
             table.meta["check_star"] = project.check_star(region, table, wanted)
+            sequence = project.sequence()
+            table.meta["chart"] = sequence.chart if sequence is not None else ""
         try:
             if isinstance(exporter, SplitsFiles):
                 parts = asked(source, "files", exporter.files, table)

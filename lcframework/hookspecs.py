@@ -88,6 +88,12 @@ def lcf_star_catalogs() -> Classes:
 
 
 @hookspec
+def lcf_variable_catalogs() -> Classes:
+    """Return catalogues of variable stars (:class:`~lcframework.protocols.VariableCatalog`), asked once a field."""
+    raise NotImplementedError
+
+
+@hookspec
 def lcf_cosmic_maskers() -> Classes:
     """Return cosmic-ray detectors (:class:`~lcframework.protocols.CosmicMasker`), used on each frame's stamps."""
     raise NotImplementedError

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session, col, select
 
 from lcframework.config.project_file import Config, config_of, plugin_settings, read_toml, workdir_of
-from lcframework.config.structuring import Problem
+from lcframework.config.structuring import Problem, resolve_path
 from lcframework.config.toolbox import Toolbox, options
 from lcframework.config.toolbox import select as select_tools
 from lcframework.frames.exclusions import IMPORT, exclude_frames, include_frames
@@ -42,6 +42,7 @@ from lcframework.settings.records import forget
 from lcframework.settings.states import SettingState, setting_states
 from lcframework.stars.check_star import CheckStar, check_stars
 from lcframework.stars.records import add_verdicts, star_records
+from lcframework.stars.sequence import StarSequence, read_sequence
 from lcframework.storage.connection import FILE_NAME, failures_in_words, open_engine, open_for_reading, upgrade
 from lcframework.storage.faults import faults_in_words
 from lcframework.storage.lock import hold
@@ -529,10 +530,32 @@ class Project:
         zeropoints = [float(getattr(z, "value", z)) for z in light_curve["zeropoint"]]
         frames = [int(getattr(i, "value", i)) for i in light_curve["frame_id"]]
         with self.session() as session:
-            found = check_stars(session, roi, dict(zip(frames, zeropoints, strict=True)), wanted)
+            at = dict(zip(frames, zeropoints, strict=True))
+            found = check_stars(session, roi, at, wanted, self.sequence(), self.config.sequence.radius)
         nothing = CheckStar("na", {})
         stars = [found.get(i, nothing) for i in frames]
         return [(s.name, s.magnitudes.get(i, float("nan"))) for i, s in zip(frames, stars, strict=True)]
+
+    def sequence(self) -> StarSequence | None:
+        """Return the AAVSO's sequence that ``[sequence]`` names; None where it names none.
+
+        Raises
+        ------
+        LcfError
+            Where its file can't be read.
+        """
+        path = self.config.sequence.path
+        return read_sequence(resolve_path(path, self.config.directory)) if path else None
+
+    def sequence_names(self) -> dict[str, str]:
+        """Return the AAVSO's identifier and label of each reference star that is in the sequence, by its own."""
+        sequence = self.sequence()
+        if sequence is None:
+            return {}
+        with self.session() as session:
+            stars = session.exec(select(Star).where(Star.active)).all()
+        found = sequence.named(stars, self.config.sequence.radius)
+        return {star: f"{known.auid} {known.label}".strip() for star, known in found.items()}
 
     def frames(self) -> Table:
         """Return the table of frames."""

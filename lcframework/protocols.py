@@ -45,6 +45,7 @@ from lcframework.types import (
     SourceTable,
     Stamps,
     StarTable,
+    VariableTable,
 )
 
 if TYPE_CHECKING:
@@ -123,6 +124,13 @@ class StarCatalog(Protocol):
 
     def query(self, region: Region, limits: CatalogLimits) -> StarTable:
         """Return a :data:`STARS` table of the stars in the region within the limits."""
+
+
+class VariableCatalog(Protocol):
+    """Knows variable stars by their positions."""
+
+    def variables(self, region: Region) -> VariableTable:
+        """Return the variable stars in a region; none is an answer too."""
 
 
 class CosmicMasker(Protocol):

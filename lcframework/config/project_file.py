@@ -34,10 +34,12 @@ from lcframework.config.sections import (
     RoiCutouts,
     RoiModel,
     Run,
+    Sequence,
     Sources,
     Stamps,
     Stars,
     Telescope,
+    Variables,
 )
 from lcframework.config.structuring import Problem, nearest_or_allowed, resolve_path, structure
 from lcframework.options import closest
@@ -49,7 +51,8 @@ RawTable = dict[str, Any]
 _LONGEST_NAME = 100
 
 #: Sections that may differ by instrument; the others apply to all frames, or are used before the instrument is known.
-BY_INSTRUMENT = tuple(s for s in SECTIONS if s not in ("project", "frames", "header", "stars", "run", "plugins"))
+_FOR_ALL = ("project", "frames", "header", "stars", "variables", "sequence", "run", "plugins")
+BY_INSTRUMENT = tuple(s for s in SECTIONS if s not in _FOR_ALL)
 
 
 class ConfigError(LcfError):
@@ -86,6 +89,8 @@ class Config:
     sources: Sources
     plate_solving: PlateSolving
     stars: Stars
+    variables: Variables
+    sequence: Sequence
     stamps: Stamps
     cosmics: Cosmics
     psf: Psf

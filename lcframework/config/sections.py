@@ -138,6 +138,23 @@ class Stars:
 
 
 @attrs.frozen
+class Variables:
+    """``[variables]``."""
+
+    plugin: str = "none"
+    radius: float = attrs.field(default=3.0, validator=positive)  # arcsec
+    keep: bool = False  # measure reference stars that are known variables all the same
+
+
+@attrs.frozen
+class Sequence:
+    """``[sequence]``."""
+
+    path: str = ""  # the AAVSO's photometry table of a chart
+    radius: float = attrs.field(default=3.0, validator=positive)  # arcsec
+
+
+@attrs.frozen
 class Stamps:
     """``[stamps]``."""
 
@@ -286,6 +303,8 @@ SECTIONS: dict[str, type[Any]] = {
     "sources": Sources,
     "plate_solving": PlateSolving,
     "stars": Stars,
+    "variables": Variables,
+    "sequence": Sequence,
     "stamps": Stamps,
     "cosmics": Cosmics,
     "psf": Psf,

@@ -224,6 +224,19 @@ def _catalog(plugin: Any, by: Given) -> None:
     testing.check_star_catalog(plugin, Region(roi.ra, roi.dec, by.config.stars.radius / 3600.0))
 
 
+def _variables(plugin: Any, by: Given) -> None:
+    from lcframework.types import Region
+
+    _needs_no_network(plugin, by)
+    roi = next(iter(by.config.roi.values())) if by.config is not None else None
+    region = Region(150.0, -28.0, 0.1) if roi is None else Region(roi.ra, roi.dec, 0.1)
+    try:
+        testing.check_variable_catalog(plugin, region)
+    except NeedMissing as error:
+        testing.check_plugin_class(plugin)
+        raise NotRun(f"{error}; give --project with its options") from None
+
+
 def _survey(plugin: Any, by: Given) -> None:
     from lcframework.testing.conformance.scenes import field
 
@@ -279,6 +292,7 @@ _OF_INSTANCE: dict[str, tuple[str, Callable[[Any, Given], Any]]] = {
     "lcf_plate_solvers": ("check_plate_solver", _solver),
     "lcf_ephemerides": ("check_ephemeris", _ephemeris),
     "lcf_star_catalogs": ("check_star_catalog", _catalog),
+    "lcf_variable_catalogs": ("check_variable_catalog", _variables),
     "lcf_cosmic_maskers": _plain("check_cosmic_masker"),
     "lcf_psf_models": _plain("check_psf_model"),
     "lcf_comparison_stars": _plain("check_comparison_stars"),

@@ -46,6 +46,7 @@ KINDS: tuple[Kind, ...] = (
     _of_section("plate_solving", "solver-", "a plate solver"),
     Kind("ephemeris", "lcf_ephemerides", "ephemeris-", "an ephemeris", '[roi.TARGET]\nephemeris = "{name}"'),
     _of_section("stars", "catalog-", "a star catalogue"),
+    _of_section("variables", "variables-", "a catalogue of variable stars"),
     _of_section("cosmics", "cosmics-", "a cosmic-ray detector"),
     _of_section("psf", "psf-", "a PSF model"),
     _of_section("comparison_stars", "comparison-stars-", "a choice of comparison stars"),

@@ -15,6 +15,7 @@ from lcframework.types import (
     PSF,
     SOURCES,
     STARS,
+    VARIABLES,
     Decision,
     Exposure,
     FileFault,
@@ -239,6 +240,11 @@ def _query(answer: Any, arguments: Sequence[Any]) -> Any:
 
 
 # ---------------------------------------------------------------- stars
+
+
+@_checks("lcf_variable_catalogs", "variables")
+def _variables(answer: Any, arguments: Sequence[Any]) -> Any:
+    return _table(VARIABLES, answer)
 
 
 @_checks("lcf_cosmic_maskers", "mask")

@@ -35,6 +35,7 @@ SEAMS: tuple[Seam, ...] = (
     Seam("plate_solving", "lcf_plate_solvers", protocols.PlateSolver),
     Seam("", "lcf_ephemerides", protocols.Ephemeris, of_region="ephemeris"),
     Seam("stars", "lcf_star_catalogs", protocols.StarCatalog),
+    Seam("variables", "lcf_variable_catalogs", protocols.VariableCatalog),
     Seam("cosmics", "lcf_cosmic_maskers", protocols.CosmicMasker),
     Seam("psf", "lcf_psf_models", protocols.PsfModel),
     Seam("comparison_stars", "lcf_comparison_stars", protocols.ComparisonStars),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -18,6 +18,7 @@ from lcframework.sky.tracks import Track, tracks
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
 from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
 from lcframework.stars.choice import VARIABLE
+from lcframework.stars.known_variables import KNOWN_VARIABLE, known_variables, variable_name
 from lcframework.stars.names import give_names
 from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.queries import frames_with_regions
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 EDGE = 3.0
 #: The metadata key of a table for the number of stars it lost because the catalogue lists them twice.
 _TWICE = "listed_twice"
+#: The column for what a catalogue of variable stars calls a star.
+_KNOWN = "known_variable"
 
 
 @attrs.frozen(eq=False)
@@ -129,7 +132,16 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
         places = [middle if n in values.tracks else (config.roi[n].ra, config.roi[n].dec) for n in values.rois]
         table["distance"] = np.min([geometry.separation(table["ra"], table["dec"], *p) for p in places], axis=0)
         table.sort("distance")
+        table[_KNOWN] = self._known_variables(table, values.region)
         return table
+
+    def _known_variables(self, table: Table, region: Region) -> list[str]:
+        """Return what the catalogue of variable stars calls each star; an empty text where it does not know it."""
+        catalogue, radius = self.toolbox.tool("variables"), self.toolbox.config.variables.radius
+        if catalogue is None:
+            return [""] * len(table)
+        wider = Region(region.ra, region.dec, region.radius + radius / 3600.0)
+        return known_variables(table, catalogue.ask("variables", wider), radius)
 
     def save(self, unit: Unit[FieldQuery], values: FieldQuery, result: Table) -> Outcome:
         """Return the rows of the stars; earlier stars of the field become inactive."""
@@ -149,7 +161,19 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
             severity=Severity.NOTE,
             value=twice,
         )
-        return Outcome(tuple(records), token=token, summary=f"{len(rows)} stars", doubts=(doubt,) if twice else ())
+        doubts = (*([doubt] if twice else []), *self._variable_doubts(rows))
+        return Outcome(tuple(records), token=token, summary=f"{len(rows)} stars", doubts=doubts)
+
+    def _variable_doubts(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Doubt, ...]:
+        known = {r["name"]: variable_name(r["comment"]) for r in rows if variable_name(r["comment"])}
+        if not known:
+            return ()
+        listed = ", ".join(f"{letter} is {name}" for letter, name in known.items())
+        kept = self.toolbox.config.variables.keep
+        role = "are measured all the same" if kept else "take no part in the photometry"
+        what = f"{len(known)} reference stars are known variables and {role}: {listed}"
+        cure = "" if kept else "To use one all the same, name the stars in [photometry] stars, or set [variables] keep"
+        return (Doubt("known_variable", what, cure, severity=Severity.NOTE, value=len(known)),)
 
 
 @attrs.frozen(eq=False)
@@ -267,6 +291,10 @@ class QueryGaiaForStars(Stage):
             settings.pop(option)
         within = one_star_within(session)
         components = self.components(field=plain(region), rois=rois, stars=settings, one_within=within)
+        if self.toolbox.tool("variables") is not None:
+            known = self.toolbox.identity("variables")
+            known.pop("keep")  # who measures the stars decides
+            components["variables"] = known
         payload = FieldQuery(field.hash, region, tuple(field.rois), given_names(session, field), within, moving)
         return Unit(FieldStarsKey(field.hash), f"stars around {', '.join(field.rois)}", components, payload)
 
@@ -374,7 +402,7 @@ def star_rows(table: Table, query: FieldQuery) -> list[dict[str, Any]]:
             "combined_footprint_hash": query.hash, "gaia_id": ids[i], "name": names[ids[i]],
             "magnitude": float(star["magnitude"]), "distance_to_roi_arcsec": float(star["distance"]),
             "ra": float(star["ra"]), "dec": float(star["dec"]), "ref_epoch": float(star["ref_epoch"]),
-            "active": True, "comment": VARIABLE if "variable" in table.colnames and star["variable"] else "",
+            "active": True, "comment": _comment(star),
         }  # fmt: skip
         for column in ("pmra", "pmdec"):
             row[column] = float(np.nan_to_num(_number(star, column)))
@@ -383,6 +411,13 @@ def star_rows(table: Table, query: FieldQuery) -> list[dict[str, Any]]:
             row[column] = value if np.isfinite(value) else None
         rows.append(row)
     return rows
+
+
+def _comment(star: Any) -> str:
+    """Return what speaks against a star from the beginning: that catalogues call it variable."""
+    parts = [VARIABLE] if "variable" in star.colnames and star["variable"] else []
+    known = str(star[_KNOWN]) if _KNOWN in star.colnames else ""
+    return "; ".join([*parts, *([f"{KNOWN_VARIABLE}{known}"] if known else [])])
 
 
 def _number(row: Any, column: str) -> float:

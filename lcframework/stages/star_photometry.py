@@ -22,6 +22,7 @@ from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.choice import check_names, chosen_stars, usable_stars
 from lcframework.stars.combining import RADII
+from lcframework.stars.known_variables import letters_of_variables
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.estimate_files import FrameEstimates, write_estimates
 from lcframework.storage.files import beside
@@ -254,7 +255,10 @@ class StarPhotometry(Stage):
                 continue
             settings = self.toolbox.config_for(f.instrument).photometry
             chooser = self.toolbox.tool("comparison_stars", f.instrument)
-            chosen = chosen_stars(rows, settings.stars, settings.exclude, chooser)
+            without = settings.exclude
+            if isinstance(settings.stars, int) and not self.toolbox.config.variables.keep:
+                without = [*without, *letters_of_variables(star for star, _ in rows)]
+            chosen = chosen_stars(rows, settings.stars, without, chooser)
             ids = tuple(s.gaia_id for s in chosen)
             stars = FrameStars(frame_id, field, f.instrument, stamps.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0,
                                self._radii(f))  # fmt: skip

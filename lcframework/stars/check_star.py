@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import attrs
 from sqlmodel import Session, col, select
 
+from lcframework.stars.sequence import StarSequence
 from lcframework.storage.tables import CombinedFootprint, NormalizationCoefficient, Star, StarFlux, StarLevel
 from lcframework.types import LcfError
 
@@ -19,7 +20,7 @@ class CheckStar:
     Attributes
     ----------
     name : str
-        Its letter and its identifier in the catalogue.
+        Its letter and its identifier in the catalogue; its name in the AAVSO's sequence, where there is one.
     magnitudes : mapping
         By the frames' ids; frames in which it is not measured are left out.
     """
@@ -28,7 +29,14 @@ class CheckStar:
     magnitudes: Mapping[int, float]
 
 
-def check_stars(session: Session, roi: str, zeropoints: Mapping[int, float], wanted: str = "") -> dict[int, CheckStar]:
+def check_stars(
+    session: Session,
+    roi: str,
+    zeropoints: Mapping[int, float],
+    wanted: str = "",
+    sequence: StarSequence | None = None,
+    radius: float = 3.0,
+) -> dict[int, CheckStar]:
     """Return the check star of each frame.
 
     Parameters
@@ -41,6 +49,10 @@ def check_stars(session: Session, roi: str, zeropoints: Mapping[int, float], wan
         The zero point of each frame, by its id; nan where there is none.
     wanted : str
         The star's letter; empty: in each instrument and band the steadiest of those in most frames.
+    sequence : StarSequence, optional
+        Its stars are taken first, and called by it.
+    radius : float
+        Arcsec within which a reference star is one of the sequence.
 
     Raises
     ------
@@ -50,6 +62,7 @@ def check_stars(session: Session, roi: str, zeropoints: Mapping[int, float], wan
     fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
     field = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), "")
     stars = {s.gaia_id: s for s in session.exec(select(Star).where(Star.combined_footprint_hash == field))}
+    charted = sequence.named(stars.values(), radius) if sequence is not None else {}
     if wanted and wanted not in {s.name for s in stars.values()}:
         known = ", ".join(sorted((s.name for s in stars.values()), key=lambda n: (len(n), n)))
         raise LcfError(f"check_star: no reference star of {roi} is called {wanted}; there are {known}")
@@ -75,9 +88,10 @@ def check_stars(session: Session, roi: str, zeropoints: Mapping[int, float], wan
                 flux.setdefault(row.gaia_id, {})[row.frame_id] = row.flux / of_frame[row.frame_id]
         possible = [g for g in flux if g in stars and wanted in ("", stars[g].name)]
         if possible:
-            best = min(possible, key=lambda g: (-len(flux[g]), steady[g], g))
+            best = min(possible, key=lambda g: (g not in charted, -len(flux[g]), steady[g], g))
             magnitudes = {i: zeropoints[i] - 2.5 * math.log10(f) for i, f in flux[best].items()}
-            found = CheckStar(f"{stars[best].name} {best}", magnitudes)
+            name = charted[best].name if best in charted else f"{stars[best].name} {best}"
+            found = CheckStar(name, magnitudes)
             out |= dict.fromkeys(of_frame, found)
     return out
 

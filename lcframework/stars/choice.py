@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col
 
 from lcframework.config.toolbox import Tool
+from lcframework.stars.known_variables import KNOWN_VARIABLE
 from lcframework.stars.names import choose
 from lcframework.storage.queries import active_stars
 from lcframework.storage.tables import Star, StarInFrame
@@ -82,7 +83,7 @@ def _choice(chooser: Tool, rows: Sequence[tuple[Star, Stamp | StarInFrame]], wan
         np.array([r.signal_to_noise or 0.0 for _, r in rows]),
         np.array([s.magnitude for s in stars]),
         np.array(colour),
-        np.array([VARIABLE in s.comment for s in stars]),
+        np.array([VARIABLE in s.comment or KNOWN_VARIABLE in s.comment for s in stars]),
     )
     return [int(i) for i in chooser.ask("choose", candidates, wanted)]
 

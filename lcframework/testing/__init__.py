@@ -40,6 +40,7 @@ _CONFORMANCE = (
     "check_source_extractor",
     "check_stage",
     "check_star_catalog",
+    "check_variable_catalog",
     "example_evidence",
     "example_project",
 )

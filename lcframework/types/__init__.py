@@ -58,11 +58,13 @@ from lcframework.types.tables import (
     MAGNITUDES,
     SOURCES,
     STARS,
+    VARIABLES,
     Column,
     MagnitudeTable,
     SourceTable,
     StarTable,
     TableSchema,
+    VariableTable,
 )
 from lcframework.types.wcs import NotSolved, PlateSolution, SolveHint
 
@@ -85,11 +87,13 @@ __all__ = [  # noqa: RUF022
     "SourceTable",
     "StarTable",
     "MagnitudeTable",
+    "VariableTable",
     "Column",
     "TableSchema",
     "SOURCES",
     "STARS",
     "MAGNITUDES",
+    "VARIABLES",
     "TimeReference",
     "DataUnit",
     "HeaderInfo",

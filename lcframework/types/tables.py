@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SourceTable: TypeAlias = "Table"
 StarTable: TypeAlias = "Table"
 MagnitudeTable: TypeAlias = "Table"
+VariableTable: TypeAlias = "Table"
 
 
 @attrs.frozen
@@ -139,6 +140,19 @@ STARS = TableSchema(
         Column("variable", "", "True where the catalogue calls the star variable", required=False),
     ),
     identity="source_id",
+)
+
+
+#: Variable stars of a catalogue.
+VARIABLES = TableSchema(
+    "variables",
+    (
+        Column("name", "", "the star's name in the catalogue, such as V0748 And"),
+        Column("ra", "deg", "ICRS, at ref_epoch", finite=True, range=(-360.0, 360.0)),
+        Column("dec", "deg", "ICRS, at ref_epoch", finite=True, range=(-90.0, 90.0)),
+        Column("ref_epoch", "yr", "Julian year of the position", finite=True, range=(1800.0, 2200.0)),
+        Column("type", "", "the type of variability, a text; empty where unknown", required=False),
+    ),
 )
 
 

@@ -63,7 +63,8 @@ class AnswersCache:
             isinstance(stored, Mapping)
             and stored.get("format") == _FORMAT
             and stored.get("question") == json.dumps(dict(question), sort_keys=True)
-            and stored.get("rows") == len(table) > 0
+            and stored.get("rows") == len(table)
+            and (len(table) > 0 or stored.get("nothing") is True)
             and stored.get("digest") == _values_digest(table)
         )
         if not whole:
@@ -71,7 +72,7 @@ class AnswersCache:
             return None
         return table
 
-    def store(self, question: Mapping[str, Any], table: Table, origin: str) -> Path:
+    def store(self, question: Mapping[str, Any], table: Table, origin: str, nothing: bool = False) -> Path:
         """Keep an answer, atomically.
 
         Parameters
@@ -79,16 +80,18 @@ class AnswersCache:
         question : mapping
             What was asked; JSON values.
         table : astropy.table.Table
-            At least one row.
+            At least one row, unless `nothing`.
         origin : str
             Who answered.
+        nothing : bool
+            Whether an answer without rows is kept: where there may well be none.
 
         Raises
         ------
         ValueError
-            For an answer without rows, which is never kept.
+            For another answer without rows.
         """
-        if len(table) == 0:
+        if len(table) == 0 and not nothing:
             raise ValueError("an empty answer is never kept")
         path = self.path(question)
         table = table.copy()
@@ -98,6 +101,7 @@ class AnswersCache:
             "origin": origin,
             "rows": len(table),
             "digest": _values_digest(table),
+            **({} if len(table) else {"nothing": True}),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=path.stem, suffix=".part")

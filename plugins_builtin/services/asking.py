@@ -38,10 +38,13 @@ class AsksServices:
     cache_dir: Path | None  # None: nothing is kept
     offline: bool  # true: only the cache answers
 
-    def ask(self, questions: Sequence[TapQuestion], name: str, purpose: str) -> Table:
+    def ask(self, questions: Sequence[TapQuestion], name: str, purpose: str, nothing: bool = False) -> Table:
         """Return the answer to a question that any of several services can answer, by :func:`ask`."""
         patience = Patience(self.timeout, self.retries, self.backoff, self.max_rows)
-        return ask(questions, patience, name=name, purpose=purpose, cache_dir=self.cache_dir, offline=self.offline)
+        return ask(
+            questions, patience, name=name, purpose=purpose, cache_dir=self.cache_dir, offline=self.offline,
+            nothing=nothing,
+        )  # fmt: skip
 
 
 def _ask_with_retries(question: TapQuestion, patience: Patience) -> Table:
@@ -66,6 +69,7 @@ def ask(
     purpose: str,
     cache_dir: Path | None,
     offline: bool,
+    nothing: bool = False,
 ) -> Table:
     """Return the answer to a question that any of several services can answer.
 
@@ -86,6 +90,8 @@ def ask(
         None: nothing is kept.
     offline : bool
         Whether only the cache may answer.
+    nothing : bool
+        Whether no rows is an answer as good as any: it is kept too.
 
     Returns
     -------
@@ -107,14 +113,16 @@ def ask(
             f"{purpose}: offline = true and no stored answer {where}. Run `lcf prefetch` on the project file once "
             f"where there is a network, or set [run] offline = false."
         )
-    table, origin = _first_answer(questions, patience, purpose)
-    if cache is not None and len(table):
-        _store(cache, identity, table, origin)
+    table, origin = _first_answer(questions, patience, purpose, nothing)
+    if cache is not None and (len(table) or nothing):
+        _store(cache, identity, table, origin, nothing)
     return table
 
 
-def _first_answer(questions: Sequence[TapQuestion], patience: Patience, purpose: str) -> tuple[Table, str]:
-    """Return the first answer with rows, else one without, and the address that gave it."""
+def _first_answer(
+    questions: Sequence[TapQuestion], patience: Patience, purpose: str, nothing: bool
+) -> tuple[Table, str]:
+    """Return the first answer with rows (any, where `nothing`), else one without, and the address that gave it."""
     reasons, empty = [], None
     for question in questions:
         try:
@@ -123,7 +131,7 @@ def _first_answer(questions: Sequence[TapQuestion], patience: Patience, purpose:
             reasons.append(f"{question.service} ({urlparse(question.url).netloc}): {failure}")
             log.warning("%s: %s", purpose, reasons[-1])
             continue
-        if len(table):
+        if len(table) or nothing:
             return table, question.url
         empty = table, question.url
         log.warning("%s: %s answered without a row", purpose, question.service)
@@ -135,9 +143,9 @@ def _first_answer(questions: Sequence[TapQuestion], patience: Patience, purpose:
     )
 
 
-def _store(cache: AnswersCache, identity: Mapping[str, Any], table: Table, origin: str) -> None:
+def _store(cache: AnswersCache, identity: Mapping[str, Any], table: Table, origin: str, nothing: bool) -> None:
     """Store an answer; one that can't be stored is used all the same."""
     try:
-        cache.store(identity, table, origin)
+        cache.store(identity, table, origin, nothing)
     except OSError as error:
         log.warning("the answer of %s was not kept in %s: %s", origin, cache.folder, error)

@@ -163,6 +163,12 @@ CHANGES: dict[str, dict[str, Change]] = {
         "outlier_sigma": Change(6.0, (PSF,)),
         "star_sigma": Change(6.0, (PSF,)),
     },
+    "[variables]": {
+        "plugin": Change("file", (QUERY,)),
+        "radius": Change(2.0),  # without a catalogue it says nothing
+        "keep": Change(True, ()),
+    },
+    "[sequence]": {"path": Change("chart.json", ()), "radius": Change(2.0)},  # names, no numbers
     "[comparison_stars]": {"plugin": Change("worth", ())},  # all of them are measured
     "[photometry]": {
         "plugin": Change("none", (STARS, NORM), stops="[photometry]"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import pytest
 from archives import gaia_and_panstarrs
 from astropy.table import Table
@@ -98,6 +99,31 @@ def test_what_a_run_asks_for_is_stored(tmp_path: Path, server: Any, lcf: Callabl
         calibrated = task(FitZeropoint, project).compute(levels)
         assert list(calibrated.magnitudes["source_id"]) == sorted(r["gaia_id"] for r in some)
     assert lcf("prefetch", path).code == 0  # all stored: the service isn't missed
+
+
+def test_variable_stars_are_asked_for_too(tmp_path: Path, tap_service: Callable[..., Any]) -> None:
+    """Where the region has one and where it has none, which is an answer too."""
+    every = tables()
+    star = min(every["gaiadr3.gaia_source"], key=lambda s: abs(s["dec"] - DEC) + abs((s["ra"] - RA + 180) % 360 - 180))
+    years = (2000.0 - 2016.0) / 3.6e6
+    ra = star["ra"] + star["pmra"] * years / np.cos(np.radians(star["dec"]))
+    every["B/vsx/vsx"] = Table({"Name": ["V1 Psc"], "V": [0], "RAJ2000": [ra % 360.0],
+                                "DEJ2000": [star["dec"] + star["pmdec"] * years], "Type": ["RR"]})  # fmt: skip
+    server = tap_service(every)
+    path = project_file(tmp_path, server.url)
+    path.write_text(path.read_text().replace("timeout = 5.0", "timeout = 60.0"))
+    with path.open("a") as stream:
+        stream.write(f'[variables]\nplugin = "vsx"\n[variables.vsx]\nserver = "{server.url}"\nretries = 0\n')
+    plugins = pages.builtin_plugins()
+    found = prefetch(Project.open(path, plugins))
+    assert found.complete, found
+    assert sum("B/vsx" in adql for _, adql in server.log) == 2
+    server.close()
+    project = Project.open(path, plugins)
+    for field in disks(project.config):
+        table = task(ChooseStars, project).compute(FieldQuery(field.hash, field.region, field.rois, {}))
+        known = [str(name) for name in table["known_variable"] if name]
+        assert known == (["V1 Psc (RR, 0.0 arcsec away)"] if field.rois == ("one",) else [])
 
 
 def test_offline_in_the_project_is_overruled(tmp_path: Path, server: Any) -> None:

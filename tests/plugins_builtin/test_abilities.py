@@ -10,7 +10,7 @@ from lcframework import protocols
 from lcframework.plugins import SEAMS, Plugins
 from plugins_builtin.solvers.existing import ExistingWcs
 
-NETWORK = {"stars.gaia", "stars.vizier", "calibration.panstarrs", "plate_solving.nova"}
+NETWORK = {"stars.gaia", "stars.vizier", "calibration.panstarrs", "plate_solving.nova", "variables.vsx"}
 
 
 @pytest.fixture(scope="module")

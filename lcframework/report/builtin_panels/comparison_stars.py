@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from lcframework.report.comparison import ComparisonStars
 from lcframework.report.plots import footprints
 from lcframework.report.plots.jobs import footprint_jobs
 from lcframework.report.results import Results
+from lcframework.stars.known_variables import variable_name
 from lcframework.types import Floats
 
 _REACH = 5.0
@@ -40,7 +42,14 @@ class ComparisonScatter:
         )
         pair = Markup('<div class="pair">{}{}</div>').format(self._scatter(groups), self._pulls(groups))
         maps = Markup("").join(self._map(c, len(groups) > 1) for c in groups)
-        return lead + pair + self._estimators() + maps + self._table(groups) + self._where(project)
+        table = self._table(groups, project.sequence_names())
+        return lead + pair + self._estimators() + maps + table + self._variables() + self._where(project)
+
+    def _variables(self) -> Markup:
+        """Return the reference stars that a catalogue of variable stars knows, whether they are measured or not."""
+        records = {r.name: variable_name(r.note) for r in self.results.records.values()}
+        rows = [(name, known) for name, known in records.items() if known]
+        return html.table(("star", "is"), rows, "Known variables among the reference stars") if rows else Markup("")
 
     def _estimators(self) -> Markup:
         """Return which estimates the stars chose, and what held-out frames said of them."""
@@ -163,14 +172,15 @@ class ComparisonScatter:
         label = f"Pulls of {len(names)} stars in {len(frames)} frames"
         return html.chart({"data": [trace], "layout": layout}, label, caption, 150 + 17 * max(6, len(names)))
 
-    def _table(self, groups: list[ComparisonStars]) -> Markup:
+    def _table(self, groups: list[ComparisonStars], charted: Mapping[str, str]) -> Markup:
         rows = []
         for curves in groups:
             measured, expected, count = curves.scatter()
             for j in sorted(range(len(curves.names)), key=lambda j: (len(curves.names[j]), curves.names[j])):
                 record = self.results.records.get((curves.field, curves.star_ids[j]))
                 rows.append((
-                    curves.names[j], group_name(curves.instrument, curves.band), number(curves.magnitude[j], 2),
+                    _called(curves.names[j], charted.get(curves.star_ids[j], "")),
+                    group_name(curves.instrument, curves.band), number(curves.magnitude[j], 2),
                     number(curves.level[j], 2), str(count[j]), number(1e3 * measured[j], 2),
                     number(1e3 * expected[j], 2), number(1e3 * curves.intrinsic[j], 2),
                     record.trouble if record else curves.comment[j],
@@ -187,6 +197,11 @@ class ComparisonScatter:
         return html.details(
             "Where the stars and the frames are", html.image(drawn, "Map of the frames' outlines and reference stars")
         )
+
+
+def _called(letter: str, charted: str) -> str:
+    """Return a star's letter, and what the AAVSO's chart calls it, where it is on it."""
+    return f"{letter} ({charted})" if charted else letter
 
 
 def _percent(value: Floats) -> str:

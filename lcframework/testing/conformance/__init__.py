@@ -8,7 +8,12 @@ result is wrong by more than the noise allows.
 
 from __future__ import annotations
 
-from lcframework.testing.conformance.catalogs import check_calibration_survey, check_plate_solver, check_star_catalog
+from lcframework.testing.conformance.catalogs import (
+    check_calibration_survey,
+    check_plate_solver,
+    check_star_catalog,
+    check_variable_catalog,
+)
 from lcframework.testing.conformance.contract import check_plugin_class
 from lcframework.testing.conformance.curves import check_exporter, check_normalization, check_roi_model
 from lcframework.testing.conformance.ephemerides import check_ephemeris
@@ -49,6 +54,7 @@ __all__ = [
     "check_source_extractor",
     "check_stage",
     "check_star_catalog",
+    "check_variable_catalog",
     "example_evidence",
     "example_project",
 ]

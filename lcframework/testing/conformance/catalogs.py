@@ -11,12 +11,13 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from lcframework.protocols import CalibrationSurvey, PlateSolver, StarCatalog
+from lcframework.protocols import CalibrationSurvey, PlateSolver, StarCatalog, VariableCatalog
 from lcframework.testing.conformance import scenes
 from lcframework.testing.conformance.contract import check_plugin_class, check_table, name_of, refused, require
 from lcframework.types import (
     MAGNITUDES,
     STARS,
+    VARIABLES,
     CatalogLimits,
     NeedMissing,
     NotSolved,
@@ -146,6 +147,38 @@ def _check_stars(table: Any, region: Region, limits: CatalogLimits, who: str) ->
     if "astrometric_excess_noise" in table.colnames:
         noise = np.asarray(table["astrometric_excess_noise"], float)
         require(not np.any(noise > limits.max_astrometric_excess_noise), who, "stars beyond the limit of excess noise")
+
+
+def check_variable_catalog(plugin: Any, region: Region, expected: set[str] | None = None) -> None:
+    """Check a catalogue of variable stars.
+
+    Parameters
+    ----------
+    plugin : VariableCatalog
+        The plugin.
+    region : Region
+        The region that it is asked for.
+    expected : set of str, optional
+        The names of the stars that it must return, and of no others.
+    """
+    check_plugin_class(plugin, VariableCatalog)
+    who = name_of(plugin)
+    found = plugin.variables(region)
+    check_table(found, VARIABLES, who)
+    distance = np.degrees(
+        angular_separation(*np.radians([found["ra"], found["dec"]]), *np.radians([region.ra, region.dec]))
+    )
+    require(np.all(distance <= region.radius * 1.001 + 1e-6), who, "returned stars outside of the region")
+    names = set(map(str, found["name"]))
+    if expected is not None:
+        require(
+            names == expected, who, f"lacks {sorted(expected - names)} and should not have {sorted(names - expected)}"
+        )
+    elsewhere = Region((region.ra + 180.0) % 360.0, -region.dec, min(region.radius, 1e-3))
+    try:
+        check_table(plugin.variables(elsewhere), VARIABLES, who)
+    except NeedMissing:
+        return
 
 
 def check_calibration_survey(

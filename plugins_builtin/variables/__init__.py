@@ -1,0 +1,1 @@
+"""Catalogues of variable stars, a module each."""
