@@ -18,6 +18,7 @@ from plugins_builtin.shared.exported_epochs import (
     SourceEpochs,
     epochs_of,
     first_date,
+    free_name,
     in_name,
     one_source,
     parts_by_group,
@@ -76,11 +77,11 @@ class AavsoExoplanet:
 
     def files(self, light_curve: Table) -> Mapping[str, Table]:
         """Return a file for each night, instrument and band."""
-        found = {}
+        found: dict[str, Table] = {}
         for instrument, band, group in parts_by_group(light_curve):
             for night in parts_by_night(group):
                 name = f"{region_of(night)}_{first_date(night)}_{in_name(instrument)}_{in_name(band)}"
-                found[f"{name}.{self.suffix}"] = night
+                found[free_name(found, name, f".{self.suffix}")] = night
         return found
 
     def export(self, light_curve: Table, path: Path) -> None:

@@ -14,14 +14,12 @@ from lcframework.types import FileFault, Floats, UnusableInput
 from plugins_builtin.shared.exported_epochs import (
     SourceEpochs,
     epochs_of,
+    files_by_source,
     in_name,
     one_source,
     parts_by_group,
-    parts_by_source,
-    region_of,
     require_calibrated,
     require_exposures,
-    sources_of,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import whole_file
@@ -72,9 +70,7 @@ class Atlas:
 
     def files(self, light_curve: Table) -> Mapping[str, Table]:
         """Return a file for each source."""
-        several = len(sources_of(light_curve, self.source)) > 1
-        parts = parts_by_source(light_curve, self.source)
-        return {f"{region_of(t)}{f'_{in_name(s)}' if several else ''}.{self.suffix}": t for s, t in parts}
+        return files_by_source(light_curve, self.source, self.suffix)
 
     def export(self, light_curve: Table, path: Path) -> None:
         """Write the epochs of one source.

@@ -16,6 +16,7 @@ from plugins_builtin.shared.aavso_filters import filter_named
 from plugins_builtin.shared.exported_epochs import (
     epochs_of,
     first_date,
+    free_name,
     in_name,
     one_source,
     parts_by_group,
@@ -64,13 +65,14 @@ class Exofast:
 
     def files(self, light_curve: Table) -> Mapping[str, Table]:
         """Return a file for each night, instrument, band and source."""
-        several, found = len(sources_of(light_curve, self.source)) > 1, {}
+        several = len(sources_of(light_curve, self.source)) > 1
+        found: dict[str, Table] = {}
         for instrument, band, group in parts_by_group(light_curve):
             name = filter_named(band, self.filters, FILTERS, "EXOFAST")
             for night in parts_by_night(group):
                 for source, part in parts_by_source(night, self.source):
                     who = in_name(self.telescope or instrument) + (f"-{in_name(source)}" if several else "")
-                    found[f"n{first_date(night)}.{name}.{who}.dat"] = part
+                    found[free_name(found, f"n{first_date(night)}.{name}.{who}", ".dat")] = part
         return found
 
     def export(self, light_curve: Table, path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
 from lcframework.types import FileFault, Floats, UnusableInput
-from plugins_builtin.shared.exported_epochs import MJD_TO_JD, in_name, region_of, sources_of
+from plugins_builtin.shared.exported_epochs import MJD_TO_JD, free_name, in_name, region_of, sources_of
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import plain_table, whole_file
 
@@ -44,9 +44,12 @@ class Pycs:
 
     def files(self, light_curve: Table) -> Mapping[str, Table]:
         """Return a file for each band; the instruments of a band are told apart by the column telescope."""
-        region = region_of(light_curve)
         bands = np.array([str(b) for b in light_curve["band"]])
-        return {f"{region}_{in_name(b)}.rdb": light_curve[bands == b] for b in dict.fromkeys(bands.tolist())}
+        found: dict[str, Table] = {}
+        for band in dict.fromkeys(bands.tolist()):
+            name = free_name(found, f"{region_of(light_curve)}_{in_name(band)}", ".rdb")
+            found[name] = light_curve[bands == band]
+        return found
 
     def export(self, light_curve: Table, path: Path) -> None:
         """Write the images' curves in one band.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -175,6 +175,13 @@ def parts_by_source(table: Table, wanted: str = "") -> Iterator[tuple[str, Table
         yield name, part
 
 
+def files_by_source(table: Table, wanted: str, suffix: str) -> dict[str, Table]:
+    """Return a file for each source: called by the region, and by the source where there are several."""
+    parts = dict(parts_by_source(table, wanted))
+    own = {name: f"_{name}" if len(parts) > 1 else "" for name in parts}
+    return {f"{region_of(part)}{own[name]}.{suffix}": part for name, part in parts.items()}
+
+
 def first_date(night: Table) -> str:
     """Return the date (UTC) of the first epoch, as YYYYMMDD."""
     from astropy.time import Time
@@ -250,6 +257,12 @@ def relative(epochs: SourceEpochs) -> tuple[Floats, Floats]:
     if not level > 0:
         raise UnusableInput(f"{epochs.source}: its median flux is not positive, so there is no relative flux")
     return epochs.flux / level, epochs.flux_error / level
+
+
+def free_name(taken: Container[str], stem: str, ending: str) -> str:
+    """Return a file's name that is not taken yet: names of two bands may differ by what file names can't have."""
+    numbers = ("", *(f"-{n}" for n in range(2, 1000)))
+    return next(name for n in numbers if (name := f"{stem}{n}{ending}") not in taken)
 
 
 def in_name(text: str) -> str:

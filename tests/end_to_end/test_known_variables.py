@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any
 
+import pytest
+
 PLUGIN = """
 from lcframework.hookspecs import hookimpl
 from plugins_builtin.variables.file import TableOfVariables
@@ -20,6 +22,7 @@ def measured(campaign: Any) -> set[str]:
     return {row[0] for row in campaign.query(query)}
 
 
+@pytest.mark.slow
 def test_variables_are_left_out_and_charted_stars_named(campaign: Any, install: Any) -> None:
     install("lcf-mine", PLUGIN, {"variables-mine": "lcf_mine"})
     before = measured(campaign)

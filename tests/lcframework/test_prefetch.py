@@ -16,6 +16,7 @@ from sqlmodel import Session
 
 from lcframework.prefetch import prefetch
 from lcframework.project import Project
+from lcframework.sky.geometry import separation
 from lcframework.sky.solver_stars import AskForSolverStars, SolverStars
 from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels
 from lcframework.stages.calculate_common_and_total_footprint import disks
@@ -104,7 +105,9 @@ def test_what_a_run_asks_for_is_stored(tmp_path: Path, server: Any, lcf: Callabl
 def test_variable_stars_are_asked_for_too(tmp_path: Path, tap_service: Callable[..., Any]) -> None:
     """Where the region has one and where it has none, which is an answer too."""
     every = tables()
-    star = min(every["gaiadr3.gaia_source"], key=lambda s: abs(s["dec"] - DEC) + abs((s["ra"] - RA + 180) % 360 - 180))
+    stars = every["gaiadr3.gaia_source"]
+    of_one, of_two = (separation(stars["ra"], stars["dec"], *place) for place in ((RA, DEC), (0.01, 12.02)))
+    star = stars[np.argmax((of_one < 195.0) & (of_two > 205.0) & (stars["phot_g_mean_mag"] > 16.1))]
     years = (2000.0 - 2016.0) / 3.6e6
     ra = star["ra"] + star["pmra"] * years / np.cos(np.radians(star["dec"]))
     every["B/vsx/vsx"] = Table({"Name": ["V1 Psc"], "V": [0], "RAJ2000": [ra % 360.0],

@@ -73,6 +73,15 @@ def test_pycs_refuses_several_bands_and_what_has_no_magnitudes(tmp_path):
     assert read_rdb(tmp_path / "a.rdb", "A")[1][0] == pytest.approx(25 - 2.5 * np.log10(200), abs=1e-5)
 
 
+def test_bands_whose_names_differ_by_a_mark_have_files_of_their_own():
+    from astropy.table import vstack
+
+    both = vstack([curve_of("r", sources=("A",)), curve_of("r'", sources=("A",))])
+    assert {name: str(part["band"][0]) for name, part in Pycs().files(both).items()} == {
+        "J0248_r.rdb": "r", "J0248_r-2.rdb": "r'",
+    }  # fmt: skip
+
+
 def test_pycs_faults(curve, tmp_path):
     path = tmp_path / "a.rdb"
     Pycs().export(curve, path)
