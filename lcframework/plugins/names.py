@@ -21,8 +21,8 @@ STAGES = (
 #: The tables at the top of a project file.
 SECTION_NAMES = (
     "project", "frames", "header", "telescope", "roi", "reduction", "background", "sources", "plate_solving", "stars",
-    "stamps", "cosmics", "psf", "comparison_stars", "photometry", "normalization", "calibration", "roi_cutouts",
-    "roi_model", "run", "plugins", "instrument",
+    "variables", "sequence", "stamps", "cosmics", "psf", "comparison_stars", "photometry", "normalization",
+    "calibration", "roi_cutouts", "roi_model", "run", "plugins", "instrument",
 )  # fmt: skip
 
 #: What ``plugin = "..."`` may say beside names of plugins.
