@@ -47,8 +47,7 @@ class ComparisonScatter:
 
     def _variables(self) -> Markup:
         """Return the reference stars that a catalogue of variable stars knows, whether they are measured or not."""
-        records = {r.name: variable_name(r.note) for r in self.results.records.values()}
-        rows = [(name, known) for name, known in records.items() if known]
+        rows = [(r.name, known) for r in self.results.records.values() if (known := variable_name(r.note))]
         return html.table(("star", "is"), rows, "Known variables among the reference stars") if rows else Markup("")
 
     def _estimators(self) -> Markup:
