@@ -319,7 +319,10 @@ def changeable(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def _add_files(folder: Path) -> None:
     import numpy as np
     from astropy.io import fits
+    from astropy.table import Table as AstropyTable
 
+    variables = AstropyTable({"name": ["elsewhere"], "ra": [10.0], "dec": [10.0]})
+    variables.write(folder / "variables.ecsv", format="ascii.ecsv")
     (folder / "copy.ecsv").write_text((folder / "stars.ecsv").read_text() + "\n")
     raw = sorted((folder / "raw").glob("*.fits"))[0]
     image = np.zeros(fits.getdata(raw).shape, np.uint8)
