@@ -22,6 +22,7 @@ COMMANDS = {
     "prefetch": ("prefetch", "Make all network queries of a run, for runs without network."),
     "run": ("run", "Run all stages; products that are up to date are kept."),
     "status": ("status", "Show the state of stages and frames, and why units are pending."),
+    "why": ("why", "Show where one number of a light curve comes from, or why there is none."),
     "settings": ("settings", "Show what frames decided about settings, or have it decided again."),
     "upgrade": ("upgrade", "Migrate the database of an earlier version."),
     "clean": ("clean", "Remove files that no product refers to any more."),

@@ -1,0 +1,72 @@
+"""The calibration by bias, dark and flat: the masters, and the files that they were made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lcframework.ancestry.facts import Line, Section, counted, some
+from lcframework.ancestry.makers import by_line, makers
+from lcframework.ancestry.records import Records, Row
+from lcframework.frames.exclusions import IMPORT
+from lcframework.provenance import file_digest
+from lcframework.types import readable
+from lcframework.work import FrameKey, MasterKey
+
+#: A master's recorded digests are the first so many figures of its files'.
+_FIGURES = 12
+_LISTED = 4
+
+
+def reduction(records: Records, frame: Row, contents: bool) -> Section:
+    """Return what a frame was calibrated by; with `contents`, the files are compared with those of then."""
+    product = records.product(IMPORT, FrameKey(frame.id))
+    own = dict((product.components or {}).get("reduction", {})) if product is not None else {}
+    masters = [_master(records, frame, name, files, contents) for name, files in own.get("masters", {}).items()]
+    data: dict[str, Any] = {
+        "text": frame.calibration, "masters": masters,
+        "plugin": [m.as_json() for m in makers(records, product, "reduction", frame.instrument)],
+    }  # fmt: skip
+    if not frame.calibration and not masters:
+        return Section("calibration", "Calibration frames", data, (Line("masters", "none: used as it is"),))
+    lines = [_line(master) for master in masters] or [Line("masters", frame.calibration)]
+    by = by_line(makers(records, product, "reduction", frame.instrument))
+    more = [
+        Line("files", f"{m['name']}: " + ", ".join(f"{f['name']} {f['digest']}" for f in m["files"])) for m in masters
+    ]
+    return Section("calibration", "Calibration frames", data, some([by, *lines]), some(more))
+
+
+def _master(records: Records, frame: Row, name: str, files: dict[str, str], contents: bool) -> dict[str, Any]:
+    keys = [MasterKey(f"{frame.instrument}:{name}"), MasterKey(name)]
+    product = next((p for key in keys if (p := records.product(IMPORT, key)) is not None), None)
+    members = [{"name": n, "digest": digest, "state": _state(records, n, digest, contents)}
+               for n, digest in files.items()]  # fmt: skip
+    return {"name": name, "path": product.path if product is not None else "", "files": members}
+
+
+def _state(records: Records, name: str, digest: str, contents: bool) -> str:
+    """Return whether a calibration file is there and as it was."""
+    row = records.exposures.get(name)
+    if row is None:
+        return "away"
+    path = records.project.config.directory / row.path
+    try:
+        stat = path.stat()
+    except OSError:
+        return "away"
+    as_recorded = (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns)
+    now = row.digest if as_recorded and not contents else file_digest(path)
+    return "unchanged" if now[:_FIGURES] == digest else "changed"
+
+
+def _line(master: dict[str, Any]) -> Line:
+    files = master["files"]
+    names = ", ".join(readable(f["name"]) for f in files[:_LISTED]) + (", …" if len(files) > _LISTED else "")
+    odd = [
+        f"{f['name']} {'CHANGED' if f['state'] == 'changed' else 'AWAY'}" for f in files if f["state"] != "unchanged"
+    ]
+    made = f" -> {master['path']}" if master["path"] else ""
+    trouble = f"; since then: {', '.join(odd[:_LISTED])}" if odd else ""
+    return Line(
+        "master", f"{master['name']}: {counted(len(files), 'file')} ({names}){made}{trouble}", problem=bool(odd)
+    )

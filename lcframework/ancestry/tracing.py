@@ -1,0 +1,189 @@
+"""Gathers the ancestry of numbers: of one, or of all epochs of a region."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import attrs
+from sqlmodel import Session
+
+from lcframework.ancestry.absence import absence, absence_section
+from lcframework.ancestry.calibrations import normalization, zero_point
+from lcframework.ancestry.doubtful import decisions, doubts
+from lcframework.ancestry.facts import Ancestry, Line, Section
+from lcframework.ancestry.footprints import footprint
+from lcframework.ancestry.headers import header
+from lcframework.ancestry.images import sky, wcs
+from lcframework.ancestry.numbers import number_section
+from lcframework.ancestry.points import Asked
+from lcframework.ancestry.products import Pending, chain, made_by
+from lcframework.ancestry.psfs import psf
+from lcframework.ancestry.published import Published
+from lcframework.ancestry.raw_files import raw_file
+from lcframework.ancestry.records import Row, read_records
+from lcframework.ancestry.reduction import reduction
+from lcframework.ancestry.reference_stars import reference_stars
+from lcframework.ancestry.region_models import region_model
+from lcframework.project import Project
+from lcframework.types import LcfError
+
+#: The number of frames whose rows are in memory at once.
+_AT_ONCE = 200
+
+
+def trace(project: Project, asked: Asked) -> Ancestry:
+    """Return the ancestry of one number; raw and calibration files are read whole, to see whether they changed.
+
+    Parameters
+    ----------
+    project : Project
+        The project; nothing of it is written.
+    asked : Asked
+        The number.
+
+    Raises
+    ------
+    LcfError
+        Where the frame is not there.
+    """
+    pending = _pending(project)
+    with project.session() as session:
+        tracer = Tracer(project, session, [asked.frame_id], contents=True)
+        return tracer.ancestry(asked, pending)
+
+
+def _pending(project: Project) -> Pending:
+    """Return why units are pending, by stage and unit; None where it can't be told."""
+    if project.absent:
+        return None
+    try:
+        status = project.status()
+    except LcfError:
+        return None  # raw files are away, say: the sections of the ancestry tell
+    return {(stage.name, unit.unit): unit.why for stage in status.stages for unit in stage.pending}
+
+
+class Tracer:
+    """Gathers sections about some frames.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    session : Session
+        One of :meth:`Project.session`, open while the tracer is used.
+    frame_ids : collection of int
+        The frames that will be asked about.
+    contents : bool
+        Whether raw files are read whole, to see whether they changed; else where their size or time changed.
+    published : Published, optional
+        What was read of the light curves' files for other frames.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        session: Session,
+        frame_ids: Collection[int],
+        contents: bool = False,
+        published: Published | None = None,
+    ) -> None:
+        self._records = read_records(project, session, frame_ids, published or Published(project.workdir))
+        self._contents = contents
+
+    def ancestry(self, asked: Asked, pending: Pending = None) -> Ancestry:
+        """Return the ancestry of one number.
+
+        Raises
+        ------
+        LcfError
+            Where the frame is not there.
+        """
+        of_frame = self.of_frame(asked.frame_id, asked.roi, pending)
+        first = self.of_source(asked)
+        if asked.how:
+            opening = attrs.evolve(first[0], lines=(Line("asked for", asked.how), *first[0].lines))
+            first = (opening, *first[1:])
+        answer, model = first[0], first[1]
+        sections = [answer]
+        for section in of_frame:
+            if section.name == "decisions":
+                sections.append(model)
+            sections.append(section)
+        exists = answer.name == "number"
+        other = Section("absence" if exists else "number", "", None)
+        return Ancestry(
+            asked.roi, asked.source, asked.frame_id, self.frame(asked.frame_id).key, exists, (*sections, other)
+        )
+
+    def of_source(self, asked: Asked) -> tuple[Section, Section]:
+        """Return the sections about a source in a frame: the number, or why there is none; and the region's model."""
+        records, frame = self._records, self.frame(asked.frame_id)
+        field = self._field(asked.roi)
+        answer = number_section(records, frame, asked.roi, asked.source, field)
+        if answer.data is None:
+            answer = absence_section(absence(records, frame, asked.roi, asked.source, field), frame)
+        return answer, region_model(records, frame, asked.roi, asked.source)
+
+    def of_frame(self, frame_id: int, roi: str, pending: Pending = None) -> tuple[Section, ...]:
+        """Return the sections about a frame and a region that all its sources share."""
+        records, frame, field = self._records, self.frame(frame_id), self._field(roi)
+        raw = raw_file(records, frame, self._contents)
+        units = chain(records, frame, roi, field)
+        return (
+            raw,
+            header(records, frame, raw.data["state"]),
+            reduction(records, frame, self._contents),
+            sky(records, frame),
+            wcs(records, frame),
+            footprint(records, frame, roi),
+            reference_stars(records, frame, field),
+            psf(records, frame, field),
+            normalization(records, frame, field),
+            zero_point(records, frame, field),
+            decisions(records, frame, roi),
+            doubts(records, frame, roi, units),
+            made_by(records, frame, units, pending),
+        )
+
+    def frame(self, frame_id: int) -> Row:
+        """Return the row of a frame; raises as :meth:`ancestry`."""
+        if frame_id not in self._records.frames:
+            raise LcfError(f"there is no frame {frame_id}; `lcf status` lists the files")
+        return self._records.frames[frame_id]
+
+    def _field(self, roi: str) -> str:
+        field = self._records.field_of(roi)
+        return field.hash if field is not None else ""
+
+
+@attrs.frozen(eq=False)
+class FrameAncestry:
+    """The sections of a frame for a region: those that its sources share, and those of each source."""
+
+    frame: Row
+    roi: str
+    shared: tuple[Section, ...]
+    sources: Mapping[str, tuple[Section, Section]]
+
+
+def every_frame(project: Project, session: Session, frame_ids: Sequence[int]) -> Iterator[FrameAncestry]:
+    """Yield the sections of frames for every region, a bounded number of frames in memory at once.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    session : Session
+        One of :meth:`Project.session`.
+    frame_ids : sequence of int
+        The rows of ``frames``.
+    """
+    published = Published(project.workdir)
+    for start in range(0, len(frame_ids), _AT_ONCE):
+        ids = frame_ids[start : start + _AT_ONCE]
+        tracer = Tracer(project, session, ids, published=published)
+        for frame_id in ids:
+            for roi, region in project.config.roi.items():
+                sources = {s: tracer.of_source(Asked(roi, s, frame_id)) for s in region.point_sources}
+                yield FrameAncestry(tracer.frame(frame_id), roi, tracer.of_frame(frame_id, roi), sources)
