@@ -40,6 +40,8 @@ def normalization(records: Records, frame: Row, field: str) -> Section:
 
 def zero_point(records: Records, frame: Row, field: str) -> Section:
     """Return the zero point of a frame's group; where there is none, why."""
+    if frame.image_relpath is None:
+        return Section("zero_point", "Zero point", None)
     key = FieldGroupKey(field, frame.instrument, frame.band)
     row, product = records.zeropoints.get(key), records.product(Zeropoints.name, key)
     by = makers(records, product, "calibration", frame.instrument)

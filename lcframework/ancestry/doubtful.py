@@ -59,7 +59,7 @@ def doubts(records: Records, frame: Row, roi: str, units: Collection[tuple[str, 
     }  # fmt: skip
     notes = [d for d in found if d.severity == Severity.NOTE.value]
     lines = [
-        Line("flags of the epoch", ", ".join(map(str, epoch)) or "none"),
+        Line("flags of the epoch", (", ".join(map(str, epoch)) or "none") if row else ""),
         Line("flags of the frame", ", ".join(map(str, of_frame))),
         *(_line(d) for d in found if d.severity != Severity.NOTE.value),
         *(_line(d) for d in notes[:_SHOWN]),

@@ -87,10 +87,10 @@ def _differences(frame: Row, info: HeaderInfo) -> list[str]:
 def _lines(data: dict[str, Any], by: Maker | None, info: HeaderInfo | None) -> tuple[Line, ...]:
     if data["exptime_s"] is None:
         return some([Line("parser", data["parser_unknown_because"])])
-    unit = f"{info.data_unit.value}" if info is not None else "unit of the data"
+    unit = f"{info.data_unit.value}" if info is not None else "unit"
     gain = "by the noise of frames; the header gives none" if data["gain_measured"] else ""
     noise = f", read noise {figures(data['read_noise_e'], 3)} e-" if known(data["read_noise_e"]) else ""
-    level = f", saturated from {data['saturation']:.0f} {unit}" if known(data["saturation"]) else ""
+    level = f", saturated from {data['saturation']:.0f}" if known(data["saturation"]) else ""
     reference = f" = {info.time_reference.value} of the exposure" if info is not None else ""
     unknown = f"one of {', '.join(data['asked'])}: {data['parser_unknown_because']}" if data["asked"] else ""
     return some([

@@ -43,6 +43,7 @@ def number_section(records: Records, frame: Row, roi: str, source: str, field: s
     lines = [
         Line("frame", f"{frame.id}: {readable(frame.key)}, {date_of(data['mjd'])} (MJD {decimals(data['mjd'], 6)}), "
              f"{frame.instrument or 'no instrument named'}, band {frame.band or 'not named'}"),
+        Line("taken out since", f"{frame.comment}: `lcf run` takes it out" if frame.eliminated else "", problem=True),
         Line("flux", f"{with_error(stated['flux'], stated['d_flux'], 'e-/s')} "
              f"({percent(stated['d_flux'] / abs(stated['flux']) if stated['flux'] else None)})"),
         Line("magnitude", _magnitude(data)),

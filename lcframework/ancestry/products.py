@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ from lcframework.work import (
     SolverStarsKey,
 )
 
+#: Two digests of an input, before and now.
+_DIGESTS = re.compile(r': "[0-9a-f]{12,}" -> "[0-9a-f]{12,}"')
 #: Why a unit is pending, by stage and unit; None: nobody looked.
 Pending = Mapping[tuple[str, str], Sequence[str]] | None
 
@@ -68,6 +71,7 @@ def made_by(records: Records, frame: Row, units: Sequence[tuple[str, str]], pend
     steps = [_step(records, frame, stage, unit, pending) for stage, unit in units
              if records.product(stage, unit) is not None or (pending and (stage, unit) in pending)]  # fmt: skip
     runs = {s["run"]: records.runs[s["run"]] for s in steps if s["run"] in records.runs}
+    runs = dict(sorted(runs.items()))
     last = max(runs.values(), key=lambda r: r.id, default=None)
     changed = _changed(records, last)
     data = {
@@ -82,8 +86,8 @@ def made_by(records: Records, frame: Row, units: Sequence[tuple[str, str]], pend
                f"{sum(s['run'] == r.id for s in steps)} of {counted(len(steps), 'product')}") for r in runs.values()),
         Line("project file", f"{counted(len(changed), 'line')} differ from that of run {last.id}: --full shows them"
              if changed and last is not None else ""),
-        *(Line("out of date", f"{s['stage']} ({s['unit']}): {'; '.join(s['out_of_date_because'])}. `lcf run` makes it "
-               "again", problem=True) for s in out_of_date),
+        *(Line("out of date", f"{s['stage']} ({s['unit']}): {_short('; '.join(s['out_of_date_because']))}",
+               problem=True) for s in out_of_date),
         Line("up to date", "yes: `lcf run` would make none of it again" if pending is not None and not out_of_date
              else ""),
     ]  # fmt: skip
@@ -106,6 +110,11 @@ def _step(records: Records, frame: Row, stage: str, unit: str, pending: Pending)
         "seconds": product.seconds, "plugins": [attrs.asdict(m) for m in found],
         "settings": _settings(parts), "out_of_date_because": why,
     }  # fmt: skip
+
+
+def _short(text: str) -> str:
+    """Return why something is out of date without the digests of its inputs."""
+    return _DIGESTS.sub(" changed", text)
 
 
 def _settings(parts: Mapping[str, Any]) -> dict[str, Any]:

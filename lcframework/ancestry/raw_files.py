@@ -55,8 +55,10 @@ def raw_file(records: Records, frame: Row, contents: bool) -> Section:
 
 
 def path_of(records: Records, frame: Row) -> Path:
-    """Return the path of a frame's raw file."""
-    return records.project.config.directory / Path(frame.original_image_path)
+    """Return the path of a frame's raw file: where it was found, or where a folder of raw files has it by now."""
+    path = records.project.config.directory / Path(frame.original_image_path)
+    same_name = records.raw_files.get(path.name, ())
+    return same_name[0] if len(same_name) == 1 else path
 
 
 def _compared(imported: str, now: str) -> str:
@@ -72,7 +74,7 @@ def _lines(data: dict[str, Any]) -> tuple[Line, ...]:
     said = {
         UNCHANGED: f"as it was imported: SHA-256 {digest}, compared by {data['compared_by']}",
         CHANGED: f"CHANGED since it was imported: SHA-256 {digest} then, {str(data['digest_now'])[:16]}… now; the "
-        "number below is of the file of then. `lcf run` imports the new one",
+        "number is of the file of then. `lcf run` imports the new one",
         AWAY: f"AWAY: it is not there now, so that nothing can be compared; SHA-256 {digest} when it was imported",
         UNREADABLE: f"it can't be read now; SHA-256 {digest} when it was imported",
         NOT_IMPORTED: "not imported yet",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,11 +13,13 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col
 
 from lcframework.ancestry.published import Published
+from lcframework.frames.raw_folders import find_files
 from lcframework.project import Project
 from lcframework.running.doubts import PROJECT
 from lcframework.running.frame_status import left_out
 from lcframework.storage.queries import FrameRow, active_stars, frame_rows
 from lcframework.storage.tables import Frame, Product, ProductState
+from lcframework.types import LcfError
 from lcframework.work import Entry, FieldGroupKey, FrameKey, Ledger, RegionGroupKey
 
 #: A row of a table for reading, with its columns as attributes.
@@ -88,6 +92,15 @@ class Records:
             found = left_out(frames, coefficients, psfs, measured, self.project.toolbox.config_for)
             self._left_out[key] = found
         return self._left_out[key]
+
+    @functools.cached_property
+    def raw_files(self) -> Mapping[str, Sequence[Path]]:
+        """The files that lie in the folders of raw files, by name; none where a folder is away."""
+        found: dict[str, list[Path]] = {}
+        with contextlib.suppress(LcfError, OSError):
+            for path in find_files(self.project.config):
+                found.setdefault(path.name, []).append(path)
+        return found
 
     @functools.cached_property
     def decisions(self) -> Sequence[Any]:

@@ -26,6 +26,8 @@ def reduction(records: Records, frame: Row, contents: bool) -> Section:
         "text": frame.calibration, "masters": masters,
         "plugin": [m.as_json() for m in makers(records, product, "reduction", frame.instrument)],
     }  # fmt: skip
+    if frame.image_relpath is None:
+        return Section("calibration", "Calibration frames", None)
     if not frame.calibration and not masters:
         return Section("calibration", "Calibration frames", data, (Line("masters", "none: used as it is"),))
     lines = [_line(master) for master in masters] or [Line("masters", frame.calibration)]

@@ -27,6 +27,7 @@ from lcframework.ancestry.region_models import region_model
 from lcframework.project import Project
 from lcframework.types import LcfError
 
+Sections = tuple[Section, ...]
 #: The number of frames whose rows are in memory at once.
 _AT_ONCE = 200
 
@@ -99,22 +100,15 @@ class Tracer:
         LcfError
             Where the frame is not there.
         """
-        of_frame = self.of_frame(asked.frame_id, asked.roi, pending)
-        first = self.of_source(asked)
+        answer, model = self.of_source(asked)
+        before, after = self.of_frame(asked.frame_id, asked.roi, pending)
         if asked.how:
-            opening = attrs.evolve(first[0], lines=(Line("asked for", asked.how), *first[0].lines))
-            first = (opening, *first[1:])
-        answer, model = first[0], first[1]
-        sections = [answer]
-        for section in of_frame:
-            if section.name == "decisions":
-                sections.append(model)
-            sections.append(section)
+            answer = attrs.evolve(answer, lines=(Line("asked for", asked.how), *answer.lines))
         exists = answer.name == "number"
         other = Section("absence" if exists else "number", "", None)
-        return Ancestry(
-            asked.roi, asked.source, asked.frame_id, self.frame(asked.frame_id).key, exists, (*sections, other)
-        )
+        sections = (answer, *before, model, *after, other)
+        key = self.frame(asked.frame_id).key
+        return Ancestry(asked.roi, asked.source, asked.frame_id, key, exists, sections)
 
     def of_source(self, asked: Asked) -> tuple[Section, Section]:
         """Return the sections about a source in a frame: the number, or why there is none; and the region's model."""
@@ -125,12 +119,12 @@ class Tracer:
             answer = absence_section(absence(records, frame, asked.roi, asked.source, field), frame)
         return answer, region_model(records, frame, asked.roi, asked.source)
 
-    def of_frame(self, frame_id: int, roi: str, pending: Pending = None) -> tuple[Section, ...]:
-        """Return the sections about a frame and a region that all its sources share."""
+    def of_frame(self, frame_id: int, roi: str, pending: Pending = None) -> tuple[Sections, Sections]:
+        """Return the sections about a frame and a region that all its sources share: before the model, and after."""
         records, frame, field = self._records, self.frame(frame_id), self._field(roi)
         raw = raw_file(records, frame, self._contents)
         units = chain(records, frame, roi, field)
-        return (
+        before = (
             raw,
             header(records, frame, raw.data["state"]),
             reduction(records, frame, self._contents),
@@ -141,10 +135,13 @@ class Tracer:
             psf(records, frame, field),
             normalization(records, frame, field),
             zero_point(records, frame, field),
+        )
+        after = (
             decisions(records, frame, roi),
             doubts(records, frame, roi, units),
             made_by(records, frame, units, pending),
         )
+        return before, after
 
     def frame(self, frame_id: int) -> Row:
         """Return the row of a frame; raises as :meth:`ancestry`."""
@@ -163,7 +160,8 @@ class FrameAncestry:
 
     frame: Row
     roi: str
-    shared: tuple[Section, ...]
+    before: Sections
+    after: Sections
     sources: Mapping[str, tuple[Section, Section]]
 
 
@@ -186,4 +184,4 @@ def every_frame(project: Project, session: Session, frame_ids: Sequence[int]) ->
         for frame_id in ids:
             for roi, region in project.config.roi.items():
                 sources = {s: tracer.of_source(Asked(roi, s, frame_id)) for s in region.point_sources}
-                yield FrameAncestry(tracer.frame(frame_id), roi, tracer.of_frame(frame_id, roi), sources)
+                yield FrameAncestry(tracer.frame(frame_id), roi, *tracer.of_frame(frame_id, roi), sources)

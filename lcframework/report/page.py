@@ -73,14 +73,18 @@ def write_report(project: Project) -> Path:
         sections=sections,
         version=__version__,
         written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        script=Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        css=_template("report.css") + _template("ancestries.css"),
+        script=_template("report.js") + _template("ancestries.js"),
         plotly=_plotly(),
     )
     path = project.workdir / FOLDER / FILE
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
+
+
+def _template(name: str) -> Markup:
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def _plotly() -> Markup:

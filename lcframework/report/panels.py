@@ -31,6 +31,7 @@ def builtin_panels(results: Results) -> list[Panel]:
     return [
         b.Overview(results),
         b.LightCurves(results),
+        b.Ancestries(results),
         b.ComparisonScatter(results),
         b.Transparency(results),
         b.Conditions(results),

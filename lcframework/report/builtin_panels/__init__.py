@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lcframework.report.builtin_panels.ancestries import Ancestries
 from lcframework.report.builtin_panels.calibration import Registrations, Transparency, ZeroPoints
 from lcframework.report.builtin_panels.comparison_stars import ComparisonScatter
 from lcframework.report.builtin_panels.conditions import Conditions, FitQuality
@@ -12,6 +13,7 @@ from lcframework.report.builtin_panels.overview import Overview
 from lcframework.report.builtin_panels.roi_models import RoiModels
 
 __all__ = [
+    "Ancestries",
     "ComparisonScatter",
     "Conditions",
     "FitQuality",

@@ -45,8 +45,8 @@ class LightCurves:
         systems = sorted({z.system for z in self.results.zeropoints if z.system})
         charts = []
         if np.isfinite(np.asarray(curve["zeropoint"].value, float)).any():
-            charts.append(("Magnitudes", self._chart(curve, names, True, "/".join(systems))))
-        charts.append(("Fluxes", self._chart(curve, names, False, "")))
+            charts.append(("Magnitudes", self._chart(roi, curve, names, True, "/".join(systems))))
+        charts.append(("Fluxes", self._chart(roi, curve, names, False, "")))
         caption = Markup(
             "Error bars are the whole random error of an epoch: of the fit and of the normalization. Outlined points "
             "carry a flag; triangles are upper limits of three sigma. Tables: "
@@ -58,7 +58,7 @@ class LightCurves:
         label = f"Light curves of the {len(names)} point sources of {roi}, {len(curve)} epochs"
         return heading + html.switched_charts(charts, label, caption, height) + self._table(roi, curve, names)
 
-    def _chart(self, curve: TimeSeries, names: list[str], magnitudes: bool, system: str) -> dict[str, Any]:
+    def _chart(self, roi: str, curve: TimeSeries, names: list[str], magnitudes: bool, system: str) -> dict[str, Any]:
         series = series_of(self.results)
         groups = sorted({*zip(map(str, curve["instrument"]), map(str, curve["band"]), strict=True)})
         unit = (f"mag ({system})" if system else "mag") if magnitudes else "e⁻/s"
@@ -68,7 +68,8 @@ class LightCurves:
                 of_group = curve[(curve["instrument"] == instrument) & (curve["band"] == band)]
                 index = series.get((instrument, band), 0)
                 make = self._magnitudes if magnitudes else self._fluxes
-                traces += make(of_group, name, index, group_name(instrument, band), k + 1, k == 0)
+                made = make(of_group, name, index, group_name(instrument, band), k + 1, k == 0)
+                traces += [trace | {"meta": [roi, name]} for trace in made]  # whose points they are
         options = {"autorange": "reversed"} if magnitudes else {}
         rows = [Row(f"<b>{name}</b>   {unit}", dict(options)) for name in names]
         return {"data": traces, "layout": rows_layout(rows, "MJD (UTC, mid-exposure)", 0.04)}
@@ -99,14 +100,14 @@ class LightCurves:
         return [
             points(
                 _column(curve, "mjd"), flux, error=error, name=group, series=index, text=self._hover(curve, name),
-                hollow=hollow, row=row, legend=legend,
+                hollow=hollow, row=row, legend=legend, customdata=_column(curve, "frame_id"),
             )
         ]  # fmt: skip
 
     def _magnitudes(
         self, curve: TimeSeries, name: str, index: int, group: str, row: int, legend: bool
     ) -> list[dict[str, Any]]:
-        mjd, hover = _column(curve, "mjd"), self._hover(curve, name)
+        mjd, hover, ids = _column(curve, "mjd"), self._hover(curve, name), _column(curve, "frame_id")
         flux, error = _column(curve, f"{name}_flux"), _column(curve, f"{name}_d_flux")
         low = ~(flux >= _LIMIT * error)
         hollow = np.array([bool(f) for f in curve["flags"]])
@@ -115,14 +116,15 @@ class LightCurves:
             points(
                 mjd[~low], _column(curve, f"{name}_mag")[~low], error=down[~low], error_below=up[~low], name=group,
                 series=index, text=[h for h, skip in zip(hover, low, strict=True) if not skip], hollow=hollow[~low],
-                row=row, legend=legend,
+                row=row, legend=legend, customdata=ids[~low],
             )
         ]  # fmt: skip
         if low.any():
             with np.errstate(invalid="ignore", divide="ignore"):
                 limit = _column(curve, "zeropoint") - 2.5 * np.log10(np.maximum(flux, 0.0) + _LIMIT * error)
             text = [f"{h}<br>upper limit, {_LIMIT:.0f} σ" for h, take in zip(hover, low, strict=True) if take]
-            limits = points(mjd[low], limit[low], name=group, series=index, text=text, row=row, legend=False)
+            limits = points(mjd[low], limit[low], name=group, series=index, text=text, row=row, legend=False,
+                            customdata=ids[low])  # fmt: skip
             limits["marker"] = {**limits["marker"], "symbol": "triangle-down-open", "size": 8}
             traces.append(limits)
         return traces

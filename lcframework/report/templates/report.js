@@ -52,7 +52,13 @@
     const names = new Set(figure.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.name));
     // The row of buttons is uppermost; a legend goes below it.
     if (names.size < 2) Object.assign(layout, { showlegend: false, margin: { ...layout.margin, t: 28 } });
-    return Plotly.react(plot, themed(figure.data, css), layout, config);
+    return Plotly.react(plot, themed(figure.data, css), layout, config).then(() => {
+      if (plot.dataset.clicks) return;
+      plot.dataset.clicks = "told";
+      plot.on("plotly_click", (event) => {
+        plot.dispatchEvent(new CustomEvent("point", { bubbles: true, detail: event.points[0] }));
+      });
+    });
   };
   const visible = () => [...document.querySelectorAll(".plot")].filter((p) => !p.closest("[hidden]"));
   const drawAll = () => Promise.all(visible().map(draw));
