@@ -19,16 +19,27 @@ from lcframework.work import FrameKey
 _ALIKE, _SAME_TIME = 1e-6, 1e-7
 
 
-def header(records: Records, frame: Row, raw_state: str) -> Section:
+def header(records: Records, frame: Row, raw_state: str, again: bool) -> Section:
     """Return what the header of a frame's raw file says.
 
     Which parser claimed the file is not recorded where several were asked: they are asked again, as long as the raw
     file is the one that was imported.
+
+    Parameters
+    ----------
+    records : Records
+        What was read.
+    frame : row of ``frames``
+        The frame.
+    raw_state : str
+        How its raw file stands.
+    again : bool
+        Whether to ask again also where one parser alone was asked.
     """
     product = records.product(IMPORT, FrameKey(frame.id))
     asked = makers(records, product, "header")
     parser, info, why = ("", None, "the raw file is not there as it was imported")
-    if raw_state == UNCHANGED:
+    if raw_state == UNCHANGED and (again or len(asked) != 1):
         parser, info, why = _asked_again(records, frame)
     elif len(asked) == 1:
         parser = asked[0].plugin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -132,14 +133,14 @@ def _line(step: dict[str, Any]) -> Line:
                 f"{step['fingerprint'][:12] or 'none'}{by}{run}")  # fmt: skip
 
 
-def _changed(records: Records, run: Row | None) -> list[str]:
+def _changed(records: Records, run: Row | None) -> Sequence[str]:
     """Return the lines in which the project file differs from that of a run, as a diff has them."""
-    if run is None or not run.settings:
-        return []
-    try:
-        now = records.project.config.path.read_text(encoding="utf-8")
-    except OSError:
-        return []
-    before = redacted(run.settings).splitlines()
-    found = difflib.unified_diff(before, redacted(now).splitlines(), n=0, lineterm="")
-    return [line for line in found if not line.startswith(("---", "+++", "@@"))]
+    if run is None or not run.settings or not records.project_file:
+        return ()
+    return _difference(run.settings, records.project_file)
+
+
+@functools.lru_cache(8)
+def _difference(before: str, now: str) -> tuple[str, ...]:
+    found = difflib.unified_diff(redacted(before).splitlines(), redacted(now).splitlines(), n=0, lineterm="")
+    return tuple(line for line in found if not line.startswith(("---", "+++", "@@")))

@@ -103,6 +103,13 @@ class Records:
         return found
 
     @functools.cached_property
+    def project_file(self) -> str:
+        """The text of the project file; empty where it can't be read."""
+        with contextlib.suppress(OSError):
+            return self.project.config.path.read_text(encoding="utf-8")
+        return ""
+
+    @functools.cached_property
     def decisions(self) -> Sequence[Any]:
         """How every setting that frames can decide stands."""
         return self.project.settings()

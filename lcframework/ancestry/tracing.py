@@ -126,7 +126,7 @@ class Tracer:
         units = chain(records, frame, roi, field)
         before = (
             raw,
-            header(records, frame, raw.data["state"]),
+            header(records, frame, raw.data["state"], self._contents),
             reduction(records, frame, self._contents),
             sky(records, frame),
             wcs(records, frame),

@@ -46,8 +46,8 @@
     for (const [title, lines] of [own, ...before, ...model, ...after].filter(Boolean)) {
       const list = document.createElement("dl");
       lines.forEach(([label, text, problem], i) => {
-        const same = i > 0 && lines[i - 1][0] === label;
-        list.append(element("dt", same ? "" : label), element("dd", text, problem ? "problem" : ""));
+        if (i === 0 || lines[i - 1][0] !== label) list.append(element("dt", label));
+        list.append(element("dd", text, problem ? "problem" : ""));
       });
       place.append(element("h3", title), list);
     }
