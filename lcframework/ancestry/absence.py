@@ -12,6 +12,7 @@ from lcframework.ancestry.footprints import distance_arcmin
 from lcframework.ancestry.published import number
 from lcframework.ancestry.records import Records, Row
 from lcframework.frames.exclusions import COPY, EXCLUDED_BY_COMMAND, EXCLUDED_IN_FILE, IMPORT, PLATE_SOLVING, SET_ASIDE
+from lcframework.running.frame_status import TO_BE_REMADE
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprint
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts as Model
@@ -172,7 +173,7 @@ def _selected_out(q: _Question) -> Absence | None:
     if q.frame.comment:  # a later stage than the import left it out
         return Absence(q.frame.comment.partition(":")[0], "left out", q.frame.comment, "see the stage's section below")
     why = q.records.left_out(q.field, q.group).get(q.frame.id, "")
-    if not why:
+    if not why or why == TO_BE_REMADE:
         return None
     stage = Prepare.name if (q.frame.id, q.field) in q.records.coefficients else Normalization.name
     remedy = "widen the limit that it names, where the frame is good enough; its products are kept and used at once"

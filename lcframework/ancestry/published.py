@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,6 @@ class Published:
     def path_of(self, roi: str) -> Path:
         """Return the path of a region's table of epochs."""
         return self._workdir / FOLDER / table_name(roi, "csv")
-
-    def frames_of(self, roi: str) -> Collection[int]:
-        """Return the ids of the frames that the light curve of a region has."""
-        return self.curve(roi).keys()
 
     def sources_of(self, roi: str) -> list[str]:
         """Return the point sources that the light curve of a region has."""

@@ -17,6 +17,7 @@ from lcframework.frames.raw_folders import find_files
 from lcframework.project import Project
 from lcframework.running.doubts import PROJECT
 from lcframework.running.frame_status import left_out
+from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts as Prepare
 from lcframework.storage.queries import FrameRow, active_stars, frame_rows
 from lcframework.storage.tables import Frame, Product, ProductState
 from lcframework.types import LcfError
@@ -87,7 +88,8 @@ class Records:
                 self.session.execute(sa.select(t).where(t.c.combined_footprint_hash == field)).all()
                 for t in (_table("PSFs"), _table("normalization_coefficients"))
             )
-            measured = self.published.frames_of(key.roi)
+            prepared = self.product(Prepare.name, key)
+            measured = self.published.cutouts(prepared.path if prepared is not None else "").index
             frames = frame_rows(self.session, *of_group)
             found = left_out(frames, coefficients, psfs, measured, self.project.toolbox.config_for)
             self._left_out[key] = found

@@ -19,6 +19,10 @@ from lcframework.types import file_name
 from lcframework.work import FrameKey, Ledger
 
 
+#: Why a frame is left out that passes all selections.
+TO_BE_REMADE = "its stamps or its PSF are to be made again"
+
+
 class FrameState(enum.StrEnum):
     """The last state that a raw file has reached."""
 
@@ -114,7 +118,7 @@ def left_out(
             found = [*outside[frame_id], *([out[frame_id]] if frame_id in out else [])]
             if frame_id not in of_frame and frame_id not in out:
                 found.append("no star gives it a normalization coefficient")
-            out[frame_id] = "; ".join(found) or "its stamps or its PSF are to be made again"
+            out[frame_id] = "; ".join(found) or TO_BE_REMADE
     return out
 
 
