@@ -149,6 +149,7 @@ def _without_stars(q: _Question) -> Absence | None:
     """Return which stage that works frame by frame has not made its product, or could not."""
     if not q.field:
         return Absence(Footprint.name, "not made yet", f"{q.roi} has no field of reference stars yet", RUN)
+    rows: dict[Any, Any] = {QueryGaiaForStars: q.records.placed, StarPhotometry: q.records.fluxes}
     for stage, what, remedy in (
         (QueryGaiaForStars, "its reference stars are not placed yet", "widen [stars] radius or magnitude"),
         (StampExtraction, "its stamps are not cut yet", "see what [stamps] and [stars] leave of it"),
@@ -156,8 +157,8 @@ def _without_stars(q: _Question) -> Absence | None:
         (StarPhotometry, "its stars are not measured yet", "see [photometry] stars and exclude"),
     ):
         product = q.product(stage.name, q.own)
-        if product is None and stage is StarPhotometry and q.records.fluxes.get((q.frame.id, q.field)):
-            continue  # a plugin measured its stars jointly in all frames
+        if product is None and rows.get(stage, {}).get((q.frame.id, q.field)):
+            continue  # such as of a plugin that measures a star in all frames at once
         found = _unfinished(product, stage.name, what, remedy)
         if found is not None:
             return found

@@ -88,8 +88,14 @@ class Ancestry:
     def as_json(self) -> dict[str, Any]:
         """Return it as the structure that ``lcf why --json`` prints."""
         head = {"format": FORMAT, "region": self.region, "source": self.source, "exists": self.exists,
-                "frame": {"id": self.frame_id, "name": self.frame}}  # fmt: skip
+                "frame": {"id": self.frame_id, "name": self.frame}, "worth_a_look": self.problems}  # fmt: skip
         return plain({**head, **{s.name: s.data for s in self.sections}})  # type: ignore[no-any-return]
+
+    @property
+    def problems(self) -> list[str]:
+        """Where something deserves a look before all else: the sections, and what it is in each."""
+        found = [(s.title, line.label) for s in self.sections for line in s.lines if line.problem]
+        return [f"{title}: {label}" for title, label in dict.fromkeys(found)]
 
     @property
     def title(self) -> str:

@@ -15,6 +15,8 @@ from lcframework.work import FieldGroupKey, FitKey, RegionGroupKey
 
 #: A published number and the one that is redone from its parts agree to this, relative.
 AGREE = 1e-6
+#: The lines of the calculation that are shown without ``--full``.
+_AT_A_GLANCE = 3
 #: The columns of a source that are redone.
 _REDONE = ("d_flux", "mag", "d_mag_down", "d_mag_up")
 
@@ -39,7 +41,7 @@ def number_section(records: Records, frame: Row, roi: str, source: str, field: s
         "in_frame": _in_frame(records, frame, field, stated["flux"]), "arithmetic": [], "row": dict(row),
         "table": str(records.published.path_of(roi)),
     }  # fmt: skip
-    data["arithmetic"] = arithmetic(source, data)
+    data["arithmetic"] = arithmetic(data)
     lines = [
         Line("frame", f"{frame.id}: {readable(frame.key)}, {date_of(data['mjd'])} (MJD {decimals(data['mjd'], 6)}), "
              f"{frame.instrument or 'no instrument named'}, band {frame.band or 'not named'}"),
@@ -49,11 +51,12 @@ def number_section(records: Records, frame: Row, roi: str, source: str, field: s
         Line("magnitude", _magnitude(data)),
         *(Line(f"error: {b['name']}", _part(b)) for b in budget if b["in_d_flux"]),
         *(Line(f"not in it: {b['name']}", _part(b)) for b in budget if not b["in_d_flux"] and known(b["error"])),
-        *(Line("arithmetic", text) for text in data["arithmetic"]),
+        *(Line("arithmetic", text) for text in data["arithmetic"][:_AT_A_GLANCE]),
         *(Line("differs", f"{name} does not follow from what there is now: `lcf run` brings it up to date",
                problem=True) for name in differs),
     ]  # fmt: skip
-    return Section("number", "The number", data, some(lines))
+    more = [Line("arithmetic", text) for text in data["arithmetic"][_AT_A_GLANCE:]]
+    return Section("number", "The number", data, some(lines), some(more))
 
 
 def _psf_scatter(records: Records, frame: Row, roi: str) -> float:
@@ -120,25 +123,24 @@ def redo(flux: float, budget: list[dict[str, Any]], zeropoint: float) -> dict[st
     return {"d_flux": error, "mag": mag, "d_mag_down": down, "d_mag_up": up}
 
 
-def arithmetic(source: str, data: dict[str, Any]) -> list[str]:
-    """Return the calculation in lines that a reader can follow."""
-    flux, error, zeropoint = data["flux"], data["redone"]["d_flux"], data["zeropoint"]
+def arithmetic(data: dict[str, Any]) -> list[str]:
+    """Return the calculation in lines that a reader can follow: of the error, of the magnitude, and of its errors."""
+    flux, redone = data["flux"], data["redone"]
+    error, short = figures(redone["d_flux"], 7), figures(flux, 7)
     squares = " + ".join(f"{figures(b['error'], 7)}²" for b in data["budget"] if b["in_d_flux"])
-    lines = [f"d_flux = sqrt({squares}) = {figures(error, 7)} e-/s"]
-    if known(data["redone"]["mag"]):
-        lines.append(f"mag = {zeropoint:.6f} − 2.5 log10({figures(flux, 9)}) = {data['redone']['mag']:.6f}")
-        down, up = data["redone"]["d_mag_down"], data["redone"]["d_mag_up"]
-        fainter = f"2.5 log10({figures(flux, 7)} / ({figures(flux, 7)} − {figures(error, 7)})) = {decimals(down, 6)}"
-        brighter = f"2.5 log10(({figures(flux, 7)} + {figures(error, 7)}) / {figures(flux, 7)}) = {decimals(up, 6)}"
-        lines.append(f"fainter {fainter if known(down) else 'without end: the flux less its error is not positive'}")
-        lines.append(f"brighter {brighter}")
-    seen = data["in_frame"]
-    if seen is not None:
-        text = f"in the frame itself {figures(flux, 7)} × coefficient {figures(seen['coefficient'], 7)} = "
+    lines = [f"d_flux = sqrt({squares}) = {error} e-/s"]
+    if (seen := data["in_frame"]) is not None:
+        text = f"in the frame itself {short} × coefficient {figures(seen['coefficient'], 7)} = "
         text += f"{figures(seen['flux_e_per_s'], 6)} e-/s"
         if known(seen["electrons"]):
             text += f", {figures(seen['electrons'], 5)} electrons in {figures(seen['exptime_s'])} s"
         lines.append(text)
+    if known(redone["mag"]):
+        lines.append(f"mag = {data['zeropoint']:.6f} − 2.5 log10({figures(flux, 9)}) = {redone['mag']:.6f}")
+        down = f"2.5 log10({short} / ({short} − {error})) = {decimals(redone['d_mag_down'], 6)}"
+        endless = "without end: the flux less its error is not positive"
+        lines.append(f"fainter {down if known(redone['d_mag_down']) else endless}")
+        lines.append(f"brighter 2.5 log10(({short} + {error}) / {short}) = {decimals(redone['d_mag_up'], 6)}")
     return lines
 
 

@@ -46,6 +46,8 @@ def _print(found: Ancestry, full: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     width = console.width if console.is_terminal else _ENDLESS
     console.print(Text(found.title, style="bold"))
+    if found.exists and found.problems:
+        console.print(Text(f"Worth a look: {'; '.join(found.problems)}", style="yellow"))
     for section in found.sections:
         lines = [*section.lines, *(section.more if full else ())]
         if not lines:

@@ -18,7 +18,6 @@ from lcframework.storage.queries import FrameRow
 from lcframework.types import file_name
 from lcframework.work import FrameKey, Ledger
 
-
 #: Why a frame is left out that passes all selections.
 TO_BE_REMADE = "its stamps or its PSF are to be made again"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 from lcframework import Project
 from lcframework.ancestry import Ancestry, Asked, Tracer
 from lcframework.plugins import Plugins
-
 from lcframework.testing import example_project
 from lcframework.testing.finished_project import ROI
 
@@ -70,6 +68,3 @@ def example(finished_example: Path, tmp_path: Path, plugins: Plugins) -> Example
     """A project of a test's own."""
     shutil.copytree(finished_example, tmp_path / "example")
     return Example(tmp_path / "example", plugins)
-
-
-Make = Callable[..., Example]

@@ -37,6 +37,10 @@ def unusable(stage: str, unit: str, reason: str) -> str:
     return f"update products set state='unusable', reason='{reason}' where stage='{stage}' and unit='{unit}'"
 
 
+def deleted(stage: str, unit: str) -> str:
+    return f"delete from products where stage='{stage}' and unit='{unit}'"
+
+
 FRAME = f"frame:2:{FIELD}"
 CASES = [
     ("taken out", "read_convert_skysub_character_catalog", "excluded: a trail",
@@ -47,7 +51,7 @@ CASES = [
      ["update frames set eliminated=1, comment='it is truncated' where id=2",
       unusable("read_convert_skysub_character_catalog", "frame:2", "it is truncated")]),
     ("not made yet", "read_convert_skysub_character_catalog", "not imported yet",
-     ["delete from products where stage='read_convert_skysub_character_catalog' and unit='frame:2'"]),
+     [deleted("read_convert_skysub_character_catalog", "frame:2")]),
     ("not used", "plate_solving", "it has no WCS: too few sources",
      ["update frames set plate_solved=0, comment='not solved: too few sources' where id=2"]),
     ("not made yet", "plate_solving", "not solved yet",
@@ -59,8 +63,8 @@ CASES = [
      ["delete from rois_in_frames where frame_id=2"]),
     ("not used", "stamp_extraction", "no room", [unusable("stamp_extraction", FRAME, "no room")]),
     ("not used", "psf_modeling", "the PSF fit failed", [unusable("psf_modeling", FRAME, "the PSF fit failed: noise")]),
-    ("not made yet", "psf_modeling", "no PSF yet", [f"delete from products where stage='psf_modeling' and unit='{FRAME}'"]),
-    ("not used", "star_photometry", "no usable star", [unusable("star_photometry", FRAME, "no usable star to measure")]),
+    ("not made yet", "psf_modeling", "no PSF yet", [deleted("psf_modeling", FRAME)]),
+    ("not used", "star_photometry", "no usable star", [unusable("star_photometry", FRAME, "no usable star")]),
     ("not used", "calculate_normalization_coefficient", "no star flux is left",
      [unusable("calculate_normalization_coefficient", f"{FIELD}:{GROUP}", "no star flux is left")]),
     ("left out", "calculate_normalization_coefficient", "no star gives it a normalization coefficient",

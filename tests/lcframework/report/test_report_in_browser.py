@@ -59,3 +59,42 @@ def test_band_that_looks_like_a_script(odd_band, tmp_path):
     drawn = re.search(r'<html[^>]*data-drawn="(\d+)"', result.stdout)
     assert drawn is not None, "the page's script did not come to its end"
     assert int(drawn[1]) >= 8
+
+
+#: Clicks where the third point of the first light curve is drawn, as a mouse would, and says what opens.
+CLICK = """<script>
+(async () => {
+  const wait = () => new Promise((done) => setTimeout(done, 50));
+  while (!document.documentElement.dataset.drawn) await wait();
+  const point = document.querySelectorAll(".plot .point")[2];
+  point.scrollIntoView({ behavior: "instant", block: "center" });
+  await wait();
+  const box = point.getBoundingClientRect();
+  const at = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, bubbles: true, view: window };
+  const drawn = document.elementFromPoint(at.clientX, at.clientY);
+  for (const kind of ["mousemove", "mousedown", "mouseup", "click"]) {
+    drawn.dispatchEvent(new MouseEvent(kind, at));
+    await wait();
+  }
+  const dialog = document.getElementById("ancestry");
+  while (!dialog.dataset.shown) await wait();
+  const first = dialog.dataset.shown;
+  dialog.querySelector("[name=later]").click();
+  Object.assign(document.documentElement.dataset, { first, then: dialog.dataset.shown, open: dialog.open });
+})();
+</script></body>"""
+
+
+def test_a_click_on_a_point_opens_its_ancestry(tiny, tmp_path):
+    text = write_report(tiny.project).read_text(encoding="utf-8")
+    page = tmp_path / "page.html"
+    page.write_text(text.replace("</body>", CLICK), encoding="utf-8")
+    result = browse(page, tmp_path / "profile", "--dump-dom", "--window-size=1200,900")
+    assert complaints(result) == []
+    root = re.search(r"<html[^>]*>", result.stdout)[0]
+    first, then = (re.search(rf'data-{name}="Q A (\d+)"', root) for name in ("first", "then"))
+    assert int(first[1]) in tiny.project.light_curve("Q")["frame_id"]
+    assert int(then[1]) == int(first[1]) + 1
+    assert 'data-open="true"' in root
+    assert "<h3>The number</h3>" in result.stdout
+    assert "in the frame itself" in result.stdout
