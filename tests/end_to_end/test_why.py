@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pages
 import pytest
 
 from lcframework import __version__
@@ -221,3 +222,8 @@ def test_it_answers_soon(finished):
     start = time.process_time()
     finished.lcf("why", finished.project, "A", FRAME)
     assert time.process_time() - start < 3
+
+
+def test_every_member_of_the_answer_is_documented(found):
+    page = pages.read("why.md")
+    assert [name for name in found if f"`{name}`" not in page] == []
