@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lcframework.ancestry.facts import FORMAT, Ancestry, Line, Section
 from lcframework.ancestry.points import Asked, understood
+from lcframework.ancestry.surroundings import Surroundings
 from lcframework.ancestry.tracing import Tracer, trace
 
-__all__ = ["FORMAT", "Ancestry", "Asked", "Line", "Section", "Tracer", "trace", "understood"]
+__all__ = ["FORMAT", "Ancestry", "Asked", "Line", "Section", "Surroundings", "Tracer", "trace", "understood"]

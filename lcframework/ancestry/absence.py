@@ -173,7 +173,7 @@ def _selected_out(q: _Question) -> Absence | None:
         return _unfinished(product, Normalization.name, "its group of frames is not normalised yet")
     if q.frame.comment:  # a later stage than the import left it out
         return Absence(q.frame.comment.partition(":")[0], "left out", q.frame.comment, "see the stage's section below")
-    why = q.records.left_out(q.field, q.group).get(q.frame.id, "")
+    why = q.records.around.left_out(q.field, q.group).get(q.frame.id, "")
     if not why or why == TO_BE_REMADE:
         return None
     stage = Prepare.name if (q.frame.id, q.field) in q.records.coefficients else Normalization.name

@@ -10,7 +10,7 @@ from lcframework.ancestry.published import number
 from lcframework.ancestry.records import Records, Row
 from lcframework.running.doubts import PROJECT
 from lcframework.settings.deciding import shown
-from lcframework.types import EpochFlag, FrameFlag, Severity
+from lcframework.types import EpochFlag, FrameFlag, Severity, file_name
 
 #: The number of decisions and of notes that are shown.
 _SHOWN = 6
@@ -20,7 +20,7 @@ def decisions(records: Records, frame: Row, roi: str) -> Section:
     """Return how the settings that frames can decide stand for a frame's instrument."""
     of_frame = [
         s
-        for s in records.decisions
+        for s in records.around.decisions
         if s.instrument in ("", frame.instrument)
         and (not s.setting.startswith("roi.") or s.setting.split(".")[1] == roi)
     ]
@@ -43,7 +43,7 @@ def decisions(records: Records, frame: Row, roi: str) -> Section:
 
 def doubts(records: Records, frame: Row, roi: str, units: Collection[tuple[str, str]]) -> Section:
     """Return the doubts about a frame, its group and the project, and the flags of the epoch."""
-    found = [d for d in records.doubts if d.frame_id == frame.id or (d.frame_id is None and _concerns(d, units))]
+    found = [d for d in records.doubts if d.frame_id == frame.id or (d.frame_id is None and _concerns(d, frame, units))]
     found.sort(key=lambda d: (Severity(d.severity).rank, d.stage == PROJECT, d.kind))
     row = records.published.curve(roi).get(frame.id)
     flags = number(row, "flags")
@@ -70,8 +70,11 @@ def doubts(records: Records, frame: Row, roi: str, units: Collection[tuple[str, 
     return Section("doubts", "Flags and doubts", data, some(lines), some([_line(d) for d in notes[_SHOWN:]]))
 
 
-def _concerns(doubt: Row, units: Collection[tuple[str, str]]) -> bool:
-    return doubt.stage == PROJECT or (doubt.stage, doubt.unit) in units
+def _concerns(doubt: Row, frame: Row, units: Collection[tuple[str, str]]) -> bool:
+    """Return whether a doubt of no single frame is about a frame too; those of the project may name their files."""
+    if doubt.stage != PROJECT:
+        return (doubt.stage, doubt.unit) in units
+    return doubt.subject.isdigit() or file_name(frame.original_image_path) in doubt.subject.split(", ")
 
 
 def _about(doubt: Row) -> str:

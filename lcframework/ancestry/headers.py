@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lcframework.ancestry.facts import Line, Section, date_of, decimals, figures, known, some
-from lcframework.ancestry.makers import Maker, by_line, makers
+from lcframework.ancestry.makers import Maker, by_line, makers, package_of
 from lcframework.ancestry.raw_files import UNCHANGED, path_of
 from lcframework.ancestry.records import Records, Row
 from lcframework.frames.exclusions import IMPORT
@@ -44,6 +44,10 @@ def header(records: Records, frame: Row, raw_state: str, again: bool) -> Section
     elif len(asked) == 1:
         parser = asked[0].plugin
     by = next((m for m in asked if m.plugin == parser), None)
+    if by is None and parser and not asked:  # a product of which nothing is recorded
+        by = Maker("header", parser, package_of(records, product, "header", parser, None), None)
+    elif by is None and parser:
+        why = f'"{parser}" claims it now, and was not asked then'
     differs = _differences(frame, info) if info is not None else []
     data: dict[str, Any] = {
         "parser": by.as_json() if by else None, "parser_unknown_because": "" if by else why,

@@ -18,6 +18,7 @@ from lcframework.plugins import SEAM_OF_SECTION
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient
+from lcframework.stages.initialize_database import InitializeDatabase
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stages.psf_modeling import PsfModeling
@@ -36,6 +37,7 @@ from lcframework.work import (
     ProjectKey,
     RegionGroupKey,
     SolverStarsKey,
+    StarKey,
 )
 
 #: Two digests of an input, before and now.
@@ -64,7 +66,22 @@ def chain(records: Records, frame: Row, roi: str, field: str) -> list[tuple[str,
         (PrepareCalibratedCutouts.name, RegionGroupKey(roi, *group)),
         (ModelCalibratedCutouts.name, FitKey(roi, *group)), (ModelCalibratedCutouts.name, LightCurveKey(roi)),
     ]  # fmt: skip
-    return [(stage, str(key)) for stage, key in steps]
+    found = [(stage, str(key)) for stage, key in steps]
+    return [*found, *_others(records, frame, field, found)]
+
+
+def _others(records: Records, frame: Row, field: str, found: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the products of stages of plugins about the same units, and of stars that were measured jointly."""
+    units, stages = {unit for _, unit in found}, {stage for stage, _ in found}
+    of_group = (field, frame.instrument, frame.band)
+    stars = [
+        (stage, unit) for stage, unit in records.products
+        if stage == StarPhotometry.name and (key := StarKey.parse(unit)) is not None
+        and (key.field, key.instrument, key.band) == of_group
+    ]  # fmt: skip
+    of_plugins = [(stage, unit) for stage, unit in records.products if unit in units and stage not in stages]
+    own = {InitializeDatabase.name}
+    return [*sorted(stars), *(step for step in sorted(of_plugins) if step[0] not in own)]
 
 
 def made_by(records: Records, frame: Row, units: Sequence[tuple[str, str]], pending: Pending) -> Section:
@@ -135,9 +152,9 @@ def _line(step: dict[str, Any]) -> Line:
 
 def _changed(records: Records, run: Row | None) -> Sequence[str]:
     """Return the lines in which the project file differs from that of a run, as a diff has them."""
-    if run is None or not run.settings or not records.project_file:
+    if run is None or not run.settings or not records.around.project_file:
         return ()
-    return _difference(run.settings, records.project_file)
+    return _difference(run.settings, records.around.project_file)
 
 
 @functools.lru_cache(8)

@@ -57,7 +57,7 @@ def raw_file(records: Records, frame: Row, contents: bool) -> Section:
 def path_of(records: Records, frame: Row) -> Path:
     """Return the path of a frame's raw file: where it was found, or where a folder of raw files has it by now."""
     path = records.project.config.directory / Path(frame.original_image_path)
-    same_name = records.raw_files.get(path.name, ())
+    same_name = records.around.raw_files.get(path.name, ())
     return same_name[0] if len(same_name) == 1 else path
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -13,15 +10,12 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col
 
 from lcframework.ancestry.published import Published
-from lcframework.frames.raw_folders import find_files
+from lcframework.ancestry.surroundings import Surroundings
 from lcframework.project import Project
 from lcframework.running.doubts import PROJECT
-from lcframework.running.frame_status import left_out
-from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts as Prepare
 from lcframework.storage.queries import FrameRow, active_stars, frame_rows
 from lcframework.storage.tables import Frame, Product, ProductState
-from lcframework.types import LcfError
-from lcframework.work import Entry, FieldGroupKey, FrameKey, Ledger, RegionGroupKey
+from lcframework.work import FieldGroupKey, FrameKey
 
 #: A row of a table for reading, with its columns as attributes.
 Row = Any
@@ -37,9 +31,7 @@ class Records:
     star; `products` by (stage, unit); `exposures`, the calibration frames, by name.
     """
 
-    project: Project
-    session: Session
-    published: Published
+    around: Surroundings
     frames: Mapping[int, Row]
     regions: Mapping[tuple[int, str], Row]
     polygons: Mapping[int, Row]
@@ -57,7 +49,16 @@ class Records:
     exposures: Mapping[str, Row]
     runs: Mapping[int, Row]
     doubts: Sequence[Row]
-    _left_out: dict[RegionGroupKey, Mapping[int, str]] = attrs.field(factory=dict, init=False)
+
+    @property
+    def project(self) -> Project:
+        """The project."""
+        return self.around.project
+
+    @property
+    def published(self) -> Published:
+        """What the files of the light curves hold."""
+        return self.around.published
 
     def field_of(self, roi: str) -> Row | None:
         """Return the field of a region's reference stars, or None where there is none yet."""
@@ -71,74 +72,25 @@ class Records:
         """Return the run that made a product."""
         return None if product is None or product.run_id is None else self.runs.get(product.run_id)
 
-    @functools.cached_property
-    def ledger(self) -> Ledger:
-        """The products that were read."""
-        found: dict[str, dict[str, Entry]] = {}
-        for (stage, unit), p in self.products.items():
-            entry = Entry(stage, unit, p.fingerprint, p.fingerprint_rule, p.token, p.state, p.reason, p.path, p.seconds)
-            found.setdefault(stage, {})[unit] = entry
-        return Ledger(found)
 
-    def left_out(self, field: str, key: RegionGroupKey) -> Mapping[int, str]:
-        """Return by frame why selections leave frames of a group out of the light curve."""
-        if key not in self._left_out:
-            of_group = (col(Frame.instrument) == key.instrument, col(Frame.band) == key.band)
-            psfs, coefficients = (
-                self.session.execute(sa.select(t).where(t.c.combined_footprint_hash == field)).all()
-                for t in (_table("PSFs"), _table("normalization_coefficients"))
-            )
-            prepared = self.product(Prepare.name, key)
-            measured = self.published.cutouts(prepared.path if prepared is not None else "").index
-            frames = frame_rows(self.session, *of_group)
-            found = left_out(frames, coefficients, psfs, measured, self.project.toolbox.config_for)
-            self._left_out[key] = found
-        return self._left_out[key]
-
-    @functools.cached_property
-    def raw_files(self) -> Mapping[str, Sequence[Path]]:
-        """The files that lie in the folders of raw files, by name; none where a folder is away."""
-        found: dict[str, list[Path]] = {}
-        with contextlib.suppress(LcfError, OSError):
-            for path in find_files(self.project.config):
-                found.setdefault(path.name, []).append(path)
-        return found
-
-    @functools.cached_property
-    def project_file(self) -> str:
-        """The text of the project file; empty where it can't be read."""
-        with contextlib.suppress(OSError):
-            return self.project.config.path.read_text(encoding="utf-8")
-        return ""
-
-    @functools.cached_property
-    def decisions(self) -> Sequence[Any]:
-        """How every setting that frames can decide stands."""
-        return self.project.settings()
-
-
-def read_records(project: Project, session: Session, frame_ids: Collection[int], published: Published) -> Records:
+def read_records(session: Session, frame_ids: Collection[int], around: Surroundings) -> Records:
     """Read what the database says of some frames.
 
     Parameters
     ----------
-    project : Project
-        The project.
     session : Session
-        One of :meth:`Project.session`, which only reads; it stays open while the records are used.
+        One of :meth:`Project.session`, which only reads.
     frame_ids : collection of int
         The rows of ``frames``.
-    published : Published
-        What the files of the light curves hold.
+    around : Surroundings
+        What all frames of the project share.
     """
     ids = list(frame_ids)
     fields = [f for f in session.execute(sa.select(_table("combined_footprint"))) if f.active]
     frames: dict[int, FrameRow] = {f.id: f for f in frame_rows(session, col(Frame.id).in_(ids))}
     where = {name: _of_frames(session, name, ids) for name in _OF_STARS}
     return Records(
-        project=project,
-        session=session,
-        published=published,
+        around=around,
         frames=frames,
         regions={(r.frame_id, r.roi): r for r in _of_frames(session, "rois_in_frames", ids)},
         polygons={r.frame_id: r for r in _of_frames(session, "footprints", ids)},

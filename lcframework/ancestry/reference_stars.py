@@ -85,10 +85,8 @@ def _residuals(used: Sequence[dict[str, Any]]) -> str:
     if not values or not pulls:
         return ""
     rms = math.sqrt(sum(p * p for p in pulls) / len(pulls))
-    return (
-        f"about their mean curves by {figures(1000 * float(robust_scatter(np.array(values))), 3)} ppt (robust); "
-        f"{figures(rms, 3)} of what their errors say"
-    )
+    scatter = figures(1000 * float(robust_scatter(np.array(values))), 3)
+    return f"scatter about the mean curves by {scatter} ppt (robust), {figures(rms, 3)} times what the errors say"
 
 
 def _far(used: Sequence[dict[str, Any]]) -> str:

@@ -18,12 +18,12 @@ from lcframework.ancestry.numbers import number_section
 from lcframework.ancestry.points import Asked
 from lcframework.ancestry.products import Pending, chain, made_by
 from lcframework.ancestry.psfs import psf
-from lcframework.ancestry.published import Published
 from lcframework.ancestry.raw_files import raw_file
 from lcframework.ancestry.records import Row, read_records
 from lcframework.ancestry.reduction import reduction
 from lcframework.ancestry.reference_stars import reference_stars
 from lcframework.ancestry.region_models import region_model
+from lcframework.ancestry.surroundings import Surroundings
 from lcframework.project import Project
 from lcframework.types import LcfError
 
@@ -49,7 +49,7 @@ def trace(project: Project, asked: Asked) -> Ancestry:
     """
     pending = _pending(project)
     with project.session() as session:
-        tracer = Tracer(project, session, [asked.frame_id], contents=True)
+        tracer = Tracer(session, Surroundings(project, session), [asked.frame_id], contents=True)
         return tracer.ancestry(asked, pending)
 
 
@@ -69,27 +69,20 @@ class Tracer:
 
     Parameters
     ----------
-    project : Project
-        The project.
     session : Session
         One of :meth:`Project.session`, open while the tracer is used.
+    around : Surroundings
+        What all numbers of the project share.
     frame_ids : collection of int
         The frames that will be asked about.
     contents : bool
         Whether raw files are read whole, to see whether they changed; else where their size or time changed.
-    published : Published, optional
-        What was read of the light curves' files for other frames.
     """
 
     def __init__(
-        self,
-        project: Project,
-        session: Session,
-        frame_ids: Collection[int],
-        contents: bool = False,
-        published: Published | None = None,
+        self, session: Session, around: Surroundings, frame_ids: Collection[int], contents: bool = False
     ) -> None:
-        self._records = read_records(project, session, frame_ids, published or Published(project.workdir))
+        self._records = read_records(session, frame_ids, around)
         self._contents = contents
 
     def ancestry(self, asked: Asked, pending: Pending = None) -> Ancestry:
@@ -177,10 +170,10 @@ def every_frame(project: Project, session: Session, frame_ids: Sequence[int]) ->
     frame_ids : sequence of int
         The rows of ``frames``.
     """
-    published = Published(project.workdir)
+    around = Surroundings(project, session)
     for start in range(0, len(frame_ids), _AT_ONCE):
         ids = frame_ids[start : start + _AT_ONCE]
-        tracer = Tracer(project, session, ids, published=published)
+        tracer = Tracer(session, around, ids)
         for frame_id in ids:
             for roi, region in project.config.roi.items():
                 sources = {s: tracer.of_source(Asked(roi, s, frame_id)) for s in region.point_sources}

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from lcframework import Project
-from lcframework.ancestry import Ancestry, Asked, Tracer
+from lcframework.ancestry import Ancestry, Asked, Surroundings, Tracer
 from lcframework.plugins import Plugins
 from lcframework.testing import example_project
 from lcframework.testing.finished_project import ROI
@@ -43,7 +43,9 @@ class Example:
     def ancestry(self, frame: int = 2, source: str = "A", contents: bool = True) -> Ancestry:
         project = self.open()
         with project.session() as session:
-            return Tracer(project, session, [frame], contents).ancestry(Asked(ROI, source, frame))
+            return Tracer(session, Surroundings(project, session), [frame], contents).ancestry(
+                Asked(ROI, source, frame)
+            )
 
     def json(self, frame: int = 2, source: str = "A") -> dict[str, Any]:
         return self.ancestry(frame, source).as_json()
