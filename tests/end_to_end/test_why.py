@@ -199,6 +199,7 @@ def test_what_is_out_of_date_says_so(campaign):
     assert "+frames = { seeing_arcseconds = [0.0, 0.1] }" in found["made_by"]["project_file_changed"]
 
 
+@pytest.mark.slow
 def test_why_a_frame_is_not_in_the_light_curve(campaign):
     """Excluded by its user, and by a limit on the seeing: each after a run."""
     seeing = dict(campaign.query("select id, seeing_arcseconds from frames"))
