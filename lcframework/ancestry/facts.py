@@ -9,6 +9,9 @@ from typing import Any
 
 import attrs
 
+from lcframework.types import redacted
+from lcframework.types.secrets import HIDDEN
+
 #: The version of the structure that ``lcf why --json`` prints.
 FORMAT = 1
 #: MJD 0.
@@ -104,16 +107,21 @@ class Ancestry:
 
 
 def plain(value: Any) -> Any:
-    """Return a value that JSON can hold: nan and infinities as None, NumPy's numbers as Python's."""
+    """Return a value that JSON can hold: nan and infinities as None, NumPy's numbers as Python's, secrets hidden."""
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): _of_key(str(k), v) if isinstance(v, str) else plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(v) for v in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int | bool) else str(value)
+    return value if value is None or isinstance(value, int | bool) else redacted(str(value))
+
+
+def _of_key(key: str, text: str) -> str:
+    """Return a text without secrets: its key may say that all of it is one."""
+    return redacted(text) if redacted(f'{key}="x"') == f'{key}="x"' else HIDDEN
 
 
 # ---------------------------------------------------------------- numbers and times as texts

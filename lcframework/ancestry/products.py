@@ -106,8 +106,7 @@ def made_by(records: Records, frame: Row, units: Sequence[tuple[str, str]], pend
              if changed and last is not None else ""),
         *(Line("out of date", f"{s['stage']} ({s['unit']}): {_short('; '.join(s['out_of_date_because']))}",
                problem=True) for s in out_of_date),
-        Line("up to date", "yes: `lcf run` would make none of it again" if pending is not None and not out_of_date
-             else ""),
+        Line("up to date", _up_to_date(pending) if not out_of_date else ""),
     ]  # fmt: skip
     more = [*(_line(s) for s in steps), *(Line("project file", text) for text in changed)]
     return Section("made_by", "Made by", data, some(lines), some(more))
@@ -128,6 +127,18 @@ def _step(records: Records, frame: Row, stage: str, unit: str, pending: Pending)
         "seconds": product.seconds, "plugins": [attrs.asdict(m) for m in found],
         "settings": _settings(parts), "out_of_date_because": why,
     }  # fmt: skip
+
+
+def _up_to_date(pending: Pending) -> str:
+    """Return how a number stands of whose own steps none is pending."""
+    if pending is None:
+        return ""
+    if not pending:
+        return "yes: `lcf run` would make none of it again"
+    return (
+        f"its own steps are; {counted(len(pending), 'other unit')} of work {'is' if len(pending) == 1 else 'are'} "
+        "pending, and what is solved for all frames together may be made again with them (`lcf status`)"
+    )
 
 
 def _short(text: str) -> str:
