@@ -253,21 +253,17 @@ class QueryGaiaForStars(Stage):
         units: list[Unit[Any]] = []
         moving = tracks(session, self.toolbox)
         for field in sorted(fields, key=lambda f: f.hash):
-            query = attrs.evolve(self.query(session, field, moving), scope=Scope(frozenset(field.rois)))
-            passed = self.passed(field, moving)
-            units += [query] if passed is None else [query, passed]
-            product = ledger.product(self.name, query.key)
-            if product is None or not product.made or not product.made_from(query):
-                continue
-            if passed is None:
-                units += self._frames(session, ledger, field, product.token)
-            elif (
-                (known := ledger.product(self.name, passed.key)) is not None and known.made and known.made_from(passed)
-            ):
-                units += self._frames(session, ledger, field, product.token, own_tracks(field.rois, moving))
+            query = attrs.evolve(self._query(session, field, moving), scope=Scope(frozenset(field.rois)))
+            passed = self._passed(field, moving)
+            asked: list[Unit[Any]] = [query] if passed is None else [query, passed]
+            units += asked
+            answers = [ledger.product(self.name, unit.key) for unit in asked]
+            if all(a is not None and a.made and a.made_from(u) for a, u in zip(answers, asked, strict=True)):
+                token = answers[0].token if answers[0] is not None else ""
+                units += self._frames(session, ledger, field, token, own_tracks(field.rois, moving))
         return units
 
-    def passed(self, field: CombinedFootprint, moving: Mapping[str, Track]) -> Unit[PassedQuery] | None:
+    def _passed(self, field: CombinedFootprint, moving: Mapping[str, Track]) -> Unit[PassedQuery] | None:
         """Return the query for all stars near the tracks of a field's regions; None where none of them moves."""
         own = own_tracks(field.rois, moving)
         if not own:
@@ -279,7 +275,7 @@ class QueryGaiaForStars(Stage):
         components = self.components(tracks=identities, catalogue=stars)
         return Unit(PassedStarsKey(field.hash), label, components, payload, scope=Scope(frozenset(field.rois)))
 
-    def query(self, session: Session, field: CombinedFootprint, moving: Mapping[str, Track]) -> Unit[FieldQuery]:
+    def _query(self, session: Session, field: CombinedFootprint, moving: Mapping[str, Track]) -> Unit[FieldQuery]:
         """Return the query for the reference stars of a field."""
         region = region_of(field)
         rois = {
@@ -304,10 +300,10 @@ class QueryGaiaForStars(Stage):
         ledger: Ledger,
         field: CombinedFootprint,
         token: str,
-        moving: Mapping[str, Track] | None = None,
+        moving: Mapping[str, Track],
     ) -> list[Unit[FrameQuery]]:
         """Return the units of a field's frames; `moving` are the tracks of its regions that move."""
-        passing = self._passing(session, field, moving or {})
+        passing = self._passing(session, field, moving)
         stars = [
             s.model_dump()
             for s in session.exec(select(Star).where(Star.combined_footprint_hash == field.hash, Star.active))
@@ -322,7 +318,7 @@ class QueryGaiaForStars(Stage):
             components = self.components(wcs=outline.token, stars=token)
             shape = (f.height or 0, f.width or 0)
             payload = FrameQuery(field.hash, f.id or 0, f.wcs_relpath or "", shape, f.mjd or 0.0, stars)
-            if passed := tuple(p for name in moving or {} if (p := passing.in_frame(name, f)) is not None):
+            if passed := tuple(p for name in moving if (p := passing.in_frame(name, f)) is not None):
                 components["passed"] = [plain(p) for p in passed]
                 payload = attrs.evolve(payload, passed=passed)
             scope = Scope(frozenset(field.rois), f.instrument, f.band)
