@@ -30,6 +30,7 @@ COMMANDS = {
     "exclude": ("exclude", "Exclude frames with a reason, or undo that."),
     "plugins": ("plugins", "Show installed plugins, their options and their health."),
     "doctor": ("doctor", "Check this machine: GPU, plate solver, index files, network, write access."),
+    "inject": ("inject", "Draw sources of known light curves in the frames, and see what is measured."),
     "export": ("export", "Write light curves in another format."),
     "report": ("report", "Draw the diagnostic plots and write the HTML report."),
     "demo": ("demo", "Simulate a campaign of a lensed quasar and run everything on it."),

@@ -32,6 +32,7 @@ def builtin_panels(results: Results) -> list[Panel]:
         b.Overview(results),
         b.LightCurves(results),
         b.Ancestries(results),
+        b.Injections(results),
         b.ComparisonScatter(results),
         b.Transparency(results),
         b.Conditions(results),

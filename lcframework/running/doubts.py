@@ -15,6 +15,7 @@ from lcframework.config.toolbox import Toolbox
 from lcframework.frames.frame_list import idle_exclusions
 from lcframework.frames.reduction import unused
 from lcframework.frames.strange_frames import strange_frames
+from lcframework.running.injection_doubts import doubts_of_injections
 from lcframework.running.plugin_notes import plugin_doubts
 from lcframework.settings.deciding import shown
 from lcframework.settings.records import decided_settings
@@ -128,6 +129,8 @@ def _of_project(session: Session, toolbox: Toolbox) -> Iterable[tuple[Doubt, tup
         for sentence in sentences:
             yield Doubt(kind, sentence, severity=Severity.NOTE), ()
     for doubt in plugin_doubts(session, toolbox):
+        yield doubt, ()
+    for doubt in doubts_of_injections(session, toolbox):
         yield doubt, ()
     yield from strange_frames(session)
     for row in decided_settings(session):

@@ -10,7 +10,9 @@ import pytest
 
 from lcframework.cli.main import COMMANDS
 
-PAGES = pages.read("pipeline.md") + pages.read("getting_started.md") + pages.read("writing_plugins.md")
+PAGES = "".join(
+    pages.read(name) for name in ("pipeline.md", "getting_started.md", "writing_plugins.md", "injections.md")
+)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

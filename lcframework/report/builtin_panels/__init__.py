@@ -7,6 +7,7 @@ from lcframework.report.builtin_panels.calibration import Registrations, Transpa
 from lcframework.report.builtin_panels.comparison_stars import ComparisonScatter
 from lcframework.report.builtin_panels.conditions import Conditions, FitQuality
 from lcframework.report.builtin_panels.frames import Frames, Unusable
+from lcframework.report.builtin_panels.injections import Injections
 from lcframework.report.builtin_panels.light_curves import LightCurves
 from lcframework.report.builtin_panels.making import HowItWasMade
 from lcframework.report.builtin_panels.overview import Overview
@@ -19,6 +20,7 @@ __all__ = [
     "FitQuality",
     "Frames",
     "HowItWasMade",
+    "Injections",
     "LightCurves",
     "Overview",
     "Registrations",

@@ -1,0 +1,12 @@
+"""Artificial sources of known light curves in a project's own frames, measured as its targets are.
+
+``lcf inject`` works in a scratch copy of the workdir:
+
+- `holding_out`: half of the reference stars take no part in the measuring; they draw the sources
+- `drawing_psf`: the PSF that they show, independent of the fits that measure
+- `star_light`: what they say of a frame's transparency and of where the sky lies in it
+- `places`, `light`: where sources go, how bright they are, and which are twins of the target
+- `drawing`: electrons into raw counts, before the import reduces them
+- `scratch`: the copy, and the stages that are run again in it
+- `injecting`: all of that in order, and what comes out beside what went in
+"""

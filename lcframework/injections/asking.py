@@ -1,0 +1,234 @@
+"""What a project's database says of the frames in which sources are drawn, and of the stars that draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import sqlalchemy as sa
+from sqlmodel import Session, SQLModel, col, select
+
+from lcframework.injections.light import Group, Target
+from lcframework.injections.star_light import HeldOutStars
+from lcframework.project import Project
+from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
+from lcframework.storage.queries import active_stars
+from lcframework.storage.tables import (
+    AbsoluteZeropoint,
+    CombinedFootprint,
+    Frame,
+    NormalizationCoefficient,
+    StarFlux,
+    StarInFrame,
+    StarLevel,
+)
+from lcframework.types import FWHM_PER_SIGMA, LcfError
+
+#: Fewer stars can't be divided in such that measure and such that draw.
+FEWEST_STARS = 6
+#: More than this draw no better.
+MOST_DRAWING = 24
+#: A star of a field takes part where it is usable in this share of the frames.
+_USUALLY = 0.5
+#: Significance of the limit.
+_SIGMA = 5.0
+
+
+@attrs.frozen(eq=False)
+class Asked:
+    """The frames of a target's light curve, and what is known of them and of its field.
+
+    Attributes
+    ----------
+    target : Target
+        The target.
+    field : str
+        Its field of reference stars.
+    radius : float
+        Arcsec: how far the stars that are measured reach.
+    frames : tuple of rows
+        Of ``frames``, in the order of time.
+    limits : mapping
+        In each group, the flux of a source of 5 sigma in a usual frame, e-/s as in the light curve.
+    zeropoints : mapping
+        In each group, mag; nan where there is none.
+    held_out : tuple of str
+        The letters of the stars that draw.
+    """
+
+    target: Target
+    field: str
+    radius: float
+    frames: tuple[Any, ...]
+    limits: Mapping[Group, float]
+    zeropoints: Mapping[Group, float]
+    held_out: tuple[str, ...]
+
+
+def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) -> Asked:
+    """Return what is known of a target, and which of its field's stars draw.
+
+    Parameters
+    ----------
+    project : Project
+        The project.
+    roi : str
+        The target.
+    most : int, optional
+        Take no more frames of each instrument and band than this, evenly in time.
+    rng : numpy.random.Generator
+        Decides which of two stars of about one brightness draws.
+
+    Raises
+    ------
+    LcfError
+        Where the target has no light curve yet, raw files are away, or stars are too few.
+    """
+    curve = project.light_curve_table(roi)
+    region = project.config.roi[roi]
+    if not region.point_sources:
+        raise LcfError(f"[roi.{roi}.point_sources] is empty: there is no target whose measuring could be tested")
+    groups = [(str(i), str(b)) for i, b in zip(curve["instrument"], curve["band"], strict=True)]
+    ids = _evenly([int(getattr(i, "value", i)) for i in curve["frame_id"]], groups, most)
+    flux: dict[Group, dict[str, float]] = {}
+    for group in sorted(set(groups)):
+        own = np.array([g == group for g in groups])
+        values = {name: np.asarray(getattr(curve[f"{name}_flux"], "value", curve[f"{name}_flux"]), float)[own]
+                  for name in region.point_sources if f"{name}_flux" in curve.colnames}  # fmt: skip
+        flux[group] = {name: float(np.nanmedian(v)) if np.isfinite(v).any() else np.nan for name, v in values.items()}
+    target = Target(roi, region.ra, region.dec, dict(region.point_sources), flux)
+    with project.session() as session:
+        frames = session.execute(
+            sa.select(SQLModel.metadata.tables["frames"]).where(col(Frame.id).in_(ids)).order_by(col(Frame.mjd))
+        ).all()
+        _need_raw_files(frames)
+        field = _field(session, roi)
+        zeropoints = {
+            (str(i), str(b)): float(z)
+            for i, b, z in session.execute(
+                sa.select(
+                    col(AbsoluteZeropoint.instrument), col(AbsoluteZeropoint.band), col(AbsoluteZeropoint.zeropoint)
+                ).where(col(AbsoluteZeropoint.combined_footprint_hash) == field)
+            )
+        }
+        limits = _limits(session, field, frames)
+        stars = _stars(session, field, [f.id for f in frames])
+        if len(stars) < FEWEST_STARS:
+            raise LcfError(
+                f"{len(stars)} reference stars of {roi} are usable in half of its frames; {FEWEST_STARS} are needed, "
+                "for half of them draw the sources and take no part in the measuring. Widen [stars] radius or magnitude"
+            )
+        measured = select(StarFlux.gaia_id).where(StarFlux.combined_footprint_hash == field).distinct()
+        known = set(session.exec(measured))
+        reach = [s.distance_to_roi_arcsec for s in active_stars(session).values()
+                 if s.combined_footprint_hash == field and s.gaia_id in known]  # fmt: skip
+    return Asked(target, field, max(reach), tuple(frames), limits, zeropoints, _half(stars, rng))
+
+
+def _evenly(ids: Sequence[int], groups: Sequence[Group], most: int | None) -> list[int]:
+    """Return frames in the order of time: all, or so many of each group, evenly spread."""
+    if most is None:
+        return list(dict.fromkeys(ids))
+    out: list[int] = []
+    for group in sorted(set(groups)):
+        own = [i for i, g in zip(ids, groups, strict=True) if g == group]
+        out += [own[k] for k in sorted(set(np.linspace(0, len(own) - 1, min(most, len(own))).round().astype(int)))]
+    return list(dict.fromkeys(out))
+
+
+def _need_raw_files(frames: Sequence[Any]) -> None:
+    away = [f.original_image_path for f in frames if not Path(f.original_image_path).is_file()]
+    if away:
+        raise LcfError(
+            f"{len(away)} raw files of the light curve are not there, such as {away[0]}: sources are drawn in raw "
+            "frames. Mount the drive, or put them back"
+        )
+
+
+def _field(session: Session, roi: str) -> str:
+    """Return the field that a region is measured with."""
+    fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
+    found = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), None)
+    if found is None:
+        raise LcfError(f"{roi} has no field of reference stars: run the project to its end")
+    return found
+
+
+def _limits(session: Session, field: str, frames: Sequence[Any]) -> dict[Group, float]:
+    """Return the flux of 5 sigma in the median frame of each group, by the noise of the sky."""
+    rows = session.exec(
+        select(NormalizationCoefficient.frame_id, NormalizationCoefficient.coefficient).where(
+            NormalizationCoefficient.combined_footprint_hash == field
+        )
+    )
+    coefficients = dict(iter(rows))
+    found: dict[Group, list[float]] = {}
+    for f in frames:
+        pixels = 4 * np.pi * ((f.seeing_pixels or 3.0) / FWHM_PER_SIGMA) ** 2
+        noise = (f.background_rms_electron_per_second or np.nan) * np.sqrt(pixels)
+        found.setdefault((f.instrument, f.band), []).append(_SIGMA * noise / coefficients.get(f.id, np.nan))
+    return {group: float(np.nanmedian(values)) for group, values in found.items()}
+
+
+def _stars(session: Session, field: str, frames: Sequence[int]) -> list[str]:
+    """Return the letters of the stars that are usable and bright in half of the frames, the brightest first."""
+    rows = session.execute(
+        sa.select(col(StarInFrame.gaia_id), sa.func.count())
+        .where(
+            col(StarInFrame.combined_footprint_hash) == field, col(StarInFrame.usable),
+            col(StarInFrame.frame_id).in_(frames), col(StarInFrame.signal_to_noise) >= MIN_SIGNAL_TO_NOISE,
+        )
+        .group_by(col(StarInFrame.gaia_id))
+    )  # fmt: skip
+    usual = {star for star, count in rows if count >= _USUALLY * len(frames)}
+    levels = dict(
+        iter(
+            session.exec(
+                select(StarLevel.gaia_id, StarLevel.level).where(
+                    StarLevel.combined_footprint_hash == field, StarLevel.comment == ""
+                )
+            )
+        )
+    )
+    names = {star: row.name for (own, star), row in active_stars(session).items() if own == field}
+    found = [star for star in usual if star in levels and star in names]
+    return [names[star] for star in sorted(found, key=lambda star: -levels[star])]
+
+
+def _half(stars: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    """Return one of each two stars of about one brightness."""
+    pairs = [stars[i : i + 2] for i in range(0, len(stars) - 1, 2)][:MOST_DRAWING]
+    return tuple(pair[int(rng.integers(2))] for pair in pairs)
+
+
+def held_out_in_frames(session: Session, asked: Asked) -> dict[int, HeldOutStars]:
+    """Return the held-out stars of each frame, where they are usable, with their levels."""
+    names = {star: row.name for (own, star), row in active_stars(session).items() if own == asked.field}
+    levels = {
+        (row.instrument, row.band, row.gaia_id): row.level
+        for row in session.exec(
+            select(StarLevel).where(StarLevel.combined_footprint_hash == asked.field, StarLevel.comment == "")
+        )
+    }
+    groups = {f.id: (f.instrument, f.band) for f in asked.frames}
+    found: dict[int, list[tuple[float, float, float]]] = {i: [] for i in groups}
+    rows = session.exec(
+        select(StarInFrame).where(
+            StarInFrame.combined_footprint_hash == asked.field,
+            StarInFrame.usable,
+            col(StarInFrame.frame_id).in_(groups),
+        )
+    )
+    for row in rows:
+        if names.get(row.gaia_id) in asked.held_out:
+            level = levels.get((*groups[row.frame_id], row.gaia_id), np.nan)
+            found[row.frame_id].append((row.x, row.y, level))
+
+    def stars(values: list[tuple[float, float, float]]) -> HeldOutStars:
+        x, y, level = np.array(values, float).reshape(-1, 3).T
+        return HeldOutStars(x, y, level)
+
+    return {i: stars(values) for i, values in found.items()}

@@ -1,0 +1,182 @@
+"""What held-out stars say of a frame: its PSF, its transparency, and where the sky lies in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from lcframework.injections.drawing_psf import REACH, DrawingPsf, StarFit, StarImage, fit_drawing_psf, measure
+from lcframework.roi.registration import Registration, register
+from lcframework.types import Bools, Floats, Ints, UnusableInput
+from lcframework.types.robust import robust_scatter
+
+#: Fewer stars than this show no PSF.
+FEWEST = 3
+#: How far a neighbour reaches: where a Moffat profile of exponent 2.5 falls to a level, it is this many FWHM from its
+#: centre for a peak of that level, and grows with the fifth root of the peak.
+_REACH_OF_LEVEL, _ROOT = 0.9, 0.2
+#: A neighbour's light is left aside where it exceeds this many times the noise of the sky.
+_NEIGHBOUR_LEVEL = 0.5
+#: The floor of a star's relative error: the transparency must not hang on the brightest star alone.
+_FLOOR = 0.003
+_FAR = 4.0
+
+
+@attrs.frozen(eq=False)
+class FramePixels:
+    """An imported frame.
+
+    Attributes
+    ----------
+    image, flags : (ny, nx) arrays
+        e-/s without the sky; PixelFlag bits.
+    x, y, peak : (n,) arrays
+        Its sources: where they are, and about how high, e-/s.
+    rms : float
+        Of the sky, e-/s.
+    exptime : float
+        s.
+    fwhm : float
+        Pixels.
+    """
+
+    image: Floats
+    flags: Ints
+    x: Floats
+    y: Floats
+    peak: Floats
+    rms: float
+    exptime: float
+    fwhm: float
+
+
+@attrs.frozen(eq=False)
+class HeldOutStars:
+    """Stars that take no part in the measuring: (n,) places expected from the WCS, pixels, and levels.
+
+    A level is the star's mean flux as light curves give it, e-/s at the common scale.
+    """
+
+    x: Floats
+    y: Floats
+    level: Floats
+
+
+@attrs.frozen(eq=False)
+class StarLight:
+    """What the stars say of a frame.
+
+    Attributes
+    ----------
+    psf : DrawingPsf
+        To draw with.
+    transparency : float
+        e-/s in the frame, as `psf` counts them, of a source of 1 e-/s in the light curve.
+    error : float
+        Its relative standard error.
+    registration : Registration
+        Where the sky lies, about the frame's centre.
+    stars : int
+        How many tell the transparency.
+    """
+
+    psf: DrawingPsf
+    transparency: float
+    error: float
+    registration: Registration
+    stars: int
+
+    def places(self, x: Floats, y: Floats) -> Floats:
+        """Return where in the frame (n, 2) lies what the WCS expects at (x, y)."""
+        ny, nx = self.psf.frame
+        expected = np.stack([x, y], axis=1)
+        r = self.registration
+        return np.asarray(expected + r.offset + (expected - np.array([(nx - 1) / 2, (ny - 1) / 2])) @ r.map.T)
+
+
+def reach_of(peak: Floats, level: float, fwhm: float) -> Floats:
+    """Return how far, in pixels, the light of sources exceeds a level in e-/s a pixel; at least 1.5 FWHM."""
+    ratio = np.maximum(np.nan_to_num(peak) / level, 1.0)
+    return np.asarray(fwhm * np.maximum(1.5, _REACH_OF_LEVEL * ratio**_ROOT))
+
+
+def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
+    """Return what held-out stars say of a frame.
+
+    Raises
+    ------
+    UnusableInput
+        Where too few of them show in it.
+    """
+    shape = frame.image.shape
+    images = [star_image(frame, x, y) for x, y in zip(stars.x, stars.y, strict=True)]
+    bright = [image for image in images if image is not None and _signal(image, frame) > 20]
+    psf = fit_drawing_psf(bright, (shape[0], shape[1]), frame.fwhm) if len(bright) >= FEWEST else None
+    if psf is None:
+        raise UnusableInput(
+            f"{len(bright)} of its {len(stars.x)} held-out stars show a PSF to draw with; at least {FEWEST} must"
+        )
+    fits = [measure(psf, image) if image is not None else None for image in images]
+    found = [i for i, fit in enumerate(fits) if fit is not None]
+    measured: list[StarFit] = [fit for fit in fits if fit is not None]
+    transparency, error, used = _transparency(measured, stars.level[found])
+    expected = np.stack([stars.x[found], stars.y[found]], axis=1)
+    places = np.array([(fit.x, fit.y) for fit in measured]).reshape(-1, 2)
+    spread = np.array([psf.fwhm * fit.error / fit.flux for fit in measured])
+    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    registration = register(expected, places, np.stack([spread, spread], axis=1), centre)
+    return StarLight(psf, transparency, error, registration, used)
+
+
+def star_image(frame: FramePixels, x: float, y: float) -> StarImage | None:
+    """Return the pixels around a star, those of its neighbours left aside; None where its core is not whole."""
+    ny, nx = frame.image.shape
+    half = int(np.ceil(REACH * frame.fwhm)) + 1
+    i, j = round(float(x)), round(float(y))
+    if not (half <= i < nx - half and half <= j < ny - half):
+        return None
+    box = (slice(j - half, j + half + 1), slice(i - half, i + half + 1))
+    data, used = frame.image[box].astype(float), frame.flags[box] == 0
+    rows, columns = np.indices(data.shape)
+    rows, columns = rows + j - half, columns + i - half
+    own = np.hypot(frame.x - x, frame.y - y) < max(3.0, frame.fwhm)
+    reach = reach_of(frame.peak, _NEIGHBOUR_LEVEL * frame.rms, frame.fwhm)
+    near = ~own & (np.hypot(frame.x - x, frame.y - y) < reach + 1.5 * half)
+    for k in np.flatnonzero(near).tolist():
+        used &= np.hypot(columns - frame.x[k], rows - frame.y[k]) > reach[k]
+    core: Bools = np.hypot(columns - x, rows - y) < frame.fwhm
+    if not used[core].all():
+        return None
+    variance = frame.rms**2 + np.maximum(data, 0) / frame.exptime
+    return StarImage(data, variance, used, (i - half, j - half), (float(x), float(y)))
+
+
+def _signal(image: StarImage, frame: FramePixels) -> float:
+    """Return about the signal-to-noise of a star."""
+    light = float(np.where(image.used, image.data, 0).sum())
+    pixels = 4 * np.pi * (frame.fwhm / 2.355) ** 2
+    return light / float(np.sqrt(pixels * frame.rms**2 + max(light, 0) / frame.exptime))
+
+
+def _transparency(fits: Sequence[StarFit], level: Floats) -> tuple[float, float, int]:
+    """Return the weighted mean of fluxes over levels, its relative standard error, and how many stars it rests on."""
+    flux, error = np.array([f.flux for f in fits]), np.array([f.error for f in fits])
+    known = np.isfinite(level) & (level > 0)
+    if known.sum() < 2:
+        raise UnusableInput(
+            "fewer than two held-out stars with a known level show in it: its transparency is not known"
+        )
+    ratio, relative = flux[known] / level[known], error[known] / flux[known]
+    middle = float(np.median(ratio))
+    off = ratio / middle - 1
+    sigma = np.hypot(relative, max(robust_scatter(off), _FLOOR))
+    good = np.abs(off) <= _FAR * sigma
+    weight = good / (relative**2 + _FLOOR**2)
+    mean = float((weight * ratio).sum() / weight.sum())
+    left = (ratio / mean - 1)[good]
+    by_noise = float(1 / np.sqrt(weight.sum()))
+    n = int(good.sum())
+    by_scatter = float(np.sqrt((weight[good] * left**2).sum() / weight.sum() / max(n - 1, 1)))
+    return mean, max(by_noise, by_scatter), n

@@ -1,0 +1,332 @@
+"""What came of drawn sources: a row for each of them and epoch, and what these say of a light curve's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from lcframework.types import Bools, Doubt, Floats, Severity
+from lcframework.types.robust import robust_scatter
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+#: The folder of results in the workdir.
+FOLDER = "injections"
+#: Significance from which on a source is detected in an epoch.
+DETECTED = 5.0
+#: The level of the twins of a target.
+TWIN = "twin"
+#: Numbers disagree where they do so by this many of their own errors, ...
+_SURE = 4.0
+#: ... and a pull by this factor, ...
+_TOO_WIDE, _TOO_NARROW = 1.25, 0.75
+#: ... and a flux by this much, of itself and of its error in an epoch.
+_BIAS, _OF_ERROR = 0.003, 0.2
+_MILLIMAGNITUDES = 2500 / np.log(10)
+_REMEDY = "The table and plot in injections/, and the report, have all brightnesses; `lcf inject` draws them again"
+
+
+def results_path(workdir: Path, roi: str) -> Path:
+    """Return the table of all drawn sources and epochs of a region."""
+    return workdir / FOLDER / f"{roi}_epochs.ecsv"
+
+
+def read_injected(workdir: Path, roi: str) -> Table | None:
+    """Return the table of the last injections about a region; None where there is none."""
+    path = results_path(workdir, roi)
+    if not path.exists():
+        return None
+    from astropy.table import Table
+
+    table = Table.read(path, format="ascii.ecsv")
+    for name in table.colnames:
+        if table[name].dtype.kind == "U" and hasattr(table[name], "filled"):
+            table[name] = table[name].filled("")
+        elif hasattr(table[name], "filled"):
+            table[name] = table[name].filled(np.nan)
+    return table
+
+
+@attrs.frozen
+class Outcome:
+    """What came of the sources of one brightness, or of one seeing.
+
+    Attributes
+    ----------
+    instrument, band : str
+        The group.
+    level : str
+        The brightness: a number from the brightest on, or ``twin`` and the source's name; or the range of seeing.
+    flux, magnitude : float
+        As drawn: e-/s as in the light curve, mag (of 1 e-/s, where there is no zero point, 0 mag).
+    sources, epochs : int
+        How many sources, and in how many epochs they were drawn.
+    lost : float
+        Share of the epochs without a flux: masked, or saturated in the drawing.
+    complete : float
+        Share of the epochs in which the source is detected with 5 sigma.
+    bias, bias_error : float
+        Of the fluxes, relative, and its standard error by the scatter from source to source.
+    scatter : float
+        Of a source's fluxes from epoch to epoch, relative.
+    stated : float
+        The usual error of a flux, relative: the whole random error.
+    pull, pull_error : float
+        Width of (flux - truth) over the stated error, 1 where errors are true; and its standard error.
+    pull_fit : float
+        The same over the fit's part of the error alone.
+    """
+
+    instrument: str
+    band: str
+    level: str
+    flux: float
+    magnitude: float
+    sources: int
+    epochs: int
+    lost: float
+    complete: float
+    bias: float
+    bias_error: float
+    scatter: float
+    stated: float
+    pull: float
+    pull_error: float
+    pull_fit: float
+
+
+@attrs.frozen
+class Limit:
+    """The flux and magnitude of 5 sigma in an epoch: by the scatter of faint drawn sources, and as errors state it."""
+
+    frame_id: int
+    mjd: float
+    instrument: str
+    band: str
+    seeing: float
+    flux: float
+    magnitude: float
+    stated: float
+    stated_magnitude: float
+    sources: int
+
+
+@attrs.frozen
+class Summary:
+    """What came of all: by brightness, by seeing, and the limit of each epoch."""
+
+    by_brightness: tuple[Outcome, ...]
+    by_seeing: tuple[Outcome, ...]
+    limits: tuple[Limit, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as values that JSON can hold; what is not known is null."""
+
+        def rows(values: Any) -> list[dict[str, Any]]:
+            return [{k: _plain(v) for k, v in attrs.asdict(row).items()} for row in values]
+
+        return {
+            "by_brightness": rows(self.by_brightness), "by_seeing": rows(self.by_seeing), "limits": rows(self.limits)
+        }  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def summarise(table: Table) -> Summary:
+    """Return what the rows of a table of drawn sources say."""
+    columns = {name: np.asarray(table[name]) for name in table.colnames}
+    zeropoints: Mapping[str, float] = table.meta.get("zeropoints", {})
+    brightness: list[Outcome] = []
+    seeing: list[Outcome] = []
+    limits: list[Limit] = []
+    groups = sorted(set(zip(columns["instrument"].tolist(), columns["band"].tolist(), strict=True)))
+    for instrument, band in groups:
+        own = _Rows({k: v for k, v in columns.items()}, zeropoints.get(f"{instrument} {band}", np.nan))
+        own = own.where((columns["instrument"] == instrument) & (columns["band"] == band))
+        for level in _levels(own):
+            brightness.append(own.where(own.label == level).outcome(level))
+        seeing += _by_seeing(own)
+        limits += _limits(own)
+    return Summary(tuple(brightness), tuple(seeing), tuple(limits))
+
+
+@attrs.frozen(eq=False)
+class _Rows:
+    """Rows of a group, and its zero point."""
+
+    columns: Mapping[str, Any]
+    zeropoint: float
+
+    def __getitem__(self, name: str) -> Any:
+        return self.columns[name]
+
+    def where(self, keep: Bools) -> _Rows:
+        return _Rows({name: values[keep] for name, values in self.columns.items()}, self.zeropoint)
+
+    @property
+    def label(self) -> Any:
+        """The level; of twins with the source's name."""
+        level, source = self["level"], self["source"]
+        return np.where(level == TWIN, np.char.add(f"{TWIN} ", source.astype(str)), level)
+
+    @property
+    def measured(self) -> Bools:
+        good = np.isfinite(self["flux"]) & np.isfinite(self["d_flux"]) & (self["saturated"] == 0)
+        return np.asarray(good & (np.nan_to_num(self["d_flux_fit"]) > 0))
+
+    @property
+    def pulls(self) -> Floats:
+        """(flux - truth) over the stated error of an epoch, that of the truth in the frame added."""
+        error = np.hypot(self["d_flux"], self["truth"] * self["truth_error"])
+        return np.asarray((self["flux"] - self["truth"]) / error)
+
+    @property
+    def pulls_of_fit(self) -> Floats:
+        return np.asarray((self["flux"] - self["truth"]) / self["d_flux_fit"])
+
+    def magnitude(self, flux: float) -> float:
+        """Return a flux as a magnitude; without a zero point, 1 e-/s is 0 mag."""
+        zero = self.zeropoint if np.isfinite(self.zeropoint) else 0.0
+        return float(zero - 2.5 * np.log10(flux)) if flux > 0 else float("nan")
+
+    def outcome(self, level: str) -> Outcome:
+        """Return what came of these rows."""
+        good = self.where(self.measured)
+        relative = good["flux"] / good["truth"] - 1
+        source = np.char.add(good["region"].astype(str), good["source"].astype(str))
+        names = sorted(set(source.tolist()))
+        means, scatters = [], []
+        for name in names:
+            same = source == name
+            weight = 1 / (good["d_flux"][same] / good["truth"][same]) ** 2
+            means.append(float((weight * relative[same]).sum() / weight.sum()))
+            left = relative[same] - means[-1]
+            if len(left) > 1:
+                scatters.append(left * np.sqrt(len(left) / (len(left) - 1)))
+        drawn, flux = len(self["flux"]), float(np.median(self["truth"])) if len(self["truth"]) else np.nan
+        detected = good["flux"] >= DETECTED * good["d_flux_fit"]
+        pulls = good.pulls
+        number = len(np.unique(np.char.add(self["region"].astype(str), self["source"].astype(str))))
+        return Outcome(
+            str(self["instrument"][0]), str(self["band"][0]), level, flux, self.magnitude(flux), number, drawn,
+            1 - len(good["flux"]) / drawn, float(detected.sum()) / drawn, *_mean(np.array(means)),
+            robust_scatter(np.concatenate(scatters)) if scatters else np.nan,
+            float(np.median(good["d_flux"] / good["truth"])) if len(pulls) else np.nan,
+            *_width(pulls), _width(good.pulls_of_fit)[0],
+        )  # fmt: skip
+
+
+def _mean(values: Floats) -> tuple[float, float]:
+    """Return the mean of sources, the outliers among them left aside, and its standard error."""
+    if len(values) == 0:
+        return np.nan, np.nan
+    spread = robust_scatter(values)
+    good = np.abs(values - np.median(values)) <= max(4 * spread, 1e-12)
+    kept = values[good]
+    error = float(np.std(kept, ddof=1) / np.sqrt(len(kept))) if len(kept) > 1 else np.nan
+    return float(kept.mean()), error
+
+
+def _width(pulls: Floats) -> tuple[float, float]:
+    """Return the width of pulls about zero, and its standard error."""
+    if len(pulls) < 2:
+        return np.nan, np.nan
+    width = robust_scatter(np.concatenate([pulls, -pulls]))
+    return float(width), float(1.17 * width / np.sqrt(len(pulls)))  # a median's error is that much more than a mean's
+
+
+def _levels(rows: _Rows) -> list[str]:
+    """Return the levels in the order of brightness, twins last."""
+    labels = rows.label
+    flux = {level: float(np.median(rows["truth"][labels == level])) for level in set(labels.tolist())}
+    return sorted(flux, key=lambda level: (level.startswith(TWIN), -flux[level]))
+
+
+def _by_seeing(rows: _Rows) -> Iterator[Outcome]:
+    """Yield what came of the sources in thirds of the epochs, the best seeing first."""
+    singles = rows.where(rows["level"] != TWIN)
+    frames, first = np.unique(singles["frame_id"], return_index=True)
+    seeing = singles["seeing"][first]
+    known = np.isfinite(seeing)
+    frames, seeing = frames[known], seeing[known]
+    parts = min(3, len(frames))
+    if parts < 2:
+        return
+    order = np.argsort(seeing)
+    for part in np.array_split(order, parts):
+        own = singles.where(np.isin(singles["frame_id"], frames[part]))
+        if own.measured.any():
+            yield own.outcome(f"seeing {seeing[part].min():.2f} to {seeing[part].max():.2f} arcsec")
+
+
+def _limits(rows: _Rows) -> Iterator[Limit]:
+    """Yield the limit of each epoch, by the sources whose own photons add little to its noise."""
+    singles = rows.where((rows["level"] != TWIN) & rows.measured)
+    if not len(singles["flux"]):
+        return
+    faintest = float(np.min(singles["d_flux_fit"]))
+    faint = singles.where(singles["truth"] <= max(20 * faintest, float(np.min(singles["truth"]))))
+    for frame_id in np.unique(faint["frame_id"]).tolist():
+        own = faint.where(faint["frame_id"] == frame_id)
+        stated = DETECTED * float(np.median(own["d_flux_fit"]))
+        residuals = own["flux"] - own["truth"]
+        found = DETECTED * robust_scatter(residuals) if len(residuals) >= 8 else np.nan
+        yield Limit(
+            int(frame_id), float(own["mjd"][0]), str(own["instrument"][0]), str(own["band"][0]),
+            float(own["seeing"][0]), float(found), own.magnitude(float(found)), stated, own.magnitude(stated),
+            len(residuals),
+        )  # fmt: skip
+
+
+def injection_doubts(roi: str, summary: Summary) -> Iterator[Doubt]:
+    """Yield what drawn sources say against the stated errors of a region's light curve."""
+    groups = sorted({(o.instrument, o.band) for o in summary.by_brightness})
+    for instrument, band in groups:
+        own = [o for o in summary.by_brightness if (o.instrument, o.band) == (instrument, band)]
+        what = " ".join(part for part in (roi, instrument, band) if part)
+        if (found := _worst(own, what, _errors_too_small)) is not None:
+            yield Doubt("injected_errors_too_small", found[1], _REMEDY, value=found[0], subject=what)
+        if (found := _worst(own, what, _biased)) is not None:
+            yield Doubt("injected_bias", found[1], _REMEDY, value=found[0], subject=what)
+        if (found := _worst(own, what, _errors_too_large)) is not None:
+            yield Doubt(
+                "injected_errors_too_large", found[1], _REMEDY, severity=Severity.NOTE, value=found[0], subject=what
+            )
+
+
+def _worst(
+    outcomes: list[Outcome], what: str, judge: Callable[[Outcome], tuple[float, str]]
+) -> tuple[float, str] | None:
+    """Return how bad the worst level is, and a sentence; None where a judge, who says 0 of what is right, finds none."""
+    found = [(verdict, o) for o in outcomes if (verdict := judge(o))[0] > 0]
+    if not found:
+        return None
+    (value, text), worst = max(found, key=lambda item: item[0][0])
+    more = f", and of {len(found) - 1} other brightnesses" if len(found) > 1 else ""
+    where = f"magnitude {worst.magnitude:.1f}" + (f" ({worst.level})" if worst.level.startswith(TWIN) else "")
+    return value, f"{what}: of drawn sources of {where}{more}, {text}"
+
+
+def _errors_too_small(o: Outcome) -> tuple[float, str]:
+    sure = o.pull - _SURE * o.pull_error > 1 and o.pull > _TOO_WIDE
+    return (o.pull if sure else 0.0), f"fluxes scatter {o.pull:.2f} times as much as their errors say"
+
+
+def _errors_too_large(o: Outcome) -> tuple[float, str]:
+    sure = o.pull_fit + _SURE * o.pull_error < 1 and o.pull_fit < _TOO_NARROW
+    return (1 / o.pull_fit if sure else 0.0), f"fluxes scatter {o.pull_fit:.2f} times as much as the fit's errors say"
+
+
+def _biased(o: Outcome) -> tuple[float, str]:
+    sure = abs(o.bias) > _SURE * o.bias_error and abs(o.bias) > max(_BIAS, _OF_ERROR * o.stated)
+    side = "too faint" if o.bias < 0 else "too bright"
+    mmag = abs(o.bias) * _MILLIMAGNITUDES
+    text = f"fluxes are {mmag:.1f} +- {o.bias_error * _MILLIMAGNITUDES:.1f} mmag {side}"
+    return (abs(o.bias) if sure else 0.0), text

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from lcframework.roi.injected import (
+    Summary,
+    injection_doubts,
+    read_injected,
+    results_path,
+    summarise,
+)
+
+FRAMES = 20
+
+
+def table(scale: float = 1.0, noise: float = 1.0, sources: int = 12, lost: int = 0) -> Table:
+    """Return what came of single sources of 100 and 2 e-/s whose errors of 1 e-/s are wrong by a factor `noise`."""
+    rng = np.random.default_rng(8)
+    rows = []
+    for level, truth in (("1", 100.0), ("2", 2.0)):
+        for k in range(sources):
+            for frame in range(FRAMES):
+                flux = scale * truth + noise * rng.normal()
+                rows.append((f"r{level}{k}", level, "A", "cam", "r", frame, 60000.0 + frame, 1.0 + 0.05 * frame, truth,
+                             0.0, flux, 1.0, 1.0, 0.1, 1.0, 0.0, 0))  # fmt: skip
+    names = ("region", "level", "source", "instrument", "band", "frame_id", "mjd", "seeing", "truth", "truth_error",
+             "flux", "d_flux", "d_flux_fit", "d_flux_common", "reduced_chi2", "flags", "saturated")  # fmt: skip
+    made = Table(rows=rows, names=names)
+    made["flux"][:lost] = np.nan
+    made.meta["zeropoints"] = {"cam r": 25.0}
+    return made
+
+
+def kinds(summary: Summary) -> set[str]:
+    return {d.kind for d in injection_doubts("QSO", summary)}
+
+
+def test_true_errors() -> None:
+    summary = summarise(table(lost=24))
+    bright, faint = summary.by_brightness
+    assert (bright.magnitude, bright.sources, bright.epochs) == (pytest.approx(20.0), 12, 240)
+    assert bright.lost == pytest.approx(0.1)
+    assert bright.complete == pytest.approx(0.9)
+    assert faint.complete < 0.05
+    assert bright.stated == pytest.approx(0.01)
+    assert bright.scatter == pytest.approx(0.01, rel=0.15)
+    for outcome in summary.by_brightness:
+        assert abs(outcome.pull - 1) < 4 * outcome.pull_error
+        assert abs(outcome.bias) < 4 * outcome.bias_error
+    assert [o.epochs for o in summary.by_seeing] == [168, 168, 144]
+    assert len(summary.limits) == FRAMES
+    assert np.median([limit.flux for limit in summary.limits]) == pytest.approx(5.0, rel=0.2)
+    assert summary.limits[0].stated == 5.0
+    assert summary.limits[0].stated_magnitude == pytest.approx(25 - 2.5 * np.log10(5))
+    assert kinds(summary) == set()
+
+
+def test_errors_that_are_too_small() -> None:
+    summary = summarise(table(noise=1.6))
+    assert [o.pull for o in summary.by_brightness] == pytest.approx([1.6, 1.6], rel=0.15)
+    (doubt,) = injection_doubts("QSO", summary)
+    assert doubt.kind == "injected_errors_too_small"
+    assert doubt.severity == "doubt"
+    assert "QSO cam r" in doubt.text
+
+
+def test_errors_that_are_too_large() -> None:
+    assert kinds(summarise(table(noise=0.5))) == {"injected_errors_too_large"}
+
+
+@pytest.mark.parametrize(("scale", "side"), [(1.01, "too bright"), (0.99, "too faint")])
+def test_fluxes_that_are_wrong(scale: float, side: str) -> None:
+    summary = summarise(table(scale))
+    assert summary.by_brightness[0].bias == pytest.approx(scale - 1, abs=0.002)
+    doubts = {d.kind: d for d in injection_doubts("QSO", summary)}
+    assert side in doubts["injected_bias"].text
+
+
+def test_saturated_sources_count_as_lost() -> None:
+    made = table()
+    made["saturated"][:240] = 1
+    bright = summarise(made).by_brightness[0]
+    assert bright.lost == 1.0
+    assert np.isnan(bright.bias)
+
+
+def test_tables_come_back_from_their_file(tmp_path: Path) -> None:
+    made = table(lost=3)
+    made["band"] = ""
+    path = results_path(tmp_path, "QSO")
+    path.parent.mkdir()
+    assert read_injected(tmp_path, "QSO") is None
+    made.write(path, format="ascii.ecsv")
+    again = read_injected(tmp_path, "QSO")
+    assert again is not None
+    assert summarise(again).as_json() == summarise(made).as_json()
