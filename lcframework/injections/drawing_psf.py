@@ -166,7 +166,7 @@ def measure(psf: DrawingPsf, star: StarImage) -> StarFit | None:
         model = psf.at(place[0], place[1], columns, rows)
         return _linear(model, star.data, weight)
 
-    found = scipy.optimize.least_squares(lambda p: solved(p)[1], star.position, x_scale=0.1, max_nfev=40)
+    found = scipy.optimize.least_squares(lambda p: solved(p)[1], star.position, method="lm", x_scale=0.1, max_nfev=150)
     (flux, _), _, covariance = solved(found.x)
     moved = np.hypot(*np.subtract(found.x, star.position))
     if not (found.success and flux > 0 and moved < 1.5 * psf.fwhm):
@@ -209,7 +209,7 @@ class _Profile:
         def solved(p: Floats) -> tuple[Floats, Floats, Floats]:
             return _linear(moffat(columns - p[0], rows - p[1], p[2:], exponent), star.data, weight)
 
-        found = scipy.optimize.least_squares(lambda p: solved(p)[1], start, x_scale=0.1, max_nfev=60)
+        found = scipy.optimize.least_squares(lambda p: solved(p)[1], start, method="lm", x_scale=0.1, max_nfev=300)
         (flux, _), residual, covariance = solved(found.x)
         if not flux > 0 or np.hypot(*(found.x[:2] - star.position)) > 3:
             return None

@@ -20,6 +20,7 @@ from lcframework.project import Project
 from lcframework.roi.cutout_files import FOLDER as CUTOUTS
 from lcframework.roi.injected import FOLDER, TWIN, Summary, results_path, summarise
 from lcframework.roi.light_curves import read_light_curve
+from lcframework.running.injection_doubts import present_light_curve
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
@@ -130,14 +131,16 @@ def inject(project: Project, wanted: Wanted, listeners: Iterable[Listener] = ())
         scratch = make_scratch(project, copy, drawn, drawings)
         try:
             seconds = _measured(scratch, asked, drawn, list(listeners))
-            table = _collected(project, scratch, asked, drawn)
+            table = _collected(scratch, asked, drawn)
             not_drawn = _not_drawn(scratch, asked)
         finally:
             if not wanted.keep:
                 shutil.rmtree(folder, ignore_errors=True)
+        with project.session() as session:
+            present = present_light_curve(session, roi)
         placed = sum(len(injection.sources) for injection in drawn)
         table.meta |= {"roi": roi, "seed": wanted.seed, "asked": wanted.number, "placed": placed,
-                       "held_out": list(asked.held_out), "light_curve": light_curve_token(project, roi)}  # fmt: skip
+                       "held_out": list(asked.held_out), "light_curve": present}  # fmt: skip
         path = results_path(project.workdir, roi)
         with atomic(path, durable=False) as temporary:
             table.write(temporary, format="ascii.ecsv", overwrite=True)
@@ -145,14 +148,6 @@ def inject(project: Project, wanted: Wanted, listeners: Iterable[Listener] = ())
     return Injected(
         table, summarise(table), wanted.number, placed, len(drawings), not_drawn, path, kept, seconds
     )  # fmt: skip
-
-
-def light_curve_token(project: Project, roi: str) -> str:
-    """Return what identifies the present light curve of a region."""
-    from lcframework.running.injection_doubts import present_light_curve
-
-    with project.session() as session:
-        return present_light_curve(session, roi)
 
 
 def _drawn(project: Project, asked: Asked, wanted: Wanted, rng: np.random.Generator) -> list[Injection]:
@@ -262,7 +257,7 @@ def _not_drawn(scratch: Project, asked: Asked) -> tuple[str, ...]:
     )
 
 
-def _collected(project: Project, scratch: Project, asked: Asked, drawn: Sequence[Injection]) -> Table:
+def _collected(scratch: Project, asked: Asked, drawn: Sequence[Injection]) -> Table:
     """Return a row for each drawn source and epoch: what went in, and what was measured."""
     from astropy.table import Table
 

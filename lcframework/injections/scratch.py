@@ -220,6 +220,7 @@ def _opened(project: Project, copy: Copy, drawn: Sequence[Injection], drawings: 
     own, settled = project.config, project.toolbox.config
     raw: dict[str, Any] = dict(own.raw)
     raw["project"] = {**raw.get("project", {}), "workdir": str(copy.folder), "database": ""}
+    raw["frames"] = {**raw.get("frames", {}), "keep_imported": True}  # to be made again they would lack what is drawn
     regions = dict(raw["roi"])
     for injection in drawn:
         ra, dec = centre_of(injection)

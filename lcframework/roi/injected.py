@@ -21,6 +21,8 @@ FOLDER = "injections"
 DETECTED = 5.0
 #: The level of the twins of a target.
 TWIN = "twin"
+#: Outliers show among so many sources.
+_MANY = 6
 #: Numbers disagree where they do so by this many of their own errors, ...
 _SURE = 4.0
 #: ... and a pull by this factor, ...
@@ -202,11 +204,12 @@ class _Rows:
         relative = good["flux"] / good["truth"] - 1
         source = np.char.add(good["region"].astype(str), good["source"].astype(str))
         names = sorted(set(source.tolist()))
-        means, scatters = [], []
+        means, errors, scatters = [], [], []
         for name in names:
             same = source == name
             weight = 1 / (good["d_flux"][same] / good["truth"][same]) ** 2
             means.append(float((weight * relative[same]).sum() / weight.sum()))
+            errors.append(float(1 / np.sqrt(weight.sum())))
             left = relative[same] - means[-1]
             if len(left) > 1:
                 scatters.append(left * np.sqrt(len(left) / (len(left) - 1)))
@@ -216,22 +219,26 @@ class _Rows:
         number = len(np.unique(np.char.add(self["region"].astype(str), self["source"].astype(str))))
         return Outcome(
             str(self["instrument"][0]), str(self["band"][0]), level, flux, self.magnitude(flux), number, drawn,
-            1 - len(good["flux"]) / drawn, float(detected.sum()) / drawn, *_mean(np.array(means)),
+            1 - len(good["flux"]) / drawn, float(detected.sum()) / drawn, *_mean(np.array(means), np.array(errors)),
             robust_scatter(np.concatenate(scatters)) if scatters else np.nan,
             float(np.median(good["d_flux"] / good["truth"])) if len(pulls) else np.nan,
             *_width(pulls), _width(good.pulls_of_fit)[0],
         )  # fmt: skip
 
 
-def _mean(values: Floats) -> tuple[float, float]:
-    """Return the mean of sources, the outliers among them left aside, and its standard error."""
-    if len(values) == 0:
-        return np.nan, np.nan
-    spread = robust_scatter(values)
-    good = np.abs(values - np.median(values)) <= max(4 * spread, 1e-12)
-    kept = values[good]
-    error = float(np.std(kept, ddof=1) / np.sqrt(len(kept))) if len(kept) > 1 else np.nan
-    return float(kept.mean()), error
+def _mean(values: Floats, errors: Floats) -> tuple[float, float]:
+    """Return the mean of sources, outliers among many left aside, and its standard error.
+
+    That is by their scatter, and no less than by their errors: a few may agree by chance.
+    """
+    if len(values) < 2:
+        return (float(values[0]), float(errors[0])) if len(values) else (np.nan, np.nan)
+    far = 4 * max(robust_scatter(values), float(np.median(errors)))
+    kept = np.abs(values - np.median(values)) <= far if len(values) >= _MANY else np.ones(len(values), bool)
+    n = int(kept.sum())
+    by_noise = float(np.sqrt((errors[kept] ** 2).sum()) / n)
+    by_scatter = float(np.std(values[kept], ddof=1) / np.sqrt(n)) if n > 1 else np.inf
+    return float(values[kept].mean()), max(by_noise, by_scatter)
 
 
 def _width(pulls: Floats) -> tuple[float, float]:
@@ -304,7 +311,7 @@ def injection_doubts(roi: str, summary: Summary) -> Iterator[Doubt]:
 def _worst(
     outcomes: list[Outcome], what: str, judge: Callable[[Outcome], tuple[float, str]]
 ) -> tuple[float, str] | None:
-    """Return how bad the worst level is, and a sentence; None where a judge, who says 0 of what is right, finds none."""
+    """Return how bad the worst level is, and a sentence; None where a judge finds none (0: it is right)."""
     found = [(verdict, o) for o in outcomes if (verdict := judge(o))[0] > 0]
     if not found:
         return None

@@ -57,32 +57,33 @@ def drawn(finished: Any, tmp_path_factory: pytest.TempPathFactory, campaign_at: 
     shutil.copytree(finished.folder, folder)
     campaign = campaign_at(folder)
     before = contents(folder)
-    ended = campaign.lcf("inject", campaign.project, "--number", 24, "--json")
+    ended = campaign.lcf("inject", campaign.project, "--number", 16, "--json")
     assert ended.code == 0, ended.out + ended.err
     return Drawn(campaign, before, json.loads(ended.out))
 
 
+@pytest.mark.slow
 def test_nothing_of_the_project_changes(drawn: Drawn) -> None:
     assert contents(drawn.campaign.folder) == drawn.before
     assert not (drawn.campaign.folder / "injections" / "scratch").exists()
 
 
+@pytest.mark.slow
 def test_fluxes_come_back_as_they_were_drawn(drawn: Drawn) -> None:
     answer = drawn.answer
-    assert answer["placed"] == 24
+    assert answer["placed"] == 16
     assert answer["frames"] == 4
     bright = [o for o in answer["by_brightness"] if o["stated"] < 0.1]
     assert len(bright) >= 4
-    assert sum(o["sources"] for o in answer["by_brightness"]) == 24
+    assert sum(o["sources"] for o in answer["by_brightness"]) == 16
     for outcome in bright:
         assert outcome["complete"] > 0.9
     table = Table.read(answer["table"], format="ascii.ecsv")
-    error = np.hypot(table["d_flux"], table["truth"] * table["truth_error"])
     table = table[np.isfinite(table["flux"]) & (table["saturated"] == 0)]
     error = np.hypot(table["d_flux"], table["truth"] * table["truth_error"])
     pull = (np.asarray(table["flux"]) - table["truth"]) / error
     singles = table["level"] != "twin"
-    assert abs(np.median(pull[singles])) < 0.5  # 72 epochs of 18 sources
+    assert abs(np.median(pull[singles])) < 0.5  # 48 epochs of 12 sources
     assert 0.6 < 1.4826 * np.median(np.abs(pull[singles])) < 1.5
     # A lost factor (gain, exposure time, transparency) would be far more than this.
     high = singles & (table["truth"] > 30 * table["d_flux_fit"])
@@ -91,14 +92,16 @@ def test_fluxes_come_back_as_they_were_drawn(drawn: Drawn) -> None:
     assert abs((weight * relative).sum() / weight.sum()) < 0.01
 
 
+@pytest.mark.slow
 def test_limits_are_those_that_errors_state(drawn: Drawn) -> None:
     assert len(drawn.answer["limits"]) == 4
     faintest = [o for o in drawn.answer["by_brightness"] if not o["level"].startswith("twin")][-1]
     assert faintest["complete"] < 0.3  # half of the limit
     for limit in drawn.answer["limits"]:
-        assert 0.5 < limit["stated"] / (2 * faintest["flux"]) < 2
+        assert 0.3 < limit["stated"] / (2 * faintest["flux"]) < 3
 
 
+@pytest.mark.slow
 def test_the_report_shows_them(drawn: Drawn) -> None:
     project = Project.open(drawn.campaign.project)
     panel = Injections(read_results(project))
@@ -114,7 +117,7 @@ def test_wrong_measuring_is_found_out(campaign: Any) -> None:
     campaign.append('[plugins]\nlocal = ["wrong.py"]')
     (campaign.folder / "wrong.py").write_text(WRONG)
     assert campaign.run().code == 0
-    ended = campaign.lcf("inject", campaign.project, "--number", 40, "--seed", 2)
+    ended = campaign.lcf("inject", campaign.project, "--number", 16)
     assert ended.code == 0, ended.err
     assert "scatter" in ended.out
     kinds = {d["kind"] for d in campaign.status()["doubts"]}
