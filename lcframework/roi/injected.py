@@ -79,7 +79,8 @@ class Outcome:
     stated : float
         The usual error of a flux, relative: the whole random error.
     pull, pull_error : float
-        Width of (flux - truth) over the stated error, 1 where errors are true; and its standard error.
+        Width of (flux - truth) over the stated errors, of the epoch and of the whole curve, 1 where they are true; and
+        its standard error.
     pull_fit : float
         The same over the fit's part of the error alone.
     """
@@ -185,8 +186,9 @@ class _Rows:
 
     @property
     def pulls(self) -> Floats:
-        """(flux - truth) over the stated error of an epoch, that of the truth in the frame added."""
-        error = np.hypot(self["d_flux"], self["truth"] * self["truth_error"])
+        """(flux - truth) over the stated errors of an epoch and of the whole curve, and the truth's in the frame."""
+        stated = np.hypot(self["d_flux"], np.nan_to_num(self["d_flux_common"]))
+        error = np.hypot(stated, self["truth"] * self["truth_error"])
         return np.asarray((self["flux"] - self["truth"]) / error)
 
     @property
@@ -209,7 +211,8 @@ class _Rows:
             same = source == name
             weight = 1 / (good["d_flux"][same] / good["truth"][same]) ** 2
             means.append(float((weight * relative[same]).sum() / weight.sum()))
-            errors.append(float(1 / np.sqrt(weight.sum())))
+            common = float(np.nan_to_num(np.median(good["d_flux_common"][same] / good["truth"][same])))
+            errors.append(float(np.hypot(1 / np.sqrt(weight.sum()), common)))
             left = relative[same] - means[-1]
             if len(left) > 1:
                 scatters.append(left * np.sqrt(len(left) / (len(left) - 1)))

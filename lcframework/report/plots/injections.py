@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lcframework.report.plots import style
 from lcframework.roi.injected import Limit, Outcome, Summary
@@ -35,11 +36,12 @@ def draw(summary: Summary, roi: str) -> Figure:
         ax.set_title(title, pad=3)
         ax.grid(axis="y", lw=0.3, color="#d6d9de")
     bias.axhline(0, lw=0.8, color=style.GREY)
-    bias.set_yscale("symlog", linthresh=5)
+    bias.set_yscale("symlog", linthresh=20)
     scatter.set_yscale("log")
     pull.axhline(1, lw=0.8, color=style.GREY)
     for ax in (pull, found):
         ax.set_xlabel("magnitude")
+    epochs.xaxis.set_major_locator(MaxNLocator(4))
     epochs.set_xlabel("MJD (UTC, mid-exposure)")
     seeing.set_xlabel("seeing (arcsec)")
     bias.legend(loc="best", handletextpad=0.2)
