@@ -14,7 +14,7 @@ from lcframework.frames.header_gains import with_gain
 from lcframework.frames.header_parsing import parse_header
 from lcframework.frames.pixels import to_rate
 from lcframework.frames.stored_numbers import Storage
-from lcframework.injections.star_light import FramePixels, HeldOutStars, StarLight, star_light
+from lcframework.injections.star_light import FramePixels, HeldOutStars, StarLight, lights_of, star_light
 from lcframework.sky.geometry import sky_to_pixel
 from lcframework.stages.read_convert_skysub_character_catalog import Imported, ImportFrame, RawPayload, RawValues
 from lcframework.storage.files import atomic
@@ -219,9 +219,7 @@ def _plain(unit: Unit[DrawingPayload]) -> Unit[RawPayload]:
 
 
 def _pixels(image: Floats, flags: Any, sources: Any, d: Drawing) -> FramePixels:
-    x, y, flux, a, b = (np.asarray(sources[n], float) for n in ("x", "y", "flux", "a", "b"))
-    peak = flux / (2 * np.pi * np.maximum(np.nan_to_num(a * b, nan=1.0), 0.3))
-    return FramePixels(image, flags, x, y, peak, d.rms, d.exptime, d.fwhm)
+    return FramePixels(image, flags, *lights_of(sources), d.rms, d.exptime, d.fwhm)
 
 
 def _electrons(light: StarLight, places: Floats, electrons: Floats, shape: tuple[int, ...]) -> Floats:

@@ -16,6 +16,7 @@ from lcframework.injections.drawing import Drawing, truth_path
 from lcframework.injections.light import Injection, injections, regions_for, steps
 from lcframework.injections.places import Surroundings, find_places
 from lcframework.injections.scratch import Copy, decide_as_for_one_source, make_scratch
+from lcframework.injections.star_light import lights_of
 from lcframework.project import Project
 from lcframework.roi.cutout_files import FOLDER as CUTOUTS
 from lcframework.roi.injected import FOLDER, TWIN, Summary, results_path, summarise
@@ -184,16 +185,14 @@ def _surroundings(project: Project, asked: Asked) -> list[Surroundings]:
     out = []
     for i, f in enumerate(asked.frames):
         wcs, shape = read_wcs(project.workdir / f.wcs_relpath), (f.height, f.width)
-        x = y = peak = np.zeros(0)
+        lights: tuple[Floats, Floats, Floats] = (np.zeros(0), np.zeros(0), np.zeros(0))
         flags = None
         if i in looked:
-            table = read_table(project.workdir / f.sources_relpath)
-            x, y, flux, a, b = (np.asarray(table[n], float) for n in ("x", "y", "flux", "a", "b"))
-            peak = flux / (2 * np.pi * np.maximum(np.nan_to_num(a * b, nan=1.0), 0.3))
+            lights = lights_of(read_table(project.workdir / f.sources_relpath))
             image = project.workdir / f.image_relpath
             flags = read_frame(image)[1] if image.exists() else None
         rms, fwhm = f.background_rms_electron_per_second or 1.0, f.seeing_pixels or 3.0
-        out.append(Surroundings(wcs, shape, x, y, peak, rms, fwhm, flags))
+        out.append(Surroundings(wcs, shape, *lights, rms, fwhm, flags))
     return out
 
 

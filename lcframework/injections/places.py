@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.injections.star_light import reach_of
-from lcframework.sky.geometry import from_plane, sky_to_pixel
+from lcframework.sky.geometry import from_plane, sky_to_pixel, to_plane
 from lcframework.types import Bools, Floats, Ints
 
 #: Candidates for each place that is asked for.
@@ -24,9 +24,9 @@ _CLEAN = 1.5
 
 @attrs.frozen(eq=False)
 class Surroundings:
-    """What a frame has: its WCS and shape, sources (pixels, e-/s), noise, seeing, and its mask where places need one.
+    """What a frame has: its WCS and shape, sources (pixels, e-/s), noise (e-/s), seeing (pixels), and its mask.
 
-    `full` is false where the region's point sources lie within a stamp, so that only its own pixels count.
+    Without sources and mask, only its edges count.
     """
 
     wcs: Any
@@ -93,8 +93,6 @@ def find_places(
 
 
 def _offsets(places: Floats, centre: tuple[float, float]) -> Floats:
-    from lcframework.sky.geometry import to_plane
-
     if not len(places):
         return np.zeros((0, 2))
     return np.stack(to_plane(places[:, 0], places[:, 1], *centre), axis=1)

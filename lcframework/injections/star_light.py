@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -94,6 +95,12 @@ class StarLight:
         expected = np.stack([x, y], axis=1)
         r = self.registration
         return np.asarray(expected + r.offset + (expected - np.array([(nx - 1) / 2, (ny - 1) / 2])) @ r.map.T)
+
+
+def lights_of(sources: Any) -> tuple[Floats, Floats, Floats]:
+    """Return where the sources of a frame's table are, pixels, and about how high they peak, e-/s: (n,) each."""
+    x, y, flux, a, b = (np.asarray(sources[name], float) for name in ("x", "y", "flux", "a", "b"))
+    return x, y, flux / (2 * np.pi * np.maximum(np.nan_to_num(a * b, nan=1.0), 0.3))
 
 
 def reach_of(peak: Floats, level: float, fwhm: float) -> Floats:
