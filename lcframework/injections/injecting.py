@@ -19,7 +19,7 @@ from lcframework.injections.scratch import Copy, decide_as_for_one_source, make_
 from lcframework.injections.star_light import lights_of
 from lcframework.project import Project
 from lcframework.roi.cutout_files import FOLDER as CUTOUTS
-from lcframework.roi.injected import FOLDER, TWIN, Summary, results_path, summarise
+from lcframework.roi.injected import FOLDER, TWIN, Summary, results_path, summarise, write_summary
 from lcframework.roi.light_curves import read_light_curve
 from lcframework.running.injection_doubts import present_light_curve
 from lcframework.running.run_report import RunReport
@@ -145,9 +145,11 @@ def inject(project: Project, wanted: Wanted, listeners: Iterable[Listener] = ())
         path = results_path(project.workdir, roi)
         with atomic(path, durable=False) as temporary:
             table.write(temporary, format="ascii.ecsv", overwrite=True)
+        summary = summarise(table)
+        write_summary(project.workdir, roi, summary, present)
     kept = folder if wanted.keep else None
     return Injected(
-        table, summarise(table), wanted.number, placed, len(drawings), not_drawn, path, kept, seconds
+        table, summary, wanted.number, placed, len(drawings), not_drawn, path, kept, seconds
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from lcframework.storage.files import atomic
 from lcframework.types import Bools, Doubt, Floats, Severity
 from lcframework.types.robust import robust_scatter
 
@@ -52,6 +54,31 @@ def read_injected(workdir: Path, roi: str) -> Table | None:
         elif hasattr(table[name], "filled"):
             table[name] = table[name].filled(np.nan)
     return table
+
+
+def summary_path(workdir: Path, roi: str) -> Path:
+    """Return the file that says what came of the sources about a region, and of which light curve."""
+    return workdir / FOLDER / f"{roi}_summary.json"
+
+
+def write_summary(workdir: Path, roi: str, summary: Summary, light_curve: str) -> None:
+    """Write a summary and its doubts; `light_curve` identifies the one that was tested."""
+    doubts = [attrs.asdict(doubt) for doubt in injection_doubts(roi, summary)]
+    content = {"light_curve": light_curve, **summary.as_json(), "doubts": doubts}
+    with atomic(summary_path(workdir, roi), durable=False) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def stored_doubts(workdir: Path, roi: str) -> tuple[str, list[Doubt]]:
+    """Return which light curve the last injections about a region tested, and what speaks against it.
+
+    The table is not read, which takes longer than all else that `lcf status` looks at.
+    """
+    path = summary_path(workdir, roi)
+    if not path.exists():
+        return "", []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content["light_curve"], [Doubt(**doubt) for doubt in content["doubts"]]
 
 
 @attrs.frozen

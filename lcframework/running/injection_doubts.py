@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.provenance import digest
-from lcframework.roi.injected import injection_doubts, read_injected, results_path, summarise
+from lcframework.roi.injected import stored_doubts
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts
 from lcframework.storage.tables import Product, ProductState
 from lcframework.types import Doubt
@@ -28,8 +28,6 @@ def present_light_curve(session: Session, roi: str) -> str:
 def doubts_of_injections(session: Session, toolbox: Toolbox) -> Iterator[Doubt]:
     """Yield what the last injections of each region speak against; those about an earlier light curve say nothing."""
     for roi in toolbox.config.roi:
-        if not results_path(toolbox.workdir, roi).exists():
-            continue
-        table = read_injected(toolbox.workdir, roi)
-        if table is not None and table.meta.get("light_curve") == present_light_curve(session, roi):
-            yield from injection_doubts(roi, summarise(table))
+        tested, doubts = stored_doubts(toolbox.workdir, roi)
+        if doubts and tested == present_light_curve(session, roi):
+            yield from doubts

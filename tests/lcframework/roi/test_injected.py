@@ -11,7 +11,9 @@ from lcframework.roi.injected import (
     injection_doubts,
     read_injected,
     results_path,
+    stored_doubts,
     summarise,
+    write_summary,
 )
 
 FRAMES = 20
@@ -98,3 +100,10 @@ def test_tables_come_back_from_their_file(tmp_path: Path) -> None:
     again = read_injected(tmp_path, "QSO")
     assert again is not None
     assert summarise(again).as_json() == summarise(made).as_json()
+
+
+def test_doubts_are_stored_with_the_light_curve_that_they_are_about(tmp_path: Path) -> None:
+    summary = summarise(table(noise=1.6))
+    assert stored_doubts(tmp_path, "QSO") == ("", [])
+    write_summary(tmp_path, "QSO", summary, "abc")
+    assert stored_doubts(tmp_path, "QSO") == ("abc", list(injection_doubts("QSO", summary)))
