@@ -21,6 +21,7 @@ COMMANDS = {
     "headers": ("headers", "Show what header parsers read from a folder's files, and what is missing."),
     "prefetch": ("prefetch", "Make all network queries of a run, for runs without network."),
     "run": ("run", "Run all stages; products that are up to date are kept."),
+    "watch": ("watch", "Run a project as its frames arrive, until it is stopped."),
     "status": ("status", "Show the state of stages and frames, and why units are pending."),
     "why": ("why", "Show where one number of a light curve comes from, or why there is none."),
     "settings": ("settings", "Show what frames decided about settings, or have it decided again."),

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
 from lcframework.types import LcfError, NeedMissing
+
+_admitted: ContextVar[frozenset[Path] | None] = ContextVar("admitted", default=None)
+
+
+@contextlib.contextmanager
+def admitting(paths: Iterable[Path]) -> Iterator[None]:
+    """Let only these files be found inside, of frames and of calibration frames: others are still being written."""
+    token = _admitted.set(frozenset(paths))
+    try:
+        yield
+    finally:
+        _admitted.reset(token)
+
+
+def admitted(path: Path) -> bool:
+    """Return whether a file that is there may be found."""
+    only = _admitted.get()
+    return only is None or path in only
 
 
 def find_files(config: Config, known: Collection[str] = ()) -> list[Path]:
@@ -52,7 +72,7 @@ def find_files(config: Config, known: Collection[str] = ()) -> list[Path]:
             unset = " (is the environment variable set?)" if "$" in str(folder) else ""
             raise LcfError(f'[frames] raw_dirs: "{name}" is not a folder; looked for {folder}{unset}')
         found |= here
-    return sorted(found)
+    return sorted(filter(admitted, found))
 
 
 def _matching(known: Collection[str], folder: Path, pattern: str) -> int:

@@ -21,6 +21,7 @@ from lcframework.config.toolbox import Tool, Toolbox
 from lcframework.frames.exclusions import SET_ASIDE, takes_part
 from lcframework.frames.found_file import FoundFile
 from lcframework.frames.header_parsing import read_band
+from lcframework.frames.raw_folders import admitted
 from lcframework.protocols import DoubtsReduction
 from lcframework.provenance import ABSENT, Components, counted, describe, digest, file_digest
 from lcframework.storage.faults import not_read
@@ -351,7 +352,7 @@ def calibration_files(config: Config) -> dict[str, Path]:
         if not folder.is_dir():
             raise LcfError(f'[reduction] dirs: "{name}" is not a folder; looked for {folder}')
         for path in sorted(p for p in folder.glob(config.reduction.pattern) if p.is_file()):
-            if path not in seen:
+            if path not in seen and admitted(path):
                 seen.add(path)
                 found[f"{name}/{path.relative_to(folder).as_posix()}"] = path
     return found

@@ -14,14 +14,20 @@ from lcframework.types import LcfError
 LOCK_FILE = ".lock"
 
 
+class WorkdirLocked(LcfError):
+    """Another process has the lock of a workdir."""
+
+
 @contextlib.contextmanager
 def hold(workdir: Path) -> Iterator[None]:
     """Lock a workdir, so that no other run writes in it; the workdir is created where it is missing.
 
     Raises
     ------
+    WorkdirLocked
+        Where another process has the lock.
     LcfError
-        Where another process has the lock, or the workdir can't be written.
+        Where the workdir can't be written.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -35,7 +41,7 @@ def hold(workdir: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.seek(0)
-            raise LcfError(
+            raise WorkdirLocked(
                 f"another run holds {workdir}: {stream.read().strip() or 'unknown'}. Wait for its end."
             ) from None
         with contextlib.suppress(OSError):  # the disk is full: who holds the lock is for messages alone

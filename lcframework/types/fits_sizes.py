@@ -64,6 +64,53 @@ def check_fits_sizes(path: Path) -> None:
         return  # the reader says so
 
 
+def what_lacks(path: Path) -> str:
+    """Return what a FITS file lacks of what its own headers state, in words; empty where it is whole.
+
+    What is no FITS, or has headers that make no sense, lacks nothing that could still come: its reader says what is
+    wrong with it. Of the last block's filling nothing is asked, because many writers leave it out.
+
+    Parameters
+    ----------
+    path : Path
+        A FITS file, or a packed one, of which the whole stream is unpacked.
+
+    Raises
+    ------
+    OSError
+        Where the file can't be read.
+    """
+    length = path.stat().st_size
+    if length == 0:
+        return "it is empty"
+    packed: BinaryIO | None = None
+    try:
+        if (packed := open_packed(path)) is not None:
+            with packed:
+                _unpacked_length(packed, path.name)
+            return ""
+        with path.open("rb") as stream:
+            return _lacking(stream, length, path.name)
+    except UnusableInput as error:
+        return str(error) if packed is not None else ""
+
+
+def _lacking(stream: BinaryIO, length: int, name: str) -> str:
+    """Return what an unpacked file of this length lacks."""
+    while (start := stream.tell()) < length:
+        sizes = _header(stream, name)
+        if sizes is None:
+            stream.seek(start)
+            begins = stream.read(9)
+            wanted = (b"SIMPLE  =", b"XTENSION=") if start else (b"SIMPLE  =",)
+            return "its header does not end yet" if any(w.startswith(begins) for w in wanted) else ""
+        data = _data_bytes(sizes)
+        if stream.tell() + data > length:
+            return f"its headers state {stream.tell() + data} bytes, and {length} are there"
+        stream.seek(-(-data // _BLOCK) * _BLOCK, 1)
+    return ""
+
+
 def open_packed(path: Path) -> BinaryIO | None:
     """Return the contents of a file that gzip, bzip2 or xz packed, as a stream; None for other files.
 
@@ -121,10 +168,14 @@ def _check_compressed(sizes: dict[str, int], length: int, name: str) -> None:
 
 def _check_there(sizes: dict[str, int], length: int, name: str) -> int:
     """Return how many bytes of data a header states; of these a file of this length must have a good part."""
-    data = _bytes(sizes, "") + abs(sizes.get("BITPIX", 8)) // 8 * max(0, sizes.get("PCOUNT", 0))
+    data = _data_bytes(sizes)
     if data > _PART_THERE * length + _BLOCK:
         raise UnusableInput(f"{name} is truncated: its header states {data} bytes of data, and the file has {length}")
     return data
+
+
+def _data_bytes(sizes: dict[str, int]) -> int:
+    return _bytes(sizes, "") + abs(sizes.get("BITPIX", 8)) // 8 * max(0, sizes.get("PCOUNT", 0))
 
 
 def _bytes(sizes: dict[str, int], kind: str) -> int:

@@ -10,9 +10,8 @@ import pytest
 
 from lcframework.cli.main import COMMANDS
 
-PAGES = "".join(
-    pages.read(name) for name in ("pipeline.md", "getting_started.md", "writing_plugins.md", "injections.md")
-)
+_NAMES = ("pipeline.md", "getting_started.md", "writing_plugins.md", "injections.md", "watch.md")
+PAGES = "".join(map(pages.read, _NAMES))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
