@@ -183,10 +183,10 @@ class Watcher:
         new = {p: files[p] for p in (*look.ready, *look.waiting) if p in known.stamps or not is_temporary(p)}
         if new != self._new:
             self._new, self._active = new, time.monotonic()
-        ready = sum(path in frames for path in look.ready)
+        whole = sum(path in frames for path in (*look.settled, *look.ready))
         waiting = {path.name: why for path, why in look.waiting.items()}
-        if not (self._batches or known.imported) and ready < self._first:
-            told = f"waits for the first {self._first} frames, {ready} are whole" if ready else "waits for frames"
+        if not (self._batches or known.imported) and whole < self._first:
+            told = f"waits for the first {self._first} frames, {whole} are whole" if whole else "waits for frames"
             self._wait(Waiting(told, waiting))
         elif look.ready or (self._due is not None and time.monotonic() >= self._due):
             project = self._opened(anew=True)
