@@ -38,7 +38,7 @@ def draw(fitted: Fitted, curves: Curves, results: Mapping[str, Any], paths: Sequ
     clean.errorbar(*_binned(hours, curves.detrended), fmt="o", color=_BLUE, ms=5, zorder=3, label="means of 10 min")
     order = np.argsort(hours)
     clean.plot(hours[order], curves.transit[order], color=_RED, lw=1.5, zorder=2, label="transit")
-    clean.set_ylabel("without baseline")
+    clean.set_ylabel("less baseline and\ncorrelated noise")
     clean.legend(fontsize="small", frameon=False)
     left = 1000 * (curves.residual + curves.red)
     rest.errorbar(hours, left, 1000 * series.error, **shown)
