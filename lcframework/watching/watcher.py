@@ -77,7 +77,7 @@ class Stopped:
     batches, taken : int
         How many batches came to their end, and how many files they took.
     unfinished : bool
-        Whether the last batch was left before its end, or failed.
+        Whether the last batch was left before its end, or the last try failed.
     waiting : dict of str to str
         Files that were not taken, with the reason.
     """
@@ -147,7 +147,7 @@ class Watcher:
             self._try()
             if self._ending() is None:
                 self.pause(self.plan.interval)
-        if ending != "signal" and self._first > 1:
+        if ending != "signal" and not self._batches:
             self._first = 1  # fewer came than it was to begin with
             self._try()
         waiting = {path.name: why for path, why in self._look.waiting.items()}
@@ -225,6 +225,7 @@ class Watcher:
         self._due = time.monotonic() + self._back_off() if batch.again else None
 
     def _fail(self, why: str) -> None:
+        self._unfinished = True
         self._failures += 1
         seconds = self._back_off()
         self._held, self._due = time.monotonic() + seconds, 0.0

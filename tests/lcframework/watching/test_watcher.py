@@ -121,7 +121,15 @@ def test_failures_are_tried_again_after_longer_and_longer(scene: Scene, monkeypa
     assert [t.seconds for t in troubles] == [2.0, 4.0, 8.0, 16.0]
     assert troubles[0].why == "the drive is away"
     assert scene.runs == [["a.fits"]] * 5
-    assert min(LONGEST_WAIT, 2.0**30) == 600.0
+    assert LONGEST_WAIT == 600.0
+
+
+def test_what_failed_in_the_end_is_unfinished(scene: Scene) -> None:
+    (scene.raw / "a.fits").touch()
+    scene.raw.rename(scene.raw.with_name("elsewhere"))
+    ended = scene.watch(nothing)
+    assert ended.unfinished
+    assert "is not a folder" in next(n.why for n in scene.news if isinstance(n, Trouble))
 
 
 def test_a_run_beside_it_is_waited_for(scene: Scene) -> None:
