@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXAMPLES := $(patsubst %/pyproject.toml,%,$(wildcard plugin_examples/*/pyproject.toml))
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow lint docs pictures clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+
+# The pictures of README and pages, from simulated campaigns: minutes. Pages are built from those in the repository.
+pictures: $(READY)
+	$(BIN)/python docs/pictures/make_pictures.py
 
 test: lint docs $(VENV)/.examples
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests $(EXAMPLES)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
-import pages
+import programs
 import pytest
 
+pytest.importorskip("sphinx")
 
-@pytest.fixture
-def building(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Return a function that imports a module of docs/building."""
-    pytest.importorskip("sphinx")
-    monkeypatch.syspath_prepend(str(pages.DOCS))
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(f"building.{name}")
-
-    return load
+texts = programs.program("docs", "building.command_texts")
+notebook = programs.program("docs", "building.executed_notebook")
 
 
 @pytest.mark.parametrize(
@@ -35,26 +25,25 @@ def building(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         ("    :default: ``*``", "    :default: ``*``"),
     ],
 )
-def test_help_is_text(building: Any, help_text: str, written: str) -> None:
-    assert building("command_texts").restructured(help_text) == written
+def test_help_is_text(help_text: str, written: str) -> None:
+    assert texts.restructured(help_text) == written
 
 
 def test_the_tutorial_is_executed_again_where_code_or_notebook_changed(
-    building: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    module = building("executed_notebook")
     for folder in ("docs", "lcframework", "plugins_builtin"):
         (tmp_path / folder).mkdir()
-    notebook, code = tmp_path / "docs" / "tutorial.ipynb", tmp_path / "plugins_builtin" / "one.py"
-    notebook.write_text("{}")
+    cells, code = tmp_path / "docs" / "tutorial.ipynb", tmp_path / "plugins_builtin" / "one.py"
+    cells.write_text("{}")
     code.write_text("a = 1\n")
-    monkeypatch.setattr(module, "DOCS", tmp_path / "docs")
-    monkeypatch.setattr(module, "NOTEBOOK", notebook)
-    keys = [module.key()]
+    monkeypatch.setattr(notebook, "DOCS", tmp_path / "docs")
+    monkeypatch.setattr(notebook, "NOTEBOOK", cells)
+    keys = [notebook.key()]
     (tmp_path / "docs" / "page.md").write_text("a page\n")
-    assert module.key() == keys[0]
+    assert notebook.key() == keys[0]
     code.write_text("a = 2\n")
-    keys.append(module.key())
-    notebook.write_text('{"cells": []}')
-    keys.append(module.key())
+    keys.append(notebook.key())
+    cells.write_text('{"cells": []}')
+    keys.append(notebook.key())
     assert len(set(keys)) == 3

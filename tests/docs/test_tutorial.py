@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pages
+import programs
 import pytest
 from astropy.table import QTable
 from scipy import stats
@@ -93,12 +93,7 @@ def test_every_plot_is_shown(executed: Path) -> None:
 
 
 def test_pages_do_not_say_where_it_ran(executed: Path) -> None:
-    spec = importlib.util.spec_from_file_location("executed_notebook", pages.DOCS / "building" / "executed_notebook.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    text = module.text_for_pages()
+    text = programs.program("docs", "building.executed_notebook").text_for_pages()
     assert "/tmp/lcf_tutorial_" in text
     assert str(pages.ROOT) not in text
 
