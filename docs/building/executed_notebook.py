@@ -20,6 +20,7 @@ EXECUTED = "executed.ipynb"
 _CACHE = DOCS / "_build" / "tutorial"
 _CODE = ("lcframework", "plugins_builtin")
 _TIMEOUT = 600  # s, for a cell
+_NOT_HANDED_ON = ("MPLBACKEND", "LCF_DISABLE_PLUGINS")
 
 
 def key() -> str:
@@ -60,10 +61,10 @@ def _execute(folder: Path) -> None:
     client = NotebookClient(
         notebook, timeout=_TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
-    # The notebook makes its campaign in the folder for temporary files; the reader's settings of IPython are none of
-    # ours. Worker processes find the code where this process does.
-    own = {"TMPDIR": str(folder), "IPYTHONDIR": str(folder / ".ipython"), "PYTHONPATH": os.pathsep.join(sys.path)}
-    client.execute(env={name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | own)
+    # The notebook makes its campaign in the folder for temporary files. The reader's settings of IPython are none of
+    # ours, nor are those that the pages or tests are made with.
+    own = {"TMPDIR": str(folder), "IPYTHONDIR": str(folder / ".ipython")}
+    client.execute(env={name: value for name, value in os.environ.items() if name not in _NOT_HANDED_ON} | own)
     part = folder / f"{EXECUTED}.part"
     nbformat.write(notebook, part)
     part.replace(folder / EXECUTED)
