@@ -35,7 +35,7 @@ def light_curves(project: Project) -> Image.Image:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", lw=0.4, color="#d6d9de")
     ax.set(xlabel="MJD (UTC, mid-exposure)", ylabel="r (AB mag)")
-    ax.set_title("Four images of a simulated quasar, 0.9 arcsec apart: measured (points) and true (lines)",
+    ax.set_title("Four images of a simulated quasar, an arcsec apart: measured (points) and true (lines)",
                  loc="left", size=10.5)  # fmt: skip
     canvas = FigureCanvasAgg(made)
     canvas.draw()

@@ -13,22 +13,23 @@ from html import escape
 from pathlib import Path
 
 from lcframework.stages import CHAIN
+from lcframework.work import Stage
 
 _WIDTH, _ROW, _TOP, _BOX, _SIDE = 560, 100, 46, 88, 84
 _LEFT = 84  # of boxes; the arcs of what a stage needs are beside them
 _LINE = 46  # characters of what a stage makes
 _STYLE = """
-text { font-family: system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
-.title { font-size: 16px; font-weight: 600; fill: var(--pst-color-text-base, #22262d); }
-.name, .makes { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.name { font-size: 11px; fill: var(--pst-color-text-muted, #59606b); }
-.makes { font-size: 11.5px; fill: var(--pst-color-text-base, #22262d); }
-.ends { font-size: 14px; fill: var(--pst-color-text-base, #22262d); }
-.paper { fill: var(--pst-color-background, #ffffff); }
-.box { fill: var(--pst-color-surface, #f4f6f8); stroke: var(--pst-color-border, #c3c9d1); }
-a:hover .box { stroke: var(--pst-color-link, #0b5cad); }
-.arc { fill: none; stroke: var(--pst-color-text-muted, #59606b); stroke-width: 1.3; }
-.tip { fill: var(--pst-color-text-muted, #59606b); }
+.pipeline text { font-family: system-ui, -apple-system, "Segoe UI", Arial, "DejaVu Sans", sans-serif; }
+.pipeline .title { font-size: 16px; font-weight: 600; fill: var(--pst-color-text-base, #22262d); }
+.pipeline .name, .pipeline .makes { font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.pipeline .name { font-size: 11px; fill: var(--pst-color-text-muted, #59606b); }
+.pipeline .makes { font-size: 11.5px; fill: var(--pst-color-text-base, #22262d); }
+.pipeline .ends { font-size: 14px; fill: var(--pst-color-text-base, #22262d); }
+.pipeline .paper { fill: var(--pst-color-background, #ffffff); }
+.pipeline .box { fill: var(--pst-color-surface, #f4f6f8); stroke: var(--pst-color-border, #c3c9d1); }
+.pipeline a:hover .box { stroke: var(--pst-color-link, #0b5cad); }
+.pipeline .arc { fill: none; stroke: var(--pst-color-text-muted, #59606b); stroke-width: 1.3; }
+.pipeline .tip { fill: var(--pst-color-text-muted, #59606b); }
 """
 
 
@@ -44,7 +45,7 @@ def pipeline(pictures: Mapping[str, Path]) -> str:
     height = _TOP + len(CHAIN) * _ROW + 40
     what = "The twelve stages from raw frames to light curves, what each needs and what it leaves on disk"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" class="pipeline" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="group" class="pipeline" '
         f'aria-label="{what}">',
         f"<title>{what}</title>",
         f"<style>{_STYLE}</style>",
@@ -81,7 +82,7 @@ def _tip(x: float, y: float, down: bool) -> str:
     return f'<path class="tip" d="M{x} {y}{legs}"/>'
 
 
-def _box(i: int, stage: type, picture: Path | None) -> Iterator[str]:
+def _box(i: int, stage: type[Stage], picture: Path | None) -> Iterator[str]:
     top = _TOP + i * _ROW
     anchor = re.sub(r"[^a-z0-9]+", "-", stage.name)
     yield f'<a href="pipeline.html#{anchor}"><rect class="box" x="{_LEFT}" y="{top}" width="{_WIDTH - _LEFT - 2}" '

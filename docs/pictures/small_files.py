@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 #: Where the pictures are kept, and the most that one of them may have.
 IMAGES = Path(__file__).parents[1] / "images"
@@ -37,8 +37,6 @@ def save(image: Image.Image, name: str, width: int) -> Path:
 
 def without_margin(image: Image.Image, keep: int = 10) -> Image.Image:
     """Return the part of a picture that differs from its upper left pixel, with a few pixels around."""
-    from PIL import ImageChops
-
     image = image.convert("RGB")
     background = Image.new("RGB", image.size, image.getpixel((0, 0)))
     box = ImageChops.difference(image, background).getbbox()
