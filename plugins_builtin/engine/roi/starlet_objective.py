@@ -85,7 +85,9 @@ class StarletObjective:
         self.inverse_variance, self.exact = inverse_variance, exact
         self.used = np.flatnonzero((inverse_variance > 0).any(axis=(1, 2)))
         same = like is not None and np.array_equal(like.used, self.used)
-        self.operators = like.operators if like is not None and same else Operators(epochs, alignment, self.used)
+        self.operators: Operators = (
+            like.operators if like is not None and same else Operators(epochs, alignment, self.used)
+        )
         self.unit = float(max(epochs.data[epochs.valid].max(initial=0.0), 1e-30))
         self.penalties = Penalties(self.used, alignment.subsampling, self.unit, weights, strengths, priors, counted)
 
