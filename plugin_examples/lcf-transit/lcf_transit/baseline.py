@@ -9,12 +9,14 @@ import attrs
 import numpy as np
 
 from lcf_transit.problem import Problem, design
-from lcframework.types import Floats
+from lcframework.types import Floats, LcfError
 
 #: Terms of time. A longer series of them follows the transit itself.
 TIMES = ("time", "time2")
 #: A further term must lower the BIC by as much.
 _WORTH = 2.0
+#: The cost of what can't be.
+_IMPOSSIBLE = 1e10
 
 
 @attrs.frozen(eq=False)
@@ -27,7 +29,13 @@ class Best:
 
 
 def best_fit(problem: Problem, terms: Sequence[str], start: Mapping[str, float]) -> Best:
-    """Return the most probable values with a baseline, begun at some values."""
+    """Return the most probable values with a baseline, begun at some values.
+
+    Raises
+    ------
+    LcfError
+        Where the priors allow none.
+    """
     from scipy.optimize import minimize
 
     likelihood, free = problem.likelihood(terms), problem.free
@@ -36,7 +44,7 @@ def best_fit(problem: Problem, terms: Sequence[str], start: Mapping[str, float])
     def cost(vector: Floats) -> float:
         values = {**start, **dict(zip(free, (vector * step).tolist(), strict=True))}
         prior = problem.log_prior(values)
-        return 1e10 if not np.isfinite(prior) else -(prior + problem.answer(likelihood, values).log_marginal)
+        return _IMPOSSIBLE if not np.isfinite(prior) else -(prior + problem.answer(likelihood, values).log_marginal)
 
     at = np.array([start[name] for name in free]) / step
     for _ in range(2):  # from its own end once more: a simplex may have collapsed
@@ -44,6 +52,11 @@ def best_fit(problem: Problem, terms: Sequence[str], start: Mapping[str, float])
         found = minimize(cost, at, method="Nelder-Mead", options={
             "initial_simplex": simplex, "maxfev": 250 * len(free), "xatol": 0.02, "fatol": 0.02})  # fmt: skip
         at = found.x
+    if found.fun >= _IMPOSSIBLE:
+        raise LcfError(
+            "no transit is as it is said to be: the planet must cross the star (impact parameter below 1 + Rp/Rs), "
+            "a/Rs exceed 1 + Rp/Rs, and limb darkening keep u1 >= 0, u1 + u2 <= 1, u1 + 2 u2 >= 0"
+        )
     values = {**start, **dict(zip(free, (at * step).tolist(), strict=True))}
     log_best = problem.answer(likelihood, values).log_best
     bic = (len(terms) + 1 + len(free)) * np.log(len(problem.series)) - 2 * log_best

@@ -157,6 +157,12 @@ def test_what_the_user_knows() -> None:
         of_project.priors_of({"inclination": (88.0, 0.0)}, -0.1, 0.1)
 
 
+def test_a_planet_that_misses_its_star_is_refused() -> None:
+    p = problem(series(7), {"a_rs": (6.0, 0.0), "impact": (1.28, 0.0), "rp_rs": (0.1, 0.01)})
+    with pytest.raises(LcfError, match="must cross the star"):
+        best_fit(p, (), p.start())
+
+
 def test_transits_are_counted_from_the_epoch() -> None:
     ephemeris = Ephemeris(EPOCH, PERIOD, 0.001, 1e-5)
     assert ephemeris.number(EPOCH + 100.1 * PERIOD) == 100
