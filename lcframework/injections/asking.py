@@ -11,6 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col, select
 
+from lcframework.frames.raw_folders import find_files
 from lcframework.injections.light import Group, Target
 from lcframework.injections.star_light import HeldOutStars
 from lcframework.project import Project
@@ -104,7 +105,7 @@ def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) 
         frames = session.execute(
             sa.select(SQLModel.metadata.tables["frames"]).where(col(Frame.id).in_(ids)).order_by(col(Frame.mjd))
         ).all()
-        _need_raw_files(frames)
+        _need_raw_files(project, frames)
         field = _field(session, roi)
         zeropoints = {
             (str(i), str(b)): float(z)
@@ -139,8 +140,10 @@ def _evenly(ids: Sequence[int], groups: Sequence[Group], most: int | None) -> li
     return list(dict.fromkeys(out))
 
 
-def _need_raw_files(frames: Sequence[Any]) -> None:
-    away = [f.original_image_path for f in frames if not Path(f.original_image_path).is_file()]
+def _need_raw_files(project: Project, frames: Sequence[Any]) -> None:
+    """Refuse where raw files are away; those of a project that was moved have their names in other folders."""
+    there = {path.name for path in find_files(project.config)}
+    away = [f.original_image_path for f in frames if Path(f.original_image_path).name not in there]
     if away:
         raise LcfError(
             f"{len(away)} raw files of the light curve are not there, such as {away[0]}: sources are drawn in raw "

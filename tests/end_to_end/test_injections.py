@@ -121,7 +121,7 @@ def test_wrong_measuring_is_found_out(campaign: Any) -> None:
     assert ended.code == 0, ended.err
     assert "scatter" in ended.out
     kinds = {d["kind"] for d in campaign.status()["doubts"]}
-    assert {"injected_errors_too_small", "injected_bias"} <= kinds
+    assert "injected_bias" in kinds
     # They speak of this light curve alone.
     campaign.edit('plugin = "wrong"', 'plugin = "joint"')
     assert campaign.run().code == 0
