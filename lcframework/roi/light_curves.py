@@ -10,13 +10,16 @@ import numpy as np
 
 from lcframework.roi.cutout_files import WITHDRAWN, FitFile
 from lcframework.roi.derived_columns import Reference, derived, reference
+from lcframework.roi.visits import stands_out, visit_numbers
 from lcframework.storage.files import atomic
 from lcframework.types import (
     EPOCH_COLUMNS,
     NIGHT_COLUMNS,
     SOURCE_COLUMNS,
     SOURCE_NIGHT_COLUMNS,
+    VISIT_COLUMNS,
     Bools,
+    CurveColumn,
     EpochFlag,
     FitState,
     Floats,
@@ -24,6 +27,7 @@ from lcframework.types import (
     Ints,
     LcfError,
     column_of,
+    source_names,
 )
 
 if TYPE_CHECKING:
@@ -39,12 +43,12 @@ _MAGNITUDES = 2.5 / np.log(10)
 
 
 def table_name(roi: str, kind: str, row: str = "epoch") -> str:
-    """Return the file name of a region's table; `kind` is csv or ecsv, `row` is epoch or night."""
+    """Return the file name of a region's table; `kind` is csv or ecsv, `row` is epoch, night or visit."""
     return f"{roi}_photometry_per_{row}.{kind}"
 
 
 #: Endings of the file names of a light curve, after the name of the region.
-TABLE_ENDINGS = tuple(table_name("", kind, row) for kind in ("csv", "ecsv") for row in ("epoch", "night"))
+TABLE_ENDINGS = tuple(table_name("", kind, row) for kind in ("csv", "ecsv") for row in ("epoch", "night", "visit"))
 
 
 def epochs_table(content: FitFile, positions: Floats | None = None) -> Table:
@@ -150,36 +154,64 @@ def per_night(table: Table, names: Sequence[str], longitude: float | Mapping[str
     longitude : float or mapping
         Degrees east of the telescope, or of each instrument's: a night lasts from local noon to local noon.
     """
-    from astropy.table import Table
-
     # An MJD begins at midnight UTC; local noon is half a day later, less the longitude in turns.
     east = [longitude[i] if isinstance(longitude, Mapping) else longitude for i in table["instrument"]]
     night = np.floor(np.asarray(table["mjd"]) - 0.5 + np.array(east) / 360.0).astype(int)
+    return _means(table, names, night, NIGHT_COLUMNS, clip=False)
+
+
+def per_visit(table: Table, names: Sequence[str]) -> Table:
+    """Return weighted means of each visit, instrument and band, without epochs beyond two sigma.
+
+    A visit ends where its instrument has no epoch in any band for :data:`~lcframework.roi.visits.GAP` days.
+
+    Parameters
+    ----------
+    table : Table
+        The answer of :func:`join`.
+    names : sequence of str
+        The sources.
+    """
+    visit = np.zeros(len(table), int)
+    for instrument in np.unique(np.asarray(table["instrument"], str)):
+        mine = np.asarray(table["instrument"] == instrument)
+        visit[mine] = visit_numbers(np.asarray(table["mjd"], float)[mine])
+    return _means(table, names, visit, VISIT_COLUMNS, clip=True)
+
+
+def _means(table: Table, names: Sequence[str], when: Ints, columns: Sequence[CurveColumn], clip: bool) -> Table:
+    """Return the means of epochs of one night or visit (`when`), instrument and band."""
+    from astropy.table import Table
+
     rows = []
-    keys = sorted({*zip(night.tolist(), table["instrument"], table["band"], strict=True)})
-    for when, instrument, band in keys:
-        same = table[(night == when) & (table["instrument"] == instrument) & (table["band"] == band)]
+    for number, instrument, band in sorted({*zip(when.tolist(), table["instrument"], table["band"], strict=True)}):
+        same = table[(when == number) & (table["instrument"] == instrument) & (table["band"] == band)]
         values: dict[str, Any] = {
-            "night": when, "mjd": float(np.mean(same["mjd"])), "bjd_tdb": float(np.mean(same["bjd_tdb"])),
+            "night": number, "visit": number, "mjd": float(np.mean(same["mjd"])),
+            "bjd_tdb": float(np.mean(same["bjd_tdb"])), "hours": 24.0 * float(np.ptp(np.asarray(same["mjd"], float))),
             "band": band, "instrument": instrument, "epochs": len(same), "zeropoint": float(same["zeropoint"][0]),
             "zeropoint_error": float(same["zeropoint_error"][0]), "exptime": float(np.sum(same["exptime"])),
             **{column: float(np.mean(same[column])) for column in ("seeing", "seeing_pixels", "airmass")},
         }  # fmt: skip
-        row = {column.name: values[column.name] for column in NIGHT_COLUMNS}
+        row = {column.name: values[column.name] for column in columns}
         for name in names:
-            means = _mean(same, name)
+            means = _mean(same, name, clip)
             row.update({f"{name}_{column.name}": means[column.name] for column in SOURCE_NIGHT_COLUMNS})
         rows.append(row)
     return Table(rows=rows)
 
 
-def _mean(table: Table, name: str) -> dict[str, float]:
-    """Return the columns of a source in one night, instrument and band."""
+def _mean(table: Table, name: str, clip: bool) -> dict[str, float]:
+    """Return the columns of a source in one night or visit, instrument and band."""
     given = {c: _plain(table[f"{name}_{c}"]) for c in ("flux", "d_flux", "d_flux_fit", "x", "y")}
     flux, error = given["flux"], given["d_flux"]
     good = np.isfinite(flux) & np.isfinite(error) & (error > 0)
+    out = stands_out(flux[good], error[good])
+    if clip:
+        good[np.flatnonzero(good)[out]] = False
+    counts = {"count": int(good.sum()), "clipped": int(out.sum())}
     if not good.any():
-        return dict.fromkeys((column.name for column in SOURCE_NIGHT_COLUMNS), float("nan"))
+        return {**dict.fromkeys((column.name for column in SOURCE_NIGHT_COLUMNS), float("nan")), **counts}
     weight = 1 / error[good] ** 2
     mean, sigma = np.average(flux[good], weights=weight), 1 / np.sqrt(weight.sum())
     with np.errstate(divide="ignore"):
@@ -192,6 +224,7 @@ def _mean(table: Table, name: str) -> dict[str, float]:
         "flux": float(mean),
         "d_flux": float(sigma),
         "scatter": float(np.std(flux[good], ddof=1)) if good.sum() > 1 else float("nan"),
+        **counts,
         "x": float(np.mean(given["x"][good])),
         "y": float(np.mean(given["y"][good])),
         **{k: float(v[0]) for k, v in columns.items()},
@@ -213,10 +246,11 @@ def _plain(column: Any) -> Floats:
 
 
 def write_light_curve(folder: Path, roi: str, table: Table, nightly: Table, systems: Sequence[str]) -> list[Path]:
-    """Write the tables of epochs and nights as CSV, and as ECSV with units; return the paths, epochs as CSV first."""
+    """Write epochs, nights and visits as CSV, and as ECSV with units; return the paths, epochs as CSV first."""
     paths = []
+    visits = per_visit(table, source_names(table.colnames))
     for kind in ("csv", "ecsv"):
-        for row, plain in (("epoch", table), ("night", nightly)):
+        for row, plain in (("epoch", table), ("night", nightly), ("visit", visits)):
             paths.append(folder / table_name(roi, kind, row))
             content = plain if kind == "csv" else with_units(plain, systems)
             with atomic(paths[-1]) as temporary:

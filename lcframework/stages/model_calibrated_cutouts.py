@@ -183,7 +183,7 @@ class JoinLightCurve(Task[TablePayload, list[LocatedFit], list[LocatedFit]]):
         return values
 
     def save(self, unit: Unit[TablePayload], values: list[LocatedFit], result: list[LocatedFit]) -> Outcome:
-        """Write the tables of epochs and nights."""
+        """Write the tables of epochs, nights and visits."""
         roi, fits = unit.payload.roi, [r.fit for r in result]
         telescopes = {c.instrument: self.toolbox.config_for(c.instrument).telescope for c in fits}
         longitudes = {name: t.longitude if t else 0.0 for name, t in telescopes.items()}

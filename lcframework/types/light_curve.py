@@ -1,4 +1,4 @@
-"""The columns of the light curve of a region: those of an epoch, of a source, and of a night.
+"""The columns of the light curve of a region: those of an epoch, of a source, of a night, of a visit.
 
 Columns are declared only here. The writer of the tables, the exporters, the conformance checks and the test of the
 documentation read these declarations. An epoch's column with an `origin` is copied from that column of the database;
@@ -182,18 +182,30 @@ NIGHT_COLUMNS = (
     CurveColumn("seeing_pixels", "pix", "instr.obsty.seeing", "the mean seeing in pixels"),
     CurveColumn("airmass", "", "obs.airMass", "mean airmass of the region"),
 )
-#: Columns of a source in a night, each after the source's name.
+#: Columns of a visit, instrument and band, in their order in the table; the columns of the sources follow them.
+VISIT_COLUMNS = (
+    CurveColumn("visit", "", "meta.id", "number of the instrument's visit, from 1"),
+    *NIGHT_COLUMNS[1:3],
+    CurveColumn("hours", "h", "time.interval", "from the first to the last epoch of the means"),
+    *NIGHT_COLUMNS[3:],
+)
+#: Columns of a source in a night or visit, each after the source's name.
 SOURCE_NIGHT_COLUMNS = (
     CurveColumn("flux", "electron / s", "phot.flux", "weighted mean of the fluxes of <S>"),
     CurveColumn("d_flux", "electron / s", "stat.error;phot.flux", "random error of the mean"),
-    CurveColumn("scatter", "electron / s", "stat.stdev;phot.flux", "standard deviation of the night's fluxes of <S>"),
+    CurveColumn("scatter", "electron / s", "stat.stdev;phot.flux", "standard deviation of these fluxes of <S>"),
+    CurveColumn("count", "", "meta.number", "how many fluxes of <S> its mean and scatter are of"),
+    CurveColumn(
+        "clipped", "", "meta.number",
+        "how many fluxes of <S> lie beyond 2 sigma: a part of a night's mean, and no part of a visit's",
+    ),
     CurveColumn("mag", "mag", "phot.mag", "<system> magnitude of the mean flux of <S>"),
     CurveColumn("d_mag_down", "mag", "stat.error;phot.mag", "its random error towards fainter"),
     CurveColumn("d_mag_up", "mag", "stat.error;phot.mag", "its random error towards brighter"),
     *_DERIVED_COLUMNS,
     CurveColumn("x", "pix", "pos.cartesian.x;instr.det", "mean place of <S> in the frames along their rows"),
     CurveColumn("y", "pix", "pos.cartesian.y;instr.det", "mean place of <S> in the frames along their columns"),
-)
+)  # fmt: skip
 
 
 def column_of(name: str, system: str = "") -> CurveColumn | None:
@@ -206,7 +218,7 @@ def column_of(name: str, system: str = "") -> CurveColumn | None:
     system : str
         The magnitude system, such as ``AB``, which is filled into the meaning.
     """
-    for column in (*EPOCH_COLUMNS, *NIGHT_COLUMNS):
+    for column in (*EPOCH_COLUMNS, *NIGHT_COLUMNS, *VISIT_COLUMNS):
         if column.name == name:
             return column
     # The longest first: "A_d_flux" ends like "A_flux" of a source called "A_d".

@@ -31,6 +31,7 @@ from lcframework.types import (
     PSF,
     SOURCE_COLUMNS,
     SOURCE_NIGHT_COLUMNS,
+    VISIT_COLUMNS,
     Cutouts,
     EpochFlag,
     Estimators,
@@ -116,14 +117,18 @@ def test_light_curve_columns(tmp_path: Path) -> None:
     for which, night in ((0, "epoch"), (1, "night")):
         head = (tmp_path / f"roi_photometry_per_{night}.csv").read_text().splitlines()[0].split(",")
         assert head == with_sources(names("Light curves", which))
+    head = (tmp_path / "roi_photometry_per_visit.csv").read_text().splitlines()[0].split(",")
+    sources = [c for c in names("Light curves", 1) if c.startswith("<S>")]
+    assert head == with_sources([*names("Light curves", 2), *sources])
 
 
 UNITS = {"electron / s": "e-/s", "pix": "pixels", "deg": "degrees"}
 
 
 @pytest.mark.parametrize(
-    ("which", "columns", "of_sources"), [(0, EPOCH_COLUMNS, SOURCE_COLUMNS), (1, NIGHT_COLUMNS, SOURCE_NIGHT_COLUMNS)]
-)
+    ("which", "columns", "of_sources"), [(0, EPOCH_COLUMNS, SOURCE_COLUMNS), (1, NIGHT_COLUMNS, SOURCE_NIGHT_COLUMNS),
+     (2, VISIT_COLUMNS, ())],
+)  # fmt: skip
 def test_units_and_meanings_of_light_curve_columns(which: int, columns: Any, of_sources: Any) -> None:
     text = pages.section(PAGE, "Light curves").text
     rows = re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE)[which].splitlines()[2:]

@@ -18,10 +18,12 @@ from lcframework.roi.light_curves import (
     join,
     magnitudes,
     per_night,
+    per_visit,
     read_light_curve,
     write_light_curve,
 )
 from lcframework.roi.series import time_series
+from lcframework.roi.visits import stands_out
 from lcframework.sky.geometry import from_plane
 from lcframework.types import EpochFlag, FitState, FitStatus, HighResolution, LcfError, RoiFit
 
@@ -153,6 +155,44 @@ def test_nights_of_two_telescopes():
     ]  # fmt: skip
 
 
+def test_visits_part_at_gaps_and_leave_out_what_stands_apart():
+    """Noon of no place parts these; one flux of the first visit is ten sigma off, and one large error explains another."""
+    mjd = [60000.4, 60000.5, 60000.6, 60000.7, 60001.4, 60001.5]
+    flux, error = [[10.0], [10.5], [9.5], [20.0], [30.0], [90.0]], [[1.0]] * 4 + [[1.0], [50.0]]
+    table = join([content(mjd, flux, error)])
+    visits = per_visit(table, ["A"])
+    assert visits["visit"].tolist() == [1, 2]
+    assert visits["epochs"].tolist() == [4, 2]
+    assert visits["A_count"].tolist() == [3, 2]
+    assert visits["A_clipped"].tolist() == [1, 0]
+    assert visits["A_flux"][0] == pytest.approx(10.0)
+    assert visits["A_d_flux"][0] == pytest.approx(1 / np.sqrt(3))
+    assert visits["A_scatter"][0] == pytest.approx(0.5)
+    assert visits["hours"].tolist() == pytest.approx([7.2, 2.4])
+    # A night says so, and its means are of all its fluxes.
+    night = per_night(table, ["A"], 180.0)[0]
+    assert (night["A_count"], night["A_clipped"]) == (4, 1)
+    assert night["A_flux"] == pytest.approx(12.5)
+
+
+def test_visits_are_those_of_an_instrument_in_all_its_bands():
+    table = join([
+        content([60000.0, 60000.6], [[1.0], [2.0]], band="r"), content([60000.3], [[3.0]], band="g"),
+        content([60000.0, 60000.6], [[1.0], [2.0]], instrument="other"),
+    ])  # fmt: skip
+    visits = per_visit(table, ["A"])
+    found = sorted(zip(visits["instrument"], visits["band"], visits["visit"], visits["epochs"], strict=True))
+    assert found == [("cam", "g", 1, 1), ("cam", "r", 1, 2), ("other", "r", 1, 1), ("other", "r", 2, 1)]
+
+
+def test_few_of_many_gaussian_fluxes_stand_out():
+    rng = np.random.default_rng(3)
+    flux = rng.normal(100.0, 2.0, 4000)
+    assert stands_out(flux, np.full(4000, 2.0)).mean() == pytest.approx(0.0455, abs=0.012)
+    assert not stands_out(flux, np.full(4000, 20.0)).any()
+    assert not stands_out(np.array([1.0, 50.0]), np.array([1.0, 1.0])).any()
+
+
 def test_nightly_pull():
     rng = np.random.default_rng(5)
     pulls = []
@@ -176,7 +216,7 @@ def test_files(tmp_path):
     paths = write_light_curve(tmp_path, "J0248", table, per_night(table, ["A", "B"], 0.0), ["AB", "AB"])
     assert sorted(p.name for p in paths) == [
         "J0248_photometry_per_epoch.csv", "J0248_photometry_per_epoch.ecsv", "J0248_photometry_per_night.csv",
-        "J0248_photometry_per_night.ecsv",
+        "J0248_photometry_per_night.ecsv", "J0248_photometry_per_visit.csv", "J0248_photometry_per_visit.ecsv",
     ]  # fmt: skip
     plain = Table.read(tmp_path / "J0248_photometry_per_epoch.csv", format="ascii.csv")
     assert plain["B_flux"][0] == -3.0
