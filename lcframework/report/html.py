@@ -133,8 +133,8 @@ def table(
     body = Markup("").join(_row(row, kinds) for row in rows)
     mark = f"{classes} sortable".strip() if sortable else classes
     return Markup(
-        '<div class="scroll" tabindex="0" role="region" aria-label="{}"><table class="{}"><caption>{}</caption>'
-        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="{}"><table class="{}">'
+        "<caption><span>{}</span></caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
     ).format(caption, mark, caption, head, body)
 
 

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 FOLDER = "report"
 FILE = "index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
+#: In the order of the page: those that wait for charts come before the one that draws them.
+_STYLES = ("report.css", "tools.css", "ancestries.css")
+_SCRIPTS = ("pictures.js", "delays.js", "report.js", "ancestries.js")
 
 
 @attrs.frozen
@@ -73,8 +76,8 @@ def write_report(project: Project) -> Path:
         sections=sections,
         version=__version__,
         written=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        css=_template("report.css") + _template("ancestries.css"),
-        script=_template("report.js") + _template("ancestries.js"),
+        css=Markup("\n").join(map(_template, _STYLES)),
+        scripts=list(map(_template, _SCRIPTS)),
         plotly=_plotly(),
     )
     path = project.workdir / FOLDER / FILE

@@ -51,7 +51,9 @@ class LightCurves:
             "Error bars are the whole random error of an epoch: of the fit and of the normalization. Outlined points "
             "carry a flag; triangles are upper limits of three sigma. Tables: "
             '<a href="../{0}/{1}_photometry_per_epoch.csv">each epoch</a>, '
-            '<a href="../{0}/{1}_photometry_per_night.csv">each night</a>.'
+            '<a href="../{0}/{1}_photometry_per_night.csv">each night</a>, '
+            '<a href="../{0}/{1}_photometry_per_visit.csv">each visit</a>. For print: '
+            '<a href="../plots/light_curves/{1}.pdf">PDF</a>.'
         ).format(FOLDER, roi)
         heading = Markup("<h3>{}</h3>").format(roi) if several else Markup("")
         height = 130 + 165 * len(names)
@@ -156,8 +158,3 @@ class LightCurves:
             "the zero point's everything"
         )
         return html.table(columns, rows, caption, numeric=range(2, 9))
-
-
-def _column(curve: TimeSeries, name: str) -> Floats:
-    values = curve[name]
-    return np.asarray(getattr(values, "value", values), float)

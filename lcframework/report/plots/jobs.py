@@ -13,6 +13,7 @@ from lcframework.project import Project
 from lcframework.provenance import digest
 from lcframework.report.comparison import ComparisonStars
 from lcframework.report.plots import (
+    finding_chart,
     footprints,
     frame_sources,
     light_curve,
@@ -26,7 +27,7 @@ from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FOLDER, distinct, slug, stem_of
 from lcframework.roi.light_curves import table_name
-from lcframework.sky.geometry import to_plane
+from lcframework.sky.geometry import at_epoch, to_plane
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stages.psf_modeling import PsfModeling
@@ -35,7 +36,7 @@ from lcframework.storage.tables import Frame
 from lcframework.work import FitKey, FrameKey, LightCurveKey, RegionGroupKey
 
 #: Increased when the style of plots changes, so that existing plots are drawn again.
-PLOTS_VERSION = 2
+PLOTS_VERSION = 3
 
 
 def _fingerprint(*parts: Any) -> str:
@@ -114,6 +115,42 @@ def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
         yield Job("footprints", path, mark, footprints.figures, attrs.evolve(bare, stars=stars))
 
 
+def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """Yield one finding chart for each region that a frame shows whose image and WCS are there."""
+    measured = {(r.combined_footprint_hash, r.gaia_id) for r in results.fluxes}
+    inside: dict[str, set[int]] = {}
+    for row in results.rois:
+        if row.roi_in_footprint:
+            inside.setdefault(row.roi, set()).add(row.frame_id)
+    for roi, region in project.config.roi.items():
+        frames = [
+            f for f in results.used()
+            if f.id in inside.get(roi, ()) and f.image_relpath and f.wcs_relpath
+            and (project.workdir / f.image_relpath).exists() and (project.workdir / f.wcs_relpath).exists()
+        ]  # fmt: skip
+        if not frames:
+            continue
+        best = min(frames, key=lambda f: (f.seeing_arcseconds or np.inf, f.id or 0))
+        fields = {f.hash for f in results.fields if roi in f.rois}
+        found = sorted(
+            (s for (field, star), s in results.stars.items() if field in fields and (field, star) in measured),
+            key=lambda s: (len(s.name), s.name),
+        )
+        stars = []
+        for s in found:
+            ra, dec = at_epoch(s.ra, s.dec, s.pmra, s.pmdec, s.ref_epoch, best.mjd or 51544.0)
+            magnitude = float(np.nan if s.magnitude is None else s.magnitude)
+            stars.append(finding_chart.ChartStar(s.name, float(ra), float(dec), magnitude))
+        payload = finding_chart.Payload(
+            roi, region.ra, region.dec, tuple(stars), best.image_relpath or "", best.wcs_relpath or "",
+            frame_title(best), best.background_rms_electron_per_second or 1.0,
+        )  # fmt: skip
+        mark = _fingerprint(attrs.astuple(payload))
+        yield Job(
+            "charts", tuple(f"finding_charts/{roi}.{k}" for k in ("png", "pdf")), mark, finding_chart.figures, payload
+        )
+
+
 def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
     """Yield one plot for each PSF."""
     stamped = results.ledger.made(StampExtraction.name, FrameKey)
@@ -184,7 +221,7 @@ def normalization_jobs(project: Project, results: Results) -> Iterator[Job]:
         values = (payload.coefficient, payload.flux, payload.error, payload.selected)
         arrays = [np.round(np.asarray(a, float), 7).tolist() for a in values]
         mark = _fingerprint(payload.title, payload.names, arrays)
-        path = (f"normalization/{group_stem(results, curves)}.jpg",)
+        path = tuple(f"normalization/{group_stem(results, curves)}.{kind}" for kind in ("jpg", "pdf"))
         yield Job("normalization", path, mark, normalization.figures, payload)
 
 
@@ -212,13 +249,14 @@ def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
         product = results.ledger.product(ModelCalibratedCutouts.name, LightCurveKey(roi))
         if product is not None and product.made:
             payload = light_curve.Payload(roi, f"{FOLDER}/{table_name(roi, 'ecsv')}")
-            path = (f"light_curves/{roi}.png",)
+            path = tuple(f"light_curves/{roi}.{kind}" for kind in ("png", "pdf"))
             yield Job("light_curves", path, _fingerprint(product.token), light_curve.figures, payload)
 
 
 _JOBS = {
     "sources": source_jobs,
     "footprints": footprint_jobs,
+    "charts": chart_jobs,
     "psf": psf_jobs,
     "star_photometry": star_jobs,
     "normalization": normalization_jobs,

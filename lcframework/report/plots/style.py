@@ -43,6 +43,7 @@ _RC = {
     "legend.frameon": False,
     "axes.formatter.useoffset": False,
     "path.simplify": True,
+    "pdf.fonttype": 42,  # journals want fonts that can be edited
 }
 
 

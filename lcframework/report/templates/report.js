@@ -40,10 +40,13 @@
   };
 
   const config = {
-    responsive: true, displaylogo: false, displayModeBar: "hover",
+    responsive: true, displaylogo: false,
     // The buttons are named so that none of those that send a chart elsewhere can appear.
     modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "resetScale2d"]], showSendToCloud: false, plotlyServerURL: "",
   };
+
+  // A phone's finger scrolls: it must not zoom instead, and there is no room for buttons.
+  const narrow = window.matchMedia("(max-width: 40rem)");
 
   const draw = (plot) => {
     const figure = JSON.parse(plot.nextElementSibling.textContent);
@@ -52,7 +55,10 @@
     const names = new Set(figure.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.name));
     // The row of buttons is uppermost; a legend goes below it.
     if (names.size < 2) Object.assign(layout, { showlegend: false, margin: { ...layout.margin, t: 28 } });
-    return Plotly.react(plot, themed(figure.data, css), layout, config).then(() => {
+    if (narrow.matches) layout.dragmode = false;
+    const shown = { ...config, displayModeBar: narrow.matches ? false : "hover" };
+    return Plotly.react(plot, themed(figure.data, css), layout, shown).then(() => {
+      plot.dispatchEvent(new Event("drawn", { bubbles: true }));
       if (plot.dataset.clicks) return;
       plot.dataset.clicks = "told";
       plot.on("plotly_click", (event) => {

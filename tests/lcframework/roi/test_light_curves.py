@@ -156,7 +156,7 @@ def test_nights_of_two_telescopes():
 
 
 def test_visits_part_at_gaps_and_leave_out_what_stands_apart():
-    """Noon of no place parts these; one flux of the first visit is ten sigma off, and one large error explains another."""
+    """One flux of the first visit is ten sigma off; in the second a large error explains one."""
     mjd = [60000.4, 60000.5, 60000.6, 60000.7, 60001.4, 60001.5]
     flux, error = [[10.0], [10.5], [9.5], [20.0], [30.0], [90.0]], [[1.0]] * 4 + [[1.0], [50.0]]
     table = join([content(mjd, flux, error)])
