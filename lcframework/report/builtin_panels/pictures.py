@@ -54,55 +54,57 @@ class RegionPictures:
 
     def _region(self, roi: str, groups: list[tuple[PreparedEpochs, FitFile]]) -> Markup:
         stacked = [(content, stacks(epochs, content)) for epochs, content in groups]
-        return _viewer(roi, groups) + _stacks(roi, stacked) + _colour(roi, stacked)
+        return self._viewer(roi, groups) + _stacks(roi, stacked) + _colour(roi, stacked)
 
-
-def _viewer(roi: str, groups: list[tuple[PreparedEpochs, FitFile]]) -> Markup:
-    """Return the view of one epoch, and the pictures that it and the light curve show."""
-    data, options = Markup(""), Markup("")
-    for k, (epochs, content) in enumerate(groups):
-        name = group_name(content.instrument, content.band)
-        text = json.dumps(html.plain(_pictures(roi, name, epochs, content)), separators=(",", ":"), allow_nan=False)
-        data += Markup('<script type="application/json" class="epoch-pictures">{}</script>').format(
-            Markup(text.replace("<", "\\u003c"))
+    def _viewer(self, roi: str, groups: list[tuple[PreparedEpochs, FitFile]]) -> Markup:
+        """Return the view of one epoch, and the pictures that it and the light curve show."""
+        data, options = Markup(""), Markup("")
+        for k, (epochs, content) in enumerate(groups):
+            name = group_name(content.instrument, content.band)
+            text = json.dumps(
+                html.plain(self._pictures(roi, name, epochs, content)), separators=(",", ":"), allow_nan=False
+            )
+            data += Markup('<script type="application/json" class="epoch-pictures">{}</script>').format(
+                Markup(text.replace("<", "\\u003c"))
+            )
+            options += Markup('<option value="{}">{}</option>').format(k, name)
+        label = f"Cutout, model and residual of an epoch of {roi}"
+        controls = _CONTROLS.format(options, len(groups[0][1].fit.flux) - 1)
+        caption = (
+            "One epoch at a time: drag the slider or use the arrow keys on it. The address of the page then names the "
+            "epoch. The light curves show the same picture where the pointer is over a point. The stretch is the same "
+            "for all epochs of a band; grey pixels are masked."
         )
-        options += Markup('<option value="{}">{}</option>').format(k, name)
-    label = f"Cutout, model and residual of an epoch of {roi}"
-    controls = _CONTROLS.format(options, len(groups[0][1].fit.flux) - 1)
-    caption = (
-        "One epoch at a time: drag the slider or use the arrow keys on it. The address of the page then names the "
-        "epoch. The light curves show the same picture where the pointer is over a point. The stretch is arcsinh and "
-        "the same for all epochs of a band; grey pixels are masked."
-    )
-    canvas = _CANVAS.format(label, label)
-    view = Markup('<div class="epochs" data-roi="{}">{}{}{}</div>').format(roi, controls, canvas, data)
-    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(view, caption)
+        canvas = _CANVAS.format(label, label)
+        view = Markup('<div class="epochs" data-roi="{}">{}{}{}</div>').format(roi, controls, canvas, data)
+        return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(view, caption)
 
-
-def _pictures(roi: str, name: str, epochs: PreparedEpochs, content: FitFile) -> dict[str, Any]:
-    """Return what the page's script needs of a group: its epochs in words, and their pictures."""
-    c = epochs.cutouts
-    stretch = pictures.Stretch.of(c.data, c.noise, c.mask)
-    strips = pictures.strips(epochs, content, stretch)
-    columns, chi2 = content.columns, content.fit.reduced_chi2
-    fluxes = content.fit.flux
-    errors = np.sqrt(np.clip(np.diagonal(content.fit.covariance, axis1=1, axis2=2), 0, None))
-    about = [
-        f"{columns['frame'][i] or columns['frame_id'][i]} · MJD {columns['mjd'][i]:.5f} · seeing "
-        f"{number(float(columns['seeing'][i]), 2)}″ · χ² {number(float(chi2[i]), 2)} · "
-        + ", ".join(
-            f"{s} {number(float(f), 1)} ± {number(float(d), 1)}"
-            for s, f, d in zip(content.names, fluxes[i], errors[i], strict=True)
-        )
-        + " e⁻/s"
-        for i in range(len(chi2))
-    ]
-    return {
-        "roi": roi, "name": name, "size": strips.shape[1], "block": pictures.BLOCK, "about": about,
-        "frames": [int(v) for v in columns["frame_id"]], "chi2": chi2, "limit": pictures.LIMIT,
-        "low": float(f"{stretch.low:.2g}"), "high": float(f"{stretch.high:.2g}"),
-        "sprites": list(pictures.sprites(strips)),
-    }  # fmt: skip
+    def _pictures(self, roi: str, name: str, epochs: PreparedEpochs, content: FitFile) -> dict[str, Any]:
+        """Return what the page's script needs of a group: its epochs in words, and their pictures."""
+        c = epochs.cutouts
+        stretch = pictures.Stretch.of(c.data, c.noise, c.mask)
+        strips = pictures.strips(epochs, content, stretch)
+        columns, chi2 = content.columns, content.fit.reduced_chi2
+        frames = [self.results.frames.get(int(v)) for v in columns["frame_id"]]
+        keys = [f.key if f else str(i) for f, i in zip(frames, columns["frame_id"], strict=True)]
+        fluxes = content.fit.flux
+        errors = np.sqrt(np.clip(np.diagonal(content.fit.covariance, axis1=1, axis2=2), 0, None))
+        about = [
+            f"{keys[i]} · MJD {columns['mjd'][i]:.5f} · seeing "
+            f"{number(float(columns['seeing'][i]), 2)}″ · χ² {number(float(chi2[i]), 2)} · "
+            + ", ".join(
+                f"{s} {number(float(f), 1)} ± {number(float(d), 1)}"
+                for s, f, d in zip(content.names, fluxes[i], errors[i], strict=True)
+            )
+            + " e⁻/s"
+            for i in range(len(chi2))
+        ]
+        return {
+            "roi": roi, "name": name, "size": strips.shape[1], "block": pictures.BLOCK, "about": about,
+            "frames": [int(v) for v in columns["frame_id"]], "chi2": chi2, "limit": pictures.LIMIT,
+            "low": float(f"{stretch.low:.2g}"), "high": float(f"{stretch.high:.2g}"),
+            "sprites": list(pictures.sprites(strips)),
+        }  # fmt: skip
 
 
 def _stacks(roi: str, stacked: list[tuple[FitFile, Stacks]]) -> Markup:

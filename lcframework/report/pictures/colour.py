@@ -16,7 +16,10 @@ _WAVELENGTHS = {
     "I": 800, "J": 1240, "H": 1650, "K": 2180, "Ks": 2160, "G": 640, "BP": 510, "RP": 780, "BT": 420, "VT": 530,
 }  # fmt: skip
 _BRIGHTEST = 0.995  # the quantile of pixels that is shown at full intensity
-_SOFTNESS = 8.0
+#: Intensities below this many sigma are on a linear scale, ...
+_LINEAR = 5.0
+#: ... as far as they are not below this part of the brightest.
+_RANGE = 100.0
 
 
 @attrs.frozen(eq=False)
@@ -57,17 +60,25 @@ def colour_picture(bands: tuple[Band, Band, Band]) -> Floats:
     from astropy.visualization import make_lupton_rgb
 
     scaled = np.isfinite([b.zeropoint for b in bands]).all()
-    channels = []
+    channels, noises = [], []
     for band in bands:
         image = _on_pixels_of(band.stack, bands[0].stack)
-        image = image * 10 ** (-0.4 * (band.zeropoint - bands[0].zeropoint)) if scaled else image / _peak(image)
-        channels.append(np.nan_to_num(image - np.nanmedian(image)))
-    bright = float(np.quantile(np.mean(channels, axis=0), _BRIGHTEST))
-    return np.asarray(make_lupton_rgb(*channels, minimum=0.0, stretch=max(bright, 1e-12) / 2, Q=_SOFTNESS))
+        # Without zero points nothing is known of colours: each band's peak is then equally bright.
+        peak = max(float(np.nanmax(image)), 1e-12)
+        factor = 10 ** (-0.4 * (band.zeropoint - bands[0].zeropoint)) if scaled else 1 / peak
+        channels.append(np.nan_to_num(factor * (image - np.nanmedian(image))))
+        noises.append(factor * band.stack.noise)
+    bright = max(float(np.quantile(np.mean(channels, axis=0), _BRIGHTEST)), 1e-12)
+    linear = min(max(_LINEAR * float(np.nanmedian(noises)), bright / _RANGE), bright / 2)
+    return np.asarray(make_lupton_rgb(*channels, minimum=0.0, stretch=linear, Q=_softening(bright / linear)))
 
 
-def _peak(image: Floats) -> float:
-    return max(float(np.nanmax(image)), 1e-12)
+def _softening(ratio: float) -> float:
+    """Return the Q by which an intensity of `ratio` times the stretch is shown in full: Q = asinh(Q ratio)."""
+    q = 1.0
+    for _ in range(30):
+        q = float(np.arcsinh(q * ratio))
+    return q
 
 
 def _on_pixels_of(stack: Stacks, reference: Stacks) -> Floats:

@@ -17,7 +17,7 @@ from lcframework.plugins import Plugins
 from lcframework.roi.cutout_files import FOLDER, FitFile, PreparedEpochs, stem, write_cutouts, write_fit
 from lcframework.roi.epochs import filled
 from lcframework.roi.light_curves import join, per_night, write_light_curve
-from lcframework.storage.frame_files import write_frame, write_table
+from lcframework.storage.frame_files import write_frame, write_table, write_wcs
 from lcframework.storage.psf_files import write_psf
 from lcframework.storage.stamp_files import Stamp, write_stamps
 from lcframework.storage.tables import (
@@ -146,6 +146,7 @@ def frame_rows(folder, i, instrument, band, rng, truth):
     sources = Table({"x": [20.0, 60.0], "y": [30.0, 50.0], "flux": [9.0, 5.0], "fwhm": [4.0, 4.0], "a": [1.7, 1.7],
                      "b": [1.6, 1.6], "theta": [0.0, 0.0], "flags": [0, 1]})  # fmt: skip
     write_table(folder / f"frames/{key}_sources.fits", sources)
+    write_wcs(folder / f"frames/{key}.wcs", frame_wcs().to_header())
     kernel = moffat_kernel(STAR_SKY, seeing, rng)
     stamps, fluxes, residuals, measured = {}, [], [], []
     for k, star in enumerate(IDS):
@@ -177,7 +178,8 @@ def frame_rows(folder, i, instrument, band, rng, truth):
     write_psf(folder / psf_path, psf, list(IDS))
     frame = Frame(
         id=i, original_image_path=str(folder / "raw" / f"{key}.fits"), key=key, image_relpath=f"frames/{key}.fits",
-        sources_relpath=f"frames/{key}_sources.fits", band=band, instrument=instrument, mjd=mjd, exptime=EXPTIME,
+        sources_relpath=f"frames/{key}_sources.fits", wcs_relpath=f"frames/{key}.wcs", band=band,
+        instrument=instrument, mjd=mjd, exptime=EXPTIME,
         gain=2.0, width=100, height=90, plate_solved=True, solver="existing", pixel_scale=0.21,
         seeing_pixels=seeing / 0.21, seeing_arcseconds=seeing, sky_level_electron_per_second=5.0,
         background_rms_electron_per_second=RMS,
@@ -197,6 +199,14 @@ def frame_rows(folder, i, instrument, band, rng, truth):
         product("stamp_extraction", f"frame:{i}:{FIELD}", stamps_path),
         product("psf_modeling", f"frame:{i}:{FIELD}", psf_path), product("star_photometry", f"frame:{i}:{FIELD}"),
     ]  # fmt: skip
+
+
+def frame_wcs():
+    """Return the WCS of all frames: the region is in the middle."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [150.0, -28.0], [51.0, 46.0]
+    wcs.wcs.cdelt = [-0.21 / 3600, 0.21 / 3600]
+    return wcs
 
 
 def region_rows(project, instrument, band, ids, truth, seed):

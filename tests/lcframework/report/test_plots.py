@@ -28,9 +28,10 @@ def expected_paths():
     return (
         {f"sources/{k}.jpg" for k in frames}
         | {f"PSFs/{k}_ref.jpg" for k in frames}
-        | {"footprints.jpg", "footprints_with_gaia_stars.jpg", "light_curves/Q.png"}
+        | {"footprints.jpg", "footprints_with_gaia_stars.jpg", "light_curves/Q.png", "light_curves/Q.pdf"}
+        | {"finding_charts/Q.png", "finding_charts/Q.pdf"}
         | {f"star_photometry/{g}_{s}.jpg" for g in groups for s in "abcde"}
-        | {f"normalization/{g}.jpg" for g in groups}
+        | {f"normalization/{g}.{kind}" for g in groups for kind in ("jpg", "pdf")}
         | {f"ROI/Q_{g}.jpg" for g in groups}
     )
 
@@ -41,6 +42,9 @@ def test_all_plots_are_drawn_once(fresh):
     drawn = draw(fresh.project, workers=1)
     assert {str(p.relative_to(folder)) for p in drawn} == expected_paths()
     for path in drawn:
+        if path.suffix == ".pdf":
+            assert path.read_bytes().startswith(b"%PDF")
+            continue
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("L"))
         assert pixels.std() > 5, f"{path} is blank"

@@ -166,7 +166,7 @@ def test_the_page_is_whole_and_accessible(page, text):
 
 def test_the_page_asks_for_nothing(page, text):
     loading = [a.get(k, "") for t, a in page.elements for k in ("src", "href", "srcset", "action", "data") if k in a]
-    assert all(v.startswith(("data:image/png", "#", "../prepared_roi_cutouts/")) for v in loading)
+    assert all(v.startswith(("data:image/png", "#", "../prepared_roi_cutouts/", "../plots/")) for v in loading)
     assert text.count("* plotly.js v") == 1
     policy = next(a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
     assert policy.startswith("default-src 'none'")
