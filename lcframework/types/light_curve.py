@@ -185,9 +185,8 @@ NIGHT_COLUMNS = (
 #: Columns of a visit, instrument and band, in their order in the table; the columns of the sources follow them.
 VISIT_COLUMNS = (
     CurveColumn("visit", "", "meta.id", "number of the instrument's visit, from 1"),
-    *NIGHT_COLUMNS[1:3],
     CurveColumn("hours", "h", "time.interval", "from the first to the last epoch of the means"),
-    *NIGHT_COLUMNS[3:],
+    *NIGHT_COLUMNS[1:],
 )
 #: Columns of a source in a night or visit, each after the source's name.
 SOURCE_NIGHT_COLUMNS = (

@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from lcframework.project import Project
 from lcframework.report import html
-from lcframework.report.builtin_panels.shared import group_name, number, series_of
+from lcframework.report.builtin_panels.shared import for_print, group_name, number, series_of
 from lcframework.report.charts import Row, colour, histogram, points, rows_layout
 from lcframework.report.comparison import ComparisonStars
 from lcframework.report.plots import footprints
-from lcframework.report.plots.jobs import footprint_jobs
+from lcframework.report.plots.jobs import footprint_jobs, group_stem
 from lcframework.report.results import Results
 from lcframework.stars.known_variables import variable_name
 from lcframework.types import Floats
@@ -36,9 +36,10 @@ class ComparisonScatter:
         groups = [c for c in self.results.comparison if c.star_ids]
         if not groups:
             return html.note("No star has been measured and normalised yet.")
+        curves = for_print(project, *(f"normalization/{group_stem(self.results, c)}.pdf" for c in groups))
         lead = html.paragraph(
             "Stars do not vary: what scatter is left in their normalised fluxes, and whether their stated errors "
-            "explain it, is what a light curve of this field can be trusted to."
+            "explain it, is what a light curve of this field can be trusted to." + curves
         )
         pair = Markup('<div class="pair">{}{}</div>').format(self._scatter(groups), self._pulls(groups))
         maps = Markup("").join(self._map(c, len(groups) > 1) for c in groups)

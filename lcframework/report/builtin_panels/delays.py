@@ -21,8 +21,8 @@ from lcframework.types import Floats, source_names
 
 _MAGNITUDES = 2.5 / np.log(10)
 _BJD = 2400000.5  # of MJD 0
-#: The reference's curve is smoothed over so many of its typical steps in time.
-_STEPS = 2.0
+#: The reference's curve is smoothed over so many of its typical steps in time: over more, its bends are lost.
+_STEPS = 1.0
 _FEWEST = 3  # points of a source
 
 _FORM = Path(__file__).parents[1] / "templates" / "delays.html"

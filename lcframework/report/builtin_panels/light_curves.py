@@ -14,6 +14,7 @@ from lcframework.report import html
 from lcframework.report.builtin_panels.shared import (
     describe,
     epoch_flags,
+    for_print,
     group_name,
     number,
     series_of,
@@ -38,9 +39,9 @@ class LightCurves:
         curves = self.results.light_curves
         if not curves:
             return html.note("There is no light curve yet: `lcf run` ends with model_calibrated_cutouts.")
-        return Markup("").join(self._region(roi, curve, len(curves) > 1) for roi, curve in curves.items())
+        return Markup("").join(self._region(project, roi, curve, len(curves) > 1) for roi, curve in curves.items())
 
-    def _region(self, roi: str, curve: TimeSeries, several: bool) -> Markup:
+    def _region(self, project: Project, roi: str, curve: TimeSeries, several: bool) -> Markup:
         names = source_names(curve.colnames)
         systems = sorted({z.system for z in self.results.zeropoints if z.system})
         charts = []
@@ -52,9 +53,8 @@ class LightCurves:
             "carry a flag; triangles are upper limits of three sigma. Tables: "
             '<a href="../{0}/{1}_photometry_per_epoch.csv">each epoch</a>, '
             '<a href="../{0}/{1}_photometry_per_night.csv">each night</a>, '
-            '<a href="../{0}/{1}_photometry_per_visit.csv">each visit</a>. For print: '
-            '<a href="../plots/light_curves/{1}.pdf">PDF</a>.'
-        ).format(FOLDER, roi)
+            '<a href="../{0}/{1}_photometry_per_visit.csv">each visit</a>.{2}'
+        ).format(FOLDER, roi, for_print(project, f"light_curves/{roi}.pdf"))
         heading = Markup("<h3>{}</h3>").format(roi) if several else Markup("")
         height = 130 + 165 * len(names)
         label = f"Light curves of the {len(names)} point sources of {roi}, {len(curve)} epochs"
@@ -158,3 +158,8 @@ class LightCurves:
             "the zero point's everything"
         )
         return html.table(columns, rows, caption, numeric=range(2, 9))
+
+
+def _column(curve: TimeSeries, name: str) -> Floats:
+    values = curve[name]
+    return np.asarray(getattr(values, "value", values), float)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import attrs
 from astropy.time import Time
+from markupsafe import Markup
 
 from lcframework.project import Project
 from lcframework.report.html import number
 from lcframework.report.plots.jobs import fits
+from lcframework.report.plots.rendering import FOLDER as PLOTS
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
@@ -50,6 +53,13 @@ def read_fits(project: Project, results: Results) -> Iterable[tuple[str, Prepare
     """Yield region, cutouts and fit of each region, instrument and band."""
     for roi, _, _, cutouts, fit, _ in fits(project, results):
         yield roi, read_cutouts(project.workdir / cutouts), read_fit(project.workdir / fit)
+
+
+def for_print(project: Project, *paths: str) -> Markup:
+    """Return links to those of the plots (paths below ``plots/``) that are drawn; empty where none is."""
+    drawn = [p for p in paths if (project.workdir / PLOTS / p).exists()]
+    links = Markup(", ").join(Markup('<a href="../{}/{}">{}</a>').format(PLOTS, p, Path(p).name) for p in drawn)
+    return Markup(" For print: {}.").format(links) if drawn else Markup("")
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from lcframework.project import Project
 from lcframework.report import html
-from lcframework.report.builtin_panels.shared import group_name, number
+from lcframework.report.builtin_panels.shared import for_print, group_name, number
 from lcframework.report.plots import finding_chart, psf_field
 from lcframework.report.plots.jobs import chart_jobs
 from lcframework.report.results import Results
@@ -37,23 +37,19 @@ class FindingCharts:
                 f"Finding chart of {payload.roi} with {len(payload.stars)} comparison stars, north up and east to the "
                 "left; the table below has their places"
             )
-            caption = Markup(
-                "Comparison stars by name and magnitude, as far as there is room. For print: "
-                '<a href="../plots/{}">PDF</a>.'
-            )
-            out += html.image(made, alt, caption.format(job.paths[1]))
+            links = for_print(project, *job.paths)
+            out += html.image(made, alt, "Comparison stars by name and magnitude, as far as there is room." + links)
             out += html.details("Places and magnitudes of these stars", self._table(payload))
         return out
 
     def _table(self, payload: finding_chart.Payload) -> Markup:
         known: dict[str, list[str]] = {}
-        by_id = {s.gaia_id: s.name for s in self.results.stars.values()}
         for row in self.results.magnitudes:
-            if row.gaia_id in by_id and np.isfinite(row.mag):
-                known.setdefault(by_id[row.gaia_id], []).append(f"{row.band} {row.mag:.3f} ({row.catalog})")
+            if np.isfinite(row.mag):
+                known.setdefault(row.gaia_id, []).append(f"{row.band} {row.mag:.3f} ({row.catalog})")
         rows = [
             (s.name, f"{s.ra:.6f}", f"{s.dec:+.6f}".replace("-", "−"), number(s.magnitude, 2),
-             ", ".join(known.get(s.name, [])))
+             ", ".join(known.get(s.identifier, [])))
             for s in payload.stars
         ]  # fmt: skip
         columns = ("star", "RA (°)", "Dec (°)", "catalogue mag", "magnitudes of the calibration")

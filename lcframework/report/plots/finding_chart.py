@@ -31,8 +31,9 @@ _SCALES = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 360
 
 @attrs.frozen
 class ChartStar:
-    """A comparison star: its letter, its place in degrees at the frame's epoch, its magnitude (nan: unknown)."""
+    """A comparison star: identifier, letter, place in degrees at the frame's epoch, magnitude (nan: unknown)."""
 
+    identifier: str
     name: str
     ra: float
     dec: float

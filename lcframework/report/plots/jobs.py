@@ -140,15 +140,14 @@ def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
         for s in found:
             ra, dec = at_epoch(s.ra, s.dec, s.pmra, s.pmdec, s.ref_epoch, best.mjd or 51544.0)
             magnitude = float(np.nan if s.magnitude is None else s.magnitude)
-            stars.append(finding_chart.ChartStar(s.name, float(ra), float(dec), magnitude))
+            stars.append(finding_chart.ChartStar(s.gaia_id, s.name, float(ra), float(dec), magnitude))
         payload = finding_chart.Payload(
             roi, region.ra, region.dec, tuple(stars), best.image_relpath or "", best.wcs_relpath or "",
             frame_title(best), best.background_rms_electron_per_second or 1.0,
         )  # fmt: skip
         mark = _fingerprint(attrs.astuple(payload))
-        yield Job(
-            "charts", tuple(f"finding_charts/{roi}.{k}" for k in ("png", "pdf")), mark, finding_chart.figures, payload
-        )
+        paths = (f"finding_charts/{roi}.png", f"finding_charts/{roi}.pdf")
+        yield Job("charts", paths, mark, finding_chart.figures, payload)
 
 
 def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
@@ -221,8 +220,9 @@ def normalization_jobs(project: Project, results: Results) -> Iterator[Job]:
         values = (payload.coefficient, payload.flux, payload.error, payload.selected)
         arrays = [np.round(np.asarray(a, float), 7).tolist() for a in values]
         mark = _fingerprint(payload.title, payload.names, arrays)
-        path = tuple(f"normalization/{group_stem(results, curves)}.{kind}" for kind in ("jpg", "pdf"))
-        yield Job("normalization", path, mark, normalization.figures, payload)
+        base = group_stem(results, curves)
+        paths = (f"normalization/{base}.jpg", f"normalization/{base}.pdf")
+        yield Job("normalization", paths, mark, normalization.figures, payload)
 
 
 def fits(project: Project, results: Results) -> Iterator[tuple[str, str, str, str, str, str]]:
@@ -249,8 +249,8 @@ def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
         product = results.ledger.product(ModelCalibratedCutouts.name, LightCurveKey(roi))
         if product is not None and product.made:
             payload = light_curve.Payload(roi, f"{FOLDER}/{table_name(roi, 'ecsv')}")
-            path = tuple(f"light_curves/{roi}.{kind}" for kind in ("png", "pdf"))
-            yield Job("light_curves", path, _fingerprint(product.token), light_curve.figures, payload)
+            paths = (f"light_curves/{roi}.png", f"light_curves/{roi}.pdf")
+            yield Job("light_curves", paths, _fingerprint(product.token), light_curve.figures, payload)
 
 
 _JOBS = {

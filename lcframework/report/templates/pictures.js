@@ -58,7 +58,7 @@
   };
   const hover = (happened) => {
     const point = happened.points[0];
-    const found = epochs.get(point.data.meta + "|" + point.customdata);
+    const found = epochs.get((point.data.meta || [])[0] + "|" + point.customdata);
     if (!found) return;
     const { set, i } = found;
     const side = Math.min(120, Math.floor((window.innerWidth - 48) / 3));
@@ -68,7 +68,7 @@
   };
   document.addEventListener("drawn", (event) => {
     const plot = event.target;
-    if (plot.dataset.pictures || !(plot.data || []).some((trace) => sets.has(trace.meta))) return;
+    if (plot.dataset.pictures || !(plot.data || []).some((trace) => sets.has((trace.meta || [])[0]))) return;
     plot.dataset.pictures = "true";
     plot.on("plotly_hover", hover);
     plot.on("plotly_unhover", () => { peek.hidden = true; });

@@ -58,6 +58,7 @@
     if (narrow.matches) layout.dragmode = false;
     const shown = { ...config, displayModeBar: narrow.matches ? false : "hover" };
     return Plotly.react(plot, themed(figure.data, css), layout, shown).then(() => {
+      for (const svg of plot.querySelectorAll("svg")) svg.setAttribute("aria-hidden", "true"); // it has a label
       plot.dispatchEvent(new Event("drawn", { bubbles: true }));
       if (plot.dataset.clicks) return;
       plot.dataset.clicks = "told";
@@ -67,7 +68,14 @@
     });
   };
   const visible = () => [...document.querySelectorAll(".plot")].filter((p) => !p.closest("[hidden]"));
-  const drawAll = () => Promise.all(visible().map(draw));
+  // One by one, so that the page answers meanwhile.
+  const drawAll = async () => {
+    for (const plot of visible()) {
+      await draw(plot);
+      await new Promise((go) => setTimeout(go));
+    }
+    document.querySelector("#js-plotly-tester")?.setAttribute("aria-hidden", "true");
+  };
 
   for (const group of document.querySelectorAll(".switched")) {
     const buttons = [...group.querySelectorAll(".switch button")];

@@ -218,7 +218,7 @@ def test_labels_lie_on_nothing_and_bright_stars_have_theirs_first():
     rng = np.random.default_rng(2)
     places = rng.uniform(-40, 40, (60, 2))
     places[7] = places[3] + 0.1  # a close pair
-    stars = [ChartStar(f"s{i}", 0.0, 0.0, 20.0 - 0.1 * i) for i in range(60)]
+    stars = [ChartStar(str(i), f"s{i}", 0.0, 0.0, 20.0 - 0.1 * i) for i in range(60)]
     made = finding_chart.labels(places, stars, 45.0)
     assert next(iter(made)) == 59
     assert 7 in made
