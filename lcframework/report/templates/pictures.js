@@ -97,7 +97,7 @@
       const i = ranks[at];
       which.value = String(at);
       which.setAttribute("aria-valuetext", at + 1 + " of " + ranks.length + ": " + now.about[i]);
-      find(".scale").textContent = "Left: data, " + now.low + " to " + now.high + " e⁻/s on an arcsinh scale. Middle: model. Right: " +
+      find(".scale").textContent = "Left: data, " + String(now.low).replace("-", "−") + " to " + now.high + " e⁻/s on an arcsinh scale. Middle: model. Right: " +
         "data − model, ± " + now.limit + " σ, blue where the model is too bright.";
       about.textContent = now.about[i] + " (" + (at + 1) + " of " + ranks.length + ")";
       canvas.setAttribute("aria-label", "Data, model and residual of " + now.name + ": " + now.about[i]);

@@ -45,6 +45,13 @@
     modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "resetScale2d"]], showSendToCloud: false, plotlyServerURL: "",
   };
 
+  // How many rows a legend of these names takes, about: where one is too few, its entries stand in columns.
+  const legendRows = (names, width) => {
+    const widths = names.map((name) => 46 + 7 * name.replace(/<[^>]*>/g, "").length);
+    if (widths.reduce((a, b) => a + b, 0) <= width) return 1;
+    return Math.ceil(names.length / Math.max(1, Math.floor(width / Math.max(...widths))));
+  };
+
   // A phone's finger scrolls: it must not zoom instead, and there is no room for buttons.
   const narrow = window.matchMedia("(max-width: 40rem)");
 
@@ -55,6 +62,7 @@
     const names = new Set(figure.data.filter((t) => t.name && t.showlegend !== false).map((t) => t.name));
     // The row of buttons is uppermost; a legend goes below it.
     if (names.size < 2) Object.assign(layout, { showlegend: false, margin: { ...layout.margin, t: 28 } });
+    else layout.margin = { ...layout.margin, t: 42 + 22 * legendRows([...names], plot.clientWidth - layout.margin.l - layout.margin.r) };
     if (narrow.matches) layout.dragmode = false;
     const shown = { ...config, displayModeBar: narrow.matches ? false : "hover" };
     return Plotly.react(plot, themed(figure.data, css), layout, shown).then(() => {
