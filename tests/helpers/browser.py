@@ -115,6 +115,12 @@ class Tab:
             assert time.monotonic() < end, f"never true: {condition}"
             time.sleep(0.02)
 
+    def busy(self) -> float:
+        """Return the CPU seconds that the page's main thread has used: what else runs on the machine does not count."""
+        self.send("Performance.enable", timeDomain="threadTicks")
+        metrics = {m["name"]: m["value"] for m in self.send("Performance.getMetrics")["metrics"]}
+        return float(metrics["TaskDuration"])
+
     def settle(self) -> None:
         """Wait until two more frames are drawn."""
         self.js("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => go(true))))")

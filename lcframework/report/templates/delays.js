@@ -78,8 +78,18 @@
       if (matching.checked) match(images);
     };
 
+    const known = new Map(); // the last answer for each image and band: most of them don't change when one image moves
+    const partsOf = (k, g) => {
+      if (!has(k, g) || !has(ref(), g)) return [];
+      const asked = [ref(), points.value, delays[k], h()].join("|");
+      const last = known.get(k + "|" + g);
+      if (last && last.asked === asked) return last.parts;
+      const parts = differences(curve(k, g), curve(ref(), g), delays[k], h());
+      known.set(k + "|" + g, { asked, parts });
+      return parts;
+    };
     const measure = (k, g) => {
-      const parts = has(k, g) && has(ref(), g) ? differences(curve(k, g), curve(ref(), g), delays[k], h()) : [];
+      const parts = partsOf(k, g);
       const left = parts.map(([d, v]) => [d - shifts[g][k], v]);
       const weight = sum(left.map(([, v]) => 1 / v));
       return {
@@ -98,12 +108,8 @@
     // ---- the plot
     const MARGIN = { left: 58, right: 14, top: 12, bottom: 44 };
     let frame = { t: [0, 1], m: [0, 1] };
-    const room = () => {
-      const box = canvas.getBoundingClientRect();
-      return { width: Math.max(1, box.width - MARGIN.left - MARGIN.right), height: box.height - MARGIN.top - MARGIN.bottom };
-    };
-    const perPixel = () => ({
-      t: (frame.t[1] - frame.t[0]) / room().width, m: (frame.m[1] - frame.m[0]) / room().height });
+    let room = { width: 1, height: 1 }; // of the axes, CSS pixels; as of the last drawing
+    const perPixel = () => ({ t: (frame.t[1] - frame.t[0]) / room.width, m: (frame.m[1] - frame.m[0]) / room.height });
     const shifted = (k, i) => {
       const own = k === ref() ? [0, 0] : [delays[k], shifts[Number(group.value)][k]];
       return [curve(k).t[i] - own[0], curve(k).m[i] - own[1]];
@@ -120,10 +126,9 @@
       if (t.length) frame = { t: range(t, 0.01), m: range(m, 0.01) };
     };
     const place = ([t, m]) => {
-      const { width, height } = room();
-      return [
-        MARGIN.left + ((t - frame.t[0]) / (frame.t[1] - frame.t[0])) * width,
-        MARGIN.top + ((m - frame.m[0]) / (frame.m[1] - frame.m[0])) * height]; // brighter is up
+      const { t: [early, late], m: [bright, faint] } = frame; // brighter is up
+      return [MARGIN.left + ((t - early) / (late - early)) * room.width,
+        MARGIN.top + ((m - bright) / (faint - bright)) * room.height];
     };
     const ticks = ([low, high], count) => {
       const rough = (high - low) / count;
@@ -169,7 +174,8 @@
       canvas.width = Math.round(box.width * ratio);
       canvas.height = Math.round(box.height * ratio);
       const pen = canvas.getContext("2d"), css = getComputedStyle(document.documentElement);
-      const { width, height } = room();
+      room = { width: Math.max(1, box.width - MARGIN.left - MARGIN.right), height: box.height - MARGIN.top - MARGIN.bottom };
+      const { width, height } = room;
       pen.scale(ratio, ratio);
       pen.font = "12px " + css.getPropertyValue("--sans").trim();
       axes(pen, css, width, height);
@@ -179,12 +185,14 @@
       for (const k of [...images.filter((i) => i !== moving), moving]) {
         pen.strokeStyle = pen.fillStyle = colour(css, k);
         pen.globalAlpha = k === moving || k === ref() ? 1 : 0.55;
-        curve(k).t.forEach((_, i) => {
-          const [t, m] = shifted(k, i);
-          const [x, y] = place([t, m]), long = curve(k).e[i] / perPixel().m;
-          pen.beginPath(); pen.moveTo(x, y - long); pen.lineTo(x, y + long); pen.stroke();
-          pen.beginPath(); SHAPES[k % SHAPES.length](pen, x, y); pen.fill();
-        });
+        const { t, e } = curve(k), perMagnitude = 1 / perPixel().m;
+        const places = t.map((_, i) => place(shifted(k, i)));
+        pen.beginPath();
+        places.forEach(([x, y], i) => { pen.moveTo(x, y - e[i] * perMagnitude); pen.lineTo(x, y + e[i] * perMagnitude); });
+        pen.stroke();
+        pen.beginPath();
+        places.forEach(([x, y]) => { pen.moveTo(x + 3.6, y); SHAPES[k % SHAPES.length](pen, x, y); });
+        pen.fill();
       }
       pen.restore();
     };
