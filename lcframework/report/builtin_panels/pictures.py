@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import numpy as np
+from astropy.table import Row
 from markupsafe import Markup
 
 from lcframework.project import Project
@@ -14,10 +15,11 @@ from lcframework.report import html
 from lcframework.report.builtin_panels.shared import group_name, number, read_fits
 from lcframework.report.pictures import epochs as pictures
 from lcframework.report.pictures.colour import colour_picture, three_bands
-from lcframework.report.pictures.stacks import Stacks, stacks
+from lcframework.report.pictures.stacks import stacks
 from lcframework.report.plots import stack_images
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FitFile, PreparedEpochs
+from lcframework.roi.light_curves import epochs_table
 
 _CONTROLS = Markup(
     '<div class="controls"><label>Instrument, band <select class="group">{}</select></label>'
@@ -32,6 +34,16 @@ _CANVAS = Markup(
 )
 
 
+@attrs.frozen(eq=False)
+class _Group:
+    """What the panel shows of an instrument and band."""
+
+    band: str
+    zeropoint: float  # mag; nan where there is none
+    pictures: Markup  # JSON for the page's script
+    row: stack_images.Row
+
+
 @attrs.frozen
 class RegionPictures:
     """Stacks of each instrument and band, and the epochs one by one."""
@@ -41,78 +53,75 @@ class RegionPictures:
 
     def render(self, project: Project) -> str:
         """Return the panel."""
-        regions: dict[str, list[tuple[PreparedEpochs, FitFile]]] = {}
+        regions: dict[str, list[_Group]] = {}
+        # Cutouts of one group at a time: all of a large campaign's would not fit into the memory.
         for roi, epochs, content in read_fits(project, self.results):
             if len(content.fit.flux):
-                regions.setdefault(roi, []).append((epochs, content))
+                regions.setdefault(roi, []).append(self._group(roi, epochs, content))
         if not regions:
             return html.note("No region is modelled yet.")
         return Markup("").join(
-            (Markup("<h3>{}</h3>").format(roi) if len(regions) > 1 else Markup("")) + self._region(roi, groups)
+            (Markup("<h3>{}</h3>").format(roi) if len(regions) > 1 else Markup(""))
+            + _viewer(roi, groups) + _stacks(roi, groups) + _colour(roi, groups)
             for roi, groups in regions.items()
-        )
+        )  # fmt: skip
 
-    def _region(self, roi: str, groups: list[tuple[PreparedEpochs, FitFile]]) -> Markup:
-        stacked = [(content, stacks(epochs, content)) for epochs, content in groups]
-        return self._viewer(roi, groups) + _stacks(roi, stacked) + _colour(roi, stacked)
-
-    def _viewer(self, roi: str, groups: list[tuple[PreparedEpochs, FitFile]]) -> Markup:
-        """Return the view of one epoch, and the pictures that it and the light curve show."""
-        data, options = Markup(""), Markup("")
-        for k, (epochs, content) in enumerate(groups):
-            name = group_name(content.instrument, content.band)
-            text = json.dumps(
-                html.plain(self._pictures(roi, name, epochs, content)), separators=(",", ":"), allow_nan=False
-            )
-            data += Markup('<script type="application/json" class="epoch-pictures">{}</script>').format(
-                Markup(text.replace("<", "\\u003c"))
-            )
-            options += Markup('<option value="{}">{}</option>').format(k, name)
-        label = f"Cutout, model and residual of an epoch of {roi}"
-        controls = _CONTROLS.format(options, len(groups[0][1].fit.flux) - 1)
-        caption = (
-            "One epoch at a time: drag the slider or use the arrow keys on it. The address of the page then names the "
-            "epoch. The light curves show the same picture where the pointer is over a point. The stretch is the same "
-            "for all epochs of a band; grey pixels are masked."
+    def _group(self, roi: str, epochs: PreparedEpochs, content: FitFile) -> _Group:
+        name = group_name(content.instrument, content.band)
+        row = stack_images.Row(
+            name, len(content.fit.flux), stacks(epochs, content), content.fit.offset, tuple(content.names)
         )
-        canvas = _CANVAS.format(label, label)
-        view = Markup('<div class="epochs" data-roi="{}">{}{}{}</div>').format(roi, controls, canvas, data)
-        return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(view, caption)
+        plain = html.plain(self._pictures(roi, name, epochs, content))
+        text = json.dumps(plain, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+        return _Group(content.band, content.zeropoint, Markup(text), row)
 
     def _pictures(self, roi: str, name: str, epochs: PreparedEpochs, content: FitFile) -> dict[str, Any]:
         """Return what the page's script needs of a group: its epochs in words, and their pictures."""
         c = epochs.cutouts
         stretch = pictures.Stretch.of(c.data, c.noise, c.mask)
         strips = pictures.strips(epochs, content, stretch)
-        columns, chi2 = content.columns, content.fit.reduced_chi2
-        frames = [self.results.frames.get(int(v)) for v in columns["frame_id"]]
-        keys = [f.key if f else str(i) for f, i in zip(frames, columns["frame_id"], strict=True)]
-        fluxes = content.fit.flux
-        errors = np.sqrt(np.clip(np.diagonal(content.fit.covariance, axis1=1, axis2=2), 0, None))
-        about = [
-            f"{keys[i]} · MJD {columns['mjd'][i]:.5f} · seeing "
-            f"{number(float(columns['seeing'][i]), 2)}″ · χ² {number(float(chi2[i]), 2)} · "
-            + ", ".join(
-                f"{s} {number(float(f), 1)} ± {number(float(d), 1)}"
-                for s, f, d in zip(content.names, fluxes[i], errors[i], strict=True)
-            )
-            + " e⁻/s"
-            for i in range(len(chi2))
-        ]
         return {
-            "roi": roi, "name": name, "size": strips.shape[1], "block": pictures.BLOCK, "about": about,
-            "frames": [int(v) for v in columns["frame_id"]], "chi2": chi2, "limit": pictures.LIMIT,
-            "low": float(f"{stretch.low:.2g}"), "high": float(f"{stretch.high:.2g}"),
+            "roi": roi, "name": name, "size": strips.shape[1], "block": pictures.BLOCK,
+            "about": [self._about(row, content.names) for row in epochs_table(content)],
+            "frames": [int(v) for v in content.columns["frame_id"]], "chi2": content.fit.reduced_chi2,
+            "limit": pictures.LIMIT, "low": float(f"{stretch.low:.2g}"), "high": float(f"{stretch.high:.2g}"),
             "sprites": list(pictures.sprites(strips)),
         }  # fmt: skip
 
+    def _about(self, row: Row, names: Sequence[str]) -> str:
+        """Return an epoch in words; errors are those of the light curve."""
+        frame = self.results.frames.get(int(row["frame_id"]))
+        fluxes = ", ".join(f"{s} {number(row[f'{s}_flux'], 1)} ± {number(row[f'{s}_d_flux'], 1)}" for s in names)
+        name = frame.key if frame else str(row["frame_id"])
+        parts = (
+            name, f"MJD {row['mjd']:.5f}", f"seeing {number(row['seeing'], 2)}″",
+            f"χ² {number(row['reduced_chi2'], 2)}", f"{fluxes} e⁻/s",
+        )  # fmt: skip
+        return " · ".join(parts)
 
-def _stacks(roi: str, stacked: list[tuple[FitFile, Stacks]]) -> Markup:
+
+def _viewer(roi: str, groups: list[_Group]) -> Markup:
+    """Return the view of one epoch, and the pictures that it and the light curve show."""
+    data, options = Markup(""), Markup("")
+    for k, group in enumerate(groups):
+        data += Markup('<script type="application/json" class="epoch-pictures">{}</script>').format(group.pictures)
+        options += Markup('<option value="{}">{}</option>').format(k, group.row.name)
+    label = f"Cutout, model and residual of an epoch of {roi}"
+    controls = _CONTROLS.format(options, groups[0].row.epochs - 1)
+    caption = (
+        "One epoch at a time: drag the slider or use the arrow keys on it. The address of the page then names the "
+        "epoch. The light curves show the same picture where the pointer is over a point. The stretch is the same "
+        "for all epochs of a band; grey pixels are masked."
+    )
+    view = Markup('<div class="epochs" data-roi="{}">{}{}{}</div>').format(
+        roi, controls, _CANVAS.format(label, label), data
+    )
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(view, caption)
+
+
+def _stacks(roi: str, groups: list[_Group]) -> Markup:
     """Return the figure of stacks, a row a group."""
-    rows = [
-        stack_images.Row(group_name(c.instrument, c.band), len(c.fit.flux), s, c.fit.offset, tuple(c.names))
-        for c, s in stacked
-    ]
+    rows = [group.row for group in groups]
     alt = (
         f"Stacks of {roi}, a row for each instrument and band ({', '.join(r.name for r in rows)}): all light; without "
         "point sources; without background"
@@ -126,9 +135,9 @@ def _stacks(roi: str, stacked: list[tuple[FitFile, Stacks]]) -> Markup:
     return html.image(stack_images.draw(rows, roi), alt, caption)
 
 
-def _colour(roi: str, stacked: list[tuple[FitFile, Stacks]]) -> Markup:
+def _colour(roi: str, groups: list[_Group]) -> Markup:
     """Return the colour picture; nothing where there are no three bands."""
-    chosen = three_bands([(c.band, s) for c, s in stacked], [c.zeropoint for c, _ in stacked])
+    chosen = three_bands([(g.band, g.row.stacks) for g in groups], [g.zeropoint for g in groups])
     if chosen is None:
         return Markup("")
     image = colour_picture(chosen)

@@ -29,6 +29,7 @@ from lcframework.roi.cutout_files import FOLDER, distinct, slug, stem_of
 from lcframework.roi.light_curves import table_name
 from lcframework.sky.geometry import at_epoch, to_plane
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts
+from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stages.psf_modeling import PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
@@ -118,6 +119,8 @@ def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
 def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
     """Yield one finding chart for each region that a frame shows whose image and WCS are there."""
     measured = {(r.combined_footprint_hash, r.gaia_id) for r in results.fluxes}
+    imported = results.ledger.made(IMPORT, FrameKey)
+    solved = results.ledger.made(PlateSolving.name, FrameKey)
     inside: dict[str, set[int]] = {}
     for row in results.rois:
         if row.roi_in_footprint:
@@ -145,7 +148,8 @@ def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
             roi, region.ra, region.dec, tuple(stars), best.image_relpath or "", best.wcs_relpath or "",
             frame_title(best), best.background_rms_electron_per_second or 1.0,
         )  # fmt: skip
-        mark = _fingerprint(attrs.astuple(payload))
+        made = [p[FrameKey(best.id or 0)].token for p in (imported, solved) if FrameKey(best.id or 0) in p]
+        mark = _fingerprint(str(attrs.astuple(payload)), made)  # as text: JSON knows no nan
         paths = (f"finding_charts/{roi}.png", f"finding_charts/{roi}.pdf")
         yield Job("charts", paths, mark, finding_chart.figures, payload)
 
