@@ -71,7 +71,7 @@ def _sources(ax: Axes, row: Row) -> None:
         )  # fmt: skip
 
 
-def compass(ax: Axes, transform: Floats, shape: tuple[int, ...], colour: str = "white") -> None:
+def compass(ax: Axes, transform: Floats, shape: tuple[int, ...]) -> None:
     """Draw north and east, and a scale bar.
 
     Parameters
@@ -82,26 +82,24 @@ def compass(ax: Axes, transform: Floats, shape: tuple[int, ...], colour: str = "
         From sky offsets (east, north) in arcsec to pixels.
     shape : (ny, nx)
         Of the image.
-    colour : str
-        Of lines and letters.
     """
     ny, nx = shape
     scale = float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))  # pixels an arcsec
-    corner, arm = np.array([0.88 * nx, 0.13 * ny]), 0.09 * nx
     # Both arms point into the picture, wherever north is.
+    arm = 0.09 * nx
     unit = transform[:, :2] / np.linalg.norm(transform[:, :2], axis=0)
-    corner = corner - arm * np.maximum(unit.sum(axis=1), 0) * np.array([1, 0]) + 0
-    corner[1] += arm * max(0.0, -float(unit.sum(axis=1)[1]))
+    right, up = unit.sum(axis=1)
+    corner = np.array([0.88 * nx - arm * max(0.0, right), 0.13 * ny + arm * max(0.0, -up)])
     for column, name in ((0, "E"), (1, "N")):
         tip = corner + arm * unit[:, column]
-        ax.plot(*np.stack([corner, tip], axis=1), color=colour, lw=1.0)
+        ax.plot(*np.stack([corner, tip], axis=1), color="white", lw=1.0)
         text = corner + 1.45 * arm * unit[:, column]
-        ax.text(text[0], text[1], name, color=colour, size=7, ha="center", va="center")
+        ax.text(text[0], text[1], name, color="white", size=7, ha="center", va="center")
     fitting = [s for s in _SCALES if s * scale <= 0.3 * nx] or [_SCALES[0]]
     long = fitting[-1]
     left, low = 0.05 * nx, 0.05 * ny
-    ax.plot([left, left + long * scale], [low, low], color=colour, lw=1.6, solid_capstyle="butt")
+    ax.plot([left, left + long * scale], [low, low], color="white", lw=1.6, solid_capstyle="butt")
     label = f"{long:g}″" if long < 60 else f"{long / 60:g}′"
-    ax.text(left + long * scale / 2, low + 0.015 * ny, label, color=colour, size=7, ha="center", va="bottom")
+    ax.text(left + long * scale / 2, low + 0.015 * ny, label, color="white", size=7, ha="center", va="bottom")
     ax.set_xlim(-0.5, nx - 0.5)
     ax.set_ylim(-0.5, ny - 0.5)
