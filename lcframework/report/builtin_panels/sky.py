@@ -37,7 +37,7 @@ class FindingCharts:
                 f"Finding chart of {payload.roi} with {len(payload.stars)} comparison stars, north up and east to the "
                 "left; the table below has their places"
             )
-            links = for_print(project, *job.paths)
+            links = for_print(project, f"finding_charts/{payload.roi}.pdf")
             out += html.image(made, alt, "Comparison stars by name and magnitude, as far as there is room." + links)
             out += html.details("Places and magnitudes of these stars", self._table(payload))
         return out

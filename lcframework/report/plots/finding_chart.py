@@ -1,4 +1,4 @@
-"""``plots/finding_charts/<roi>.png`` and ``.pdf``: a region and its comparison stars, north up, east to the left."""
+"""``plots/finding_charts/<roi>.png``: a region and its comparison stars, north up, east to the left."""
 
 from __future__ import annotations
 
@@ -220,7 +220,5 @@ def _scale_and_compass(ax: Axes, reach: float) -> None:
 
 
 def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
-    """Read the frame and draw the chart, once for each of its two files."""
-    made = draw(read_chart(workdir, payload), payload)
-    yield made
-    yield made
+    """Read the frame and draw the chart."""
+    yield draw(read_chart(workdir, payload), payload)

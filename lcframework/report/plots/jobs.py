@@ -150,8 +150,7 @@ def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
         )  # fmt: skip
         made = [p[FrameKey(best.id or 0)].token for p in (imported, solved) if FrameKey(best.id or 0) in p]
         mark = _fingerprint(str(attrs.astuple(payload)), made)  # as text: JSON knows no nan
-        paths = (f"finding_charts/{roi}.png", f"finding_charts/{roi}.pdf")
-        yield Job("charts", paths, mark, finding_chart.figures, payload)
+        yield Job("charts", (f"finding_charts/{roi}.png",), mark, finding_chart.figures, payload)
 
 
 def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
@@ -224,9 +223,8 @@ def normalization_jobs(project: Project, results: Results) -> Iterator[Job]:
         values = (payload.coefficient, payload.flux, payload.error, payload.selected)
         arrays = [np.round(np.asarray(a, float), 7).tolist() for a in values]
         mark = _fingerprint(payload.title, payload.names, arrays)
-        base = group_stem(results, curves)
-        paths = (f"normalization/{base}.jpg", f"normalization/{base}.pdf")
-        yield Job("normalization", paths, mark, normalization.figures, payload)
+        path = (f"normalization/{group_stem(results, curves)}.jpg",)
+        yield Job("normalization", path, mark, normalization.figures, payload)
 
 
 def fits(project: Project, results: Results) -> Iterator[tuple[str, str, str, str, str, str]]:
@@ -253,8 +251,16 @@ def light_curve_jobs(project: Project, results: Results) -> Iterator[Job]:
         product = results.ledger.product(ModelCalibratedCutouts.name, LightCurveKey(roi))
         if product is not None and product.made:
             payload = light_curve.Payload(roi, f"{FOLDER}/{table_name(roi, 'ecsv')}")
-            paths = (f"light_curves/{roi}.png", f"light_curves/{roi}.pdf")
-            yield Job("light_curves", paths, _fingerprint(product.token), light_curve.figures, payload)
+            path = (f"light_curves/{roi}.png",)
+            yield Job("light_curves", path, _fingerprint(product.token), light_curve.figures, payload)
+
+
+def print_jobs(project: Project, results: Results) -> Iterator[Job]:
+    """Yield light curves, comparison stars and finding charts once more, as PDFs beside the pictures."""
+    for make in (light_curve_jobs, normalization_jobs, chart_jobs):
+        for job in make(project, results):
+            paths = tuple(f"{path.rpartition('.')[0]}.pdf" for path in job.paths)
+            yield attrs.evolve(job, kind="print", paths=paths, fingerprint=_fingerprint("print", job.fingerprint))
 
 
 _JOBS = {
@@ -266,6 +272,7 @@ _JOBS = {
     "normalization": normalization_jobs,
     "roi": roi_jobs,
     "light_curves": light_curve_jobs,
+    "print": print_jobs,
 }
 #: Kinds of plots, in the order of the stages that they show.
 KINDS: tuple[str, ...] = tuple(_JOBS)

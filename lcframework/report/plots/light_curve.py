@@ -1,4 +1,4 @@
-"""``plots/light_curves/<roi>.png`` and ``.pdf``: a region's light curves, in magnitudes or fluxes."""
+"""``plots/light_curves/<roi>.png``: the light curves of a region's point sources, in magnitudes or fluxes."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def _curve(ax: Axes, table: Table, name: str, in_magnitudes: bool, g: int, label
 
 
 def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
-    """Read a light curve and draw it, once for each of its two files."""
+    """Read a light curve and draw it."""
     table = Table.read(workdir / payload.path, format="ascii.ecsv")
     fill_texts(table)
-    made = draw(table, payload.roi)
-    yield made
-    yield made
+    yield draw(table, payload.roi)

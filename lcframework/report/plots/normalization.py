@@ -74,7 +74,5 @@ def _stars(ax: Axes, payload: Payload, frame: Ints) -> None:
 
 
 def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:
-    """Draw, once for each of the two files; everything is in the payload."""
-    made = draw(payload)
-    yield made
-    yield made
+    """Draw; everything is in the payload."""
+    yield draw(payload)

@@ -236,9 +236,11 @@ def test_labels_lie_on_nothing_and_bright_stars_have_theirs_first():
 
 
 def test_charts_are_drawn_for_the_screen_and_for_print(fresh):
-    drawn = draw(fresh.project, kinds=["charts"], only_missing=False)
-    assert [p.name for p in drawn] == ["Q.png", "Q.pdf"]
-    assert drawn[1].read_bytes().startswith(b"%PDF")
+    assert [p.name for p in draw(fresh.project, kinds=["charts"])] == ["Q.png"]
+    drawn = draw(fresh.project, kinds=["print"])
+    assert {p.name for p in drawn} == {"Q.pdf", "CamA_r.pdf", "CamB_g.pdf"}
+    assert len(drawn) == 4  # the chart and the light curves of Q, and the stars of two groups
+    assert all(p.read_bytes().startswith(b"%PDF") for p in drawn)
 
 
 def test_the_psf_over_a_frame_is_compared_with_the_middles():
