@@ -7,11 +7,14 @@ prints the folder that holds ``executed.ipynb`` and what the notebook wrote.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -46,11 +49,21 @@ def executed() -> Path:
         Where a cell fails.
     """
     folder = _CACHE / key()
-    if not (folder / EXECUTED).exists():
-        shutil.rmtree(_CACHE, ignore_errors=True)  # of other code, or of an execution that was stopped
-        folder.mkdir(parents=True)
-        _execute(folder)
+    with _alone():
+        if not (folder / EXECUTED).exists():
+            shutil.rmtree(_CACHE, ignore_errors=True)  # of other code, or of an execution that was stopped
+            folder.mkdir(parents=True)
+            _execute(folder)
     return folder
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other process, of pages or tests, executes the notebook."""
+    _CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with open(_CACHE.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _execute(folder: Path) -> None:
