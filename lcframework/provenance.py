@@ -133,6 +133,8 @@ def describe(instance: Any) -> Components:
             continue
         value = _plain(getattr(instance, attribute.name))
         default = _default(attribute)
+        # A default path is no file: it would be looked for in the folder where the command was given.
+        default = str(default) if isinstance(default, Path) else default
         out[attribute.name] = value if default is attrs.NOTHING else Option(value, _plain(default))
     return out
 

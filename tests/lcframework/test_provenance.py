@@ -166,3 +166,19 @@ def test_a_fingerprint_is_the_digest_of_what_counts():
 
 def test_a_default_of_another_type_counts_as_its_json_does():
     assert counted({"a": Option(1, 1.0), "b": Option(1, True), "c": Option("1", 1)}) == {"a": 1, "b": 1, "c": "1"}
+
+
+def test_a_file_at_its_default_place_counts_by_its_contents_wherever_the_command_is_given(tmp_path, monkeypatch):
+    @attrs.frozen
+    class Reader:
+        path: Path = Path("stars.ecsv")
+
+    monkeypatch.chdir(tmp_path)  # where the default path, taken by itself, is this very file
+    file = tmp_path / "stars.ecsv"
+    found = []
+    for text in ("1", "2"):
+        file.write_text(text)
+        found.append(fingerprint(describe(Reader(file))))
+    assert found[0] != found[1]
+    monkeypatch.chdir(tmp_path.parent)
+    assert fingerprint(describe(Reader(file))) == found[1]
