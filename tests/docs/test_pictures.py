@@ -16,7 +16,8 @@ from lcframework.stages import CHAIN
 IMAGES = pages.DOCS / "images"
 USERS = [pages.ROOT / "README.md", *pages.DOCS.glob("*.md")]
 FOLDERS = {"sources": "sources", "footprints": "footprints.jpg", "psf": "PSFs", "star_photometry": "star_photometry",
-           "normalization": "normalization", "roi": "ROI", "light_curves": "light_curves"}  # fmt: skip
+           "normalization": "normalization", "roi": "ROI", "light_curves": "light_curves", "charts": "finding_charts",
+           "print": "light_curves/<roi>.pdf"}  # fmt: skip
 
 
 def _used() -> set[Path]:

@@ -31,7 +31,7 @@ def test_only_what_is_of_the_region_is_made(campaign):
     assert done["calculate_normalization_coefficient"] == done["prepare_calibrated_cutouts"] == 1
     after = tokens(campaign)
     assert {unit: after[unit] for unit in before} == before
-    assert (campaign.curve() == curve).all()
+    assert repr(campaign.curve().as_array().tolist()) == repr(curve.as_array().tolist())  # also where it has nan
     assert all(there >= names[key] | {"NEW"} for key, there in stamps(campaign).items())
     # Where a star serves both, its stamp is one and the same.
     with h5py.File(campaign.folder / "regions.h5") as file:

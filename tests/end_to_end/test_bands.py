@@ -15,6 +15,7 @@ import two_telescopes as two
 from astropy.table import Table
 
 from lcframework.storage import psf_files
+from lcframework.types import source_names
 
 EPOCHS = 2
 #: What runs leave in the folder.
@@ -63,7 +64,7 @@ def pulls(campaign, truth, rois):
     out = []
     for roi in rois:
         for row in curve(campaign, roi):
-            for name in (c.removesuffix("_mag") for c in row.colnames if c.endswith("_mag") and "_d_" not in c):
+            for name in source_names(row.colnames):
                 mine = truth[(truth["name"] == f"{roi}.{name}") & (truth["instrument"] == row["instrument"])]
                 mine = mine[mine["band"] == row["band"]]
                 true = mine[np.argmin(np.abs(mine["mjd"] - row["mjd"]))]
