@@ -100,7 +100,7 @@ def connect(options: ClusterOptions) -> Any:
     Raises
     ------
     NeedMissing
-        Where Dask is not installed, the scheduler does not answer, or the batch system can't be used.
+        Where Dask is not installed or does not start, the scheduler does not answer, or the batch system can't be used.
     """
     try:
         from distributed import Client
@@ -117,7 +117,12 @@ def connect(options: ClusterOptions) -> Any:
     import dask
 
     with dask.config.set(_LOSSES):
-        return Client(local_cluster(options.workers) if options.on_this_machine else batch_cluster(options))
+        try:
+            return Client(local_cluster(options.workers) if options.on_this_machine else batch_cluster(options))
+        except AssertionError:  # all that Dask says when a thread of its own does not start in ten seconds
+            raise NeedMissing(
+                "Dask did not start within ten seconds: the machine is too busy. Run again when it has less to do"
+            ) from None
 
 
 def local_cluster(workers: int) -> Any:

@@ -34,6 +34,19 @@ def test_dask_scheduler_that_is_not_there(toys, monkeypatch):
         assert f"no Dask scheduler answers at {address}" in report.message
 
 
+def test_dask_on_a_machine_that_is_too_busy_to_start_it(toys, monkeypatch):
+    pytest.importorskip("distributed")
+
+    def too_slow(workers):
+        raise AssertionError
+
+    monkeypatch.setattr("lcframework.executors.clusters.local_cluster", too_slow)
+    toys.write("size = 2", 'executor = "dask"')
+    report = toys.run()
+    assert report.exit_code == 1
+    assert "Dask did not start within ten seconds" in report.message
+
+
 def test_database_that_goes_away_during_the_remarks(toys, monkeypatch):
     def gone(engine, toolbox):
         raise sa.exc.OperationalError("select", {}, Exception("server closed the connection\nunexpectedly"))
