@@ -11,9 +11,10 @@ import attrs
 
 from lcframework.config.executor import check_executors
 from lcframework.config.project_file import OF_REGION, Config
+from lcframework.config.selections import option_of, seam_of, selected, selecting_sections
 from lcframework.config.structuring import Problem, resolve_path, structure
 from lcframework.local_plugins import contents_of
-from lcframework.plugins import SEAM_OF_SECTION, Plugins, Source, asked
+from lcframework.plugins import Plugins, Source, asked
 from lcframework.protocols import HasOperational, MeasuresApertures
 from lcframework.provenance import Components, describe
 from lcframework.types import PluginError
@@ -24,7 +25,6 @@ GENERIC_REDUCTION = "ccdproc"
 AUTO = "auto"
 #: The ephemeris of a region that stays where the project file says.
 FIXED = "fixed"
-_EPHEMERIDES = "lcf_ephemerides"
 T = TypeVar("T")
 
 
@@ -40,7 +40,7 @@ class Tool:
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Return the answer of one of the plugin's methods; raises as :func:`lcframework.plugins.asked`."""
-        source = self.source or Source(self.section, _hook(self.section), self.name)
+        source = self.source or Source(self.section, seam_of(self.section).hook, self.name)
         return asked(source, method, getattr(self.instance, method), *arguments)
 
     def identity(self) -> Components:
@@ -173,13 +173,8 @@ def with_decisions(toolbox: Toolbox, plugins: Plugins, decisions: Mapping[str, M
 
 def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[str, tuple[Tool, ...]]:
     out: dict[str, tuple[Tool, ...]] = {}
-    for section in SEAM_OF_SECTION:
+    for section in selecting_sections(config):
         made = [_tool(config, plugins, section, name, problems) for name in _names(config, plugins, section)]
-        out[section] = tuple(t for t in made if t is not None)
-        _check_unselected(config, plugins, section, {t.name for t in out[section]}, problems)
-    for name, roi in config.roi.items():
-        section = OF_REGION + name
-        made = [_tool(config, plugins, section, roi.ephemeris, problems)]
         out[section] = tuple(t for t in made if t is not None)
         _check_unselected(config, plugins, section, {t.name for t in out[section]}, problems)
     _check_aperture(config, out, problems)
@@ -207,14 +202,14 @@ def _check_aperture(config: Config, tools: Mapping[str, tuple[Tool, ...]], probl
 
 
 def _names(config: Config, plugins: Plugins, section: str) -> list[str]:
-    chosen = getattr(config, section).plugin
+    chosen = selected(config, section)
     names = [chosen] if isinstance(chosen, str) else list(chosen)
     if section == "reduction" and names == [AUTO]:
         return [GENERIC_REDUCTION] if _calibration_files(config) else []
     if section == "header" and names == [AUTO]:
         specific = [o.name for o in plugins.offers("lcf_header_parsers") if o.name != GENERIC_PARSER]
         return [n for n in specific if _present(config, plugins, n)] + [GENERIC_PARSER]
-    return [n for n in names if n != "none"]
+    return names if seam_of(section).of_region else [n for n in names if n != "none"]  # a region is somewhere
 
 
 def _calibration_files(config: Config) -> bool:
@@ -239,15 +234,11 @@ def _present(config: Config, plugins: Plugins, name: str) -> bool:
     return all(path.exists() for path in paths)
 
 
-def _hook(section: str) -> str:
-    return _EPHEMERIDES if section.startswith(OF_REGION) else SEAM_OF_SECTION[section].hook
-
-
 def _tool(config: Config, plugins: Plugins, section: str, name: str, problems: list[Problem]) -> Tool | None:
-    option = "ephemeris" if section.startswith(OF_REGION) else "plugin"
+    option = option_of(section)
     where = f"[{section}] {option}"
     try:
-        offer = plugins.get(_hook(section), name, where)
+        offer = plugins.get(seam_of(section).hook, name, where)
     except PluginError as error:
         problems.append(Problem(f"{section}.{option}", str(error), absent=True))
         return None
@@ -282,18 +273,14 @@ def options(cls: type[T], table: Mapping[str, Any], where: str, config: Config, 
     return attrs.evolve(instance, **changes) if changes else instance  # type: ignore[misc]
 
 
-def _check_unselected(
-    config: Config, plugins: Plugins, section: str, selected: set[str], problems: list[Problem]
-) -> None:
-    region = section.startswith(OF_REGION)
-    chosen = config.roi[section.removeprefix(OF_REGION)].ephemeris if region else getattr(config, section).plugin
+def _check_unselected(config: Config, plugins: Plugins, section: str, made: set[str], problems: list[Problem]) -> None:
     for name, table in config.tables[section].items():
-        if name in selected:
+        if name in made:
             continue
         try:
-            offer = plugins.get(_hook(section), name, f"[{section}.{name}]")
+            offer = plugins.get(seam_of(section).hook, name, f"[{section}.{name}]")
         except PluginError as error:
-            if chosen != name:
+            if selected(config, section) != name:
                 problems.append(Problem(f"{section}.{name}", str(error), absent=True))
         else:
             structure(offer.cls, table, f"{section}.{name}", config.directory, problems)

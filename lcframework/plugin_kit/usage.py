@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from lcframework.config.project_file import OF_REGION, Config
+from lcframework.config.selections import option_of, seam_of
 from lcframework.config.toolbox import AUTO, Tool, Toolbox
 from lcframework.plugin_kit.option_docs import plain
 from lcframework.plugins import SEAM_OF_SECTION, Plugins
@@ -77,8 +78,8 @@ def _of_section(place: str, section: str, tools: tuple[Tool, ...], config: Confi
 def _of_region(name: str, chosen: str, toolbox: Toolbox, plugins: Plugins) -> list[Use]:
     """Return the ephemeris of a region."""
     config, section = toolbox.config, OF_REGION + name
-    why = NAMED if config.states(f"{section}.ephemeris") else DEFAULT
-    origins = {offer.name: offer.origin for offer in plugins.offers("lcf_ephemerides")}
+    why = NAMED if config.states(f"{section}.{option_of(section)}") else DEFAULT
+    origins = {offer.name: offer.origin for offer in plugins.offers(seam_of(section).hook)}
     given = config.tables[section].get(chosen, {})
     options = {option: (value, "project file") for option, value in given.items()}
     return [Use(f"[{section}]", t.name, origins.get(t.name, ""), why, options) for t in toolbox.all(section)]

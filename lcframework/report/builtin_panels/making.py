@@ -10,8 +10,7 @@ import attrs
 from markupsafe import Markup
 
 from lcframework import __version__, provenance
-from lcframework.config.project_file import OF_REGION
-from lcframework.plugins import SEAM_OF_SECTION
+from lcframework.config.selections import seam_of, selecting_sections
 from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.html import number
@@ -54,10 +53,9 @@ class HowItWasMade:
     @staticmethod
     def _plugins(project: Project) -> Markup:
         rows = []
-        hooks = {section: seam.hook for section, seam in SEAM_OF_SECTION.items()}
-        hooks |= {OF_REGION + name: "lcf_ephemerides" for name in project.config.roi}
-        for section, hook in hooks.items():
-            origins = {o.name: f"{o.plugin} of {o.origin}" for o in project.plugins.offers(hook)}
+        for section in selecting_sections(project.config):
+            offers = project.plugins.offers(seam_of(section).hook)
+            origins = {o.name: f"{o.plugin} of {o.origin}" for o in offers}
             common = project.toolbox.all(section)
             for instrument in project.toolbox.tools:
                 tools = project.toolbox.all(section, instrument)
