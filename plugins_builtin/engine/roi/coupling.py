@@ -17,11 +17,6 @@ from plugins_builtin.engine.roi.starlet_objective import StarletObjective
 _HELD = 64 * 2**20  # bytes
 
 
-def fits_in_memory(epochs: int, unknowns: int, pixels: int) -> bool:
-    """Return whether the derivatives of so many epochs can be held."""
-    return 4 * epochs * unknowns * pixels <= _HELD
-
-
 @attrs.frozen(eq=False)
 class Held:
     """The mixed derivatives by the used epochs' unknowns and the background's pixels themselves."""
@@ -60,8 +55,8 @@ class Computed:
         total = np.zeros(self.values.h.size)
         for rows, chosen in self.objective.operators.chunks():
             image = np.einsum("ep,epyx->eyx", local[rows].astype(np.float32), self.weighted[rows])
-            moves = self.objective.moves(self.values, rows, chosen)
-            total += self.objective.at_rest(image, moves, rows)[0].sum(axis=0).ravel()
+            back = self.objective.background_gradients(self.values, image[None], rows, chosen)[0]
+            total += back.sum(axis=0).ravel()
         return total
 
     def from_h(self, h: Float[Floats, " pixels"]) -> Float[Floats, "e p"]:
@@ -73,5 +68,22 @@ class Computed:
             pull[rows] = np.einsum("epyx,eyx->ep", self.weighted[rows], image.astype(np.float32))
         return pull
 
+    def held(self) -> Held:
+        """Return the derivatives themselves."""
+        epochs, unknowns = self.weighted.shape[:2]
+        by_h = np.empty((epochs, unknowns, self.values.h.size), np.float32)
+        for rows, chosen in self.objective.operators.chunks():
+            images = self.weighted[rows].swapaxes(0, 1)
+            by_unknown = self.objective.background_gradients(self.values, images, rows, chosen)
+            by_h[rows] = by_unknown.swapaxes(0, 1).reshape(len(chosen), unknowns, -1)
+        return Held(by_h)
+
 
 Coupling = Held | Computed
+
+
+def coupling(objective: StarletObjective, values: Values, weighted: Float32[Floats, "e p n n"]) -> Coupling:
+    """Return the derivatives, held where there is memory for them; parameters as of :class:`Computed`."""
+    computed = Computed(objective, values, weighted)
+    epochs, unknowns = weighted.shape[:2]
+    return computed.held() if 4 * epochs * unknowns * values.h.size <= _HELD else computed

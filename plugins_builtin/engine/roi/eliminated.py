@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lcframework.types import Floats, Ints
-from plugins_builtin.engine.roi.coupling import Computed, Coupling, Held, fits_in_memory
+from plugins_builtin.engine.roi.coupling import Coupling, coupling
 from plugins_builtin.engine.roi.interpolation import rotation_matrix
 from plugins_builtin.engine.roi.penalties import GaussianPriors, Values
 from plugins_builtin.engine.roi.starlet_objective import StarletObjective
@@ -60,11 +60,8 @@ def others(objective: StarletObjective, values: Values, free_positions: bool) ->
     background = objective.background(values)
     a_ll, cross = np.zeros((len(used), p, p)), np.zeros((len(used), p, 2 * k))
     shared, shared_h = np.zeros((2 * k, 2 * k)), np.zeros((2 * k, size))
-    held = fits_in_memory(len(used), p, size)
-    local_h = np.zeros((len(used), p, size if held else 0), np.float32)
-    weighted = np.zeros((0 if held else len(used), p, n, n), np.float32)
+    weighted = np.zeros((len(used), p, n, n), np.float32)
     for rows, chosen in objective.operators.chunks():
-        moves = objective.moves(values, rows, chosen)
         columns = np.zeros((p + 2 * k, len(chosen), n, n))
         for i, e in enumerate(chosen):
             columns[:, i] = _columns(objective, values, int(e), background[e])
@@ -74,21 +71,15 @@ def others(objective: StarletObjective, values: Values, free_positions: bool) ->
         a_ll[rows], cross[rows] = normal[:, :p, :p], normal[:, :p, p:]
         shared += normal[:, p:, p:].sum(axis=0)
         columns *= root**2
-        if not held:
-            weighted[rows] = columns[:p].swapaxes(0, 1)
-        for j, column in enumerate(columns[0 if held else p :], 0 if held else p):
-            at_rest = objective.at_rest(column, moves, rows)[0].reshape(len(chosen), -1)
-            if j < p:
-                local_h[rows, j] = at_rest
-            else:
-                shared_h[j - p] += at_rest.sum(axis=0)
+        weighted[rows] = columns[:p].swapaxes(0, 1)
+        by_positions = objective.background_gradients(values, columns[p:], rows, chosen)
+        shared_h += by_positions.sum(axis=1).reshape(2 * k, size)
     _add_priors(objective.penalties.priors, used, a_ll, shared, k)
     _hold(objective.alignment.subsampling * values.translation[used], a_ll, k)
     covariance = np.linalg.inv(a_ll)
     schur = shared - np.einsum("epc,epq,eqd->cd", cross, covariance, cross)
     free = np.linalg.inv(schur + 1e-9 * np.trace(schur) * np.eye(2 * k)) if free_positions and k else 0.0 * schur
-    coupling = Held(local_h) if held else Computed(objective, values, weighted)
-    return Others(covariance, cross, free, coupling, shared_h)
+    return Others(covariance, cross, free, coupling(objective, values, weighted), shared_h)
 
 
 def _columns(

@@ -25,6 +25,8 @@ from plugins_builtin.engine.roi.scene import source_images
 _Sources = tuple[Float[Floats, "*each k N N"], Float[Floats, "*each k N N"], Float[Floats, "*each k N N"]]
 #: The same on an epoch's data pixels.
 _Images = tuple[Float[Floats, "k n n"], Float[Floats, "k n n"], Float[Floats, "k n n"]]
+#: Matrices that translate some epochs' images along an axis, and their derivatives.
+_Matrices = tuple[Float[Floats, "e N N"], Float[Floats, "e N N"]]
 
 
 @attrs.frozen(eq=False)
@@ -132,7 +134,8 @@ class StarletObjective:
         result = np.zeros(self.epochs.data.shape)
         sources = self.gaussians(values.c)
         for rows, chosen in self.operators.chunks():
-            result[chosen] = self._forward(values, self._sources_of_epochs(values, sources, chosen)[0], rows, chosen)[0]
+            deconvolved = self._deconvolved(values, self._sources_of_epochs(values, sources, chosen)[0], chosen)
+            result[chosen] = self._forward(values, deconvolved, rows, chosen)[0] + values.sky[chosen, None, None]
             if self.exact:
                 for e in chosen.tolist():
                     result[e] += np.tensordot(values.flux[e], self.exact_sources(values, e)[0], 1)
@@ -147,8 +150,7 @@ class StarletObjective:
 
     def background_of(self, values: Values, rows: slice, chosen: Int[Ints, " e"]) -> Float[Floats, "e n n"]:
         """Return the background's part of the model of a chunk of epochs."""
-        alone = attrs.evolve(values, flux=0 * values.flux, sky=0 * values.sky)
-        return self._forward(alone, self.gaussians(values.c)[0], rows, chosen)[0]
+        return self._forward(values, np.broadcast_to(values.h, (len(chosen), *values.h.shape)), rows, chosen)[0]
 
     def sources_at(self, values: Values, e: int) -> _Images:
         """Return unit images of the point sources at epoch `e`, and their derivatives by x and y."""
@@ -172,31 +174,32 @@ class StarletObjective:
         xy = ((s * self._positions(values, e) - pivot) @ turn.T + pivot) / s + values.translation[e]
         return source_images(self.epochs, e, xy + 0.5 * (self.epochs.shape[0] - 1))
 
-    def _moved(
-        self, values: Values, sources: Float[Floats, "*each k N N"], rows: slice, chosen: Int[Ints, " e"]
-    ) -> tuple[Float[Floats, "e N N"], Moves]:
-        """Return the deconvolved image as a chunk of epochs has it, before their PSFs, and the steps to it."""
-        shift = self.alignment.subsampling * values.translation[chosen]
-        x, by_x = translation_matrices(self.alignment.size, shift[:, 0])
-        y, by_y = translation_matrices(self.alignment.size, shift[:, 1])
+    def _deconvolved(
+        self, values: Values, sources: Float[Floats, "*each k N N"], chosen: Int[Ints, " e"]
+    ) -> Float[Floats, "e N N"]:
+        """Return the deconvolved images of some epochs, exact sources left out."""
         if self.exact:
-            deconvolved = np.broadcast_to(values.h, (len(chosen), *values.h.shape))
-        else:
-            deconvolved = np.einsum(
-                "ek,kyx->eyx" if sources.ndim == 3 else "ek,ekyx->eyx", values.flux[chosen], sources
-            )
-            deconvolved += values.h
-        rotated = self.operators.of(rows)[0].forth(deconvolved)
-        sideways = rotated @ x.swapaxes(1, 2)
-        # Gradients need no more than single precision, and cost half in it.
-        return y @ sideways, Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
+            return np.broadcast_to(values.h, (len(chosen), *values.h.shape))
+        light: Floats = np.einsum("ek,kyx->eyx" if sources.ndim == 3 else "ek,ekyx->eyx", values.flux[chosen], sources)
+        light += values.h
+        return light
+
+    def _translations(self, values: Values, chosen: Int[Ints, " e"]) -> tuple[_Matrices, _Matrices]:
+        """Return the matrices that translate along x and along y, each with its derivative."""
+        shift = self.alignment.subsampling * values.translation[chosen]
+        size = self.alignment.size
+        return translation_matrices(size, shift[:, 0]), translation_matrices(size, shift[:, 1])
 
     def _forward(
-        self, values: Values, sources: Float[Floats, "*each k N N"], rows: slice, chosen: Int[Ints, " e"]
+        self, values: Values, deconvolved: Float[Floats, "e N N"], rows: slice, chosen: Int[Ints, " e"]
     ) -> tuple[Float[Floats, "e n n"], Moves]:
-        """Return the model of a chunk of epochs, exact sources left out, and how the image was moved."""
-        moved, moves = self._moved(values, sources, rows, chosen)
-        return self.operators.of(rows)[1](moved) + values.sky[chosen, None, None], moves
+        """Return deconvolved images as a chunk of epochs has them, without sky, and the steps to there."""
+        (x, by_x), (y, by_y) = self._translations(values, chosen)
+        turns, blur = self.operators.of(rows)
+        rotated = turns.forth(deconvolved)
+        sideways = rotated @ x.swapaxes(1, 2)
+        # Gradients need no more than single precision, and cost half in it.
+        return blur(y @ sideways), Moves(*(a.astype(np.float32) for a in (rotated, sideways, x, by_x, y, by_y)))
 
     def _positions(self, values: Values, e: int) -> Float[Floats, "k 2"]:
         """Return the point sources' positions at epoch `e`."""
@@ -211,13 +214,22 @@ class StarletObjective:
         unit, by_x, by_y = self.gaussians(positions.reshape(-1, 2))
         return unit.reshape(shape), by_x.reshape(shape), by_y.reshape(shape)
 
-    def moves(self, values: Values, rows: slice, chosen: Int[Ints, " chosen"]) -> Moves:
-        """Return the steps by which the deconvolved image is moved to some epochs."""
-        sources = self._sources_of_epochs(values, self.gaussians(values.c), chosen)[0]
-        return self._moved(values, sources, rows, chosen)[1]
+    def background_gradients(
+        self, values: Values, images: Float[Floats, "several e n n"], rows: slice, chosen: Int[Ints, " chosen"]
+    ) -> Float32[Floats, "several e N N"]:
+        """Return the transpose of :meth:`background_of`'s map, applied to several images of each epoch of a chunk."""
+        x, y = (matrices[0].astype(np.float32) for matrices in self._translations(values, chosen))
+        at_rest = np.empty((len(images), len(chosen), *values.h.shape), np.float32)
+        for i, image in enumerate(images):
+            at_rest[i] = self._at_rest(image, x, y, rows)[0]
+        return at_rest
 
-    def at_rest(
-        self, images: Float[Floats, "e n n"], moves: Moves, rows: slice
+    def _at_rest(
+        self,
+        images: Float[Floats, "e n n"],
+        x: Float32[Floats, "e N N"],
+        y: Float32[Floats, "e N N"],
+        rows: slice,
     ) -> tuple[Float32[Floats, "e N N"], Float32[Floats, "e N N"], Float32[Floats, "e N N"]]:
         """Return the transpose of blurring and moving, applied to images on data pixels.
 
@@ -225,8 +237,8 @@ class StarletObjective:
         """
         turns, blur = self.operators.of(rows)
         back = blur.transposed(images.astype(np.float32))
-        half = moves.y.swapaxes(1, 2) @ back
-        return turns.back(half @ moves.x), half, back
+        half = y.swapaxes(1, 2) @ back
+        return turns.back(half @ x), half, back
 
     # ------------------------------------------------------------ value and gradient
 
@@ -245,7 +257,8 @@ class StarletObjective:
         value = 0.0
         for rows, chosen in self.operators.chunks():
             own_sources = self._sources_of_epochs(values, sources, chosen)
-            image, moves = self._forward(values, own_sources[0], rows, chosen)
+            image, moves = self._forward(values, self._deconvolved(values, own_sources[0], chosen), rows, chosen)
+            image = image + values.sky[chosen, None, None]
             epochs = chosen.tolist() if self.exact else []
             exact = [self.exact_sources(values, e) for e in epochs]
             for i, (unit, _, _) in enumerate(exact):
@@ -270,7 +283,7 @@ class StarletObjective:
     ) -> None:
         """Add the gradient of chi2 by translations, background and interpolated sources."""
         s = self.alignment.subsampling
-        by_h, half, back = self.at_rest(weighted, moves, rows)
+        by_h, half, back = self._at_rest(weighted, moves.x, moves.y, rows)
         gradient.translation[chosen, 0] += s * ((half @ moves.by_x) * moves.rotated).sum(axis=(1, 2))
         gradient.translation[chosen, 1] += s * ((moves.by_y.swapaxes(1, 2) @ back) * moves.sideways).sum(axis=(1, 2))
         gradient.h += by_h.sum(axis=0)
