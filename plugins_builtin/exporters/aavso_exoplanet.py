@@ -17,13 +17,8 @@ from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter
 from plugins_builtin.shared.exported_epochs import (
     SourceEpochs,
     epochs_of,
-    first_date,
-    free_name,
-    in_name,
+    files_by_night,
     one_source,
-    parts_by_group,
-    parts_by_night,
-    region_of,
     relative,
     require_barycentric,
     require_exposures,
@@ -77,12 +72,7 @@ class AavsoExoplanet:
 
     def files(self, light_curve: Table) -> Mapping[str, Table]:
         """Return a file for each night, instrument and band."""
-        found: dict[str, Table] = {}
-        for instrument, band, group in parts_by_group(light_curve):
-            for night in parts_by_night(group):
-                name = f"{region_of(night)}_{first_date(night)}_{in_name(instrument)}_{in_name(band)}"
-                found[free_name(found, name, f".{self.suffix}")] = night
-        return found
+        return files_by_night(light_curve, self.suffix)
 
     def export(self, light_curve: Table, path: Path) -> None:
         """Write a night of one star, instrument and band.

@@ -161,7 +161,7 @@ def parts_by_group(table: Table) -> Iterator[tuple[str, str, Table]]:
 
 def parts_by_night(table: Table) -> Iterator[Table]:
     """Yield the nights of a light curve: epochs that no gap of more than eight hours parts."""
-    mjd = np.asarray(getattr(table["mjd"], "value", table["mjd"]), float)
+    mjd = _mjd(table)
     order = np.argsort(mjd, kind="stable")
     for night in np.split(order, np.flatnonzero(np.diff(mjd[order]) > _NIGHT_GAP) + 1):
         yield table[night]
@@ -182,12 +182,27 @@ def files_by_source(table: Table, wanted: str, suffix: str) -> dict[str, Table]:
     return {f"{region_of(part)}{own[name]}.{suffix}": part for name, part in parts.items()}
 
 
+def files_by_night(table: Table, suffix: str) -> dict[str, Table]:
+    """Return a file for each night, instrument and band: called by the region, the date (UTC) and these two."""
+    found: dict[str, Table] = {}
+    for instrument, band, group in parts_by_group(table):
+        for night in parts_by_night(group):
+            name = f"{region_of(night)}_{first_date(night)}_{in_name(instrument)}_{in_name(band)}"
+            found[free_name(found, name, f".{suffix}")] = night
+    return found
+
+
 def first_date(night: Table) -> str:
     """Return the date (UTC) of the first epoch, as YYYYMMDD."""
     from astropy.time import Time
 
-    first = float(np.min(np.asarray(getattr(night["mjd"], "value", night["mjd"]), float)))
+    first = float(np.min(_mjd(night)))
     return str(Time(first, format="mjd", scale="utc").strftime("%Y%m%d"))
+
+
+def _mjd(table: Table) -> Floats:
+    """Return the times of a light curve, MJD."""
+    return np.asarray(getattr(table["mjd"], "value", table["mjd"]), float)
 
 
 def region_of(table: Table) -> str:
