@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import FileFault, Floats, UnusableInput
+from lcframework.types import FileFault, Floats
 from plugins_builtin.shared.exported_epochs import (
     SourceEpochs,
     epochs_of,
@@ -18,6 +18,8 @@ from plugins_builtin.shared.exported_epochs import (
     in_name,
     one_source,
     parts_by_group,
+    place_of,
+    require_ab,
     require_calibrated,
     require_exposures,
 )
@@ -81,20 +83,12 @@ class Atlas:
             Where there are several sources, exposure times are not known, or the magnitudes are not AB.
         """
         source = one_source(light_curve, self.source, "forced photometry")
-        place = light_curve.meta.get("positions", {}).get(
-            source, (light_curve.meta.get("ra"), light_curve.meta.get("dec"))
-        )
-        if None in place:
-            raise UnusableInput("the light curve does not say where its region is: meta needs ra and dec, degrees")
+        place = place_of(light_curve, source)
         rows = []
-        for _, band, group in parts_by_group(light_curve):
+        for _, _, group in parts_by_group(light_curve):
             epochs = require_calibrated(require_exposures(epochs_of(group, source)))
-            if epochs.system != "AB":
-                raise UnusableInput(
-                    f"microjanskys need AB magnitudes, these of {band} are {epochs.system or 'of no system'}: set "
-                    "[calibration] to a survey with AB magnitudes"
-                )
-            rows += self._rows(epochs, float(place[0]), float(place[1]))
+            require_ab(epochs, "microjanskys need AB magnitudes")
+            rows += self._rows(epochs, *place)
         lines = ["###" + " ".join(_NAMES), *(text for _, text in sorted(rows))]
         with whole_file(path) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="ascii", errors="replace")

@@ -13,7 +13,7 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
 from lcframework.types import FileFault, Floats, UnusableInput
-from plugins_builtin.shared.exported_epochs import MJD_TO_JD, free_name, in_name, region_of, sources_of
+from plugins_builtin.shared.exported_epochs import MJD_TO_JD, free_name, in_name, place_of, region_of, sources_of
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import plain_table, whole_file
 
@@ -156,9 +156,7 @@ def heliocentric(table: Table) -> Floats:
     from astropy.coordinates import EarthLocation, SkyCoord
     from astropy.time import Time
 
-    ra, dec = table.meta.get("ra"), table.meta.get("dec")
-    if ra is None or dec is None:
-        raise UnusableInput("the light curve does not say where its region is: meta needs ra and dec, degrees")
+    ra, dec = place_of(table)
     centre = EarthLocation.from_geocentric(0.0, 0.0, 0.0, unit=units.m)
     times = Time(np.asarray(table["mjd"], float), format="mjd", scale="utc", location=centre)
     delay = times.light_travel_time(SkyCoord(ra, dec, unit="deg"), "heliocentric")

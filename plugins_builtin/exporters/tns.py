@@ -21,6 +21,8 @@ from plugins_builtin.shared.exported_epochs import (
     files_by_source,
     one_source,
     parts_by_group,
+    place_of,
+    require_ab,
     require_calibrated,
     require_exposures,
 )
@@ -93,13 +95,9 @@ class Tns:
         """
         source = one_source(light_curve, self.source, "the TNS")
         rows = []
-        for _, band, group in parts_by_group(light_curve):
+        for _, _, group in parts_by_group(light_curve):
             epochs = require_calibrated(require_exposures(epochs_of(group, source)))
-            if epochs.system != "AB":
-                raise UnusableInput(
-                    f"the TNS is sent AB magnitudes here, these of {band} are {epochs.system or 'of no system'}: set "
-                    "[calibration] to a survey with AB magnitudes"
-                )
+            require_ab(epochs, "the TNS is sent AB magnitudes here")
             rows += self._rows(epochs)
         rows.sort(key=lambda row: row["obsdate"])
         if self.report:
@@ -132,11 +130,7 @@ class Tns:
         ]  # fmt: skip
 
     def _report(self, light_curve: Table, source: str, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        ra, dec = light_curve.meta.get("positions", {}).get(source, (None, None))
-        if ra is None or dec is None:
-            ra, dec = light_curve.meta.get("ra"), light_curve.meta.get("dec")
-        if ra is None or dec is None:
-            raise UnusableInput("the light curve does not say where its region is: meta needs ra and dec, degrees")
+        ra, dec = place_of(light_curve, source)
         if not self.reporter or not self.group:
             raise UnusableInput('a report needs -o reporter="Names (affiliations)" and -o group=NUMBER')
         first = next((n for n, row in enumerate(rows) if row["flux"]), None)

@@ -210,6 +210,21 @@ def region_of(table: Table) -> str:
     return str(table.meta.get("roi", "") or "curve")
 
 
+def place_of(table: Table, source: str = "") -> tuple[float, float]:
+    """Return right ascension and declination (degrees) of a source, or of the region where the source's are not known.
+
+    Raises
+    ------
+    UnusableInput
+        Where the light curve has neither.
+    """
+    of_region = (table.meta.get("ra"), table.meta.get("dec"))
+    for ra, dec in (table.meta.get("positions", {}).get(source, of_region), of_region):
+        if ra is not None and dec is not None:
+            return float(ra), float(dec)
+    raise UnusableInput("the light curve does not say where its region is: meta needs ra and dec, degrees")
+
+
 def require(epochs: SourceEpochs, quantity: str, cure: str) -> None:
     """Refuse epochs of which a quantity is not known in any.
 
@@ -234,6 +249,21 @@ def require_calibrated(epochs: SourceEpochs) -> SourceEpochs:
     cure = "its magnitudes are not calibrated; set [calibration] to a survey that has the band, and run the project"
     require(epochs, "zeropoint", cure)
     return epochs.of(np.isfinite(epochs.zeropoint))
+
+
+def require_ab(epochs: SourceEpochs, why: str) -> None:
+    """Refuse epochs whose magnitudes are not AB; `why` says who needs these.
+
+    Raises
+    ------
+    UnusableInput
+        Names the band and its system.
+    """
+    if epochs.system != "AB":
+        raise UnusableInput(
+            f"{why}, these of {epochs.band} are {epochs.system or 'of no system'}: set [calibration] to a survey with "
+            "AB magnitudes"
+        )
 
 
 def require_barycentric(epochs: SourceEpochs) -> SourceEpochs:
