@@ -16,7 +16,7 @@ from lcframework.types import FileFault, UnusableInput, source_names
 from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter
 from plugins_builtin.shared.exported_epochs import MJD_TO_JD
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
-from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, whole_file
+from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -89,8 +89,7 @@ class Aavso:
             raise UnusableInput(
                 "no epoch has a magnitude or a limit: set [calibration] to a survey that has the band, and run again"
             )
-        with whole_file(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="ascii", errors="replace")
+        write_lines(path, lines)
 
     def _object(self, table: Table, source: str, several: bool) -> str:
         base = self.object_name or str(table.meta.get("roi", ""))

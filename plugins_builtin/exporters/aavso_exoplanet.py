@@ -24,7 +24,7 @@ from plugins_builtin.shared.exported_epochs import (
     require_exposures,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
-from plugins_builtin.shared.light_curve_tables import whole_file
+from plugins_builtin.shared.light_curve_tables import write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -93,8 +93,7 @@ class AavsoExoplanet:
         for i in np.argsort(epochs.bjd_tdb, kind="stable"):
             values = [f"{epochs.bjd_tdb[i]:.8f}", *(f"{v[i]:.7f}" for v in (flux, error, *columns))]
             lines.append(",".join(values))
-        with whole_file(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="ascii", errors="replace")
+        write_lines(path, lines)
 
     def _require_settings(self) -> None:
         wanted = {

@@ -24,7 +24,7 @@ from plugins_builtin.shared.exported_epochs import (
     require_exposures,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
-from plugins_builtin.shared.light_curve_tables import whole_file
+from plugins_builtin.shared.light_curve_tables import write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -90,8 +90,7 @@ class Atlas:
             require_ab(epochs, "microjanskys need AB magnitudes")
             rows += self._rows(epochs, *place)
         lines = ["###" + " ".join(_NAMES), *(text for _, text in sorted(rows))]
-        with whole_file(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="ascii", errors="replace")
+        write_lines(path, lines)
 
     @staticmethod
     def _rows(epochs: SourceEpochs, ra: float, dec: float) -> list[tuple[float, str]]:

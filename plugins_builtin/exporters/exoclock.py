@@ -23,7 +23,7 @@ from plugins_builtin.shared.exported_epochs import (
     require_exposures,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
-from plugins_builtin.shared.light_curve_tables import whole_file
+from plugins_builtin.shared.light_curve_tables import write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -80,8 +80,7 @@ class ExoClock:
         lines.append("#Time Flux Flux_uncertainty")
         for i in np.argsort(times, kind="stable"):
             lines.append(f"{times[i]:.8f} {flux[i]:.8f} {error[i]:.8f}")
-        with whole_file(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="ascii", errors="replace")
+        write_lines(path, lines)
 
     def recognises(self, path: Path) -> bool:
         """Return whether the first comment names the planet."""

@@ -27,7 +27,7 @@ from plugins_builtin.shared.exported_epochs import (
     sources_of,
 )
 from plugins_builtin.shared.file_faults import Faults, text_lines
-from plugins_builtin.shared.light_curve_tables import whole_file
+from plugins_builtin.shared.light_curve_tables import write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -94,8 +94,7 @@ class Exofast:
         for i in np.argsort(epochs.bjd_tdb, kind="stable"):
             texts = [f"{epochs.bjd_tdb[i]:.8f}", *(f"{v[i]:.8f}" for v in (flux, error, *columns))]
             lines.append(" ".join(texts))
-        with whole_file(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
+        write_lines(path, lines)
 
     def recognises(self, path: Path) -> bool:
         """Return whether the file is named as EXOFASTv2 wants it."""

@@ -15,7 +15,7 @@ from lcframework.options import positive
 from lcframework.types import FileFault, Floats, UnusableInput
 from plugins_builtin.shared.exported_epochs import MJD_TO_JD, free_name, in_name, place_of, region_of, sources_of
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
-from plugins_builtin.shared.light_curve_tables import plain_table, whole_file
+from plugins_builtin.shared.light_curve_tables import plain_table, write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -79,8 +79,7 @@ class Pycs:
             "# mhjd: heliocentric Julian date (UTC) - 2400000.5; mbjd: barycentric Julian date (TDB) - 2400000.5",
             f"# fwhm in arcsec; band {bands[0]}; {left_out} epochs were left out, in which an image is too faint",
         ]
-        with whole_file(path) as temporary:
-            temporary.write_text("\n".join([*head, *about, *lines]) + "\n", encoding="ascii", errors="replace")
+        write_lines(path, [*head, *about, *lines])
 
     def _lines(self, table: Table, names: Sequence[str]) -> tuple[list[str], int]:
         """Return the lines of the epochs that can be written, and the number of others."""

@@ -20,7 +20,7 @@ from plugins_builtin.shared.exported_epochs import (
     require_calibrated,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
-from plugins_builtin.shared.light_curve_tables import whole_file
+from plugins_builtin.shared.light_curve_tables import write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -85,8 +85,7 @@ class SkyPortal:
                 )
         head = [*_COLUMNS, *(["instrument_id"] if self.instrument_id else [])]
         rows = [",".join(values) for _, values in sorted(lines)]
-        with whole_file(path) as temporary:
-            temporary.write_text("\n".join([",".join(head), *rows]) + "\n", encoding="ascii", errors="replace")
+        write_lines(path, [",".join(head), *rows])
 
     def recognises(self, path: Path) -> bool:
         """Return whether the first line names SkyPortal's columns, of fluxes or of magnitudes."""
