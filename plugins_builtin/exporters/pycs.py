@@ -15,7 +15,7 @@ from lcframework.options import positive
 from lcframework.types import FileFault, Floats, UnusableInput
 from plugins_builtin.shared.exported_epochs import MJD_TO_JD, free_name, in_name, place_of, region_of, sources_of
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
-from plugins_builtin.shared.light_curve_tables import plain_table, write_lines
+from plugins_builtin.shared.light_curve_tables import numbers_of, plain_table, write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -84,7 +84,7 @@ class Pycs:
     def _lines(self, table: Table, names: Sequence[str]) -> tuple[list[str], int]:
         """Return the lines of the epochs that can be written, and the number of others."""
         flux, error = (_columns(table, names, c) for c in ("flux", "d_flux"))
-        zeropoint = _column(table, "zeropoint")
+        zeropoint = numbers_of(table, "zeropoint")
         if not np.isfinite(zeropoint).any():
             if not math.isfinite(self.zeropoint):
                 raise UnusableInput(
@@ -98,8 +98,8 @@ class Pycs:
             magerr = 2.5 / math.log(10) * error / flux
         if not seen.any():
             raise UnusableInput(f"in no epoch are all images above {self.min_signal:g} sigma: name some by sources")
-        times = [heliocentric(table) - MJD_TO_JD, _column(table, "bjd_tdb") - MJD_TO_JD]
-        fwhm, airmass = _column(table, "seeing"), _column(table, "airmass")
+        times = [heliocentric(table) - MJD_TO_JD, numbers_of(table, "bjd_tdb") - MJD_TO_JD]
+        fwhm, airmass = numbers_of(table, "seeing"), numbers_of(table, "airmass")
         lines = []
         for i in np.flatnonzero(seen):
             values = [f"{t[i]:.6f}" for t in times]
@@ -162,14 +162,8 @@ def heliocentric(table: Table) -> Floats:
     return np.asarray(times.mjd + delay.to_value("day") + MJD_TO_JD)
 
 
-def _column(table: Table, name: str) -> Floats:
-    if name not in table.colnames:
-        return np.full(len(table), np.nan)
-    return np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
-
-
 def _columns(table: Table, names: Sequence[str], kind: str) -> Floats:
-    return np.stack([_column(table, f"{name}_{kind}") for name in names], axis=1)
+    return np.stack([numbers_of(table, f"{name}_{kind}") for name in names], axis=1)
 
 
 @hookimpl

@@ -9,6 +9,7 @@ import numpy as np
 
 from lcframework.types import Bools, FileFault, Floats, column_of, source_names
 from plugins_builtin.shared.file_faults import JULIAN, MODIFIED_JULIAN, Faults
+from plugins_builtin.shared.star_tables import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -80,7 +81,7 @@ def _declared(table: Table, name: str, line: int, faults: Faults) -> None:
 
 def _numbers(table: Table, sources: Sequence[str]) -> dict[str, Floats]:
     wanted = ["mjd", "bjd_tdb", "zeropoint", *(f"{s}_{c}" for s in sources for c in ("flux", "d_flux", "mag"))]
-    return {n: np.ma.filled(np.ma.asarray(table[n], dtype=float), np.nan) for n in wanted if n in table.colnames}
+    return {n: plain_floats(table[n]) for n in wanted if n in table.colnames}
 
 
 def _times(values: dict[str, Floats], where: Callable[[Bools, str, str], None]) -> None:

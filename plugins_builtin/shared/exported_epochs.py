@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Container, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
 from lcframework.types import Bools, Floats, Ints, UnusableInput, source_names
-from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table
+from plugins_builtin.shared.light_curve_tables import magnitude_system, numbers_of, plain_table
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -61,10 +61,7 @@ class SourceEpochs:
 
     def column(self, name: str) -> Floats:
         """Return another column of the epochs, or of the source where it is called so; nan where there is none."""
-        for known in (name, f"{self.source}_{name}"):
-            if known in self.table.colnames:
-                return _filled(self.table[known])
-        return np.full(len(self.mjd), np.nan)
+        return numbers_of(self.table, name if name in self.table.colnames else f"{self.source}_{name}")
 
     def limits(self, sigmas: float) -> Floats:
         """Return the magnitudes of so many sigma above the flux, or above 0 where it is negative."""
@@ -77,12 +74,6 @@ class SourceEpochs:
         arrays = ("mjd", "bjd_tdb", "exptime", "flux", "flux_error", "zeropoint", "depth")
         parts = {name: getattr(self, name)[keep] for name in arrays}
         return attrs.evolve(self, frame=list(np.asarray(self.frame)[keep]), table=self.table[keep], **parts)
-
-
-def _filled(column: Any) -> Floats:
-    """Return a column's numbers, nan where they are masked."""
-    values: Floats = np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
-    return values
 
 
 def sources_of(table: Table, wanted: str = "") -> list[str]:
@@ -130,9 +121,7 @@ def epochs_of(table: Table, source: str) -> SourceEpochs:
         raise UnusableInput(f"this format holds one instrument and band, the light curve has {listed}: choose one")
     names = {"flux": f"{source}_flux", "flux_error": f"{source}_d_flux", "depth": f"{source}_depth"}
     known = {
-        name: _filled(plain[column])
-        if (column := names.get(name, name)) in plain.colnames
-        else np.full(len(plain), np.nan)
+        name: numbers_of(plain, names.get(name, name))
         for name in ("mjd", "bjd_tdb", "exptime", "flux", "flux_error", "zeropoint", "depth")
     }
     frame = [str(f) for f in plain["frame"]] if "frame" in plain.colnames else [""] * len(plain)

@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcframework.types import column_of
+import numpy as np
+
+from lcframework.types import Floats, column_of
+from plugins_builtin.shared.star_tables import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -37,6 +40,11 @@ def plain_table(light_curve: Table) -> Table:
         if wanted:
             out[name].unit = wanted
     return out
+
+
+def numbers_of(table: Table, name: str) -> Floats:
+    """Return the numbers of a column, nan where they are masked; nan for all rows where there is no such column."""
+    return plain_floats(table[name]) if name in table.colnames else np.full(len(table), np.nan)
 
 
 def magnitude_system(table: Table) -> str:
