@@ -30,7 +30,6 @@ class SourceEpochs:
     Times in days, fluxes in e-/s, magnitudes; nan where the light curve does not know.
     """
 
-    region: str
     source: str
     instrument: str
     band: str
@@ -127,8 +126,7 @@ def epochs_of(table: Table, source: str) -> SourceEpochs:
     frame = [str(f) for f in plain["frame"]] if "frame" in plain.colnames else [""] * len(plain)
     instrument, band = next(iter(groups), ("", ""))
     system = magnitude_system(plain)
-    region = str(plain.meta.get("roi", ""))
-    whole = SourceEpochs(region, source, instrument, band, system, frame, **known, table=plain)
+    whole = SourceEpochs(source, instrument, band, system, frame, **known, table=plain)
     measured = np.isfinite(whole.flux) & (whole.flux_error > 0)
     if not measured.any():
         raise UnusableInput(f"{source} was measured in no epoch of {instrument} {band}")
