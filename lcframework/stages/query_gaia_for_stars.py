@@ -228,12 +228,8 @@ class QueryGaiaForStars(Stage):
     makes: ClassVar[tuple[str, ...]] = ("stars", "stars_in_frames", "passed_stars")
     unit: ClassVar[str] = "frame"
     reads: ClassVar[tuple[str, ...] | None] = (
-        "frames",
-        "combined_footprint",
-        "rois_in_frames",
-        "stars",
-        "passed_stars",
-    )
+        "frames", "combined_footprint", "rois_in_frames", "stars", "passed_stars",
+    )  # fmt: skip
     results_version: ClassVar[int] = 2
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
@@ -295,12 +291,7 @@ class QueryGaiaForStars(Stage):
         return Unit(FieldStarsKey(field.hash), f"stars around {', '.join(field.rois)}", components, payload)
 
     def _frames(
-        self,
-        session: Session,
-        ledger: Ledger,
-        field: CombinedFootprint,
-        token: str,
-        moving: Mapping[str, Track],
+        self, session: Session, ledger: Ledger, field: CombinedFootprint, token: str, moving: Mapping[str, Track]
     ) -> list[Unit[FrameQuery]]:
         """Return the units of a field's frames; `moving` are the tracks of its regions that move."""
         passing = self._passing(session, field, moving)

@@ -30,26 +30,9 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 _NAMES = [
-    "MJD",
-    "m",
-    "dm",
-    "uJy",
-    "duJy",
-    "F",
-    "err",
-    "chi/N",
-    "RA",
-    "Dec",
-    "x",
-    "y",
-    "maj",
-    "min",
-    "phi",
-    "apfit",
-    "mag5sig",
-    "Sky",
-    "Obs",
-]
+    "MJD", "m", "dm", "uJy", "duJy", "F", "err", "chi/N", "RA", "Dec", "x", "y", "maj", "min", "phi", "apfit",
+    "mag5sig", "Sky", "Obs",
+]  # fmt: skip
 #: The AB magnitude of a microjansky.
 _MICROJANSKY = 23.9
 

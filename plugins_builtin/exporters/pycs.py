@@ -64,13 +64,7 @@ class Pycs:
             raise UnusableInput(f"PyCS compares magnitudes of one band, here are {', '.join(bands)}: choose one")
         names = [n for wanted in self.sources or ("",) for n in sources_of(light_curve, wanted)]
         lines, left_out = self._lines(plain_table(light_curve), names)
-        columns = [
-            *_TIMES,
-            "telescope",
-            "fwhm",
-            "airmass",
-            "flag",
-        ]
+        columns = [*_TIMES, "telescope", "fwhm", "airmass", "flag"]
         columns += [f"{c}_{n}" for n in names for c in ("mag", "magerr")]
         if odd := [n for n in names if any(c.isspace() for c in n)]:
             raise UnusableInput(f"PyCS takes no blanks in names of images: {', '.join(odd)}")

@@ -42,6 +42,9 @@ _PHOTOMETRY = (
     "obsdate", "flux", "flux_error", "limiting_flux", "flux_units", "filter_value", "instrument_value", "exptime",
     "observer", "comments",
 )  # fmt: skip
+_NON_DETECTION = (
+    "obsdate", "limiting_flux", "flux_units", "filter_value", "instrument_value", "exptime", "observer",
+)  # fmt: skip
 _REPORT = (
     "ra", "dec", "reporting_group_id", "discovery_data_source_id", "reporter", "discovery_datetime", "at_type",
     "non_detection", "photometry",
@@ -139,17 +142,7 @@ class Tns:
                 f"{source} is below {self.min_signal:g} sigma in all epochs: there is nothing to report"
             )
         if first:
-            last = rows[first - 1]
-            names = (
-                "obsdate",
-                "limiting_flux",
-                "flux_units",
-                "filter_value",
-                "instrument_value",
-                "exptime",
-                "observer",
-            )
-            nothing = {name: last[name] for name in names}
+            nothing = {name: rows[first - 1][name] for name in _NON_DETECTION}
         elif self.archive:
             nothing = {"archiveid": "0", "archival_remarks": self.archive}
         else:
