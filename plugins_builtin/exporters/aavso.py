@@ -13,7 +13,7 @@ import attrs
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
 from lcframework.types import FileFault, UnusableInput, source_names
-from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter
+from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter, given_filter
 from plugins_builtin.shared.exported_epochs import MJD_TO_JD
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, write_lines
@@ -113,18 +113,13 @@ class Aavso:
         airmass = float(row["airmass"]) if "airmass" in columns else math.nan
         amass = f"{airmass:.3f}" if math.isfinite(airmass) else "na"
         band = str(row["band"])
-        code = self._filter(band)
+        code = given_filter(band.strip(), self.filters) or aavso_filter(band)
         chart = self.chart if self.chart != "na" else str(table.meta.get("chart", "") or "na")
         notes = self._notes(row, columns, system, band if code == OTHER else "")
         kname, kmag = (_short(check[0]), f"{check[1]:.3f}") if math.isfinite(check[1]) else ("na", "na")
         return ",".join((
             name, jd, mag, merr, code, "NO", "STD", "ENSEMBLE", "na", kname, kmag, amass, "na", chart, notes,
         ))  # fmt: skip
-
-    def _filter(self, band: str) -> str:
-        key = band.strip()
-        given = {k.lower(): v for k, v in self.filters.items()}
-        return self.filters.get(key) or given.get(key.lower()) or aavso_filter(key)
 
     @staticmethod
     def _notes(row: Any, columns: Sequence[str], system: str, band: str) -> str:

@@ -74,9 +74,8 @@ class SkyPortal:
                     "the light curve does not say of which system its magnitudes are: see [calibration]"
                 )
             letter = panstarrs_letter(band)
-            name = f"ps1::{letter}" if letter else filter_named(band, self.filters, FILTERS, "SkyPortal")
-            if letter and band in self.filters:
-                name = self.filters[band]
+            own = letter and band not in self.filters
+            name = f"ps1::{letter}" if own else filter_named(band, self.filters, FILTERS, "SkyPortal")
             for i in range(len(epochs.mjd)):
                 values = [f"{epochs.mjd[i]:.8f}", f"{epochs.flux[i]:.6g}", f"{epochs.flux_error[i]:.6g}"]
                 values += [f"{epochs.zeropoint[i]:.4f}", epochs.system.lower(), name]

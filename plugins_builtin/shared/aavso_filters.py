@@ -43,6 +43,11 @@ def aavso_filter(band: str) -> str:
     return AAVSO_FILTERS[(match[1] or match[2]).lower()] if match and len(name) > 1 else OTHER
 
 
+def given_filter(band: str, given: Mapping[str, str]) -> str:
+    """Return what the option `filters` calls a band, whatever the case; empty where it does not name it."""
+    return given.get(band) or {k.lower(): v for k, v in given.items()}.get(band.lower()) or ""
+
+
 def filter_named(band: str, given: Mapping[str, str], names: Mapping[str, str], whose: str) -> str:
     """Return another program's name of a band.
 
@@ -62,8 +67,7 @@ def filter_named(band: str, given: Mapping[str, str], names: Mapping[str, str], 
     UnusableInput
         Where the band has no such name.
     """
-    wanted = {k.lower(): v for k, v in given.items()}
-    found = given.get(band) or wanted.get(band.lower()) or names.get(aavso_filter(band))
+    found = given_filter(band, given) or names.get(aavso_filter(band))
     if not found:
         known = ", ".join(dict.fromkeys(names.values()))
         example = f'-o filters=\'{{"{band}" = "NAME"}}\''
