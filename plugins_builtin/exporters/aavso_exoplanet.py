@@ -163,8 +163,8 @@ def _check_head(faults: Faults, head: Mapping[str, tuple[int, str]], names: Sequ
     for name, (number, value) in head.items():
         if name in allowed:
             faults.one_of(value, allowed[name], number, name)
-        elif name == "OBSCODE" and (not value.isalnum() or value.lower() == "none" or len(value) > 5):
-            faults.add("no observer's code of the AAVSO: -o observer=CODE", number, name)
+        elif name == "OBSCODE":
+            faults.observer(value, number, name)
         elif name == "EXPOSURE_TIME":
             faults.number(value, number, name, 1e-3, 1e5, "an exposure")
         elif name in _HEAD and not value:

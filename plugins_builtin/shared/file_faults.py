@@ -72,6 +72,11 @@ class Faults:
         if text not in known:
             self.add(f'"{text}" is none of {", ".join(sorted(known))}', line, column)
 
+    def observer(self, code: str, line: int, column: str) -> None:
+        """Note a fault where a text can't be an observer's code of the AAVSO."""
+        if not code.isalnum() or code.lower() == "none" or len(code) > 5:
+            self.add("no observer's code of the AAVSO: -o observer=CODE", line, column)
+
     def columns(self, values: list[str], names: list[str], line: int) -> dict[str, str]:
         """Return the values by column; empty, with a fault, where there are more or fewer of them than columns."""
         if len(values) != len(names):
