@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,24 +61,12 @@ class Table:
         return np.array([max(error[i - 1], error[i]) for i in after.tolist()], float)
 
     def _track(self) -> _Track:
-        time, ra, dec = read_ephemeris(self.path, self.columns, self.time_scale)
-        order = np.argsort(time, kind="stable")
-        time, directions = time[order], unit_vectors(ra, dec)[order]
-        if len(time) < _LEAST:
-            raise UnusableInput(
-                f"{self.path} has {len(time)} positions; {_LEAST} are needed to interpolate between them"
-            )
-        if not np.all(np.diff(time) > 0):
-            twice = time[:-1][np.diff(time) == 0][0] - _MJD_ZERO
-            raise UnusableInput(f"{self.path} has two positions for one time, MJD {twice:.6f} (TDB); keep one")
-        steps = np.linalg.norm(np.diff(directions, axis=0), axis=1)
-        if steps.max() > 0.5:
-            where = time[int(np.argmax(steps))] - _MJD_ZERO
-            raise UnusableInput(
-                f"{self.path}: the target moves by {np.degrees(2 * np.arcsin(steps.max() / 2)):.0f} degrees after MJD "
-                f"{where:.5f} (TDB), too far to interpolate; ask for shorter steps"
-            )
-        return _Track(time, directions)
+        try:
+            stat = self.path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size)
+        except OSError:
+            stamp = (0, 0)  # what reads it says that it is not there
+        return _read(self.path, tuple(self.columns.items()), self.time_scale, stamp)
 
     def _times(self, track: _Track, moments: Moments) -> Floats:
         time = tdb_of_utc(moments.mjd)
@@ -110,6 +99,27 @@ class _Track:
         found = _spline(self.time[near], self.directions[near], self.time[i : i + 1])[0]
         apart = np.linalg.norm(found / np.linalg.norm(found) - self.directions[i])
         return float(2 * np.arcsin(apart / 2) / ARCSEC)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, columns: tuple[tuple[str, str], ...], scale: str, stamp: tuple[int, int]) -> _Track:
+    """Read a table once for each state of the file: each frame asks for its own places."""
+    time, ra, dec = read_ephemeris(path, dict(columns), scale)
+    order = np.argsort(time, kind="stable")
+    time, directions = time[order], unit_vectors(ra, dec)[order]
+    if len(time) < _LEAST:
+        raise UnusableInput(f"{path} has {len(time)} positions; {_LEAST} are needed to interpolate between them")
+    if not np.all(np.diff(time) > 0):
+        twice = time[:-1][np.diff(time) == 0][0] - _MJD_ZERO
+        raise UnusableInput(f"{path} has two positions for one time, MJD {twice:.6f} (TDB); keep one")
+    steps = np.linalg.norm(np.diff(directions, axis=0), axis=1)
+    if steps.max() > 0.5:
+        where = time[int(np.argmax(steps))] - _MJD_ZERO
+        raise UnusableInput(
+            f"{path}: the target moves by {np.degrees(2 * np.arcsin(steps.max() / 2)):.0f} degrees after MJD "
+            f"{where:.5f} (TDB), too far to interpolate; ask for shorter steps"
+        )
+    return _Track(time, directions)
 
 
 def _spline(time: Floats, directions: Floats, wanted: Floats) -> Floats:
