@@ -38,7 +38,12 @@ class Place:
 
 
 def places_of(
-    tool: Tool, roi: Roi, mjd: Sequence[float], exptime: Sequence[float], telescope: Telescope | None
+    tool: Tool,
+    roi: Roi,
+    mjd: Sequence[float],
+    exptime: Sequence[float],
+    telescope: Telescope | None,
+    errors: bool = True,
 ) -> list[Place | LcfError]:
     """Return where a target is in frames of one telescope; for a frame without a place, why it has none.
 
@@ -52,16 +57,18 @@ def places_of(
         The middle of each exposure (UTC), and its length in seconds.
     telescope : Telescope, optional
         Where they were taken.
+    errors : bool
+        Whether the errors of the places are asked for too.
     """
     try:
-        return list(_asked(tool, roi, np.asarray(mjd, float), np.asarray(exptime, float), telescope))
+        return list(_asked(tool, roi, np.asarray(mjd, float), np.asarray(exptime, float), telescope, errors))
     except LcfError as error:
         if len(mjd) == 1:
             return [error]
     return [
         place
         for when, length in zip(mjd, exptime, strict=True)
-        for place in places_of(tool, roi, [when], [length], telescope)
+        for place in places_of(tool, roi, [when], [length], telescope, errors)
     ]
 
 
@@ -79,22 +86,26 @@ def regions_at(toolbox: Toolbox, mjd: Sequence[float]) -> list[Roi]:
     times = times[:: 1 + len(times) // _TIMES]
     for name, roi in toolbox.config.roi.items():
         tool = toolbox.ephemeris(name)
-        found = places_of(tool, roi, times, [0.0] * len(times), None) if tool is not None and times else []
+        found: list[Place | LcfError] = []
+        if tool is not None and times:
+            found = places_of(tool, roi, times, [0.0] * len(times), None, errors=False)
         places = [place for place in found if isinstance(place, Place)]
         rounded = [(round(place.ra, _DIGITS), round(place.dec, _DIGITS)) for place in places]
         out += [attrs.evolve(roi, ra=ra, dec=dec) for ra, dec in rounded] or [roi]
     return out
 
 
-def _asked(tool: Tool, roi: Roi, mjd: Floats, exptime: Floats, telescope: Telescope | None) -> list[Place]:
+def _asked(
+    tool: Tool, roi: Roi, mjd: Floats, exptime: Floats, telescope: Telescope | None, errors: bool
+) -> list[Place]:
     n, half = len(mjd), exptime / _SECONDS_PER_DAY / 2
     site = (telescope.latitude, telescope.longitude, telescope.elevation) if telescope else ()
     ra, dec = tool.ask("positions", roi.ra, roi.dec, Moments(np.concatenate([mjd, mjd - half, mjd + half]), *site))
     trail = separation(ra[n : 2 * n], dec[n : 2 * n], ra[2 * n :], dec[2 * n :])
-    errors: Any = [None] * n
-    if isinstance(tool.instance, StatesPositionErrors):
-        errors = tool.ask("position_errors", Moments(mjd, *site)).tolist()
-    return [Place(float(a), float(d), float(t), e) for a, d, t, e in zip(ra[:n], dec[:n], trail, errors, strict=True)]
+    stated: Any = [None] * n
+    if errors and isinstance(tool.instance, StatesPositionErrors):
+        stated = tool.ask("position_errors", Moments(mjd, *site)).tolist()
+    return [Place(float(a), float(d), float(t), e) for a, d, t, e in zip(ra[:n], dec[:n], trail, stated, strict=True)]
 
 
 def place_doubts(roi: str, place: Place, seeing: float | None) -> list[Doubt]:
