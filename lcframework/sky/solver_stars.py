@@ -60,9 +60,9 @@ class SolverStars:
         positions = solver_hints.positions(regions_at(self.toolbox, self.times), radius)
         return tuple(Region(ra, dec, radius) for ra, dec in positions)
 
-    def identity(self) -> Components:
+    def identity(self, regions: Sequence[Region]) -> Components:
         """Return the components of the fingerprint: the regions, the limiting magnitude and the catalogue."""
-        positions = [[r.ra, r.dec, r.radius] for r in self.regions()]
+        positions = [[r.ra, r.dec, r.radius] for r in regions]
         return {
             "region": positions[0] if len(positions) == 1 else positions,
             "faintest": self._faintest,

@@ -171,9 +171,10 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
 
     def _attempts(self, values: Unsolved, hint: SolveHint, settings: Settings) -> Iterator[tuple[Tool, SolveHint]]:
         """Yield each solver with a hint for each position and reference that it needs, in the order of the attempts."""
+        rois = regions_at(self.toolbox, [values.mjd])
         for tool in self.toolbox.all("plate_solving", values.instrument):
             references = values.references if _needs_reference(tool) else ()
-            for ra, dec in _positions(regions_at(self.toolbox, [values.mjd]), tool, settings):
+            for ra, dec in _positions(rois, tool, settings):
                 here = attrs.evolve(hint, ra=ra, dec=dec)
                 for sources, wcs in references or ((None, None),):
                     yield tool, attrs.evolve(here, reference_sources=sources, reference_wcs=wcs)
@@ -263,13 +264,14 @@ class PlateSolving(Stage):
         stars = ""
         sky: Components = {}
         catalogue = SolverStars(self.toolbox, tuple(f.mjd or 0.0 for f in frames))
-        if frames and catalogue.regions():
-            query = self._query_unit(catalogue)
+        if frames and (regions := catalogue.regions()):
+            key, identity = SolverStarsKey(), catalogue.identity(regions)
+            query: Unit[Any] = Unit(key, str(key), self.components(**identity), regions)
             queries = [query]
             if not ledger.is_done(self.name, query):
                 return queries
             if (product := ledger.product(self.name, query.key)) is not None and product.made:
-                stars, sky = FIELD_STARS, catalogue.identity()
+                stars, sky = FIELD_STARS, identity
         parts = {instrument: self._parts(instrument, sky) for instrument in {f.instrument for f in frames}}
         units = [self._unit(f, imported[FrameKey(f.id or 0)].token, parts[f.instrument], stars) for f in frames]
         return [*queries, *self._again(session, ledger, units, frames)]
@@ -345,10 +347,6 @@ class PlateSolving(Stage):
             return {name: named[0]} if named else {}
         wcs_files = {f.id: (workdir / (f.wcs_relpath or ""), products[FrameKey(f.id or 0)].token) for f in solved}
         return solver_hints.best_of_each(solved, wcs_files, self.toolbox.config.roi)
-
-    def _query_unit(self, stars: SolverStars) -> Unit[Any]:
-        key = SolverStarsKey()
-        return Unit(key, str(key), self.components(**stars.identity()), stars.regions())
 
     def pending(self, units: Sequence[Unit[Any]], ledger: Ledger) -> list[Unit[Any]]:
         """Return the units that are out of date, and the failed frames where ``retry_failed`` is set."""
