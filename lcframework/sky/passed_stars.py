@@ -13,7 +13,8 @@ from lcframework.sky.footprints import disk_over
 from lcframework.sky.geometry import at_epoch, separation
 from lcframework.sky.tracks import Track
 from lcframework.storage.queries import FrameRow
-from lcframework.types import CatalogLimits, Doubt, Floats, NeedMissing, Region, StarTable
+from lcframework.types import CatalogLimits, Doubt, NeedMissing, Region, StarTable
+from lcframework.types.arrays import plain_floats
 from lcframework.work import Outcome, Replace, Task, Unit
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class FindPassedStars(Task[PassedQuery, PassedQuery, StarTable]):
         for track in values.tracks:
             region = _around(track)
             table = catalogue.ask("query", region, CatalogLimits())
-            ra, dec, pmra, pmdec, epoch = (_numbers(table, name) for name in _COLUMNS)
+            ra, dec, pmra, pmdec, epoch = (plain_floats(table[name]) for name in _COLUMNS)
             ra, dec = at_epoch(ra, dec, pmra, pmdec, epoch, float(np.mean(track.mjd)))
             table = table[track.separation(ra, dec) < REACH]
             found.append(table[~_itself(table, track)])
@@ -71,7 +72,7 @@ class FindPassedStars(Task[PassedQuery, PassedQuery, StarTable]):
 
     def save(self, unit: Unit[PassedQuery], values: PassedQuery, result: Table) -> Outcome:
         """Return the rows of the stars."""
-        columns = {name: _numbers(result, name) for name in (*_COLUMNS, "magnitude")}
+        columns = {name: plain_floats(result[name]) for name in (*_COLUMNS, "magnitude")}
         rows = [
             {"combined_footprint_hash": values.hash, "gaia_id": str(result["source_id"][i]),
              **{name: float(np.nan_to_num(column[i])) for name, column in columns.items()}}
@@ -86,15 +87,11 @@ def _around(track: Track) -> Region:
     return disk_over("", track, REACH).region
 
 
-def _numbers(table: Table, name: str) -> Floats:
-    return np.ma.filled(np.ma.asarray(table[name]).astype(float), np.nan)
-
-
 def _itself(table: Table, track: Track) -> Any:
     """Return which stars (n,) are the target: those that stay at its place in all frames, where it is no faster."""
     if not track.of_a_star or not len(table):
         return np.zeros(len(table), bool)
-    star_ra, star_dec, pmra, pmdec, epoch = (_numbers(table, name) for name in _COLUMNS)
+    star_ra, star_dec, pmra, pmdec, epoch = (plain_floats(table[name]) for name in _COLUMNS)
     apart = [
         separation(*at_epoch(star_ra, star_dec, pmra, pmdec, epoch, mjd), ra, dec)
         for ra, dec, mjd in zip(track.ra, track.dec, track.mjd.tolist(), strict=True)

@@ -25,6 +25,7 @@ from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.tables import CombinedFootprint, PassedStar, RoiInFrame, Star
 from lcframework.types import CatalogLimits, Doubt, Floats, NeedMissing, Region, Severity, StarTable, UnusableInput
+from lcframework.types.arrays import plain_floats
 from lcframework.work import (
     FieldStarsKey,
     FrameKey,
@@ -371,10 +372,10 @@ def within_limits(table: Table, limits: CatalogLimits) -> np.ndarray:
     magnitude = np.asarray(table["magnitude"], float)
     good = (magnitude >= limits.magnitude[0]) & (magnitude <= limits.magnitude[1])
     if "astrometric_excess_noise" in table.colnames:
-        noise = np.ma.filled(np.ma.asarray(table["astrometric_excess_noise"]).astype(float), np.nan)
+        noise = plain_floats(table["astrometric_excess_noise"])
         good &= ~(noise > limits.max_astrometric_excess_noise)
     if "flux_over_error" in table.colnames:
-        signal = np.ma.filled(np.ma.asarray(table["flux_over_error"]).astype(float), np.nan)
+        signal = plain_floats(table["flux_over_error"])
         good &= ~(signal < limits.min_flux_over_error)
     return np.asarray(good)
 

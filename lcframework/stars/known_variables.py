@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lcframework.sky import geometry
-from lcframework.types import Floats
+from lcframework.types.arrays import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -37,7 +37,7 @@ def known_variables(stars: Table, variables: Table, radius: float) -> list[str]:
     if not len(stars):
         return found
     ra, dec, epoch = (np.asarray(stars[c], float) for c in ("ra", "dec", "ref_epoch"))
-    pmra, pmdec = (_motion(stars, c) for c in ("pmra", "pmdec"))
+    pmra, pmdec = (np.nan_to_num(plain_floats(stars[c])) for c in ("pmra", "pmdec"))
     nearest = np.full(len(stars), np.inf)
     for variable in variables:
         then = geometry.after_years(ra, dec, pmra, pmdec, float(variable["ref_epoch"]) - epoch)
@@ -49,11 +49,6 @@ def known_variables(stars: Table, variables: Table, radius: float) -> list[str]:
             about = f"{kind}, " if kind and kind != "--" else ""
             found[i] = f"{variable['name']} ({about}{distance[i]:.1f} arcsec away)"
     return found
-
-
-def _motion(stars: Table, column: str) -> Floats:
-    values: Floats = np.ma.filled(np.ma.asarray(stars[column], dtype=float), np.nan)
-    return np.nan_to_num(values)
 
 
 def variable_name(comment: str) -> str:

@@ -1,4 +1,4 @@
-"""Types of NumPy arrays for annotations."""
+"""Types of NumPy arrays for annotations, and columns of tables as such arrays."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer[Any]]
+
+
+def plain_floats(column: Any) -> Floats:
+    """Return a column's numbers as float64, nan where masked."""
+    return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)

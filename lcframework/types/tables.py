@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 import numpy as np
 
+from lcframework.types.arrays import plain_floats
 from lcframework.types.failures import PluginError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Column:
         if not self.finite and self.range == (-np.inf, np.inf):
             return ""
         try:
-            numbers = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
+            numbers = plain_floats(values)
         except (TypeError, ValueError):
             return f"{self.name} of type {values.dtype}; numbers are needed"
         unknown = int(np.count_nonzero(~np.isfinite(numbers)))
