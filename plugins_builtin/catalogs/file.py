@@ -77,7 +77,9 @@ class TableOfStars:
             "dec": mapping.angles(table, "dec"),
             "magnitude": mapping.numbers(table, "magnitude", "mag"),
         }
-        self._check_positions(columns)
+        if not any(np.isfinite(columns["ra"] + columns["dec"] + columns["magnitude"])):
+            raise UnusableInput(f"{self.path}: no row has a position and a magnitude.")
+        mapping.check_declinations(columns["dec"])
         for quantity, unit in _UNITS.items():
             values = mapping.numbers(table, quantity, unit)
             if values is not None:
@@ -91,17 +93,6 @@ class TableOfStars:
             columns["variable"] = [value.lower() in _TRUE for value in variable]
         meta = {"catalog": "file", "path": str(self.path), "band": mapping.names["magnitude"]}
         return select(star_table(columns, meta), region, limits)
-
-    def _check_positions(self, columns: Mapping[str, Any]) -> None:
-        if not any(np.isfinite(columns["ra"] + columns["dec"] + columns["magnitude"])):
-            raise UnusableInput(f"{self.path}: no row has a position and a magnitude.")
-        beyond = np.abs(columns["dec"]) > 90.0
-        if beyond.any():
-            row = int(np.argmax(beyond))
-            raise UnusableInput(
-                f"{self.path}: row {row + 1} has a declination of {columns['dec'][row]:g} degrees; "
-                f"are ra and dec swapped in [stars.file] columns?"
-            )
 
     def _check_identifiers(self, names: list[str]) -> None:
         twice = [name for name, count in Counter(names).items() if count > 1]

@@ -187,6 +187,22 @@ class ColumnMapping:
                 ) from error
         return self.needed_numbers(table, quantity, "deg")
 
+    def check_declinations(self, dec: Floats) -> None:
+        """Refuse declinations beyond the poles; nan are none.
+
+        Raises
+        ------
+        UnusableInput
+            Names the first of them.
+        """
+        beyond = np.abs(dec) > 90.0
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            raise UnusableInput(
+                f"{self.path}: row {row + 1} has a declination of {dec[row]:g} degrees; "
+                f"are ra and dec swapped in {self.option}?"
+            )
+
     def texts(self, table: Table, quantity: str) -> list[str] | None:
         """Return a quantity's values as texts, whole numbers without a decimal point."""
         column = self.column(table, quantity)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import above, mapping_of
-from lcframework.types import Region, UnusableInput, VariableTable
+from lcframework.types import Region, VariableTable
 from plugins_builtin.shared.sky_positions import inside
 from plugins_builtin.shared.table_files import ColumnMapping, read_table
 
@@ -42,15 +42,11 @@ class TableOfVariables:
         from astropy.table import Table
 
         table = read_table(self.path, "[variables.file] path")
-        option, needed = "[variables.file] columns", ("name", "ra", "dec")
-        mapping = ColumnMapping.of(self.path, option, self.columns, COLUMNS, needed=needed)
+        mapping = ColumnMapping.of(
+            self.path, "[variables.file] columns", self.columns, COLUMNS, needed=("name", "ra", "dec")
+        )
         ra, dec = mapping.angles(table, "ra"), mapping.angles(table, "dec")
-        if (np.abs(dec) > 90.0).any():
-            row = int(np.argmax(np.abs(dec) > 90.0))
-            raise UnusableInput(
-                f"{self.path}: row {row + 1} has a declination of {dec[row]:g} degrees; "
-                f"are ra and dec swapped in {option}?"
-            )
+        mapping.check_declinations(dec)
         found = Table()
         found["name"] = mapping.texts(table, "name")
         found["ra"], found["dec"] = ra % 360.0, dec
