@@ -88,6 +88,19 @@ def _instance(value: Any, *kinds: type[Any]) -> None:
         raise WrongAnswer(f"{_a(value)}; {' or '.join(k.__name__ for k in kinds)} is needed")
 
 
+def _all_instances(values: Any, kind: type[Any]) -> None:
+    """Refuse what is no tuple or list of such instances."""
+    _instance(values, tuple, list)
+    for value in values:
+        _instance(value, kind)
+
+
+def _pair(value: Any, names: str) -> None:
+    """Refuse what is no tuple or list of two."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise WrongAnswer(f"{_a(value)}; {names} is needed")
+
+
 def _array(value: Any, what: str, shape: tuple[int | None, ...], kind: str = "fiu") -> Any:
     """Return an array of this shape (None: any length) whose type is one of numpy's kinds."""
     array = value if isinstance(value, np.ndarray) else _as_array(value, what)
@@ -161,9 +174,7 @@ def _describe(answer: Any, arguments: Sequence[Any]) -> Any:
 
 @_checks("lcf_reductions", "plan")
 def _plan(answer: Any, arguments: Sequence[Any]) -> Any:
-    _instance(answer, tuple, list)
-    for plan in answer:
-        _instance(plan, MasterPlan)
+    _all_instances(answer, MasterPlan)
     return tuple(answer)
 
 
@@ -179,16 +190,14 @@ def _combine(answer: Any, arguments: Sequence[Any]) -> Any:
 
 @_checks("lcf_reductions", "reduce")
 def _reduce(answer: Any, arguments: Sequence[Any]) -> Any:
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        raise WrongAnswer(f"{_a(answer)}; (image, flags) is needed")
+    _pair(answer, "(image, flags)")
     shape = arguments[0].shape
     return _array(answer[0], "an image", shape), _array(answer[1], "flags", shape, "biu")
 
 
 @_checks("lcf_background_estimators", "estimate")
 def _estimate(answer: Any, arguments: Sequence[Any]) -> Any:
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        raise WrongAnswer(f"{_a(answer)}; (sky, rms) is needed")
+    _pair(answer, "(sky, rms)")
     sky = _array(answer[0], "a sky", arguments[0].shape)
     _all_finite(sky, "a sky")
     rms = _array(answer[1], "an rms", ())
@@ -213,8 +222,7 @@ def _solve(answer: Any, arguments: Sequence[Any]) -> Any:
 
 @_checks("lcf_ephemerides", "positions")
 def _positions(answer: Any, arguments: Sequence[Any]) -> Any:
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        raise WrongAnswer(f"{_a(answer)}; (ra, dec) is needed")
+    _pair(answer, "(ra, dec)")
     n = len(arguments[2])
     ra, dec = _array(answer[0], "right ascensions", (n,)), _array(answer[1], "declinations", (n,))
     for values, what, low, high in ((ra, "right ascensions", 0.0, 360.0), (dec, "declinations", -90.0, 90.0)):
@@ -383,9 +391,7 @@ def _fit_region(answer: Any, arguments: Sequence[Any]) -> Any:
 
 @_checks("lcf_setting_rules", "decide")
 def _decide(answer: Any, arguments: Sequence[Any]) -> Any:
-    _instance(answer, tuple, list)
-    for decision in answer:
-        _instance(decision, Decision)
+    _all_instances(answer, Decision)
     return answer
 
 
@@ -403,7 +409,5 @@ def _files(answer: Any, arguments: Sequence[Any]) -> Any:
 
 @_checks("lcf_exporters", "faults")
 def _faults(answer: Any, arguments: Sequence[Any]) -> Any:
-    _instance(answer, tuple, list)
-    for fault in answer:
-        _instance(fault, FileFault)
+    _all_instances(answer, FileFault)
     return answer
