@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import angular_separation
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
 from lcframework.protocols import CalibrationSurvey, PlateSolver, StarCatalog, VariableCatalog
+from lcframework.sky.geometry import separation
 from lcframework.testing.conformance import scenes
-from lcframework.testing.conformance.contract import check_plugin_class, check_table, name_of, refused, require
+from lcframework.testing.conformance.contract import Array, check_plugin_class, check_table, name_of, refused, require
 from lcframework.types import (
     MAGNITUDES,
     STARS,
@@ -135,9 +135,7 @@ def _check_stars(table: Any, region: Region, limits: CatalogLimits, who: str) ->
         require(np.all(np.isfinite(table[name])), who, f"the column {name} has values that are not finite")
     epoch = np.asarray(table["ref_epoch"], float)
     require(np.all((epoch > 1800) & (epoch < 2100)), who, "ref_epoch must be a Julian year, such as 2016.0")
-    position = np.radians(np.array([table["ra"], table["dec"]], float))
-    centre = np.radians([region.ra, region.dec])
-    distance = np.degrees(angular_separation(centre[0], centre[1], position[0], position[1]))
+    distance = _from_centre(table, region)
     require(
         distance.max() <= region.radius * 1.001 + 1e-6, who, f"a star is {distance.max():.4f} degrees from the centre"
     )
@@ -147,6 +145,11 @@ def _check_stars(table: Any, region: Region, limits: CatalogLimits, who: str) ->
     if "astrometric_excess_noise" in table.colnames:
         noise = np.asarray(table["astrometric_excess_noise"], float)
         require(not np.any(noise > limits.max_astrometric_excess_noise), who, "stars beyond the limit of excess noise")
+
+
+def _from_centre(table: Table, region: Region) -> Array:
+    """Return the distance (n,) of stars from the centre of a region, degrees."""
+    return separation(np.asarray(table["ra"], float), np.asarray(table["dec"], float), region.ra, region.dec) / 3600.0
 
 
 def check_variable_catalog(plugin: Any, region: Region, expected: set[str] | None = None) -> None:
@@ -165,9 +168,7 @@ def check_variable_catalog(plugin: Any, region: Region, expected: set[str] | Non
     who = name_of(plugin)
     found = plugin.variables(region)
     check_table(found, VARIABLES, who)
-    distance = np.degrees(
-        angular_separation(*np.radians([found["ra"], found["dec"]]), *np.radians([region.ra, region.dec]))
-    )
+    distance = _from_centre(found, region)
     require(np.all(distance <= region.radius * 1.001 + 1e-6), who, "returned stars outside of the region")
     names = set(map(str, found["name"]))
     if expected is not None:
