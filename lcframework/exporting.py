@@ -64,11 +64,11 @@ def export_files(project: Project, name: str, exporter: Any, tables: Mapping[str
     source = project.plugins.get(_HOOK, name).source
     folder.mkdir(parents=True, exist_ok=True)
     written, refused = [], []
+    wanted = getattr(exporter, "check_star", None)
+    sequence = project.sequence() if wanted is not None else None
     for region, table in tables.items():
-        wanted = getattr(exporter, "check_star", None)
         if wanted is not None:
             table.meta["check_star"] = project.check_star(region, table, wanted)
-            sequence = project.sequence()
             table.meta["chart"] = sequence.chart if sequence is not None else ""
         try:
             if isinstance(exporter, SplitsFiles):
@@ -104,20 +104,16 @@ def check_file(plugins: Plugins, path: Path, name: str = "") -> CheckedFile:
     """
     if not path.is_file():
         raise LcfError(f"{path}: there is no such file")
-    able = {}
-    for offer in plugins.offers(_HOOK):
-        if issubclass(offer.cls, ChecksFiles) and (not name or offer.name == name):
-            able[offer.name] = offer
-    if name and name not in able:
-        known = sorted(o.name for o in plugins.offers(_HOOK) if issubclass(o.cls, ChecksFiles))
-        raise LcfError(f'no exporter called "{name}" checks files; these do: {", ".join(known)}')
-    made = {n: (offer.source, offer.cls()) for n, offer in able.items()}
-    mine = [n for n, (source, e) in made.items() if name or asked(source, "recognises", e.recognises, path)]
-    if not mine:
-        raise LcfError(
-            f"{path}: of no format that is known here; name it by --format. Known: {', '.join(sorted(made))}"
-        )
-    if len(mine) > 1:
-        raise LcfError(f"{path}: may be of the formats {', '.join(sorted(mine))}; name one by --format")
-    source, exporter = made[mine[0]]
-    return CheckedFile(path, mine[0], asked(source, "faults", exporter.faults, path))
+    able = {o.name: (o.source, o.cls) for o in plugins.offers(_HOOK) if issubclass(o.cls, ChecksFiles)}
+    known = ", ".join(sorted(able))
+    if not name:
+        mine = [n for n, (source, cls) in able.items() if asked(source, "recognises", cls().recognises, path)]
+        if not mine:
+            raise LcfError(f"{path}: of no format that is known here; name it by --format. Known: {known}")
+        if len(mine) > 1:
+            raise LcfError(f"{path}: may be of the formats {', '.join(sorted(mine))}; name one by --format")
+        name = mine[0]
+    if name not in able:
+        raise LcfError(f'no exporter called "{name}" checks files; these do: {known}')
+    source, cls = able[name]
+    return CheckedFile(path, name, asked(source, "faults", cls().faults, path))
