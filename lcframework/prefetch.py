@@ -21,7 +21,7 @@ from lcframework.project import Project
 from lcframework.protocols import KeepsCache, UsesNetwork
 from lcframework.sky.passed_stars import FindPassedStars, PassedQuery
 from lcframework.sky.solver_stars import SolverStars
-from lcframework.sky.tracks import tracks
+from lcframework.sky.tracks import moving_regions, tracks
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, survey_magnitudes
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint, disks
 from lcframework.stages.plate_solving import PlateSolving
@@ -193,8 +193,7 @@ def _magnitudes(asker: _Asker, query: FieldQuery, stars: list[dict[str, Any]]) -
 def _fields(project: Project) -> list[FieldQuery]:
     """Return queries of the fields: from the project file, or from the database where a run has found the fields."""
     config, toolbox = project.toolbox.config, project.toolbox
-    moving = any(toolbox.ephemeris(name) is not None for name in config.roi)
-    if config.stars.strategy == "roi_disk" and not moving:
+    if config.stars.strategy == "roi_disk" and not moving_regions(toolbox):
         return [FieldQuery(f.hash, f.region, f.rois, {}) for f in disks(config)]
     with project.session() as session:
         ways = tracks(session, toolbox)

@@ -72,6 +72,11 @@ def places_of(
     ]
 
 
+def moving_regions(toolbox: Toolbox) -> dict[str, Tool]:
+    """Return the ephemerides of the regions that move, by region."""
+    return {name: tool for name in toolbox.config.roi if (tool := toolbox.ephemeris(name)) is not None}
+
+
 #: More times say no more about where a target passes than these.
 _TIMES = 200
 
@@ -195,18 +200,18 @@ class Track:
 
 def tracks(session: Session, toolbox: Toolbox) -> dict[str, Track]:
     """Return the tracks of the regions that move, empty where no frame shows one."""
-    moving = [name for name in toolbox.config.roi if toolbox.ephemeris(name) is not None]
-    if not moving:
+    names = list(moving_regions(toolbox))
+    if not names:
         return {}
     r, f = RoiInFrame, Frame
     columns = (r.roi, r.frame_id, r.ra, r.dec, r.trail, f.mjd, f.exptime)
     query = (
         sa.select(*map(col, columns))
         .join(f, col(f.id) == col(r.frame_id))
-        .where(col(r.roi).in_(moving), col(r.roi_in_footprint), ~col(f.eliminated), col(r.ra).is_not(None))
+        .where(col(r.roi).in_(names), col(r.roi_in_footprint), ~col(f.eliminated), col(r.ra).is_not(None))
         .order_by(col(f.mjd), col(f.id))
     )
-    rows: dict[str, list[Any]] = {name: [] for name in moving}
+    rows: dict[str, list[Any]] = {name: [] for name in names}
     for name, *row in session.execute(query):
         rows[name].append(row)
     return {name: _track(found) for name, found in rows.items()}

@@ -18,7 +18,7 @@ from lcframework.protocols import NamesReference, NeedsPosition, NeedsReference
 from lcframework.provenance import Components, Shared, canonical, complete, counted
 from lcframework.sky import geometry, solver_hints, wcs_check
 from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
-from lcframework.sky.tracks import regions_at
+from lcframework.sky.tracks import moving_regions, regions_at
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
 from lcframework.storage.files import beside
 from lcframework.storage.frame_files import (
@@ -289,8 +289,7 @@ class PlateSolving(Stage):
             "stars": sky if settings.verify or any(needs_stars(t) for t in tools) else {},
             "references": [],
         }
-        moving = {name: tool for name in rois if (tool := self.toolbox.ephemeris(name)) is not None}
-        if moving:
+        if moving := moving_regions(self.toolbox):
             tried_with["ephemerides"] = {name: complete(tool.identity()) for name, tool in moving.items()}
         return {"plate_solving": Shared(identity), TRIED_WITH: Shared(tried_with)}
 

@@ -26,7 +26,7 @@ from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_ma
 from lcframework.frames.target_detection import target_doubt
 from lcframework.provenance import Components, Option, Shared, describe
 from lcframework.sky.geometry import separation
-from lcframework.sky.tracks import carried
+from lcframework.sky.tracks import carried, moving_regions
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
@@ -294,7 +294,7 @@ class StampExtraction(Stage):
         hot = {key.instrument: product.token for key, product in ledger.made(self.name, HotPixelsKey).items()}
         imported, solved = ledger.made(Import.name, FrameKey), ledger.made(PlateSolving.name, FrameKey)
         located = ledger.made(QueryGaiaForStars.name, FrameKey)
-        moving = {name for name in self.toolbox.config.roi if self.toolbox.ephemeris(name) is not None}
+        moving = set(moving_regions(self.toolbox))
         stars, rois, regions = self._stars(session), self._rois(session, moving), field_rois(session)
         units: list[Unit[Any]] = [*maps]
         names = {f.instrument for f in frames.values()}
