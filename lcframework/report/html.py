@@ -39,6 +39,12 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else str(value)
 
 
+def embedded(value: Any) -> Markup:
+    """Return a value as JSON for a script element of the page."""
+    text = json.dumps(plain(value), separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
 def chart(figure: Chart, label: str, caption: str | Markup = "", height: int = 360) -> Markup:
     """Return a chart.
 
@@ -53,7 +59,7 @@ def chart(figure: Chart, label: str, caption: str | Markup = "", height: int = 3
     height : int
         The height in CSS pixels.
     """
-    return _figure(_plot(figure, label, height), caption)
+    return captioned(_plot(figure, label, height), caption)
 
 
 def switched_charts(
@@ -71,18 +77,18 @@ def switched_charts(
         for i, (n, f) in enumerate(charts)
     )
     switch = Markup('<div class="switch" role="group" aria-label="What to show">{}</div>').format(buttons)
-    return _figure(Markup('<div class="switched">{}{}</div>').format(switch, views), caption)
+    return captioned(Markup('<div class="switched">{}{}</div>').format(switch, views), caption)
 
 
 def _plot(figure: Chart, label: str, height: int) -> Markup:
-    content = json.dumps(plain(figure), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return Markup(
         '<div class="plot" role="img" aria-label="{}" style="height:{}px"></div>'
         '<script type="application/json" class="figure">{}</script>'
-    ).format(label, height, Markup(content))
+    ).format(label, height, embedded(figure))
 
 
-def _figure(content: Markup, caption: str | Markup) -> Markup:
+def captioned(content: Markup, caption: str | Markup) -> Markup:
+    """Return content in a frame, with a text below it where there is one."""
     below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
     return Markup("<figure>{}{}</figure>").format(content, below)
 
@@ -94,7 +100,7 @@ def image(figure: Figure, alt: str, caption: str | Markup = "", dpi: int = 120) 
         figure.savefig(stream, format="png", dpi=dpi)
     data = base64.b64encode(stream.getvalue()).decode("ascii")
     tag = Markup('<img class="plate" alt="{}" src="data:image/png;base64,{}">').format(alt, Markup(data))
-    return _figure(tag, caption)
+    return captioned(tag, caption)
 
 
 def table(

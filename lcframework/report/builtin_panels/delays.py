@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +49,8 @@ class TimeDelays:
             Markup("").join(Markup('<option value="{}">{}</option>').format(i, n) for i, n in enumerate(names))
             for names in (data["sources"], [g["name"] for g in data["groups"]])
         ]
-        content = json.dumps(html.plain(data), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         form = Markup(_FORM.read_text(encoding="utf-8")).format(
-            sources=options[0], groups=options[1], roi=roi, id=identifier, data=Markup(content),
+            sources=options[0], groups=options[1], roi=roi, id=identifier, data=html.embedded(data),
             label=f"Light curves of {roi}, shifted by the delays in the table below",
         )  # fmt: skip
         caption = Markup(
@@ -62,7 +60,7 @@ class TimeDelays:
             "is by how much it is fainter. Both are taken off before it is drawn. Delays are common to all bands, "
             "shifts are each band's own."
         ).format(identifier)
-        return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(form, caption)
+        return html.captioned(form, caption)
 
 
 def delay_data(roi: str, curve: TimeSeries) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,9 +70,8 @@ class RegionPictures:
         row = stack_images.Row(
             name, len(content.fit.flux), stacks(epochs, content), content.fit.offset, tuple(content.names)
         )
-        plain = html.plain(self._pictures(roi, name, epochs, content))
-        text = json.dumps(plain, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-        return _Group(content.band, content.zeropoint, Markup(text), row)
+        shown = html.embedded(self._pictures(roi, name, epochs, content))
+        return _Group(content.band, content.zeropoint, shown, row)
 
     def _pictures(self, roi: str, name: str, epochs: PreparedEpochs, content: FitFile) -> dict[str, Any]:
         """Return what the page's script needs of a group: its epochs in words, and their pictures."""
@@ -116,7 +114,7 @@ def _viewer(roi: str, groups: list[_Group]) -> Markup:
     view = Markup('<div class="epochs" data-roi="{}">{}{}{}</div>').format(
         roi, controls, _CANVAS.format(label, label), data
     )
-    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(view, caption)
+    return html.captioned(view, caption)
 
 
 def _stacks(roi: str, groups: list[_Group]) -> Markup:
