@@ -7,6 +7,7 @@ from typing import Any
 
 from lcframework.ancestry.facts import Line, Section, decimals, known, some
 from lcframework.ancestry.records import Records, Row
+from lcframework.sky.geometry import separation
 
 
 def footprint(records: Records, frame: Row, roi: str) -> Section:
@@ -45,9 +46,7 @@ def distance_arcmin(records: Records, frame: Row, roi: str) -> float:
     dec = sum(p[1] for p in polygon.polygon) / count
     ra0 = polygon.polygon[0][0]
     ra = ra0 + sum((p[0] - ra0 + 180) % 360 - 180 for p in polygon.polygon) / count
-    a, b, delta = (math.radians(v) for v in (dec, region.dec, region.ra - ra))
-    half = math.sin((b - a) / 2) ** 2 + math.cos(a) * math.cos(b) * math.sin(delta / 2) ** 2
-    return 60 * math.degrees(2 * math.asin(math.sqrt(min(1.0, half))))
+    return float(separation(region.ra, region.dec, ra, dec)) / 60
 
 
 def _field(field: Row | None) -> dict[str, Any] | None:
