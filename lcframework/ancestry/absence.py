@@ -10,7 +10,7 @@ import attrs
 from lcframework.ancestry.facts import Line, Section, date_of, figures, known, some
 from lcframework.ancestry.footprints import distance_arcmin
 from lcframework.ancestry.published import number
-from lcframework.ancestry.records import Records, Row
+from lcframework.ancestry.records import Records, Row, file_of
 from lcframework.frames.exclusions import COPY, EXCLUDED_BY_COMMAND, EXCLUDED_IN_FILE, IMPORT, PLATE_SOLVING, SET_ASIDE
 from lcframework.running.frame_status import TO_BE_REMADE
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprint
@@ -182,10 +182,10 @@ def _selected_out(q: _Question) -> Absence | None:
 
 
 def _cutout_missing(q: _Question) -> Absence | None:
-    found = q.records.published.cutouts(_path(q.product(Prepare.name, q.group)))
+    product = q.product(Prepare.name, q.group)
+    found = q.records.published.cutouts(file_of(product))
     if q.frame.id in found.index:
         return None
-    product = q.product(Prepare.name, q.group)
     return _unfinished(product, Prepare.name, "its cutouts are not made yet") or Absence(
         Prepare.name, "not made yet", found.problem or "it is not among the epochs that were prepared", RUN
     )
@@ -221,7 +221,3 @@ def _unfinished(product: Row | None, stage: str, not_yet: str, remedy: str = "")
     if product.state == ProductState.UNUSABLE.value:
         return Absence(stage, "not used", product.reason, remedy or "see the reason; `lcf status` shows it too")
     return None
-
-
-def _path(product: Row | None) -> str:
-    return product.path if product is not None else ""

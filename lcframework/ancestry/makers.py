@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from lcframework.ancestry.facts import Line
-from lcframework.ancestry.records import Records, Row
+from lcframework.ancestry.records import Records, Row, components_of
 from lcframework.entry_points import BUILT_IN, is_built_in
 from lcframework.plugins import SEAM_OF_SECTION
 from lcframework.running.plugin_notes import RECORD
@@ -78,7 +78,7 @@ def makers(records: Records, product: Row | None, section: str, instrument: str 
 
 def recorded(product: Row | None, section: str, instrument: str = "") -> Mapping[str, Any]:
     """Return the part of a product's fingerprint that a section of the project file gave."""
-    parts: Mapping[str, Any] = (product.components or {}) if product is not None else {}
+    parts = components_of(product)
     by_instrument = parts.get("by_instrument", {})
     for of in (by_instrument.get(instrument, {}), by_instrument.get("", {}), parts):
         if isinstance(own := of.get(section), Mapping):  # stages name other inputs so too
@@ -93,8 +93,7 @@ def package_of(records: Records, product: Row | None, section: str, name: str, v
     run = records.run_of(product)
     if is_built_in(origin):
         return f"{BUILT_IN} {run.version}" if run is not None and run.version else BUILT_IN
-    known = records.product(RECORD, f"{section}:{name}")
-    releases = dict(known.components or {}) if known is not None else {}
+    releases = components_of(records.product(RECORD, f"{section}:{name}"))
     if releases.get(_VERSION) == version and releases.get("releases"):
         return " or ".join(releases["releases"])
     return f"{origin} (as installed now)" if origin else "a package that is not installed now"

@@ -7,7 +7,7 @@ from typing import Any
 
 from lcframework.ancestry.facts import Line, Section, date_of, decimals, figures, known, percent, some, with_error
 from lcframework.ancestry.published import CurveRow, number
-from lcframework.ancestry.records import Records, Row
+from lcframework.ancestry.records import Records, Row, components_of, file_of
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts as Model
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts as Prepare
 from lcframework.types import readable
@@ -62,8 +62,7 @@ def number_section(records: Records, frame: Row, roi: str, source: str, field: s
 def _psf_scatter(records: Records, frame: Row, roi: str) -> float:
     """Return what the region's fluxes, by the PSF alone, scatter more than the stars' combined ones; relative."""
     product = records.product(Prepare.name, RegionGroupKey(roi, frame.instrument, frame.band))
-    parts = dict((product.components or {}).get("estimators", {})) if product is not None else {}
-    return float(parts.get("psf_scatter", 0.0))
+    return float(components_of(product).get("estimators", {}).get("psf_scatter", 0.0))
 
 
 def _budget(row: CurveRow, stated: dict[str, float], psf_scatter: float) -> list[dict[str, Any]]:
@@ -157,7 +156,7 @@ def _in_frame(records: Records, frame: Row, field: str, flux: float) -> dict[str
 def _unlike_the_fit(records: Records, frame: Row, roi: str, source: str, stated: dict[str, float]) -> list[str]:
     """Return which columns of the table are not those of the fit that there is now."""
     product = records.product(Model.name, FitKey(roi, frame.instrument, frame.band))
-    fit = records.published.fit(product.path if product is not None else "")
+    fit = records.published.fit(file_of(product))
     if frame.id not in fit.index or source not in fit.names:
         return []
     i, k = fit.index[frame.id], fit.names.index(source)

@@ -12,7 +12,7 @@ import attrs
 
 from lcframework.ancestry.facts import Line, Section, counted, some
 from lcframework.ancestry.makers import makers
-from lcframework.ancestry.records import Records, Row
+from lcframework.ancestry.records import Records, Row, components_of
 from lcframework.frames.exclusions import IMPORT, PLATE_SOLVING
 from lcframework.plugins import SEAM_OF_SECTION
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints
@@ -50,7 +50,7 @@ def chain(records: Records, frame: Row, roi: str, field: str) -> list[tuple[str,
     """Return the stages and units that a number comes from, in their order."""
     group = (frame.instrument, frame.band)
     product = records.product(IMPORT, FrameKey(frame.id))
-    names = dict((product.components or {}).get("reduction", {})).get("masters", {}) if product is not None else {}
+    names = components_of(product).get("reduction", {}).get("masters", {})
     masters = [MasterKey(n) for name in names for n in (f"{frame.instrument}:{name}", name)]
     own = FrameKey(frame.id, field)
     steps: list[tuple[str, Any]] = [
@@ -119,7 +119,7 @@ def _step(records: Records, frame: Row, stage: str, unit: str, pending: Pending)
         return {"stage": stage, "unit": unit, "state": "not made", "stage_version": None, "fingerprint": "",
                 "path": "", "reason": "", "run": None, "seconds": None, "plugins": [], "settings": {},
                 "out_of_date_because": why}  # fmt: skip
-    parts = product.components or {}
+    parts = components_of(product)
     found = [maker for section in SEAM_OF_SECTION for maker in makers(records, product, section, frame.instrument)]
     return {
         "stage": stage, "unit": unit, "state": product.state, "stage_version": parts.get("stage_version"),

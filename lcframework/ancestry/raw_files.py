@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lcframework.ancestry.facts import Line, Section, counted, moment_of, some
-from lcframework.ancestry.records import Records, Row
+from lcframework.ancestry.records import Records, Row, components_of
 from lcframework.frames.exclusions import IMPORT
 from lcframework.provenance import ABSENT, file_digest
 from lcframework.types import readable
@@ -31,8 +31,7 @@ def raw_file(records: Records, frame: Row, contents: bool) -> Section:
     """
     path = path_of(records, frame)
     product = records.product(IMPORT, FrameKey(frame.id))
-    imported = (product.components or {}).get("raw", "") if product is not None else ""
-    digest = imported or frame.raw_digest
+    digest = components_of(product).get("raw", "") or frame.raw_digest
     data: dict[str, Any] = {
         "path": readable(str(path)), "size_bytes": frame.raw_size or None,
         "changed_at": moment_of(frame.raw_mtime_ns) if frame.raw_mtime_ns else None, "digest": digest,

@@ -73,6 +73,16 @@ class Records:
         return None if product is None or product.run_id is None else self.runs.get(product.run_id)
 
 
+def components_of(product: Row | None) -> Mapping[str, Any]:
+    """Return what a product's fingerprint was made of; nothing where there is no product."""
+    return (product.components or {}) if product is not None else {}
+
+
+def file_of(product: Row | None) -> str:
+    """Return the path of a product's file; empty where there is no product."""
+    return product.path if product is not None else ""
+
+
 def read_records(session: Session, frame_ids: Collection[int], around: Surroundings) -> Records:
     """Read what the database says of some frames.
 

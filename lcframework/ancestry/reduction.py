@@ -6,7 +6,7 @@ from typing import Any
 
 from lcframework.ancestry.facts import Line, Section, counted, some
 from lcframework.ancestry.makers import by_line, makers
-from lcframework.ancestry.records import Records, Row
+from lcframework.ancestry.records import Records, Row, components_of, file_of
 from lcframework.frames.exclusions import IMPORT
 from lcframework.provenance import file_digest
 from lcframework.types import readable
@@ -20,22 +20,22 @@ _LISTED = 4
 def reduction(records: Records, frame: Row, contents: bool) -> Section:
     """Return what a frame was calibrated by; with `contents`, the files are compared with those of then."""
     product = records.product(IMPORT, FrameKey(frame.id))
-    own = dict((product.components or {}).get("reduction", {})) if product is not None else {}
-    masters = [_master(records, frame, name, files, contents) for name, files in own.get("masters", {}).items()]
+    named = components_of(product).get("reduction", {}).get("masters", {})
+    masters = [_master(records, frame, name, files, contents) for name, files in named.items()]
+    by = makers(records, product, "reduction", frame.instrument)
     data: dict[str, Any] = {
         "text": frame.calibration, "masters": masters,
-        "plugin": [m.as_json() for m in makers(records, product, "reduction", frame.instrument)],
+        "plugin": [m.as_json() for m in by],
     }  # fmt: skip
     if frame.image_relpath is None:
         return Section("calibration", "Calibration frames", None)
     if not frame.calibration and not masters:
         return Section("calibration", "Calibration frames", data, (Line("masters", "none: used as it is"),))
     lines = [_line(master) for master in masters] or [Line("masters", frame.calibration)]
-    by = by_line(makers(records, product, "reduction", frame.instrument))
     more = [
         Line("files", f"{m['name']}: " + ", ".join(f"{f['name']} {f['digest']}" for f in m["files"])) for m in masters
     ]
-    return Section("calibration", "Calibration frames", data, some([by, *lines]), some(more))
+    return Section("calibration", "Calibration frames", data, some([by_line(by), *lines]), some(more))
 
 
 def _master(records: Records, frame: Row, name: str, files: dict[str, str], contents: bool) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _master(records: Records, frame: Row, name: str, files: dict[str, str], cont
     product = next((p for key in keys if (p := records.product(IMPORT, key)) is not None), None)
     members = [{"name": n, "digest": digest, "state": _state(records, n, digest, contents)}
                for n, digest in files.items()]  # fmt: skip
-    return {"name": name, "path": product.path if product is not None else "", "files": members}
+    return {"name": name, "path": file_of(product), "files": members}
 
 
 def _state(records: Records, name: str, digest: str, contents: bool) -> str:

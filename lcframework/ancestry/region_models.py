@@ -10,7 +10,7 @@ import numpy as np
 from lcframework.ancestry.facts import Line, Section, counted, decimals, figures, known, some
 from lcframework.ancestry.makers import by_line, makers
 from lcframework.ancestry.published import GroupFile
-from lcframework.ancestry.records import Records, Row
+from lcframework.ancestry.records import Records, Row, components_of, file_of
 from lcframework.roi.light_curves import HIGH_CHI2
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts as Model
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts as Prepare
@@ -28,14 +28,12 @@ def region_model(records: Records, frame: Row, roi: str, source: str) -> Section
         records.product(Model.name, FitKey(*group)),
         records.product(Prepare.name, RegionGroupKey(*group)),
     )
-    fit = records.published.fit(product.path if product is not None else "")
-    cutouts = records.published.cutouts(prepared.path if prepared is not None else "")
+    fit, cutouts = records.published.fit(file_of(product)), records.published.cutouts(file_of(prepared))
     problems = [Line("file", file.problem, problem=True) for file in (fit, cutouts) if file.problem]
     if frame.id not in fit.index:
         return Section("region_model", title, None, tuple(problems))
     by = makers(records, product, "roi_model", frame.instrument)
-    data = {**_epoch(fit, cutouts, frame.id, source), "fit_file": product.path if product is not None else "",
-            "cutouts_file": prepared.path if prepared is not None else "",
+    data = {**_epoch(fit, cutouts, frame.id, source), "fit_file": file_of(product), "cutouts_file": file_of(prepared),
             "measured_by": _how(prepared, product), "plugin": [m.as_json() for m in by]}  # fmt: skip
     reason = f" ({data['reason']})" if data["reason"] else ""
     poor = known(data["chi2"]) and data["chi2"] > HIGH_CHI2
@@ -60,10 +58,9 @@ def region_model(records: Records, frame: Row, roi: str, source: str) -> Section
 
 def _how(prepared: Row | None, product: Row | None) -> str:
     """Return what light is measured: by the PSF alone, within an aperture, or by estimates that are combined."""
-    parts = [dict(p.components or {}) if p is not None else {} for p in (prepared, product)]
-    if aperture := parts[1].get("aperture"):
+    if aperture := components_of(product).get("aperture", 0.0):
         return f"the PSF and the light that it misses within {aperture:g} pixels"
-    if "weights" in parts[0].get("estimators", {}):
+    if "weights" in components_of(prepared).get("estimators", {}):
         return "the PSF and discs together, weighted as the comparison stars are"
     return "the PSF alone"
 
