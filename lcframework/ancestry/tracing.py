@@ -84,6 +84,7 @@ class Tracer:
     ) -> None:
         self._records = read_records(session, frame_ids, around)
         self._contents = contents
+        self._of_files: dict[int, Sections] = {}
 
     def ancestry(self, asked: Asked, pending: Pending = None) -> Ancestry:
         """Return the ancestry of one number.
@@ -115,12 +116,9 @@ class Tracer:
     def of_frame(self, frame_id: int, roi: str, pending: Pending = None) -> tuple[Sections, Sections]:
         """Return the sections about a frame and a region that all its sources share: before the model, and after."""
         records, frame, field = self._records, self.frame(frame_id), self._field(roi)
-        raw = raw_file(records, frame, self._contents)
         units = chain(records, frame, roi, field)
         before = (
-            raw,
-            header(records, frame, raw.data["state"], self._contents),
-            reduction(records, frame, self._contents),
+            *self._files(frame),
             sky(records, frame),
             wcs(records, frame),
             footprint(records, frame, roi),
@@ -135,6 +133,17 @@ class Tracer:
             made_by(records, frame, units, pending),
         )
         return before, after
+
+    def _files(self, frame: Row) -> Sections:
+        """Return the sections that read a frame's raw and calibration files, which all regions share: once a frame."""
+        if frame.id not in self._of_files:
+            raw = raw_file(self._records, frame, self._contents)
+            self._of_files[frame.id] = (
+                raw,
+                header(self._records, frame, raw.data["state"], self._contents),
+                reduction(self._records, frame, self._contents),
+            )
+        return self._of_files[frame.id]
 
     def frame(self, frame_id: int) -> Row:
         """Return the row of a frame; raises as :meth:`ancestry`."""
