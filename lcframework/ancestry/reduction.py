@@ -8,7 +8,6 @@ from lcframework.ancestry.facts import Line, Section, counted, some
 from lcframework.ancestry.makers import by_line, makers
 from lcframework.ancestry.records import Records, Row, components_of, file_of
 from lcframework.frames.exclusions import IMPORT
-from lcframework.provenance import file_digest
 from lcframework.types import readable
 from lcframework.work import FrameKey, MasterKey
 
@@ -49,15 +48,9 @@ def _master(records: Records, frame: Row, name: str, files: dict[str, str], cont
 def _state(records: Records, name: str, digest: str, contents: bool) -> str:
     """Return whether a calibration file is there and as it was."""
     row = records.exposures.get(name)
-    if row is None:
+    now = records.around.digest_now(row, contents) if row is not None else None
+    if now is None:
         return "away"
-    path = records.project.config.directory / row.path
-    try:
-        stat = path.stat()
-    except OSError:
-        return "away"
-    as_recorded = (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns)
-    now = row.digest if as_recorded and not contents else file_digest(path)
     return "unchanged" if now[:_FIGURES] == digest else "changed"
 
 

@@ -6,12 +6,14 @@ import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sqlmodel import Session, col, select
 
 from lcframework.ancestry.published import Published
 from lcframework.frames.raw_folders import find_files
 from lcframework.project import Project
+from lcframework.provenance import file_digest
 from lcframework.running.frame_status import left_out
 from lcframework.settings.states import SettingState
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts as Prepare
@@ -36,6 +38,7 @@ class Surroundings:
         self.project, self._session = project, session
         self.published = Published(project.workdir)
         self._left_out: dict[RegionGroupKey, Mapping[int, str]] = {}
+        self._digests: dict[tuple[str, bool], str | None] = {}
 
     @functools.cached_property
     def raw_files(self) -> Mapping[str, Sequence[Path]]:
@@ -58,6 +61,21 @@ class Surroundings:
         """How every setting that frames can decide stands."""
         return self.project.settings()
 
+    def digest_now(self, exposure: Any, contents: bool) -> str | None:
+        """Return the digest that a calibration file has now, looked at once; None where it is away.
+
+        Parameters
+        ----------
+        exposure : row of ``exposures``
+            The file.
+        contents : bool
+            Whether to read it also where size and time are as recorded.
+        """
+        asked = (exposure.path, contents)
+        if asked not in self._digests:
+            self._digests[asked] = _digest_now(self.project.config.directory / exposure.path, exposure, contents)
+        return self._digests[asked]
+
     def left_out(self, field: str, key: RegionGroupKey) -> Mapping[int, str]:
         """Return by frame why selections leave frames of a group out of the light curve."""
         if key not in self._left_out:
@@ -70,3 +88,12 @@ class Surroundings:
             frames = frame_rows(self._session, col(Frame.instrument) == key.instrument, col(Frame.band) == key.band)
             self._left_out[key] = left_out(frames, coefficients, psfs, measured, self.project.toolbox.config_for)
         return self._left_out[key]
+
+
+def _digest_now(path: Path, exposure: Any, contents: bool) -> str | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    as_recorded = (stat.st_size, stat.st_mtime_ns) == (exposure.size, exposure.mtime_ns)
+    return str(exposure.digest) if as_recorded and not contents else file_digest(path)
