@@ -22,6 +22,7 @@ from lcframework.report.builtin_panels.shared import (
 from lcframework.report.charts import Row, points, rows_layout
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FOLDER
+from lcframework.roi.light_curves import numbers
 from lcframework.types import Floats, source_names
 
 _LIMIT = 3.0  # sigma of an upper limit
@@ -161,5 +162,4 @@ class LightCurves:
 
 
 def _column(curve: TimeSeries, name: str) -> Floats:
-    values = curve[name]
-    return np.asarray(getattr(values, "value", values), float)
+    return numbers(curve[name])
