@@ -16,9 +16,9 @@ DEPTH_SIGMAS = 5.0
 #: A source with fewer sigma has an upper limit, of so many sigma above its flux, or above 0.
 LIMIT_SIGMAS = 3.0
 #: Magnitudes of a factor e in flux, Pogson's ratio.
-_POGSON = 2.5 / np.log(10)
+POGSON = 2.5 / np.log(10)
 #: The softening that keeps both the bias and the error of asinh magnitudes small, in sigmas (Lupton et al. 1999).
-_SOFTENING = float(np.sqrt(_POGSON))
+_SOFTENING = float(np.sqrt(POGSON))
 
 
 @attrs.frozen
@@ -88,13 +88,13 @@ def derived(flux: Floats, error: Floats, fitted: Floats, zeropoint: float, share
     sigma = np.where(error > 0, error, np.nan)
     b = shared.softening
     with np.errstate(invalid="ignore", divide="ignore"):
-        limit = zeropoint - _POGSON * np.log(np.maximum(flux, 0) + LIMIT_SIGMAS * sigma)
+        limit = zeropoint - POGSON * np.log(np.maximum(flux, 0) + LIMIT_SIGMAS * sigma)
         return {
             "snr": flux / sigma,
-            "depth": zeropoint - _POGSON * np.log(DEPTH_SIGMAS * np.where(fitted > 0, fitted, np.nan)),
+            "depth": zeropoint - POGSON * np.log(DEPTH_SIGMAS * np.where(fitted > 0, fitted, np.nan)),
             "mag_limit": np.where(flux < LIMIT_SIGMAS * sigma, limit, np.nan),
-            "asinh_mag": zeropoint - _POGSON * (np.log(b) + np.arcsinh(flux / (2 * b))),
-            "d_asinh_mag": _POGSON * sigma / np.sqrt(flux**2 + 4 * b**2),
+            "asinh_mag": zeropoint - POGSON * (np.log(b) + np.arcsinh(flux / (2 * b))),
+            "d_asinh_mag": POGSON * sigma / np.sqrt(flux**2 + 4 * b**2),
             "asinh_softening": np.full(len(flux), b),
             "diff_flux": flux - shared.flux,
             "d_diff_flux": np.sqrt(np.clip(sigma**2 - shared.variance, 0, None)),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lcframework.roi.cutout_files import WITHDRAWN, FitFile
-from lcframework.roi.derived_columns import Reference, derived, reference
+from lcframework.roi.derived_columns import POGSON, Reference, derived, reference
 from lcframework.roi.visits import stands_out, visit_numbers
 from lcframework.storage.files import atomic
 from lcframework.types import (
@@ -39,7 +39,6 @@ HIGH_CHI2 = 1.5
 LOW_SIGNAL = 3.0
 #: What speaks against a frame; the other bits of its flags do not.
 _DOUBTED = FrameFlag.DOUBTED | FrameFlag.SUN_UP | FrameFlag.ODD_TIME | FrameFlag.TARGET_DOWN
-_MAGNITUDES = 2.5 / np.log(10)
 
 
 def table_name(roi: str, kind: str, row: str = "epoch") -> str:
@@ -120,9 +119,9 @@ def magnitudes(flux: Floats, error: Floats, zeropoint: float) -> dict[str, Float
     nan where a flux, or a flux less its error, is not positive.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        mag = zeropoint - _MAGNITUDES * np.log(flux)
-        fainter = -_MAGNITUDES * np.log((flux - error) / flux)
-        brighter = _MAGNITUDES * np.log((flux + error) / flux)
+        mag = zeropoint - POGSON * np.log(flux)
+        fainter = -POGSON * np.log((flux - error) / flux)
+        brighter = POGSON * np.log((flux + error) / flux)
     bad = ~(flux > 0)
     return {
         "mag": np.where(bad, np.nan, mag),

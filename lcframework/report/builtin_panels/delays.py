@@ -15,10 +15,10 @@ from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import group_name
 from lcframework.report.results import Results
+from lcframework.roi.derived_columns import POGSON
 from lcframework.roi.light_curves import LOW_SIGNAL, numbers, per_visit
 from lcframework.types import Floats, source_names
 
-_MAGNITUDES = 2.5 / np.log(10)
 _BJD = 2400000.5  # of MJD 0
 #: The reference's curve is smoothed over so many of its typical steps in time: over more, its bends are lost.
 _STEPS = 1.0
@@ -92,8 +92,8 @@ def _points(table: Table, name: str, barycentric: bool) -> dict[str, Floats]:
     good = np.flatnonzero((flux >= LOW_SIGNAL * error) & (error > 0) & np.isfinite(time))
     good = good[np.argsort(time[good], kind="stable")]
     return {
-        "t": np.round(time[good], 5), "m": np.round(zeropoint[good] - _MAGNITUDES * np.log(flux[good]), 5),
-        "e": np.round(_MAGNITUDES * error[good] / flux[good], 5),
+        "t": np.round(time[good], 5), "m": np.round(zeropoint[good] - POGSON * np.log(flux[good]), 5),
+        "e": np.round(POGSON * error[good] / flux[good], 5),
     }  # fmt: skip
 
 

@@ -12,11 +12,10 @@ from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import group_name, number
 from lcframework.report.charts import Row, line, points, rows_layout
+from lcframework.report.plots.injections import MILLIMAGNITUDES
 from lcframework.report.results import Results
 from lcframework.roi.injected import FOLDER, Outcome, Summary, injection_doubts, read_injected, results_path, summarise
 from lcframework.running.injection_doubts import present_light_curve
-
-_MILLIMAGNITUDES = 2500 / np.log(10)
 
 
 @attrs.frozen
@@ -109,8 +108,8 @@ class Injections:
             name = "single" if o.level.isdigit() else o.level
             rows.append((
                 name, group_name(o.instrument, o.band), number(o.magnitude, 2), str(o.sources), str(o.epochs),
-                f"{number(o.bias * _MILLIMAGNITUDES, 1)} ± {number(o.bias_error * _MILLIMAGNITUDES, 1)}",
-                number(o.scatter * _MILLIMAGNITUDES, 1), number(o.stated * _MILLIMAGNITUDES, 1),
+                f"{number(o.bias * MILLIMAGNITUDES, 1)} ± {number(o.bias_error * MILLIMAGNITUDES, 1)}",
+                number(o.scatter * MILLIMAGNITUDES, 1), number(o.stated * MILLIMAGNITUDES, 1),
                 f"{number(o.pull, 2)} ± {number(o.pull_error, 2)}", number(o.pull_fit, 2),
                 number(100 * o.complete, 0), number(100 * o.lost, 0),
             ))  # fmt: skip
@@ -121,7 +120,7 @@ class Injections:
 
 
 def _mmag(outcomes: list[Outcome], name: str) -> np.ndarray:
-    return np.asarray(np.array([getattr(o, name) for o in outcomes]) * _MILLIMAGNITUDES)
+    return np.asarray(np.array([getattr(o, name) for o in outcomes]) * MILLIMAGNITUDES)
 
 
 def _line(x: Any, y: Any, series: int, row: int) -> dict[str, Any]:
@@ -133,8 +132,8 @@ def _line(x: Any, y: Any, series: int, row: int) -> dict[str, Any]:
 def _hover(o: Outcome) -> str:
     lines = [
         f"<b>{'single' if o.level.isdigit() else o.level}</b>, {number(o.magnitude, 2)} mag",
-        f"bias {number(o.bias * _MILLIMAGNITUDES, 1)} ± {number(o.bias_error * _MILLIMAGNITUDES, 1)} mmag",
-        f"scatter {number(o.scatter * _MILLIMAGNITUDES, 1)}, stated {number(o.stated * _MILLIMAGNITUDES, 1)} mmag",
+        f"bias {number(o.bias * MILLIMAGNITUDES, 1)} ± {number(o.bias_error * MILLIMAGNITUDES, 1)} mmag",
+        f"scatter {number(o.scatter * MILLIMAGNITUDES, 1)}, stated {number(o.stated * MILLIMAGNITUDES, 1)} mmag",
         f"pull {number(o.pull, 2)} ± {number(o.pull_error, 2)}",
         f"{o.sources} sources, {o.epochs} epochs",
     ]

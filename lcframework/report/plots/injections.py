@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lcframework.report.plots import style
+from lcframework.roi.derived_columns import POGSON
 from lcframework.roi.injected import Limit, Outcome, Summary
 
-_MILLIMAGNITUDES = 2500 / np.log(10)
+#: Of a factor e in flux.
+MILLIMAGNITUDES = 1000 * POGSON
 
 
 @style.styled
@@ -66,7 +68,7 @@ def _of_brightness(axes: tuple[Axes, ...], rows: list[Outcome], g: int, label: s
 
 
 def _mmag(values: list[float]) -> np.ndarray:
-    return np.asarray(np.array(values) * _MILLIMAGNITUDES)
+    return np.asarray(np.array(values) * MILLIMAGNITUDES)
 
 
 def _of_epochs(epochs: Axes, seeing: Axes, limits: list[Limit], g: int) -> None:
