@@ -207,11 +207,10 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def _scale_and_compass(ax: Axes, reach: float) -> None:
-    long = next((s for s in reversed(_SCALES) if s <= 0.5 * reach), _SCALES[0])
+    long, label = style.scale_bar(_SCALES, 0.5 * reach)
     left, low = 0.94 * reach, -0.93 * reach
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
     ax.plot([left, left - long], [low, low], color="black", lw=2.0, solid_capstyle="butt")
-    label = f"{long:g}″" if long < 60 else f"{long / 60:g}′"
     ax.text(left - long / 2, low + 0.02 * reach, label, ha="center", va="bottom", size=8.5, bbox=box)
     x, y, arm = -0.86 * reach, -0.93 * reach, 0.14 * reach
     for dx, dy, name in ((arm, 0.0, "E"), (0.0, arm, "N")):

@@ -95,11 +95,9 @@ def compass(ax: Axes, transform: Floats, shape: tuple[int, ...]) -> None:
         ax.plot(*np.stack([corner, tip], axis=1), color="white", lw=1.0)
         text = corner + 1.45 * arm * unit[:, column]
         ax.text(text[0], text[1], name, color="white", size=7, ha="center", va="center")
-    fitting = [s for s in _SCALES if s * scale <= 0.3 * nx] or [_SCALES[0]]
-    long = fitting[-1]
+    long, label = style.scale_bar(_SCALES, 0.3 * nx / scale)
     left, low = 0.05 * nx, 0.05 * ny
     ax.plot([left, left + long * scale], [low, low], color="white", lw=1.6, solid_capstyle="butt")
-    label = f"{long:g}″" if long < 60 else f"{long / 60:g}′"
     ax.text(left + long * scale / 2, low + 0.015 * ny, label, color="white", size=7, ha="center", va="bottom")
     ax.set_xlim(-0.5, nx - 0.5)
     ax.set_ylim(-0.5, ny - 0.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, cast
 
@@ -107,6 +107,12 @@ def convergence(ax: Axes, loss: Floats) -> None:
         ax.set_yscale("log")
         ax.yaxis.set_minor_locator(NullLocator())
         ax.plot(steps, excess, color=COLOURS[k % 2], lw=1.2)
+
+
+def scale_bar(lengths: Sequence[float], most: float) -> tuple[float, str]:
+    """Return the longest of some lengths (arcsec, rising) that is not above `most`, else the first, and its text."""
+    long = next((s for s in reversed(lengths) if s <= most), lengths[0])
+    return long, f"{long:g}″" if long < 60 else f"{long / 60:g}′"
 
 
 def group_name(instrument: str, band: str) -> str:
