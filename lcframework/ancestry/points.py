@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import attrs
 from sqlmodel import Session
@@ -13,6 +12,7 @@ from lcframework.ancestry.facts import date_of, mjd_of
 from lcframework.config.project_file import Config
 from lcframework.config.sections import Roi
 from lcframework.config.structuring import resolve_path
+from lcframework.frames.exclusions import names_of
 from lcframework.frames.raw_folders import find_files
 from lcframework.options import nearest
 from lcframework.sky.times import EARLIEST, LATEST
@@ -98,7 +98,7 @@ def find_frame(session: Session, config: Config, word: str) -> tuple[FrameRow, s
     rows = frame_rows(session)
     if word.isdigit() and (by_id := [r for r in rows if r.id == int(word)]):
         return by_id[0], ""
-    called = [r for r in rows if word in _names(r)]
+    called = [r for r in rows if word in names_of(r.key, r.original_image_path)]
     if len(called) == 1:
         return called[0], ""
     if called:
@@ -107,12 +107,8 @@ def find_frame(session: Session, config: Config, word: str) -> tuple[FrameRow, s
     mjd = _time(word)
     if mjd is not None:
         return _at(rows, mjd)
-    raise LcfError(f'no frame is called "{word}"{_why_unknown(config, word, [n for r in rows for n in _names(r)[:2]])}')
-
-
-def _names(row: FrameRow) -> tuple[str, ...]:
-    path = row.original_image_path
-    return row.key, file_name(path), Path(path).name, path
+    known = [n for r in rows for n in names_of(r.key, r.original_image_path)[:2]]
+    raise LcfError(f'no frame is called "{word}"{_why_unknown(config, word, known)}')
 
 
 def _why_unknown(config: Config, word: str, names: Sequence[str]) -> str:

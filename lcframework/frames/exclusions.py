@@ -61,17 +61,17 @@ def include_frames(session: Session, names: Sequence[str]) -> int:
     return len({frame.id for _, frame in frames})
 
 
+def names_of(key: str, path: str) -> tuple[str, str, str, str]:
+    """Return what a frame may be called, from its key and the path of its raw file: the names for people first."""
+    return key, file_name(path), Path(path).name, path
+
+
 def _named(session: Session, names: Sequence[str]) -> list[tuple[str, Frame]]:
     """Return (name, frame) for the frames with these names; files in several folders may have the same name."""
     frames = list(session.exec(select(Frame)))
     found = []
     for name in names:
-        called = [
-            f
-            for f in frames
-            if name
-            in (f.key, Path(f.original_image_path).name, file_name(f.original_image_path), f.original_image_path)
-        ]
+        called = [f for f in frames if name in names_of(f.key, f.original_image_path)]
         if not called:
             raise LcfError(f'no frame is called "{name}"; `lcf status` lists them')
         found += [(name, frame) for frame in called]
