@@ -126,14 +126,11 @@ def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
         if row.roi_in_footprint:
             inside.setdefault(row.roi, set()).add(row.frame_id)
     for roi, region in project.config.roi.items():
-        frames = [
-            f for f in results.used()
-            if f.id in inside.get(roi, ()) and f.image_relpath and f.wcs_relpath
-            and (project.workdir / f.image_relpath).exists() and (project.workdir / f.wcs_relpath).exists()
-        ]  # fmt: skip
-        if not frames:
+        frames = [f for f in results.used() if f.id in inside.get(roi, ())]
+        frames.sort(key=lambda f: (f.seeing_arcseconds or np.inf, f.id or 0))
+        best = next((f for f in frames if _are_there(project, f.image_relpath, f.wcs_relpath)), None)
+        if best is None:
             continue
-        best = min(frames, key=lambda f: (f.seeing_arcseconds or np.inf, f.id or 0))
         fields = {f.hash for f in results.fields if roi in f.rois}
         found = sorted(
             (s for (field, star), s in results.stars.items() if field in fields and (field, star) in measured),
@@ -151,6 +148,10 @@ def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
         made = [p[FrameKey(best.id or 0)].token for p in (imported, solved) if FrameKey(best.id or 0) in p]
         mark = _fingerprint(str(attrs.astuple(payload)), made)  # as text: JSON knows no nan
         yield Job("charts", (f"finding_charts/{roi}.png",), mark, finding_chart.figures, payload)
+
+
+def _are_there(project: Project, *paths: str | None) -> bool:
+    return all(path and (project.workdir / path).exists() for path in paths)
 
 
 def psf_jobs(project: Project, results: Results) -> Iterator[Job]:
