@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 FOLDER = "report"
 FILE = "index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
-#: In the order of the page: those that wait for charts come before the one that draws them.
+#: In the order of the page.
 _STYLES = ("report.css", "tools.css", "ancestries.css")
 _SCRIPTS = ("pictures.js", "delays.js", "report.js", "ancestries.js")
 

@@ -15,12 +15,13 @@
     return JSON.parse(await new Response(stream).text());
   };
 
-  const option = (text, value) => {
-    const made = document.createElement("option");
+  const element = (tag, text, kind) => {
+    const made = document.createElement(tag);
     made.textContent = text;
-    made.value = value;
+    if (kind) made.className = kind;
     return made;
   };
+  const option = (text, value) => Object.assign(element("option", text), { value });
   const several = () => new Set(content.sources.map(([roi]) => roi)).size > 1;
 
   const prepare = async () => {
@@ -28,13 +29,6 @@
     content = await unpack();
     source.append(...content.sources.map(([roi, name], i) => option(several() ? `${roi} ${name}` : name, i)));
     frame.append(...content.frames.map(([id, text]) => option(text, id)));
-  };
-
-  const element = (tag, text, kind) => {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    if (kind) made.className = kind;
-    return made;
   };
 
   const show = () => {
@@ -84,8 +78,8 @@
   source.addEventListener("change", show);
   frame.addEventListener("change", show);
   for (const button of document.querySelectorAll(".opens-ancestry")) button.addEventListener("click", () => open());
-  document.addEventListener("point", ({ detail }) => {
-    const whose = detail.data.meta;
-    if (Array.isArray(whose) && detail.customdata !== undefined) open(whose[0], whose[1], detail.customdata);
+  document.addEventListener("point-click", ({ detail: { point } }) => {
+    const whose = point.data.meta;
+    if (Array.isArray(whose) && point.customdata !== undefined) open(whose[0], whose[1], point.customdata);
   });
 })();

@@ -56,24 +56,16 @@
     peek.style.left = x + "px";
     peek.style.top = y + "px";
   };
-  const hover = (happened) => {
-    const point = happened.points[0];
+  document.addEventListener("point-hover", ({ detail: { point, pointer } }) => {
     const found = epochs.get((point.data.meta || [])[0] + "|" + point.customdata);
     if (!found) return;
     const { set, i } = found;
     const side = Math.min(120, Math.floor((window.innerWidth - 48) / 3));
     line.textContent = words(set);
     peek.hidden = false;
-    paint(small, set, i, side).then(() => near(happened.event));
-  };
-  document.addEventListener("drawn", (event) => {
-    const plot = event.target;
-    if (plot.dataset.pictures || !(plot.data || []).some((trace) => sets.has((trace.meta || [])[0]))) return;
-    plot.dataset.pictures = "true";
-    plot.on("plotly_hover", hover);
-    plot.on("plotly_unhover", () => { peek.hidden = true; });
+    paint(small, set, i, side).then(() => near(pointer));
   });
-  document.addEventListener("scroll", () => { peek.hidden = true; }, { passive: true });
+  for (const gone of ["point-leave", "scroll"]) document.addEventListener(gone, () => { peek.hidden = true; }, { passive: true });
 
   // The view of one epoch.
   for (const view of document.querySelectorAll(".epochs")) {
@@ -113,12 +105,7 @@
     which.addEventListener("input", () => show(true));
     find(".previous").addEventListener("click", () => step(-1));
     find(".next").addEventListener("click", () => step(1));
-    order.addEventListener("change", () => {
-      sort();
-      which.value = "0";
-      show(true);
-    });
-    group.addEventListener("change", () => { sort(); which.value = "0"; show(true); });
+    for (const choice of [group, order]) choice.addEventListener("change", () => { sort(); which.value = "0"; show(true); });
     const go = () => {
       const wanted = /^#epoch\/([^/]*)\/(\d+)$/.exec(window.location.hash);
       if (!wanted || decodeURIComponent(wanted[1]) !== view.dataset.roi) return false;

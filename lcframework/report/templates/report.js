@@ -55,6 +55,9 @@
   // A phone's finger scrolls: it must not zoom instead, and there is no room for buttons.
   const narrow = window.matchMedia("(max-width: 40rem)");
 
+  // What the document hears of points, so that other scripts need not know when a chart is drawn.
+  const POINTS = [["plotly_click", "point-click"], ["plotly_hover", "point-hover"], ["plotly_unhover", "point-leave"]];
+
   const draw = (plot) => {
     const figure = JSON.parse(plot.nextElementSibling.textContent);
     const css = style();
@@ -67,12 +70,13 @@
     const shown = { ...config, displayModeBar: narrow.matches ? false : "hover" };
     return Plotly.react(plot, themed(figure.data, css), layout, shown).then(() => {
       for (const svg of plot.querySelectorAll("svg")) svg.setAttribute("aria-hidden", "true"); // it has a label
-      plot.dispatchEvent(new Event("drawn", { bubbles: true }));
-      if (plot.dataset.clicks) return;
-      plot.dataset.clicks = "told";
-      plot.on("plotly_click", (event) => {
-        plot.dispatchEvent(new CustomEvent("point", { bubbles: true, detail: event.points[0] }));
-      });
+      if (plot.dataset.told) return;
+      plot.dataset.told = "true";
+      for (const [theirs, ours] of POINTS) {
+        plot.on(theirs, ({ points, event }) => {
+          plot.dispatchEvent(new CustomEvent(ours, { bubbles: true, detail: { point: points[0], pointer: event } }));
+        });
+      }
     });
   };
   const visible = () => [...document.querySelectorAll(".plot")].filter((p) => !p.closest("[hidden]"));
