@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
 import sqlalchemy as sa
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from lcframework.frames.raw_folders import find_files
+from lcframework.frames.samples import at_equal_steps
 from lcframework.injections.light import Group, Target
 from lcframework.injections.star_light import HeldOutStars
 from lcframework.project import Project
 from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
-from lcframework.storage.queries import active_stars
+from lcframework.storage.queries import FrameRow, active_stars, frame_rows
 from lcframework.storage.tables import (
     AbsoluteZeropoint,
     CombinedFootprint,
@@ -50,8 +50,8 @@ class Asked:
         Its field of reference stars.
     radius : float
         Arcsec: how far the stars that are measured reach.
-    frames : tuple of rows
-        Of ``frames``, in the order of time.
+    frames : tuple of FrameRow
+        In the order of time.
     limits : mapping
         In each group, the flux of a source of 5 sigma in a usual frame, e-/s as in the light curve.
     zeropoints : mapping
@@ -63,7 +63,7 @@ class Asked:
     target: Target
     field: str
     radius: float
-    frames: tuple[Any, ...]
+    frames: tuple[FrameRow, ...]
     limits: Mapping[Group, float]
     zeropoints: Mapping[Group, float]
     held_out: tuple[str, ...]
@@ -102,9 +102,7 @@ def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) 
         flux[group] = {name: float(np.nanmedian(v)) if np.isfinite(v).any() else np.nan for name, v in values.items()}
     target = Target(roi, region.ra, region.dec, dict(region.point_sources), flux)
     with project.session() as session:
-        frames = session.execute(
-            sa.select(SQLModel.metadata.tables["frames"]).where(col(Frame.id).in_(ids)).order_by(col(Frame.mjd))
-        ).all()
+        frames = frame_rows(session, col(Frame.id).in_(ids), by_time=True)
         _need_raw_files(project, frames)
         field = _field(session, roi)
         zeropoints = {
@@ -136,11 +134,11 @@ def _evenly(ids: Sequence[int], groups: Sequence[Group], most: int | None) -> li
     out: list[int] = []
     for group in sorted(set(groups)):
         own = [i for i, g in zip(ids, groups, strict=True) if g == group]
-        out += [own[k] for k in sorted(set(np.linspace(0, len(own) - 1, min(most, len(own))).round().astype(int)))]
+        out += at_equal_steps(own, most)
     return list(dict.fromkeys(out))
 
 
-def _need_raw_files(project: Project, frames: Sequence[Any]) -> None:
+def _need_raw_files(project: Project, frames: Sequence[FrameRow]) -> None:
     """Refuse where raw files are away; those of a project that was moved have their names in other folders."""
     there = {path.name for path in find_files(project.config)}
     away = [f.original_image_path for f in frames if Path(f.original_image_path).name not in there]
@@ -160,7 +158,7 @@ def _field(session: Session, roi: str) -> str:
     return found
 
 
-def _limits(session: Session, field: str, frames: Sequence[Any]) -> dict[Group, float]:
+def _limits(session: Session, field: str, frames: Sequence[FrameRow]) -> dict[Group, float]:
     """Return the flux of 5 sigma in the median frame of each group, by the noise of the sky."""
     rows = session.exec(
         select(NormalizationCoefficient.frame_id, NormalizationCoefficient.coefficient).where(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from lcframework.frames.samples import at_equal_steps
 from lcframework.injections.asking import Asked, ask, held_out_in_frames
 from lcframework.injections.drawing import Drawing, truth_path
 from lcframework.injections.light import Injection, injections, regions_for, steps
@@ -18,9 +19,7 @@ from lcframework.injections.places import Surroundings, find_places
 from lcframework.injections.scratch import Copy, decide_as_for_one_source, make_scratch
 from lcframework.injections.star_light import lights_of
 from lcframework.project import Project
-from lcframework.roi.cutout_files import FOLDER as CUTOUTS
 from lcframework.roi.injected import FOLDER, TWIN, Summary, results_path, summarise, write_summary
-from lcframework.roi.light_curves import read_light_curve
 from lcframework.running.injection_doubts import present_light_curve
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener
@@ -183,7 +182,7 @@ def _fluxes(magnitudes: Sequence[float], zeropoint: float) -> Floats:
 
 def _surroundings(project: Project, asked: Asked) -> list[Surroundings]:
     """Return what frames have around a place: all have edges, and some, evenly in time, their sources."""
-    looked = set(np.linspace(0, len(asked.frames) - 1, min(_LOOKED_AT, len(asked.frames))).round().astype(int).tolist())
+    looked = set(at_equal_steps(range(len(asked.frames)), _LOOKED_AT))
     out = []
     for i, f in enumerate(asked.frames):
         wcs, shape = read_wcs(project.workdir / f.wcs_relpath), (f.height, f.width)
@@ -269,7 +268,7 @@ def _collected(scratch: Project, asked: Asked, drawn: Sequence[Injection]) -> Ta
     truths = {f.id: _truth(scratch.workdir, f.key) for f in asked.frames}
     rows = []
     for injection in drawn:
-        measured = _fluxes_of(scratch.workdir, injection)
+        measured = _fluxes_of(scratch, injection)
         for f in asked.frames:
             truth = truths[f.id]
             if truth is None:
@@ -305,10 +304,10 @@ def _truth(workdir: Path, key: str) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _fluxes_of(workdir: Path, injection: Injection) -> Mapping[tuple[int, str], dict[str, float]]:
+def _fluxes_of(scratch: Project, injection: Injection) -> Mapping[tuple[int, str], dict[str, float]]:
     """Return what was measured of a region's sources, by frame and source; nothing where it has no light curve."""
     try:
-        curve = read_light_curve(workdir / CUTOUTS, injection.region)
+        curve = scratch.light_curve_table(injection.region)
     except LcfError:
         return {}
     values = {name: np.asarray(getattr(curve[name], "value", curve[name])) for name in curve.colnames}
