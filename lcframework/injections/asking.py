@@ -16,10 +16,9 @@ from lcframework.injections.light import Group, Target
 from lcframework.injections.star_light import HeldOutStars
 from lcframework.project import Project
 from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
-from lcframework.storage.queries import FrameRow, active_stars, frame_rows
+from lcframework.storage.queries import FrameRow, active_stars, fields_of_regions, frame_rows
 from lcframework.storage.tables import (
     AbsoluteZeropoint,
-    CombinedFootprint,
     Frame,
     NormalizationCoefficient,
     StarFlux,
@@ -104,7 +103,9 @@ def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) 
     with project.session() as session:
         frames = frame_rows(session, col(Frame.id).in_(ids), by_time=True)
         _need_raw_files(project, frames)
-        field = _field(session, roi)
+        field = fields_of_regions(session).get(roi)
+        if field is None:
+            raise LcfError(f"{roi} has no field of reference stars: run the project to its end")
         zeropoints = {
             (str(i), str(b)): float(z)
             for i, b, z in session.execute(
@@ -147,15 +148,6 @@ def _need_raw_files(project: Project, frames: Sequence[FrameRow]) -> None:
             f"{len(away)} raw files of the light curve are not there, such as {away[0]}: sources are drawn in raw "
             "frames. Mount the drive, or put them back"
         )
-
-
-def _field(session: Session, roi: str) -> str:
-    """Return the field that a region is measured with."""
-    fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
-    found = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), None)
-    if found is None:
-        raise LcfError(f"{roi} has no field of reference stars: run the project to its end")
-    return found
 
 
 def _limits(session: Session, field: str, frames: Sequence[FrameRow]) -> dict[Group, float]:

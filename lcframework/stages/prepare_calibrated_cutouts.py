@@ -31,9 +31,10 @@ from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.psf_files import read_psf
+from lcframework.storage.queries import fields_of_regions
 from lcframework.storage.records import Record
 from lcframework.storage.stamp_files import Stamp, read_stamps
-from lcframework.storage.tables import AbsoluteZeropoint, CombinedFootprint, Frame, Product, RoiInFrame
+from lcframework.storage.tables import AbsoluteZeropoint, Frame, Product, RoiInFrame
 from lcframework.types import PSF, Cutouts, Estimators, Floats, Kernels, UnusableInput
 from lcframework.work import (
     FieldGroupKey,
@@ -211,12 +212,11 @@ class PrepareCalibratedCutouts(Stage):
 
     def units(self, session: Session, ledger: Ledger) -> list[Unit[Any]]:
         """Return a unit for each group with normalised frames, or with earlier cutouts, which are then withdrawn."""
-        fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
+        fields = fields_of_regions(session)
         stems = self._stems(session)
         units: list[Unit[Any]] = []
         for roi in self.toolbox.config.roi:
-            field = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), None)
-            if field is not None:
+            if (field := fields.get(roi)) is not None:
                 for key in self._groups(session, ledger, field, roi):
                     unit = self._unit(session, ledger, key, field, stems.get(key, _stem(key)))
                     if unit is not None:

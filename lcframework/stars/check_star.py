@@ -9,7 +9,8 @@ import attrs
 from sqlmodel import Session, col, select
 
 from lcframework.stars.sequence import StarSequence
-from lcframework.storage.tables import CombinedFootprint, NormalizationCoefficient, Star, StarFlux, StarLevel
+from lcframework.storage.queries import fields_of_regions
+from lcframework.storage.tables import NormalizationCoefficient, Star, StarFlux, StarLevel
 from lcframework.types import LcfError
 
 
@@ -59,8 +60,7 @@ def check_stars(
     LcfError
         Where no star of the field is called so.
     """
-    fields = session.exec(select(CombinedFootprint).where(CombinedFootprint.active)).all()
-    field = next((f.hash for f in sorted(fields, key=lambda f: f.hash) if roi in f.rois), "")
+    field = fields_of_regions(session).get(roi, "")
     stars = {s.gaia_id: s for s in session.exec(select(Star).where(Star.combined_footprint_hash == field))}
     charted = sequence.named(stars.values(), radius) if sequence is not None else {}
     if wanted and wanted not in {s.name for s in stars.values()}:

@@ -40,6 +40,13 @@ def active_stars(session: Session) -> dict[tuple[str, str], StarRow]:
     return {(s.combined_footprint_hash, s.gaia_id): s for s in session.execute(stars)}
 
 
+def fields_of_regions(session: Session) -> dict[str, str]:
+    """Return the field of reference stars that each region is measured with, by the region's name."""
+    query = sa.select(col(CombinedFootprint.hash), col(CombinedFootprint.rois)).where(col(CombinedFootprint.active))
+    fields = sorted(session.execute(query), key=lambda f: f.hash, reverse=True)
+    return {roi: field.hash for field in fields for roi in field.rois}  # of several, the first by its hash
+
+
 def numeric_columns(table: str) -> list[str]:
     """Return the names of a table's numeric columns."""
     found = SQLModel.metadata.tables[table].columns
