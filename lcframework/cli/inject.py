@@ -13,13 +13,11 @@ from lcframework.cli.doubts import JSON_FORMAT
 from lcframework.cli.progress import progress
 from lcframework.options import nearest
 from lcframework.project import Project
+from lcframework.roi.injected import MILLIMAGNITUDES, Outcome, Summary, injection_doubts
 from lcframework.types import Doubt
 
 if TYPE_CHECKING:
     from lcframework.injections.injecting import Injected
-    from lcframework.roi.injected import Limit, Outcome
-
-_MILLIMAGNITUDES = 1085.7
 
 
 @click.command("inject")
@@ -53,7 +51,6 @@ def command(
     """
     from lcframework.injections.injecting import Wanted, inject
     from lcframework.report.plots.injections import write_plot
-    from lcframework.roi.injected import injection_doubts
 
     opened = Project.open(project)
     if roi and roi not in opened.config.roi:
@@ -94,13 +91,13 @@ def _print(out: Injected, roi: str, plot: Path, doubts: Iterable[Doubt]) -> None
     click.echo(f"{out.placed} injections about {roi}{few} in {out.frames} frames, measured in {out.seconds:.0f} s")
     if out.not_drawn:
         click.echo(f"Nothing could be drawn in {len(out.not_drawn)} frames; of the first: {out.not_drawn[0]}")
-    several = len({(o.instrument, o.band) for o in out.summary.by_brightness}) > 1
+    several = len(list(out.summary.of_groups())) > 1
     click.echo("\nBy brightness (mmag; pull: scatter about the truth over the stated error, which is 1 if it is true)")
     _outcomes(out.summary.by_brightness, several)
     if out.summary.by_seeing:
         click.echo("\nBy seeing")
         _outcomes(out.summary.by_seeing, several)
-    _limits(out.summary.limits, several)
+    _limits(out.summary, several)
     click.echo("")
     found = False
     for doubt in doubts:
@@ -119,7 +116,7 @@ def _outcomes(outcomes: Iterable[Outcome], several: bool) -> None:
     for o in outcomes:
         name = o.level if not o.level.isdigit() else ""
         group = f" {o.instrument} {o.band}" if several else ""
-        bias, error, scatter, stated = (v * _MILLIMAGNITUDES for v in (o.bias, o.bias_error, o.scatter, o.stated))
+        bias, error, scatter, stated = (v * MILLIMAGNITUDES for v in (o.bias, o.bias_error, o.scatter, o.stated))
         click.echo(
             f"{o.magnitude:>7.2f} {o.sources:>7} {o.epochs:>6} {bias:>8.1f} {error:>6.1f} {scatter:>8.1f} "
             f"{stated:>7.1f} {o.pull:>5.2f} {o.pull_error:>5.2f} {o.pull_fit:>6.2f} {o.complete:>6.0%} {o.lost:>5.0%}"
@@ -127,16 +124,14 @@ def _outcomes(outcomes: Iterable[Outcome], several: bool) -> None:
         )
 
 
-def _limits(limits: Iterable[Limit], several: bool) -> None:
-    groups: dict[tuple[str, str], list[Limit]] = {}
-    for limit in limits:
-        groups.setdefault((limit.instrument, limit.band), []).append(limit)
-    for (instrument, band), own in groups.items():
-        found = sorted(v for limit in own if (v := limit.magnitude) == v)
-        stated = sorted(v for limit in own if (v := limit.stated_magnitude) == v)
-        group = f" of {instrument} {band}" if several else ""
+def _limits(summary: Summary, several: bool) -> None:
+    for instrument, band, group in summary.of_groups():
+        found = sorted(v for limit in group.limits if (v := limit.magnitude) == v)
+        stated = sorted(v for limit in group.limits if (v := limit.stated_magnitude) == v)
+        whose = f" of {instrument} {band}" if several else ""
         if stated:
-            text = f"\nLimit of 5 sigma{group}, median of {len(own)} epochs: stated {stated[len(stated) // 2]:.2f} mag"
+            epochs = len(group.limits)
+            text = f"\nLimit of 5 sigma{whose}, median of {epochs} epochs: stated {stated[len(stated) // 2]:.2f} mag"
             if found:
                 text += (
                     f", by the scatter of faint sources {found[len(found) // 2]:.2f} mag ({found[0]:.2f} to "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
+from lcframework.roi.derived_columns import POGSON
+from lcframework.roi.light_curves import fill_texts
 from lcframework.storage.files import atomic
 from lcframework.types import Bools, Doubt, Floats, Severity
 from lcframework.types.robust import robust_scatter
@@ -23,6 +25,8 @@ FOLDER = "injections"
 DETECTED = 5.0
 #: The level of the twins of a target.
 TWIN = "twin"
+#: A small relative change of a flux times this is in mmag.
+MILLIMAGNITUDES = 1000 * POGSON
 #: Outliers show among so many sources.
 _MANY = 6
 #: Numbers disagree where they do so by this many of their own errors, ...
@@ -31,7 +35,6 @@ _SURE = 4.0
 _TOO_WIDE, _TOO_NARROW = 1.25, 0.75
 #: ... and a flux by this much, of itself and of its error in an epoch.
 _BIAS, _OF_ERROR = 0.003, 0.2
-_MILLIMAGNITUDES = 2500 / np.log(10)
 _REMEDY = "The table and plot in injections/, and the report, have all brightnesses; `lcf inject` draws them again"
 
 
@@ -48,12 +51,8 @@ def read_injected(workdir: Path, roi: str) -> Table | None:
     from astropy.table import Table
 
     table = Table.read(path, format="ascii.ecsv")
-    for name in table.colnames:
-        if table[name].dtype.kind == "U" and hasattr(table[name], "filled"):
-            table[name] = table[name].filled("")
-        elif hasattr(table[name], "filled"):
-            table[name] = table[name].filled(np.nan)
-    return table
+    fill_texts(table)
+    return table.filled(np.nan)
 
 
 def summary_path(workdir: Path, roi: str) -> Path:
@@ -129,6 +128,11 @@ class Outcome:
     pull_error: float
     pull_fit: float
 
+    @property
+    def twin(self) -> bool:
+        """Whether it is of twins of the target."""
+        return self.level.startswith(TWIN)
+
 
 @attrs.frozen
 class Limit:
@@ -154,6 +158,16 @@ class Summary:
     by_seeing: tuple[Outcome, ...]
     limits: tuple[Limit, ...]
 
+    def of_groups(self) -> Iterator[tuple[str, str, Summary]]:
+        """Yield each instrument and band, in the order of their names, and what came of their sources."""
+        for group in sorted({(o.instrument, o.band) for o in self.by_brightness}):
+            brightness, seeing = (
+                tuple(o for o in outcomes if (o.instrument, o.band) == group)
+                for outcomes in (self.by_brightness, self.by_seeing)
+            )
+            limits = tuple(limit for limit in self.limits if (limit.instrument, limit.band) == group)
+            yield *group, Summary(brightness, seeing, limits)
+
     def as_json(self) -> dict[str, Any]:
         """Return it as values that JSON can hold; what is not known is null."""
 
@@ -178,8 +192,8 @@ def summarise(table: Table) -> Summary:
     limits: list[Limit] = []
     groups = sorted(set(zip(columns["instrument"].tolist(), columns["band"].tolist(), strict=True)))
     for instrument, band in groups:
-        own = _Rows({k: v for k, v in columns.items()}, zeropoints.get(f"{instrument} {band}", np.nan))
-        own = own.where((columns["instrument"] == instrument) & (columns["band"] == band))
+        every = _Rows(columns, zeropoints.get(f"{instrument} {band}", np.nan))
+        own = every.where((columns["instrument"] == instrument) & (columns["band"] == band))
         for level in _levels(own):
             brightness.append(own.where(own.label == level).outcome(level))
         seeing += _by_seeing(own)
@@ -324,9 +338,8 @@ def _limits(rows: _Rows) -> Iterator[Limit]:
 
 def injection_doubts(roi: str, summary: Summary) -> Iterator[Doubt]:
     """Yield what drawn sources say against the stated errors of a region's light curve."""
-    groups = sorted({(o.instrument, o.band) for o in summary.by_brightness})
-    for instrument, band in groups:
-        own = [o for o in summary.by_brightness if (o.instrument, o.band) == (instrument, band)]
+    for instrument, band, group in summary.of_groups():
+        own = group.by_brightness
         what = " ".join(part for part in (roi, instrument, band) if part)
         if (found := _worst(own, what, _errors_too_small)) is not None:
             yield Doubt("injected_errors_too_small", found[1], _REMEDY, value=found[0], subject=what)
@@ -339,7 +352,7 @@ def injection_doubts(roi: str, summary: Summary) -> Iterator[Doubt]:
 
 
 def _worst(
-    outcomes: list[Outcome], what: str, judge: Callable[[Outcome], tuple[float, str]]
+    outcomes: Iterable[Outcome], what: str, judge: Callable[[Outcome], tuple[float, str]]
 ) -> tuple[float, str] | None:
     """Return how bad the worst level is, and a sentence; None where a judge finds none (0: it is right)."""
     found = [(verdict, o) for o in outcomes if (verdict := judge(o))[0] > 0]
@@ -347,7 +360,7 @@ def _worst(
         return None
     (value, text), worst = max(found, key=lambda item: item[0][0])
     more = f", and of {len(found) - 1} other brightnesses" if len(found) > 1 else ""
-    where = f"magnitude {worst.magnitude:.1f}" + (f" ({worst.level})" if worst.level.startswith(TWIN) else "")
+    where = f"magnitude {worst.magnitude:.1f}" + (f" ({worst.level})" if worst.twin else "")
     return value, f"{what}: of drawn sources of {where}{more}, {text}"
 
 
@@ -364,6 +377,6 @@ def _errors_too_large(o: Outcome) -> tuple[float, str]:
 def _biased(o: Outcome) -> tuple[float, str]:
     sure = abs(o.bias) > _SURE * o.bias_error and abs(o.bias) > max(_BIAS, _OF_ERROR * o.stated)
     side = "too faint" if o.bias < 0 else "too bright"
-    mmag = abs(o.bias) * _MILLIMAGNITUDES
-    text = f"fluxes are {mmag:.1f} +- {o.bias_error * _MILLIMAGNITUDES:.1f} mmag {side}"
+    mmag = abs(o.bias) * MILLIMAGNITUDES
+    text = f"fluxes are {mmag:.1f} +- {o.bias_error * MILLIMAGNITUDES:.1f} mmag {side}"
     return (abs(o.bias) if sure else 0.0), text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,9 +13,17 @@ from lcframework.project import Project
 from lcframework.report import html
 from lcframework.report.builtin_panels.shared import group_name, number
 from lcframework.report.charts import Row, line, points, rows_layout
-from lcframework.report.plots.injections import MILLIMAGNITUDES
 from lcframework.report.results import Results
-from lcframework.roi.injected import FOLDER, Outcome, Summary, injection_doubts, read_injected, results_path, summarise
+from lcframework.roi.injected import (
+    FOLDER,
+    MILLIMAGNITUDES,
+    Outcome,
+    Summary,
+    injection_doubts,
+    read_injected,
+    results_path,
+    summarise,
+)
 from lcframework.running.injection_doubts import present_light_curve
 
 
@@ -60,11 +69,11 @@ class Injections:
 
     def _by_brightness(self, summary: Summary) -> dict[str, Any]:
         traces = []
-        for g, (instrument, band) in enumerate(sorted({(o.instrument, o.band) for o in summary.by_brightness})):
-            own = [o for o in summary.by_brightness if (o.instrument, o.band) == (instrument, band)]
+        for g, (instrument, band, group) in enumerate(summary.of_groups()):
+            own = group.by_brightness
             name, mag = group_name(instrument, band), np.array([o.magnitude for o in own])
             text = [_hover(o) for o in own]
-            hollow = [o.level.startswith("twin") for o in own]
+            hollow = [o.twin for o in own]
             for row, values, errors in (
                 (1, _mmag(own, "bias"), _mmag(own, "bias_error")),
                 (2, _mmag(own, "scatter"), None),
@@ -73,7 +82,7 @@ class Injections:
             ):
                 traces.append(points(mag, values, error=errors, name=name, series=g, text=text, hollow=hollow, row=row,
                                      legend=row == 1))  # fmt: skip
-            singles = [o for o in own if not o.level.startswith("twin")]
+            singles = [o for o in own if not o.twin]
             traces.append(_line([o.magnitude for o in singles], _mmag(singles, "stated"), g, 2))
         rows = [Row("bias (mmag)"), Row("scatter (mmag)", {"type": "log"}), Row("pull"), Row("found (%)")]
         layout = rows_layout(rows, "magnitude")
@@ -82,10 +91,10 @@ class Injections:
 
     def _limits(self, summary: Summary) -> dict[str, Any]:
         traces = []
-        for g, (instrument, band) in enumerate(sorted({(v.instrument, v.band) for v in summary.limits})):
-            own = sorted(
-                (v for v in summary.limits if (v.instrument, v.band) == (instrument, band)), key=lambda v: v.mjd
-            )
+        for g, (instrument, band, group) in enumerate(summary.of_groups()):
+            own = sorted(group.limits, key=lambda v: v.mjd)
+            if not own:
+                continue
             mjd, name = np.array([v.mjd for v in own]), group_name(instrument, band)
             text = [
                 f"<b>{self._key(v.frame_id)}</b><br>{number(v.magnitude, 2)} mag by {v.sources} faint sources<br>"
@@ -105,9 +114,8 @@ class Injections:
     def _table(self, roi: str, summary: Summary) -> Markup:
         rows = []
         for o in (*summary.by_brightness, *summary.by_seeing):
-            name = "single" if o.level.isdigit() else o.level
             rows.append((
-                name, group_name(o.instrument, o.band), number(o.magnitude, 2), str(o.sources), str(o.epochs),
+                _name(o), group_name(o.instrument, o.band), number(o.magnitude, 2), str(o.sources), str(o.epochs),
                 f"{number(o.bias * MILLIMAGNITUDES, 1)} ± {number(o.bias_error * MILLIMAGNITUDES, 1)}",
                 number(o.scatter * MILLIMAGNITUDES, 1), number(o.stated * MILLIMAGNITUDES, 1),
                 f"{number(o.pull, 2)} ± {number(o.pull_error, 2)}", number(o.pull_fit, 2),
@@ -119,7 +127,11 @@ class Injections:
         return html.table(columns, rows, caption, numeric=range(2, 12))
 
 
-def _mmag(outcomes: list[Outcome], name: str) -> np.ndarray:
+def _name(o: Outcome) -> str:
+    return "single" if o.level.isdigit() else o.level
+
+
+def _mmag(outcomes: Sequence[Outcome], name: str) -> np.ndarray:
     return np.asarray(np.array([getattr(o, name) for o in outcomes]) * MILLIMAGNITUDES)
 
 
@@ -131,7 +143,7 @@ def _line(x: Any, y: Any, series: int, row: int) -> dict[str, Any]:
 
 def _hover(o: Outcome) -> str:
     lines = [
-        f"<b>{'single' if o.level.isdigit() else o.level}</b>, {number(o.magnitude, 2)} mag",
+        f"<b>{_name(o)}</b>, {number(o.magnitude, 2)} mag",
         f"bias {number(o.bias * MILLIMAGNITUDES, 1)} ± {number(o.bias_error * MILLIMAGNITUDES, 1)} mmag",
         f"scatter {number(o.scatter * MILLIMAGNITUDES, 1)}, stated {number(o.stated * MILLIMAGNITUDES, 1)} mmag",
         f"pull {number(o.pull, 2)} ± {number(o.pull_error, 2)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lcframework.report.plots import style
-from lcframework.roi.derived_columns import POGSON
-from lcframework.roi.injected import Limit, Outcome, Summary
-
-#: Of a factor e in flux.
-MILLIMAGNITUDES = 1000 * POGSON
+from lcframework.roi.injected import MILLIMAGNITUDES, Limit, Outcome, Summary
 
 
 @style.styled
@@ -23,15 +20,12 @@ def draw(summary: Summary, roi: str) -> Figure:
     made = style.figure(8.0, 6.4, f"Sources drawn in the frames of {roi}")
     boxes = [(0.75, 4.55), (4.75, 4.55), (0.75, 2.5), (4.75, 2.5), (0.75, 0.45), (4.75, 0.45)]
     bias, scatter, pull, found, epochs, seeing = (style.axes(made, *at, 3.1, 1.4) for at in boxes)
-    groups = sorted({(o.instrument, o.band) for o in summary.by_brightness})
-    for g, (instrument, band) in enumerate(groups):
+    for g, (instrument, band, own) in enumerate(summary.of_groups()):
         label = style.group_name(instrument, band)
-        own = [o for o in summary.by_brightness if (o.instrument, o.band) == (instrument, band)]
         for twins in (False, True):
-            rows = [o for o in own if o.level.startswith("twin") == twins]
+            rows = [o for o in own.by_brightness if o.twin == twins]
             _of_brightness((bias, scatter, pull, found), rows, g, label, twins)
-        limits = [limit for limit in summary.limits if (limit.instrument, limit.band) == (instrument, band)]
-        _of_epochs(epochs, seeing, limits, g)
+        _of_epochs(epochs, seeing, own.limits, g)
     for ax, title in ((bias, "bias (mmag)"), (scatter, "scatter; line: stated (mmag)"), (pull, "pull"),
                       (found, "found with 5 sigma (%)"), (epochs, "limit of 5 sigma; line: stated (mag)"),
                       (seeing, "the same by seeing")):  # fmt: skip
@@ -71,7 +65,7 @@ def _mmag(values: list[float]) -> np.ndarray:
     return np.asarray(np.array(values) * MILLIMAGNITUDES)
 
 
-def _of_epochs(epochs: Axes, seeing: Axes, limits: list[Limit], g: int) -> None:
+def _of_epochs(epochs: Axes, seeing: Axes, limits: Sequence[Limit], g: int) -> None:
     colour = style.COLOURS[g % 8]
     for ax, x in ((epochs, [v.mjd for v in limits]), (seeing, [v.seeing for v in limits])):
         order = np.argsort(x)
