@@ -15,6 +15,7 @@ from lcframework.frames.samples import at_equal_steps
 from lcframework.injections.light import Group, Target
 from lcframework.injections.star_light import HeldOutStars
 from lcframework.project import Project
+from lcframework.roi.light_curves import numbers
 from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
 from lcframework.storage.queries import FrameRow, active_stars, fields_of_regions, frame_rows
 from lcframework.storage.tables import (
@@ -92,12 +93,12 @@ def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) 
     if not region.point_sources:
         raise LcfError(f"[roi.{roi}.point_sources] is empty: there is no target whose measuring could be tested")
     groups = [(str(i), str(b)) for i, b in zip(curve["instrument"], curve["band"], strict=True)]
-    ids = _evenly([int(getattr(i, "value", i)) for i in curve["frame_id"]], groups, most)
+    ids = _evenly(numbers(curve["frame_id"]).astype(int).tolist(), groups, most)
     flux: dict[Group, dict[str, float]] = {}
     for group in sorted(set(groups)):
         own = np.array([g == group for g in groups])
-        values = {name: np.asarray(getattr(curve[f"{name}_flux"], "value", curve[f"{name}_flux"]), float)[own]
-                  for name in region.point_sources if f"{name}_flux" in curve.colnames}  # fmt: skip
+        there = [name for name in region.point_sources if f"{name}_flux" in curve.colnames]
+        values = {name: numbers(curve[f"{name}_flux"])[own] for name in there}
         flux[group] = {name: float(np.nanmedian(v)) if np.isfinite(v).any() else np.nan for name, v in values.items()}
     target = Target(roi, region.ra, region.dec, dict(region.point_sources), flux)
     with project.session() as session:

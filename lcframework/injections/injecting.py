@@ -20,6 +20,7 @@ from lcframework.injections.scratch import Copy, decide_as_for_one_source, make_
 from lcframework.injections.star_light import lights_of
 from lcframework.project import Project
 from lcframework.roi.injected import FOLDER, TWIN, Summary, results_path, summarise, write_summary
+from lcframework.roi.light_curves import numbers
 from lcframework.running.injection_doubts import present_light_curve
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener
@@ -292,10 +293,12 @@ def _collected(scratch: Project, asked: Asked, drawn: Sequence[Injection]) -> Ta
     return table
 
 
-_MEASURED = ("flux", "d_flux", "d_flux_fit", "d_flux_common", "reduced_chi2", "flags")
+_OF_SOURCE = ("flux", "d_flux", "d_flux_fit", "d_flux_common")
+_OF_EPOCH = ("reduced_chi2", "flags")
+_MEASURED = (*_OF_SOURCE, *_OF_EPOCH)
 _UNITS = {
     "ra": "deg", "dec": "deg", "mjd": "d", "seeing": "arcsec",
-    **dict.fromkeys(("truth", "flux", "d_flux", "d_flux_fit", "d_flux_common"), "electron / s"),
+    **dict.fromkeys(("truth", *_OF_SOURCE), "electron / s"),
 }  # fmt: skip
 
 
@@ -310,10 +313,11 @@ def _fluxes_of(scratch: Project, injection: Injection) -> Mapping[tuple[int, str
         curve = scratch.light_curve_table(injection.region)
     except LcfError:
         return {}
-    values = {name: np.asarray(getattr(curve[name], "value", curve[name])) for name in curve.colnames}
+    ids = numbers(curve["frame_id"]).astype(int).tolist()
     out = {}
-    for i, frame_id in enumerate(values["frame_id"].tolist()):
-        for light in injection.sources:
-            row = {n: float(values[f"{light.name}_{n}"][i]) for n in _MEASURED[:4]}
-            out[int(frame_id), light.name] = row | {n: float(values[n][i]) for n in _MEASURED[4:]}
+    for light in injection.sources:
+        columns = {n: f"{light.name}_{n}" for n in _OF_SOURCE} | {n: n for n in _OF_EPOCH}
+        values = {n: numbers(curve[column]).tolist() for n, column in columns.items()}
+        for i, frame_id in enumerate(ids):
+            out[frame_id, light.name] = {n: values[n][i] for n in _MEASURED}
     return out

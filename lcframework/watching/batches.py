@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 from lcframework.frames.raw_folders import admitting
 from lcframework.project import Project
 from lcframework.report import draw, write_report
+from lcframework.roi.light_curves import numbers
 from lcframework.running.doubts import Cause
 from lcframework.running.frame_status import FrameState
 from lcframework.running.run_report import RunReport
@@ -184,9 +186,10 @@ def run_batch(
     # A run that stopped before its end leaves the report and the exports of the run before.
     trouble += [] if report.message else write_after(project, after, bool(latest))
     left_out = [f for f in sorted(files - memory.files) if f[1] is not FrameState.USED]
+    counts = Counter(str(state) for _, state, _ in files)
     found = {(c.kind, c.text) for c in doubts}
     batch = Batch(
-        new=names, frames=_counted(files), left_out=tuple(left_out), latest=latest, decided=tuple(listener.decided),
+        new=names, frames=counts, left_out=tuple(left_out), latest=latest, decided=tuple(listener.decided),
         remade=max(0, listener.measured - len(names)) if memory.files else 0,
         doubts=tuple(c for c in doubts if (c.kind, c.text) not in memory.doubts),
         trouble=tuple(trouble), failed=bool(report.message),
@@ -202,13 +205,6 @@ def _trouble(report: RunReport) -> list[str]:
     found += [f"{u.unit} could not be read, and is tried again: {u.reason}" for u in report.not_read]
     found += [f"{u.unit} ({u.stage}): a bug: {u.reason}" for u in report.bugs]
     return found + [f"{s.name}: {s.broken}" for s in report.stages if s.broken]
-
-
-def _counted(files: Collection[FileState]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for _, state, _ in files:
-        counts[str(state)] = counts.get(str(state), 0) + 1
-    return counts
 
 
 def write_after(project: Project, after: After, curves: bool) -> list[str]:
@@ -243,11 +239,11 @@ def latest_epochs(project: Project) -> tuple[Latest, ...]:
 
 
 def _latest(region: str, table: QTable) -> Latest:
-    row = table[int(np.argmax(np.asarray(getattr(table["mjd"], "value", table["mjd"]), float)))]
+    newest = int(np.argmax(numbers(table["mjd"])))
+    row = table[newest]
 
     def number(name: str) -> float:
-        value = row[name]
-        return float("nan") if np.ma.is_masked(value) else float(getattr(value, "value", value))
+        return float(numbers(table[name])[newest])
 
     sources = {}
     for name in source_names(table.colnames):
