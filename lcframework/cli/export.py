@@ -41,14 +41,19 @@ def command(
         raise click.UsageError("name the project file, or a file to check by --check")
     name = name or "ecsv"
     opened = Project.open(project)
-    known = opened.plugins.names("lcf_exporters")
-    if name not in known:
-        raise click.UsageError(f'no exporter is called "{name}"{nearest_or_allowed(name, known)}')
-    exporter = opened.exporter(name, dict(_pair(p) for p in pairs))
+    check_format(opened, name)
+    exporter = opened.exporter(name, dict(exporter_option(p) for p in pairs))
     with usage_errors():
         tables = opened.light_curve_tables(**only)
     for path in export_files(opened, name, exporter, tables, output or opened.workdir):
         click.echo(str(path))
+
+
+def check_format(opened: Project, name: str) -> None:
+    """Refuse a format that no exporter writes."""
+    known = opened.plugins.names("lcf_exporters")
+    if name not in known:
+        raise click.UsageError(f'no exporter is called "{name}"{nearest_or_allowed(name, known)}')
 
 
 def _check(files: list[Path], name: str) -> None:
@@ -64,7 +69,7 @@ def _check(files: list[Path], name: str) -> None:
         raise LcfError(f"{wrong} fault{'s' if wrong > 1 else ''} found; nothing was changed")
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def exporter_option(text: str) -> tuple[str, Any]:
     """Return an option and its value, which is parsed as TOML where possible, and is a text otherwise."""
     option, equals, value = text.partition("=")
     if not equals:

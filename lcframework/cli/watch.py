@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import io
 import signal
 import sys
 import time
@@ -15,11 +14,10 @@ from typing import Any
 
 import click
 
-from lcframework.cli import export
+from lcframework.cli.export import check_format, exporter_option
 from lcframework.cli.watch_lines import as_json, as_lines, summary, summary_json
-from lcframework.config.structuring import nearest_or_allowed
+from lcframework.exporting import export_files
 from lcframework.project import Project
-from lcframework.types import LcfError
 from lcframework.watching.batches import After, Export
 from lcframework.watching.times import moment_of, seconds_of
 from lcframework.watching.watcher import News, Plan, Watcher
@@ -100,9 +98,8 @@ class StopSignals:
 @click.option("--report/--no-report", default=True, help="Write the HTML report after each batch.")
 @click.option("--plots", is_flag=True, help="Also draw the diagnostic plots after each batch.")
 @click.option("--json", "json_lines", is_flag=True, help="Print a JSON object a line.")
-@click.pass_context
 def command(
-    ctx: click.Context, project: Path, interval: float, settle: float, patience: float, first: int,
+    project: Path, interval: float, settle: float, patience: float, first: int,
     until: dt.datetime | None, idle: float | None, formats: tuple[str, ...], pairs: tuple[str, ...],
     output: Path | None, report: bool, plots: bool, json_lines: bool,
 ) -> None:  # fmt: skip
@@ -116,7 +113,7 @@ def command(
     """
     opened = Project.open(project)
     opened.check_plugins()
-    exports = {name: _export(ctx, project, name, pairs, output) for name in _checked(opened, formats, pairs)}
+    exports = {name: _export(name, pairs, output) for name in _checked(opened, formats, pairs)}
     signals = StopSignals()
 
     def tell(news: News) -> None:
@@ -134,25 +131,20 @@ def command(
 
 def _checked(opened: Project, formats: tuple[str, ...], pairs: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of exporters, which must exist, with options of theirs alone."""
-    known = opened.plugins.names("lcf_exporters")
     for name in formats:
-        if name not in known:
-            raise click.UsageError(f'no exporter is called "{name}"{nearest_or_allowed(name, known)}')
+        check_format(opened, name)
     for pair in pairs:
         if pair.partition(".")[0] not in formats:
             raise click.UsageError(f"--option {pair}: write FORMAT.KEY=VALUE, with a FORMAT that --export names")
     return tuple(dict.fromkeys(formats))
 
 
-def _export(ctx: click.Context, project: Path, name: str, pairs: tuple[str, ...], output: Path | None) -> Export:
-    """Return a function that does what ``lcf export`` does."""
-    own = tuple(pair.partition(".")[2] for pair in pairs if pair.startswith(f"{name}."))
+def _export(name: str, pairs: tuple[str, ...], output: Path | None) -> Export:
+    """Return a function that writes all light curves in a format."""
+    options = dict(exporter_option(pair.partition(".")[2]) for pair in pairs if pair.startswith(f"{name}."))
 
     def write(opened: Project) -> None:
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # it prints the paths
-                ctx.invoke(export.command, project=project, name=name, output=output, pairs=own)
-        except click.ClickException as error:
-            raise LcfError(error.format_message()) from None
+        exporter = opened.exporter(name, options)
+        export_files(opened, name, exporter, opened.light_curve_tables(), output or opened.workdir)
 
     return write

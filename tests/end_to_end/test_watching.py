@@ -150,6 +150,7 @@ def test_exports_follow_and_wrong_options_are_refused(campaign: Any, tmp_path: P
     assert (tmp_path / "QUAD.vot").exists()
     for wrong, why in (
         (("--export", "aavsso"), '"aavso"'), (("-o", "aavso.observer=A"), "--export names"),
+        (("--export", "aavso", "-o", "aavso.observer"), "KEY=VALUE"),
         (("--settle", "soon"), "10min"), (("--until", "dawn"), "06:30"),
     ):  # fmt: skip
         refused = campaign.lcf("watch", campaign.project, *wrong)
