@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
-from sqlmodel import Session, select
+from sqlmodel import select
 
 from lcframework.frames.raw_folders import find_files
 from lcframework.frames.reduction import calibration_files
@@ -40,16 +40,12 @@ class Known:
 def known_files(project: Project) -> Known:
     """Return the files that the project's database has."""
     with project.session() as session:
-        return _known(session)
-
-
-def _known(session: Session) -> Known:
-    frames = session.exec(
-        select(Frame.original_image_path, Frame.raw_size, Frame.raw_mtime_ns, Frame.image_relpath)
-    ).all()
-    exposures = session.exec(
-        select(RawExposure.path, RawExposure.size, RawExposure.mtime_ns).where(RawExposure.role == "calibration")
-    ).all()
+        frames = session.exec(
+            select(Frame.original_image_path, Frame.raw_size, Frame.raw_mtime_ns, Frame.image_relpath)
+        ).all()
+        exposures = session.exec(
+            select(RawExposure.path, RawExposure.size, RawExposure.mtime_ns).where(RawExposure.role == "calibration")
+        ).all()
     return Known(
         {Path(path): (size, changed) for path, size, changed, _ in frames},
         {Path(path): (size, changed) for path, size, changed in exposures},

@@ -179,8 +179,9 @@ class Watcher:
         known = known_files(project)
         frames, calibrations = files_there(project, known)
         files = {**calibrations, **frames}
-        look = self._look = self._arrivals.look(files, known.stamps)
-        new = {p: files[p] for p in (*look.ready, *look.waiting) if p in known.stamps or not is_temporary(p)}
+        read = known.stamps
+        look = self._look = self._arrivals.look(files, read)
+        new = {p: files[p] for p in (*look.ready, *look.waiting) if p in read or not is_temporary(p)}
         if new != self._new:
             self._new, self._active = new, time.monotonic()
         whole = sum(path in frames for path in (*look.settled, *look.ready))
