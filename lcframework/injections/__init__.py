@@ -2,7 +2,7 @@
 
 ``lcf inject`` works in a scratch copy of the workdir:
 
-- `holding_out`: half of the reference stars take no part in the measuring; they draw the sources
+- `asking`: which frames a target has, and which half of the reference stars draw, and take no part in the measuring
 - `drawing_psf`: the PSF that they show, independent of the fits that measure
 - `star_light`: what they say of a frame's transparency and of where the sky lies in it
 - `places`, `light`: where sources go, how bright they are, and which are twins of the target

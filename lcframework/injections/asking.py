@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from lcframework.frames.raw_folders import find_files
 from lcframework.frames.samples import at_equal_steps
 from lcframework.injections.light import Group, Target
-from lcframework.injections.star_light import HeldOutStars
+from lcframework.injections.star_light import HeldOutStars, psf_area
 from lcframework.project import Project
 from lcframework.roi.light_curves import numbers
 from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
@@ -26,7 +26,7 @@ from lcframework.storage.tables import (
     StarInFrame,
     StarLevel,
 )
-from lcframework.types import FWHM_PER_SIGMA, LcfError
+from lcframework.types import LcfError
 
 #: Fewer stars can't be divided in such that measure and such that draw.
 FEWEST_STARS = 6
@@ -161,8 +161,7 @@ def _limits(session: Session, field: str, frames: Sequence[FrameRow]) -> dict[Gr
     coefficients = dict(iter(rows))
     found: dict[Group, list[float]] = {}
     for f in frames:
-        pixels = 4 * np.pi * ((f.seeing_pixels or 3.0) / FWHM_PER_SIGMA) ** 2
-        noise = (f.background_rms_electron_per_second or np.nan) * np.sqrt(pixels)
+        noise = (f.background_rms_electron_per_second or np.nan) * np.sqrt(psf_area(f.seeing_pixels or 3.0))
         found.setdefault((f.instrument, f.band), []).append(_SIGMA * noise / coefficients.get(f.id, np.nan))
     return {group: float(np.nanmedian(values)) for group, values in found.items()}
 

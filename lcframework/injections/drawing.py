@@ -14,7 +14,8 @@ from lcframework.frames.header_gains import with_gain
 from lcframework.frames.header_parsing import parse_header
 from lcframework.frames.pixels import to_rate
 from lcframework.frames.stored_numbers import Storage
-from lcframework.injections.star_light import FramePixels, HeldOutStars, StarLight, lights_of, star_light
+from lcframework.injections.star_light import FramePixels, HeldOutStars, StarLight, any_near, lights_of, star_light
+from lcframework.roi.injected import FOLDER
 from lcframework.sky.geometry import sky_to_pixel
 from lcframework.stages.read_convert_skysub_character_catalog import Imported, ImportFrame, RawPayload, RawValues
 from lcframework.storage.files import atomic
@@ -29,7 +30,6 @@ REACH = 6.0
 _LINEAR = 1e-3
 #: Columns of `frames` that the import resets, and that hold here: the WCS is reused.
 _KEPT = ("plate_solved", "roi_in_footprint", "comment")
-FOLDER = "injections"
 
 
 @attrs.frozen(eq=False)
@@ -154,7 +154,7 @@ class ImportDrawn(Task[DrawingPayload, DrawingValues, DrawnFrame]):
         with np.errstate(invalid="ignore"):
             full = lit & (out > top)
             out = np.where(full, np.maximum(image, top), np.where(lit, out, image)).astype(np.float32)
-        cores = [_core(full, x, y, d.fwhm) for x, y in places]
+        cores = [np.isfinite([x, y]).all() and any_near(full, x, y, d.fwhm) for x, y in places]
         return out, np.array(cores, bool)
 
     def _share(self, raw: RawValues, info: HeaderInfo, lit: Bools) -> Floats:
@@ -243,12 +243,3 @@ def _stored(image: Floats, storage: Storage) -> Floats:
     if storage.bits < 0:
         return np.asarray(image, np.float32)
     return np.asarray(np.rint((image - storage.zero) / storage.scale) * storage.scale + storage.zero, np.float32)
-
-
-def _core(full: Bools, x: float, y: float, fwhm: float) -> bool:
-    """Return whether one of the pixels within a FWHM of a place is full."""
-    if not np.isfinite([x, y]).all():
-        return False
-    half = int(np.ceil(fwhm))
-    i, j = round(float(x)), round(float(y))
-    return bool(full[max(j - half, 0) : j + half + 1, max(i - half, 0) : i + half + 1].any())

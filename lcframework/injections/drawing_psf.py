@@ -16,6 +16,7 @@ import numpy as np
 import scipy  # its subpackages load when they are first used
 
 from lcframework.types import Bools, Floats
+from lcframework.types.robust import SIGMA_PER_MAD
 
 #: Points of the table in a pixel.
 OVERSAMPLING = 4
@@ -228,7 +229,7 @@ def _alike(fits: list[_Profile]) -> list[_Profile]:
         return fits
     shapes = np.array([f.place[2:] for f in fits])
     off = np.abs(shapes - np.median(shapes, axis=0))
-    spread = np.maximum(1.4826 * np.median(off, axis=0), 0.02)
+    spread = np.maximum(SIGMA_PER_MAD * np.median(off, axis=0), 0.02)
     return [f for f, far in zip(fits, (off > _UNLIKE * spread).any(axis=1), strict=True) if not far]
 
 

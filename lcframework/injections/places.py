@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from lcframework.injections.star_light import reach_of
+from lcframework.injections.star_light import any_near, reach_of
 from lcframework.sky.geometry import from_plane, sky_to_pixel, to_plane
 from lcframework.types import Bools, Floats, Ints
 
@@ -116,8 +116,6 @@ def _free(frame: Surroundings, ra: Floats, dec: Floats, margin: float) -> tuple[
         for hit in tree.query_ball_point(np.stack([frame.x, frame.y], axis=1), reach):
             free[here[hit]] = False
     if frame.flags is not None:
-        half = int(np.ceil(_CLEAN * frame.fwhm))
         for k in here.tolist():
-            i, j = round(float(x[k])), round(float(y[k]))
-            free[k] &= not frame.flags[max(j - half, 0) : j + half + 1, max(i - half, 0) : i + half + 1].any()
+            free[k] &= not any_near(frame.flags, x[k], y[k], _CLEAN * frame.fwhm)
     return inside, free

@@ -10,7 +10,7 @@ import numpy as np
 
 from lcframework.injections.drawing_psf import REACH, DrawingPsf, StarFit, StarImage, fit_drawing_psf, measure
 from lcframework.roi.registration import Registration, register
-from lcframework.types import Bools, Floats, Ints, UnusableInput
+from lcframework.types import FWHM_PER_SIGMA, Bools, Floats, Ints, UnusableInput
 from lcframework.types.robust import robust_scatter
 
 #: Fewer stars than this show no PSF.
@@ -91,10 +91,9 @@ class StarLight:
 
     def places(self, x: Floats, y: Floats) -> Floats:
         """Return where in the frame (n, 2) lies what the WCS expects at (x, y)."""
-        ny, nx = self.psf.frame
         expected = np.stack([x, y], axis=1)
         r = self.registration
-        return np.asarray(expected + r.offset + (expected - np.array([(nx - 1) / 2, (ny - 1) / 2])) @ r.map.T)
+        return np.asarray(expected + r.offset + (expected - _centre(self.psf.frame)) @ r.map.T)
 
 
 def lights_of(sources: Any) -> tuple[Floats, Floats, Floats]:
@@ -109,6 +108,18 @@ def reach_of(peak: Floats, level: float, fwhm: float) -> Floats:
     return np.asarray(fwhm * np.maximum(1.5, _REACH_OF_LEVEL * ratio**_ROOT))
 
 
+def psf_area(fwhm: float) -> float:
+    """Return the effective area of a PSF, in pixels: its flux has the noise of the sky in so many."""
+    return 4 * np.pi * (fwhm / FWHM_PER_SIGMA) ** 2
+
+
+def any_near(mask: Any, x: float, y: float, reach: float) -> bool:
+    """Return whether a pixel of a mask is set in the square that reaches so far from a place to each side."""
+    half = int(np.ceil(reach))
+    i, j = round(float(x)), round(float(y))
+    return bool(mask[max(j - half, 0) : j + half + 1, max(i - half, 0) : i + half + 1].any())
+
+
 def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
     """Return what held-out stars say of a frame.
 
@@ -117,10 +128,10 @@ def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
     UnusableInput
         Where too few of them show in it.
     """
-    shape = frame.image.shape
+    ny, nx = frame.image.shape
     images = [star_image(frame, x, y) for x, y in zip(stars.x, stars.y, strict=True)]
     bright = [image for image in images if image is not None and _signal(image, frame) > 20]
-    psf = fit_drawing_psf(bright, (shape[0], shape[1]), frame.fwhm) if len(bright) >= FEWEST else None
+    psf = fit_drawing_psf(bright, (ny, nx), frame.fwhm) if len(bright) >= FEWEST else None
     if psf is None:
         raise UnusableInput(
             f"{len(bright)} of its {len(stars.x)} held-out stars show a PSF to draw with; at least {FEWEST} must"
@@ -132,9 +143,13 @@ def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
     expected = np.stack([stars.x[found], stars.y[found]], axis=1)
     places = np.array([(fit.x, fit.y) for fit in measured]).reshape(-1, 2)
     spread = np.array([psf.fwhm * fit.error / fit.flux for fit in measured])
-    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-    registration = register(expected, places, np.stack([spread, spread], axis=1), centre)
+    registration = register(expected, places, np.stack([spread, spread], axis=1), _centre((ny, nx)))
     return StarLight(psf, transparency, error, registration, used)
+
+
+def _centre(frame: tuple[int, int]) -> Floats:
+    ny, nx = frame
+    return np.array([(nx - 1) / 2, (ny - 1) / 2])
 
 
 def star_image(frame: FramePixels, x: float, y: float) -> StarImage | None:
@@ -163,8 +178,7 @@ def star_image(frame: FramePixels, x: float, y: float) -> StarImage | None:
 def _signal(image: StarImage, frame: FramePixels) -> float:
     """Return about the signal-to-noise of a star."""
     light = float(np.where(image.used, image.data, 0).sum())
-    pixels = 4 * np.pi * (frame.fwhm / 2.355) ** 2
-    return light / float(np.sqrt(pixels * frame.rms**2 + max(light, 0) / frame.exptime))
+    return light / float(np.sqrt(psf_area(frame.fwhm) * frame.rms**2 + max(light, 0) / frame.exptime))
 
 
 def _transparency(fits: Sequence[StarFit], level: Floats) -> tuple[float, float, int]:
