@@ -18,10 +18,11 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col
 
 from lcframework.config.project_file import config_of
-from lcframework.config.toolbox import select
+from lcframework.config.toolbox import Toolbox, select
 from lcframework.frames.masters import CombineMaster
 from lcframework.injections.drawing import Drawing, DrawingPayload, ImportDrawn
 from lcframework.injections.light import Injection
+from lcframework.plugins import Plugins
 from lcframework.project import Project
 from lcframework.provenance import digest
 from lcframework.running.chain import resolve, stage_names
@@ -47,7 +48,7 @@ REUSED = (
 _NOT_COPIED = ("runs", "plans", "doubts", "changes")
 #: Folders whose files are made again there.
 _REMADE = ("regions", "prepared_roi_cutouts", "plots", "report")
-#: Rows in one statement.
+#: Rows of a table that are copied together.
 _AT_ONCE = 2000
 
 
@@ -132,9 +133,8 @@ def _copy_tables(theirs: Session, session: Session) -> None:
     for table in SQLModel.metadata.sorted_tables:
         if table.name in _NOT_COPIED:
             continue
-        rows = [dict(row) for row in theirs.execute(sa.select(table)).mappings()]
-        for i in range(0, len(rows), _AT_ONCE):
-            session.execute(sa.insert(table), rows[i : i + _AT_ONCE])
+        for rows in theirs.execute(sa.select(table)).mappings().partitions(_AT_ONCE):
+            session.execute(sa.insert(table), [dict(row) for row in rows])
     session.flush()
 
 
@@ -203,8 +203,7 @@ def _place_regions(session: Session, copy: Copy, drawn: Sequence[Injection]) -> 
             where = {"roi": injection.region, "roi_in_footprint": pixel is not None, "x": x, "y": y}
             rows.append({**targets[frame_id], **where})
     session.execute(sa.delete(RoiInFrame).where(sa.not_(col(RoiInFrame.frame_id).in_(copy.frames))))
-    for i in range(0, len(rows), _AT_ONCE):
-        session.execute(sa.insert(SQLModel.metadata.tables["rois_in_frames"]), rows[i : i + _AT_ONCE])
+    session.execute(sa.insert(SQLModel.metadata.tables["rois_in_frames"]), rows)
 
 
 def centre_of(injection: Injection) -> tuple[float, float]:
@@ -234,15 +233,18 @@ def _opened(project: Project, copy: Copy, drawn: Sequence[Injection], drawings: 
         raw["instrument"] = {name: dict(table) for name, table in special.items()}
         for table in raw["instrument"].values():
             _exclude(table, copy.held_out, only_there=True)
-    config = config_of(own.path, "", raw, stage_names(project.plugins), open_settings(project.plugins))
-    toolbox = select(config, project.plugins)
+    toolbox = _tools(own.path, raw, project.plugins)
     every, _ = resolve(toolbox, project.plugins)
     documented = {cls.name for cls in CHAIN}
     stages = [s for s in every if s.name in documented and s.name not in REUSED]
     drawing = ImportWithSources()
     drawing.toolbox, drawing.drawings = toolbox, drawings
     stages[0] = drawing
-    return Project(config, toolbox, stages, project.plugins)
+    return Project(toolbox.config, toolbox, stages, project.plugins)
+
+
+def _tools(path: Path, raw: dict[str, Any], plugins: Plugins) -> Toolbox:
+    return select(config_of(path, "", raw, stage_names(plugins), open_settings(plugins)), plugins)
 
 
 def decide_as_for_one_source(scratch: Project, region: str) -> None:
@@ -253,7 +255,7 @@ def decide_as_for_one_source(scratch: Project, region: str) -> None:
     """
     plugins, config = scratch.plugins, scratch.config
     raw = {**config.raw, "roi": {region: config.raw["roi"][region]}}
-    alone = select(config_of(config.path, "", raw, stage_names(plugins), open_settings(plugins)), plugins)
+    alone = _tools(config.path, raw, plugins)
     stages = (PrepareCalibratedCutouts.name, ModelCalibratedCutouts.name)
     names = [rule.name for rule in rules(plugins) if rule.instance.before in stages]
     engine = scratch.engine()
