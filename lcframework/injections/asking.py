@@ -15,7 +15,6 @@ from lcframework.frames.samples import at_equal_steps
 from lcframework.injections.light import Group, Target
 from lcframework.injections.star_light import HeldOutStars, psf_area
 from lcframework.project import Project
-from lcframework.roi.light_curves import numbers
 from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
 from lcframework.storage.queries import FrameRow, active_stars, fields_of_regions, frame_rows
 from lcframework.storage.tables import (
@@ -27,6 +26,7 @@ from lcframework.storage.tables import (
     StarLevel,
 )
 from lcframework.types import LcfError
+from lcframework.types.arrays import plain_floats
 
 #: Fewer stars can't be divided in such that measure and such that draw.
 FEWEST_STARS = 6
@@ -93,12 +93,12 @@ def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) 
     if not region.point_sources:
         raise LcfError(f"[roi.{roi}.point_sources] is empty: there is no target whose measuring could be tested")
     groups = [(str(i), str(b)) for i, b in zip(curve["instrument"], curve["band"], strict=True)]
-    ids = _evenly(numbers(curve["frame_id"]).astype(int).tolist(), groups, most)
+    ids = _evenly(plain_floats(curve["frame_id"]).astype(int).tolist(), groups, most)
     flux: dict[Group, dict[str, float]] = {}
     for group in sorted(set(groups)):
         own = np.array([g == group for g in groups])
         there = [name for name in region.point_sources if f"{name}_flux" in curve.colnames]
-        values = {name: numbers(curve[f"{name}_flux"])[own] for name in there}
+        values = {name: plain_floats(curve[f"{name}_flux"])[own] for name in there}
         flux[group] = {name: float(np.nanmedian(v)) if np.isfinite(v).any() else np.nan for name, v in values.items()}
     target = Target(roi, region.ra, region.dec, dict(region.point_sources), flux)
     with project.session() as session:

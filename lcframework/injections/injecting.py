@@ -20,7 +20,6 @@ from lcframework.injections.scratch import Copy, decide_as_for_one_source, make_
 from lcframework.injections.star_light import lights_of
 from lcframework.project import Project
 from lcframework.roi.injected import FOLDER, TWIN, Summary, results_path, summarise, write_summary
-from lcframework.roi.light_curves import numbers
 from lcframework.running.injection_doubts import present_light_curve
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener
@@ -29,6 +28,7 @@ from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutou
 from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.types import Floats, LcfError
+from lcframework.types.arrays import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -313,11 +313,11 @@ def _fluxes_of(scratch: Project, injection: Injection) -> Mapping[tuple[int, str
         curve = scratch.light_curve_table(injection.region)
     except LcfError:
         return {}
-    ids = numbers(curve["frame_id"]).astype(int).tolist()
+    ids = plain_floats(curve["frame_id"]).astype(int).tolist()
     out = {}
     for light in injection.sources:
         columns = {n: f"{light.name}_{n}" for n in _OF_SOURCE} | {n: n for n in _OF_EPOCH}
-        values = {n: numbers(curve[column]).tolist() for n, column in columns.items()}
+        values = {n: plain_floats(curve[column]).tolist() for n, column in columns.items()}
         for i, frame_id in enumerate(ids):
             out[frame_id, light.name] = {n: values[n][i] for n in _MEASURED}
     return out

@@ -29,6 +29,7 @@ from lcframework.types import (
     column_of,
     source_names,
 )
+from lcframework.types.arrays import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import QTable, Table
@@ -202,7 +203,7 @@ def _means(table: Table, names: Sequence[str], when: Ints, columns: Sequence[Cur
 
 def _mean(table: Table, name: str, clip: bool) -> dict[str, float]:
     """Return the columns of a source in one night or visit, instrument and band."""
-    given = {c: numbers(table[f"{name}_{c}"]) for c in ("flux", "d_flux", "d_flux_fit", "x", "y")}
+    given = {c: plain_floats(table[f"{name}_{c}"]) for c in ("flux", "d_flux", "d_flux_fit", "x", "y")}
     flux, error = given["flux"], given["d_flux"]
     good = np.isfinite(flux) & np.isfinite(error) & (error > 0)
     out = stands_out(flux[good], error[good])
@@ -234,14 +235,9 @@ def _shared(table: Table, name: str, good: Bools) -> Reference:
     """Return what all epochs of a source share in the epochs' instrument and band, as their derived columns have it."""
     i = int(np.flatnonzero(good)[0])
     flux, error, difference, its_error, soft = (
-        numbers(table[f"{name}_{c}"])[i] for c in ("flux", "d_flux", "diff_flux", "d_diff_flux", "asinh_softening")
+        plain_floats(table[f"{name}_{c}"])[i] for c in ("flux", "d_flux", "diff_flux", "d_diff_flux", "asinh_softening")
     )
     return Reference(float(flux - difference), float(error**2 - its_error**2), float(soft))
-
-
-def numbers(column: Any) -> Floats:
-    """Return a column's numbers without its unit, nan where they are masked: a source may be absent in some groups."""
-    return np.asarray(np.ma.filled(np.ma.asarray(getattr(column, "value", column), dtype=float), np.nan))
 
 
 def write_light_curve(folder: Path, roi: str, table: Table, nightly: Table, systems: Sequence[str]) -> list[Path]:

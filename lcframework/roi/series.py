@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lcframework.options import nearest
-from lcframework.roi.light_curves import numbers
 from lcframework.types import LcfError, NeedMissing, source_names
+from lcframework.types.arrays import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -54,7 +54,7 @@ def lightkurve_of(table: QTable, source: str | None = None) -> Any:
     name = names[0] if source is None and names else source
     if name not in names:
         raise LcfError(f'the light curve has no source "{name}"{nearest(str(name), names)}; it has {", ".join(names)}')
-    bjd, flux = numbers(table["bjd_tdb"]), numbers(table[f"{name}_flux"])
+    bjd, flux = plain_floats(table["bjd_tdb"]), plain_floats(table[f"{name}_flux"])
     good = np.isfinite(bjd) & np.isfinite(flux)
     if not good.any():
         raise LcfError(f"{name} has no epoch with a flux and a barycentric time: see [telescope]")

@@ -13,5 +13,5 @@ Ints = NDArray[np.integer[Any]]
 
 
 def plain_floats(column: Any) -> Floats:
-    """Return a column's numbers as float64, nan where masked."""
-    return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+    """Return a column's numbers as float64, without its unit and nan where masked."""
+    return np.asarray(np.ma.filled(np.ma.asarray(getattr(column, "value", column)).astype(float), np.nan))

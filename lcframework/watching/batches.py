@@ -14,11 +14,11 @@ import numpy as np
 from lcframework.frames.raw_folders import admitting
 from lcframework.project import Project
 from lcframework.report import draw, write_report
-from lcframework.roi.light_curves import numbers
 from lcframework.running.doubts import Cause
 from lcframework.running.frame_status import FrameState
 from lcframework.running.run_report import RunReport
 from lcframework.types import LcfError, RunEvent, source_names
+from lcframework.types.arrays import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -239,11 +239,11 @@ def latest_epochs(project: Project) -> tuple[Latest, ...]:
 
 
 def _latest(region: str, table: QTable) -> Latest:
-    newest = int(np.argmax(numbers(table["mjd"])))
+    newest = int(np.argmax(plain_floats(table["mjd"])))
     row = table[newest]
 
     def number(name: str) -> float:
-        return float(numbers(table[name])[newest])
+        return float(plain_floats(table[name])[newest])
 
     sources = {}
     for name in source_names(table.colnames):

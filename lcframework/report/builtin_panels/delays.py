@@ -16,8 +16,9 @@ from lcframework.report import html
 from lcframework.report.builtin_panels.shared import group_name
 from lcframework.report.results import Results
 from lcframework.roi.derived_columns import POGSON
-from lcframework.roi.light_curves import LOW_SIGNAL, numbers, per_visit
+from lcframework.roi.light_curves import LOW_SIGNAL, per_visit
 from lcframework.types import Floats, source_names
+from lcframework.types.arrays import plain_floats
 
 _BJD = 2400000.5  # of MJD 0
 #: The reference's curve is smoothed over so many of its typical steps in time: over more, its bends are lost.
@@ -87,7 +88,7 @@ def delay_data(roi: str, curve: TimeSeries) -> dict[str, Any]:
 def _points(table: Table, name: str, barycentric: bool) -> dict[str, Floats]:
     """Return times (days), magnitudes and their errors, in the order of time."""
     time = np.asarray(table["bjd_tdb"], float) - _BJD if barycentric else np.asarray(table["mjd"], float)
-    flux, error = (numbers(table[f"{name}_{c}"]) for c in ("flux", "d_flux"))
+    flux, error = (plain_floats(table[f"{name}_{c}"]) for c in ("flux", "d_flux"))
     zeropoint = np.nan_to_num(np.asarray(table["zeropoint"], float))
     good = np.flatnonzero((flux >= LOW_SIGNAL * error) & (error > 0) & np.isfinite(time))
     good = good[np.argsort(time[good], kind="stable")]

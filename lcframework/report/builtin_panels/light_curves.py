@@ -22,8 +22,8 @@ from lcframework.report.builtin_panels.shared import (
 from lcframework.report.charts import Row, points, rows_layout
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FOLDER
-from lcframework.roi.light_curves import numbers
 from lcframework.types import Floats, source_names
+from lcframework.types.arrays import plain_floats
 
 _LIMIT = 3.0  # sigma of an upper limit
 
@@ -162,4 +162,4 @@ class LightCurves:
 
 
 def _column(curve: TimeSeries, name: str) -> Floats:
-    return numbers(curve[name])
+    return plain_floats(curve[name])
