@@ -48,7 +48,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def install(folder: Path) -> None:
     """Make the environment, with the package and the examples as pip builds them."""
     venv.create(folder / "venv", with_pip=True, clear=True)
-    packages = [REPOSITORY, *(REPOSITORY / "plugin_examples" / name for name in EXAMPLES)]
+    packages = [f"{REPOSITORY}[demo]", *(REPOSITORY / "plugin_examples" / name for name in EXAMPLES)]
     done = command(folder, "python", "-m", "pip", "install", "-q", *map(str, packages))
     if done.returncode:
         sys.exit(done.stderr)
@@ -92,7 +92,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     install(folder)
     shutil.rmtree(folder / "campaign", ignore_errors=True)
-    print(command(folder, "lcf", "demo", str(folder / "campaign")).stdout.splitlines()[-1])
+    if (demo := command(folder, "lcf", "demo", str(folder / "campaign"))).returncode:
+        sys.exit(demo.stdout + demo.stderr)
     base = run(folder, "unswapped", None)
     print(f"{'':18}" + " ".join(f"{s + ' level':>9} {'rms/d':>5}" for s in "ABCD") + "  zp mmag")
     for i, swap in enumerate(SWAPS):
