@@ -99,7 +99,8 @@ class Outcome:
     complete : float
         Share of the epochs in which the source is detected with 5 sigma.
     bias, bias_error : float
-        Of the fluxes, relative, and its standard error by the scatter from source to source.
+        Of the fluxes, relative, and its standard error: by the scatter from source to source, and by what the held-out
+        stars leave open of the transparency, which all sources have in common.
     scatter : float
         Of a source's fluxes from epoch to epoch, relative.
     stated : float
@@ -261,9 +262,13 @@ class _Rows:
         detected = good["flux"] >= DETECTED * good["d_flux_fit"]
         pulls = good.pulls
         number = len(np.unique(np.char.add(self["region"].astype(str), self["source"].astype(str))))
+        bias, error = _mean(np.array(means), np.array(errors))
+        # The same stars tell the transparency of every frame: their errors do not average out. What differs from star to
+        # star in all frames is no more than the error in the best of them.
+        scale = float(np.min(good["truth_error"])) if len(pulls) else np.nan
         return Outcome(
             str(self["instrument"][0]), str(self["band"][0]), level, flux, self.magnitude(flux), number, drawn,
-            1 - len(good["flux"]) / drawn, float(detected.sum()) / drawn, *_mean(np.array(means), np.array(errors)),
+            1 - len(good["flux"]) / drawn, float(detected.sum()) / drawn, bias, float(np.hypot(error, scale)),
             robust_scatter(np.concatenate(scatters)) if scatters else np.nan,
             float(np.median(good["d_flux"] / good["truth"])) if len(pulls) else np.nan,
             *_width(pulls), _width(good.pulls_of_fit)[0],

@@ -82,6 +82,14 @@ def test_fluxes_that_are_wrong(scale: float, side: str) -> None:
     assert side in doubts["injected_bias"].text
 
 
+def test_the_transparency_of_all_frames_hangs_on_the_same_stars() -> None:
+    made = table(1.01)
+    made["truth_error"] = 0.004 + 0.001 * made["frame_id"]
+    summary = summarise(made)
+    assert summary.by_brightness[0].bias_error == pytest.approx(np.hypot(0.01 / np.sqrt(12 * FRAMES), 0.004), rel=0.1)
+    assert "injected_bias" not in kinds(summary)
+
+
 def test_saturated_sources_count_as_lost() -> None:
     made = table()
     made["saturated"][:240] = 1
