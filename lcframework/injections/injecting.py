@@ -19,7 +19,7 @@ from lcframework.injections.places import Surroundings, find_places
 from lcframework.injections.scratch import Copy, decide_as_for_one_source, make_scratch
 from lcframework.injections.star_light import lights_of
 from lcframework.project import Project
-from lcframework.roi.injected import FOLDER, TWIN, Summary, results_path, summarise, write_summary
+from lcframework.roi.injected import TWIN, Summary, results_path, summarise, write_summary
 from lcframework.running.injection_doubts import present_light_curve
 from lcframework.running.run_report import RunReport
 from lcframework.running.runner import Listener
@@ -27,14 +27,13 @@ from lcframework.stages.calculate_normalization_coefficient import CalculateNorm
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
+from lcframework.storage.unreferenced import KEPT, SCRATCH
 from lcframework.types import Floats, LcfError
 from lcframework.types.arrays import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-#: The folder of the scratch project, in that of the results.
-SCRATCH = "scratch"
 #: Places are chosen by the sources of so many frames, evenly in time; edges count in all.
 _LOOKED_AT = 12
 #: Two places are this many sizes of a region's stamp apart.
@@ -122,7 +121,7 @@ def inject(project: Project, wanted: Wanted, listeners: Iterable[Listener] = ())
     """
     project.check_plugins()
     roi = wanted.roi or next(iter(project.config.roi))
-    folder = project.workdir / FOLDER / SCRATCH
+    folder = project.workdir / SCRATCH
     with project.hold():
         rng = np.random.default_rng([wanted.seed, 14])
         asked = ask(project, roi, wanted.frames, rng)
@@ -135,7 +134,9 @@ def inject(project: Project, wanted: Wanted, listeners: Iterable[Listener] = ())
             table = _collected(scratch, asked, drawn)
             not_drawn = _not_drawn(scratch, asked)
         finally:
-            if not wanted.keep:
+            if wanted.keep:
+                (folder / KEPT).touch()
+            else:
                 shutil.rmtree(folder, ignore_errors=True)
         with project.session() as session:
             present = present_light_curve(session, roi)

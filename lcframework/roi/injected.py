@@ -263,8 +263,8 @@ class _Rows:
         pulls = good.pulls
         number = len(np.unique(np.char.add(self["region"].astype(str), self["source"].astype(str))))
         bias, error = _mean(np.array(means), np.array(errors))
-        # The same stars tell the transparency of every frame: their errors do not average out. What differs from star to
-        # star in all frames is no more than the error in the best of them.
+        # The same stars tell the transparency of every frame: what is wrong with one in all of them does not average
+        # out. It is no more than the error in the best frame.
         scale = float(np.min(good["truth_error"])) if len(pulls) else np.nan
         return Outcome(
             str(self["instrument"][0]), str(self["band"][0]), level, flux, self.magnitude(flux), number, drawn,

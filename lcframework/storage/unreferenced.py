@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,18 +22,22 @@ _BY_FINGERPRINT = re.compile(
 )
 #: What is left of a frame's files is its key.
 _OF_FRAME = re.compile(r"(_sources)?\.fits$|\.wcs$")
+#: Where drawn sources are measured. It is deleted at the end, unless the process is killed or the user keeps it, ...
+SCRATCH = Path("injections/scratch")
+#: ... which a file of this name in it says.
+KEPT = "kept_by_user"
 
 
 @attrs.frozen
 class Leftover:
-    """A file that nothing refers to.
+    """A file that nothing refers to, or a folder of such files.
 
     Attributes
     ----------
     path : str
         Relative to the workdir.
     size : int
-        In bytes.
+        In bytes that its removal frees.
     why : str
         What it is.
     """
@@ -69,13 +74,20 @@ def find_unreferenced(session: Session, workdir: Path) -> list[Leftover]:
         elif path.startswith("frames/") and _OF_FRAME.sub("", path.rsplit("/", 1)[-1]) in keys:
             found.append(_leftover(workdir, path, "a frame's file that the frame does not name"))
     found += [_leftover(workdir, path, "not finished: of a process that was killed") for path in temporaries(workdir)]
+    if (workdir / SCRATCH).is_dir() and not (workdir / SCRATCH / KEPT).exists():
+        size = _own_bytes(workdir / SCRATCH)
+        found.append(Leftover(str(SCRATCH), size, "drawn sources, of a process that was killed"))
     return sorted(found, key=lambda leftover: leftover.path)
 
 
 def remove(workdir: Path, leftovers: Sequence[Leftover]) -> None:
     """Delete files, and the folders of frames that are empty then."""
     for leftover in leftovers:
-        (workdir / leftover.path).unlink(missing_ok=True)
+        path = workdir / leftover.path
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     for name in ("frames", "regions"):
         for folder, _, _ in os.walk(workdir / name, topdown=False):
             if folder != str(workdir / name) and not os.listdir(folder):
@@ -97,3 +109,9 @@ def _files(workdir: Path) -> Iterator[str]:
 
 def _leftover(workdir: Path, path: str, why: str) -> Leftover:
     return Leftover(path, (workdir / path).lstat().st_size, why)
+
+
+def _own_bytes(folder: Path) -> int:
+    """Return the bytes of a folder's files that have no other name: links to files of the project free nothing."""
+    found = (path.lstat() for path in folder.rglob("*") if path.is_file())
+    return sum(status.st_size for status in found if status.st_nlink == 1)

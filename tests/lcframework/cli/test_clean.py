@@ -95,3 +95,19 @@ def test_asks_on_a_terminal(project, lcf, monkeypatch):
     assert files(project.parent) == {*LEFT, *KEPT}
     assert lcf("clean", project).out.endswith("removed\n")
     assert files(project.parent) == set(KEPT)
+
+
+def test_a_killed_injection_leaves_a_folder_and_a_kept_one_stays(project, lcf):
+    scratch = project.parent / "injections/scratch"
+    (scratch / "frames").mkdir(parents=True)
+    (scratch / "database.sqlite3").write_bytes(b"x" * 100)
+    (scratch / "frames/a.fits").hardlink_to(project.parent / "frames/a.fits")
+    (scratch / "raw").symlink_to(project.parent / "raw")
+    (scratch / "kept_by_user").touch()
+    assert "injections" not in lcf("clean", project, "--dry-run").out
+    (scratch / "kept_by_user").unlink()
+    (line,) = [row for row in lcf("clean", project, "--dry-run").out.splitlines() if "injections" in row]
+    assert line.split()[:3] == ["100", "B", "injections/scratch"]
+    lcf("clean", project, "--yes")
+    assert not scratch.exists()
+    assert files(project.parent) == set(KEPT)
