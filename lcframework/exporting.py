@@ -50,9 +50,9 @@ def export_files(project: Project, name: str, exporter: Any, tables: Mapping[str
     exporter : Exporter
         The answer of :meth:`lcframework.Project.exporter`.
     tables : mapping
-        The light curves by region.
+        The light curves by region, or those of a region's comparison stars by another name.
     folder : Path
-        Is made where it does not exist. Files are called ``<region>.<suffix>``, unless the exporter names them.
+        Is made where it does not exist. Files are called ``<name>.<suffix>``, unless the exporter names them.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def export_files(project: Project, name: str, exporter: Any, tables: Mapping[str
     sequence = project.sequence() if wanted is not None else None
     for region, table in tables.items():
         if wanted is not None:
-            table.meta["check_star"] = project.check_star(region, table, wanted)
+            table.meta["check_star"] = project.check_star(table.meta.get("region", region), table, wanted)
             table.meta["chart"] = sequence.chart if sequence is not None else ""
         try:
             if isinstance(exporter, SplitsFiles):

@@ -23,6 +23,7 @@ from lcframework.local_plugins import local_plugins
 from lcframework.local_plugins.files import local_codes
 from lcframework.options import nearest
 from lcframework.plugins import Plugins, asked, fault, unmet
+from lcframework.roi.comparison_curves import comparison_table
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve
@@ -610,6 +611,24 @@ class Project:
         table.meta.update(ra=region.ra, dec=region.dec)
         table.meta["positions"] = {n: list(p) for n, p in region.point_sources.items()}
         return table
+
+    def comparison_light_curves(self, light_curve: QTable) -> QTable:
+        """Return the light curves of the comparison stars in the epochs of a region's, with the same columns.
+
+        The sources are the stars, by their letters; each is calibrated by the others alone, as a check star is.
+
+        Parameters
+        ----------
+        light_curve : QTable
+            Of the region: an answer of :meth:`light_curve_table`, or some of its epochs.
+
+        Raises
+        ------
+        LcfError
+            Where the region's stars have no fluxes in the database.
+        """
+        with self.session() as session:
+            return comparison_table(session, light_curve)
 
     def lightkurve(self, roi: str | None = None, source: str | None = None) -> Any:
         """Return the light curve of a source as a ``lightkurve.LightCurve``, at barycentric times (TDB).

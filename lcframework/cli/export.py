@@ -20,12 +20,14 @@ from lcframework.types import LcfError
 @click.argument("project", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.option("--format", "name", help="ecsv, fits, votable, aavso, pycs or another that `lcf plugins` lists.  [ecsv]")
 @filters("Write epochs")
+@click.option("--stars", is_flag=True, help="Write the comparison stars' light curves instead, as REGION_stars.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="A folder; the workdir if left out.")
 @click.option("-o", "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="An option of the exporter.")
 @click.option("--check", "files", multiple=True, metavar="FILE", help="Write nothing: say what is wrong in this file.")
 def command(
     project: Path | None,
     name: str | None,
+    stars: bool,
     output: Path | None,
     pairs: tuple[str, ...],
     files: tuple[str, ...],
@@ -33,7 +35,7 @@ def command(
 ) -> None:
     """Write PROJECT's light curves in another format; or check such files before they are sent."""
     if files:
-        if project is not None or output is not None or pairs or any(only.values()):
+        if project is not None or stars or output is not None or pairs or any(only.values()):
             raise click.UsageError("--check takes files, and --format beside it: leave out the rest")
         _check([Path(file) for file in files], name or "")
         return
@@ -45,6 +47,8 @@ def command(
     exporter = opened.exporter(name, dict(exporter_option(p) for p in pairs))
     with usage_errors():
         tables = opened.light_curve_tables(**only)
+    if stars:
+        tables = {f"{roi}_stars": opened.comparison_light_curves(table) for roi, table in tables.items()}
     for path in export_files(opened, name, exporter, tables, output or opened.workdir):
         click.echo(str(path))
 

@@ -91,14 +91,27 @@ def _of_source(content: FitFile, k: int) -> dict[str, Floats]:
     fit, columns = content.fit, content.columns
     flux, fitted = fit.flux[:, k], np.sqrt(np.clip(fit.covariance[:, k, k], 0, None))
     relative = np.hypot(columns["relative_normalization_error"], columns["relative_extra_scatter"])
-    error = np.hypot(fitted, flux * relative)
+    common = np.sqrt(np.clip(np.asarray(fit.common_covariance)[:, k, k], 0, None))
+    return flux_columns(flux, np.hypot(fitted, flux * relative), fitted, common, content.zeropoint)
+
+
+def flux_columns(flux: Floats, error: Floats, fitted: Floats, common: Floats, zeropoint: float) -> dict[str, Floats]:
+    """Return all `SOURCE_COLUMNS` of a source in one instrument and band, but its places.
+
+    Parameters
+    ----------
+    flux, error, fitted, common : (e,) arrays
+        Normalised fluxes, their random errors, the fit's part of these, and the error of the whole curve, e-/s.
+    zeropoint : float
+        The magnitude of 1 e-/s; nan where there is none.
+    """
     return {
         "flux": flux,
         "d_flux": error,
         "d_flux_fit": fitted,
-        "d_flux_common": np.sqrt(np.clip(np.asarray(fit.common_covariance)[:, k, k], 0, None)),
-        **magnitudes(flux, error, content.zeropoint),
-        **derived(flux, error, fitted, content.zeropoint, reference(flux, error, fitted)),
+        "d_flux_common": common,
+        **magnitudes(flux, error, zeropoint),
+        **derived(flux, error, fitted, zeropoint, reference(flux, error, fitted)),
     }
 
 

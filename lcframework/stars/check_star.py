@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 
 import attrs
+import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from lcframework.stars.sequence import StarSequence
+from lcframework.stars.star_curves import star_curves
 from lcframework.storage.queries import fields_of_regions
-from lcframework.storage.tables import NormalizationCoefficient, Star, StarFlux, StarLevel
+from lcframework.storage.tables import Star, StarLevel
 from lcframework.types import LcfError
 
 
@@ -40,6 +42,8 @@ def check_stars(
 ) -> dict[int, CheckStar]:
     """Return the check star of each frame.
 
+    Its magnitudes are by the coefficients that the other stars give: it takes no part in its own calibration.
+
     Parameters
     ----------
     session : Session
@@ -66,37 +70,30 @@ def check_stars(
     if wanted and wanted not in {s.name for s in stars.values()}:
         known = ", ".join(sorted((s.name for s in stars.values()), key=lambda n: (len(n), n)))
         raise LcfError(f"check_star: no reference star of {roi} is called {wanted}; there are {known}")
-    coefficients = session.exec(
-        select(NormalizationCoefficient).where(NormalizationCoefficient.combined_footprint_hash == field)
+    groups = session.execute(
+        sa.select(col(StarLevel.instrument), col(StarLevel.band)).filter_by(combined_footprint_hash=field).distinct()
     )
-    by_group: dict[tuple[str, str], dict[int, float]] = {}
-    for c in coefficients:
-        if c.frame_id in zeropoints and c.coefficient > 0:
-            by_group.setdefault((c.instrument, c.band), {})[c.frame_id] = c.coefficient
     out: dict[int, CheckStar] = {}
-    for (instrument, band), of_frame in by_group.items():
-        levels = session.exec(
-            select(StarLevel).where(
-                StarLevel.combined_footprint_hash == field, StarLevel.instrument == instrument, StarLevel.band == band
-            )
-        )
-        steady = {r.gaia_id: r.intrinsic_scatter for r in levels if not r.comment or stars_name(stars, r) == wanted}
-        flux: dict[str, dict[int, float]] = {}
-        query = select(StarFlux).where(StarFlux.combined_footprint_hash == field, col(StarFlux.flux) > 0)
-        for row in session.exec(query):
-            if row.gaia_id in steady and row.frame_id in of_frame:
-                flux.setdefault(row.gaia_id, {})[row.frame_id] = row.flux / of_frame[row.frame_id]
-        possible = [g for g in flux if g in stars and wanted in ("", stars[g].name)]
+    for instrument, band in groups.all():
+        curves = star_curves(session, field, instrument, band)
+        rows = [k for k, frame in enumerate(curves.frames) if frame in zeropoints]
+        flux = curves.flux[rows]
+        count = (flux > 0).sum(axis=0)
+        possible = [
+            k for k, star in enumerate(curves.stars)
+            if star in stars and count[k] and (stars[star].name == wanted if wanted else not curves.comment[k])
+        ]  # fmt: skip
         if possible:
-            best = min(possible, key=lambda g: (g not in charted, -len(flux[g]), steady[g], g))
-            magnitudes = {i: zeropoints[i] - 2.5 * math.log10(f) for i, f in flux[best].items()}
-            name = charted[best].name if best in charted else f"{stars[best].name} {best}"
-            found = CheckStar(name, magnitudes)
-            out |= dict.fromkeys(of_frame, found)
+            best = min(
+                possible,
+                key=lambda k: (curves.stars[k] not in charted, -count[k], curves.intrinsic[k], curves.stars[k]),
+            )
+            star, frames = curves.stars[best], [curves.frames[k] for k in rows]
+            magnitudes = {
+                frame: zeropoints[frame] - 2.5 * math.log10(f)
+                for frame, f in zip(frames, flux[:, best].tolist(), strict=True)
+                if f > 0
+            }
+            name = charted[star].name if star in charted else f"{stars[star].name} {star}"
+            out |= dict.fromkeys(frames, CheckStar(name, magnitudes))
     return out
-
-
-def stars_name(stars: Mapping[str, Star], level: StarLevel) -> str:
-    """Return the letter of a level's star; empty where it is none of the field's any more."""
-    star = stars.get(level.gaia_id)
-    return star.name if star is not None else ""

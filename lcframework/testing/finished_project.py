@@ -30,6 +30,7 @@ from lcframework.storage.tables import (
     StarFlux,
     StarInFrame,
     StarLevel,
+    StarResidual,
 )
 from lcframework.testing.conformance.scenes import Mixture
 from lcframework.testing.regions import Sky, simulate
@@ -172,6 +173,8 @@ def _frame_rows(folder: Path, i: int) -> list[Any]:
         rows.append(StarFlux(**field, gaia_id=str(number), psf_ref="example", flux=flux, flux_uncertainty=0.01 * flux,
                              x=x, y=y, x_offset=0.0, y_offset=0.0, x_uncertainty=0.01, y_uncertainty=0.01,
                              background=0.0, chi2=1.0, status="converged"))  # fmt: skip
+        rows.append(StarResidual(**field, gaia_id=str(number), instrument=INSTRUMENT, band=BAND, residual=0.0,
+                                 residual_error=0.008, used=True))  # fmt: skip
     return rows
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from astropy.table import QTable
+from sqlmodel import select
 
 from lcframework.exporting import check_file, export_files
 from lcframework.plugins import Plugins
 from lcframework.project import Project
+from lcframework.storage.tables import StarLevel
 from lcframework.testing import example_project
 from lcframework.types import LcfError, UnusableInput
 from plugins_builtin.exporters import aavso, atlas, csv, exoclock, exofast, fits, pycs, skyportal, tns
@@ -45,6 +49,25 @@ def test_check_says_line_and_column_of_each_fault(project, lcf, tmp_path):
     line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if ",red," in text)
     assert f"{path}: line {line}, column FILT: " in ended.out
     assert "1 fault found" in ended.err
+
+
+def test_light_curves_of_comparison_stars(project, lcf, tmp_path):
+    ended = lcf("export", project, "--stars", "--output", tmp_path)
+    assert ended.out.split() == [str(tmp_path / "EXAMPLE_stars.ecsv")]
+    stars = QTable.read(tmp_path / "EXAMPLE_stars.ecsv", format="ascii.ecsv")
+    curve = Project.open(project).light_curve_table("EXAMPLE")
+    assert stars["mjd"].value.tolist() == curve["mjd"].value.tolist()
+    assert stars.meta["region"] == "EXAMPLE"
+    with Project.open(project).session() as session:
+        for letter, about in stars.meta["stars"].items():
+            level = session.exec(select(StarLevel).where(StarLevel.gaia_id == about["id"])).one()
+            flux, error = stars[f"{letter}_flux"].value, stars[f"{letter}_d_flux"].value
+            assert about["left_out"] == level.comment
+            assert abs(np.average(flux, weights=error**-2) - level.level) < 4 * error.mean() / np.sqrt(len(flux))
+    # Files of a region and of its stars, in formats that name their files, do not replace each other.
+    assert lcf("export", project, "--format", "pycs", "--output", tmp_path).code == 0
+    assert lcf("export", project, "--stars", "--format", "pycs", "--output", tmp_path).code == 0
+    assert len(list(tmp_path.glob("EXAMPLE_stars*.rdb"))) * 2 == len(list(tmp_path.glob("EXAMPLE*.rdb")))
 
 
 def test_check_refuses_what_nobody_knows(lcf, tmp_path):

@@ -8,7 +8,14 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
 from lcframework.stars.check_star import check_stars
-from lcframework.storage.tables import CombinedFootprint, NormalizationCoefficient, Star, StarFlux, StarLevel
+from lcframework.storage.tables import (
+    CombinedFootprint,
+    NormalizationCoefficient,
+    Star,
+    StarFlux,
+    StarLevel,
+    StarResidual,
+)
 from lcframework.types import LcfError
 
 GROUP = {"combined_footprint_hash": "f", "instrument": "Cam", "band": "r"}
@@ -29,6 +36,8 @@ def session(engine: Engine) -> Session:
         for frame in (1, 2):
             key = {"combined_footprint_hash": "f", "frame_id": frame, "gaia_id": name * 3}
             session.add(StarFlux(**key, flux=50.0 * frame, **other))
+            session.add(StarResidual(**GROUP, frame_id=frame, gaia_id=name * 3, residual=0.0, residual_error=scatter,
+                                     used=not comment))  # fmt: skip
     for frame in (1, 2):
         session.add(NormalizationCoefficient(**GROUP, frame_id=frame, coefficient=0.5 * frame, scatter=0.0, stars=2,
                                              coefficient_uncertainty=0.1))  # fmt: skip
