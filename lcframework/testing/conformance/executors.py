@@ -103,7 +103,8 @@ def _number(result: UnitResult) -> int:
 
 
 def _task(kind: type[_Halves]) -> _Halves:
-    return kind("example", cast(Toolbox, SimpleNamespace(workdir=Path(tempfile.gettempdir()))))
+    config = SimpleNamespace(run=SimpleNamespace(device="cpu"))
+    return kind("example", cast(Toolbox, SimpleNamespace(workdir=Path(tempfile.gettempdir()), config=config)))
 
 
 def _batches() -> list[list[Unit[int]]]:
