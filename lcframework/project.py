@@ -50,7 +50,7 @@ from lcframework.storage.lock import hold
 from lcframework.storage.reading import hold_still
 from lcframework.storage.tables import Frame, Star
 from lcframework.trust import check, code_of
-from lcframework.types import LcfError
+from lcframework.types import LcfError, NeedMissing
 from lcframework.work import Filter, Ledger, Stage
 from lcframework.work.scopes import UnknownName, check_names
 
@@ -350,6 +350,8 @@ class Project:
     ) -> Status:
         """Return the state of every stage and every file; nothing is written.
 
+        Where plugins, or a folder of raw files that had some before, are not there, it is what was recorded.
+
         Parameters
         ----------
         rois, bands, instruments : str or sequence of str
@@ -364,7 +366,10 @@ class Project:
         with self.session() as session:
             if self._by_file.absent:
                 return recorded_status(self.stages, session)
-            return project_status(limited(self.stages, only), session)
+            try:
+                return project_status(limited(self.stages, only), session)
+            except NeedMissing as away:
+                return attrs.evolve(recorded_status(self.stages, session), away=str(away))
 
     def plan(
         self,

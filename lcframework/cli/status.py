@@ -38,21 +38,23 @@ def command(project: Path, why: bool, every: bool, as_json: bool, **only: tuple[
     opened = Project.open(project)
     with usage_errors():
         status = opened.status(**only)
+    absent = [*opened.absent, *([status.away] if status.away else [])]
     if as_json:
-        found = {"absent": opened.absent, **as_dict(status), "doubts": doubts.as_json(opened.doubts(**only))}
+        found = {"absent": absent, **as_dict(status), "doubts": doubts.as_json(opened.doubts(**only))}
         click.echo(json.dumps({"format": JSON_FORMAT, **found}, indent=2))
         return
     width = max(len(s.name) for s in status.stages)
     click.echo(f"{'stage':<{width}}  made  unusable  pending")
     for s in status.stages:
         more = "  + what earlier stages bring" if s.waiting else ""
-        pending = "?" if opened.absent or s.broken else str(len(s.pending))
+        pending = "?" if absent or s.broken else str(len(s.pending))
         click.echo(f"{s.name:<{width}}  {s.made:>4}  {s.unusable:>8}  {pending:>7}{more}")
         if s.broken:
             click.echo(f"{'':<{width}}  FAILED: {s.broken}")
-    if opened.absent:
-        click.echo("\nThis is what was recorded. What is out of date can't be told, and nothing can be run, because:")
-        for sentence in opened.absent:
+    if absent:
+        able = "" if status.away else ", and nothing can be run"
+        click.echo(f"\nThis is what was recorded. What is out of date can't be told{able}, because:")
+        for sentence in absent:
             click.echo(f"  {sentence}")
     if why:
         _why(status)

@@ -56,12 +56,16 @@ class StageStatus:
 
 @attrs.frozen
 class Status:
-    """The state of a project: of its stages, of every file that was found, and of its reference stars."""
+    """The state of a project: of its stages, of every file that was found, and of its reference stars.
+
+    `away` says which raw files could not be looked at; all else is what was recorded then, and nothing is pending.
+    """
 
     stages: tuple[StageStatus, ...]
     frames: tuple[FrameStatus, ...]
     unusable: tuple[tuple[str, str, str], ...]  # stage, unit, reason
     stars: tuple[StarRecord, ...] = ()
+    away: str = ""
 
 
 @attrs.frozen

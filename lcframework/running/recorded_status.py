@@ -1,4 +1,4 @@
-"""The state of a project as it was recorded, where plugins that made it are not there to say what is out of date."""
+"""The state of a project as it was recorded, where plugins or raw files are not there to say what is out of date."""
 
 from __future__ import annotations
 

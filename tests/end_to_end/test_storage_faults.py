@@ -115,6 +115,12 @@ def test_raw_folder_that_is_away(campaign):
     assert ended.code == 1
     assert "4 frames are known" in ended.err
     assert "mount the drive" in ended.err
+    status = campaign.lcf("status", campaign.project)
+    assert "This is what was recorded. What is out of date can't be told, because:" in status.out
+    assert "mount the drive" in status.out
+    assert "4 files: 4 used" in status.out
+    assert "model_calibrated_cutouts" in status.out
+    assert "mount the drive" in campaign.status()["absent"][0]
     assert campaign.query("select count(*) from frames where eliminated") == [(0,)]
     (campaign.folder / "aside").rename(campaign.folder / "raw")
     assert "Nothing to do" in campaign.run().out

@@ -56,9 +56,9 @@ _ENDINGS = {1: Ending.UNUSABLE, 3: Ending.MISSING, 5: Ending.BUG}
 def check_executor(kind: type[Any], workers: int = 2) -> None:
     """Check an executor on small tasks, some of which fail.
 
-    Each unit of each batch must be answered once, with its own ending; light tasks must run in this process, and so must
-    those that use the accelerator, unless it is an executor that :class:`~lcframework.executors.SendsFits`; and it must
-    close at any time, twice too.
+    Each unit of each batch must be answered once, with its own ending. Light tasks must run in this process, and so
+    must those that use the accelerator, unless the executor is one that :class:`~lcframework.executors.SendsFits`. It
+    must close at any time, twice too.
 
     Parameters
     ----------
