@@ -34,7 +34,9 @@ docs: $(READY)
 pictures: $(READY)
 	$(BIN)/python docs/pictures/make_pictures.py
 
-test: lint docs $(VENV)/.examples
+# Types and pages are checked side by side: each takes one core.
+test: $(VENV)/.examples
+	$(MAKE) -j 2 lint docs
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests $(EXAMPLES)
 
 # What takes longer: oracles, the real frames (set LCF_HATP32 to the folder that holds raw/), many simulations.
