@@ -112,15 +112,15 @@ def _print(out: Injected, roi: str, plot: Path, doubts: Iterable[Doubt]) -> None
 
 def _outcomes(outcomes: Iterable[Outcome], several: bool) -> None:
     head = f"{'mag':>7} {'sources':>7} {'epochs':>6} {'bias':>8} {'+-':>6} {'scatter':>8} {'stated':>7} {'pull':>5} "
-    click.echo(f"{head}{'+-':>5} {'of fit':>6} {'found':>6} {'lost':>5}")
+    click.echo(f"{head}{'+-':>5} {'epochs':>6} {'of fit':>6} {'found':>6} {'lost':>5}")
     for o in outcomes:
         name = o.level if not o.level.isdigit() else ""
         group = f" {o.instrument} {o.band}" if several else ""
         bias, error, scatter, stated = (v * MILLIMAGNITUDES for v in (o.bias, o.bias_error, o.scatter, o.stated))
         click.echo(
             f"{o.magnitude:>7.2f} {o.sources:>7} {o.epochs:>6} {bias:>8.1f} {error:>6.1f} {scatter:>8.1f} "
-            f"{stated:>7.1f} {o.pull:>5.2f} {o.pull_error:>5.2f} {o.pull_fit:>6.2f} {o.complete:>6.0%} {o.lost:>5.0%}"
-            f"  {name}{group}".rstrip()
+            f"{stated:>7.1f} {o.pull:>5.2f} {o.pull_error:>5.2f} {o.pull_epochs:>6.2f} {o.pull_fit:>6.2f} "
+            f"{o.complete:>6.0%} {o.lost:>5.0%}  {name}{group}".rstrip()
         )
 
 

@@ -207,7 +207,7 @@ def held_out_in_frames(session: Session, asked: Asked) -> dict[int, HeldOutStars
         )
     }
     groups = {f.id: (f.instrument, f.band) for f in asked.frames}
-    found: dict[int, list[tuple[float, float, float]]] = {i: [] for i in groups}
+    found: dict[int, list[tuple[str, float, float, float]]] = {i: [] for i in groups}
     rows = session.exec(
         select(StarInFrame).where(
             StarInFrame.combined_footprint_hash == asked.field,
@@ -218,10 +218,10 @@ def held_out_in_frames(session: Session, asked: Asked) -> dict[int, HeldOutStars
     for row in rows:
         if names.get(row.gaia_id) in asked.held_out:
             level = levels.get((*groups[row.frame_id], row.gaia_id), np.nan)
-            found[row.frame_id].append((row.x, row.y, level))
+            found[row.frame_id].append((row.gaia_id, row.x, row.y, level))
 
-    def stars(values: list[tuple[float, float, float]]) -> HeldOutStars:
-        x, y, level = np.array(values, float).reshape(-1, 3).T
-        return HeldOutStars(x, y, level)
+    def stars(values: list[tuple[str, float, float, float]]) -> HeldOutStars:
+        x, y, level = np.array([v[1:] for v in values], float).reshape(-1, 3).T
+        return HeldOutStars(x, y, level, tuple(v[0] for v in values))
 
     return {i: stars(values) for i, values in found.items()}

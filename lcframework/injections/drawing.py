@@ -197,6 +197,7 @@ class ImportDrawn(Task[DrawingPayload, DrawingValues, DrawnFrame]):
         truth = {
             "transparency": light.transparency, "error": light.error, "stars": light.stars,
             "psf_stars": light.psf.stars, "fwhm": light.psf.fwhm, "saturated": result.saturated.tolist(),
+            "ratios": dict(light.ratios),
         }  # fmt: skip
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(truth))

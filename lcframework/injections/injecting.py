@@ -14,6 +14,7 @@ import numpy as np
 from lcframework.frames.samples import at_equal_steps
 from lcframework.injections.asking import Asked, ask, held_out_in_frames
 from lcframework.injections.drawing import Drawing, truth_path
+from lcframework.injections.drawing_error import drawing_error
 from lcframework.injections.light import Injection, injections, regions_for, steps
 from lcframework.injections.places import Surroundings, find_places
 from lcframework.injections.scratch import Copy, decide_as_for_one_source, make_scratch
@@ -268,6 +269,10 @@ def _collected(scratch: Project, asked: Asked, drawn: Sequence[Injection]) -> Ta
         for light in injection.sources:
             numbers[injection.region, light.name] = len(numbers)
     truths = {f.id: _truth(scratch.workdir, f.key) for f in asked.frames}
+    drawing: dict[tuple[str, str], float] = {}
+    for group in {(f.instrument, f.band) for f in asked.frames}:
+        own = [truths[f.id] for f in asked.frames if (f.instrument, f.band) == group]
+        drawing[group] = drawing_error([truth["ratios"] for truth in own if truth is not None])
     rows = []
     for injection in drawn:
         measured = _fluxes_of(scratch, injection)
@@ -282,6 +287,7 @@ def _collected(scratch: Project, asked: Asked, drawn: Sequence[Injection]) -> Ta
                     "ra": light.ra, "dec": light.dec, "instrument": f.instrument, "band": f.band, "frame_id": f.id,
                     "mjd": f.mjd, "seeing": f.seeing_arcseconds if f.seeing_arcseconds is not None else np.nan,
                     "truth": light.flux[f.instrument, f.band], "truth_error": truth["error"],
+                    "drawing_error": drawing[f.instrument, f.band],
                     "saturated": int(truth["saturated"][numbers[injection.region, light.name]]),
                     **{name: found.get(name, np.nan) for name in _MEASURED},
                 })  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -57,12 +57,13 @@ class FramePixels:
 class HeldOutStars:
     """Stars that take no part in the measuring: (n,) places expected from the WCS, pixels, and levels.
 
-    A level is the star's mean flux as light curves give it, e-/s at the common scale.
+    A level is the star's mean flux as light curves give it, e-/s at the common scale. `names` identify the stars.
     """
 
     x: Floats
     y: Floats
     level: Floats
+    names: tuple[str, ...] = ()
 
 
 @attrs.frozen(eq=False)
@@ -81,6 +82,8 @@ class StarLight:
         Where the sky lies, about the frame's centre.
     stars : int
         How many tell the transparency.
+    ratios : mapping
+        By the stars' names: flux over level and transparency, and its relative error by the noise.
     """
 
     psf: DrawingPsf
@@ -88,6 +91,7 @@ class StarLight:
     error: float
     registration: Registration
     stars: int
+    ratios: Mapping[str, tuple[float, float]] = attrs.field(factory=dict)
 
     def places(self, x: Floats, y: Floats) -> Floats:
         """Return where in the frame (n, 2) lies what the WCS expects at (x, y)."""
@@ -144,7 +148,12 @@ def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
     places = np.array([(fit.x, fit.y) for fit in measured]).reshape(-1, 2)
     spread = np.array([psf.fwhm * fit.error / fit.flux for fit in measured])
     registration = register(expected, places, np.stack([spread, spread], axis=1), _centre((ny, nx)))
-    return StarLight(psf, transparency, error, registration, used)
+    ratios = {
+        stars.names[i]: (fit.flux / stars.level[i] / transparency, fit.error / fit.flux)
+        for i, fit in zip(found, measured, strict=True)
+        if stars.names and stars.level[i] > 0
+    }
+    return StarLight(psf, transparency, error, registration, used, ratios)
 
 
 def _centre(frame: tuple[int, int]) -> Floats:

@@ -110,6 +110,9 @@ class Outcome:
         its standard error.
     pull_fit : float
         The same over the fit's part of the error alone.
+    pull_epochs : float
+        Width of a source's fluxes about their own mean, over the stated errors of the epochs: levels, which differ from
+        place to place, have no part in it.
     """
 
     instrument: str
@@ -128,6 +131,7 @@ class Outcome:
     pull: float
     pull_error: float
     pull_fit: float
+    pull_epochs: float
 
     @property
     def twin(self) -> bool:
@@ -230,8 +234,13 @@ class _Rows:
     def pulls(self) -> Floats:
         """(flux - truth) over the stated errors of an epoch and of the whole curve, and the truth's in the frame."""
         stated = np.hypot(self["d_flux"], np.nan_to_num(self["d_flux_common"]))
-        error = np.hypot(stated, self["truth"] * self["truth_error"])
+        error = np.hypot(stated, self["truth"] * self.of_truth)
         return np.asarray((self["flux"] - self["truth"]) / error)
+
+    @property
+    def of_truth(self) -> Floats:
+        """The relative error of a source's truth in a frame: of the transparency, and of the PSF that draws."""
+        return np.asarray(np.hypot(self["truth_error"], self.columns.get("drawing_error", 0.0)))
 
     @property
     def pulls_of_fit(self) -> Floats:
@@ -248,16 +257,19 @@ class _Rows:
         relative = good["flux"] / good["truth"] - 1
         source = np.char.add(good["region"].astype(str), good["source"].astype(str))
         names = sorted(set(source.tolist()))
-        means, errors, scatters = [], [], []
+        means, errors, scatters, about_means = [], [], [], []
         for name in names:
             same = source == name
-            weight = 1 / (good["d_flux"][same] / good["truth"][same]) ** 2
+            stated = good["d_flux"][same] / good["truth"][same]
+            weight = 1 / stated**2
             means.append(float((weight * relative[same]).sum() / weight.sum()))
             common = float(np.nan_to_num(np.median(good["d_flux_common"][same] / good["truth"][same])))
             errors.append(float(np.hypot(1 / np.sqrt(weight.sum()), common)))
             left = relative[same] - means[-1]
             if len(left) > 1:
-                scatters.append(left * np.sqrt(len(left) / (len(left) - 1)))
+                left *= np.sqrt(len(left) / (len(left) - 1))
+                scatters.append(left)
+                about_means.append(left / np.hypot(stated, good.of_truth[same]))
         drawn, flux = len(self["flux"]), float(np.median(self["truth"])) if len(self["truth"]) else np.nan
         detected = good["flux"] >= DETECTED * good["d_flux_fit"]
         pulls = good.pulls
@@ -272,6 +284,7 @@ class _Rows:
             robust_scatter(np.concatenate(scatters)) if scatters else np.nan,
             float(np.median(good["d_flux"] / good["truth"])) if len(pulls) else np.nan,
             *_width(pulls), _width(good.pulls_of_fit)[0],
+            _width(np.concatenate(about_means))[0] if about_means else np.nan,
         )  # fmt: skip
 
 
@@ -370,8 +383,9 @@ def _worst(
 
 
 def _errors_too_small(o: Outcome) -> tuple[float, str]:
-    sure = o.pull - _SURE * o.pull_error > 1 and o.pull > _TOO_WIDE
-    return (o.pull if sure else 0.0), f"fluxes scatter {o.pull:.2f} times as much as their errors say"
+    pull = o.pull_epochs
+    sure = pull - _SURE * o.pull_error > 1 and pull > _TOO_WIDE
+    return (pull if sure else 0.0), f"fluxes scatter {pull:.2f} times as much from epoch to epoch as their errors say"
 
 
 def _errors_too_large(o: Outcome) -> tuple[float, str]:

@@ -118,13 +118,13 @@ class Injections:
                 _name(o), group_name(o.instrument, o.band), number(o.magnitude, 2), str(o.sources), str(o.epochs),
                 f"{number(o.bias * MILLIMAGNITUDES, 1)} ± {number(o.bias_error * MILLIMAGNITUDES, 1)}",
                 number(o.scatter * MILLIMAGNITUDES, 1), number(o.stated * MILLIMAGNITUDES, 1),
-                f"{number(o.pull, 2)} ± {number(o.pull_error, 2)}", number(o.pull_fit, 2),
+                f"{number(o.pull, 2)} ± {number(o.pull_error, 2)}", number(o.pull_epochs, 2), number(o.pull_fit, 2),
                 number(100 * o.complete, 0), number(100 * o.lost, 0),
             ))  # fmt: skip
         columns = ("what", "instrument, band", "mag", "sources", "epochs", "bias mmag", "scatter mmag", "stated mmag",
-                   "pull", "of the fit", "found %", "lost %")  # fmt: skip
+                   "pull", "of epochs", "of the fit", "found %", "lost %")  # fmt: skip
         caption = f"{roi}: what came of drawn sources; the pull is 1 where errors are true"
-        return html.table(columns, rows, caption, numeric=range(2, 12))
+        return html.table(columns, rows, caption, numeric=range(2, 13))
 
 
 def _name(o: Outcome) -> str:
@@ -146,7 +146,7 @@ def _hover(o: Outcome) -> str:
         f"<b>{_name(o)}</b>, {number(o.magnitude, 2)} mag",
         f"bias {number(o.bias * MILLIMAGNITUDES, 1)} ± {number(o.bias_error * MILLIMAGNITUDES, 1)} mmag",
         f"scatter {number(o.scatter * MILLIMAGNITUDES, 1)}, stated {number(o.stated * MILLIMAGNITUDES, 1)} mmag",
-        f"pull {number(o.pull, 2)} ± {number(o.pull_error, 2)}",
+        f"pull {number(o.pull, 2)} ± {number(o.pull_error, 2)}, of epochs about their mean {number(o.pull_epochs, 2)}",
         f"{o.sources} sources, {o.epochs} epochs",
     ]
     return "<br>".join(lines)

@@ -52,6 +52,7 @@ def test_true_errors() -> None:
     assert bright.scatter == pytest.approx(0.01, rel=0.15)
     for outcome in summary.by_brightness:
         assert abs(outcome.pull - 1) < 4 * outcome.pull_error
+        assert abs(outcome.pull_epochs - 1) < 4 * outcome.pull_error
         assert abs(outcome.bias) < 4 * outcome.bias_error
     assert [o.epochs for o in summary.by_seeing] == [168, 168, 144]
     assert len(summary.limits) == FRAMES
@@ -68,6 +69,16 @@ def test_errors_that_are_too_small() -> None:
     assert doubt.kind == "injected_errors_too_small"
     assert doubt.severity == "doubt"
     assert "QSO cam r" in doubt.text
+
+
+def test_levels_that_differ_from_place_to_place_are_not_the_epochs_fault() -> None:
+    made = table()
+    places = np.array([int(region[2:]) % 5 - 2 for region in made["region"]])
+    made["flux"] += 0.02 * places * made["truth"]
+    bright = summarise(made).by_brightness[0]
+    assert bright.pull > 2
+    assert bright.pull_epochs == pytest.approx(1.0, abs=0.15)
+    assert "injected_errors_too_small" not in kinds(summarise(made))
 
 
 def test_errors_that_are_too_large() -> None:
