@@ -23,7 +23,6 @@ from lcframework.local_plugins import local_plugins
 from lcframework.local_plugins.files import local_codes
 from lcframework.options import nearest
 from lcframework.plugins import Plugins, asked, fault, unmet
-from lcframework.roi.comparison_curves import comparison_table
 from lcframework.roi.cutout_files import FOLDER
 from lcframework.roi.cutout_selection import check_columns
 from lcframework.roi.light_curves import read_light_curve
@@ -42,6 +41,7 @@ from lcframework.settings.deciding import decide, open_settings, settled
 from lcframework.settings.records import forget
 from lcframework.settings.states import SettingState, setting_states
 from lcframework.stars.check_star import CheckStar, check_stars
+from lcframework.stars.comparison_curves import comparison_table
 from lcframework.stars.records import add_verdicts, star_records
 from lcframework.stars.sequence import StarSequence, read_sequence
 from lcframework.storage.connection import FILE_NAME, failures_in_words, open_engine, open_for_reading, upgrade
