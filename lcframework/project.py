@@ -41,7 +41,6 @@ from lcframework.settings.deciding import decide, open_settings, settled
 from lcframework.settings.records import forget
 from lcframework.settings.states import SettingState, setting_states
 from lcframework.stars.check_star import CheckStar, check_stars
-from lcframework.stars.comparison_curves import comparison_table
 from lcframework.stars.records import add_verdicts, star_records
 from lcframework.stars.sequence import StarSequence, read_sequence
 from lcframework.storage.connection import FILE_NAME, failures_in_words, open_engine, open_for_reading, upgrade
@@ -616,24 +615,6 @@ class Project:
         table.meta.update(ra=region.ra, dec=region.dec)
         table.meta["positions"] = {n: list(p) for n, p in region.point_sources.items()}
         return table
-
-    def comparison_light_curves(self, light_curve: QTable) -> QTable:
-        """Return the light curves of the comparison stars in the epochs of a region's, with the same columns.
-
-        The sources are the stars, by their letters; each is calibrated by the others alone, as a check star is.
-
-        Parameters
-        ----------
-        light_curve : QTable
-            Of the region: an answer of :meth:`light_curve_table`, or some of its epochs.
-
-        Raises
-        ------
-        LcfError
-            Where the region's stars have no fluxes in the database.
-        """
-        with self.session() as session:
-            return comparison_table(session, light_curve)
 
     def lightkurve(self, roi: str | None = None, source: str | None = None) -> Any:
         """Return the light curve of a source as a ``lightkurve.LightCurve``, at barycentric times (TDB).

@@ -9,6 +9,7 @@ import click
 import tomli
 
 from lcframework.cli.filters import filters, usage_errors
+from lcframework.comparison_curves import comparison_table
 from lcframework.config.structuring import nearest_or_allowed
 from lcframework.exporting import check_file, export_files
 from lcframework.plugins import Plugins
@@ -48,7 +49,8 @@ def command(
     with usage_errors():
         tables = opened.light_curve_tables(**only)
     if stars:
-        tables = {f"{roi}_stars": opened.comparison_light_curves(table) for roi, table in tables.items()}
+        with opened.session() as session:
+            tables = {f"{roi}_stars": comparison_table(session, table) for roi, table in tables.items()}
     for path in export_files(opened, name, exporter, tables, output or opened.workdir):
         click.echo(str(path))
 
