@@ -16,7 +16,6 @@ from lcframework.report.plots import drawing, roi_model, star_photometry
 from lcframework.report.plots.jobs import jobs
 from lcframework.report.results import read_results
 from lcframework.storage.tables import Product
-from lcframework.testing.regions import Sky, moffat_kernel, render_point
 from lcframework.types import LcfError
 
 FRAMES = 9
@@ -125,16 +124,6 @@ def test_every_kind_has_a_job(tiny):
     assert len(set(marks)) == len(marks)
     again = jobs(tiny.project, read_results(tiny.project), KINDS)
     assert [j.fingerprint for j in again] == marks
-
-
-@pytest.mark.parametrize("target", [2.0, 0.0])
-def test_stars_are_rendered_as_an_independent_code_does(target):
-    sky = Sky(np.zeros((1, 2)), np.ones((1, 1)), stamp=20, kernel=40, target_fwhm=target)
-    kernel = moffat_kernel(sky, 1.1, np.random.default_rng(1))
-    place = np.array([0.31, -0.18]) if target else np.array([0.5, -0.5])  # whole small pixels: no interpolation
-    ours = star_photometry.render(kernel, place, (20, 20), 2, target)
-    theirs = render_point(sky, place + 9.5, kernel)
-    np.testing.assert_allclose(ours, theirs, atol=2e-5 * theirs.max())
 
 
 def test_stacked_residuals_of_stars_are_noise(tiny):
