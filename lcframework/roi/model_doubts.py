@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lcframework.roi.light_curves import HIGH_CHI2
+from lcframework.roi.unnamed_sources import unnamed_sources
+from lcframework.sky.geometry import from_plane
 from lcframework.types import FWHM_PER_SIGMA, Bools, Cutouts, Doubt, FitState, Floats, RoiFit, Severity
 
 #: From this median reduced chi2 on, residuals are larger than the errors of fluxes allow for.
@@ -17,7 +19,14 @@ _SIGNIFICANT = 10.0
 _SHARE = 0.05
 
 
-def model_doubts(roi: str, group: str, sources: Sequence[str], cutouts: Cutouts, fit: RoiFit) -> Iterator[Doubt]:
+def model_doubts(
+    roi: str,
+    group: str,
+    sources: Sequence[str],
+    cutouts: Cutouts,
+    fit: RoiFit,
+    place: tuple[float, float] | None = None,
+) -> Iterator[Doubt]:
     """Yield what speaks against the fit of a region.
 
     Parameters
@@ -32,6 +41,8 @@ def model_doubts(roi: str, group: str, sources: Sequence[str], cutouts: Cutouts,
         What was fitted.
     fit : RoiFit
         The fit.
+    place : (float, float), optional
+        The region's position, degrees; None where it moves.
     """
     if fit.status.state is not FitState.CONVERGED:
         yield Doubt(
@@ -66,11 +77,36 @@ def model_doubts(roi: str, group: str, sources: Sequence[str], cutouts: Cutouts,
         away = float(np.hypot(*offset))
         yield Doubt(
             "unmodelled_source",
-            f"the residuals of {group} show a source that no model holds, {offset[0]:+.2f} arcsec east and "
-            f"{offset[1]:+.2f} arcsec north of the region's position, of {_times(share)} the brightest flux",
+            f"the residuals of {group} show a source that no model holds, {_where(offset, place)}, of {_times(share)} "
+            "the brightest flux",
             f"Add it to [roi.{roi}.point_sources], or correct the position of one",
             severity=Severity.SERIOUS if share > 0.5 else Severity.DOUBT, value=away, subject=group,
         )  # fmt: skip
+
+    unnamed = unnamed_sources(cutouts, fit)
+    if unnamed:
+        each = "; ".join(
+            f"{_where(source.offset, place)}, of about {source.flux:.3g} e-/s, {_times(source.share)} the brightest"
+            for source in unnamed
+        )
+        yield Doubt(
+            "unnamed_source",
+            f"the image of extended light of {group} is as narrow as a point source in {len(unnamed)} "
+            f"{'place' if len(unnamed) == 1 else 'places'}: {each}",
+            f"If it is one, add it to [roi.{roi}.point_sources]: until then its light is taken for a galaxy's, and "
+            "its changes go into the named sources. A galaxy's nucleus can look like this too",
+            severity=Severity.SERIOUS if unnamed[0].share > 0.5 else Severity.DOUBT,
+            value=float(np.hypot(*unnamed[0].offset)), subject=group,
+        )  # fmt: skip
+
+
+def _where(offset: Floats, place: tuple[float, float] | None) -> str:
+    """Return an offset from a region's position in words, with the position itself where it is known."""
+    words = f"{offset[0]:+.2f} arcsec east and {offset[1]:+.2f} arcsec north of the region's position"
+    if place is None:
+        return words
+    ra, dec = from_plane(float(offset[0]), float(offset[1]), *place)
+    return f"{words} (RA {float(ra):.6f}, Dec {float(dec):+.6f})"
 
 
 def _times(share: float) -> str:

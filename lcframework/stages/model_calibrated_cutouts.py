@@ -145,7 +145,7 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         place = None if moves else (region.ra, region.dec)
         write_astrometry(folder / f"{name}_astrometry.json", names, result, place)
         chi2 = float(np.nanmedian(result.reduced_chi2))
-        doubts = tuple(model_doubts(p.roi, unit.label, names, epochs.cutouts, result))
+        doubts = tuple(model_doubts(p.roi, unit.label, names, epochs.cutouts, result, place))
         tool = self.toolbox.tool("roi_model", p.instrument)
         if moves and tool is not None and not knows_motion(tool):
             doubts += (Doubt(
