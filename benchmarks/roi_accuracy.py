@@ -33,7 +33,7 @@ from plugins_builtin.roi_models.starred import Starred
 MODELS = {
     "joint": Joint(),
     "starred": Starred(),
-    "starred, exact point sources": Starred(point_sources="exact"),
+    "starred, interpolated point sources": Starred(point_sources="interpolated"),
 }
 MILLIMAG = 2500 / np.log(10)
 _FLUXES = np.geomspace(1500.0, 12000.0, 10)  # e-/s

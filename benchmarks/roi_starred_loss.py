@@ -141,9 +141,9 @@ def compare(scene: tuple[Cutouts, PointSources, Truth]) -> Iterator[tuple[str, s
     cutouts, sources, _ = scene
     data = prepare(cutouts, sources)
     began = time.process_time()
-    solution = fit_starred(data, sources.offset, StarredSettings())
+    solution = fit_starred(data, sources.offset, StarredSettings(exact=False, sky_prior=0.0))
     seconds = time.process_time() - began
-    sersic = fit_starred(data, sources.offset, StarredSettings(iterations_all=0)).values
+    sersic = fit_starred(data, sources.offset, StarredSettings(iterations_all=0, exact=False, sky_prior=0.0)).values
     strengths = Strengths()
     ours = Theirs(solution.objective, solution.values, strengths).value()
     yield "joint fit", "ours", ours, seconds, solution.evaluations

@@ -26,10 +26,11 @@ class Starred(RoiModel):
     """STARRED's model of a region, started from a joint fit with a Sersic galaxy and driven to convergence.
 
     A first step fits fluxes and translations alone, a second everything. Translations are tied to the stars'
-    registration. STARRED: Michalewicz et al. 2023 (JOSS 8, 5340); Millon et al. 2024 (AJ 168, 55).
+    registration, and skies to the joint fit's. Point sources are placed where they fall; STARRED interpolates them.
+    STARRED: Michalewicz et al. 2023 (JOSS 8, 5340); Millon et al. 2024 (AJ 168, 55).
     """
 
-    results_version: ClassVar[int] = 5
+    results_version: ClassVar[int] = 6
 
     fix_astrometry: bool | float = attrs.field(default=False, validator=astrometry)  # true, false, or sigma in pixels
     background: bool = True  # false: point sources alone
@@ -44,8 +45,9 @@ class Starred(RoiModel):
     regularization_flux_scatter_first: float = attrs.field(default=1.0, validator=not_negative)  # first step
     regularization_flux_scatter: float = attrs.field(default=0.0, validator=not_negative)  # second step
     noise_propagation: str = attrs.field(default="slit", validator=one_of("slit", "exact"))  # of the starlets' weights
-    # interpolated with the background, as STARRED does; exact; auto: exact where there is no background
-    point_sources: str = attrs.field(default="auto", validator=one_of("auto", "interpolated", "exact"))
+    # interpolated with the background, as STARRED does, or exact; auto: another name of exact
+    point_sources: str = attrs.field(default="exact", validator=one_of("exact", "interpolated", "auto"))
+    sky_prior: float = attrs.field(default=0.05, validator=not_negative)  # noises of a pixel; 0: none, as in STARRED
     differential_refraction: bool = False  # let each source's colour move it along the zenith's direction
     clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
 
@@ -85,15 +87,15 @@ class Starred(RoiModel):
             exact=self._exact(epochs.fwhm),
             refraction=self.differential_refraction,
             slit=self.noise_propagation == "slit",
+            sky_prior=self.sky_prior,
         )
         solution = fit_starred(epochs, offset, settings)
         return starred_result(solution, shape)
 
     def _exact(self, fwhm: float) -> bool:
         """Return whether point sources are placed without interpolation."""
-        if fwhm == 0:
-            return True  # a full PSF has no target Gaussian that small pixels could sample
-        return self.point_sources == "exact" or (self.point_sources == "auto" and not self.background)
+        # A full PSF has no target Gaussian that small pixels could sample.
+        return fwhm == 0 or self.point_sources != "interpolated"
 
     def _start(self, size: int) -> Floats | None:
         """Return the background to start from, (size, size)."""

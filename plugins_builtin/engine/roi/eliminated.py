@@ -116,6 +116,8 @@ def _add_priors(
     p = k + 3
     t = np.arange(k, k + 2)
     a_ll[:, t, t] += 1 / priors.translation_sigma[used] ** 2
+    if priors.sky is not None:
+        a_ll[:, k + 2, k + 2] += 1 / priors.sky[1][used] ** 2
     diagonal = np.einsum("epp->ep", a_ll)
     a_ll[:, np.arange(p), np.arange(p)] += 1e-6 * np.median(diagonal, axis=0) + 1e-12
     shared[np.arange(2 * k), np.arange(2 * k)] += 1 / priors.c_sigma.ravel() ** 2

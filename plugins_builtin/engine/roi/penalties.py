@@ -7,7 +7,7 @@ With E epochs and s small pixels across a data pixel they are
 - positivity: ``lambda E * sum(max(-h, 0))``, h in units of the data's largest value;
 - starlets of the mean point sources, in the same form;
 - the scatter of the steps between successive fluxes;
-- Gaussian priors on positions and translations.
+- Gaussian priors on positions and translations, and on the sky, where there are any.
 
 |c| is replaced by ``sqrt(c^2 + eps^2) - eps`` in a gradient descent; it is exact where `smoothing` is 0.
 """
@@ -59,6 +59,15 @@ class GaussianPriors:
     c_sigma: Float[Floats, "k 2"]
     translation: Float[Floats, "e 2"]
     translation_sigma: Float[Floats, "e 2"]
+    sky: tuple[Float[Floats, " e"], Float[Floats, " e"]] | None = None  # means and standard deviations
+
+    def part(self, rows: Int[Ints, " rows"], scale: Float[Floats, " rows"]) -> GaussianPriors:
+        """Return the priors of some epochs, each of which counts for `scale` of them."""
+        root = np.sqrt(scale)
+        sky = None if self.sky is None else (self.sky[0][rows], self.sky[1][rows] / root)
+        return GaussianPriors(
+            self.c, self.c_sigma, self.translation[rows], self.translation_sigma[rows] / root[:, None], sky
+        )
 
 
 def starlet_weights(
@@ -240,4 +249,10 @@ class Penalties:
         of_t[self.used] = ((values.translation - p.translation) / p.translation_sigma**2)[self.used]
         gradient.c += of_c
         gradient.translation += of_t
-        return 0.5 * float((of_c * (values.c - p.c)).sum() + (of_t * (values.translation - p.translation)).sum())
+        total = 0.5 * float((of_c * (values.c - p.c)).sum() + (of_t * (values.translation - p.translation)).sum())
+        if p.sky is not None:
+            mean, sigma = (a[self.used] for a in p.sky)
+            of_sky = (values.sky[self.used] - mean) / sigma**2
+            gradient.sky[self.used] += of_sky
+            total += 0.5 * float((of_sky * (values.sky[self.used] - mean)).sum())
+        return total

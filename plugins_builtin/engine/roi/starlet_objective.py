@@ -96,14 +96,13 @@ class StarletObjective:
     def part(self, rows: Int[Ints, " rows"], scale: Float[Floats, " rows"]) -> StarletObjective:
         """Return an objective of chi2 and priors of some epochs, in which each counts for `scale` similar epochs."""
         a, penalties = self.alignment, self.penalties
-        p = penalties.priors
         return StarletObjective(
             self.epochs.take(rows),
             attrs.evolve(a, alpha=a.alpha[rows], translation=a.translation[rows]),
             self.inverse_variance[rows] * scale[:, None, None],
             penalties.weights,
             attrs.evolve(penalties.strengths, point_sources=0.0),
-            GaussianPriors(p.c, p.c_sigma, p.translation[rows], p.translation_sigma[rows] / np.sqrt(scale)[:, None]),
+            penalties.priors.part(rows, scale),
             self.exact,
             None if self.displacement is None else self.displacement[rows],
             counted=len(self.used),

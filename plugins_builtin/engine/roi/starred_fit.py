@@ -42,9 +42,10 @@ class StarredSettings:
     strengths: Strengths = attrs.field(factory=Strengths)
     flux_scatter_first: float = 1.0
     clip: float | None = 5.0
-    exact: bool = False
+    exact: bool = True
     slit: bool = True
     refraction: bool = False
+    sky_prior: float = 0.05  # noises of a pixel; 0: none
 
 
 @attrs.define(eq=False)
@@ -111,7 +112,8 @@ def fit_starred(epochs: Epochs, offset: Float[Floats, "k 2"], settings: StarredS
     if isinstance(sigma, bool):
         sigma = 1e-5 if sigma else np.inf
     deviation = np.sqrt(np.einsum("eii->ei", joint.prior.shift_covariance))
-    priors = GaussianPriors(c, np.full(c.shape, float(sigma)), alignment.translation, deviation)
+    sky = _sky_prior(epochs, joint, settings.sky_prior) if free and settings.sky_prior else None
+    priors = GaussianPriors(c, np.full(c.shape, float(sigma)), alignment.translation, deviation, sky)
     if settings.fix_astrometry is True:
         values.c = c.copy()
 
@@ -199,6 +201,18 @@ def _joint_start(
     )
     bare = StarletObjective(epochs, alignment, iv, np.ones((1, 1, 1)), Strengths(0, 0, 0, 0, 0), nothing)
     return fit_jointly(prepare_again(epochs, bare.background(values)), offset, joint)
+
+
+def _sky_prior(epochs: Epochs, joint: State, width: float) -> tuple[Float[Floats, " e"], Float[Floats, " e"]]:
+    """Return the mean and the standard deviation, e-/s, of each sky: the joint fit's, and `width` noises of a pixel.
+
+    A constant background and a lower sky are the same image, and then positivity does not keep the background from
+    being lower around a source than elsewhere: with a PSF a little too wide it dug a bowl there, and fluxes rose.
+    """
+    noise = np.sqrt(
+        [np.median(v[m]) if m.any() else np.inf for v, m in zip(epochs.variance, epochs.valid, strict=True)]
+    )
+    return joint.local.sky, width * noise
 
 
 def _centred(epochs: Epochs, offset: Float[Floats, "k 2"]) -> Float[Floats, "k 2"]:

@@ -8,8 +8,10 @@ import pytest
 from astropy.io import fits
 from small_sky import small_sky
 
+from lcframework.roi.unnamed_sources import unnamed_sources
 from lcframework.testing.regions import Galaxy, quad, simulate
 from lcframework.types import FitState, PointSources, RoiFit, UnusableInput
+from plugins_builtin.engine.psf.distortion import distort
 from plugins_builtin.engine.roi.geometry import Epochs, prepare
 from plugins_builtin.engine.roi.interpolation import Alignment, align
 from plugins_builtin.engine.roi.penalties import (
@@ -134,21 +136,55 @@ def test_recovers_blended_sources_on_a_galaxy(scene, fitted):
     _, _, truth = scene
     assert fitted.status.state is FitState.CONVERGED, fitted.status
     total = np.hypot(errors(fitted), common(fitted))
-    # The interpolated sources are wider than they should be: 2 % of the flux at this seeing.
-    assert np.all(np.abs(fitted.flux - truth.flux) < 4 * total + 0.02 * truth.flux)
+    assert np.all(np.abs(fitted.flux - truth.flux) < 4.5 * total)
     assert np.all(np.linalg.eigvalsh(fitted.covariance) > 0)
     np.testing.assert_allclose(fitted.covariance, fitted.covariance.swapaxes(1, 2), rtol=1e-6)
     assert np.all(np.abs(fitted.reduced_chi2 - 1) < 6 * np.sqrt(2 / 324))
     assert np.abs(fitted.offset - truth.offset).max() < 0.03
     assert fitted.high_resolution.background.shape == (36, 36)
-    assert fitted.loss_history[-1] < fitted.loss_history[0]
+    assert fitted.loss_history[-1] < max(fitted.loss_history)
 
 
-def test_exact_point_sources_have_no_interpolation_error(scene):
+def test_a_star_in_an_empty_field_has_its_flux_and_no_more():
+    """The background neither takes nor gives; interpolated sources are too wide, and brighter for it."""
+    star = np.array([[0.13, 0.08]])
+    sky = small_sky(4, sources=star, flux=np.full((4, 1), 3000.0), galaxies=(), scale=0.35)
+    cutouts, sources, _ = simulate(sky, 3)
+    exact, interpolated = (Starred(point_sources=p, **QUICK).fit(cutouts, sources) for p in ("exact", "interpolated"))
+    level = [np.average(fit.flux[:, 0] / 3000.0 - 1, weights=errors(fit)[:, 0] ** -2) for fit in (exact, interpolated)]
+    noise = float(np.sum(errors(exact) ** -2) ** -0.5 / 3000)
+    assert noise < 0.001
+    assert abs(level[0]) < 3 * noise
+    assert level[1] > 10 * noise
+    # What interpolation adds is in the common error.
+    assert common(interpolated).mean() / 3000 == pytest.approx(level[1], abs=3 * noise)
+
+
+def test_the_background_digs_no_bowl_around_a_star_whose_psf_is_too_wide():
+    """With a sky of its own for each epoch, a constant background would leave room for one."""
+    star = np.array([[0.13, 0.08]])
+    sky = small_sky(4, sources=star, flux=np.full((4, 1), 1000.0), galaxies=(), stamp=26, kernel=40)
+    cutouts, sources, _ = simulate(sky, 3)
+    wide = np.array(
+        [distort(k, np.array([0.02, 0, 0.02, 0, 0, 0]), np.array([1.0, 0.0])) for k in cutouts.kernels.values]
+    )
+    cutouts = attrs.evolve(cutouts, kernels=attrs.evolve(cutouts.kernels, values=wide))
+    alone, tied, free = (
+        Starred(**options).fit(cutouts, sources)
+        for options in ({"background": False}, QUICK, {"sky_prior": 0.0, **QUICK})
+    )
+    assert (free.flux / alone.flux).mean() > 1.008
+    assert (tied.flux / alone.flux).mean() == pytest.approx(1.0, abs=0.5 * ((free.flux / alone.flux).mean() - 1))
+
+
+def test_a_source_without_a_name_is_told_from_the_galaxy(scene, fitted):
+    """The background takes it up, and the residuals show nothing of it."""
     cutouts, sources, truth = scene
-    fit = Starred(point_sources="exact", **QUICK).fit(cutouts, sources)
-    total = np.hypot(errors(fit), common(fit))
-    assert np.all(np.abs(fit.flux - truth.flux) < 4.5 * total)
+    fit = Starred(**QUICK).fit(cutouts, PointSources(("A",), sources.offset[:1]))
+    (found,) = unnamed_sources(cutouts, fit)
+    np.testing.assert_allclose(found.offset, sources.offset[1], atol=0.1)
+    assert found.flux == pytest.approx(truth.flux[:, 1].mean(), rel=0.25)
+    assert unnamed_sources(cutouts, fitted) == []
 
 
 def test_random_covariance_is_the_inverse_of_the_epoch_s_fisher_matrix():
@@ -222,7 +258,7 @@ def test_without_background_one_star_in_one_epoch():
 )
 def test_skies_that_are_not_one_galaxy_in_the_middle(changes):
     cutouts, sources, truth = simulate(small_sky(**changes), 6)
-    fit = Starred(point_sources="exact", **QUICK).fit(cutouts, sources)
+    fit = Starred(**QUICK).fit(cutouts, sources)
     assert np.all(np.abs(fit.flux - truth.flux) < 4.5 * np.hypot(errors(fit), common(fit)))
 
 
