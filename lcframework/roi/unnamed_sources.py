@@ -53,7 +53,7 @@ def unnamed_sources(cutouts: Cutouts, fit: RoiFit) -> list[Unnamed]:
     fit : RoiFit
         The fit, with its image of extended light at the resolution of the kernels' target Gaussian.
     """
-    image, transform = np.asarray(fit.high_resolution.background, float), fit.high_resolution.transform
+    image, transform = np.nan_to_num(fit.high_resolution.background), fit.high_resolution.transform
     brightest = float(np.nanmax(np.abs(fit.flux))) if np.isfinite(fit.flux).any() else 0.0
     seeing = float(np.nanmedian(cutouts.seeing)) if np.isfinite(cutouts.seeing).any() else np.nan
     if brightest == 0 or not np.isfinite(seeing) or not (image > 0).any():
@@ -109,11 +109,11 @@ def _concentric(image: Floats, peaks: Floats, resolution: float, seeing: float) 
             across, along = (np.exp(-0.5 * (d / sigma) ** 2) for d in (columns - x, rows - y))
             made.append(np.outer(along, across).ravel() / (2 * np.pi * sigma**2))
     design = np.array(made)
-    # By the normal equations' root, which is as small as there are Gaussians.
-    normal = design @ design.T
-    normal[np.diag_indices_from(normal)] *= 1 + 1e-9
-    root = np.linalg.cholesky(normal)
-    fluxes, _ = nnls(root.T, np.linalg.solve(root, design @ image.ravel()))
+    norm = np.linalg.norm(design, axis=1)
+    design /= norm[:, None]
+    # By the root of the normal equations, which are as few as there are Gaussians; broad ones are nearly alike.
+    root = np.linalg.cholesky(design @ design.T + 1e-9 * np.eye(len(design)))
+    fluxes = nnls(root.T, np.linalg.solve(root, design @ image.ravel()))[0] / norm
     return np.asarray(fluxes[1:].reshape(len(peaks), len(_WIDTHS)))
 
 
@@ -138,7 +138,7 @@ def _in_frames(cutouts: Cutouts, fit: RoiFit, offset: Floats, narrow: Floats, se
     usable = np.flatnonzero(good.any(axis=(1, 2)))
     for e in usable[np.argsort(cutouts.seeing[usable], kind="stable")[:_EPOCHS]].tolist():
         linear, shift = cutouts.transform[e, :, :2], cutouts.transform[e, :, 2] + fit.translation[e] - centre
-        kernel, root = kernels.values[e], np.where(good[e], 1 / cutouts.noise[e], 0.0)
+        kernel, root = kernels.values[e], good[e] / np.where(good[e], cutouts.noise[e], 1.0)
 
         def image(place: Floats, width: float, kernel: Floats = kernel, root: Floats = root) -> Floats:
             return (root * render(kernel, place, (ny, nx), kernels.subsampling_factor, width)).ravel()
