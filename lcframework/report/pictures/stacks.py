@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from lcframework.report.plots.star_photometry import render
 from lcframework.roi.cutout_files import FitFile, PreparedEpochs
+from lcframework.roi.rendering import render
 from lcframework.types import Floats
 
 _QUARTER = np.pi / 2
