@@ -17,6 +17,7 @@ from plugins_builtin.engine.residual_light import (
     residual_light,
     residual_lights,
 )
+from plugins_builtin.engine.stars.clipped_fit import fit_with_clipping, masked, prepared
 from plugins_builtin.engine.stars.faint_source import average_over_positions
 from plugins_builtin.engine.stars.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
 from plugins_builtin.engine.stars.stamp_outliers import first_outliers, remaining_outliers
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 # Stamps at a time: bounds the memory, and keeps the work in the processor's cache.
 _CHUNK = 64
-_ROUNDS = 4
 # Alternations of star and shared background; they have settled when no position moves by this many standard errors.
 _JOINT_ROUNDS = 4
 _JOINT_TOLERANCE = 0.1
@@ -79,12 +79,15 @@ class StarredPhotometry:
         if len(stamps) == 0:
             return _assemble([], stamps.data.shape[1:])
         if self.starlet_background:
-            return self._measure_jointly(_prepare(self, stamps, kernels, slice(None)))
+            return self._measure_jointly(self._prepared(stamps, kernels, slice(None)))
         parts = [
-            self._measure_chunk(_prepare(self, stamps, kernels, slice(begin, begin + _CHUNK)))
+            self._measure_chunk(self._prepared(stamps, kernels, slice(begin, begin + _CHUNK)))
             for begin in range(0, len(stamps), _CHUNK)
         ]
         return _assemble(parts, stamps.data.shape[1:])
+
+    def _prepared(self, stamps: Stamps, kernels: Kernels, which: slice) -> PointSourceStamps:
+        return prepared(stamps, kernels, which, self.position_prior, self.background_per_epoch)
 
     def _measure_chunk(self, stamps: PointSourceStamps) -> PhotometryResult:
         fit, outliers = fit_with_clipping(stamps, self.sigma_clip)
@@ -99,15 +102,15 @@ class StarredPhotometry:
 
         original = stamps
         outliers = _transient(first_outliers(stamps, self.sigma_clip))
-        fit = fit_point_sources(_masked(stamps, outliers))
+        fit = fit_point_sources(masked(stamps, outliers))
         start: Floats | None = None
         settled = False
         for _ in range(_JOINT_ROUNDS):
-            background, share = fit_background(_masked(stamps, outliers), fit.position, start)
+            background, share = fit_background(masked(stamps, outliers), fit.position, start)
             start = background.image
             stamps = original.reweighted(fit.model + share)
             cleaned = attrs.evolve(stamps, data=stamps.data - share)
-            new = fit_point_sources(_masked(cleaned, outliers), start=fit.position)
+            new = fit_point_sources(masked(cleaned, outliers), start=fit.position)
             found = _transient(remaining_outliers(cleaned, stamps.weight, new, self.sigma_clip))
             moved = np.abs(new.position - fit.position) * np.sqrt(new.normal[:, [1, 2], [1, 2]])
             settled = bool(np.max(moved, initial=0.0) < _JOINT_TOLERANCE) and np.array_equal(found, outliers)
@@ -119,10 +122,6 @@ class StarredPhotometry:
         status = tuple(_joint_status(s, background, settled) for s in result.status)
         model = np.where(np.isfinite(result.flux)[:, None, None], result.model + share, 0.0)
         return attrs.evolve(result, status=status, model=model)
-
-
-def _masked(stamps: PointSourceStamps, outliers: Bools) -> PointSourceStamps:
-    return attrs.evolve(stamps, weight=np.where(outliers, 0.0, stamps.weight))
 
 
 def _transient(outliers: Bools) -> Bools:
@@ -137,28 +136,6 @@ def _joint_status(status: FitStatus, background: SharedBackground, settled: bool
         return attrs.evolve(status, evaluations=evaluations)
     what = "the shared background stopped at its bound" if settled else "positions and the shared background still move"
     return FitStatus(FitState.BOUND, evaluations, "; ".join(filter(None, [what, status.reason])))
-
-
-def fit_with_clipping(
-    stamps: PointSourceStamps, limit: float, start: Floats | None = None, outliers: Bools | None = None
-) -> tuple[PointSourceFit, Bools]:
-    """Fit, mask what is beyond `limit` sigma of the model, and fit again until the mask stays.
-
-    The first positions and mask are those of an earlier fit, where it is given.
-    """
-    weight = stamps.weight
-    outliers = first_outliers(stamps, limit) if outliers is None else outliers.copy()
-    fit = fit_point_sources(_masked(stamps, outliers), start=start)
-    # Unlike `clip_and_refit`, many fits run at once: only those whose mask changed are made again.
-    for _ in range(_ROUNDS):
-        found = remaining_outliers(stamps, weight, fit, limit)
-        changed = np.flatnonzero((found != outliers).any(axis=(1, 2)))
-        if len(changed) == 0:
-            break
-        outliers[changed] = found[changed]
-        part = _masked(stamps.take(changed), outliers[changed])
-        fit.put(changed, fit_point_sources(part, start=fit.position[changed]))
-    return fit, outliers
 
 
 def describe(stamps: PointSourceStamps, fit: PointSourceFit, outliers: Bools) -> PhotometryResult:
@@ -259,31 +236,6 @@ def _status(prior: float, *, converged: bool, evaluations: int, light: float, aw
         return FitStatus(FitState.CONVERGED, evaluations, "; ".join(notes))
     notes.insert(0, "the position still moves")
     return FitStatus(FitState.BOUND, evaluations, "; ".join(notes))
-
-
-def _prepare(options: StarredPhotometry, stamps: Stamps, kernels: Kernels, which: slice) -> PointSourceStamps:
-    """Return float64 stamps in which unusable pixels have no weight and are zero."""
-    data = np.asarray(stamps.data[which], float)
-    noise = np.asarray(stamps.noise[which], float)
-    values = np.asarray(kernels.values[which], float)
-    expected = np.asarray(stamps.offset[which], float)
-    with np.errstate(invalid="ignore"):
-        good = ~stamps.mask[which] & np.isfinite(data) & np.isfinite(noise) & (noise > 0)
-    good &= np.isfinite(values).all(axis=(1, 2))[:, None, None] & np.isfinite(expected).all(axis=1)[:, None, None]
-    return PointSourceStamps(
-        data=np.where(good, data, 0.0),
-        weight=np.where(good, 1.0 / np.where(good, noise, 1.0) ** 2, 0.0),
-        kernels=np.nan_to_num(values, posinf=0.0, neginf=0.0),
-        subsampling=kernels.subsampling_factor,
-        fwhm=kernels.target_fwhm,
-        expected=np.nan_to_num(expected),
-        prior=options.position_prior,
-        pedestal=options.background_per_epoch,
-        photon_variance=np.nan_to_num(np.asarray(stamps.photon_variance[which], float)),
-        aperture=stamps.aperture,
-        misfit=np.zeros((len(data), 0)) if kernels.misfit is None else np.asarray(kernels.misfit[which], float),
-        radii=np.asarray(stamps.radii[which], float),
-    )
 
 
 def _assemble(parts: list[PhotometryResult], shape: tuple[int, ...]) -> PhotometryResult:
