@@ -149,6 +149,14 @@ class Config:
             table = table[part]
         return True
 
+    def uses(self, setting: str) -> bool:
+        """Return whether an option is in use: not that of a plugin that the project file does not select."""
+        section, *inner = setting_path(setting)
+        if section == "roi" or len(inner) < 2:
+            return True
+        chosen = getattr(self, section).plugin
+        return inner[0] in ([chosen] if isinstance(chosen, str) else chosen)
+
     def with_settings(self, settings: Mapping[str, Any]) -> Config:
         """Return the configuration with these options, by dotted name, as if the project file gave them."""
         merged = self.raw
@@ -286,7 +294,8 @@ def _build(
             continue
         own, subtables = dict(table), {}
         if not _SELECTS.isdisjoint(attrs.fields_dict(cls)):
-            plain = {f.name for f in attrs.fields(cls)}
+            # An option that is a number or a text is no table: one of its name has options of the plugin of that name.
+            plain = {f.name for f in attrs.fields(cls) if not isinstance(f.default, int | float | str)}
             subtables = {k: own.pop(k) for k in list(own) if isinstance(own[k], dict) and k not in plain}
         tables[name] = subtables
         values[name] = structure(cls, own, name, path.parent, problems)

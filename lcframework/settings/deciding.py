@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import attrs
 from sqlmodel import Session, col, select
 
-from lcframework.config.project_file import Config, setting_path
 from lcframework.config.toolbox import Toolbox, with_decisions
 from lcframework.frames.exclusions import IMPORT
 from lcframework.local_plugins import contents_of
@@ -114,7 +113,7 @@ def _frames(session: Session, stage: str) -> Sequence[FrameRow]:
 def _is_open(rule: SettingRule, toolbox: Toolbox, instrument: str) -> bool:
     config = toolbox.configs.get(instrument, toolbox.config)
     names = [s.replace("*", roi) for s in rule.settings for roi in (config.roi if "*" in s else [""])]
-    return not all(config.states(name) for name in names)
+    return any(config.uses(name) and not config.states(name) for name in names)
 
 
 def _decide(
@@ -123,7 +122,7 @@ def _decide(
     known = _known(rule, instrument, session)
     newest = max(f.id or 0 for f in frames)
     config = toolbox.config_for(instrument)
-    left_open = [s for s in rule.instance.settings if "*" not in s and _selected(config, s) and not config.states(s)]
+    left_open = [s for s in rule.instance.settings if "*" not in s and config.uses(s) and not config.states(s)]
     complete = bool(known) and all(s in known for s in left_open)
     if complete and all(row.frozen for row in known.values()):
         return _test(rule, instrument, frames, session, ask, known)
@@ -136,7 +135,7 @@ def _decide(
         row = known.get(decision.setting)
         if (row is not None and row.frozen) or config.states(decision.setting):
             continue
-        if not _selected(config, decision.setting):
+        if not config.uses(decision.setting):
             continue
         row = row or session.get(DecidedSetting, (instrument, decision.setting))  # of the rule as it was
         row = row or DecidedSetting(instrument=instrument, setting=decision.setting)
@@ -161,15 +160,6 @@ def _asked(
     shown = evidence(session, now, instrument, frames, rule.instance.frames, pixels)
     decisions: Sequence[Decision] = rule.ask("decide", shown)
     return decisions
-
-
-def _selected(config: Config, setting: str) -> bool:
-    """Return whether an option is in use: not that of a plugin that the project does not select."""
-    section, *inner = setting_path(setting)
-    if section == "roi" or len(inner) < 2:
-        return True
-    chosen = getattr(config, section).plugin
-    return inner[0] in ([chosen] if isinstance(chosen, str) else chosen)
 
 
 def _changes(rule: Rule, setting: str, old: Any, new: Any) -> bool:

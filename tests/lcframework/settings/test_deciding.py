@@ -23,7 +23,7 @@ from lcframework.settings.records import decided_settings, forget
 from lcframework.settings.states import setting_states
 from lcframework.storage.connection import open_engine
 from lcframework.storage.tables import DecidedSetting, Frame
-from lcframework.types import Decision, Evidence
+from lcframework.types import Decision, Evidence, LcfError
 
 STAGE = "stamp_extraction"
 
@@ -107,6 +107,21 @@ def test_nothing_is_decided_again_without_new_frames(tmp_path: Path, session: Se
     add_frames(session, 3, seeing=4.0)
     assert len(decide(STAGE, session, toolbox, plugins)) == 1
     assert decide(STAGE, session, toolbox, plugins) == []
+
+
+def test_a_rule_for_a_plugin_that_is_not_selected_is_not_asked(tmp_path: Path, session: Session) -> None:
+    @attrs.frozen
+    class OfAnother(FiveSeeings):
+        settings: ClassVar[tuple[str, ...]] = ("photometry.starred.position_prior",)
+
+        def decide(self, evidence: Evidence) -> list[Decision]:
+            raise AssertionError("asked")
+
+    plugins = offering(other=OfAnother)
+    add_frames(session, 3, seeing=4.0)
+    assert decide(STAGE, session, tools(tmp_path, plugins, '[photometry]\nplugin = "none"'), plugins) == []
+    with pytest.raises(LcfError, match="asked"):
+        decide(STAGE, session, tools(tmp_path, plugins), plugins)
 
 
 def test_newer_frames_that_disagree_are_told_and_change_nothing(
