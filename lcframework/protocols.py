@@ -20,6 +20,7 @@ from lcframework.types import (
     CatalogLimits,
     Cutouts,
     Decision,
+    Discs,
     Doubt,
     Evidence,
     Exposure,
@@ -381,6 +382,27 @@ class CombinesEstimates(Protocol):
 
         False where other light is modelled beside them, to which residual light may belong.
         """
+
+
+@runtime_checkable
+class MeasuresInDiscs(Protocol):
+    """A photometry whose fluxes are the light in discs alone: regions must be measured by an `AppliesDiscs`."""
+
+    @property
+    def discs(self) -> Discs:
+        """How the discs lie; regions get the same ones."""
+
+
+@runtime_checkable
+class AppliesDiscs(Protocol):
+    """A ROI model that states whether it measures sources in `Cutouts.discs`: without the attribute it doesn't.
+
+    It is refused with a photometry that is no `MeasuresInDiscs`.
+    """
+
+    @property
+    def applies_discs(self) -> bool:
+        """Whether its fluxes are the light in the comparison stars' discs."""
 
 
 @runtime_checkable

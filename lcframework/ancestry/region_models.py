@@ -60,6 +60,8 @@ def _how(prepared: Row | None, product: Row | None) -> str:
     """Return what light is measured: by the PSF alone, within an aperture, or by estimates that are combined."""
     if aperture := components_of(product).get("aperture", 0.0):
         return f"the PSF and the light that it misses within {aperture:g} pixels"
+    if discs := components_of(product).get("discs"):
+        return f"discs of {discs['radius']:g} times the PSF's FWHM"
     if "weights" in components_of(prepared).get("estimators", {}):
         return "the PSF and discs together, weighted as the comparison stars are"
     return "the PSF alone"

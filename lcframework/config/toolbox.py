@@ -15,7 +15,7 @@ from lcframework.config.selections import option_of, seam_of, selected, selectin
 from lcframework.config.structuring import Problem, resolve_path, structure
 from lcframework.local_plugins import contents_of
 from lcframework.plugins import Plugins, Source, asked
-from lcframework.protocols import HasOperational, MeasuresApertures
+from lcframework.protocols import AppliesDiscs, HasOperational, MeasuresApertures, MeasuresInDiscs
 from lcframework.provenance import Components, describe
 from lcframework.types import PluginError
 
@@ -157,7 +157,8 @@ def with_decisions(toolbox: Toolbox, plugins: Plugins, decisions: Mapping[str, M
     }
 
     def settled(config: Config, own: Mapping[str, Any]) -> Config:
-        left_open = {name: value for name, value in {**shared, **own}.items() if not config.states(name)}
+        given = {**shared, **own}
+        left_open = {name: value for name, value in given.items() if config.uses(name) and not config.states(name)}
         return config.with_settings(left_open) if left_open else config
 
     special = [name for name in decisions if name]
@@ -178,6 +179,7 @@ def _tools(config: Config, plugins: Plugins, problems: list[Problem]) -> dict[st
         out[section] = tuple(t for t in made if t is not None)
         _check_unselected(config, plugins, section, {t.name for t in out[section]}, problems)
     _check_aperture(config, out, problems)
+    _check_discs(out, problems)
     return out
 
 
@@ -194,10 +196,34 @@ def _check_aperture(config: Config, tools: Mapping[str, tuple[Tool, ...]], probl
         ))  # fmt: skip
     for tool in (*tools["photometry"], *tools["roi_model"]):
         if not (isinstance(tool.instance, MeasuresApertures) and tool.instance.apertures):
+            in_discs = isinstance(tool.instance, MeasuresInDiscs | AppliesDiscs)
             problems.append(Problem(
                 "photometry.aperture",
-                f'[{tool.section}] plugin = "{tool.name}" measures PSF fluxes alone; set aperture = 0, or choose one '
-                "that adds what the PSF misses, so that stars and regions are measured alike",
+                f'[{tool.section}] plugin = "{tool.name}" measures {"discs of its own" if in_discs else "PSF fluxes"} '
+                "alone; set aperture = 0, or choose one that adds what the PSF misses, so that stars and regions are "
+                "measured alike",
+            ))  # fmt: skip
+
+
+def _check_discs(tools: Mapping[str, tuple[Tool, ...]], problems: list[Problem]) -> None:
+    """Report stars that are measured in discs alone and regions that are not, or the reverse."""
+    for stars in tools["photometry"]:
+        for regions in tools["roi_model"]:
+            in_discs = isinstance(stars.instance, MeasuresInDiscs)
+            if in_discs == (isinstance(regions.instance, AppliesDiscs) and regions.instance.applies_discs):
+                continue
+            how = f'[photometry] plugin = "{stars.name}" measures stars {"in discs" if in_discs else "by the PSF"}'
+            other = f'[roi_model] plugin = "{regions.name}" measures regions {"by the PSF" if in_discs else "in discs"}'
+            remedy = (
+                'Isolated sources: write [roi_model] and below it plugin = "aperture". Blends: leave [photometry] '
+                'plugin out, or write plugin = "starred"'
+                if in_discs
+                else 'Isolated sources: write [photometry] and below it plugin = "aperture". Blends: leave [roi_model] '
+                'plugin out, or write plugin = "starred" or "joint"'
+            )
+            problems.append(Problem(
+                "photometry.plugin" if in_discs else "roi_model.plugin",
+                f"{how}, but {other}: a frame's coefficient holds for fluxes of one kind. {remedy}",
             ))  # fmt: skip
 
 

@@ -1,11 +1,12 @@
-"""The model that a region is measured by."""
+"""The model that a region is measured by, and the discs that the comparison stars are measured in."""
 
 from __future__ import annotations
 
 import attrs
 
 from lcframework.config.toolbox import Tool, Toolbox
-from lcframework.protocols import MeasuresMovingTargets
+from lcframework.protocols import MeasuresInDiscs, MeasuresMovingTargets
+from lcframework.types import Discs
 
 
 def model_of(toolbox: Toolbox, roi: str, instrument: str) -> Tool | None:
@@ -23,3 +24,9 @@ def model_of(toolbox: Toolbox, roi: str, instrument: str) -> Tool | None:
 def knows_motion(tool: Tool) -> bool:
     """Return whether a model has a form for targets that move."""
     return isinstance(tool.instance, MeasuresMovingTargets)
+
+
+def discs_of(toolbox: Toolbox, instrument: str) -> Discs | None:
+    """Return the discs of an instrument's photometry, where it measures in discs alone."""
+    tool = toolbox.tool("photometry", instrument)
+    return tool.instance.discs if tool is not None and isinstance(tool.instance, MeasuresInDiscs) else None

@@ -52,7 +52,7 @@ def model_doubts(
             subject=group,
         )
     chi2 = float(np.nanmedian(fit.reduced_chi2))
-    psf_alone = not cutouts.aperture and cutouts.estimators is None
+    psf_alone = not cutouts.aperture and cutouts.estimators is None and cutouts.discs is None
     if chi2 > HIGH_CHI2:
         yield Doubt(
             "poor_fit",

@@ -48,7 +48,7 @@ def harmful_pixels(cutouts: Cutouts, sources: PointSources, zeropoint_error: flo
     beyond = beyond_psfs(cutouts, sources) & ~cutouts.mask
     if not beyond.any():
         return beyond
-    discs = cutouts.estimators.area if cutouts.estimators is not None else 0.0
+    discs = _largest_area(cutouts)
     bias, cost, fluxes = [], [], []
     for epoch in np.flatnonzero(beyond.any(axis=(1, 2))).tolist():
         psf = _on_pixels(cutouts, epoch)
@@ -69,6 +69,14 @@ def harmful_pixels(cutouts: Cutouts, sources: PointSources, zeropoint_error: flo
     variable = np.var(bias) > np.median(cost) / np.median(bright) ** 2
     displaced = abs(np.mean(bias)) > np.fmax(_FALSE_LEVEL, zeropoint_error)
     return beyond if variable or displaced else np.zeros_like(beyond)
+
+
+def _largest_area(cutouts: Cutouts) -> float:
+    """Return the pixels in the discs that sources are measured in, of the median epoch; 0 where there are none."""
+    if cutouts.discs is not None:
+        scale = 1 / np.sqrt(np.abs(np.linalg.det(cutouts.transform[:, :, :2])))  # arcsec a pixel
+        return cutouts.discs.area(float(np.nanmedian(cutouts.seeing / scale)))
+    return cutouts.estimators.area if cutouts.estimators is not None else 0.0
 
 
 def beyond_psfs(cutouts: Cutouts, sources: PointSources) -> Bools:

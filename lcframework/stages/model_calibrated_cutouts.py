@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlmodel import Session, SQLModel
 
 from lcframework.config.sections import Roi
-from lcframework.provenance import digest
-from lcframework.roi.choosing_model import knows_motion, model_of
+from lcframework.provenance import describe, digest
+from lcframework.roi.choosing_model import discs_of, knows_motion, model_of
 from lcframework.roi.cutout_files import (
     FOLDER,
     WITHDRAWN,
@@ -109,7 +109,10 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         payload = unit.payload
         epochs = read_cutouts(self.toolbox.workdir / payload.cutouts)
         aperture = self.toolbox.config_for(payload.instrument).photometry.aperture
-        return Epochs(payload, attrs.evolve(epochs, cutouts=attrs.evolve(epochs.cutouts, aperture=aperture)))
+        discs = discs_of(self.toolbox, payload.instrument)
+        return Epochs(
+            payload, attrs.evolve(epochs, cutouts=attrs.evolve(epochs.cutouts, aperture=aperture, discs=discs))
+        )
 
     def compute(self, values: Epochs) -> RoiFit:
         """Fit all epochs jointly."""
@@ -145,7 +148,7 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         place = None if moves else (region.ra, region.dec)
         write_astrometry(folder / f"{name}_astrometry.json", names, result, place)
         chi2 = float(np.nanmedian(result.reduced_chi2))
-        doubts = tuple(model_doubts(p.roi, unit.label, names, epochs.cutouts, result, place))
+        doubts = (*result.doubts, *model_doubts(p.roi, unit.label, names, epochs.cutouts, result, place))
         tool = self.toolbox.tool("roi_model", p.instrument)
         if moves and tool is not None and not knows_motion(tool):
             doubts += (Doubt(
@@ -243,6 +246,8 @@ class ModelCalibratedCutouts(Stage):
             parts["moves"] = True
         if aperture := self.toolbox.config_for(key.instrument).photometry.aperture:
             parts["aperture"] = aperture
+        if discs := discs_of(self.toolbox, key.instrument):
+            parts["discs"] = describe(discs)
         payload = ModelPayload(key.roi, key.instrument, key.band, path)
         scope = Scope(frozenset([key.roi]), key.instrument, key.band)
         return Unit(key, f"{key.roi} {key.instrument} {key.band}", self.components(**parts), payload, scope=scope)

@@ -186,6 +186,16 @@ def render_galaxies(sky: Sky, transform: Floats, kernel: Floats) -> Floats:
     return np.asarray(image.reshape(n, s, n, s).sum(axis=(1, 3)))
 
 
+def alone(epochs: int, seed: int, **changes: object) -> Sky:
+    """Return two point sources 4.5 arcsec apart, on nothing but sky, in seeing 0.6 to 1.0."""
+    rng = np.random.default_rng(seed + 1000)
+    sources = np.array([[0.0, 0.0], [2.8, 3.5]]) + rng.uniform(-0.06, 0.06, (2, 2))
+    walk = np.cumsum(rng.normal(0, 0.03, (epochs, 2)), axis=0)
+    flux = np.array([1200.0, 700.0]) * rng.uniform(0.8, 1.25, 2) * 10 ** (-0.4 * walk)
+    options: dict[str, object] = {"rotation": 0.003, "stamp": 64, "kernel": 64, **changes}
+    return Sky(sources, flux, (), rng.uniform(0.6, 1.0, epochs), **options)  # type: ignore[arg-type]
+
+
 def quad(epochs: int, seed: int, **changes: object) -> Sky:
     """Return a quadruply lensed quasar of 0.7 to 1.5 arcsec separations on its lens galaxy, in seeing 0.6 to 1.9."""
     rng = np.random.default_rng(seed + 1000)

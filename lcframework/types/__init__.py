@@ -10,9 +10,9 @@ Conventions that hold everywhere:
 
 Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags`, `robust` and `tables` serve all
 steps of the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`,
-`wcs`, `ephemerides`, `fit_status`, `psf`, `comparison`, `photometry`, `estimators`, `normalization`, `regions`; then
-`light_curve` and `events`. `decisions` are what frames say about settings, `sections` parts of an image in headers,
-`fits_sizes` what files state of their length; `secrets` is what texts go through before they are shown.
+`wcs`, `ephemerides`, `fit_status`, `psf`, `comparison`, `photometry`, `estimators`, `discs`, `normalization`,
+`regions`; then `light_curve` and `events`. `decisions` are what frames say about settings, `sections` parts of an image
+in headers, `fits_sizes` what files state of their length; `secrets` is what texts go through before they are shown.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 from lcframework.types.arrays import Bools, Floats, Ints
 from lcframework.types.comparison import CandidateStars
 from lcframework.types.decisions import Decision, Evidence, FrameEvidence, MeasuredGain
+from lcframework.types.discs import Discs
 from lcframework.types.doubts import Doubt, Severity
 from lcframework.types.ephemerides import Moments
 from lcframework.types.estimators import Estimators, FluxWeights
@@ -124,6 +125,7 @@ __all__ = [  # noqa: RUF022
     "Kernels",
     "FluxWeights",
     "Estimators",
+    "Discs",
     "PhotometryResult",
     "FluxMatrix",
     "NormalizationSolution",

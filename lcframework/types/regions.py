@@ -6,6 +6,8 @@ import attrs
 import numpy as np
 
 from lcframework.types.arrays import Bools, Floats
+from lcframework.types.discs import Discs
+from lcframework.types.doubts import Doubt
 from lcframework.types.estimators import Estimators
 from lcframework.types.fit_status import FitStatus
 from lcframework.types.photometry import Kernels
@@ -42,6 +44,8 @@ class Cutouts:
     aperture: float = 0.0  # pixels; light in this radius that the PSFs miss is added to the sources; 0: PSF fluxes
     # how the PSF flux of a source and those with the light in discs become one, as the comparison stars' are; None: PSF
     estimators: Estimators | None = None
+    # how the comparison stars are measured, where that is in discs alone; for models that are `AppliesDiscs`
+    discs: Discs | None = None
 
     @zenith.default
     def _unknown(self) -> Floats:
@@ -77,3 +81,4 @@ class RoiFit:
     reduced_chi2: Floats  # (e,)
     status: FitStatus
     loss_history: Floats = attrs.field(factory=lambda: np.zeros(0))
+    doubts: tuple[Doubt, ...] = ()  # what the model itself doubts of its fluxes; not stored with them

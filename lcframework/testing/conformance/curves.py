@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from astropy.table import QTable
 
-from lcframework.protocols import ChecksFiles, Exporter, Normalization, RoiModel, SplitsFiles
+from lcframework.protocols import AppliesDiscs, ChecksFiles, Exporter, Normalization, RoiModel, SplitsFiles
 from lcframework.roi.derived_columns import derived, reference
 from lcframework.roi.light_curves import magnitudes
 from lcframework.testing.conformance.contract import (
@@ -27,6 +27,7 @@ from lcframework.types import (
     SOURCE_COLUMNS,
     CurveColumn,
     Cutouts,
+    Discs,
     Floats,
     FluxMatrix,
     HighResolution,
@@ -104,6 +105,8 @@ def _check_shapes(answer: NormalizationSolution, f: int, n: int, missing: Any, w
 def check_roi_model(plugin: Any, epochs: int = 5, seed: int = 1, galaxy: bool = True, worst: float = 0.15) -> None:
     """Check a model of regions of interest on a simulated quadruple quasar.
 
+    A model that is an `AppliesDiscs` gets two sources that stand alone instead, and discs of 1.5 FWHM.
+
     Parameters
     ----------
     plugin : RoiModel
@@ -115,14 +118,16 @@ def check_roi_model(plugin: Any, epochs: int = 5, seed: int = 1, galaxy: bool = 
     worst : float
         The largest allowed offset of a source's whole curve, mag; the galaxy shifts curves as a whole.
     """
-    from lcframework.testing.regions import quad, simulate
+    from lcframework.testing.regions import alone, quad, simulate
 
     check_plugin_class(plugin, RoiModel)
     who = name_of(plugin)
-    sky = quad(epochs, seed)
+    in_discs = isinstance(plugin, AppliesDiscs) and plugin.applies_discs
+    sky = alone(epochs, seed) if in_discs else quad(epochs, seed)
     if not galaxy:
         sky = attrs.evolve(sky, galaxies=())
     cutouts, points, truth = simulate(sky, seed)
+    cutouts = attrs.evolve(cutouts, discs=Discs(1.5) if in_discs else None)
     cutouts.mask[0, 3, 4:9] = True
     cutouts.data[0, 3, 4:9] = 1e3
     arrays = ("data", "noise", "mask", "transform", "registration_covariance")
