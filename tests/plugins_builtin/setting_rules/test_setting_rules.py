@@ -8,8 +8,10 @@ import attrs
 import numpy as np
 import pytest
 
+from lcframework.config import sections as config_sections
 from lcframework.testing.conformance.settings import RMS, SCALE, ZEROPOINT, check_setting_rule, example_evidence
 from lcframework.types import Evidence, FrameEvidence, MeasuredGain
+from plugins_builtin.setting_rules.aperture_radius import ApertureRadius
 from plugins_builtin.setting_rules.extended_light import ExtendedLight
 from plugins_builtin.setting_rules.gain import GainByNoise
 from plugins_builtin.setting_rules.local_sky import LocalSky
@@ -159,3 +161,54 @@ def test_stars_get_a_sky_of_their_own_where_the_frames_is_not_theirs(tilt: float
 
     found = values(LocalSky(), attrs.evolve(evidence, frames=tuple(map(tilted, evidence.frames))))
     assert found == {"photometry.starred.background_per_epoch": needed}
+
+
+def lone_stars(scintillation: float, halo: float, seeing: float = 3.0) -> Evidence:
+    """Return frames of bright stars far from each other, a part of whose light goes to and fro between core and halo.
+
+    `scintillation` is the scatter of all of their light, `halo` that of the part that lies at 1.7 times the seeing.
+    """
+    evidence = example_evidence(frames=12, seeing=seeing, stars=3)
+    y, x = (axis.ravel() for axis in np.mgrid[30:220:48, 30:220:48].astype(float))
+    n = len(x)
+    table = evidence.frames[0].stars()[[0] * n]
+    table["gaia_id"] = [str(i) for i in range(n)]
+    table["x"], table["y"], table["signal_to_noise"], table["usable"] = x, y, 100.0, True
+
+    def frame(number: int, one: FrameEvidence) -> FrameEvidence:
+        def image() -> Any:
+            rng = np.random.default_rng(number)
+            yy, xx = np.mgrid[:240, :240]
+            sigma = one.values["seeing_pixels"] / 2.3548
+            out = rng.normal(0.0, RMS, (240, 240))
+            for cx, cy in zip(x, y, strict=True):
+                r = np.hypot(xx - cx, yy - cy) / sigma
+                flux, moved = 2e4 * (1 + scintillation * rng.normal()), 2e4 * halo * rng.normal()
+                ring = np.exp(-0.5 * ((r - 1.7 * 2.3548) / 0.3) ** 2)
+                core = np.exp(-0.5 * r**2) / (2 * np.pi * sigma**2)
+                out += (flux - moved) * core + moved * ring / ring.sum()
+            return out, np.zeros((240, 240), np.uint8)
+
+        return attrs.evolve(one, image=image, stars=lambda: table)
+
+    return attrs.evolve(evidence, frames=tuple(frame(i, f) for i, f in enumerate(evidence.frames)))
+
+
+def test_the_radius_of_discs_holds_the_light_that_moves_within_them() -> None:
+    """Where light moves from the core to 1.7 FWHM, discs of 2 FWHM and more have all of it; sky makes 3 FWHM worse."""
+    (decision,) = check_setting_rule(ApertureRadius(), lone_stars(0.0, 0.01))
+    assert decision.value in (2.0, 2.5)
+    assert "16 comparison stars scatter by" in decision.why
+
+
+def test_the_usual_radius_stays_where_no_other_is_better() -> None:
+    (decision,) = check_setting_rule(ApertureRadius(), lone_stars(0.01, 0.0))
+    assert decision.value == 1.5
+
+
+def test_too_few_stars_choose_no_radius_and_small_stamps_no_large_one() -> None:
+    (decision,) = check_setting_rule(ApertureRadius(), example_evidence(frames=6, stars=3))
+    assert decision.value is None
+    stamps = config_sections.Stamps(star_size=14, roi_size=20)
+    (decision,) = ApertureRadius().decide(attrs.evolve(lone_stars(0.0, 0.01), settings={"stamps": stamps}))
+    assert decision.value <= (7 - 2) / 3.0
