@@ -21,6 +21,7 @@ from lcframework.types import (
     HighResolution,
     PointSources,
     RoiFit,
+    Severity,
     UnusableInput,
 )
 from plugins_builtin.engine.roi.geometry import Epochs, prepare, to_pixels, to_sky
@@ -277,7 +278,7 @@ def _doubts(name: str, light: DiscLight, seen: Bools, radius: Floats) -> list[Do
         out.append(Doubt(
             "disc_not_measured",
             f"{name} has no flux in {np.count_nonzero(~seen)} of {len(seen)} epochs: {_commonest(light)}",
-            "Look at the cutouts in the report", severity="note", value=np.count_nonzero(~seen), subject=name,
+            "Look at the cutouts in the report", severity=Severity.NOTE, value=np.count_nonzero(~seen), subject=name,
         ))  # fmt: skip
     excess, error = _excess(light, seen)
     if abs(excess) > max(_DIFFERENT, _SIGNIFICANT * error):

@@ -14,6 +14,8 @@ from lcframework.types import Decision, Evidence, Floats
 
 #: The documented sizes, 24 and 32 pixels, belong to a seeing of 5 pixels: they are kept in units of the seeing.
 _STAR, _ROI = 4.8, 6.4
+#: With the photometry `aperture`: discs of 1.5 times the seeing, and five times as many pixels of sky around them.
+_DISCS = 7.0
 #: Optics and pixels widen a PSF's wings by pixels, however sharp its core is.
 _SMALLEST_STAR, _SMALLEST_ROI, _LARGEST = 20, 24, 128
 #: The time median of a pixel is free of stars, faint ones too, where at most this share of the frames has one pointing,
@@ -40,16 +42,18 @@ class Stamps:
         if not rows:
             return ()
         seeing = float(np.median([f.values["seeing_pixels"] for f in rows]))
-        star = _even(_STAR * seeing, _SMALLEST_STAR)
+        discs = getattr(evidence.settings.get("photometry"), "plugin", "") == "aperture"
+        share = _DISCS if discs else _STAR
+        star = _even(share * seeing, _SMALLEST_STAR)
         reach = max((_reach(f.wcs(), at) for f in rows[:3] for at in evidence.rois.values()), default=0.0)
-        roi = _even(max(_ROI * seeing, 2 * reach + _STAR * seeing), _SMALLEST_ROI)
+        roi = _even(max(_ROI * seeing, 2 * reach + share * seeing), _SMALLEST_ROI)
         text = f"the median seeing is {seeing:.2f} pixels"
         return (
-            Decision("stamps.star_size", star, f"{text}; {_STAR:g} times that, at least {_SMALLEST_STAR}", len(rows)),
+            Decision("stamps.star_size", star, f"{text}; {share:g} times that, at least {_SMALLEST_STAR}", len(rows)),
             Decision(
                 "stamps.roi_size",
                 roi,
-                f"{text}; {_ROI:g} times that, or {_STAR:g} times that about point sources {reach:.1f} pixels out",
+                f"{text}; {_ROI:g} times that, or {share:g} times that about point sources {reach:.1f} pixels out",
                 len(rows),
             ),
             *self._hot_pixels(evidence, seeing),

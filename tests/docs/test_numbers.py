@@ -14,7 +14,11 @@ from lcframework.stars import choice as star_choice
 from lcframework.stars import curves as star_curves
 from lcframework.stars import quality as star_quality
 from lcframework.stars import zeropoint
+from plugins_builtin.engine.stars import discs
 from plugins_builtin.photometry import starred as photometry_starred
+from plugins_builtin.roi_models import aperture as roi_aperture
+from plugins_builtin.setting_rules import aperture_radius
+from plugins_builtin.setting_rules import stamps as stamp_sizes
 
 QUOTED = [
     ("numerics.md", "falls to half the sky's rms", stamping.NEIGHBOUR_LEVEL, 0.5),
@@ -27,6 +31,11 @@ QUOTED = [
     ("numerics.md", "about 60 sky-subtracted frames", hot_pixels.MOST_FRAMES, 60),
     ("numerics.md", "chi2 above 1.5", light_curves.HIGH_CHI2, 1.5),
     ("numerics.md", "ratio of 6 flux and position", photometry_starred._FAINT, 6.0),
+    ("numerics.md", "less than 80 % falls on usable", discs.LEAST_SHARE, 0.8),
+    ("numerics.md", "PSF differ by more than 2 % and five errors", roi_aperture._DIFFERENT, 0.02),
+    ("numerics.md", "than 2 % of the light in the disc", roi_aperture._MISSHAPEN, 0.02),
+    ("numerics.md", "two standard errors of the mean ratio, and by 3 %", aperture_radius._GAIN, 0.03),
+    ("settings.md", "both are 7 times the seeing", stamp_sizes._DISCS, 7.0),
     ("data_at_rest.md", "is above 1.5", light_curves.HIGH_CHI2, 1.5),
     ("data_at_rest.md", "below 3 sigma", light_curves.LOW_SIGNAL, 3.0),
     ("data_at_rest.md", "fewer than 5 sources", read_convert_skysub_character_catalog.FEW_SOURCES, 5),

@@ -53,6 +53,12 @@ def test_stamps_are_as_wide_as_documented_in_units_of_the_seeing(seeing: float, 
     assert found["stamps.roi_size"] == pytest.approx(roi, abs=2)
 
 
+def test_stamps_have_room_for_discs_and_their_sky_where_stars_are_measured_in_these() -> None:
+    discs = {"photometry": config_sections.Photometry(plugin="aperture")}
+    found = values(Stamps(), attrs.evolve(example_evidence(seeing=5.0), settings=discs))
+    assert (found["stamps.star_size"], found["stamps.roi_size"]) == pytest.approx((35, 35), abs=2)
+
+
 def test_a_region_of_far_sources_gets_a_stamp_that_holds_them() -> None:
     evidence = example_evidence(seeing=3.0)
     at = evidence.rois["TARGET"]
