@@ -78,6 +78,8 @@ def setting_states(by_file: Toolbox, plugins: Plugins, session: Session, stages:
         for pattern in rule.instance.settings:
             for name in [pattern.replace("*", roi) for roi in by_file.config.roi] if "*" in pattern else [pattern]:
                 rows = decided.get(name, [])
+                if not rows and not any(c.uses(name) for c in (by_file.config, *by_file.configs.values())):
+                    continue  # of a plugin that nobody selects
                 out += [_of_row(by_file, now, row) for row in rows]
                 if not rows:
                     by = "project file" if by_file.config.states(name) else "documentation"

@@ -25,7 +25,6 @@ from lcframework.types import (
     UnusableInput,
 )
 from plugins_builtin.engine.roi.geometry import Epochs, prepare, to_pixels, to_sky
-from plugins_builtin.engine.roi.joint_fit import high_resolution
 from plugins_builtin.engine.stars.discs import DiscLight, measure_discs
 from plugins_builtin.engine.stars.point_source_fit import PointSourceStamps
 from plugins_builtin.engine.stars.psf_width import fwhm_on_pixels
@@ -204,6 +203,8 @@ def _result(
     radius: Floats,
 ) -> RoiFit:
     """Return what was measured, in discs of `radius` (e,) pixels, as light curves."""
+    from plugins_builtin.engine.roi.joint_fit import high_resolution
+
     e, k = len(epochs), len(lights)
     seen = np.stack([_usable(epochs, light) for light in lights], axis=1)
     flux = np.where(seen, np.stack([light.flux for light in lights], axis=1), np.nan)

@@ -27,6 +27,8 @@ _MARGIN = 2.0
 #: The usual radius is left for one whose scatter is smaller by so many standard errors and at least this share.
 _ERRORS, _GAIN = 2.0, 0.03
 _ROUNDS = 5
+#: Fluxes further off than so many scatters are moved in to these.
+_OUTLIER = 3.0
 
 
 @attrs.frozen
@@ -136,9 +138,15 @@ def _scatters(flux: Floats) -> Floats:
     for _ in range(_ROUNDS):
         logs = logs - np.nanmedian(logs, axis=0)
         logs = logs - np.nanmedian(logs, axis=1)[:, None]
-    out = [[robust_scatter(s[np.isfinite(s)]) for s in star.T] for star in logs.swapaxes(0, 1)]
+    out = [[_scatter(s[np.isfinite(s)]) for s in star.T] for star in logs.swapaxes(0, 1)]
     found = np.array(out)
     return np.asarray(found[(np.isfinite(found) & (found > 0)).all(axis=1)])
+
+
+def _scatter(values: Floats) -> float:
+    """Return the rms of values about 0, outliers moved in: it has half the error of a scatter by medians."""
+    limit = _OUTLIER * robust_scatter(values)
+    return float(np.sqrt(np.mean(np.clip(values, -limit, limit) ** 2)))
 
 
 def _choice(radii: Floats, scatter: Floats) -> tuple[float, str, str]:

@@ -39,6 +39,8 @@ def instances() -> dict[str, Any]:
         (protocols.FitsInBatches, {"psf.starred"}),
         (protocols.WarmsUp, {"psf.starred"}),
         (protocols.MeasuresApertures, {"photometry.starred", "roi_model.joint", "roi_model.starred"}),
+        (protocols.MeasuresInDiscs, {"photometry.aperture"}),
+        (protocols.AppliesDiscs, {"roi_model.aperture"}),
         (protocols.UsesNetwork, NETWORK),
         (protocols.KeepsCache, NETWORK),
         (protocols.HasOperational, NETWORK),
