@@ -63,9 +63,14 @@ class AperturePhotometry:
         """
         if len(kernels.values) != len(stamps):
             raise UnusableInput(f"{len(stamps)} stamps came with {len(kernels.values)} PSF kernels: one each is needed")
+        if len(stamps) == 0:
+            empty, images = np.zeros(0), np.zeros(stamps.data.shape)
+            return PhotometryResult(
+                empty, empty, empty, empty, np.zeros((0, 3, 3)), empty, (), images, images.astype(bool)
+            )
         parts = [
             _result(measure_discs(prepared(stamps, kernels, part, self.position_prior, pedestal=True), self.discs))
-            for part in (slice(begin, begin + _CHUNK) for begin in range(0, max(len(stamps), 1), _CHUNK))
+            for part in (slice(begin, begin + _CHUNK) for begin in range(0, len(stamps), _CHUNK))
         ]
         joined = {
             name: np.concatenate([getattr(p, name) for p in parts])

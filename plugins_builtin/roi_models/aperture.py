@@ -42,8 +42,8 @@ _POSITION_CLIP = 5.0
 _DIFFERENT, _SIGNIFICANT = 0.02, 5.0
 #: ... or where what the PSF leaves in it is more than this share of the light, at such a reduced chi2 in the disc.
 _MISSHAPEN, _HIGH_CHI2 = 0.02, 1.5
-#: ... or where one pixel does not fit in more than this share of at least so many epochs.
-_TRANSIENT, _FEWEST_EPOCHS = 0.3, 4
+#: ... or where one pixel does not fit in more than this share of the epochs, and in so many of them where there are.
+_TRANSIENT, _FEWEST_EPOCHS = 0.3, 2
 
 
 @attrs.frozen
@@ -212,7 +212,8 @@ def _result(
     for j in range(k):
         of_places[2 * j : 2 * j + 2, 2 * j : 2 * j + 2] = covariance[j]
     sources = [np.nan_to_num(flux[:, j])[:, None, None] * light.image for j, light in enumerate(lights)]
-    sky = np.mean([np.where(seen[:, j], light.sky, 0.0) for j, light in enumerate(lights)], axis=0)
+    skies = np.sum([np.where(seen[:, j], light.sky, 0.0) for j, light in enumerate(lights)], axis=0)
+    sky = skies / np.maximum(seen.sum(axis=1), 1)
     model = np.where(epochs.usable[:, None, None], np.sum(sources, axis=0) + sky[:, None, None], 0.0)
     outliers = np.any([light.outliers for light in lights], axis=0)
     used = epochs.valid & ~outliers
@@ -308,13 +309,15 @@ def _not_alone(name: str, told: str, value: float) -> Doubt:
 
 def _lasting(light: DiscLight, seen: Bools, radius: Floats) -> float:
     """Return the largest share of epochs in which one pixel within two radii of the source does not fit its PSF."""
-    if np.count_nonzero(seen) < _FEWEST_EPOCHS:
+    n = np.count_nonzero(seen)
+    if n == 0:
         return 0.0
     ny, nx = light.outliers.shape[1:]
     y, x = np.mgrid[:ny, :nx]
     at = np.median(light.position[seen], axis=0) + 0.5 * (np.array([nx, ny]) - 1)
     near = np.hypot(x - at[0], y - at[1]) < 2.0 * np.median(radius[seen])
-    return float(light.outliers[seen].mean(axis=0)[near].max(initial=0.0))
+    often = int(light.outliers[seen].sum(axis=0)[near].max(initial=0))
+    return often / n if often >= min(_FEWEST_EPOCHS, n) else 0.0
 
 
 def _misshapen(light: DiscLight, seen: Bools) -> tuple[float, float]:

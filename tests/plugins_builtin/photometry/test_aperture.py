@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lcframework.testing.conformance.scenes import widened
-from lcframework.types import FitState, Kernels, PhotometryResult, Stamps
+from lcframework.types import FitState, Kernels, PhotometryResult, Stamps, UnusableInput
 from plugins_builtin.engine.stars.psf_width import fwhm_on_pixels
 from plugins_builtin.engine.target import point_sources
 from plugins_builtin.photometry.aperture import AperturePhotometry
@@ -161,6 +161,15 @@ def test_a_wrong_psf_moves_all_stars_of_a_frame_alike() -> None:
     ratio = other / right
     assert abs(np.mean(ratio) - 1) < 0.03
     assert np.std(ratio) < 0.001
+
+
+def test_no_stamp_is_no_star_and_each_needs_its_kernel() -> None:
+    stamps, kernels = stars(5000.0, 3.0, n=2)
+    none = Stamps(stamps.data[:0], stamps.noise[:0], stamps.mask[:0], stamps.offset[:0])
+    with pytest.raises(UnusableInput, match="2 PSF kernels"):
+        AperturePhotometry().measure(none, kernels)
+    result = AperturePhotometry().measure(none, attrs.evolve(kernels, values=kernels.values[:0]))
+    assert (len(result.flux), result.covariance.shape, result.model.shape) == (0, (0, 3, 3), (0, 24, 24))
 
 
 @pytest.mark.parametrize("sky", [(3.0, 2.0), (-1.0, 2.0), (2.0, 2.0)])

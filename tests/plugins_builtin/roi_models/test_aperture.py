@@ -73,6 +73,13 @@ def test_a_source_that_is_not_in_the_project_file_is_doubted(distance: float, sh
         assert np.nanmean(fit.flux / truth.flux[:, :1]) > 1 + 0.7 * share
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_clipped_neighbour_is_doubted_in_few_epochs_too(epochs: int) -> None:
+    cutouts, sources, _ = simulate(sky([[0.0, 0.0], [1.9, 0.0]], [1500.0, 150.0], epochs), 3)
+    fit = ApertureModel().fit(attrs.evolve(cutouts, discs=DISCS), PointSources(("A",), sources.offset[:1]))
+    assert [d.kind for d in fit.doubts] == ["disc_not_alone"]
+
+
 def test_epochs_whose_core_is_masked_have_no_flux_and_say_why() -> None:
     cutouts, sources, truth = simulate(sky([[0.0, 0.0]], [1500.0], 8), 3)
     mask = cutouts.mask.copy()
