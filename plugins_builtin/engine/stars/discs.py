@@ -94,37 +94,33 @@ def measure_discs(stamps: PointSourceStamps, discs: Discs, no_sky: Bool[Bools, "
     ring = good & _ring(position, stamps, radius, discs.sky[0] * fwhm, discs.sky[1] * fwhm)
     if no_sky is not None:
         ring &= ~no_sky
-    residual = stamps.data - fit.flux[:, None, None] * images.value
-    ring, excess = _clean_sky(residual, variance, ring)
-    count = ring.sum(axis=(1, 2))
+    ring, excess = _clean_sky(stamps.data - fit.flux[:, None, None] * images.value, variance, ring)
     inside = np.where(good, disc, 0.0)
-    total = inside.sum(axis=(1, 2))
-    weighting = inside - np.where(ring, (total / np.maximum(count, 1))[:, None, None], 0.0)
+    share = inside.sum(axis=(1, 2)) / np.maximum(ring.sum(axis=(1, 2)), 1)  # of the disc's pixels for one of the sky's
+    weighting = inside - np.where(ring, share[:, None, None], 0.0)
     growth = np.einsum("nij,nij->n", weighting, images.value)
-    safe = np.where(growth > 0, growth, np.inf)
-    flux = np.einsum("nij,nij->n", weighting, stamps.data) / safe
-    lacking = np.where(good, 0.0, disc) * misfit_of_stamps(stamps.misfit, position, good.shape[1:])
-    of_flux = (
-        np.einsum("nij,nij,nij->n", inside, inside, variance)
-        + excess * (total / np.maximum(count, 1)) ** 2 * np.einsum("nij,nij->n", ring, variance)
-        + flux**2 * np.einsum("nij,nij->n", lacking, lacking)
-    ) / safe**2
+    weighting /= np.where(growth > 0, growth, np.inf)[:, None, None]
+    flux = np.einsum("nij,nij->n", weighting, stamps.data)
     source = flux[:, None, None] * images.value
-    sky = np.sum(np.where(ring, stamps.data - source, 0.0), axis=(1, 2)) / np.maximum(count, 1)
+    sky = np.sum(np.where(ring, stamps.data - source, 0.0), axis=(1, 2)) / np.maximum(ring.sum(axis=(1, 2)), 1)
     left = np.where(good, stamps.data - source - sky[:, None, None], 0.0)
     chi2 = np.sum(left**2 / variance, axis=(1, 2)) / np.maximum(good.sum(axis=(1, 2)) - 4, 1)
+    noise = np.where(ring, excess[:, None, None], 1.0) * variance
+    filled = np.where(good, 0.0, disc) * misfit_of_stamps(stamps.misfit, position, good.shape[1:]) * flux[:, None, None]
+    of_flux = np.einsum("nij,nij,nij->n", weighting, weighting, noise)
+    of_flux += np.einsum("nij,nij->n", filled, filled) / np.where(growth > 0, growth, np.inf) ** 2
     of_fit = fit.covariance()
     status = tuple(
-        _status(stamps, fit, discs, i, radius[i], disc[i], inside[i], images.value[i], int(count[i]), chi2[i])
+        _status(stamps, fit, discs, i, radius[i], disc[i], inside[i], images.value[i], int(ring[i].sum()), chi2[i])
         for i in range(len(stamps))
     )
     return DiscLight(
         flux=flux,
         position=position,
-        covariance=_covariance(discs, of_flux, of_fit, flux, images, weighting / safe[:, None, None]),
+        covariance=_covariance(discs, of_flux, of_fit, flux, images, weighting),
         sky=sky,
         image=images.value,
-        weighting=weighting / safe[:, None, None],
+        weighting=weighting,
         variance=variance,
         residual=left,
         outliers=outliers,
