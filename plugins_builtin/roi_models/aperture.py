@@ -309,7 +309,7 @@ def _not_alone(name: str, told: str, value: float) -> Doubt:
 
 def _lasting(light: DiscLight, seen: Bools, radius: Floats) -> float:
     """Return the largest share of epochs in which one pixel within two radii of the source does not fit its PSF."""
-    n = np.count_nonzero(seen)
+    n = int(np.count_nonzero(seen))
     if n == 0:
         return 0.0
     ny, nx = light.outliers.shape[1:]
