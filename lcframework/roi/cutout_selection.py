@@ -56,9 +56,8 @@ def star_positions(session: Session, field: str) -> dict[int, tuple[Floats, Floa
         .where(*same, m.combined_footprint_hash == field)
         .order_by(m.frame_id, m.gaia_id)
     )
-    rows = session.execute(query).all()
-    frames = np.array([row[0] for row in rows], int)
-    values = np.array([row[1:] for row in rows], float).reshape(-1, 6)
+    columns = list(zip(*session.execute(query).all(), strict=True)) or [()] * 7
+    frames, values = np.array(columns[0], int), np.array(columns[1:], float).T
     found, first = np.unique(frames, return_index=True)
     arrays = np.split(values, first[1:])
     return {frame: (a[:, :2], a[:, 2:4], a[:, 4:]) for frame, a in zip(found.tolist(), arrays, strict=False)}

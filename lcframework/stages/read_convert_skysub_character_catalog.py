@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -346,7 +347,7 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             return wrong
         gone = f"its file is gone: {product.path}"
         if self.toolbox.config.frames.keep_imported:
-            return wrong or ("" if (self.toolbox.workdir / product.path).exists() else gone)
+            return wrong or ("" if os.path.exists(os.path.join(self.toolbox.workdir, product.path)) else gone)
         return "" if wrong == gone else wrong
 
     def retry(self, product: Entry) -> bool:

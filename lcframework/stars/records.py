@@ -109,11 +109,12 @@ def _kind() -> sa.ColumnElement[str]:
     starts: list[Any] = [
         (sa.func.substr(comment, 1, len(kind) + 1) == f"{kind}:", sa.literal_column(f"'{kind}'")) for kind in KINDS
     ]
+    nothing: sa.ColumnElement[str] = sa.literal_column("''")
     return sa.case(
+        (sa.and_(comment == nothing, of_psf == nothing), nothing),  # of most stars: the others need not be looked for
         *starts,
-        (comment != sa.literal_column("''"), comment),
-        (of_psf != sa.literal_column("''"), sa.literal_column(f"'{UNLIKE}'")),
-        else_=sa.literal_column("''"),
+        (comment != nothing, comment),
+        else_=sa.literal_column(f"'{UNLIKE}'"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col
 
+from lcframework.storage.reading import read_once
 from lcframework.storage.tables import CombinedFootprint, Frame, Star
 
 #: A row of ``frames`` for reading, with its columns as attributes; an object of :class:`Frame` takes far longer.
@@ -23,6 +24,10 @@ def frame_rows(session: Session, *conditions: Any, by_time: bool = False) -> Seq
 
 def frames_with_regions(session: Session) -> dict[int, FrameRow]:
     """Return the frames that are not eliminated and contain a region of interest, by id and in the order of time."""
+    return dict(read_once(session, _frames_with_regions))
+
+
+def _frames_with_regions(session: Session) -> dict[int, FrameRow]:
     rows = frame_rows(session, col(Frame.roi_in_footprint), ~col(Frame.eliminated), by_time=True)
     return {frame.id: frame for frame in rows}
 

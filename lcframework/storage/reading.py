@@ -11,13 +11,18 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
+T = TypeVar("T")
+
+#: The entry of a session's `info` with what was read, where the session sees the database as it was when it began.
+_STILL = "read, in a database that holds still"
 #: What SQLite keeps beside a database while it is written.
 _LOGS = ("-wal", "-journal")
 
@@ -46,10 +51,27 @@ def hold_still(session: Session) -> None:
     there when it is asked.
     """
     connection = session.connection()
-    if connection.dialect.name != "sqlite":
-        return  # a server holds still within a transaction
-    if connection.exec_driver_sql("pragma journal_mode").scalar() == "wal":
+    if connection.dialect.name == "sqlite":
+        if connection.exec_driver_sql("pragma journal_mode").scalar() != "wal":
+            return
         connection.exec_driver_sql("begin")
+    elif connection.dialect.name != "postgresql":
+        return  # others may show what changes meanwhile
+    session.info[_STILL] = {}
+
+
+def read_once(session: Session, read: Callable[[Session], T]) -> T:
+    """Return what `read` finds; it is asked once in a session that holds still, because several stages ask the same.
+
+    What is returned is not to be changed.
+    """
+    known: dict[Any, Any] | None = session.info.get(_STILL)
+    if known is None:
+        return read(session)
+    if read not in known:
+        known[read] = read(session)
+    found: T = known[read]
+    return found
 
 
 class _Opener:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+import functools
+from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
+
+K = TypeVar("K", bound="UnitKey")
 
 
 @attrs.frozen
@@ -25,16 +28,20 @@ class UnitKey:
 
     def __str__(self) -> str:
         """Return the unit key as the text that the database stores."""
-        values = [
-            str(value)
-            for attribute, value in zip(attrs.fields(type(self)), attrs.astuple(self), strict=True)
-            if attribute.default is attrs.NOTHING or value != attribute.default
-        ]
-        return ":".join([self.prefix, *values] if self.prefix else values)
+        parts = [self.prefix] if self.prefix else []
+        for name, default in _defaults(type(self)):  # type: ignore[arg-type]  # classes are hashable
+            value = getattr(self, name)
+            if default is attrs.NOTHING or value != default:
+                parts.append(str(value))
+        return ":".join(parts)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Return the unit key for a stored text, or None where the text belongs to another kind of unit."""
+        return _parsed(cls, text)  # type: ignore[arg-type]  # as above
+
+    @classmethod
+    def _parse(cls, text: str) -> Self | None:
         attributes = attrs.fields(cls)
         head, colon, body = text.partition(":") if cls.prefix else ("", ":" if attributes else "", text)
         if head != cls.prefix or bool(colon) != bool(attributes):
@@ -46,6 +53,17 @@ class UnitKey:
             return cls(*(int(v) if a.type in (int, "int") else v for a, v in zip(attributes, values, strict=False)))
         except ValueError:
             return None
+
+
+@functools.cache
+def _defaults(kind: type[UnitKey]) -> list[tuple[str, Any]]:
+    """Return the attributes of a kind of unit key, each with its default."""
+    return [(attribute.name, attribute.default) for attribute in attrs.fields(kind)]
+
+
+@functools.lru_cache(1 << 17)  # each plan asks for the keys of all frames many times
+def _parsed(kind: type[K], text: str) -> K | None:
+    return kind._parse(text)
 
 
 @attrs.frozen
