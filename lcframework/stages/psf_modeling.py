@@ -170,13 +170,13 @@ class PsfModeling(Stage):
         usable, rois = usable_stars(session), field_rois(session)
         identities: dict[str, Shared] = {}
         units: list[Unit[Any]] = []
-        for (frame_id, field), rows in sorted(usable.items()):
+        for (frame_id, field), stars in sorted(usable.items()):
             key = FrameKey(frame_id, field)
             product, f = stamped.get(key), frames.get(frame_id)
             if product is None or f is None:
                 continue
             settings = self.toolbox.config_for(f.instrument).psf
-            chosen = chosen_stars(rows, settings.stars, settings.exclude)
+            chosen = chosen_stars(stars, settings.stars, settings.exclude)
             ids, names = tuple(s.gaia_id for s in chosen), tuple(s.name for s in chosen)
             if f.instrument not in identities:
                 identity = counted_elsewhere(self.toolbox.identity("psf", f.instrument), "stars", "exclude")

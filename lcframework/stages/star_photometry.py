@@ -22,7 +22,6 @@ from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.choice import check_names, chosen_stars, usable_stars
 from lcframework.stars.combining import RADII
-from lcframework.stars.known_variables import letters_of_variables
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.estimate_files import FrameEstimates, write_estimates
 from lcframework.storage.files import beside
@@ -245,7 +244,7 @@ class StarPhotometry(Stage):
         stamped, modelled = ledger.made(StampExtraction.name, FrameKey), ledger.made(PsfModeling.name, FrameKey)
         found: list[_Found] = []
         in_group: dict[tuple[str, str, str], list[int]] = {}
-        for (frame_id, field), rows in sorted(usable_stars(session).items()):
+        for (frame_id, field), usable in sorted(usable_stars(session).items()):
             if (f := frames.get(frame_id)) is None:
                 continue
             in_group.setdefault((field, f.instrument, f.band), []).append(frame_id)
@@ -255,10 +254,10 @@ class StarPhotometry(Stage):
                 continue
             settings = self.toolbox.config_for(f.instrument).photometry
             chooser = self.toolbox.tool("comparison_stars", f.instrument)
-            without = settings.exclude
+            without = frozenset(settings.exclude)
             if isinstance(settings.stars, int) and not self.toolbox.config.variables.keep:
-                without = [*without, *letters_of_variables(star for star, _ in rows)]
-            chosen = chosen_stars(rows, settings.stars, without, chooser)
+                without |= usable.field.known_variables
+            chosen = chosen_stars(usable, settings.stars, without, chooser)
             ids = tuple(s.gaia_id for s in chosen)
             stars = FrameStars(frame_id, field, f.instrument, stamps.path, psf.path, psf.psf_ref, ids, f.exptime or 0.0,
                                self._radii(f))  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +11,6 @@ from lcframework.types.arrays import plain_floats
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-    from lcframework.storage.tables import Star
 
 #: What the comment of a reference star says before its name in a catalogue of variable stars.
 KNOWN_VARIABLE = "known variable: "
@@ -54,8 +51,3 @@ def known_variables(stars: Table, variables: Table, radius: float) -> list[str]:
 def variable_name(comment: str) -> str:
     """Return what a star's comment says of a known variable; empty where it says nothing."""
     return comment.partition(KNOWN_VARIABLE)[2].partition("; ")[0]
-
-
-def letters_of_variables(stars: Iterable[Star]) -> list[str]:
-    """Return the letters of the stars that are known variables."""
-    return [star.name for star in stars if KNOWN_VARIABLE in star.comment]

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
 from lcframework.stages.calculate_normalization_coefficient import with_left_out
-from lcframework.stages.psf_modeling import chosen_stars
+from lcframework.stars.choice import FieldStars, UsableStars, chosen_stars, usable_stars
 from lcframework.stars.curves import poor_fits, variability
 from lcframework.stars.records import Verdicts, judged, no_point_source, star_records
 from lcframework.storage.tables import CombinedFootprint, Star, StarInFrame, StarLevel
@@ -82,9 +82,8 @@ def test_records_of_a_database(engine: Engine):
 
 
 def test_nearest_stars_with_enough_signal():
-    near = [(star("a", "1", 1), row(1, signal_to_noise=8.0)), (star("b", "2", 2), row(1, signal_to_noise=90.0)),
-            (star("c", "3", 3), row(1, signal_to_noise=25.0)), (star("d", "4", 4), row(1, signal_to_noise=400.0)),
-            (star("e", "5", 5), row(1, signal_to_noise=60.0))]  # fmt: skip
+    stars = [star(name, str(i + 1), i + 1) for i, name in enumerate("abcde")]
+    near = UsableStars(FieldStars(stars), np.arange(5), np.array([8.0, 90.0, 25.0, 400.0, 60.0]))
 
     def names(wanted: Any, exclude: Any = ()) -> str:
         return "".join(s.name for s in chosen_stars(near, wanted, list(exclude)))
@@ -94,6 +93,32 @@ def test_nearest_stars_with_enough_signal():
     assert names(3, "b") == "cde"
     assert names(["a", "d"]) == "ad"  # asked for by name
     assert names(2, "bc") == "ad"  # two are left with enough, too few: the nearest of all
+
+
+def test_usable_stars_of_frames_nearest_first(engine: Engine):
+    with Session(engine) as session:
+        for field in "gh":
+            session.add(CombinedFootprint(hash=field, strategy="roi_disk", rois=[field], ra=0, dec=0, radius=1))
+        for name, distance in (("b", 1.0), ("a", 2.0), ("c", 0.0)):
+            session.add(star(name, name.upper(), distance))
+        gone = star("d", "D", 0.5)
+        gone.active = False
+        other = star("a", "A", 5.0)
+        other.combined_footprint_hash = "g"
+        session.add_all([gone, other])
+        in_frames = [row(1, star="A", signal_to_noise=8.0), row(1, star="B", signal_to_noise=9.0), row(1, star="D"),
+                     row(1, "edge: 1%", star="C"), row(2, "edge: 1%", star="B"), row(2, star="A", signal_to_noise=None),
+                     row(3, star="D"), row(3, star="A", signal_to_noise=None)]  # fmt: skip
+        elsewhere = row(1, star="A", signal_to_noise=7.0)
+        elsewhere.combined_footprint_hash = "g"
+        session.add_all([*in_frames, elsewhere])
+        session.commit()
+        found = {
+            key: [(u.field.stars[i].name, s) for i, s in zip(u.which.tolist(), u.signal_to_noise.tolist(), strict=True)]
+            for key, u in usable_stars(session).items()
+        }
+    # Frame 2 is judged and shows none; in frame 3 no star that is in use is judged.
+    assert found == {(1, "h"): [("b", 9.0), ("a", 8.0)], (2, "h"): [], (1, "g"): [("a", 7.0)]}
 
 
 # ---------------------------------------------------------------- fluxes

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lcframework.config.toolbox import Tool
-from lcframework.stars.choice import VARIABLE, chosen_stars
-from lcframework.storage.tables import Star, StarInFrame
+from lcframework.stars.choice import VARIABLE, FieldStars, UsableStars, chosen_stars
+from lcframework.storage.tables import Star
 from lcframework.types import CandidateStars, LcfError
 from plugins_builtin.comparison_stars.choices import Nearest, Worth
 
@@ -36,14 +36,14 @@ def tool(instance) -> Tool:
     return Tool("comparison_stars", "own", instance, 1)
 
 
-def rows(signals, comments=()) -> list[tuple[Star, StarInFrame]]:
+def rows(signals, comments=()) -> UsableStars:
     out = []
-    for i, signal in enumerate(signals):
+    for i in range(len(signals)):
         star = Star(combined_footprint_hash="f", gaia_id=str(i), name="abcdefgh"[i], ra=0.0, dec=0.0, pmra=0.0,
                     pmdec=0.0, ref_epoch=2016.0, magnitude=15.0, distance_to_roi_arcsec=10.0 * i,
                     comment=VARIABLE if i in comments else "")  # fmt: skip
-        out.append((star, StarInFrame(combined_footprint_hash="f", frame_id=1, gaia_id=str(i), signal_to_noise=signal)))
-    return out
+        out.append(star)
+    return UsableStars(FieldStars(out), np.arange(len(signals)), np.array(signals, float))
 
 
 def test_a_frame_s_stars_are_chosen_among_those_with_signal_and_named_by_distance():
