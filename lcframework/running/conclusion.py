@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
+from lcframework.running.collecting import no_collection
 from lcframework.running.finishing import is_finished
 from lcframework.running.memory import PlanMemory, unusable_of
 from lcframework.running.run_report import RunReport, Unusable
@@ -17,6 +18,7 @@ from lcframework.types import LcfError, file_name
 from lcframework.work import Entry, FrameKey, Ledger, ProductState, Stage
 
 
+@no_collection()
 def conclude(
     engine: Engine, stages: Sequence[Stage], report: RunReport, memory: PlanMemory,
     admitted: Mapping[str, Collection[str]],

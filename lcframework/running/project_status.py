@@ -15,6 +15,7 @@ from lcframework.frames.frame_list import FrameList
 from lcframework.plugins import PluginFault
 from lcframework.provenance import changes
 from lcframework.running.chain import described
+from lcframework.running.collecting import no_collection
 from lcframework.running.frame_status import FrameState, FrameStatus, frame_status, left_out
 from lcframework.running.memory import PlanMemory, unusable_of
 from lcframework.running.unusable import still_unusable
@@ -78,6 +79,7 @@ class _Seen:
     known: bool = False
 
 
+@no_collection()
 def project_status(stages: Sequence[Stage], session: Session) -> Status:
     """Return the state of stages and files, within the filter of the stages."""
     ledger, memory = Ledger.of(session), PlanMemory()
@@ -112,6 +114,7 @@ def _every_frame(session: Session, toolbox: Toolbox, recorded: bool) -> list[Fra
     return [rows[i] for i in sorted(rows)]
 
 
+@no_collection()
 def planned(stages: Sequence[Stage], force: Sequence[str], session: Session) -> list[StageStatus]:
     """Return what a run would do now, within the stages' filter."""
     ledger, memory = Ledger.of(session), PlanMemory()
