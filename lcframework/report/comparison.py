@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 import numpy as np
 
-from lcframework.stages.calculate_normalization_coefficient import Group
+from lcframework.stars.flux_groups import Group
 from lcframework.storage.tables import Frame, NormalizationCoefficient, Star, StarLevel, StarResidual
 from lcframework.types import Bools, Floats
 

@@ -11,7 +11,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from lcframework.project import Project
 from lcframework.report.comparison import ComparisonStars, comparison_stars
-from lcframework.stages.calculate_normalization_coefficient import groups
+from lcframework.stars.flux_groups import groups
 from lcframework.stars.records import StarKey, StarRecord, star_records
 from lcframework.storage.connection import FILE_NAME
 from lcframework.storage.tables import (

@@ -15,7 +15,8 @@ from lcframework.work import Stage, Unit
 
 #: The methods of a stage that the driver calls.
 _ASKED = (
-    "units", "tasks", "prepare", "unprepared", "ready", "finish", "outdated", "outside", "noted", "forget", "retry"
+    "units", "filled", "tasks", "prepare", "unprepared", "ready", "finish", "outdated", "outside", "noted", "forget",
+    "retry",
 )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def _guarded(source: Source, name: str, method: Callable[..., Any]) -> Callable[
     @functools.wraps(method)
     def ask(self: Stage, *arguments: Any) -> Any:
         answer = asked(source, name, functools.partial(method, self), *arguments)
-        problem = _units_problem(self, answer) if name == "units" else ""
+        problem = _units_problem(self, answer) if name in ("units", "filled") else ""
         if problem:
             raise fault(source, f"{name} returned {problem}")
         return answer

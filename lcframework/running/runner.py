@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,17 +21,18 @@ from lcframework.frames.exclusions import IMPORT
 from lcframework.plugins import PluginFault, Plugins, Source, collected
 from lcframework.running.attempts import Attempts, unread_needs
 from lcframework.running.chain import described, limited
+from lcframework.running.collecting import no_collection
 from lcframework.running.conclusion import conclude
 from lcframework.running.doubts import PROJECT
 from lcframework.running.executing import batches_of, results_of
-from lcframework.running.finishing import finish
+from lcframework.running.finishing import finish, is_finished
 from lcframework.running.imported_frames import ImportedFrames
 from lcframework.running.memory import PlanMemory
 from lcframework.running.recording import Recorder
 from lcframework.running.repairs import Damage, Repairs, with_reads
 from lcframework.running.run_report import RunReport
 from lcframework.running.run_rows import begin_run, end_run
-from lcframework.running.unusable import clear_old_remarks
+from lcframework.running.unusable import clear_old_remarks, still_unusable
 from lcframework.settings.deciding import decide, sentence, settled
 from lcframework.storage.connection import fails_itself, failure, failures_in_words
 from lcframework.storage.doubts import forget_old_doubts
@@ -73,6 +75,7 @@ class Runner:
         self._imported = ImportedFrames(engine)
         self._repairs = Repairs(engine, toolbox.workdir)
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
+        self._settled: dict[str, tuple[str, list[Unit[Any]]]] = {}  # by stage without pending units: basis, all units
 
     def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
         """Run stages in order; finished units are recorded even where the run stops early.
@@ -203,6 +206,7 @@ class Runner:
         report.missing += unread_needs(report, len(units), attempts.count, recorder.stale)
         if not report.missing:
             finish(self.engine, stage, self.toolbox.workdir)
+            self._remember(stage)
         report.seconds += (dt.datetime.now() - started).total_seconds()
         if announced:
             self._notify(RunEvent("stage_finished", stage.name, done=attempts.count, total=attempts.count))
@@ -254,25 +258,43 @@ class Runner:
         for stage in stages:
             stage.toolbox = self.toolbox
 
+    @no_collection()
     def _pending(
         self, stage: Stage, recorder: Recorder, attempts: Attempts
     ) -> tuple[list[Unit[Any]], list[Unit[Any]], int]:
         """Return the units within the filter, the pending ones of these, and the number of pending units outside it."""
         with Session(self.engine) as session:
             ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
+            basis = None if stage.only else self._memory.basis(session, stage)
             every = stage.units(session, ledger)
             recorder.adopt(session, stage, every, ledger)
             units = stage.within(session, every)
-            pending = [u for u in stage.pending(units, ledger) if not attempts.done_with(u)]
+            due = stage.pending(units, ledger)
+            self._settled.pop(stage.name, None)
+            if basis is not None and not due:
+                self._settled[stage.name] = basis, every
+            pending = [u for u in due if not attempts.done_with(u)]
             self._repairs.note_pending(stage, pending, ledger)
-            pending = with_reads(session, stage, pending, ledger)
+            pending = with_reads(session, stage, stage.filled(session, pending), ledger)
             if not pending:
                 clear_old_remarks(session, stage, every, ledger)
             left_out = 0
             if len(units) < len(every):
-                left_out = len(stage.pending(every, ledger)) - len(stage.pending(units, ledger))
+                left_out = len(stage.pending(every, ledger)) - len(due)
             session.commit()
         return units, pending, left_out
+
+    def _remember(self, stage: Stage) -> None:
+        """Remember the plan of a stage without pending units; where it still holds then, the end of the run has it."""
+        basis, units = self._settled.pop(stage.name, ("", []))
+        if not basis:
+            return
+        with Session(self.engine) as session, contextlib.suppress(LcfError):
+            ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
+            if is_finished(session, stage, ledger):
+                failed = still_unusable(ledger.of_stage(stage.name).values(), units)
+                self._memory.remember(session, stage, basis, units, failed)
+                session.commit()
 
     def _warm_up(
         self, task: Task[Any, Any, Any], batches: Sequence[Sequence[Unit[Any]]], later: Sequence[Stage]

@@ -6,23 +6,22 @@ first solution (`gauge`), so that new frames do not change the scale of old flux
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 import sqlalchemy as sa
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from lcframework.provenance import digest
 from lcframework.stages.combining_estimates import combines
 from lcframework.stages.star_photometry import StarPhotometry
 from lcframework.stars.curves import poor_fits, variability
-from lcframework.stars.records import NOTHING, judged, no_point_source
+from lcframework.stars.flux_groups import Group, groups, outlines
 from lcframework.stars.residuals import extra_scatter, residual_rows
 from lcframework.stars.selection import CHI2_FLOOR, keep
-from lcframework.storage.queries import active_stars, frames_with_regions
-from lcframework.storage.tables import CombinedFootprint, PsfRow, RoiInFrame, StarFlux, StarLevel
+from lcframework.storage.tables import StarLevel
 from lcframework.types import Bools, Doubt, Floats, FluxMatrix, NormalizationSolution, Severity, UnusableInput
 from lcframework.work import (
     FieldGroupKey,
@@ -47,27 +46,6 @@ _IN_TOKEN = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter
 FEWEST_STARS = 3
 #: A coefficient's relative error beyond which a frame hardly shows its stars.
 LARGEST_UNCERTAINTY = 0.2
-
-
-@attrs.frozen(eq=False)
-class Group:
-    """All star fluxes of one field, instrument and band."""
-
-    field: str
-    instrument: str
-    band: str
-    frame_ids: list[int]
-    star_ids: list[str]
-    fluxes: FluxMatrix
-    flux_chi2: Floats  # (f, n)
-    psf_chi2: Floats  # (f,)
-    gauge: Floats  # (n,) levels that fix the scale; nan for stars without one
-    no_stars: dict[int, str] = attrs.field(factory=dict)  # index of a star whose stamps show no single star -> reason
-
-    @property
-    def key(self) -> FieldGroupKey:
-        """The unit key."""
-        return FieldGroupKey(self.field, self.instrument, self.band)
 
 
 class SolveNormalization(Task[Group, Group, NormalizationSolution]):
@@ -177,27 +155,33 @@ class CalculateNormalizationCoefficient(Stage):
         combined = ledger.made(StarPhotometry.name, FieldGroupKey)
         rois = field_rois(session)
         units: list[Unit[Any]] = []
-        for group in groups(session):
-            keys = {FrameKey(i, group.field) for i in group.frame_ids}
-            of_stars = (group.field, group.instrument, group.band)
+        for group in outlines(session):
+            field, instrument = group.key.field, group.key.instrument
+            keys = {FrameKey(i, field) for i in group.frame_ids}
+            of_stars = (field, instrument, group.key.band)
             tokens = {str(k): by_frame[k].token for k in keys & set(by_frame)}
             tokens |= {str(k): p.token for k, p in by_star.items() if (k.field, k.instrument, k.band) == of_stars}
-            if combines(self.toolbox, group.instrument):
+            if combines(self.toolbox, instrument):
                 if (product := combined.get(group.key)) is None:
                     continue  # its fluxes are not combined yet
                 tokens = {str(group.key): product.token}
             parts = {
                 "fluxes": digest(sorted(tokens.items())),
                 "frames": digest(group.frame_ids),
-                "stars": sorted(group.star_ids),
-                "left_out": sorted(group.star_ids[j] for j in group.no_stars),
-                "normalization": self.toolbox.identity("normalization", group.instrument),
-                "psf_chi2": self.toolbox.identity("photometry", group.instrument)["psf_chi2"],
+                "stars": group.star_ids,
+                "left_out": sorted(group.no_stars),
+                "normalization": self.toolbox.identity("normalization", instrument),
+                "psf_chi2": self.toolbox.identity("photometry", instrument)["psf_chi2"],
             }
-            label = f"{len(group.frame_ids)} frames of {group.instrument or 'one instrument'} {group.band}".strip()
-            scope = Scope(rois.get(group.field), group.instrument, group.band)
-            units.append(Unit(group.key, label, self.components(**parts), group, scope=scope))
+            label = f"{len(group.frame_ids)} frames of {instrument or 'one instrument'} {group.key.band}".strip()
+            scope = Scope(rois.get(field), instrument, group.key.band)
+            units.append(Unit(group.key, label, self.components(**parts), None, scope=scope))
         return units
+
+    def filled(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
+        """Return units with the fluxes of their groups."""
+        found: dict[UnitKey, Group] = {group.key: group for group in groups(session)} if units else {}
+        return [attrs.evolve(unit, payload=found[unit.key]) for unit in units]
 
     def forget(self, session: Session, units: Collection[str]) -> None:
         """Delete the levels that fix the scale: the next solution defines a new scale."""
@@ -288,72 +272,3 @@ def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSol
         level=solution.level / factor,
         level_error=solution.level_error / factor,
     )
-
-
-#: A star's flux in a frame: star, frame, flux, its noise, chi2, x, y.
-_Flux = tuple[str, int, float, float, float, float, float]
-_FLUXES = sa.select(
-    col(StarFlux.combined_footprint_hash), col(StarFlux.gaia_id), col(StarFlux.frame_id), col(StarFlux.flux),
-    sa.func.coalesce(StarFlux.flux_noise, StarFlux.flux_uncertainty), col(StarFlux.chi2), col(StarFlux.x),
-    col(StarFlux.y),
-)  # fmt: skip
-
-
-def groups(session: Session) -> list[Group]:
-    """Return the group of each (field, instrument, band) that has star fluxes."""
-    frames = frames_with_regions(session)
-    active = active_stars(session)
-    psfs = session.exec(select(PsfRow.frame_id, PsfRow.combined_footprint_hash, PsfRow.chi2))
-    chi2 = {(frame, field): value for frame, field, value in psfs}
-    levels = {
-        (r.combined_footprint_hash, r.instrument, r.band, r.gaia_id): r.gauge_level
-        for r in session.exec(select(StarLevel))
-    }
-    found: dict[tuple[str, str, str], list[_Flux]] = {}
-    group_of = {i: (f.instrument, f.band) for i, f in frames.items()}
-    for field, star, *rest in session.execute(_FLUXES):
-        if (group_of_frame := group_of.get(rest[0])) is not None and (field, star) in active:
-            found.setdefault((field, *group_of_frame), []).append((star, *rest))
-    regions_at = _region_positions(session)
-    out = []
-    for (field, instrument, band), rows in sorted(found.items()):
-        ids = sorted({frame for _, frame, *_ in rows}, key=lambda i: (frames[i].mjd or 0.0, i))
-        stars = sorted({star for star, *_ in rows})
-        gauge = np.array([levels.get((field, instrument, band, s)) or np.nan for s in stars])
-        psf = np.array([chi2.get((i, field), np.nan) for i in ids])
-        shape = (frames[ids[0]].height or 0, frames[ids[0]].width or 0)
-        matrix, flux_chi2 = _matrix(rows, ids, stars, shape)
-        reference = np.array([regions_at.get((field, i), (np.nan, np.nan)) for i in ids])
-        if np.isfinite(reference).all():
-            matrix = attrs.evolve(matrix, reference_xy=reference)
-        # Only frames that were measured: frames that are not measured yet must not change the result.
-        found_of = judged(session, set(ids))
-        verdicts = {j: no_point_source(found_of.get((field, star), NOTHING)) for j, star in enumerate(stars)}
-        no_stars = {j: why for j, why in verdicts.items() if why}
-        out.append(Group(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge, no_stars))
-    return out
-
-
-def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return by (field, frame id) the pixel of the field's first region, at which coefficients are evaluated."""
-    inside: dict[int, dict[str, tuple[float, float]]] = {}
-    places = select(RoiInFrame.frame_id, RoiInFrame.roi, RoiInFrame.x, RoiInFrame.y)
-    for frame_id, roi, x, y in session.exec(places.where(RoiInFrame.roi_in_footprint)):
-        if x is not None and y is not None:
-            inside.setdefault(frame_id, {})[roi] = (x, y)
-    out = {}
-    for field in session.exec(select(CombinedFootprint)):
-        for frame, rois in inside.items():
-            contained = [rois[name] for name in field.rois if name in rois]
-            if contained:
-                out[field.hash, frame] = contained[0]
-    return out
-
-
-def _matrix(rows: list[_Flux], ids: list[int], stars: list[str], shape: tuple[int, int]) -> tuple[FluxMatrix, Any]:
-    row_of, column_of = {f: i for i, f in enumerate(ids)}, {s: j for j, s in enumerate(stars)}
-    at = [row_of[r[1]] for r in rows], [column_of[r[0]] for r in rows]
-    values = np.full((len(ids), len(stars), 5), np.nan)  # flux, error, chi2, x, y
-    values[at] = [r[2:] for r in rows]
-    flux, error, chi2 = (np.ascontiguousarray(values[..., k]) for k in range(3))
-    return FluxMatrix(flux, error, np.ascontiguousarray(values[..., 3:]), shape), chi2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +21,7 @@ from lcframework.frames.hot_pixels import (
     read_hot_pixels,
 )
 from lcframework.frames.joined_regions import aliased_region, join_regions
+from lcframework.frames.stamp_targets import Target, fields_in_frames, regions_in_frames, stars_in_frames
 from lcframework.frames.stamp_wcs import header_text, moved
 from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_map, own_radius
 from lcframework.frames.target_detection import target_doubt
@@ -40,12 +41,12 @@ from lcframework.stars.quality import (
 )
 from lcframework.storage.files import beside
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
-from lcframework.storage.queries import FrameRow, active_stars, frames_with_regions
+from lcframework.storage.queries import FrameRow, frames_with_regions
 from lcframework.storage.records import Record
 from lcframework.storage.regions_file import REGIONS
 from lcframework.storage.seals import wrong_size
 from lcframework.storage.stamp_files import Stamp, write_stamps
-from lcframework.storage.tables import CombinedFootprint, Product, RoiInFrame, StarInFrame
+from lcframework.storage.tables import CombinedFootprint, Product
 from lcframework.types import Doubt, Floats, Ints, PixelFlag, UnusableInput
 from lcframework.work import (
     FrameKey,
@@ -66,20 +67,6 @@ if TYPE_CHECKING:
 
 #: The radius of a region is rounded up to this step, so that small corrections of point sources don't change stamps.
 REACH_STEP = 2.0  # arcsec
-
-
-@attrs.frozen
-class Target:
-    """A star or region to cut out: its name in the files, and its position in the frame, pixels.
-
-    `sky` is the place of a region that moves, (ra, dec) in degrees.
-    """
-
-    name: str
-    x: float
-    y: float
-    magnitude: float = float("nan")
-    sky: tuple[float, float] | None = None
 
 
 @attrs.frozen
@@ -295,14 +282,14 @@ class StampExtraction(Stage):
         imported, solved = ledger.made(Import.name, FrameKey), ledger.made(PlateSolving.name, FrameKey)
         located = ledger.made(QueryGaiaForStars.name, FrameKey)
         moving = set(moving_regions(self.toolbox))
-        stars, rois, regions = self._stars(session), self._rois(session, moving), field_rois(session)
+        fields, rois, regions = fields_in_frames(session), regions_in_frames(session, moving), field_rois(session)
         units: list[Unit[Any]] = [*maps]
         names = {f.instrument for f in frames.values()}
         of_instrument = {name: self._settings(name, hot.get(name, "")) for name in names}
         reaches = {field: Shared(self._reaches(own)) for field, own in regions.items()}
         for frame_id, f in frames.items():
             settings = of_instrument[f.instrument]
-            for field, targets in stars.get(frame_id, {}).items():
+            for field in fields.get(frame_id, ()):
                 key, frame = FrameKey(frame_id, field), FrameKey(frame_id)
                 if f.instrument in waiting or key not in located or frame not in solved:
                     continue
@@ -313,10 +300,20 @@ class StampExtraction(Stage):
                 own_rois = tuple(t for t in rois.get(frame_id, ()) if t.name in regions[field])
                 if not moving.isdisjoint(regions[field]):
                     parts["rois"] = {**reaches[field], **self._moving_reaches(moving & regions[field], own_rois)}
-                payload = self._payload(f, field, tuple(targets), own_rois)
+                payload = self._payload(f, field, own_rois)
                 scope = Scope(regions[field], f.instrument, f.band)
                 units.append(Unit(key, f.key, self.components(**parts), payload, f.id, scope))
         return units
+
+    def filled(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
+        """Return units with the stars of their fields in their frames."""
+        stars = stars_in_frames(session, [u.frame_id for u in units if u.frame_id is not None])
+        return [
+            attrs.evolve(u, payload=attrs.evolve(u.payload, stars=tuple(stars[u.key.frame_id, u.key.field])))
+            if isinstance(u.key, FrameKey)
+            else u
+            for u in units
+        ]
 
     def _settings(self, instrument: str, hot: str) -> Components:
         stamps = describe(self.toolbox.config_for(instrument).stamps)
@@ -338,35 +335,12 @@ class StampExtraction(Stage):
         return {n: [*np.round(here[n], 6).tolist(), reach_of(config, n)] if n in here else None for n in moving}
 
     @staticmethod
-    def _payload(f: FrameRow, field: str, stars: tuple[Target, ...], rois: tuple[Target, ...]) -> FramePayload:
+    def _payload(f: FrameRow, field: str, rois: tuple[Target, ...]) -> FramePayload:
         return FramePayload(
             f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.wcs_relpath or "",
             f.instrument, f.exptime or 1.0, f.background_rms_electron_per_second or 1.0,
-            f.seeing_pixels or 3.0, f.pixel_scale or 1.0, field, stars, rois,
+            f.seeing_pixels or 3.0, f.pixel_scale or 1.0, field, (), rois,
         )  # fmt: skip
-
-    @staticmethod
-    def _stars(session: Session) -> dict[int, dict[str, list[Target]]]:
-        """Return the stars by frame id and field."""
-        active = active_stars(session)
-        out: dict[int, dict[str, list[Target]]] = {}
-        columns = (StarInFrame.frame_id, StarInFrame.combined_footprint_hash, StarInFrame.gaia_id, StarInFrame.x,
-                   StarInFrame.y)  # fmt: skip
-        for frame_id, field, name, x, y in session.execute(sa.select(*map(col, columns)).order_by(columns[2])):
-            if (star := active.get((field, name))) is not None:
-                out.setdefault(frame_id, {}).setdefault(field, []).append(Target(name, x, y, star.magnitude))
-        return out
-
-    @staticmethod
-    def _rois(session: Session, moving: Collection[str]) -> dict[int, list[Target]]:
-        out: dict[int, list[Target]] = {}
-        r = RoiInFrame
-        columns = (r.frame_id, r.roi, r.x, r.y, r.ra, r.dec)
-        query = sa.select(*map(col, columns)).where(col(r.roi_in_footprint))
-        for frame_id, roi, x, y, ra, dec in session.execute(query):
-            sky = (ra, dec) if roi in moving and ra is not None else None
-            out.setdefault(frame_id, []).append(Target(roi, x or 0.0, y or 0.0, sky=sky))
-        return out
 
     def outside(self) -> Components:
         """Return the digests of the users' maps of hot pixels."""

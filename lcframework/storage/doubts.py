@@ -61,9 +61,8 @@ def flag_doubted(session: Session, frames: Collection[int]) -> None:
     )
     flag, flags = FrameFlag.DOUBTED.value, col(Frame.flags)
     flagged = flags.op("&")(~flag).op("|")(sa.case((against, flag), else_=0))
-    session.execute(
-        sa.update(Frame).where(col(Frame.id).in_(frames)).values(flags=flagged), execution_options=_UNSYNCHRONISED
-    )
+    changed = (col(Frame.id).in_(frames), flags != flagged)  # a row that stays as it is counts as changed otherwise
+    session.execute(sa.update(Frame).where(*changed).values(flags=flagged), execution_options=_UNSYNCHRONISED)
 
 
 def forget_old_doubts(session: Session, kept_stage: str) -> None:

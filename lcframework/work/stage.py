@@ -82,6 +82,13 @@ class Stage:
         """
         raise NotImplementedError
 
+    def filled(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
+        """Return units with what `units` left out of their payloads; called for those that are to be made.
+
+        A stage that reads many rows for its work, and not for its components, reads them here.
+        """
+        return list(units)
+
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task for each kind of unit, by the type of the unit keys."""
         raise NotImplementedError

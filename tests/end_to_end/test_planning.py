@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -19,6 +20,8 @@ from sqlmodel import Session
 from lcframework.project import Project
 from lcframework.running.memory import PlanMemory
 from lcframework.stages import CHAIN
+from lcframework.stars import choice
+from lcframework.storage import queries
 from lcframework.storage.lock import hold
 from lcframework.storage.tables import Frame, PsfRow, StarFlux, StarInFrame, StarResidual
 from lcframework.work import Ledger
@@ -128,9 +131,71 @@ def test_after_a_change_the_plan_is_that_of_planning_anew(changing: Campaign, na
         assert stage in {s["name"] for s in status["stages"] if s["pending"] or s["waiting"]}
 
 
+def changed_raw(campaign: Campaign) -> None:
+    path = campaign.raw[1]
+    path.write_bytes(path.read_bytes() + bytes(2880))
+
+
+def next_band(campaign: Campaign) -> None:
+    execute(campaign, "update frames set band = band || 'x' where id = 3")
+
+
+def another_decision(campaign: Campaign) -> None:
+    execute(campaign, "update settings set value = '33' where setting = 'stamps.star_size'")
+
+
+#: What else may happen between two plans.
+MORE = [
+    changed_raw, next_band, another_decision,
+    lambda c: execute(c, "update frames set eliminated = 1, comment = 'x' where id = 2"),
+    lambda c: execute(c, "update products set state = 'unusable', reason = 'x' where unit = 'frame:4' and stage = "
+                         "'plate_solving'"),
+    lambda c: execute(c, "delete from products where unit like 'frame:3%' and stage = 'stamp_extraction'"),
+    lambda c: execute(c, "update products set token = 'x' where unit like 'frame:1:%' and stage = 'psf_modeling'"),
+    lambda c: execute(c, "update stars_in_frames set signal_to_noise = 1 where gaia_id in (select gaia_id from stars "
+                         "limit 3) and frame_id = 2"),
+    lambda c: execute(c, "update stars set active = 0 where gaia_id = (select max(gaia_id) from stars)"),
+    lambda c: execute(c, "update star_flux_in_frame set x = x + 1 where frame_id = 1"),
+    lambda c: execute(c, "delete from star_flux_in_frame where frame_id = 1"),
+]  # fmt: skip
+
+
+def units_of(campaign: Campaign) -> dict[str, list[tuple[str, str, bool]]]:
+    """Return each stage's units, their fingerprints and whether they are pending, by what is read in one session."""
+    project = Project.open(campaign.project)
+    found = {}
+    with project.session() as session:
+        for stage in project.stages:
+            ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
+            units = stage.units(session, ledger)
+            pending = {u.key for u in stage.pending(units, ledger)}
+            found[stage.name] = [(str(u.key), u.fingerprint, u.key in pending) for u in units]
+    return found
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_after_any_changes_the_plan_is_that_of_planning_anew(changing: Campaign, seed: int) -> None:
+    changes = [*MORE, *(change for name, (change, _) in CHANGES.items() if "option" not in name)]
+    for change in np.random.default_rng(seed).permutation(np.array(changes, object))[:6]:
+        change(changing)
+        status, units = changing.status(), units_of(changing)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PlanMemory, "recall", lambda *_, **__: None)
+            for module in (queries, choice):
+                patch.setattr(module, "read_once", lambda session, read: read(session))
+            assert status == changing.status()
+            assert units == units_of(changing)
+
+
 def test_a_run_after_a_change_remembers_again(changing: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
     new_frame(changing)
-    assert changing.done()["psf_modeling"] == 1
+    execute(changing, "update settings set frozen = 1, frames = wanted, tested_to = 9")
+    with pytest.MonkeyPatch.context() as patch:
+        listed = units_are_listed(patch)
+        assert changing.done()["psf_modeling"] == 1
+    # The plan in which nothing was left is remembered; none follows at the end, unless a later stage changed something.
+    assert listed.count("psf_modeling") == listed.count("prepare_calibrated_cutouts") == 2
+    assert listed.count("star_photometry") == 3  # of frames, then of those together
     listed = units_are_listed(monkeypatch)
     assert changing.done() == {}
     assert listed == []

@@ -107,6 +107,7 @@ def _units(kind: type[Stage], project: Project, who: str) -> tuple[Stage, list[U
                 lists.append(stage.units(session, ledger))
             except LcfError as error:
                 raise AssertionError(f"{who}: units: {error}") from error
+            lists[-1] = stage.filled(session, lists[-1])
             written = [*session.new, *session.dirty, *session.deleted]
             require(not written, who, "units changes the database; what must be written first goes into `prepare`")
         require(_contents(session) == before, who, "units changes the database; `lcf status` calls it too")

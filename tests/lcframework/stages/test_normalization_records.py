@@ -7,7 +7,8 @@ import numpy as np
 from sqlalchemy.engine import Engine
 from sqlmodel import Session, select
 
-from lcframework.stages.calculate_normalization_coefficient import Group, moved_here
+from lcframework.stages.calculate_normalization_coefficient import moved_here
+from lcframework.stars.flux_groups import Group
 from lcframework.storage.records import Replace, apply
 from lcframework.storage.tables import NormalizationCoefficient
 from lcframework.types import FluxMatrix
