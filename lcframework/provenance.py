@@ -29,9 +29,13 @@ class Option:
     default: Any
 
 
+#: Made once: each unit of a plan is encoded in several parts.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str)
+
+
 def canonical(value: Any) -> str:
     """Return the same text for equal values: JSON with sorted keys; infinities and nan by their Python names."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return _ENCODER.encode(value)
 
 
 def digest(value: Any, length: int = _LENGTH) -> str:
