@@ -316,10 +316,22 @@ class CalculateCommonAndTotalFootprint(Stage):
             "radius": stars["radius"],
             "rois": {n: moving[n].identity if n in moving else [r.ra, r.dec] for n, r in config.roi.items()},
         }
-        inside = {f.id for f in frame_rows(session, col(Frame.roi_in_footprint), ~col(Frame.eliminated))}
-        rows = session.exec(select(FrameFootprint.frame_id, FrameFootprint.polygon))
-        outlines: Outlines = [list(polygon) for frame_id, polygon in rows if frame_id in inside]
-        return Unit(ProjectKey(), "all frames", self.components(**parts), Covered(outlines, moving))
+        return Unit(ProjectKey(), "all frames", self.components(**parts), Covered([], moving))
+
+    def filled(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
+        """Return units, the joint one with the outlines of the frames that contain a region."""
+        joint = ProjectKey()
+        return [
+            attrs.evolve(u, payload=attrs.evolve(u.payload, outlines=_outlines(session))) if u.key == joint else u
+            for u in units
+        ]
+
+
+def _outlines(session: Session) -> Outlines:
+    """Return the outlines of the frames that contain a region."""
+    inside = set(session.exec(select(Frame.id).where(col(Frame.roi_in_footprint), ~col(Frame.eliminated))))
+    rows = session.exec(select(FrameFootprint.frame_id, FrameFootprint.polygon))
+    return [list(polygon) for frame_id, polygon in rows if frame_id in inside]
 
 
 def _centre(config: Config, tracks: Mapping[str, Track]) -> tuple[float, float]:
