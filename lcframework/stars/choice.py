@@ -89,6 +89,8 @@ def usable_stars(session: Session) -> Mapping[tuple[int, str], UsableStars]:
 def _usable_stars(session: Session) -> dict[tuple[int, str], UsableStars]:
     """Read at once for all frames, and hold in arrays: there are as many rows as frames times stars."""
     near = sorted(active_stars(session).items(), key=lambda i: (i[0][0], i[1].distance_to_roi_arcsec, i[1].gaia_id))
+    if not near:
+        return {}
     rank = {key: i for i, (key, _) in enumerate(near)}
     names, first = np.unique([field for (field, _), _ in near], return_index=True)
     ends = [*first[1:].tolist(), len(near)]

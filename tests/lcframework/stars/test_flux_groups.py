@@ -30,6 +30,7 @@ def flux(field: str, number: int, name: str) -> StarFlux:
 
 def test_an_outline_is_that_of_its_group(engine: Engine) -> None:
     with Session(engine) as session:
+        assert outlines(session) == groups(session) == []
         for field in "fg":
             row = CombinedFootprint(hash=field, strategy="roi_disk", rois=[field], ra=0, dec=0, radius=1)
             session.add_all([row, star(field, "a"), star(field, "b"), star(field, "old", active=False)])

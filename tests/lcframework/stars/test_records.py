@@ -97,6 +97,9 @@ def test_nearest_stars_with_enough_signal():
 
 def test_usable_stars_of_frames_nearest_first(engine: Engine):
     with Session(engine) as session:
+        session.add(row(1, star="A"))
+        assert usable_stars(session) == {}  # no star is in use yet
+        session.rollback()
         for field in "gh":
             session.add(CombinedFootprint(hash=field, strategy="roi_disk", rois=[field], ra=0, dec=0, radius=1))
         for name, distance in (("b", 1.0), ("a", 2.0), ("c", 0.0)):
