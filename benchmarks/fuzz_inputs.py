@@ -42,7 +42,9 @@ def valid_projects(plugins: Plugins) -> list[str]:
         if name == "telescope":
             lines.append("[telescope]\nlatitude = -24.6\nlongitude = -70.4\nelevation = 2635.0")
             continue
-        lines += [f"[{name}]", *_options(cls)]
+        # TOML has no room for an option and a table of one name: `[photometry] aperture`, `[photometry.aperture]`.
+        tables = {offer.name for seam in SEAMS if seam.section == name for offer in plugins.offers(seam.hook)}
+        lines += [f"[{name}]", *(line for line in _options(cls) if line.partition(" = ")[0] not in tables)]
     for seam in SEAMS:
         for offer in plugins.offers(seam.hook) if seam.section else ():
             lines += [f"[{seam.section}.{offer.name}]", *_options(offer.cls)]

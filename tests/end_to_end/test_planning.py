@@ -173,7 +173,7 @@ def units_of(campaign: Campaign) -> dict[str, list[tuple[str, str, bool]]]:
     return found
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_after_any_changes_the_plan_is_that_of_planning_anew(changing: Campaign, seed: int) -> None:
     changes = [*MORE, *(change for name, (change, _) in CHANGES.items() if "option" not in name)]
     for change in np.random.default_rng(seed).permutation(np.array(changes, object))[:6]:

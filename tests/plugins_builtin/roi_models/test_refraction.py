@@ -32,7 +32,7 @@ def refracted():
     return simulate(sky, 1)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["joint", pytest.param("starred", marks=pytest.mark.slow)])
 def test_refraction_that_is_modelled_biases_neither_positions_nor_fluxes(name, refracted):
     cutouts, sources, truth = refracted
     more = {"point_sources": "exact"} if name == "starred" else {}
