@@ -12,7 +12,7 @@ from lcframework.roi.light_curves import flux_columns, with_units
 from lcframework.stars.star_curves import StarCurves, star_curves
 from lcframework.storage.queries import fields_of_regions
 from lcframework.storage.tables import Star
-from lcframework.types import EPOCH_COLUMNS, SOURCE_COLUMNS, EpochFlag, Floats, LcfError
+from lcframework.types import EPOCH_COLUMNS, SOURCE_COLUMNS, EpochFlag, Floats, Ints, LcfError
 from lcframework.types.arrays import plain_floats
 
 if TYPE_CHECKING:
@@ -61,8 +61,10 @@ def comparison_table(session: Session, curve: QTable) -> QTable:
     frames, zeropoints = plain_floats(curve["frame_id"]).astype(int), plain_floats(curve["zeropoint"])
     for (instrument, band), group in groups.items():
         rows = np.flatnonzero((instruments == instrument) & (bands == band))
+        row_of = {frame: i for i, frame in enumerate(group.frames)}
+        there = np.array([row_of.get(frame, -1) for frame in frames[rows].tolist()])
         for s in set(ids) & set(group.stars):
-            for name, values in _columns(group, s, frames[rows], float(zeropoints[rows[0]])).items():
+            for name, values in _columns(group, s, there, float(zeropoints[rows[0]])).items():
                 columns[f"{stars[s].name}_{name}"][rows] = values
     for name, values in columns.items():
         table[name] = values
@@ -80,11 +82,9 @@ def comparison_table(session: Session, curve: QTable) -> QTable:
     return out
 
 
-def _columns(group: StarCurves, star: str, frames: np.ndarray, zeropoint: float) -> Mapping[str, Floats]:
-    """Return the columns of a star in the epochs of one instrument and band."""
-    k, row_of = group.stars.index(star), {frame: i for i, frame in enumerate(group.frames)}
-    rows = np.array([row_of.get(frame, -1) for frame in frames.tolist()])
-    known = rows >= 0
+def _columns(group: StarCurves, star: str, rows: Ints, zeropoint: float) -> Mapping[str, Floats]:
+    """Return the columns of a star in the epochs of one instrument and band; `rows` of the group, -1 where absent."""
+    k, known = group.stars.index(star), rows >= 0
 
     def at(values: Floats) -> Floats:
         return np.where(known, values[rows, k], np.nan)
