@@ -9,12 +9,10 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import above, at_least, within
-from lcframework.types import Discs, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
+from lcframework.types import Discs, Floats, Kernels, PhotometryResult, Stamps
+from plugins_builtin.engine.stars.chunks import measure_in_chunks
 from plugins_builtin.engine.stars.clipped_fit import prepared
 from plugins_builtin.engine.stars.discs import DiscLight, measure_discs
-
-# Stamps at a time: bounds the memory, and keeps the work in the processor's cache.
-_CHUNK = 64
 
 
 def _ring(instance: Any, attribute: Any, value: tuple[float, float]) -> None:
@@ -61,22 +59,13 @@ class AperturePhotometry:
         UnusableInput
             Where stamps and kernels do not belong together.
         """
-        if len(kernels.values) != len(stamps):
-            raise UnusableInput(f"{len(stamps)} stamps came with {len(kernels.values)} PSF kernels: one each is needed")
-        if len(stamps) == 0:
-            empty, images = np.zeros(0), np.zeros(stamps.data.shape)
-            return PhotometryResult(
-                empty, empty, empty, empty, np.zeros((0, 3, 3)), empty, (), images, images.astype(bool)
+
+        def measure(part: slice) -> PhotometryResult:
+            return _result(
+                measure_discs(prepared(stamps, kernels, part, self.position_prior, pedestal=True), self.discs)
             )
-        parts = [
-            _result(measure_discs(prepared(stamps, kernels, part, self.position_prior, pedestal=True), self.discs))
-            for part in (slice(begin, begin + _CHUNK) for begin in range(0, len(stamps), _CHUNK))
-        ]
-        joined = {
-            name: np.concatenate([getattr(p, name) for p in parts])
-            for name in ("flux", "x", "y", "background", "covariance", "reduced_chi2", "model", "outliers")
-        }
-        return PhotometryResult(status=tuple(s for p in parts for s in p.status), **joined)
+
+        return measure_in_chunks(stamps, kernels, measure)
 
 
 def _result(light: DiscLight) -> PhotometryResult:

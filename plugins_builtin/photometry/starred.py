@@ -9,7 +9,7 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
-from lcframework.types import Bools, FitState, FitStatus, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
+from lcframework.types import Bools, FitState, FitStatus, Floats, Kernels, PhotometryResult, Stamps
 from plugins_builtin.engine.residual_light import (
     above_surroundings,
     apertures,
@@ -17,6 +17,7 @@ from plugins_builtin.engine.residual_light import (
     residual_light,
     residual_lights,
 )
+from plugins_builtin.engine.stars.chunks import measure_in_chunks
 from plugins_builtin.engine.stars.clipped_fit import fit_with_clipping, masked, prepared
 from plugins_builtin.engine.stars.faint_source import average_over_positions
 from plugins_builtin.engine.stars.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
@@ -25,8 +26,6 @@ from plugins_builtin.engine.stars.stamp_outliers import first_outliers, remainin
 if TYPE_CHECKING:
     from plugins_builtin.engine.stars.shared_background import SharedBackground
 
-# Stamps at a time: bounds the memory, and keeps the work in the processor's cache.
-_CHUNK = 64
 # Alternations of star and shared background; they have settled when no position moves by this many standard errors.
 _JOINT_ROUNDS = 4
 _JOINT_TOLERANCE = 0.1
@@ -74,20 +73,12 @@ class StarredPhotometry:
         UnusableInput
             Where stamps and kernels do not belong together.
         """
-        if len(kernels.values) != len(stamps):
-            raise UnusableInput(f"{len(stamps)} stamps came with {len(kernels.values)} PSF kernels: one each is needed")
-        if len(stamps) == 0:
-            return _assemble([], stamps.data.shape[1:])
-        if self.starlet_background:
-            return self._measure_jointly(self._prepared(stamps, kernels, slice(None)))
-        parts = [
-            self._measure_chunk(self._prepared(stamps, kernels, slice(begin, begin + _CHUNK)))
-            for begin in range(0, len(stamps), _CHUNK)
-        ]
-        return _assemble(parts, stamps.data.shape[1:])
 
-    def _prepared(self, stamps: Stamps, kernels: Kernels, which: slice) -> PointSourceStamps:
-        return prepared(stamps, kernels, which, self.position_prior, self.background_per_epoch)
+        def measure(part: slice) -> PhotometryResult:
+            chunk = prepared(stamps, kernels, part, self.position_prior, self.background_per_epoch)
+            return self._measure_jointly(chunk) if self.joint else self._measure_chunk(chunk)
+
+        return measure_in_chunks(stamps, kernels, measure, together=self.joint)
 
     def _measure_chunk(self, stamps: PointSourceStamps) -> PhotometryResult:
         fit, outliers = fit_with_clipping(stamps, self.sigma_clip)
@@ -236,18 +227,6 @@ def _status(prior: float, *, converged: bool, evaluations: int, light: float, aw
         return FitStatus(FitState.CONVERGED, evaluations, "; ".join(notes))
     notes.insert(0, "the position still moves")
     return FitStatus(FitState.BOUND, evaluations, "; ".join(notes))
-
-
-def _assemble(parts: list[PhotometryResult], shape: tuple[int, ...]) -> PhotometryResult:
-    if not parts:
-        empty = np.zeros(0)
-        images = np.zeros((0, *shape))
-        return PhotometryResult(empty, empty, empty, empty, np.zeros((0, 3, 3)), empty, (), images, images.astype(bool))
-    names = ("flux", "x", "y", "background", "covariance", "reduced_chi2", "model",
-             "residual_light", "residual_covariance")  # fmt: skip
-    joined: dict[str, Floats] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
-    outliers = np.concatenate([p.outliers for p in parts])
-    return PhotometryResult(status=tuple(s for p in parts for s in p.status), outliers=outliers, **joined)
 
 
 @hookimpl
