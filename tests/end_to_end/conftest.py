@@ -112,12 +112,6 @@ def campaign_in(lcf: Callable[..., Any]) -> Callable[[Path], Campaign]:
 
 
 @pytest.fixture(scope="session")
-def campaign_at(lcf: Callable[..., Any]) -> Callable[[Path], Campaign]:
-    """Return a function that gives the campaign of a folder."""
-    return lambda folder: Campaign(folder, lcf)
-
-
-@pytest.fixture(scope="session")
 def unrun(tmp_path_factory: pytest.TempPathFactory, lcf: Callable[..., Any]) -> Campaign:
     """Return a campaign that nobody ran: 4 frames in raw/, 2 more of the same in spare/."""
     pytest.importorskip("galsim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import h5py
+import pytest
 
 STAGES = "('query_gaia_for_stars', 'stamp_extraction', 'psf_modeling', 'star_photometry', " \
          "'calculate_normalization_coefficient', 'prepare_calibrated_cutouts', 'model_calibrated_cutouts')"  # fmt: skip
@@ -20,6 +21,7 @@ def stamps(campaign) -> dict[str, set[str]]:
         return {key: set(frame["data"]) for key, frame in file["frames"].items()}
 
 
+@pytest.mark.slow
 def test_only_what_is_of_the_region_is_made(campaign):
     text, before, curve, names = campaign.project.read_text(), tokens(campaign), campaign.curve(), stamps(campaign)
     dec = float(re.search(r"dec = (\S+)", text)[1]) + 20 / 3600

@@ -26,12 +26,12 @@ RUNS = {"--band r": 3, "--roi WEST": 2, "": 1}
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory, campaign_at):
+def simulated(tmp_path_factory, campaign_in):
     """Return the project that nobody ran, and its truth."""
     pytest.importorskip("galsim")
     folder = tmp_path_factory.mktemp("bands") / "two"
     truth = two.simulate(folder, EPOCHS, near=False)
-    return campaign_at(folder), truth
+    return campaign_in(folder), truth
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +194,10 @@ def test_rows_of_what_is_left_out_stay(in_parts):
 
 
 @pytest.fixture
-def campaign(in_parts, tmp_path, campaign_at):
+def campaign(in_parts, tmp_path, campaign_in):
     """Return a copy of the finished project."""
     shutil.copytree(in_parts[0].folder, tmp_path / "two")
-    return campaign_at(tmp_path / "two")
+    return campaign_in(tmp_path / "two")
 
 
 def test_changed_option_for_one_band_keeps_the_rows_of_the_others(campaign):
@@ -234,6 +234,7 @@ def test_forced_part(campaign):
     assert campaign.pending() == {}
 
 
+@pytest.mark.slow
 def test_psfs_of_other_kinds_are_accounted_for(campaign):
     """A PSF of another size is padded; one of another sampling leaves its frame out, with the reason."""
     rows = campaign.query(
@@ -281,6 +282,7 @@ def test_frame_that_serves_one_region_and_not_the_other(campaign):
 TINY_LEFT_OUT = '[instrument."Tiny Cam/2".normalization]\nflux_chi2 = { between = [1e8, 1e9] }\n'
 
 
+@pytest.mark.slow
 def test_group_that_can_not_be_normalised_any_more_leaves_the_light_curve(campaign):
     before = curve(campaign, "WEST")
     text = campaign.project.read_text()
@@ -332,10 +334,10 @@ def test_letters_of_one_instrument_are_checked(campaign):
     assert '[instrument."Tiny Cam/2".psf] names zz; the reference stars are a, b, ' in ended.err
 
 
-def test_fields_that_follow_from_all_frames_need_all_of_them(simulated, tmp_path, campaign_at):
+def test_fields_that_follow_from_all_frames_need_all_of_them(simulated, tmp_path, campaign_in):
     """With another strategy than `roi_disk` a filter does not keep frames from being imported and solved."""
     shutil.copytree(simulated[0].folder, tmp_path / "two", ignore=shutil.ignore_patterns(*MADE))
-    campaign = campaign_at(tmp_path / "two")
+    campaign = campaign_in(tmp_path / "two")
     campaign.edit('plugin = "file"\nradius', 'plugin = "file"\nstrategy = "common_footprint"\nradius')
     done = campaign.done("--band", "r", "--stop", "calculate_common_and_total_footprint")
     assert done["read_convert_skysub_character_catalog"] == 4 * EPOCHS
@@ -365,10 +367,10 @@ def test_unknown_names_are_usage_errors(campaign, command):
     assert campaign.query("select count(*) from runs") == [(3,)]
 
 
-def test_unknown_band_of_frames_that_nobody_imported(simulated, tmp_path, campaign_at, lcf):
+def test_unknown_band_of_frames_that_nobody_imported(simulated, tmp_path, campaign_in, lcf):
     """Which bands there are is known once the frames are imported: then the run stops."""
     shutil.copytree(simulated[0].folder, tmp_path / "new", ignore=shutil.ignore_patterns(*MADE))
-    new = campaign_at(tmp_path / "new")
+    new = campaign_in(tmp_path / "new")
     ended = new.run("--band", "z")
     assert ended.code == 2
     assert 'the project has no band "z"; allowed: g, i, r' in ended.err
@@ -381,11 +383,11 @@ def test_unknown_band_of_frames_that_nobody_imported(simulated, tmp_path, campai
 
 
 @pytest.mark.slow
-def test_pulls_with_overlapping_regions(tmp_path, campaign_at):
+def test_pulls_with_overlapping_regions(tmp_path, campaign_in):
     """Three regions, two of them within each other's stamps; five epochs of four groups."""
     pytest.importorskip("galsim")
     truth = two.simulate(tmp_path / "two", 5, near=True)
-    campaign = campaign_at(tmp_path / "two")
+    campaign = campaign_in(tmp_path / "two")
     assert campaign.run().code == 0
     found = pulls(campaign, truth, ["WEST", "EAST", "NEAR"])
     assert len(found) == (2 * 4 + 1 * 2 + 1 * 4) * 5

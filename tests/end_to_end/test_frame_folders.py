@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 
 import h5py
+import pytest
 
 from lcframework.frames import frame_folders
 from lcframework.storage.frame_files import read_frame
 
 
+@pytest.mark.slow
 def test_later_frames_get_folders_and_earlier_ones_stay(campaign_in, unrun, tmp_path, monkeypatch, lcf):
     monkeypatch.setattr(frame_folders, "FLAT", 2)  # read where the folder is chosen: in this process, with one worker
     shutil.copytree(unrun.folder, tmp_path / "campaign")

@@ -179,6 +179,7 @@ def test_catalogue_without_the_columns(fresh):
     assert "alpha" in ended.err
 
 
+@pytest.mark.slow
 def test_point_source_outside_the_stamp(campaign):
     text = campaign.project.read_text()
     line = next(row for row in text.splitlines() if row.startswith("B = "))

@@ -51,11 +51,11 @@ class Drawn:
 
 
 @pytest.fixture(scope="module")
-def drawn(finished: Any, tmp_path_factory: pytest.TempPathFactory, campaign_at: Callable[[Path], Any]) -> Drawn:
+def drawn(finished: Any, tmp_path_factory: pytest.TempPathFactory, campaign_in: Callable[[Path], Any]) -> Drawn:
     """Return a campaign in whose frames sources were drawn; not to be changed."""
     folder = tmp_path_factory.mktemp("injections") / "campaign"
     shutil.copytree(finished.folder, folder)
-    campaign = campaign_at(folder)
+    campaign = campaign_in(folder)
     before = contents(folder)
     ended = campaign.lcf("inject", campaign.project, "--number", 16, "--json")
     assert ended.code == 0, ended.out + ended.err

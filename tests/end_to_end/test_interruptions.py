@@ -129,6 +129,7 @@ def test_json_of_an_interrupted_run(fresh):
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
+@pytest.mark.slow
 def test_forced_run_that_is_killed_is_finished_by_the_next(campaign):
     """Whenever the kill comes: every stamp is cut again, and all that rests on any of them is made again."""
     query = "select unit, token from products where stage in ('stamp_extraction', 'psf_modeling', 'star_photometry')"

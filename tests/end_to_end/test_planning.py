@@ -252,6 +252,7 @@ def test_rows_of_frames_and_stars_are_not_read_as_objects(known: Campaign) -> No
     assert loaded == []
 
 
+@pytest.mark.slow
 def test_as_many_questions_are_asked_of_more_frames(changing: Campaign) -> None:
     with statements() as few:
         changing.status()

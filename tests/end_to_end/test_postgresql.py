@@ -88,8 +88,8 @@ def test_campaign_on_a_server(fresh, finished, server, monkeypatch):
     assert {state for state, _ in fresh.frames().values()} == {"used"}
     shutil.copy2(fresh.spare[0], fresh.folder / "raw")
     (fresh.folder / "raw" / "text.fits").write_text("no image")
-    done = fresh.done()
-    assert done["psf_modeling"] == 1
+    done = fresh.done("--stop", "stamp_extraction")
+    assert done["stamp_extraction"] == 1
     assert fresh.frames()["text.fits"][0] == "eliminated"
     assert fresh.lcf("exclude", fresh.project, fresh.spare[0].name, "--why", "clouds").code == 0
-    assert fresh.done("--force", "calculate_normalization_coefficient")["calculate_normalization_coefficient"] == 1
+    assert fresh.done("--force", "stamp_extraction", "--stop", "stamp_extraction")["stamp_extraction"] == 4

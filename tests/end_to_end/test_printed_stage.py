@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pages
+import pytest
 
 
+@pytest.mark.slow
 def test_the_printed_stage_takes_part(campaign: Any, install: Callable[..., Path], lcf: Callable[..., Any]) -> None:
     blocks = pages.blocks(pages.read("writing_plugins.md"), "python")
     code = next(b for b in blocks if b.startswith("# lcf-period/lcf_period.py"))

@@ -68,7 +68,8 @@ def test_nights_are_means_of_their_epochs(finished):
         assert night["A_d_flux"] >= 0.999 * weight.sum() ** -0.5
 
 
-@pytest.mark.parametrize("suffix", [".fits", pytest.param(".npy", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".fits", ".npy"])
 def test_starting_background_is_held(campaign, suffix):
     campaign.edit(MODEL, STARRED)
     assert campaign.done() == {"model_calibrated_cutouts": 2}

@@ -198,6 +198,7 @@ def test_files_that_are_gone_are_made_again(campaign):
     assert "Nothing to do" in campaign.run().out
 
 
+@pytest.mark.slow
 def test_frame_whose_file_is_gone_is_made_again_with_what_rests_on_it(campaign):
     before = campaign.curve()
     (path,) = campaign.query("select path from products where unit = 'frame:1' and stage like 'read%'")[0]
@@ -253,6 +254,7 @@ def test_project_moved_elsewhere_has_nothing_to_do(campaign, tmp_path):
     assert paths == {str(p) for p in moved.raw}
 
 
+@pytest.mark.slow
 def test_excluded_frame_and_back(campaign):
     name = campaign.raw[1].name
     ended = campaign.lcf("exclude", campaign.project, name, "--why", "clouds")

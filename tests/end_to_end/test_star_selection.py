@@ -96,6 +96,7 @@ def names(table: Table, where: Any) -> set[str]:
     return {str(i) for i in table["source_id"][where]}
 
 
+@pytest.mark.slow
 def test_every_strategy_before_and_after_a_new_frame(dithered: Any) -> None:
     """One test: the database remembers the letters of each step."""
     clear = 4.0  # pixels: proper motion and rounding decide nearer to an edge

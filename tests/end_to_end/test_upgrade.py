@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,17 +38,20 @@ frames = { seeing_arcseconds = [0.0, 3.0] }
 ADDED = ("ra", "dec", "trail", "position_error", "comment")
 
 
-@pytest.fixture
-def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(scope="module")
+def made_before(unrun: Any, tmp_path_factory: pytest.TempPathFactory, campaign_in: Callable[[Path], Any]) -> Any:
     """Return a campaign that ran when every option counted in fingerprints, and tables had no version."""
-    fresh.append(AS_DOCUMENTED)
-    with monkeypatch.context() as patch:
+    folder = tmp_path_factory.mktemp("upgrade") / "campaign"
+    shutil.copytree(unrun.folder, folder)
+    campaign = campaign_in(folder)
+    campaign.append(AS_DOCUMENTED)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unit, "fingerprint", lambda components: digest(complete(components)))
         patch.setattr(recording, "counted", complete)
         for module in (ledger, recording):
             patch.setattr(module, "FINGERPRINT_RULE", 1)
-        assert fresh.run().code == 0
-    with contextlib.closing(sqlite3.connect(fresh.folder / FILE_NAME)) as connection, connection:
+        assert campaign.run().code == 0
+    with contextlib.closing(sqlite3.connect(folder / FILE_NAME)) as connection, connection:
         for (trigger,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
             connection.execute(f"drop trigger {trigger}")
         connection.executescript(
@@ -58,7 +64,14 @@ def old(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             "alter table star_flux_in_frame drop column weights; "
             "alter table star_flux_in_frame drop column flux_noise; alter table products drop column fingerprint_rule"
         )
-    return fresh
+    return campaign
+
+
+@pytest.fixture
+def old(made_before: Any, tmp_path: Path, campaign_in: Callable[[Path], Any]) -> Any:
+    """Return a copy of it."""
+    shutil.copytree(made_before.folder, tmp_path / "campaign")
+    return campaign_in(tmp_path / "campaign")
 
 
 def test_finished_work_counts(old: Any, lcf: Any) -> None:
@@ -77,6 +90,8 @@ def test_finished_work_counts(old: Any, lcf: Any) -> None:
     # What changes is found by comparing with what the earlier version recorded.
     old.edit("[plate_solving]", "[psf.starred]\niterations_pixels = 2000\n[plate_solving]")
     assert old.pending() == {"psf_modeling": ["psf.starred.iterations_pixels: 3000 -> 2000"]}
+    assert "psf_modeling" in old.done("--stop", "psf_modeling")
+    assert old.query("select distinct fingerprint_rule from products where stage = 'psf_modeling'") == [(2,)]
 
 
 def test_a_run_upgrades_and_says_so(old: Any) -> None:
@@ -85,9 +100,3 @@ def test_a_run_upgrades_and_says_so(old: Any) -> None:
     assert ended.out.startswith("Upgraded: the database's tables were brought from version 0001 to " + HEAD)
     assert "Nothing to do" in ended.out
     assert f"from version 0001 to {HEAD}" in (old.folder / "lcf.log").read_text()
-
-
-def test_what_changed_since_is_named_by_what_the_earlier_version_recorded(old: Any) -> None:
-    old.edit("[plate_solving]", "[psf.starred]\niterations_pixels = 2000\n[plate_solving]")
-    assert "psf_modeling" in old.done("--stop", "psf_modeling")
-    assert old.query("select distinct fingerprint_rule from products where stage = 'psf_modeling'") == [(2,)]

@@ -38,6 +38,7 @@ def failing(monkeypatch):
     return lambda fails: monkeypatch.setattr(Starred, "fit", spoilt if fails else fit)
 
 
+@pytest.mark.slow
 def test_fluxes_of_a_frame_whose_psf_fails(campaign, failing):
     everything = frames_in(campaign, "star_flux_in_frame")
     text = campaign.project.read_text()

@@ -47,6 +47,7 @@ def project(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_names_of_raw_files(project, lcf):
     ended = lcf("run", project, "--stop", "read_convert_skysub_character_catalog")
     assert ended.code == 0, ended.err

@@ -313,6 +313,7 @@ def test_a_corrected_position_has_frames_tried_again(make):
     assert report.exit_code == 0
 
 
+@pytest.mark.slow
 def test_other_stars_have_failed_frames_alone_tried_again(make):
     path = make([GOOD, (None, header())], "min_success_fraction = 0.0")
     assert solving(solve(path)[0]).done == 2  # the query and the first frame

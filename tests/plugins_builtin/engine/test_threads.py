@@ -55,6 +55,7 @@ def test_without_a_limit_all_cores_are_used(monkeypatch, stated):
     assert threads() >= 1
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_light_curve(monkeypatch):
     cutouts, sources, _ = simulate(quad(5, 3), 3)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

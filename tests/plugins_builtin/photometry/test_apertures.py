@@ -116,6 +116,7 @@ def test_a_region_s_sources_are_scaled_by_what_its_psfs_miss(model):
     np.testing.assert_allclose(whole.covariance, whole.covariance.swapaxes(1, 2))
 
 
+@pytest.mark.slow
 def test_on_a_galaxy_with_good_psfs_what_is_added_is_its_own_noise():
     cutouts, sources, _ = simulate(quad(3, 2), 2)
     plain = Joint().fit(cutouts, sources)

@@ -170,6 +170,7 @@ def test_one_epoch():
     assert_recovers(fit, truth.flux)
 
 
+@pytest.mark.slow
 def test_a_galaxy_off_centre_and_a_second_one():
     galaxies = (
         Galaxy(700.0, xi=1.0, eta=0.9, radius=0.5, index=2.0),

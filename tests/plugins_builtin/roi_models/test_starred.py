@@ -61,7 +61,7 @@ def problem(kernel: int = 24, **strengths: float) -> tuple[Epochs, Alignment, St
 
 
 @pytest.mark.filterwarnings("ignore:The narrow PSF does not have the same size")
-@pytest.mark.parametrize("kernel", [24, 23])
+@pytest.mark.parametrize("kernel", [pytest.param(24, marks=pytest.mark.slow), 23])
 def test_the_objective_is_starred_s(benchmark_module, kernel):
     strengths = {"flux_scatter": 3.0, "high_frequency": 2.0, "positivity": 50.0, "point_sources": 0.02}
     _, _, objective, values = problem(kernel, **strengths)
@@ -329,12 +329,14 @@ def test_positivity(scene):
     assert lowest[0] < 10 * lowest[1] < 0 or lowest[1] >= 0 > lowest[0]
 
 
+@pytest.mark.slow
 def test_point_source_penalty_lowers_their_flux(scene):
     cutouts, sources, _ = scene
     weak, strong = (Starred(regularization_point_sources=p, **QUICK).fit(cutouts, sources) for p in (0.0, 3.0))
     assert strong.flux.sum() < weak.flux.sum()
 
 
+@pytest.mark.slow
 def test_flux_scatter_is_penalised_in_the_step_that_is_asked(scene):
     cutouts, sources, _ = scene
 

@@ -117,6 +117,7 @@ def alive(pid):
     return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
+@pytest.mark.slow
 def test_a_timeout_ends_the_children_too(tmp_path):
     script = command(tmp_path / "slow", f"sleep 60 & echo $! > {tmp_path}/pid\nwait")
     begun = time.monotonic()

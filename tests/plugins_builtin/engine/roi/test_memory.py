@@ -28,6 +28,7 @@ def solutions():
     return found
 
 
+@pytest.mark.slow
 def test_nothing_held_gives_the_same_fit(solutions):
     held, computed = solutions
     assert len(held.objective.used) > operators._CHUNK

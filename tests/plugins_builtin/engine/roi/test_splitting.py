@@ -32,6 +32,7 @@ def test_a_sample_s_gradient_is_the_whole_s_where_it_was_corrected(solution):
     np.testing.assert_allclose(sample.part.by_positions(own), by_c, atol=1e-6 * np.abs(gradient.c).max())
 
 
+@pytest.mark.slow
 def test_epochs_that_stand_for_all_lead_as_far_as_all(solution, monkeypatch):
     """By a twentieth of the evaluations, in as many steps."""
     sampled = Descent(solution.objective, solution.values, True)
@@ -50,6 +51,7 @@ def test_epochs_that_stand_for_all_lead_as_far_as_all(solution, monkeypatch):
     assert np.all(np.abs(found.flux - expected.flux) < 0.2 * error)
 
 
+@pytest.mark.slow
 def test_a_fit_whose_steps_overshoot_goes_on_with_shorter_ones(solution, monkeypatch):
     monkeypatch.setattr(roi_splitting, "_SAMPLED", 100)
     monkeypatch.setattr(roi_splitting, "_ABOVE", 0.3)  # below the curvature: the first steps diverge
