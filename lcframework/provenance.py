@@ -6,11 +6,12 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
+from numpy.typing import NDArray
 
 Components = dict[str, Any]
 #: Hexadecimal digits of a digest.
@@ -41,6 +42,18 @@ def canonical(value: Any) -> str:
 def digest(value: Any, length: int = _LENGTH) -> str:
     """Return a stable digest of any JSON-like value, in hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def array_digest(arrays: Iterable[NDArray[Any]], length: int = _LENGTH) -> str:
+    """Return a stable digest of arrays of numbers, in hexadecimal: of their types, shapes and values, in order.
+
+    For thousands of frames this takes a fiftieth of the time of :func:`digest`, which writes every number as text.
+    """
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()[:length]
 
 
 #: The digest of a file that can't be read.

@@ -19,14 +19,14 @@ def shown(session: Session, roi: str, instrument: str, band: str) -> bool:
     frames = select(Frame.id).join(RoiInFrame, col(RoiInFrame.frame_id) == col(Frame.id))
     of_group = (Frame.instrument == instrument, Frame.band == band, ~col(Frame.eliminated))
     with_region = (RoiInFrame.roi == roi, col(RoiInFrame.roi_in_footprint))
-    return session.exec(frames.where(*of_group, *with_region)).first() is not None
+    return session.exec(frames.where(*of_group, *with_region).limit(1)).first() is not None
 
 
 def measured(session: Session, field: str, instrument: str, band: str) -> bool:
     """Return whether frames of a field, instrument and band have star fluxes."""
     fluxes = select(StarFlux.frame_id).join(Frame, col(StarFlux.frame_id) == col(Frame.id))
     of_group = (Frame.instrument == instrument, Frame.band == band, StarFlux.combined_footprint_hash == field)
-    return session.exec(fluxes.where(*of_group)).first() is not None
+    return session.exec(fluxes.where(*of_group).limit(1)).first() is not None
 
 
 def check_columns(frames: Mapping[str, Any], normalization: Mapping[str, Any]) -> None:

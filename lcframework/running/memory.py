@@ -87,8 +87,18 @@ class PlanMemory:
                  noted=stage.noted(units))
         )  # fmt: skip
 
-    def basis(self, session: Session, stage: Stage) -> str | None:
-        """Return a digest of all that a stage's units are listed from; None where it can't be told."""
+    def basis(self, session: Session, stage: Stage, own: bool = True) -> str | None:
+        """Return a digest of all that a stage's units are listed from; None where it can't be told.
+
+        Parameters
+        ----------
+        session : Session
+            On the project's database.
+        stage : Stage
+            With the tools of now.
+        own : bool
+            Whether what the stage itself changes counts: its own products, and the tables that it annotates.
+        """
         counts = changes(session)
         if stage.reads is None or counts is None:
             return None
@@ -96,8 +106,8 @@ class PlanMemory:
             outside = complete(stage.outside())
         except (LcfError, OSError):
             return None  # its planning says what is wrong
-        tables = {name: counts.get(name, 0) for name in stage.reads}
-        products = {name: counts.get(name_of(name), 0) for name in (stage.name, *stage.needs)}
+        tables = {name: counts.get(name, 0) for name in stage.reads if own or name not in stage.annotates}
+        products = {name: counts.get(name_of(name), 0) for name in (*[stage.name][:own], *stage.needs)}
         return digest([stage.name, self._digest_of(stage.toolbox), plain(stage), outside, tables, products])
 
     def _digest_of(self, toolbox: Toolbox) -> str:

@@ -27,6 +27,7 @@ from lcframework.running.doubts import PROJECT
 from lcframework.running.executing import batches_of, results_of
 from lcframework.running.finishing import finish, is_finished
 from lcframework.running.imported_frames import ImportedFrames
+from lcframework.running.listing import Listing
 from lcframework.running.memory import PlanMemory
 from lcframework.running.recording import Recorder
 from lcframework.running.repairs import Damage, Repairs, with_reads
@@ -72,6 +73,7 @@ class Runner:
         self._executor: tuple[Executor, Source] | None = None
         self._warming = WarmUp()
         self._memory = PlanMemory()
+        self._listing = Listing(self._memory)
         self._imported = ImportedFrames(engine)
         self._repairs = Repairs(engine, toolbox.workdir)
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
@@ -266,7 +268,7 @@ class Runner:
         with Session(self.engine) as session:
             ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
             basis = None if stage.only else self._memory.basis(session, stage)
-            every = stage.units(session, ledger)
+            every = self._listing.units(session, stage, ledger)
             recorder.adopt(session, stage, every, ledger)
             units = stage.within(session, every)
             due = stage.pending(units, ledger)

@@ -17,6 +17,7 @@ from lcframework.config.project_file import Config
 from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
 from lcframework.frames.samples import at_equal_steps
+from lcframework.roi.choosing_model import discs_of
 from lcframework.sky.tracks import Track, carried, tracks
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.queries import FrameRow, active_stars, frame_rows
@@ -85,6 +86,7 @@ def evidence(
         {section: getattr(config, section) for section in SECTIONS},
         functools.partial(_gain, toolbox, frames),
         functools.partial(_catalogue, toolbox),
+        discs_of(toolbox, instrument),
     )
 
 

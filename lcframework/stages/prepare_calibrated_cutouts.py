@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from lcframework.config.project_file import Config
 from lcframework.protocols import CombinesEstimates
-from lcframework.provenance import Components, complete, describe, digest
+from lcframework.provenance import Components, array_digest, complete, describe, digest
 from lcframework.roi.choosing_model import model_of
 from lcframework.roi.cutout_files import FOLDER, PREFIX, PreparedEpochs, distinct, stem, write_cutouts
 from lcframework.roi.cutout_selection import measured, shown, star_positions
@@ -202,7 +203,8 @@ class PrepareCalibratedCutouts(Stage):
 
     def prepare(self, session: Session, ledger: Ledger) -> None:
         """Delete failures of groups that have no frames any more, because these are no errors now."""
-        old = [str(k) for k, p in ledger.keyed(self.name, RegionGroupKey).items() if self._is_over(session, k, p.state)]
+        states = ledger.states(self.name, RegionGroupKey)
+        old = [str(key) for key, state in states.items() if self._is_over(session, key, state)]
         if old:
             session.execute(sa.delete(Product).where(col(Product.stage) == self.name, col(Product.unit).in_(old)))
 
@@ -232,8 +234,8 @@ class PrepareCalibratedCutouts(Stage):
             .where(c.c.combined_footprint_hash == field, r.c.roi == roi, r.c.roi_in_footprint)
         )
         found = {RegionGroupKey(roi, str(i), str(b)) for i, b in session.execute(query.distinct())}
-        for key, product in ledger.keyed(self.name, RegionGroupKey).items():
-            if key.roi == roi and not self._is_over(session, key, product.state):
+        for key, state in ledger.states(self.name, RegionGroupKey).items():
+            if key.roi == roi and not self._is_over(session, key, state):
                 found.add(key)
         return sorted(found, key=attrs.astuple)
 
@@ -266,6 +268,7 @@ class PrepareCalibratedCutouts(Stage):
         how: Components = {}
         if not reason:
             group, inputs = self._with_epochs(session, ledger, group, field)
+            inputs.append(array_digest(itertools.chain.from_iterable(group.stars)))
             group, how = self._with_estimators(session, group, field)
         region = self.toolbox.config.roi[roi]
         place: Any = [region.ra, region.dec]
@@ -286,7 +289,7 @@ class PrepareCalibratedCutouts(Stage):
         return Unit(key, f"{roi} {instrument} {band}", self.components(**parts), group, scope=scope)
 
     def _with_epochs(self, session: Session, ledger: Ledger, group: Group, field: str) -> tuple[Group, list[Any]]:
-        """Return a group with its epochs, and the values of these that enter the fingerprint."""
+        """Return a group with its epochs, and the values of these that enter the fingerprint beside their stars."""
         config = self.toolbox.config_for(group.instrument)
         columns = selected_epochs(
             session, field, group.roi, group.instrument, group.band,
@@ -303,12 +306,9 @@ class PrepareCalibratedCutouts(Stage):
         stars = tuple(positions.get(keys[i].frame_id, nothing) for i in used)
         of_frames = list(zip(*(columns[name].tolist() for name in FRAME_COLUMNS), strict=True))
         inputs = [
-            [
-                keys[i].frame_id, stamped[keys[i]].token, modelled[keys[i]].token,
-                of_frames[e], [a.tolist() for a in stars[e]],
-            ]
-            for e, i in enumerate(used)
-        ]  # fmt: skip
+            [keys[i].frame_id, stamped[keys[i]].token, modelled[keys[i]].token, of_frame]
+            for of_frame, i in zip(of_frames, used, strict=True)
+        ]
         comments = dict(session.exec(select(Frame.id, Frame.comment)).all())
         return attrs.evolve(
             self._with_places(session, group, [keys[i].frame_id for i in used]),

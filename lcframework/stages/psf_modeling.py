@@ -156,6 +156,7 @@ class PsfModeling(Stage):
     makes: ClassVar[tuple[str, ...]] = ("PSFs", "regions/<name>/psf_<ref>_<fingerprint>.h5")
     unit: ClassVar[str] = "frame and field"
     reads: ClassVar[tuple[str, ...] | None] = ("frames", "combined_footprint", "stars", "stars_in_frames")
+    annotates: ClassVar[tuple[str, ...]] = ("stars_in_frames",)  # which stars the fits rejected
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that fits PSFs."""

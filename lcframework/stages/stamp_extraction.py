@@ -257,6 +257,7 @@ class StampExtraction(Stage):
         "stars",
         "stars_in_frames",
     )
+    annotates: ClassVar[tuple[str, ...]] = ("stars_in_frames",)  # the quality of their stamps
     results_version: ClassVar[int] = 5
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
@@ -278,7 +279,8 @@ class StampExtraction(Stage):
         frames = frames_with_regions(session)
         maps = hot_pixel_units(self, frames.values())
         waiting = {u.payload.instrument for u in maps if not ledger.is_done(self.name, u)}
-        hot = {key.instrument: product.token for key, product in ledger.made(self.name, HotPixelsKey).items()}
+        made = ledger.made(self.name, HotPixelsKey) if maps else {}
+        hot = {key.instrument: product.token for key, product in made.items()}
         imported, solved = ledger.made(Import.name, FrameKey), ledger.made(PlateSolving.name, FrameKey)
         located = ledger.made(QueryGaiaForStars.name, FrameKey)
         moving = set(moving_regions(self.toolbox))

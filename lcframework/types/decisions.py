@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.types.arrays import Floats, Ints
+from lcframework.types.discs import Discs
 from lcframework.types.sky import CatalogLimits, Region
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Evidence:
         Measures the gain on pairs of raw frames.
     catalogue : callable
         Asks the project's star catalogue; None where there is none.
+    discs : Discs, optional
+        Where the photometry measures in discs alone; how they lie.
     """
 
     instrument: str
@@ -102,3 +105,4 @@ class Evidence:
     settings: Mapping[str, Any] = attrs.field(factory=dict)
     gain: Callable[[], MeasuredGain] = _no_gain
     catalogue: Callable[[Region, CatalogLimits], Table | None] = _no_stars
+    discs: Discs | None = None

@@ -24,7 +24,7 @@ from lcframework.work.keys import (
     StarKey,
     UnitKey,
 )
-from lcframework.work.ledger import Entry, Ledger
+from lcframework.work.ledger import Entry, Ledger, OwnAsked
 from lcframework.work.scopes import Filter, Scope
 from lcframework.work.stage import Stage
 from lcframework.work.task import BatchTask, Task, work
@@ -44,6 +44,7 @@ __all__ = [
     "LightCurveKey",
     "MasterKey",
     "Outcome",
+    "OwnAsked",
     "PassedStarsKey",
     "ProductState",
     "ProjectKey",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -21,6 +22,14 @@ from lcframework.work.keys import UnitKey
 from lcframework.work.unit import Unit
 
 K = TypeVar("K", bound=UnitKey)
+
+
+class OwnAsked(enum.IntEnum):
+    """What a stage has asked of its own products: the more, the sooner its units must be listed again."""
+
+    NOTHING = 0
+    STATES = 1
+    PRODUCTS = 2
 
 
 @attrs.frozen
@@ -103,6 +112,7 @@ class Ledger:
         self._files: FilesOf = files or (lambda stage: {})
         self._reader = ""
         self._visible: frozenset[str] | None = None
+        self._asked = OwnAsked.NOTHING
 
     @classmethod
     def read(cls, session: Session) -> Ledger:
@@ -145,6 +155,31 @@ class Ledger:
             raise PluginError(
                 f"the stage {self._reader} asks for products of {stage}, which its `needs` does not name: add it there"
             )
+        if stage == self._reader:
+            self._asked = OwnAsked.PRODUCTS
+        return self._of(stage)
+
+    def states(self, stage: str, kind: type[K]) -> dict[K, str]:
+        """Return which products of one kind of unit a stage has, and their states; raises as :meth:`of_stage`.
+
+        A stage whose units depend on its own products by these alone need not be listed again after each change.
+        """
+        asked = self._asked
+        found = {key: product.state for key, product in self.keyed(stage, kind).items()}
+        if stage == self._reader:
+            self._asked = max(asked, OwnAsked.STATES)
+        return found
+
+    @property
+    def own_asked(self) -> OwnAsked:
+        """What the reading stage has asked of its own products so far."""
+        return self._asked
+
+    def own_states(self) -> dict[str, str]:
+        """Return the states of the reading stage's products, by the texts of their unit keys."""
+        return {unit: product.state for unit, product in self._of(self._reader).items()}
+
+    def _of(self, stage: str) -> Mapping[str, Entry]:
         try:
             return self._products[stage]
         except KeyError:

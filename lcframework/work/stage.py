@@ -52,6 +52,8 @@ class Stage:
         The tables that `units` reads. A stage that names them is planned only where one of them, the products of the
         stage or of those in `needs`, a setting, or the program changed since nothing was left to be done; None: in each
         run.
+    annotates : tuple of str
+        Those of `reads` of which the stage's own work changes nothing that its units are listed from.
     toolbox : Toolbox
         The project's configuration and selected plugins.
     only : Filter
@@ -68,6 +70,7 @@ class Stage:
     operational: ClassVar[frozenset[str]] = frozenset()
     source: ClassVar[Source | None] = None
     reads: ClassVar[tuple[str, ...] | None] = None
+    annotates: ClassVar[tuple[str, ...]] = ()
 
     toolbox: Toolbox = attrs.field(init=False, repr=False, eq=False)
     only: Filter = attrs.field(init=False, repr=False, eq=False, default=Filter())

@@ -14,7 +14,7 @@ from lcframework.types import Decision, Evidence, Floats
 
 #: The documented sizes, 24 and 32 pixels, belong to a seeing of 5 pixels: they are kept in units of the seeing.
 _STAR, _ROI = 4.8, 6.4
-#: With the photometry `aperture`: discs of 1.5 times the seeing, and five times as many pixels of sky around them.
+#: With photometry in discs: of 1.5 times the seeing, and five times as many pixels of sky around them.
 _DISCS = 7.0
 #: Optics and pixels widen a PSF's wings by pixels, however sharp its core is.
 _SMALLEST_STAR, _SMALLEST_ROI, _LARGEST = 20, 24, 128
@@ -42,8 +42,7 @@ class Stamps:
         if not rows:
             return ()
         seeing = float(np.median([f.values["seeing_pixels"] for f in rows]))
-        discs = getattr(evidence.settings.get("photometry"), "plugin", "") == "aperture"
-        share = _DISCS if discs else _STAR
+        share = _STAR if evidence.discs is None else _DISCS
         star = _even(share * seeing, _SMALLEST_STAR)
         reach = max((_reach(f.wcs(), at) for f in rows[:3] for at in evidence.rois.values()), default=0.0)
         roi = _even(max(_ROI * seeing, 2 * reach + share * seeing), _SMALLEST_ROI)

@@ -191,7 +191,7 @@ def test_the_command(project: Path) -> None:
         "--epoch",
         f"{EPOCH - 10 * PERIOD},0.0003",
         "--steps",
-        "300",
+        "200",
         "--term",
         "airmass",
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from lcframework.config import sections as config_sections
 from lcframework.testing.conformance.settings import RMS, SCALE, ZEROPOINT, check_setting_rule, example_evidence
-from lcframework.types import Evidence, FrameEvidence, MeasuredGain
+from lcframework.types import Discs, Evidence, FrameEvidence, MeasuredGain
 from plugins_builtin.setting_rules.aperture_radius import ApertureRadius
 from plugins_builtin.setting_rules.extended_light import ExtendedLight
 from plugins_builtin.setting_rules.gain import GainByNoise
@@ -54,8 +54,7 @@ def test_stamps_are_as_wide_as_documented_in_units_of_the_seeing(seeing: float, 
 
 
 def test_stamps_have_room_for_discs_and_their_sky_where_stars_are_measured_in_these() -> None:
-    discs = {"photometry": config_sections.Photometry(plugin="aperture")}
-    found = values(Stamps(), attrs.evolve(example_evidence(seeing=5.0), settings=discs))
+    found = values(Stamps(), attrs.evolve(example_evidence(seeing=5.0), discs=Discs(1.5)))
     assert (found["stamps.star_size"], found["stamps.roi_size"]) == pytest.approx((35, 35), abs=2)
 
 
