@@ -51,7 +51,7 @@ def test_database_that_goes_away_during_the_remarks(toys, monkeypatch):
     def gone(engine, toolbox):
         raise sa.exc.OperationalError("select", {}, Exception("server closed the connection\nunexpectedly"))
 
-    monkeypatch.setattr("lcframework.project.record_project_doubts", gone)
+    monkeypatch.setattr("lcframework.project.project.record_project_doubts", gone)
     report = toys.run()
     assert report.units_done == 5
     assert report.exit_code == 1
