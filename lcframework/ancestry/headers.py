@@ -22,8 +22,8 @@ _ALIKE, _SAME_TIME = 1e-6, 1e-7
 def header(records: Records, frame: Row, raw_state: str, again: bool) -> Section:
     """Return what the header of a frame's raw file says.
 
-    Which parser claimed the file is not recorded where several were asked: they are asked again, as long as the raw
-    file is the one that was imported.
+    Versions before the column `header_parser` did not record which parser claimed the file: where they asked several,
+    these are asked again, as long as the raw file is the one that was imported.
 
     Parameters
     ----------
@@ -34,21 +34,21 @@ def header(records: Records, frame: Row, raw_state: str, again: bool) -> Section
     raw_state : str
         How its raw file stands.
     again : bool
-        Whether to ask again also where one parser alone was asked.
+        Whether to ask again also where it is known who claimed the file.
     """
     product = records.product(IMPORT, FrameKey(frame.id))
     asked = makers(records, product, "header")
-    parser, info, why = ("", None, "the raw file is not there as it was imported")
-    if raw_state == UNCHANGED and (again or len(asked) != 1):
-        parser, info, why = _asked_again(records, frame)
-    elif len(asked) == 1:
-        parser = asked[0].plugin
+    parser = frame.header_parser or (asked[0].plugin if len(asked) == 1 else "")
+    now, info, why = ("", None, "the raw file is not there as it was imported")
+    if raw_state == UNCHANGED and (again or not parser):
+        now, info, why = _asked_again(records, frame)
+    parser = parser or now
     by = next((m for m in asked if m.plugin == parser), None)
     if by is None and parser and not asked:  # a product of which nothing is recorded
         by = Maker("header", parser, package_of(records, product, "header", parser, None), None)
     elif by is None and parser:
         why = f'"{parser}" claims it now, and was not asked then'
-    differs = _differences(frame, info) if info is not None else []
+    differs = _differences(frame, info, now) if info is not None else []
     data: dict[str, Any] = {
         "parser": by.as_json() if by else None, "parser_unknown_because": "" if by else why,
         "asked": [m.plugin for m in asked],
@@ -86,9 +86,11 @@ def _said(info: HeaderInfo | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _differences(frame: Row, info: HeaderInfo) -> list[str]:
+def _differences(frame: Row, info: HeaderInfo, parser: str) -> list[str]:
     """Return in words in what the header, as it is read now, differs from what the import recorded."""
     found = []
+    if frame.header_parser not in ("", parser):
+        found.append(f'"{frame.header_parser}" claimed it then, "{parser}" now')
     for name, then, now in (("band", frame.band, info.band), ("instrument", frame.instrument, info.instrument)):
         if frame.mjd is not None and then != now:
             found.append(f'{name} "{then}" then, "{now}" now')

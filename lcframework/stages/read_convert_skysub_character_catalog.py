@@ -17,7 +17,7 @@ from lcframework.config.structuring import resolve_path
 from lcframework.frames.frame_folders import folder_of
 from lcframework.frames.frame_list import FrameList, stamps_of
 from lcframework.frames.header_gains import measured_gain, note_gains, with_gain
-from lcframework.frames.header_parsing import parse_header
+from lcframework.frames.header_parsing import parse_header, read_header
 from lcframework.frames.masters import (
     CombineMaster,
     Reductions,
@@ -90,11 +90,12 @@ class RawValues:
 
 @attrs.frozen(eq=False)
 class Imported:
-    """An imported frame: image (ny, nx) e-/s, mask of PixelFlag bits, header values, sources and sky."""
+    """An imported frame: image (ny, nx) e-/s, mask of PixelFlag bits, header values by a parser, sources and sky."""
 
     image: Floats
     mask: Ints
     header: fits.Header
+    parser: str
     info: HeaderInfo
     sources: Table
     sky_level: float
@@ -128,7 +129,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         from lcframework.sky import ephemerides
 
         path, raw = values.path, values.raw
-        info = parse_header(self.toolbox.all("header"), raw.header, path)
+        parser, info = read_header(self.toolbox.all("header"), raw.header, path)
         check_time(info.mjd_mid)
         config = self.toolbox.config_for(info.instrument)
         info = with_gain(info, config.header.gain)
@@ -155,7 +156,8 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         t = config.telescope
         site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
         state = ephemerides.sky_state(info.mjd_mid, site)
-        return Imported(image, mask, raw.header, info, sources, level, rms, state, (*raw.doubts, *info.doubts, *doubts))
+        doubts = (*raw.doubts, *info.doubts, *doubts)
+        return Imported(image, mask, raw.header, parser, info, sources, level, rms, state, doubts)
 
     def _full_shape(self, raw: RawFrame) -> tuple[int, int]:
         """Return the (ny, nx) of the image in the file, from which `[frames]` may trim."""
@@ -219,7 +221,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         row = {
             "image_relpath": image_path, "sources_relpath": sources_path, "band": info.band,
             "instrument": info.instrument, "mjd": info.mjd_mid, "mjd_start": info.mjd_start, "mjd_end": info.mjd_end,
-            "time_source": info.time_source, "exptime": info.exptime, "gain": info.gain,
+            "time_source": info.time_source, "header_parser": result.parser, "exptime": info.exptime, "gain": info.gain,
             "read_noise": _finite(info.read_noise), "saturation": _finite(info.saturation),
             "width": result.image.shape[1], "height": result.image.shape[0],
             "seeing_pixels": seeing, "ellipticity": ellipticity,

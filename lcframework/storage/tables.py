@@ -36,6 +36,7 @@ class Frame(SQLModel, table=True):
     mjd_start: float | None = None
     mjd_end: float | None = None
     time_source: str | None = None
+    header_parser: str = ""
     exptime: float | None = None
     gain: float | None = None
     read_noise: float | None = None

@@ -68,7 +68,7 @@ def test_the_raw_file_by_its_checksum(found, frame, finished):
 
 def test_what_the_header_said(found, frame):
     header = found["header"]
-    assert header["parser"]["plugin"] == "fits"
+    assert header["parser"]["plugin"] == frame["header_parser"] == "fits"
     assert header["parser"]["package"] == f"lcframework {__version__}"
     for name, column in (("exptime_s", "exptime"), ("gain_e_per_unit", "gain"), ("mjd", "mjd"), ("band", "band")):
         assert header[name] == frame[column]
