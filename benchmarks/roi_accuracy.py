@@ -56,7 +56,7 @@ def with_fitted_psfs(
     field, roi = rng.uniform(0, _FIELD, (len(fluxes), 2)), np.array([640.0, 420.0])
     batch, places = simulated_stars(sky, cutouts, field - roi, fluxes, rng, varying)
     plugin = StarredPsf(field_distortion=varying, regularization=regularization)
-    kernels, precisions, transforms, covariances, coefficients = [], [], [], [], []
+    kernels, precisions, residuals, transforms, covariances, coefficients = [], [], [], [], [], []
     for i, psf in enumerate(plugin.fit(attrs.evolve(batch, xy=np.tile(field, (len(cutouts), 1, 1))))):
         stamps = Stamps(batch.data[i], batch.noise[i], batch.mask[i], batch.offset[i])
         own = Kernels(plugin.at(psf, field), psf.subsampling_factor, psf.target_fwhm)
@@ -68,6 +68,7 @@ def with_fitted_psfs(
         coefficients.append((np.average(stars.flux / fluxes, weights=weight), weight.sum() ** -0.5))
         kernels.append(plugin.at(psf, roi[None])[0])
         precisions.append(psf.precision)
+        residuals.append(psf.mean_residual)
         transforms.append(registration.apply(cutouts.transform[i]))
         covariances.append(cutouts.registration_covariance[i] + registration.covariance)
     coefficient, error = np.array(coefficients).T
@@ -76,7 +77,7 @@ def with_fitted_psfs(
         cutouts, data=cutouts.data / scale, noise=cutouts.noise / scale, normalization_error=error / coefficient,
         kernels=Kernels(np.array(kernels), psf.subsampling_factor, psf.target_fwhm),
         transform=np.array(transforms), registration_covariance=np.array(covariances),
-        psf_precision=np.array(precisions),
+        psf_precision=np.array(precisions), psf_residual=np.array(residuals),
     )  # fmt: skip
 
 

@@ -108,6 +108,7 @@ def write_cutouts(path: Path, epochs: PreparedEpochs) -> None:
             "data": c.data.astype(np.float32), "noisemap": c.noise.astype(np.float32), "mask": c.mask,
             "psf": c.kernels.values.astype(np.float32), "subsampling_factor": c.kernels.subsampling_factor,
             "psf_target_fwhm": c.kernels.target_fwhm, "psf_precision": c.psf_precision.astype(np.float32),
+            "psf_residual": c.psf_residual.astype(np.float32),
             "zenith": c.zenith, "transform": c.transform, "registration": epochs.registration,
             "registration_covariance": c.registration_covariance, "global_zeropoint": epochs.zeropoint,
             "global_zeropoint_uncertainty": epochs.zeropoint_uncertainty, "magnitude_system": epochs.system,
@@ -132,7 +133,7 @@ def read_cutouts(path: Path) -> PreparedEpochs:
     cutouts = Cutouts(
         v["data"], v["noisemap"], v["mask"], kernels, v["transform"], v["registration_covariance"], columns["mjd"],
         columns["seeing"], columns["airmass"], columns["relative_normalization_error"], v["zenith"],
-        v["psf_precision"], estimators=estimators,
+        v["psf_precision"], v.get("psf_residual", np.zeros((0, 0, 0))), estimators=estimators,
     )  # fmt: skip
     return PreparedEpochs(
         cutouts, columns, v["registration"], [w.decode() for w in v["wcs"]], float(v["global_zeropoint"]),

@@ -148,6 +148,7 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
             normalization_error=columns["relative_normalization_error"],
             zenith=self._zenith(group, usable, columns),
             psf_precision=stacked([values.psfs[i].precision for i in usable]),
+            psf_residual=stacked([values.psfs[i].mean_residual for i in usable]),
             estimators=group.estimators.of_epochs(usable) if group.estimators is not None else None,
         )
         prepared = PreparedEpochs(cutouts, columns, np.array(offsets), [s.wcs for s in stamps], *group.zeropoint)

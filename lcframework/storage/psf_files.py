@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lcframework.storage import hdf5
-from lcframework.types import PSF, FitState, FitStatus
+from lcframework.types import PSF, FitState, FitStatus, Floats
+
+if TYPE_CHECKING:
+    import h5py
 
 #: Residuals are for looking at: their rounding is a hundredth of the noise of a pixel five sigma off.
 _RESIDUAL_BITS = 8
@@ -34,6 +38,7 @@ def write_psf(path: Path, psf: PSF, star_ids: list[str]) -> None:
         hdf5.put(fit, "star_chi2", psf.star_chi2)
         hdf5.put(fit, "loss_history", psf.loss_history)
         hdf5.put(fit, "precision", np.asarray(psf.precision, np.float32))
+        hdf5.put(fit, "mean_residual", np.asarray(psf.mean_residual, np.float32))
         hdf5.put(fit, "misfit", psf.misfit)
 
 
@@ -51,6 +56,12 @@ def read_psf(path: Path) -> PSF:
             reduced_chi2=float("nan"),
             distortion={k: v[()] for k, v in file["distortion"].items()},
             frame_shape=tuple(int(v) for v in file["frame_shape"][()]),  # type: ignore[arg-type]
-            precision=file["fit/precision"][()].astype(float) if "precision" in file["fit"] else np.zeros((0, 0)),
+            precision=_image(file["fit"], "precision"),
+            mean_residual=_image(file["fit"], "mean_residual"),
             misfit=file["fit/misfit"][()] if "misfit" in file["fit"] else np.zeros(0),
         )
+
+
+def _image(fit: h5py.Group, name: str) -> Floats:
+    """Return an image of a fit; empty where it is not known, or the file older than it."""
+    return np.asarray(fit[name][()], float) if name in fit else np.zeros((0, 0))

@@ -57,6 +57,8 @@ class PSF:
     rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of an excluded star -> reason
     # (ny, nx) inverse variance of the stars' mean image of unit flux: sum of amplitude^2 / noise^2; empty: unknown
     precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))
+    # (ny, nx) what the stars' mean image of unit flux exceeds the PSF's by, at the stamp's centre; empty: unknown
+    mean_residual: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))
     # (r,) what bright stars' residuals scatter by beyond the noise, relative to their flux, in rings of half a pixel
     # about the star; 0 beyond the last ring; empty: unknown
     misfit: Floats = attrs.field(factory=lambda: np.zeros(0))

@@ -41,6 +41,7 @@ class Cutouts:
     normalization_error: Floats  # (e,) relative
     zenith: Floats = attrs.field()  # (e, 2) tan z times the zenith's direction (xi, eta); nan where unknown
     psf_precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (e, n, n) of `PSF`, 0 where not known
+    psf_residual: Floats = attrs.field(factory=lambda: np.zeros((0, 0, 0)))  # (e, n, n), `mean_residual` of `PSF`
     aperture: float = 0.0  # pixels; light in this radius that the PSFs miss is added to the sources; 0: PSF fluxes
     # how the PSF flux of a source and those with the light in discs become one, as the comparison stars' are; None: PSF
     estimators: Estimators | None = None

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: FWHM of the target Gaussian in small pixels, by definition of STARRED's narrow PSFs.
 TARGET_FWHM = 2.0
 
+#: Pixels of the mean star with less weight than this share of the most are masked in nearly all stars.
+_SEEN = 1e-3
+
 
 def _order_or_auto(instance: Any, attribute: Any, value: int | str) -> None:
     if value != "auto" and (isinstance(value, bool) or value not in (0, 1, 2)):
@@ -36,7 +39,7 @@ class Starred:
     rays) are masked and stars that don't look like the others (doubles, galaxies) dropped on the way.
     """
 
-    results_version: ClassVar[int] = 6
+    results_version: ClassVar[int] = 7
 
     subsampling_factor: int = attrs.field(
         default=2, validator=whole_number(1, 4, "small pixels of the PSF across a pixel of the data")
@@ -214,6 +217,9 @@ class Starred:
             loss_history=np.concatenate([*fit.history, [loss(fit, setting)]]),
             rejected=dict(sorted(fit.rejected.items())),
             precision=star_precision(fit.model.amplitude * total, weight, residuals.residual),
+            mean_residual=mean_residual(
+                fit.model.amplitude * total, weight, residuals.residual, np.stack([fit.model.x, fit.model.y], axis=-1)
+            ),
             misfit=constant_misfit(fit, setting),
         )
 
@@ -244,6 +250,7 @@ class Starred:
             loss_history=np.concatenate([*fit.history, [loss(fit, self._setting())]]),
             rejected=field.rejected,
             precision=star_precision(residuals.amplitude, weight, residuals.residual),
+            mean_residual=mean_residual(residuals.amplitude, weight, residuals.residual, field.offset),
             misfit=field.misfit,
         )
 
@@ -307,6 +314,33 @@ def star_precision(amplitude: Floats, inverse_variance: Floats, residual: Floats
     chi2 = (inverse_variance * np.nan_to_num(residual) ** 2).sum() / max(np.count_nonzero(inverse_variance), 1)
     total: Floats = np.tensordot(amplitude**2, inverse_variance, 1) / max(1.0, float(chi2))
     return total
+
+
+def mean_residual(amplitude: Floats, inverse_variance: Floats, residual: Floats, offset: Floats) -> Floats:
+    """Return what the stars' mean image of unit flux exceeds the PSF's by, (n, n), at the stamp's centre.
+
+    Residuals and weights are moved there by the transpose of a cubic spline: it is the functionals of the result, which
+    are smooth, that are interpolated, and not the noise.
+
+    Parameters
+    ----------
+    amplitude : array (stars,)
+        Fluxes.
+    inverse_variance, residual : array (stars, n, n)
+        In the same unit; no weight where masked.
+    offset : array (stars, 2)
+        The stars' places (x, y) from the stamps' centres, pixels.
+    """
+    from plugins_builtin.engine.target import target_matrix
+
+    n = residual.shape[-1]
+    amplitude, offset = np.nan_to_num(amplitude), np.nan_to_num(offset)
+    columns, rows = target_matrix(offset.T, n, 1, 0.0)
+    weight = amplitude[:, None, None] * inverse_variance
+    parts = np.stack([weight * np.nan_to_num(residual), amplitude[:, None, None] * weight])
+    total, power = (rows.swapaxes(-1, -2) @ parts @ columns).sum(axis=1)
+    known = power > _SEEN * power.max(initial=0.0)
+    return np.asarray(np.where(known, total / np.where(known, power, 1.0), 0.0))
 
 
 def failed_psf(

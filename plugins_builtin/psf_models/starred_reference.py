@@ -14,7 +14,7 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import whole_number
 from lcframework.types import PSF, Bools, FitState, FitStatus, Floats, PsfBatch
-from plugins_builtin.psf_models.starred import TARGET_FWHM, failed_psf, star_precision
+from plugins_builtin.psf_models.starred import TARGET_FWHM, failed_psf, mean_residual, star_precision
 
 
 @attrs.frozen
@@ -25,7 +25,7 @@ class StarredReference:
     many masked pixels.
     """
 
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     subsampling_factor: int = attrs.field(default=2, validator=whole_number(1, 4))
     field_distortion: bool = False  # let the PSF stretch and shear linearly over the frame
@@ -119,6 +119,7 @@ class StarredReference:
         residuals[used] = data[used] - norm * np.asarray(result["models"], float)
         chi2 = np.where(good, (residuals / np.where(good, noise, 1.0)) ** 2, 0.0).sum(axis=(1, 2))
         pixels = good.sum(axis=(1, 2))
+        weight = np.where(good, 1.0 / np.where(good, noise, 1.0) ** 2, 0.0)
         distortion = {name: np.asarray(value, float) for name, value in fitted["kwargs_distortion"].items()}
         return PSF(
             narrow=narrow,
@@ -140,7 +141,8 @@ class StarredReference:
             residuals=residuals,
             loss_history=np.asarray(result["adabelief_extra_fields"]["loss_history"], float),
             rejected=rejected,
-            precision=star_precision(amplitude, np.where(good, 1.0 / np.where(good, noise, 1.0) ** 2, 0.0), residuals),
+            precision=star_precision(amplitude, weight, residuals),
+            mean_residual=mean_residual(amplitude, weight, residuals, offset),
         )
 
 

@@ -34,6 +34,7 @@ class Epochs:
     zenith: Float[Floats, "e 2"]
     # Of a star's image of unit flux, 0 where not known; of all epochs, or of none.
     psf_precision: Float[Floats, "_ size size"]
+    psf_residual: Float[Floats, "_ wide wide"]
     aperture: float = 0.0  # pixels; see `Cutouts`
     estimators: Estimators | None = None  # see `Cutouts`
 
@@ -148,6 +149,7 @@ def prepare(cutouts: Cutouts, point_sources: PointSources, refraction: bool = Fa
         photon_slope=np.array([photon_slope(d, v, m) for d, v, m in zip(data, variance, valid, strict=True)]),
         zenith=_zenith(cutouts, valid) if refraction else np.zeros((len(data), 2)),
         psf_precision=np.nan_to_num(np.asarray(cutouts.psf_precision, float), nan=0.0, posinf=0.0),
+        psf_residual=np.nan_to_num(np.asarray(cutouts.psf_residual, float), nan=0.0, posinf=0.0, neginf=0.0),
         aperture=cutouts.aperture,
         estimators=cutouts.estimators,
     )

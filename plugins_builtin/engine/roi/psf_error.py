@@ -1,15 +1,18 @@
-"""The errors of blended sources' fluxes that come from the noise of fitted PSFs.
+"""The errors of blended sources' fluxes that come from fitted PSFs: what the stars show is taken off, noise remains.
 
-An epoch's PSF is measured on stars. Its precision ``W`` is, for each pixel of a star's stamp, the inverse variance of
-the stars' mean image of unit flux. An error of that image is the same under each source and under all of a galaxy, and
-changes the fluxes through the epoch's normal equations. The part of it that looks like a flux or a position of a single
-star is also in the coefficient and the registration, which were measured on the stars with the same PSF. It cancels, so
-it is projected out. Hence an isolated source has none of this error, and close sources of different brightness have
-most.
+An epoch's PSF is measured on stars. An error of its image is the same under each source and under all of a galaxy, and
+changes the fluxes through the epoch's normal equations: to first order by ``g e``, with ``g`` the influence and ``e``
+the image's error. The part of ``e`` that looks like a flux or a position of a single star is also in the coefficient
+and the registration, which were measured on the stars with the same PSF. It cancels, so it is projected out. Hence an
+isolated source has none of this error, and close sources of different brightness have most.
 
-A PSF that is fitted on small pixels with a penalty, with free positions of the stars, has larger errors than this
-linear estimate. With twice its variance the pulls of simulated quads are 0.96 to 1.04 for both region models and for
-stars of three brightnesses (``benchmarks/roi_accuracy.py --psf fitted``; the table is in docs/roi_models.md).
+A model with a penalty follows the noise of its stars only in part, and misses a part of what the stars really look
+like: up to some standard deviations of the noise in each detail, for there the penalty gives way. No formula of the
+noise knows of that. But the stars' mean residual ``R`` does: model plus R is the mean image of the stars, which no
+penalty has touched. So ``g R`` is added to the fluxes, as if each had been measured with that image (the step by which
+penalised regressions are freed of their bias: Zhang and Zhang 2014, J. R. Stat. Soc. B 76, 217). What remains is the
+mean image's own noise, whose variance is ``g W^-1 g`` whatever the model is: the precision ``W`` is, for each pixel of
+a star's stamp, the inverse variance of the stars' mean image of unit flux.
 """
 
 from __future__ import annotations
@@ -26,9 +29,6 @@ from plugins_builtin.engine.target import target_matrix_pair
 
 #: Pixels whose precision is less than this share of the largest are left out: they are masked in nearly all stars.
 _KNOWN = 1e-3
-
-#: Variance of the fluxes by the PSFs' errors, over that by the stars' noise alone (module docstring).
-EXCESS = 2.0
 
 
 @attrs.frozen(eq=False)
@@ -52,23 +52,51 @@ class Fitted:
         return positions
 
 
-def psf_covariance(epochs: Epochs, fitted: Fitted) -> Float[Floats, "e k k"]:
-    """Return the fluxes' covariance that comes from the noise of the PSFs; 0 where their precision is not known."""
+def without_misfit(epochs: Epochs, fitted: Fitted) -> tuple[Fitted, Float[Floats, "e k k"]]:
+    """Return a fit with its fluxes freed of what the PSFs miss of the stars, and the covariance by the PSFs' noise.
+
+    Parameters
+    ----------
+    epochs : Epochs
+        Epochs whose `psf_precision` is not known keep their fluxes, and have no such covariance; those whose
+        `psf_residual` is not known keep their fluxes.
+    fitted : Fitted
+        The fit.
+
+    Returns
+    -------
+    Fitted
+        With the fluxes and the model's images of the sources changed.
+    (e, k, k) array
+        To be added to the covariance of the fluxes.
+    """
     e, k = fitted.flux.shape
-    result = np.zeros((e, k, k))
+    covariance, flux, model = np.zeros((e, k, k)), fitted.flux.copy(), fitted.model.copy()
     if k == 0 or not epochs.psf_precision.size:
-        return result
+        return fitted, covariance
     for i in np.flatnonzero(epochs.usable).tolist():
         precision = epochs.psf_precision[i]
         known = precision > _KNOWN * precision.max()
         if fitted.seen[i].any() and known.any():
-            influence = _influence(epochs, i, fitted, len(precision))
-            stars = _single_star(epochs, i, len(precision))
-            weighted = stars * np.where(known, precision, 0.0).ravel()
-            influence -= (influence @ stars.T) @ np.linalg.solve(weighted @ stars.T, weighted)
-            influence = influence[:, known.ravel()]
-            result[i] = EXCESS * (influence / precision[known]) @ influence.T
-    return result
+            influence = _projected_influence(epochs, i, fitted, np.where(known, precision, 0.0))[:, known.ravel()]
+            covariance[i] = (influence / precision[known]) @ influence.T
+            if epochs.psf_residual.size:
+                change = influence @ epochs.psf_residual[i][known]
+                flux[i] += change
+                model[i] += np.tensordot(change, source_images(epochs, i, fitted.positions(epochs, i))[0], 1)
+    return attrs.evolve(fitted, flux=flux, model=model), covariance
+
+
+def _projected_influence(
+    epochs: Epochs, i: int, fitted: Fitted, precision: Float[Floats, "n n"]
+) -> Float[Floats, "k n**2"]:
+    """Return the influence of a star's image without what looks like another flux or position of a single star."""
+    n = len(precision)
+    influence = _influence(epochs, i, fitted, n)
+    stars = _single_star(epochs, i, n)
+    weighted = stars * precision.ravel()
+    found: Floats = influence - (influence @ stars.T) @ np.linalg.solve(weighted @ stars.T, weighted)
+    return found
 
 
 def _influence(epochs: Epochs, i: int, fitted: Fitted, n: int) -> Float[Floats, "k {n}**2"]:

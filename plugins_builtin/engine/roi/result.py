@@ -10,7 +10,7 @@ from plugins_builtin.engine.roi.apertures import with_residual_light
 from plugins_builtin.engine.roi.geometry import Epochs
 from plugins_builtin.engine.roi.joint_fit import State, background_image, high_resolution, status_of
 from plugins_builtin.engine.roi.newton import covariances
-from plugins_builtin.engine.roi.psf_error import Fitted, psf_covariance
+from plugins_builtin.engine.roi.psf_error import Fitted, without_misfit
 from plugins_builtin.engine.roi.starred_errors import random_covariance
 from plugins_builtin.engine.roi.starred_fit import Solution
 
@@ -32,10 +32,10 @@ def joint_result(epochs: Epochs, state: State) -> RoiFit:
         state.scene.offset, state.local.flux, state.local.sky, state.local.shift, found.model,
         state.weights.inverse_variance, state.prior.shift_covariance, found.seen, background, transform,
     )  # fmt: skip
-    flux, random = with_residual_light(epochs, fitted, random)
+    flux, random = _measured(epochs, fitted, random)
     return RoiFit(
         flux=flux,
-        covariance=random + psf_covariance(epochs, fitted),
+        covariance=random,
         common_covariance=common,
         offset=state.scene.offset,
         offset_covariance=shared[: 2 * k, : 2 * k],
@@ -75,10 +75,10 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
         solution.offset, values.flux, values.sky, shift, model, iv, solution.shift_covariance, seen, values.h, transform
     )
     crop = np.s_[:, : shape[1], : shape[2]]
-    flux, random = with_residual_light(epochs, fitted, random)
+    flux, random = _measured(epochs, fitted, random)
     return RoiFit(
         flux=flux,
-        covariance=random + psf_covariance(epochs, fitted),
+        covariance=random,
         common_covariance=common,
         offset=solution.offset,
         offset_covariance=shared[: 2 * k, : 2 * k],
@@ -90,6 +90,15 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
         status=solution.status(),
         loss_history=np.array(solution.history),
     )
+
+
+def _measured(
+    epochs: Epochs, fitted: Fitted, random: Float[Floats, "e k k"]
+) -> tuple[Float[Floats, "e k"], Float[Floats, "e k k"]]:
+    """Return the fluxes and their random covariance with what the PSFs miss, and with their noise."""
+    corrected, by_psf = without_misfit(epochs, fitted)
+    flux, random = with_residual_light(epochs, corrected, random)
+    return flux, random + by_psf
 
 
 def _relative_difference(

@@ -221,7 +221,7 @@ def psf():
         narrow / narrow.sum(), narrow, 2, 2.0, FitStatus(FitState.CONVERGED, 12), 1.1,
         distortion={"dilation_x": np.array([1.0, 2.0]), "shear": np.eye(2)}, frame_shape=(100, 200),
         star_chi2=np.array([1.0, 2.0]), residuals=rng.random((2, 4, 4)), outliers=np.zeros((2, 4, 4), bool),
-        loss_history=np.array([3.0, 2.0]), precision=np.full((4, 4), 2.5),
+        loss_history=np.array([3.0, 2.0]), precision=np.full((4, 4), 2.5), mean_residual=np.full((4, 4), -0.5),
     )  # fmt: skip
 
 
@@ -232,6 +232,7 @@ def test_psf(tmp_path):
     assert (back.subsampling_factor, back.target_fwhm, back.frame_shape) == (2, 2.0, (100, 200))
     assert set(back.distortion) == {"dilation_x", "shear"}
     np.testing.assert_array_equal(back.precision, psf().precision)
+    np.testing.assert_array_equal(back.mean_residual, psf().mean_residual)
     with h5py.File(tmp_path / "psf.h5") as file:
         assert {"narrow_psf", "full_psf", "subsampling_factor", "distortion"} <= set(file)
 

@@ -9,7 +9,7 @@ from lcframework.types import FitState, PsfBatch
 from plugins_builtin.engine.psf import fit as psf_fit
 from plugins_builtin.engine.psf import run as psf_run
 from plugins_builtin.engine.target import point_sources, target_matrix_pair
-from plugins_builtin.psf_models.starred import Starred, lcf_psf_models, star_precision
+from plugins_builtin.psf_models.starred import Starred, lcf_psf_models, mean_residual, star_precision
 
 # One size of stamps and one number of stars all over, so that the fit is compiled once: for eight.
 STARS, SIZE = 7, 20
@@ -110,6 +110,61 @@ def test_precision_is_less_where_stars_differ_by_more_than_the_noise():
     residual = np.ones((3, 4, 4))
     np.testing.assert_allclose(star_precision(amplitude, weight, 0.5 * residual), 13.0)
     np.testing.assert_allclose(star_precision(amplitude, weight, 2.0 * residual), 13.0 / 4.0)
+
+
+def test_mean_residual_is_what_stars_have_in_common_at_their_places():
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+
+    def missed(dx, dy):
+        return 1e-2 * (x - dx - 1.0) * np.exp(-((x - dx - 1.0) ** 2 + (y - dy + 0.5) ** 2) / 8)
+
+    offset, amplitude = rng.uniform(-0.5, 0.5, (4, 2)), np.array([5.0, 2.0, 1.0, np.nan])
+    residual = np.array([a * missed(*at) for a, at in zip(amplitude, offset, strict=True)])
+    # The noise of bright stars is greatest where they are.
+    weight = np.array([1 / (1 + 2 * np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / 6)) for dx, dy in offset])
+    weight[0, 3:5, 6] = 0.0
+    offset[3] = np.nan
+    found = mean_residual(amplitude, weight, residual, offset)
+    used = np.ones((SIZE, SIZE), bool)
+    used[1:7, 4:9] = False  # around what is masked in the brightest
+    np.testing.assert_allclose(found[used], missed(0, 0)[used], atol=0.05 * 1e-2)
+    assert abs(found - missed(0, 0)).max() < 0.5e-2
+    assert not mean_residual(amplitude, 0 * weight, residual, offset).any()
+
+
+@pytest.mark.parametrize("regularization", [2.0, 30.0])
+def test_model_and_mean_residual_are_known_as_well_as_the_precision_says(regularization):
+    """However strong the penalty is: what it keeps from the model is in the mean residual."""
+    scene = simulate_stars(16, STARS, SIZE, seed=21, fwhm=(3.0, 4.0))
+    psfs = Starred(regularization=regularization).fit(scene.batch)
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    before, after = [], []
+    for f, (psf, shape) in enumerate(zip(psfs, scene.shapes, strict=True)):
+        # The PSF's centre and its scale are free.
+        weight = scene.flux[f] ** 2
+        centre = np.average(psf.offset - scene.offset[f], axis=0, weights=weight)
+        truth = shape.image(SIZE, *-centre) / np.average(psf.amplitude / scene.flux[f], weights=weight)
+        images = [
+            point_sources(psf.narrow, np.float64(dx), np.float64(dy), SIZE, psf.subsampling_factor, psf.target_fwhm)
+            for dx, dy in ((0.0, 0.0), (0.01, 0.0), (0.0, 0.01))
+        ]
+        star = np.stack([images[0], images[1] - images[0], images[2] - images[0]]).reshape(3, -1)
+        weighted = star * psf.precision.ravel()
+        # What a close pair along an axis, one along a diagonal, and a halo differ from a star by.
+        for shaped in (x**2, x * y, x**2 + y**2):
+            g = (shaped * np.exp(-(x**2 + y**2) / 12) * psf.precision).ravel()
+            g = g - (g @ star.T) @ np.linalg.solve(weighted @ star.T, weighted)
+            error = np.sqrt(np.sum(g**2 / psf.precision.ravel()))
+            off = (images[0] - truth).ravel() @ g
+            before.append(off / error)
+            after.append((off + psf.mean_residual.ravel() @ g) / error)
+    rms = [float(np.sqrt(np.mean(np.square(values)))) for values in (before, after)]
+    # Where the model misfits, the precision is less by the reduced chi2, and the stated error is too large.
+    misfit = np.mean([max(psf.reduced_chi2, 1.0) for psf in psfs])
+    assert 0.7 < rms[1] * np.sqrt(misfit) < 1.25
+    if regularization > 10:
+        assert rms[0] > 2.5
 
 
 def test_psf_measures_stars_that_it_was_not_made_from(scene, psfs):
