@@ -36,7 +36,7 @@ MODELS = {
     "starred, interpolated point sources": Starred(point_sources="interpolated"),
 }
 MILLIMAG = 2500 / np.log(10)
-_FLUXES = np.geomspace(1500.0, 12000.0, 10)  # e-/s
+FLUXES = np.geomspace(1500.0, 12000.0, 10)  # e-/s
 _FIELD = 1000  # pixels
 _STRETCH = 0.08  # relative, from one edge of the field to the other
 
@@ -177,7 +177,7 @@ def main() -> None:
             nothing = np.full_like(covariance, np.nan)
             best = SimpleNamespace(flux=flux, covariance=covariance, common_covariance=nothing, reduced_chi2=1.0)
             if arguments.psf != "true":
-                fluxes = arguments.star_flux * _FLUXES
+                fluxes = arguments.star_flux * FLUXES
                 varying = arguments.psf == "varying"
                 fitted = with_fitted_psfs(sky, scene[0], seed, fluxes, varying, arguments.regularization)
                 scene = (fitted, *scene[1:])
