@@ -45,7 +45,7 @@ def digest(value: Any, length: int = _LENGTH) -> str:
 
 
 def array_digest(arrays: Iterable[NDArray[Any]], length: int = _LENGTH) -> str:
-    """Return a stable digest of arrays of numbers, in hexadecimal: of their types, shapes and values, in order.
+    """Return a stable digest of arrays of numbers, not of objects: of their types, shapes and values, in order.
 
     For thousands of frames this takes a fiftieth of the time of :func:`digest`, which writes every number as text.
     """

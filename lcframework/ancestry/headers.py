@@ -44,7 +44,7 @@ def header(records: Records, frame: Row, raw_state: str, again: bool) -> Section
         now, info, why = _asked_again(records, frame)
     parser = parser or now
     by = next((m for m in asked if m.plugin == parser), None)
-    if by is None and parser and not asked:  # a product of which nothing is recorded
+    if by is None and parser and (not asked or frame.header_parser):  # of which the product records nothing
         by = Maker("header", parser, package_of(records, product, "header", parser, None), None)
     elif by is None and parser:
         why = f'"{parser}" claims it now, and was not asked then'

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from sqlmodel import Session
 
-from lcframework.running.memory import PlanMemory
+from lcframework.running.memory import Basis
 from lcframework.work import Ledger, OwnAsked, Stage, Unit
 
 
@@ -33,10 +33,9 @@ class Listing:
     and from which products of their own there are: these are listed once where their work changes neither.
     """
 
-    _memory: PlanMemory
     _last: _Listed | None = None
 
-    def units(self, session: Session, stage: Stage, ledger: Ledger) -> list[Unit[Any]]:
+    def units(self, session: Session, stage: Stage, ledger: Ledger, basis: Basis | None) -> list[Unit[Any]]:
         """Return all units of a stage.
 
         Parameters
@@ -47,13 +46,14 @@ class Listing:
             With the tools of now.
         ledger : Ledger
             As the stage sees it; a new one in each call.
+        basis : Basis, optional
+            What they are listed from; without it they are listed.
         """
-        basis = self._memory.basis(session, stage, own=False)
-        if basis is not None and self._last is not None and self._last.holds(stage.name, basis, ledger):
+        if basis is not None and self._last is not None and self._last.holds(stage.name, basis.before, ledger):
             return self._last.units
-        units = stage.units(session, ledger)
         self._last = None
+        units = stage.units(session, ledger)
         if basis is not None and ledger.own_asked < OwnAsked.PRODUCTS:
             states = ledger.own_states() if ledger.own_asked == OwnAsked.STATES else None
-            self._last = _Listed(stage.name, basis, states, units)
+            self._last = _Listed(stage.name, basis.before, states, units)
         return units

@@ -32,6 +32,14 @@ from lcframework.types import LcfError
 from lcframework.work import Entry, Ledger, Stage, Unit
 
 
+@attrs.frozen
+class Basis:
+    """What a stage's units are listed from, as digests."""
+
+    whole: str
+    before: str  # without what the stage itself changes: its own products, and the tables that it annotates
+
+
 @attrs.define
 class PlanMemory:
     """The remembered plans of a project."""
@@ -56,13 +64,13 @@ class PlanMemory:
         if stage.only:
             return None
         plan = session.get(Plan, stage.name, populate_existing=True)
-        if plan is None or plan.basis != self.basis(session, stage):
+        if plan is None or (basis := self.basis(session, stage)) is None or plan.basis != basis.whole:
             return None
         return None if files and _any_harmed(session, stage) else plan
 
     @staticmethod
     def remember(
-        session: Session, stage: Stage, basis: str, units: Sequence[Unit[Any]], failed: Sequence[Entry]
+        session: Session, stage: Stage, basis: Basis, units: Sequence[Unit[Any]], failed: Sequence[Entry]
     ) -> None:
         """Remember that nothing of a stage is pending.
 
@@ -72,7 +80,7 @@ class PlanMemory:
             On the project's database.
         stage : Stage
             With the tools of now.
-        basis : str
+        basis : Basis
             What :meth:`basis` returned before the units were listed: what changed since is then noticed.
         units : sequence of Unit
             All of the stage.
@@ -83,32 +91,24 @@ class PlanMemory:
         made = session.execute(select(sa.func.count()).select_from(Product).where(*of_stage)).scalar_one()
         keys = {str(u.key) for u in units}
         session.merge(
-            Plan(stage=stage.name, basis=basis, units=len(keys), made=made, unusable=[p.unit for p in failed],
+            Plan(stage=stage.name, basis=basis.whole, units=len(keys), made=made, unusable=[p.unit for p in failed],
                  noted=stage.noted(units))
         )  # fmt: skip
 
-    def basis(self, session: Session, stage: Stage, own: bool = True) -> str | None:
-        """Return a digest of all that a stage's units are listed from; None where it can't be told.
-
-        Parameters
-        ----------
-        session : Session
-            On the project's database.
-        stage : Stage
-            With the tools of now.
-        own : bool
-            Whether what the stage itself changes counts: its own products, and the tables that it annotates.
-        """
+    def basis(self, session: Session, stage: Stage) -> Basis | None:
+        """Return digests of all that a stage's units are listed from; None where it can't be told."""
         counts = changes(session)
         if stage.reads is None or counts is None:
             return None
         try:
-            outside = complete(stage.outside())
+            outside = digest(complete(stage.outside()))
         except (LcfError, OSError):
             return None  # its planning says what is wrong
-        tables = {name: counts.get(name, 0) for name in stage.reads if own or name not in stage.annotates}
-        products = {name: counts.get(name_of(name), 0) for name in (*[stage.name][:own], *stage.needs)}
-        return digest([stage.name, self._digest_of(stage.toolbox), plain(stage), outside, tables, products])
+        given = [stage.name, self._digest_of(stage.toolbox), plain(stage), outside]
+        others = {name: counts.get(name, 0) for name in stage.reads if name not in stage.annotates}
+        others |= {name_of(name): counts.get(name_of(name), 0) for name in stage.needs}
+        own = {name: counts.get(name, 0) for name in (*stage.annotates, name_of(stage.name))}
+        return Basis(digest([given, others, own]), digest([given, others]))
 
     def _digest_of(self, toolbox: Toolbox) -> str:
         if self._toolbox is not toolbox:

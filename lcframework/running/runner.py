@@ -28,7 +28,7 @@ from lcframework.running.executing import batches_of, results_of
 from lcframework.running.finishing import finish, is_finished
 from lcframework.running.imported_frames import ImportedFrames
 from lcframework.running.listing import Listing
-from lcframework.running.memory import PlanMemory
+from lcframework.running.memory import Basis, PlanMemory
 from lcframework.running.recording import Recorder
 from lcframework.running.repairs import Damage, Repairs, with_reads
 from lcframework.running.run_report import RunReport
@@ -73,11 +73,11 @@ class Runner:
         self._executor: tuple[Executor, Source] | None = None
         self._warming = WarmUp()
         self._memory = PlanMemory()
-        self._listing = Listing(self._memory)
+        self._listing = Listing()
         self._imported = ImportedFrames(engine)
         self._repairs = Repairs(engine, toolbox.workdir)
         self._admitted: dict[str, set[str]] = {}  # by stage, the units within the filter
-        self._settled: dict[str, tuple[str, list[Unit[Any]]]] = {}  # by stage without pending units: basis, all units
+        self._settled: dict[str, tuple[Basis, list[Unit[Any]]]] = {}  # by stage without pending units: basis, all units
 
     def run(self, stages: Sequence[Stage], force: Sequence[str] = (), only: Filter | None = None) -> RunReport:
         """Run stages in order; finished units are recorded even where the run stops early.
@@ -268,7 +268,7 @@ class Runner:
         with Session(self.engine) as session:
             ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
             basis = None if stage.only else self._memory.basis(session, stage)
-            every = self._listing.units(session, stage, ledger)
+            every = self._listing.units(session, stage, ledger, basis)
             recorder.adopt(session, stage, every, ledger)
             units = stage.within(session, every)
             due = stage.pending(units, ledger)
@@ -288,9 +288,9 @@ class Runner:
 
     def _remember(self, stage: Stage) -> None:
         """Remember the plan of a stage without pending units; where it still holds then, the end of the run has it."""
-        basis, units = self._settled.pop(stage.name, ("", []))
-        if not basis:
+        if stage.name not in self._settled:
             return
+        basis, units = self._settled.pop(stage.name)
         with Session(self.engine) as session, contextlib.suppress(LcfError):
             ledger = Ledger.of(session).seen_by(stage.name, stage.needs)
             if is_finished(session, stage, ledger):

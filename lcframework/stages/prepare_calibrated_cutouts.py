@@ -135,6 +135,7 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
             kernels.append(model.ask("at", values.psfs[i], (centre + fit.offset)[None])[0])
         columns, stamps = chosen(group.columns, np.array(usable)), [values.stamps[i] for i in usable]
         scale = columns["normalization_coefficient"][:, None, None]
+        psfs = [values.psfs[i] for i in usable]
         cutouts = Cutouts(
             data=np.stack([s.data for s in stamps]) / scale,
             noise=np.stack([s.noise for s in stamps]) / scale,
@@ -147,8 +148,10 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
             airmass=columns["airmass"],
             normalization_error=columns["relative_normalization_error"],
             zenith=self._zenith(group, usable, columns),
-            psf_precision=stacked([values.psfs[i].precision for i in usable]),
-            psf_residual=stacked([values.psfs[i].mean_residual for i in usable]),
+            psf_precision=stacked([p.precision for p in psfs]),
+            psf_residual=stacked(
+                [p.mean_residual if p.mean_residual.size else np.zeros_like(p.precision) for p in psfs]
+            ),
             estimators=group.estimators.of_epochs(usable) if group.estimators is not None else None,
         )
         prepared = PreparedEpochs(cutouts, columns, np.array(offsets), [s.wcs for s in stamps], *group.zeropoint)

@@ -279,14 +279,13 @@ class StampExtraction(Stage):
         frames = frames_with_regions(session)
         maps = hot_pixel_units(self, frames.values())
         waiting = {u.payload.instrument for u in maps if not ledger.is_done(self.name, u)}
-        made = ledger.made(self.name, HotPixelsKey) if maps else {}
-        hot = {key.instrument: product.token for key, product in made.items()}
+        names = {f.instrument for f in frames.values()}
+        hot = self._maps(ledger, names)
         imported, solved = ledger.made(Import.name, FrameKey), ledger.made(PlateSolving.name, FrameKey)
         located = ledger.made(QueryGaiaForStars.name, FrameKey)
         moving = set(moving_regions(self.toolbox))
         fields, rois, regions = fields_in_frames(session), regions_in_frames(session, moving), field_rois(session)
         units: list[Unit[Any]] = [*maps]
-        names = {f.instrument for f in frames.values()}
         of_instrument = {name: self._settings(name, hot.get(name, "")) for name in names}
         reaches = {field: Shared(self._reaches(own)) for field, own in regions.items()}
         for frame_id, f in frames.items():
@@ -316,6 +315,12 @@ class StampExtraction(Stage):
             else u
             for u in units
         ]
+
+    def _maps(self, ledger: Ledger, instruments: Iterable[str]) -> dict[str, str]:
+        """Return the tokens of the maps of hot pixels, also of one that too few frames are left to make again."""
+        if not any(self.toolbox.config_for(name).stamps.hot_pixels == "auto" for name in instruments):
+            return {}  # and the stage's own products are not asked for
+        return {key.instrument: product.token for key, product in ledger.made(self.name, HotPixelsKey).items()}
 
     def _settings(self, instrument: str, hot: str) -> Components:
         stamps = describe(self.toolbox.config_for(instrument).stamps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import numpy as np
@@ -32,6 +33,14 @@ class PsfBatch:
         return len(self.data)
 
 
+def _as_precise(instance: Any, attribute: Any, value: Floats) -> None:
+    if value.size and value.shape != instance.precision.shape:
+        raise ValueError(
+            f"a PSF's {attribute.name} has the shape {value.shape}, and its precision {instance.precision.shape}: "
+            "they are of the same image"
+        )
+
+
 @attrs.frozen(eq=False)
 class PSF:
     """The PSF of one frame as a PSF model makes it.
@@ -58,7 +67,7 @@ class PSF:
     # (ny, nx) inverse variance of the stars' mean image of unit flux: sum of amplitude^2 / noise^2; empty: unknown
     precision: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))
     # (ny, nx) what the stars' mean image of unit flux exceeds the PSF's by, at the stamp's centre; empty: unknown
-    mean_residual: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))
+    mean_residual: Floats = attrs.field(factory=lambda: np.zeros((0, 0)), validator=_as_precise)
     # (r,) what bright stars' residuals scatter by beyond the noise, relative to their flux, in rings of half a pixel
     # about the star; 0 beyond the last ring; empty: unknown
     misfit: Floats = attrs.field(factory=lambda: np.zeros(0))

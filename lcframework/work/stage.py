@@ -53,7 +53,9 @@ class Stage:
         stage or of those in `needs`, a setting, or the program changed since nothing was left to be done; None: in each
         run.
     annotates : tuple of str
-        Those of `reads` of which the stage's own work changes nothing that its units are listed from.
+        Those of `reads` of which the stage's own work changes nothing that its units are listed from. After its work a
+        stage is listed again only where others of them changed, or where `units` asked the ledger for its own products:
+        it must not read these from the table.
     toolbox : Toolbox
         The project's configuration and selected plugins.
     only : Filter

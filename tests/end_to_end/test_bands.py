@@ -282,7 +282,6 @@ def test_frame_that_serves_one_region_and_not_the_other(campaign):
 TINY_LEFT_OUT = '[instrument."Tiny Cam/2".normalization]\nflux_chi2 = { between = [1e8, 1e9] }\n'
 
 
-@pytest.mark.slow
 def test_group_that_can_not_be_normalised_any_more_leaves_the_light_curve(campaign):
     before = curve(campaign, "WEST")
     text = campaign.project.read_text()

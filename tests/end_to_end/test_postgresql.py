@@ -92,4 +92,5 @@ def test_campaign_on_a_server(fresh, finished, server, monkeypatch):
     assert done["stamp_extraction"] == 1
     assert fresh.frames()["text.fits"][0] == "eliminated"
     assert fresh.lcf("exclude", fresh.project, fresh.spare[0].name, "--why", "clouds").code == 0
-    assert fresh.done("--force", "stamp_extraction", "--stop", "stamp_extraction")["stamp_extraction"] == 4
+    done = fresh.done("--force", "stamp_extraction", "--stop", "calculate_normalization_coefficient")
+    assert done["stamp_extraction"] == done["psf_modeling"] == 4

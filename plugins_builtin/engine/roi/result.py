@@ -95,7 +95,7 @@ def starred_result(solution: Solution, shape: tuple[int, ...]) -> RoiFit:
 def _measured(
     epochs: Epochs, fitted: Fitted, random: Float[Floats, "e k k"]
 ) -> tuple[Float[Floats, "e k"], Float[Floats, "e k k"]]:
-    """Return the fluxes and their random covariance with what the PSFs miss, and with their noise."""
+    """Return the fluxes, to which what the PSFs miss is added, and their random covariance with the PSFs' noise."""
     corrected, by_psf = without_misfit(epochs, fitted)
     flux, random = with_residual_light(epochs, corrected, random)
     return flux, random + by_psf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import attrs
 import h5py
 import numpy as np
 import pytest
@@ -423,3 +424,9 @@ def test_estimates_of_this_and_of_earlier_versions(tmp_path):
     none = FrameEstimates([], made.radii, np.zeros((0, 2)), np.zeros((0, 2, 2)))
     write_estimates(tmp_path / "none.h5", none)
     assert read_estimates(tmp_path / "none.h5").rows == []
+
+
+def test_what_stars_exceed_a_psf_by_is_of_the_image_of_its_precision() -> None:
+    with pytest.raises(ValueError, match=r"mean_residual has the shape \(3, 3\), and its precision \(4, 4\)"):
+        attrs.evolve(psf(), mean_residual=np.zeros((3, 3)))
+    assert not attrs.evolve(psf(), mean_residual=np.zeros((0, 0))).mean_residual.size

@@ -159,6 +159,17 @@ def test_without_a_precision_there_is_none(precision):
     np.testing.assert_array_equal(corrected.flux, truth.flux)
 
 
+def test_where_it_is_not_known_what_the_psf_misses_its_part_of_the_variance_is_twice_the_noise_s():
+    sky, cutouts, sources, truth = scene()
+    precision, residual = np.full((1, 20, 20), 1e6), np.full((1, 20, 20), 1e-4)
+    covariance = []
+    for known in (residual, 0 * residual, np.zeros((0, 0, 0))):
+        epochs = prepare(attrs.evolve(cutouts, psf_precision=precision, psf_residual=known), sources)
+        covariance.append(without_misfit(epochs, fitted(sky, cutouts, truth))[1])
+    np.testing.assert_allclose(covariance[1], 2 * covariance[0])
+    np.testing.assert_array_equal(covariance[1], covariance[2])
+
+
 def test_pixels_masked_in_all_stars_and_unseen_sources_do_no_harm():
     sky, cutouts, sources, truth = scene()
     precision = np.full((1, 20, 20), 1e6)
@@ -183,7 +194,7 @@ def test_errors_with_psfs_of_faint_stars_are_right(benchmark_module):
     for seed in range(3):
         sky = bench.quad(12, seed)
         cutouts, sources, truth = simulate(sky, seed)
-        cutouts = bench.with_fitted_psfs(sky, cutouts, seed, 0.1 * bench._FLUXES, False, 2.0)
+        cutouts = bench.with_fitted_psfs(sky, cutouts, seed, 0.1 * bench.FLUXES, False, 2.0)
         alone = attrs.evolve(cutouts, psf_precision=np.zeros((0, 0, 0)))
         fits = [bench.judge(Joint().fit(c, sources), truth, truth.flux) for c in (cutouts, alone)]
         pulls.append(fits[0]["pull"])
