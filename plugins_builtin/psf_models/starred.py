@@ -262,10 +262,13 @@ class Starred:
             reasons.append(f"no distortion fitted: {fit.stars.sum()} stars, and it takes {MIN_STARS_DISTORTION}")
         if field is not None and field.fit.scores:
             scores = ", ".join(f"{score:.3f}" for score in field.fit.scores)
-            reasons.append(f"variation of order {field.fit.order}: chi2 of stars left out {scores} by order")
+            lost = "; a higher one loses the PSF's light somewhere" if field.fit.lowered else ""
+            reasons.append(f"variation of order {field.fit.order}: chi2 of stars left out {scores} by order{lost}")
         elif isinstance(self.variation, int) and self.variation > (field.fit.order if field else 0):
             order = field.fit.order if field else 0
-            reasons.append(f"variation of order {order}, not {self.variation}: too few stars")
+            lowered = field is not None and field.fit.lowered
+            why = "too few stars" if not lowered else "a higher one loses the PSF's light somewhere"
+            reasons.append(f"variation of order {order}, not {self.variation}: {why}")
         if fit.converged:
             return FitStatus(FitState.CONVERGED, fit.evaluations, "; ".join(reasons))
         reasons.append(f"not converged within iterations_pixels = {self.iterations_pixels}")

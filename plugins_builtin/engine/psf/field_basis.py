@@ -31,6 +31,8 @@ IMAGES, FRAME, NORM = "variation", "variation_frame", "variation_norm"
 #: Number of polynomials up to orders 0, 1, 2.
 TERMS = (1, 3, 6)
 
+# Where the kernels within the stars' reach are looked at: directions, and steps from the middle on.
+_DIRECTIONS, _STEPS = 48, 5
 # Small pixels: narrower Gauss-Hermite functions can't be sampled.
 _LEAST_SIGMA = 0.6
 
@@ -119,6 +121,22 @@ def normalised(
     """Return kernels with the same `light` within a radius."""
     found = light_within(kernels, radius, subsampling, target_fwhm)
     return kernels * (light / np.maximum(found, 0.05 * light))[:, None, None]
+
+
+def least_light(variation: Mapping[str, Floats], subsampling: int, target_fwhm: float) -> float:
+    """Return the least light that a kernel within the stars' reach has before its normalisation, over K(0)'s.
+
+    It is linear in the polynomials. Beyond the reach kernels are those of its edge, so this holds for all positions.
+    """
+    images = np.asarray(variation[IMAGES], float)
+    light, radius = (float(value) for value in variation[NORM])
+    angle = np.linspace(0.0, 2.0 * np.pi, _DIRECTIONS, endpoint=False)
+    along = float(variation[FRAME][6]) * np.linspace(0.0, 1.0, _STEPS)[:, None]
+    unmoved = np.concatenate([np.zeros(2), np.eye(2).ravel(), variation[FRAME][6:]])
+    u = np.stack([along * np.cos(angle), along * np.sin(angle)], axis=-1).reshape(-1, 2)
+    weights = polynomials(u, unmoved, len(images) + 1)[:, 1:]
+    change = weights @ light_within(images, radius, subsampling, target_fwhm)
+    return float(1.0 + change.min() / light)
 
 
 def varied_kernels(

@@ -12,6 +12,9 @@ better than order 0 by `STANDARD_ERRORS` of the mean difference star by star, an
 this with a correction by the same functions: else any correction would pass for a variation. Then the highest order is
 taken, unless order 1 is clearly better: the prior leaves little of a term that is not needed, while an order that
 changes from frame to frame makes fluxes scatter.
+
+Held-out stars judge a polynomial where stars are. Where there are few, it may run away: to kernels with hardly any
+light, or less than none. An order with such a place within the stars' reach is left for the next lower one.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from plugins_builtin.engine.psf.field_basis import (
     hermite_functions,
     images_of,
     indices,
+    least_light,
     light_within,
     normalised,
     own_frame,
@@ -52,6 +56,10 @@ STANDARD_ERRORS = 1.0
 LEAST_GAIN = 0.002
 #: Where there is a variation, order 1 has to be better than 2 by so many standard errors.
 CLEARLY = 2.5
+
+#: Kernels have this share at least of the middle one's light within the radius of their normalisation. A Gaussian PSF
+#: twice as wide as the middle one has 0.87 of its light there, and one three times as wide 0.59.
+LEAST_LIGHT = 0.5
 
 _CHUNK = 32  # stars at a time, so that memory is bounded however many there are
 _ROUNDS = 2  # linearisations
@@ -89,6 +97,7 @@ class FieldFit:
     x: Float[Floats, " stars"]
     y: Float[Floats, " stars"]
     kernels: Float[Floats, "*kernels m m"]  # of each star; one for all where the order is 0
+    lowered: bool = False  # a higher order was left, because kernels somewhere lose their light
 
 
 @attrs.frozen(eq=False)
@@ -204,7 +213,15 @@ def fit_field(
             return FieldFit(0, narrow, {}, scores, gains, 0.0, stars.amplitude, stars.x, stars.y, narrow)
         if order < highest:
             solved = _solve(linear, fitter.terms(order), np.linalg.norm(narrow))
-    return _finished(fitter, solved, order, scores, gains, weight)
+    found = _finished(fitter, solved, order, scores, gains, weight)
+    while found.order > 0 and least_light(found.variation, subsampling, target_fwhm) < LEAST_LIGHT:
+        if found.order == 1:
+            start = (stars.amplitude, stars.x, stars.y)
+            refitted = refit_stars(narrow, stars.data, weight, start, subsampling, target_fwhm)
+            return FieldFit(0, narrow, {}, scores, gains, 0.0, *refitted, narrow, lowered=True)
+        solved = _solve(linear, fitter.terms(found.order - 1), np.linalg.norm(narrow))
+        found = attrs.evolve(_finished(fitter, solved, found.order - 1, scores, gains, weight), lowered=True)
+    return found
 
 
 def tempered(

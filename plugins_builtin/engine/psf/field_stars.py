@@ -131,7 +131,8 @@ def vary(
     if found.order > 0:
         again = fit_field(_without(stars, flagged), narrow, found.order, sub, target, choose=False)
         _take(stars, again)
-        found = attrs.evolve(again, scores=found.scores, gains=found.gains)
+        lowered = found.lowered or again.lowered
+        found = attrs.evolve(again, scores=found.scores, gains=found.gains, lowered=lowered)
     return _whole(found, unit, all_stars, used, stars, flagged, dict(sorted(rejected.items())), setting)
 
 

@@ -6,7 +6,16 @@ import pytest
 
 from lcframework.testing.psf_scenes import FieldOptics, StarScene, simulate_field
 from lcframework.types import Floats, Kernels, PsfBatch, Stamps
-from plugins_builtin.engine.psf.field_basis import IMAGES, NORMALISED_WITHIN, equivalent_fwhm, light_within
+from plugins_builtin.engine.psf import field_fit
+from plugins_builtin.engine.psf.field_basis import (
+    FRAME,
+    IMAGES,
+    NORM,
+    NORMALISED_WITHIN,
+    equivalent_fwhm,
+    least_light,
+    light_within,
+)
 from plugins_builtin.photometry.starred import StarredPhotometry
 from plugins_builtin.psf_models.starred import Starred
 
@@ -68,6 +77,35 @@ def test_kernels_are_on_one_scale(scene):
     np.testing.assert_allclose(psf.narrow.sum(), 1.0)
     far = plugin.at(psf, np.array([[5000.0, 500.0], [9500.0, 500.0]]))
     np.testing.assert_allclose(far[0], far[1], atol=0.02 * far[0].max())
+
+
+def test_the_least_light_within_the_stars_reach_is_that_of_kernels_there(scene):
+    psf = Starred().fit(part(scene.batch, slice(0, STARS)))[0]
+    light = float(psf.distortion[NORM][0])
+    kernels = psf.narrow - np.array([0.0, 0.3, 0.6])[:, None, None] * psf.narrow
+    for share, images in zip((1.0, 0.7, 0.4), np.stack([kernels - psf.narrow, 0 * kernels], axis=1), strict=True):
+        reach = np.array([10.0, 20.0, 1.0, 0.0, 0.0, 1.0, 1.0])
+        variation = {IMAGES: images, FRAME: reach, NORM: np.array([light, psf.distortion[NORM][1]])}
+        assert least_light(variation, psf.subsampling_factor, psf.target_fwhm) == pytest.approx(share, abs=1e-3)
+
+
+def test_an_order_with_kernels_that_lose_their_light_is_left_for_a_lower_one(scene, monkeypatch):
+    """A polynomial that runs away where there are few stars: fluxes there would be anything."""
+    batch = part(scene.batch, slice(0, STARS))
+    least = field_fit.least_light
+    monkeypatch.setattr(field_fit, "least_light", lambda v, *a: 0.1 if len(v[IMAGES]) == 5 else least(v, *a))
+    lowered = Starred().fit(batch)[0]
+    assert lowered.status.reason.startswith("variation of order 1: chi2 of stars left out")
+    assert lowered.status.reason.endswith("a higher one loses the PSF's light somewhere")
+    np.testing.assert_allclose(lowered.full, Starred(variation=1).fit(batch)[0].full, atol=0.02 * lowered.full.max())
+    monkeypatch.setattr(field_fit, "least_light", lambda *_: -0.1)
+    constant, given = Starred(variation=2).fit(batch)[0], Starred(variation=0).fit(batch)[0]
+    assert constant.distortion == {}
+    assert constant.status.reason == "variation of order 0, not 2: a higher one loses the PSF's light somewhere"
+    np.testing.assert_allclose(constant.narrow, given.narrow, atol=1e-6)
+    used = np.isfinite(constant.amplitude) & np.isfinite(given.amplitude)
+    assert used.sum() > 50
+    assert np.median(np.abs(constant.amplitude / given.amplitude - 1)[used]) < 0.01
 
 
 @pytest.mark.parametrize(("fwhm", "stars"), [(2.5, 65), (1.2, 35)])
