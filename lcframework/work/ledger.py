@@ -112,7 +112,7 @@ class Ledger:
         self._files: FilesOf = files or (lambda stage: {})
         self._reader = ""
         self._visible: frozenset[str] | None = None
-        self._asked = OwnAsked.NOTHING
+        self.own_asked = OwnAsked.NOTHING  # what the reading stage has asked of its own products so far
 
     @classmethod
     def read(cls, session: Session) -> Ledger:
@@ -151,35 +151,28 @@ class Ledger:
         PluginError
             Where the reading stage does not name that stage in its `needs`.
         """
-        if self._visible is not None and stage not in self._visible:
-            raise PluginError(
-                f"the stage {self._reader} asks for products of {stage}, which its `needs` does not name: add it there"
-            )
-        if stage == self._reader:
-            self._asked = OwnAsked.PRODUCTS
-        return self._of(stage)
+        return self._noted(stage, OwnAsked.PRODUCTS)
 
     def states(self, stage: str, kind: type[K]) -> dict[K, str]:
         """Return which products of one kind of unit a stage has, and their states; raises as :meth:`of_stage`.
 
         A stage whose units depend on its own products by these alone need not be listed again after each change.
         """
-        asked = self._asked
-        found = {key: product.state for key, product in self.keyed(stage, kind).items()}
-        if stage == self._reader:
-            self._asked = max(asked, OwnAsked.STATES)
-        return found
-
-    @property
-    def own_asked(self) -> OwnAsked:
-        """What the reading stage has asked of its own products so far."""
-        return self._asked
+        products = _keyed(self._noted(stage, OwnAsked.STATES), kind)
+        return {key: product.state for key, product in products.items()}
 
     def own_states(self) -> dict[str, str]:
         """Return the states of the reading stage's products, by the texts of their unit keys."""
-        return {unit: product.state for unit, product in self._of(self._reader).items()}
+        return {unit: product.state for unit, product in self._noted(self._reader, OwnAsked.NOTHING).items()}
 
-    def _of(self, stage: str) -> Mapping[str, Entry]:
+    def _noted(self, stage: str, asked: OwnAsked) -> Mapping[str, Entry]:
+        """Return a stage's products, and note what was asked where they are the reader's own."""
+        if self._visible is not None and stage not in self._visible:
+            raise PluginError(
+                f"the stage {self._reader} asks for products of {stage}, which its `needs` does not name: add it there"
+            )
+        if stage == self._reader:
+            self.own_asked = max(self.own_asked, asked)
         try:
             return self._products[stage]
         except KeyError:
@@ -191,8 +184,7 @@ class Ledger:
 
     def keyed(self, stage: str, kind: type[K]) -> dict[K, Entry]:
         """Return a stage's products of one kind of unit by their unit keys; raises as :meth:`of_stage`."""
-        found = ((kind.parse(text), product) for text, product in self.of_stage(stage).items())
-        return {key: product for key, product in found if key is not None}
+        return _keyed(self.of_stage(stage), kind)
 
     def made(self, stage: str, kind: type[K]) -> dict[K, Entry]:
         """Return a stage's usable products of one kind of unit by their unit keys; raises as :meth:`of_stage`."""
@@ -216,6 +208,12 @@ class Ledger:
         """Return whether a unit was made, or found unusable, from its present components."""
         product = self.product(stage, unit.key)
         return product is not None and product.made_from(unit)
+
+
+def _keyed(products: Mapping[str, Entry], kind: type[K]) -> dict[K, Entry]:
+    """Return the products of one kind of unit by their unit keys."""
+    found = ((kind.parse(text), product) for text, product in products.items())
+    return {key: product for key, product in found if key is not None}
 
 
 def _harm(path: str, wrong: str) -> str:
