@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: FWHM of the target Gaussian in small pixels, by definition of STARRED's narrow PSFs.
 TARGET_FWHM = 2.0
 
+_LOST = "a higher one loses the PSF's light somewhere"
 #: Pixels of the mean star with less weight than this share of the most are masked in nearly all stars.
 _SEEN = 1e-3
 
@@ -260,15 +261,14 @@ class Starred:
         reasons = []
         if self.field_distortion and fit.stars.sum() < MIN_STARS_DISTORTION:
             reasons.append(f"no distortion fitted: {fit.stars.sum()} stars, and it takes {MIN_STARS_DISTORTION}")
+        order = field.fit.order if field is not None else 0
+        lost = _LOST if field is not None and field.fit.lowered else ""
         if field is not None and field.fit.scores:
             scores = ", ".join(f"{score:.3f}" for score in field.fit.scores)
-            lost = "; a higher one loses the PSF's light somewhere" if field.fit.lowered else ""
-            reasons.append(f"variation of order {field.fit.order}: chi2 of stars left out {scores} by order{lost}")
-        elif isinstance(self.variation, int) and self.variation > (field.fit.order if field else 0):
-            order = field.fit.order if field else 0
-            lowered = field is not None and field.fit.lowered
-            why = "too few stars" if not lowered else "a higher one loses the PSF's light somewhere"
-            reasons.append(f"variation of order {order}, not {self.variation}: {why}")
+            why = "; ".join(filter(None, [f"chi2 of stars left out {scores} by order", lost]))
+            reasons.append(f"variation of order {order}: {why}")
+        elif isinstance(self.variation, int) and self.variation > order:
+            reasons.append(f"variation of order {order}, not {self.variation}: {lost or 'too few stars'}")
         if fit.converged:
             return FitStatus(FitState.CONVERGED, fit.evaluations, "; ".join(reasons))
         reasons.append(f"not converged within iterations_pixels = {self.iterations_pixels}")

@@ -211,17 +211,15 @@ def fit_field(
         scores, gains, order = _choose(linear, fitter, highest, float(np.linalg.norm(narrow)))
         if order == 0:
             return FieldFit(0, narrow, {}, scores, gains, 0.0, stars.amplitude, stars.x, stars.y, narrow)
-        if order < highest:
-            solved = _solve(linear, fitter.terms(order), np.linalg.norm(narrow))
-    found = _finished(fitter, solved, order, scores, gains, weight)
-    while found.order > 0 and least_light(found.variation, subsampling, target_fwhm) < LEAST_LIGHT:
-        if found.order == 1:
-            start = (stars.amplitude, stars.x, stars.y)
-            refitted = refit_stars(narrow, stars.data, weight, start, subsampling, target_fwhm)
-            return FieldFit(0, narrow, {}, scores, gains, 0.0, *refitted, narrow, lowered=True)
-        solved = _solve(linear, fitter.terms(found.order - 1), np.linalg.norm(narrow))
-        found = attrs.evolve(_finished(fitter, solved, found.order - 1, scores, gains, weight), lowered=True)
-    return found
+    for tried in range(order, 0, -1):
+        if tried < highest:
+            solved = _solve(linear, fitter.terms(tried), np.linalg.norm(narrow))
+        found = _finished(fitter, solved, tried, scores, gains, weight)
+        if least_light(found.variation, subsampling, target_fwhm) >= LEAST_LIGHT:
+            return attrs.evolve(found, lowered=tried < order)
+    start = (stars.amplitude, stars.x, stars.y)
+    refitted = refit_stars(narrow, stars.data, weight, start, subsampling, target_fwhm)
+    return FieldFit(0, narrow, {}, scores, gains, 0.0, *refitted, narrow, lowered=True)
 
 
 def tempered(
