@@ -30,7 +30,7 @@ from lcframework.running.runner import Listener, Runner
 from lcframework.settings.deciding import decide, open_settings
 from lcframework.settings.records import forget
 from lcframework.settings.states import setting_states
-from lcframework.storage.connection import FILE_NAME, failures_in_words, upgrade
+from lcframework.storage.connection import failures_in_words, may_exist, upgrade
 from lcframework.storage.faults import faults_in_words
 from lcframework.trust import check, code_of
 from lcframework.types import LcfError
@@ -80,7 +80,7 @@ class Project(ProjectState, ProjectResults):
             check(local, workdir, path, trust)
             plugins = plugins.joined(local_plugins((code.path, code.digest) for code in local))
         config = config_of(path, text, raw, stage_names(plugins), open_settings(plugins))
-        made = bool(config.project.database) or (config.workdir / FILE_NAME).exists()
+        made = may_exist(config.project.database, config.workdir)
         toolbox = select_tools(config, plugins, partly=made)
         check(code_of(toolbox), workdir, path, trust)
         for special in (config, *toolbox.configs.values()):
@@ -176,7 +176,7 @@ class Project(ProjectState, ProjectResults):
             Where a run has locked the workdir.
         """
         self.check_plugins()
-        if not self.config.project.database and not (self.workdir / FILE_NAME).exists():
+        if not may_exist(self.config.project.database, self.workdir):
             return  # nothing has run yet
         online = select_tools(self.config.with_settings({"run.offline": False}), self.plugins)
         with self.hold(), self._connected(self.engine()) as engine, Session(engine) as session:

@@ -15,7 +15,7 @@ from lcframework.running.doubts import Cause, causes
 from lcframework.running.project_status import StageStatus, Status, planned, project_status
 from lcframework.running.recorded_status import recorded_status
 from lcframework.settings.states import SettingState, setting_states
-from lcframework.storage.connection import FILE_NAME, open_for_reading
+from lcframework.storage.connection import may_exist, open_for_reading
 from lcframework.types import LcfError, NeedMissing
 from lcframework.work import Stage
 
@@ -99,7 +99,7 @@ class ProjectState(ProjectDatabase):
             None where nothing has run yet.
         """
         url = self.config.project.database
-        if not url and not (self.workdir / FILE_NAME).exists():
+        if not may_exist(url, self.workdir):
             return None
         try:
             with self._connected(open_for_reading(url, self.workdir)) as engine, Session(engine) as session:

@@ -13,7 +13,7 @@ from lcframework.project import Project
 from lcframework.report.comparison import ComparisonStars, comparison_stars
 from lcframework.stars.flux_groups import groups
 from lcframework.stars.records import StarKey, StarRecord, star_records
-from lcframework.storage.connection import FILE_NAME
+from lcframework.storage.connection import FILE_NAME, may_exist
 from lcframework.storage.tables import (
     AbsoluteZeropoint,
     CatalogStarPhotometry,
@@ -70,7 +70,7 @@ def read_results(project: Project) -> Results:
     LcfError
         Where there is no database yet.
     """
-    if not project.config.project.database and not (project.workdir / FILE_NAME).exists():
+    if not may_exist(project.config.project.database, project.workdir):
         raise LcfError(
             f"there is no {FILE_NAME} in {project.workdir} yet: `lcf run {project.config.path.name}` comes first"
         )

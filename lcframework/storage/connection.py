@@ -94,6 +94,11 @@ def failure(engine: Engine, error: sa.exc.DBAPIError) -> str:
     )
 
 
+def may_exist(url: str, workdir: Path) -> bool:
+    """Return whether a project may have a database: it names a server, or has the file."""
+    return bool(url) or (workdir / FILE_NAME).exists()
+
+
 def upgrade(url: str, workdir: Path) -> str:
     """Migrate the tables of a project's database to this version, and return in words what was done.
 
@@ -104,7 +109,7 @@ def upgrade(url: str, workdir: Path) -> str:
     NeedMissing
         As :func:`open_engine`; also where the tables can't be migrated.
     """
-    if not url and not (workdir / FILE_NAME).exists():
+    if not may_exist(url, workdir):
         return ""
     engine = _connect(url, workdir)
     try:
