@@ -85,7 +85,8 @@ def print_report(report: RunReport, project: Project) -> None:
             told = [text for text in stage.summaries if text]
             last = f"  ({told[0]})" if len(told) == 1 else ""
             click.echo(f"{stage.name}: {stage.done} done{ready}, {stage.seconds:.1f} s{last}")
-    if not report.units_done and report.exit_code in (0, 3):
+    tried = any(stage.unusable for stage in report.stages)
+    if not report.units_done and not tried and report.exit_code in (0, 3):
         click.echo(f"Nothing to do: all products{f' of {report.only}' if report.only else ''} are up to date.")
     left_out = [f"{s.name} {s.left_out}" for s in report.stages if s.left_out]
     if left_out:

@@ -182,6 +182,27 @@ def squared(epochs: Epochs) -> Epochs:
     )
 
 
+def require_flux(seen: Bool[Bools, "e k"]) -> None:
+    """Raise where no epoch measures the flux of any source.
+
+    Parameters
+    ----------
+    seen : (e, k) bool array
+        The fluxes that an epoch measures.
+
+    Raises
+    ------
+    UnusableInput
+        With what usually masks sources.
+    """
+    if seen.size and not seen.any():
+        raise UnusableInput(
+            f"no source has a flux in any of {len(seen)} epochs: their cores are masked. They may be saturated "
+            "(`lcf settings` shows from which level on; shorter exposures are needed then), lie on bad pixels, or be "
+            "taken for cosmic rays ([cosmics])"
+        )
+
+
 def _check_inside(transform: Float[Floats, "e 2 3"], shape: tuple[int, ...], point_sources: PointSources) -> None:
     """Raise where a source is outside all stamps."""
     ny, nx = shape

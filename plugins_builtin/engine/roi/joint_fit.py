@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lcframework.types import FWHM_PER_SIGMA, Bools, FitState, FitStatus, Floats
-from plugins_builtin.engine.roi.geometry import Epochs, pixel_scales, small_pixel_transform, to_pixels, to_sky
+from plugins_builtin.engine.roi.geometry import (
+    Epochs,
+    pixel_scales,
+    require_flux,
+    small_pixel_transform,
+    to_pixels,
+    to_sky,
+)
 from plugins_builtin.engine.roi.newton import (
     Local,
     Pass,
@@ -81,6 +88,11 @@ def fit_jointly(epochs: Epochs, offset: Float[Floats, "k 2"], settings: Settings
     -------
     State
         The end of the fit.
+
+    Raises
+    ------
+    UnusableInput
+        Where no epoch measures the flux of any source.
     """
     galaxies, notes = start_galaxies(epochs, offset, settings.galaxies, settings.galaxy_positions)
     scene = Scene(offset.copy(), galaxies, NO_BUMPS, np.zeros(0), np.zeros(len(offset) * settings.refraction))
@@ -93,6 +105,7 @@ def fit_jointly(epochs: Epochs, offset: Float[Floats, "k 2"], settings: Settings
         for _ in range(2):
             _refreshed(epochs, state, settings)
     _iterate(epochs, state, settings, settings.iterations, goal=_CONVERGED)
+    require_flux(state.found.seen)
     return state
 
 

@@ -30,10 +30,11 @@ def shift_covariances(epochs: Epochs, found: Pass) -> tuple[Float[Floats, "e 2 2
     epochs : Epochs
         Their `registration` is used.
     found : Pass
-        Its `shift_found` and `shift_precision` are used.
+        Its `shift_found`, `shift_precision` and `seen` are used. An epoch that measures no flux (a saturated or masked
+        core) tells nothing of its translation: what the wings of a source without flux ask for has no bound.
     """
     size = np.trace(found.shift_precision, axis1=1, axis2=2)
-    use = epochs.usable & (size > 0)
+    use = epochs.usable & (size > 0) & found.seen.any(axis=1)
     if not use.any():
         return epochs.registration + _TYPICAL**2 * np.eye(2), _TYPICAL
     own = np.linalg.inv(found.shift_precision[use] + 1e-6 * size[use, None, None] * np.eye(2))
