@@ -12,6 +12,7 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
 from lcframework.types import Bools, Floats
+from plugins_builtin.cosmics.own_structure import structure_of_stars
 
 # The method's median filters skip the outermost pixels: stamps get a margin, so that these are not the data's.
 _MARGIN = 4
@@ -30,7 +31,7 @@ _SHARPEST = 0.35  # of the core's flux in one pixel above its neighbours: a Gaus
 class Astroscrappy:
     """Finds pixels that are sharper than any star's image; meant for all stamps of one frame at a time."""
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     sigclip: float = attrs.field(default=4.5, validator=positive)  # sigma of the Laplacian
     sigfrac: float = attrs.field(default=0.3, validator=positive)  # of sigclip, for the neighbours of a hit
@@ -63,7 +64,8 @@ class Astroscrappy:
             found[again] = self._detect(
                 data[again] / usual, sigma[again] / usual, unknown[again], sharpness, _ITERATIONS
             )
-        return found & ~unknown & ~spared
+        found &= ~unknown & ~spared
+        return found & ~structure_of_stars(found, data, sigma)
 
     def _detect(self, data: Floats, sigma: Floats, unknown: Bools, sharpness: float, iterations: int) -> Bools:
         found, _ = _astroscrappy().detect_cosmics(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from plugins_builtin.cosmics.astroscrappy import Astroscrappy
 
@@ -36,6 +37,15 @@ def frame(rng, fwhm, beta=3.0, number=20, rays=True):
         data[i] = counts / EXPTIME
         noise[i] = np.sqrt(np.maximum(counts, 0) + SKY + READ_NOISE**2) / EXPTIME
     return data, noise, hits > 0
+
+
+def ring(outer, inner, size, dx, dy, sub=5, blur=0.9):
+    """The image of a telescope's pupil out of focus, of one e-, around a place near the middle of a stamp."""
+    s = (np.arange(size * sub) - (size * sub - 1) / 2) / sub
+    r = np.hypot(s - dx, s[:, None] - dy)
+    values = gaussian_filter(((r < outer) & (r > inner)).astype(float), blur * sub)
+    values = values.reshape(size, sub, size, sub).sum(axis=(1, 3))
+    return values / values.sum()
 
 
 def core(radius=2.5):
@@ -74,6 +84,23 @@ def test_a_single_stamp_and_bad_pixels():
     assert mask[0, 4, 5]
     assert not mask[0, 20, 20]
     assert mask.sum() < 10
+
+
+@pytest.mark.parametrize(("outer", "inner", "size"), [(4.0, 1.5, 30), (9.0, 3.5, 48)])
+def test_the_rims_of_stars_out_of_focus_are_no_rays(outer, inner, size):
+    rng = np.random.default_rng(5)
+    stars = 10 ** rng.uniform(3.5, 6.3, 30)
+    mean = np.stack([flux * ring(outer, inner, size, *rng.uniform(-0.5, 0.5, 2)) for flux in stars])
+    counts = rng.poisson(mean + SKY) - SKY + rng.normal(0, READ_NOISE, mean.shape)
+    variance = mean + SKY + READ_NOISE**2
+    clean = Astroscrappy().mask(counts, np.sqrt(variance))
+    assert clean.mean() < 1e-3
+    hits = rng.random(mean.shape) < 1e-3
+    counts[hits] += rng.uniform(15, 60, hits.sum()) * np.sqrt(variance[hits])
+    mask = Astroscrappy().mask(counts, np.sqrt(np.maximum(counts, 0) + SKY + READ_NOISE**2))
+    # A ray on a star of a million electrons changes little, and is no sharper than the star's rim.
+    assert (mask & hits).sum() / hits.sum() > 0.85
+    assert (mask & ~hits).sum() / len(mask) < 3.0
 
 
 def test_no_stamps():
