@@ -11,7 +11,8 @@ from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, positive_or_auto, within
 from lcframework.types import FWHM_PER_SIGMA, SOURCES, Bools, Floats, Ints, SourceTable, UnusableInput
 from plugins_builtin.engine.frames.bad_pixels import filled
-from plugins_builtin.engine.frames.detection_limits import least_area, threshold
+from plugins_builtin.engine.frames.detection_limits import HIGHEST, SMOOTHED_AREA, least_area, threshold
+from plugins_builtin.engine.frames.focus import smoothed, smoothing_width
 from plugins_builtin.engine.frames.moments import Moments, adaptive_moments, stamps_at, width_factor
 from plugins_builtin.shared.sharpness import sharpest_star
 
@@ -30,6 +31,9 @@ _ENOUGH = 5  # fewest sources that show how sharp a frame's stars are
 _NO_STAR = 0.9
 #: How wide stars are is seen by so many bright sources, sigma and pixels; where too few are, this is taken.
 _BRIGHT, _BRIGHT_AREA, _BRIGHTEST, _UNKNOWN = 6.0, 3, 100, 3.0
+#: The contrast that splits nothing; and by how much smaller it is in a smoothed frame, where no star has pieces and
+#: most may be connected.
+_WHOLE, _SMOOTHED_CONTRAST = 1.0, 0.1
 
 
 @attrs.frozen
@@ -40,7 +44,7 @@ class SepSources:
     source; it carries a flag.
     """
 
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     threshold: float | str = attrs.field(default="auto", validator=positive_or_auto)  # sigma
     min_area: int | str = attrs.field(default="auto", validator=positive_or_auto)  # pixels
@@ -80,8 +84,10 @@ class SepSources:
             )
         pixels, unreachable = _bridge(image, bad)
         noise = np.ascontiguousarray(np.sqrt(filled(variance, bad)))
-        sigma, area = self._limits(pixels, noise, unreachable)
-        found = self._detect(pixels, noise, unreachable, sigma, area)
+        sigma, area, blur = self._limits(pixels, noise, unreachable)
+        light, rms = smoothed(pixels, noise, blur) if blur else (pixels, noise)
+        contrast = (_SMOOTHED_CONTRAST if blur else 1.0) * self.deblend_contrast
+        found = self._detect(light, rms, unreachable, sigma, area, contrast)
         if len(found) == 0:
             return _table({c.name: np.zeros(0) for c in SOURCES.columns})
         shape = _measure(pixels, found)
@@ -107,28 +113,34 @@ class SepSources:
         order = np.argsort(-flux, kind="stable")
         return _table({name: values[order] for name, values in columns.items()})
 
-    def _limits(self, pixels: Floats, noise: Floats, mask: Bools) -> tuple[float, int]:
-        """Return threshold and area: as set, or by the width of the frame's bright stars."""
+    def _limits(self, pixels: Floats, noise: Floats, mask: Bools) -> tuple[float, int, float]:
+        """Return threshold and area: as set, or by the width of the frame's bright stars.
+
+        The last value is by how much the frame is smoothed before, for stars out of focus.
+        """
         if not isinstance(self.threshold, str) and not isinstance(self.min_area, str):
-            return self.threshold, self.min_area
-        bright = self._detect(pixels, noise, mask, _BRIGHT, _BRIGHT_AREA, deblended=False)
+            return self.threshold, self.min_area, 0.0
+        bright = self._detect(pixels, noise, mask, _BRIGHT, _BRIGHT_AREA, _WHOLE)
         bright = bright[np.argsort(-bright["flux"], kind="stable")[:_BRIGHTEST]]
-        width = np.zeros(0)
+        width, blur = np.zeros(0), 0.0
         if len(bright):
             shape = _measure(pixels, bright)
-            width = FWHM_PER_SIGMA * np.sqrt(0.5 * (shape.a**2 + shape.b**2))[shape.converged]
-            width = width[width >= _NO_STAR]
+            fwhm = FWHM_PER_SIGMA * np.sqrt(0.5 * (shape.a**2 + shape.b**2))
+            blur = smoothing_width(
+                bright["npix"], bright["peak"] / bright["thresh"], np.where(shape.converged, fwhm, np.nan)
+            )
+            width = fwhm[shape.converged & (fwhm >= _NO_STAR)]
         seeing = float(np.median(width)) if len(width) >= _ENOUGH else _UNKNOWN
-        area = least_area(seeing) if isinstance(self.min_area, str) else self.min_area
-        return (threshold(area) if isinstance(self.threshold, str) else self.threshold), area
+        area = (SMOOTHED_AREA if blur else least_area(seeing)) if isinstance(self.min_area, str) else self.min_area
+        if not isinstance(self.threshold, str):
+            return self.threshold, area, blur
+        return HIGHEST if blur else threshold(area), area, blur
 
-    def _detect(
-        self, pixels: Floats, noise: Floats, mask: Bools, sigma: float, area: int, deblended: bool = True
-    ) -> Any:
+    def _detect(self, pixels: Floats, noise: Floats, mask: Bools, sigma: float, area: int, contrast: float) -> Any:
         """Run sep, again with a larger buffer or without deblending where it fails for want of these."""
         import sep
 
-        stack, contrast = 300_000, self.deblend_contrast if deblended else 1.0
+        stack = 300_000
         sep.set_sub_object_limit(4096)
         while True:
             sep.set_extract_pixstack(stack)
@@ -137,8 +149,8 @@ class SepSources:
             except Exception as error:  # sep raises bare Exceptions
                 if "pixel buffer" in str(error) and stack < 2 * pixels.size:
                     stack = min(10 * stack, 2 * pixels.size)
-                elif "deblending" in str(error) and contrast < 1.0:
-                    contrast = 1.0
+                elif "deblending" in str(error) and contrast < _WHOLE:
+                    contrast = _WHOLE
                 else:
                     raise UnusableInput(
                         f"sources can't be extracted: sep says {error!s}; a higher [sources.sep] threshold (now "

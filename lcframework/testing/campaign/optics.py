@@ -95,6 +95,7 @@ class FieldPsf:
     def _optics_at(self, u: float, v: float) -> Array:
         varying = u * FIELD_X + v * FIELD_Y + 0.5 * (u * u + v * v) * CURVATURE
         waves = np.asarray(self.conditions.aberrations) + self.settings.field_aberrations * varying
+        waves[0] += self.settings.defocus
         names = ("defocus", "astig1", "astig2", "coma1", "coma2")
         optics = self.galsim.OpticalPSF(
             lam=WAVELENGTH,
@@ -102,7 +103,7 @@ class FieldPsf:
             obscuration=OBSCURATION,
             trefoil1=0.06,
             oversampling=1.0,
-            pad_factor=1.0,
+            pad_factor=1.0 + 2.0 * self.settings.defocus,  # the ring grows with it, and must not be folded
             **dict(zip(names, waves.tolist(), strict=True)),
         )
         return self.profile(optics)

@@ -93,6 +93,7 @@ class CampaignSettings:
     rotation: float = _amount(0.2)  # degrees, rms
     psf_varies: bool = True  # over the field
     field_aberrations: float = _amount(0.5)  # how much: 0.5 changes the peak by 4 % in good seeing, 1 is strong
+    defocus: float = _amount(0.0)  # waves, rms over the pupil, beyond the usual 0.2; 1: a ring of 0.7 arcsec radius
     guiding: float = _amount(0.02)  # rms ellipticity, a frame
     wcs_error: float = _amount(0.15)  # pixels, rms
     refraction: float = _amount(0.01)  # arcsec a magnitude of BP - RP at a zenith distance of 45 degrees

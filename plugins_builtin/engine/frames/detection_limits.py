@@ -11,7 +11,9 @@ _LEAST_AREA = 3
 #: Noise makes n connected pixels above s sigma with a chance that falls with n s^2: so few pixels must be the brighter.
 _AREA_AND_SQUARE = 45.0
 #: sigma; below the first, the sky's structure counts as sources; above the second, stars are lost.
-_LOWEST, _HIGHEST = 2.0, 4.0
+_LOWEST, HIGHEST = 2.0, 4.0
+#: Pixels in a smoothed frame: few places of its noise are above the highest threshold, whatever their area.
+SMOOTHED_AREA = 11
 
 
 def least_area(seeing: float) -> int:
@@ -21,4 +23,4 @@ def least_area(seeing: float) -> int:
 
 def threshold(area: int) -> float:
     """Return the threshold in sigma at which noise rarely makes so many connected pixels."""
-    return float(min(max(_LOWEST, math.sqrt(_AREA_AND_SQUARE / area)), _HIGHEST))
+    return float(min(max(_LOWEST, math.sqrt(_AREA_AND_SQUARE / area)), HIGHEST))

@@ -194,3 +194,47 @@ def test_masked_pixels_near_a_source():
     distance = distance_transform_edt(~bad)[np.rint(y).astype(int), np.rint(x).astype(int)]
     for radius in (1.0, 2.4, 3.7):
         np.testing.assert_array_equal(sources_sep._touches(bad, x, y, radius), distance <= radius)
+
+
+def ring(outer, inner, blur=0.9, sub=5, half=40):
+    """Return the image of a telescope's pupil out of focus, of one e-/s, as a function of where a pixel lies."""
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    axis = np.arange(-half * sub, half * sub + 1) / sub
+    r = np.hypot(axis, axis[:, None])
+    image = gaussian_filter(((r < outer) & (r > inner)).astype(float), blur * sub)
+    image *= sub**2 / image.sum()
+    return lambda dx, dy: map_coordinates(image, [(dy + half) * sub, (dx + half) * sub], order=1, cval=0.0)
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(6.0, 2.5), (9.0, 3.5), (12.0, 6.0)])
+def test_stars_out_of_focus_are_whole(outer, inner):
+    """Rings are one source each at their centre, faint ones too, and not the pieces of their rims."""
+    rng = np.random.default_rng(3)
+    x, y = grid(rng, (500, 500), 60)
+    fluxes = 1e5 * 10 ** rng.uniform(0, 1, x.size)
+    profile, (gy, gx) = ring(outer, inner), np.mgrid[:500, :500]
+    image = rng.normal(0, 10.0, (500, 500))
+    for xi, yi, flux in zip(x, y, fluxes, strict=True):
+        part = np.s_[max(int(yi) - 35, 0) : int(yi) + 36, max(int(xi) - 35, 0) : int(xi) + 36]
+        image[part] += rng.poisson(np.maximum(flux * profile(gx[part] - xi, gy[part] - yi), 0))
+    table = SepSources().extract(image, np.maximum(image, 0) + 100.0, np.zeros(image.shape, bool))
+    table = table[np.asarray(table["flags"]) & TOO_SHARP == 0]  # noise, and rays
+    which, distance = nearest(table, x, y)
+    assert len(table) == len(x)
+    assert distance.max() < 0.5
+    # The aperture is a disc of 1.5 FWHM, which holds the whole ring.
+    ratio = np.asarray(table["flux"])[which] / fluxes
+    assert abs(np.median(ratio) - 1) < 0.02
+    assert ratio.std() < 0.03
+
+
+@pytest.mark.parametrize("fwhm", [1.5, 3.0, 6.0, 10.0])
+@pytest.mark.parametrize("beta", [None, 2.5])
+def test_wide_stars_in_focus_are_not_smoothed(fwhm, beta, monkeypatch):
+    widths = []
+    real = sources_sep.smoothing_width
+    monkeypatch.setattr(sources_sep, "smoothing_width", lambda *a: widths.append(real(*a)) or widths[-1])
+    image, *_ = scene(fwhm, flux=3000.0 * fwhm**2, beta=beta)
+    extract(image)
+    assert widths == [0.0]
