@@ -24,7 +24,8 @@ _CORE = 2.5  # pixels, radius of what is called a star's core
 _ENOUGH = 4  # fewest stars that show how sharp a frame's PSF is
 # The method's fast, separable median suits stars wider than 2 pixels; it takes the wings of sharper ones for rays.
 _WELL_SAMPLED = 0.08
-_SHARPEST = 0.35  # of the core's flux in one pixel above its neighbours: a Gaussian with a FWHM of 1.4 pixels
+#: Of the core's flux in one pixel above its neighbours: a Gaussian with a FWHM of 1.4 pixels; for frames of few stars.
+_SHARPEST = 0.35
 
 
 @attrs.frozen
@@ -144,7 +145,7 @@ def _star_cores(stamps: Floats, noise: Floats) -> tuple[Bools, float]:
     if bright.sum() >= _ENOUGH:
         spread = float(mad_std(sharpness[bright]))
         # A star's position within its pixel changes its sharpness: that spread is not Gaussian, so never below 20 %.
-        limit = min(limit, max(typical + 4.0 * spread, 1.2 * typical))
+        limit = max(typical + 4.0 * spread, 1.2 * typical)
     allowance = 3.0 * error / np.where(bright, flux, 1.0)
     return core & (bright & (sharpness <= limit + allowance))[:, None, None], typical
 

@@ -67,11 +67,12 @@ def test_finds_cosmic_rays_and_spares_stars(fwhm, beta):
     assert (mask & core()).any(axis=(1, 2))[untouched].mean() < 0.03
 
 
-@pytest.mark.parametrize("fwhm", [1.5, 1.8, 3.0])
+@pytest.mark.parametrize("fwhm", [0.7, 0.9, 1.1, 1.5, 1.8, 3.0])
 def test_flags_little_in_frames_without_rays(fwhm):
     data, noise, _ = frame(np.random.default_rng(2), fwhm, None, number=60, rays=False)
     mask = Astroscrappy().mask(data, noise)
-    assert (mask & core()).any(axis=(1, 2)).mean() <= 1 / 60
+    # Stars narrower than a pixel or two are as sharp as rays where they lie on one pixel's middle.
+    assert (mask & core()).any(axis=(1, 2)).mean() <= (0.1 if fwhm < 1.5 else 1 / 60)
     assert mask.mean() < 1e-3
 
 

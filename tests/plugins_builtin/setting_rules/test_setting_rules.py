@@ -15,6 +15,7 @@ from plugins_builtin.setting_rules.aperture_radius import ApertureRadius
 from plugins_builtin.setting_rules.extended_light import ExtendedLight
 from plugins_builtin.setting_rules.gain import GainByNoise
 from plugins_builtin.setting_rules.local_sky import LocalSky
+from plugins_builtin.setting_rules.psf_sampling import PsfSampling
 from plugins_builtin.setting_rules.reference_stars import ReferenceStars
 from plugins_builtin.setting_rules.seeing_limit import SeeingLimit
 from plugins_builtin.setting_rules.stamps import Stamps
@@ -56,6 +57,11 @@ def test_stamps_are_as_wide_as_documented_in_units_of_the_seeing(seeing: float, 
 def test_stamps_have_room_for_discs_and_their_sky_where_stars_are_measured_in_these() -> None:
     found = values(Stamps(), attrs.evolve(example_evidence(seeing=5.0), discs=Discs(1.5)))
     assert (found["stamps.star_size"], found["stamps.roi_size"]) == pytest.approx((35, 35), abs=2)
+
+
+@pytest.mark.parametrize(("seeing", "factor"), [(1.1, 3), (1.5, 2), (5.0, 2)])
+def test_undersampled_stars_get_finer_kernels(seeing: float, factor: int) -> None:
+    assert values(PsfSampling(), example_evidence(seeing=seeing)) == {"psf.starred.subsampling_factor": factor}
 
 
 def test_a_region_of_far_sources_gets_a_stamp_that_holds_them() -> None:
