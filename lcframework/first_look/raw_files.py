@@ -11,13 +11,12 @@ import attrs
 
 from lcframework.config.sections import Frames
 from lcframework.config.toolbox import GENERIC_REDUCTION
+from lcframework.frames.fits_names import fits_ending, likely_pattern
 from lcframework.frames.raw_frames import read_raw_header
 from lcframework.frames.samples import at_equal_steps
 from lcframework.plugins import Plugins
 from lcframework.types import LcfError, UnusableInput
 
-#: Endings of FITS files, in any case, and those that are compressed.
-_ENDING = re.compile(r"\.(fits?|fts)(\.(fz|gz|bz2|Z))?$", re.IGNORECASE)
 #: Folders that calibration frames lie in.
 _FOLDER = re.compile(r"calib|^cals?\b|bias|zero|dark|flat|offset", re.IGNORECASE)
 #: Files of a folder that are looked at, at equal steps.
@@ -47,12 +46,9 @@ def find_frames(folder: Path, pattern: str | None) -> RawFiles:
         if not found:
             raise LcfError(f'no file in {folder} matches "{pattern}"')
         return RawFiles(folder, pattern, tuple(found))
-    for start in ("", "**/"):
-        files = [p for p in folder.glob(f"{start}*") if p.is_file() and _ENDING.search(p.name)]
-        endings = Counter(match[0] for p in files if (match := _ENDING.search(p.name)))
-        if endings:
-            chosen = f"{start}*{endings.most_common(1)[0][0]}"
-            return RawFiles(folder, chosen, tuple(sorted(p for p in folder.glob(chosen) if p.is_file())))
+    chosen = likely_pattern(folder)
+    if chosen:
+        return RawFiles(folder, chosen, tuple(sorted(p for p in folder.glob(chosen) if p.is_file())))
     raise LcfError(f"no FITS file in {folder} or its sub-folders; give --pattern where their names end otherwise")
 
 
@@ -92,11 +88,11 @@ def calibration_folders(raw: RawFiles, plugins: Plugins) -> tuple[list[Path], st
     found, endings = [], Counter[str]()
     for folder in [raw.folder, *named]:
         start = "" if folder == raw.folder and "**" not in raw.pattern else "**/"
-        files = sorted(p for p in folder.glob(f"{start}*") if p.is_file() and _ENDING.search(p.name))
+        files = sorted(p for p in folder.glob(f"{start}*") if p.is_file() and fits_ending(p.name))
         some = [p for p in at_equal_steps(files, MOST) if is_calibration(p, plugins)]
         if some:
             found.append(folder)
-            endings.update(match[0] for p in some if (match := _ENDING.search(p.name)))
+            endings.update(filter(None, (fits_ending(p.name) for p in some)))
     ending = endings.most_common(1)[0][0] if endings else ".fits"
     inside = [p for p in found if any(p != q and p.is_relative_to(q) for q in found)]
     return [p for p in found if p not in inside], f"**/*{ending}"

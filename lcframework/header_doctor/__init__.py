@@ -11,6 +11,7 @@ import attrs
 
 from lcframework.config.sections import Frames
 from lcframework.config.toolbox import GENERIC_PARSER, Tool
+from lcframework.frames.fits_names import likely_pattern
 from lcframework.header_doctor.airmass import Position, airmass_verdict
 from lcframework.header_doctor.gain import gain_verdict, measured_gain
 from lcframework.header_doctor.header_wcs import wcs_text
@@ -113,7 +114,9 @@ def examine(
     if not paths:
         endings = Counter(p.suffix for p in folder.iterdir() if p.is_file()) if folder.is_dir() else Counter()
         there = ", ".join(f"{n} *{e}" for e, n in endings.most_common(3)) or "no file"
-        raise LcfError(f'no file in {folder} matches "{pattern}" (there: {there}); give --pattern')
+        other = likely_pattern(folder)
+        cure = f'give --pattern "{other}"' if other else "give --pattern"
+        raise LcfError(f'no file in {folder} matches "{pattern}" (there: {there}); {cure}')
     readings = [read_file(path, parsers, settings) for path in paths]
     names = list(dict.fromkeys(r.instrument for r in readings))
     groups = [_group(n, [r for r in readings if r.instrument == n], parsers, settings, measure, sky, plugins)

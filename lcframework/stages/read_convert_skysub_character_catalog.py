@@ -14,6 +14,7 @@ from sqlmodel import Session, select
 
 from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
+from lcframework.frames.fits_names import likely_pattern
 from lcframework.frames.frame_folders import folder_of
 from lcframework.frames.frame_list import FrameList, stamps_of
 from lcframework.frames.header_gains import measured_gain, note_gains, with_gain
@@ -366,8 +367,12 @@ class ReadConvertSkysubCharacterCatalog(Stage):
         remove_old_masters(session, workdir)
         if session.exec(select(Frame)).first() is None:
             frames = self.toolbox.config.frames
-            folders = ", ".join(str(resolve_path(d, self.toolbox.config.directory)) for d in frames.raw_dirs)
-            raise LcfError(f'no file matches [frames] pattern = "{frames.pattern}" in {folders}')
+            folders = [resolve_path(d, self.toolbox.config.directory) for d in frames.raw_dirs]
+            other = next(filter(None, map(likely_pattern, folders)), "")
+            cure = f'; files are there whose names end otherwise: write pattern = "{other}"' if other else ""
+            raise LcfError(
+                f'no file matches [frames] pattern = "{frames.pattern}" in {", ".join(map(str, folders))}{cure}'
+            )
 
 
 def observing_site(config: Config) -> Components | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_dilation, maximum_filter, median_filter
 
 from lcframework.types import Bools, Floats
 
@@ -33,6 +32,8 @@ def structure_of_stars(found: Bools, stamps: Floats, noise: Floats) -> Bools:
     bool array (n, ny, nx)
         Of the candidates.
     """
+    from scipy.ndimage import binary_dilation, maximum_filter, median_filter
+
     nothing = np.zeros(found.shape, bool)
     if not found.any() or len(stamps) < _REPEATED:
         return nothing

@@ -106,6 +106,10 @@ def test_exit_codes_as_the_shell_sees_them(project, lcf):
     ended = lcf("run", project)
     assert ended.code == 1
     assert "no file matches [frames] pattern" in ended.err
+    assert "write pattern" not in ended.err
+    (project.parent / "raw" / "a.fits.fz").write_text("text")
+    assert 'write pattern = "*.fits.fz"' in lcf("run", project).err
+    (project.parent / "raw" / "a.fits.fz").unlink()
     assert shell("run", project.parent / "nothing.toml").returncode == 1
     assert shell("run").returncode == 2
     (project.parent / "raw" / "a.fits").write_text("text")
