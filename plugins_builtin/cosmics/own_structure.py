@@ -35,6 +35,9 @@ def structure_of_stars(found: Bools, stamps: Floats, noise: Floats) -> Bools:
     """
     from scipy.ndimage import binary_dilation, maximum_filter, median_filter
 
+    nothing = np.zeros(found.shape, bool)
+    if found.any(axis=(1, 2)).sum() < _FEWEST:
+        return nothing
     light = median_filter(stamps, (1, 5, 5))
     lit = light > _LIT * noise
     brightest = np.argsort(light.max(axis=(1, 2)))[::-1][:_BRIGHTEST]
@@ -43,12 +46,12 @@ def structure_of_stars(found: Bools, stamps: Floats, noise: Floats) -> Bools:
     in_sky = float((found & ~lit).sum()) / max(float((~lit).sum()), 1.0)
     dense = in_stars.sum() > _DENSER * in_sky * lit[brightest].sum()
     if in_stars.any(axis=(1, 2)).sum() < _FEWEST or not dense:
-        return np.zeros(found.shape, bool)
+        return nothing
     level = maximum_filter(light, (1, 5, 5))
     around = np.ones((1, 3, 3), bool)
     around[0, 1, 1] = False
     excess = stamps - median_filter(stamps, footprint=around)
-    share = (excess / np.where(lit, level, np.inf))[brightest]
+    share = excess[brightest] / np.where(lit, level, np.inf)[brightest]
     sharpest = _SPREAD * float(np.median(share.max(axis=(1, 2))))
     sharper = excess > sharpest * level + _NOISE * noise
     rays = binary_dilation(found & sharper, np.ones((1, 3, 3), bool))
