@@ -14,6 +14,8 @@ from pathlib import Path
 from lcframework.testing.campaign import CampaignTruth, read_truth, simulate_campaign
 
 HERE = Path(__file__).resolve().parent
+#: The command `lcf` of this copy of the repository, with :func:`environment`.
+LCF = [sys.executable, "-c", "from lcframework.cli.main import main; main()"]
 
 
 def campaign(folder: Path, frames: int, seed: int, size: int) -> CampaignTruth:

@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from campaigns import environment
+from campaigns import LCF, environment
 from sqlmodel import Session
 
 from lcframework.frames.joined_regions import join_regions
@@ -45,7 +45,6 @@ SHARED = re.compile(r"frames/.*(field_stars|hot_pixels_\w+|master_\w+)\.fits$")
 def simulated() -> Path:
     """Simulate a campaign, run it, and return its workdir."""
     import subprocess
-    import sys
 
     from lcframework.testing.campaign import simulate_campaign
 
@@ -53,7 +52,7 @@ def simulated() -> Path:
     truth = simulate_campaign(
         folder, seed=1, frames=6, size=512, stars=54, saturated_stars=2, faint_stars=40, field_galaxies=4
     )
-    command = [sys.executable, "-c", "from lcframework.cli.main import main; main()", "run", str(truth.project)]
+    command = [*LCF, "run", str(truth.project)]
     subprocess.run(command, env=os.environ | environment(folder / "jax"), check=False, stdout=subprocess.DEVNULL)
     return folder
 

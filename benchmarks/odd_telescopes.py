@@ -14,16 +14,15 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from campaigns import environment
+from campaigns import LCF, environment
 
-from lcframework.testing.campaign import CampaignTruth, evaluate_light_curves, simulate_campaign
+from lcframework.testing.campaign import CampaignTruth, evaluate_light_curves, simulate_campaign, untuned_toml
 
 #: What differs from the simulator's telescope, whose pixels are 0.21 arcsec.
 KINDS: dict[str, dict[str, Any]] = {
@@ -34,40 +33,23 @@ KINDS: dict[str, dict[str, Any]] = {
     "undersampled": {"pixel_scale": 0.8, "seeing": (0.6, 1.1)},
     "one-pixel": {"pixel_scale": 1.1, "seeing": (0.6, 1.0)},
 }
-PROJECT = """
-[telescope]
-latitude = -24.6
-longitude = -70.4
-[roi.QUAD]
-ra = 150.1137
-dec = -28.3052
-[roi.QUAD.point_sources]
-A = [150.1137, -28.3052]
-[stars]
-plugin = "file"
-[calibration]
-plugin = "file"
-band = "r_sdss"
-[calibration.file]
-system = "AB"
-[run]
-offline = true
-"""
 
 
-def project_text(settings: list[str]) -> str:
-    """Return the project file, with each `table.key=value` in it."""
-    tables = (s.partition("=")[0].rpartition(".") for s in settings)
-    lines = [f"[{table}]\n{key} = {s.partition('=')[2]}\n" for s, (table, _, key) in zip(settings, tables, strict=True)]
-    return PROJECT + "".join(lines)
+def tables_of(settings: list[str]) -> str:
+    """Return each `table.key=value` as lines of a project file."""
+    lines = ""
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        table, _, key = name.rpartition(".")
+        lines += f"[{table}]\n{key} = {value}\n"
+    return lines
 
 
 def reduced(folder: Path, cache: Path) -> tuple[Table, list[str]]:
     """Run a project in a new process; return its light curve and its doubts."""
-    command = [sys.executable, "-c", "from lcframework.cli.main import main; main()"]
     project = str(folder / "project.toml")
     variables = os.environ | environment(cache) | {"LCF_DISABLE_PLUGINS": "all"}
-    done = subprocess.run([*command, "run", project, "--json"], env=variables, capture_output=True, text=True)
+    done = subprocess.run([*LCF, "run", project, "--json"], env=variables, capture_output=True, text=True)
     if done.returncode not in (0, 3):
         return Table(), [f"stopped: {done.stderr.strip()[:200]}"]
     doubts = [d["kind"] for d in json.loads(done.stdout)["doubts"]]
@@ -97,7 +79,7 @@ def main() -> None:
         for kind in options.kinds:
             folder = Path(place) / kind
             truth = simulated(folder, kind, options.frames, options.seed)
-            (folder / "project.toml").write_text(project_text(options.settings))
+            truth.project.write_text(untuned_toml(truth.settings) + tables_of(options.settings))
             curve, doubts = reduced(folder, Path(place) / "compiled")
             told = ", ".join(sorted(set(doubts))) or "-"
             if not len(curve):

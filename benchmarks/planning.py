@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from campaigns import environment
+from campaigns import LCF, environment
 from sqlmodel import Session, SQLModel
 
 from lcframework.project import Project
@@ -39,7 +39,6 @@ from lcframework.testing.campaign import simulate_campaign
 from lcframework.work import Ledger, Stage
 
 DATABASE = "database.sqlite3"
-LCF = [sys.executable, "-c", "from lcframework.cli.main import main; main()"]
 COMMANDS = {
     "status": ["status"],
     "status --why": ["status", "--why"],

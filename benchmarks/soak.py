@@ -18,7 +18,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ import attrs
 import numpy as np
 import tomli
 from astropy.table import Table
-from campaigns import environment
+from campaigns import LCF, environment
 
 from lcframework.config.project_file import setting_path
 from lcframework.project import Project
@@ -46,7 +45,7 @@ class Cost:
 
 def run(project: Path, cache: Path, kill_after: float = 0.0) -> Cost:
     """Run a project in a new process; kill it, with its workers, after so many seconds where that is asked for."""
-    command = [sys.executable, "-c", "from lcframework.cli.main import main; main()", "run", str(project)]
+    command = [*LCF, "run", str(project)]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with (project.parent / "output.log").open("a") as log:
         process = subprocess.Popen(command, env=os.environ | environment(cache), stdout=log, stderr=log,

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+from campaigns import LCF
 
 from lcframework.project import Project
 from lcframework.testing.campaign import simulate_campaign
@@ -48,7 +49,6 @@ DISKS = (500, 2000, 5000, 7000, 7800)
 LIMITS = (5, 50, 110, 180, 1000)
 #: A raw file that can be listed and not read, by root neither: a link to it gives "Input/output error".
 UNREADABLE = Path("/proc/self/mem")
-RUN = "from lcframework.cli.main import main; main()"
 
 
 def flip(path: Path) -> None:
@@ -149,7 +149,7 @@ def run_limited(folder: Path, most_bytes: int) -> tuple[int, str]:
         if most_bytes:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
-    command = [sys.executable, "-c", RUN, "run", str(folder / "project.toml")]
+    command = [*LCF, "run", str(folder / "project.toml")]
     ended = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
     said = "TRACEBACK" if "Traceback" in ended.stderr else " ".join(ended.stderr.split())
     return ended.returncode, shortened(said, folder)

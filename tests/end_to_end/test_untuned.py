@@ -12,29 +12,10 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from lcframework.testing.campaign import evaluate_light_curves, simulate_campaign
+from lcframework.testing.campaign import CampaignSettings, evaluate_light_curves, simulate_campaign, untuned_toml
 
 FRAMES = 8
-PROJECT = """
-[telescope]
-latitude = -24.6
-longitude = -70.4
-[roi.QUAD]
-ra = 150.1137
-dec = -28.3052
-[roi.QUAD.point_sources]
-A = [150.1137, -28.3052]
-[stars]
-plugin = "file"
-[calibration]
-plugin = "file"
-band = "r_sdss"
-[calibration.file]
-system = "AB"
-[run]
-offline = true
-workers = 1
-"""
+PROJECT = untuned_toml(CampaignSettings(), workers=1)
 
 
 @pytest.fixture(scope="module")

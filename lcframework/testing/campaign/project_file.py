@@ -1,7 +1,8 @@
-"""The project.toml that a simulated campaign comes with."""
+"""The project.toml that a simulated campaign comes with, and one that leaves all settings to the frames."""
 
 from __future__ import annotations
 
+from lcframework.testing.campaign.settings import CampaignSettings
 from lcframework.testing.campaign.sky import TrueSky
 
 TEMPLATE = """\
@@ -55,6 +56,42 @@ FILE_TABLE = """\
 path = "stars.ecsv"
 system = "AB"
 """
+
+UNTUNED = """\
+[telescope]
+latitude = {latitude}
+longitude = {longitude}
+[roi.{name}]
+ra = {ra}
+dec = {dec}
+[roi.{name}.point_sources]
+A = [{ra}, {dec}]
+[stars]
+plugin = "file"
+[calibration]
+plugin = "file"
+band = "r_sdss"
+[calibration.file]
+system = "AB"
+[run]
+offline = true
+"""
+
+
+def untuned_toml(settings: CampaignSettings, workers: int = 0) -> str:
+    """Return what an observer writes who has never seen the frames of a single target: where and what, and not how.
+
+    Parameters
+    ----------
+    settings : CampaignSettings
+        Give the telescope's site and the target's place.
+    workers : int
+        As ``[run] workers``; 0: left out.
+    """
+    text = UNTUNED.format(
+        name=settings.name, latitude=settings.latitude, longitude=settings.longitude, ra=settings.ra, dec=settings.dec
+    )
+    return f"{text}workers = {workers}\n" if workers else text
 
 
 def project_toml(sky: TrueSky) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from pupil_rings import ring
 
 from plugins_builtin.cosmics.astroscrappy import Astroscrappy
 
@@ -37,15 +37,6 @@ def frame(rng, fwhm, beta=3.0, number=20, rays=True):
         data[i] = counts / EXPTIME
         noise[i] = np.sqrt(np.maximum(counts, 0) + SKY + READ_NOISE**2) / EXPTIME
     return data, noise, hits > 0
-
-
-def ring(outer, inner, size, dx, dy, sub=5, blur=0.9):
-    """The image of a telescope's pupil out of focus, of one e-, around a place near the middle of a stamp."""
-    s = (np.arange(size * sub) - (size * sub - 1) / 2) / sub
-    r = np.hypot(s - dx, s[:, None] - dy)
-    values = gaussian_filter(((r < outer) & (r > inner)).astype(float), blur * sub)
-    values = values.reshape(size, sub, size, sub).sum(axis=(1, 3))
-    return values / values.sum()
 
 
 def core(radius=2.5):
@@ -91,7 +82,9 @@ def test_a_single_stamp_and_bad_pixels():
 def test_the_rims_of_stars_out_of_focus_are_no_rays(outer, inner, size):
     rng = np.random.default_rng(5)
     stars = 10 ** rng.uniform(3.5, 6.3, 30)
-    mean = np.stack([flux * ring(outer, inner, size, *rng.uniform(-0.5, 0.5, 2)) for flux in stars])
+    image, (y, x) = ring(outer, inner), np.mgrid[:size, :size] - (size - 1) / 2
+    places = rng.uniform(-0.5, 0.5, (len(stars), 2))
+    mean = np.stack([flux * image(x - dx, y - dy) for flux, (dx, dy) in zip(stars, places, strict=True)])
     counts = rng.poisson(mean + SKY) - SKY + rng.normal(0, READ_NOISE, mean.shape)
     variance = mean + SKY + READ_NOISE**2
     clean = Astroscrappy().mask(counts, np.sqrt(variance))

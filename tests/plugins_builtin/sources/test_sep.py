@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pupil_rings import ring
 
 from lcframework.types import FWHM_PER_SIGMA, SOURCES
 from plugins_builtin.engine.frames.moments import adaptive_moments
@@ -194,17 +195,6 @@ def test_masked_pixels_near_a_source():
     distance = distance_transform_edt(~bad)[np.rint(y).astype(int), np.rint(x).astype(int)]
     for radius in (1.0, 2.4, 3.7):
         np.testing.assert_array_equal(sources_sep._touches(bad, x, y, radius), distance <= radius)
-
-
-def ring(outer, inner, blur=0.9, sub=5, half=40):
-    """Return the image of a telescope's pupil out of focus, of one e-/s, as a function of where a pixel lies."""
-    from scipy.ndimage import gaussian_filter, map_coordinates
-
-    axis = np.arange(-half * sub, half * sub + 1) / sub
-    r = np.hypot(axis, axis[:, None])
-    image = gaussian_filter(((r < outer) & (r > inner)).astype(float), blur * sub)
-    image *= sub**2 / image.sum()
-    return lambda dx, dy: map_coordinates(image, [(dy + half) * sub, (dx + half) * sub], order=1, cval=0.0)
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(6.0, 2.5), (9.0, 3.5), (12.0, 6.0)])
