@@ -126,7 +126,7 @@ class ChooseStars(Task[FieldQuery, FieldQuery, StarTable]):
             raise UnusableInput(
                 f"{catalogue.name} has {len(table)} stars that fulfil [stars] within {values.region.radius * 3600:.0f}"
                 f" arcsec of {values.region.ra:.5f} {values.region.dec:+.5f}; min_number = {s.min_number}. Widen radius"
-                f" or magnitude = [{s.magnitude[0]}, {s.magnitude[1]}]"
+                f" or magnitude = [{s.magnitude[0]}, {s.magnitude[1]}], or lower min_number"
             )
         # Of a region that moves the field's middle is taken: the order of the stars then stays while frames are added.
         middle = (values.region.ra, values.region.dec)

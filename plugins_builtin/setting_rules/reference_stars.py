@@ -1,4 +1,4 @@
-"""Where reference stars are looked for, and how bright they are: by what frames show around the regions."""
+"""Where reference stars are looked for, how bright and how many they are: by what frames show around the regions."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _PILOT, _PILOT_FRAMES, _FEWEST = 40, 3, 3
 _NO_LIMIT = -5.0
 #: Reference stars keep a distance of so many times the seeing from a region, at least the documented one, arcsec.
 _APART, _DOCUMENTED = 2.5, 3.5
+#: With fewer stars than the documented number a run stops; a field that has no more is measured with what it has.
+_DOCUMENTED_NUMBER = 6
 #: Radius of the disc in which a detection's noise counts, times the seeing.
 _APERTURE = 1.5
 
@@ -56,16 +58,21 @@ class _Catalogue:
 
 @attrs.frozen
 class ReferenceStars:
-    """The radius that holds enough good stars, the magnitudes that the frames show, the distance from a region."""
+    """The radius that holds enough good stars, their magnitudes, how few will do, the distance from a region."""
 
-    results_version: ClassVar[int] = 1
-    settings: ClassVar[tuple[str, ...]] = ("stars.radius", "stars.magnitude", "roi.*.exclusion_radius")
+    results_version: ClassVar[int] = 2
+    settings: ClassVar[tuple[str, ...]] = (
+        "stars.radius",
+        "stars.magnitude",
+        "stars.min_number",
+        "roi.*.exclusion_radius",
+    )
     before: ClassVar[str] = "calculate_common_and_total_footprint"
     frames: ClassVar[int] = 9
     shared: ClassVar[bool] = True
 
     def decide(self, evidence: Evidence) -> Sequence[Decision]:
-        """Return radius and magnitudes for all regions, and the exclusion radius of each."""
+        """Return radius, magnitudes and number for all regions, and the exclusion radius of each."""
         by_roi = {
             name: [s for f in evidence.frames if (s := _seen(f, at)) is not None] for name, at in evidence.rois.items()
         }
@@ -77,6 +84,7 @@ class ReferenceStars:
         out = [_radius(every, catalogue)]
         if catalogue is not None:
             out.append(_magnitude(every, catalogue))
+        out.append(_fewest(every, catalogue))
         for name, seen in by_roi.items():
             if seen:
                 seeing = float(np.median([s.seeing for s in seen]))
@@ -94,7 +102,7 @@ class ReferenceStars:
 
 def _radius(seen: Sequence[_Seen], catalogue: _Catalogue | None) -> Decision:
     """Return the radius within which the catalogue has enough of the good stars."""
-    share = catalogue.share if catalogue is not None and catalogue.share > 0 else 1.0
+    share = _share(catalogue)
     wanted = int(np.ceil(_ENOUGH / share))
     radius = _two_digits(float(np.median([_holding(s, wanted) for s in seen])))
     count = int(np.median([np.count_nonzero(s.good) for s in seen]))
@@ -104,6 +112,21 @@ def _radius(seen: Sequence[_Seen], catalogue: _Catalogue | None) -> Decision:
         f"{share:.0%}; {within} lie within this radius, and {_ENOUGH} are enough"
     )
     return Decision("stars.radius", radius, why, len(seen))
+
+
+def _share(catalogue: _Catalogue | None) -> float:
+    """Return the share of the good stars that the catalogue has; all, where that is not known."""
+    return catalogue.share if catalogue is not None and catalogue.share > 0 else 1.0
+
+
+def _fewest(seen: Sequence[_Seen], catalogue: _Catalogue | None) -> Decision:
+    """Return one star where frames show fewer than the documented number, which else stays."""
+    number = int(_share(catalogue) * np.median([np.count_nonzero(s.good) for s in seen]))
+    few = number < _DOCUMENTED_NUMBER
+    why = f"a frame shows {number} stars of the catalogue that stand alone with a signal-to-noise of {_GOOD:g}: " + (
+        "what there is has to do" if few else f"with fewer than {_DOCUMENTED_NUMBER} something else would be wrong"
+    )
+    return Decision("stars.min_number", 1 if few else _DOCUMENTED_NUMBER, why, len(seen))
 
 
 def _magnitude(seen: Sequence[_Seen], catalogue: _Catalogue) -> Decision:

@@ -101,6 +101,12 @@ def test_the_radius_holds_a_hundred_stars_or_the_frame() -> None:
     assert np.count_nonzero(within & alone) == pytest.approx(100, rel=0.15)  # radii have two digits
 
 
+@pytest.mark.parametrize(("stars", "fewest"), [(3, 1), (60, 6)])
+def test_a_field_of_few_stars_is_measured_with_what_it_has(stars: int, fewest: int) -> None:
+    evidence = example_evidence(frames=3, stars=stars, seeing=1.2)
+    assert values(ReferenceStars(), evidence)["stars.min_number"] == fewest
+
+
 def test_a_sparse_catalogue_is_asked_for_a_wider_field() -> None:
     evidence = example_evidence(frames=3, stars=250, seeing=1.2)
     sparse = attrs.evolve(evidence, catalogue=lambda region, limits: evidence.catalogue(region, limits)[::3])
