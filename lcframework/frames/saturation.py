@@ -24,6 +24,8 @@ _TAIL = 20
 _DEPTH = 200
 #: A level has at least this many times the pixels that lie above it at ordinary values.
 _OVER_OUTLIERS = 10
+#: A level is not these pixels' own where as many are so many times above it, and this share of those above it.
+_FAR, _FEWEST_FAR, _SHARE_FAR = 4.0, 10, 0.05
 _KEYWORD = re.compile(r"SATUR|SATLEV|MAXLIN")
 _REMEDY = "Set [stamps] saturation to the level, in the unit of the raw data, from which the detector is not linear"
 
@@ -57,8 +59,8 @@ def saturation_of(
     if setting:
         return setting, _below(seen, setting, "[stamps] saturation", corrected=False)
     unread = _unread(header) if not np.isfinite(said) else ""
-    if np.isfinite(said) and _is_impossible(image, said):
-        unread, said = f"{said:g}, which half of the pixels exceed", np.inf
+    if np.isfinite(said) and (why := _impossible(image, said)):
+        unread, said = f"{said:g}, {why}", np.inf
     if unread:
         known = np.isfinite(seen)
         told = f"; its pixels clip at {seen:g}, which is used" if known else ", and none of its pixels clips"
@@ -99,11 +101,22 @@ def _unread(header: fits.Header) -> str:
     return ""
 
 
-def _is_impossible(image: Floats, said: float) -> bool:
-    """Whether a level lies below half of the pixels, which go on to twice it: it is that of other units or modes."""
+def _impossible(image: Floats, said: float) -> str:
+    """Return why a level can't be that of these pixels; empty where it can.
+
+    It is that of other units or modes where half of the pixels exceed it, and that of one exposure where a sum of many
+    shows stars' light far above it. A level from which a detector is not linear is passed by less, and stars that clip
+    there have pixels just above it, not far above.
+    """
     sample = image[:: max(1, image.shape[0] // 500)]
     finite = sample[np.isfinite(sample)]
-    return finite.size > 0 and bool(np.median(finite) >= said) and float(np.nanmax(image)) >= 2 * said
+    if finite.size > 0 and np.median(finite) >= said and float(np.nanmax(image)) >= 2 * said:
+        return "which half of the pixels exceed"
+    with np.errstate(invalid="ignore"):
+        above, far = (int(np.count_nonzero(image >= factor * said)) for factor in (1.0, _FAR))
+    if far >= max(_FEWEST_FAR, _SHARE_FAR * above):
+        return f"which {far} pixels exceed {_FAR:g} times"
+    return ""
 
 
 def clipped_level(image: Floats, top: float = np.inf) -> float:

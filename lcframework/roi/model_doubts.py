@@ -13,6 +13,8 @@ from lcframework.types import FWHM_PER_SIGMA, Bools, Cutouts, Doubt, FitState, F
 
 #: From this median reduced chi2 on, residuals are larger than the errors of fluxes allow for.
 _SERIOUS_CHI2 = 3.0
+#: Single epochs are told where their reduced chi2 is so many times that of the others.
+_MUCH_WORSE = 3.0
 #: Light without a source counts from this significance in the mean residual on, ...
 _SIGNIFICANT = 10.0
 #: ... and from this share of the brightest source's flux: residuals of a bright source's PSF are no source.
@@ -62,6 +64,8 @@ def model_doubts(
             severity=Severity.SERIOUS if chi2 > _SERIOUS_CHI2 and psf_alone else Severity.DOUBT,
             value=chi2, subject=group,
         )  # fmt: skip
+    else:
+        yield from _poor_epochs(fit.reduced_chi2, group)
     for name, flux in zip(sources, fit.flux.T, strict=True):
         hidden = int((~np.isfinite(flux)).sum())
         if hidden:
@@ -97,6 +101,22 @@ def model_doubts(
             "its changes go into the named sources. A galaxy's nucleus can look like this too",
             severity=Severity.SERIOUS if unnamed[0].share > 0.5 else Severity.DOUBT,
             value=float(np.hypot(*unnamed[0].offset)), subject=group,
+        )  # fmt: skip
+
+
+def _poor_epochs(chi2: Floats, group: str) -> Iterator[Doubt]:
+    """Yield that single epochs are described far worse than the others."""
+    limit = max(_MUCH_WORSE * float(np.nanmedian(chi2)), HIGH_CHI2)
+    number = int(np.count_nonzero(chi2 > limit))
+    if number:
+        worst = float(np.nanmax(chi2))
+        yield Doubt(
+            "poor_epochs",
+            f"the model of {group} does not describe its pixels in {number} of {len(chi2)} epochs: their reduced chi2 "
+            f"is above {limit:.3g}, up to {worst:.3g}",
+            "Look at these epochs in the report: a satellite's trail, a ray, or something that moves may lie on the "
+            "source; `lcf exclude` leaves a frame out",
+            value=worst, subject=group,
         )  # fmt: skip
 
 

@@ -97,6 +97,8 @@ def fit_jointly(epochs: Epochs, offset: Float[Floats, "k 2"], settings: Settings
     galaxies, notes = start_galaxies(epochs, offset, settings.galaxies, settings.galaxy_positions)
     scene = Scene(offset.copy(), galaxies, NO_BUMPS, np.zeros(0), np.zeros(len(offset) * settings.refraction))
     state = _begin(epochs, scene, settings, notes)
+    # Before anything moves: sources that are hidden where they are would go to where pixels are left.
+    require_flux(state.found.seen)
     _iterate(epochs, state, settings, settings.iterations, goal=1.0)
     for _ in range(3):
         _refreshed(epochs, state, settings)

@@ -89,3 +89,17 @@ def test_a_level_below_the_sky():
     assert "255, which half of the pixels exceed" in doubt.text
     twilight = np.minimum(counts(brightest=0, sky=90000), 65535).astype(np.float32)
     assert saturation_of(twilight, 65535.0, 50000.0, fits.Header())[0] == 50000
+
+
+def test_a_sum_of_exposures_is_not_saturated_at_the_level_of_one():
+    single = counts(brightest=4e5).astype(np.float32)
+    level = 0.9 * float(single.max())
+    assert saturation_of(single, np.inf, level, fits.Header()) == (level, ())
+    found, (doubt,) = saturation_of(9 * single, np.inf, level, fits.Header())
+    assert found == np.inf
+    assert "pixels exceed 4 times" in doubt.text
+
+
+def test_stars_that_clip_have_pixels_just_above_the_level_of_a_detector_that_is_not_linear():
+    flat = np.random.default_rng(2).normal(1, 0.03, counts().shape)
+    assert saturation_of((CLIPPED / flat).astype(np.float32), np.inf, 50000.0, fits.Header()) == (50000.0, ())

@@ -126,6 +126,10 @@ def test_what_speaks_against_a_fit() -> None:
     assert early.kind == "fit_not_converged"
     (with_aperture,) = model_doubts("T", "T cam r", ["A"], attrs.evolve(epochs, aperture=4.0), fit(flat, chi2=6.0))
     assert with_aperture.severity is Severity.DOUBT
+    crossed = attrs.evolve(fit(flat), reduced_chi2=np.where(np.arange(E) == 3, 40.0, 1.0))
+    (single,) = model_doubts("T", "T cam r", ["A"], epochs, crossed)
+    assert (single.kind, single.value) == ("poor_epochs", 40.0)
+    assert f"in 1 of {E} epochs" in single.text
     flux = np.where(np.arange(E)[:, None] < 2, np.nan, 1000.0)
     (hidden,) = model_doubts("T", "T cam r", ["A"], epochs, attrs.evolve(fit(flat), flux=flux))
     assert (hidden.kind, hidden.value) == ("source_hidden", 2)
