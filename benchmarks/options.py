@@ -44,7 +44,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"photometry": {"aperture": 8.0}},
     {"photometry": {"starred": {"background_per_epoch": True}}},
     {"photometry": {"starred": {"starlet_background": True}}},
-    {"normalization": {"ensemble": {"spatial_order": 1}}},
+    {"normalization": {"ensemble": {"spatial_order": 1, "spatial_amplitude": 0.1}}},
     {"roi_model": {"starred": {"fix_astrometry": True}}},
     {"roi_model": {"starred": {"fix_astrometry": 0.05}}},
     {"roi_model": {"starred": {"background": False}}},

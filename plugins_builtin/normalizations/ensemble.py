@@ -8,17 +8,25 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.options import at_least, positive, whole_number
+from lcframework.options import at_least, not_negative, positive, whole_number
 from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, Ints, NormalizationSolution, UnusableInput
 from plugins_builtin.engine.normalization.detector_terms import detector_positions, monomials, shared_response
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit, EnsembleState, FluxTable, solve_ensemble
 from plugins_builtin.engine.normalization.ensemble_start import robust_start
 from plugins_builtin.engine.normalization.extra_scatter import extra_scatter
+from plugins_builtin.engine.normalization.prior_width import NOTHING, next_width
 
 # The shared response is linear beside coefficients and levels: a few rounds settle it, relative to the fluxes; more
 # where stars are so few that their scatter and it compete.
 _RESPONSE_ROUNDS = 20
 _RESPONSE_SETTLED = 1e-4
+#: Where the search for the prior's width begins: as wide as a polynomial may get, because the search narrows quickly.
+_WIDE = 0.1
+#: The width of the response's prior has settled where a round moves its variance by less than this share of its error.
+_PRIOR_ROUNDS, _PRIOR_SETTLED = 40, 0.05
+#: Stars in a frame, for each term in position, without which these are not told from the stars' scatter; frames, for
+#: each term of the response, and stars without which it is not told from those of their levels.
+_STARS_A_TERM, _FRAMES_A_TERM, _FEWEST_STARS = 2, 2, 6
 
 
 @attrs.frozen
@@ -30,15 +38,26 @@ class Ensemble:
     scatter too; both enter the standard errors. Single fluxes that do not fit are left out.
     """
 
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
     sigma_clip: float = attrs.field(default=4.0, validator=at_least(2.0))  # sigma; single fluxes
     max_intrinsic_scatter: float = attrs.field(default=0.1, validator=positive)  # relative; stars above are left out
     # Of a polynomial in detector position: one a frame, and one for all frames.
-    spatial_order: int = attrs.field(default=0, validator=whole_number(0, 3, "0: no spatial term"))
-    response_order: int = attrs.field(default=0, validator=whole_number(0, 4, "0: no shared response"))
-    spatial_amplitude: float = attrs.field(default=0.1, validator=positive)  # relative, half a frame off; prior sd
+    spatial_order: int = attrs.field(default=1, validator=whole_number(0, 3, "0: no spatial term"))
+    response_order: int = attrs.field(default=2, validator=whole_number(0, 4, "0: no shared response"))
+    # Relative, half a frame off: the sd of the prior on both polynomials. 0: each as wide as the stars show.
+    spatial_amplitude: float = attrs.field(default=0.0, validator=not_negative)
     max_iterations: int = attrs.field(default=120, validator=at_least(5))
+
+    @property
+    def prior_is_fitted(self) -> bool:
+        """Whether the stars say how wide the priors on the polynomials are."""
+        return self.spatial_amplitude == 0
+
+    @property
+    def widest(self) -> float:
+        """The standard deviation of these priors, or where its search begins."""
+        return self.spatial_amplitude or _WIDE
 
     def solve(self, fluxes: FluxMatrix) -> NormalizationSolution:
         """Return coefficients of frames and levels of stars.
@@ -67,7 +86,8 @@ class Ensemble:
             variance=np.where(valid, error, 1.0) ** 2,
             valid=valid,
             basis=_basis(fluxes, reference, self.spatial_order),
-            prior=self.spatial_amplitude,
+            prior=self.widest,
+            prior_is_fitted=self.prior_is_fitted,
         )
         terms, at_reference = (
             monomials(detector_positions(xy, fluxes.frame_shape), self.response_order) for xy in (fluxes.xy, reference)
@@ -131,16 +151,40 @@ class _Solution:
 
     def _fit(self, frames: Ints, stars: Ints) -> EnsembleFit:
         """Solve for coefficients and levels, and in turns with them for the response that all frames share."""
-        terms = self.terms[np.ix_(frames, stars)]
-        fit = self._fit_flat(frames, stars)
-        for _ in range(_RESPONSE_ROUNDS if len(self.response) else 0):
-            table = self._corrected(frames, stars)
-            step = shared_response(fit, table, terms, self.response, self.options.spatial_amplitude)
-            self.response = self.response + step
-            fit = self._fit_flat(frames, stars)
+        self.response = self._flat()
+        even = fit = self._fit_flat(frames, stars)
+        if not self._shows_response(frames, stars):
+            return even
+        terms, width = self.terms[np.ix_(frames, stars)], self.options.widest
+        for _ in range(_RESPONSE_ROUNDS):
+            found, width = self._response_of(fit, self._corrected(frames, stars), terms, width)
+            if width <= NOTHING:
+                self.response = self._flat()
+                return even
+            step, self.response = found - self.response, found
+            fit = self._fit_flat(frames, stars, fit.state)
             if np.max(np.abs(terms @ step), initial=0.0) < _RESPONSE_SETTLED:
                 break
         return fit
+
+    def _response_of(self, fit: EnsembleFit, table: FluxTable, terms: Floats, width: float) -> tuple[Floats, float]:
+        """Return the response that all frames share, by a fit without it, and the width of its prior."""
+        for _ in range(_PRIOR_ROUNDS):
+            found = shared_response(fit, table, terms, self.response, width)
+            if not self.options.prior_is_fitted:
+                break
+            width, moved = next_width(width, found.values, found.variances)
+            if moved < _PRIOR_SETTLED:
+                break
+        return found.values, width
+
+    def _shows_response(self, frames: Ints, stars: Ints) -> bool:
+        """Return whether there are the frames and the stars to tell a response that all frames share."""
+        number = len(self.response)
+        if not self.options.prior_is_fitted:
+            return number > 0
+        valid = self.table.valid[np.ix_(frames, stars)]
+        return 0 < number <= len(frames) / _FRAMES_A_TERM and bool(np.median(valid.sum(axis=1)) >= _FEWEST_STARS)
 
     def _corrected(self, frames: Ints, stars: Ints) -> FluxTable:
         """Return the fluxes as a detector of even response would have measured them."""
@@ -151,9 +195,9 @@ class _Solution:
         """Return the detector's relative response at each flux; bounds keep a wild polynomial from dividing by zero."""
         return np.asarray(np.clip(1.0 + self.terms[np.ix_(frames, stars)] @ self.response, 0.1, 10.0))
 
-    def _fit_flat(self, frames: Ints, stars: Ints) -> EnsembleFit:
+    def _fit_flat(self, frames: Ints, stars: Ints, start: EnsembleState | None = None) -> EnsembleFit:
         table = self._corrected(frames, stars)
-        start = robust_start(table)
+        start = robust_start(table) if start is None else start
         options = self.options
         try:
             fit = solve_ensemble(table, start, options.sigma_clip, options.max_iterations)
@@ -266,10 +310,12 @@ def _components(links: Bools) -> tuple[Ints, Ints]:
 
 
 def _part(table: FluxTable, frames: Ints, stars: Ints) -> FluxTable:
+    """Return the fluxes of some frames and stars; without terms in position where these are too few to tell a prior."""
     at = np.ix_(frames, stars)
-    return attrs.evolve(
-        table, flux=table.flux[at], variance=table.variance[at], valid=table.valid[at], basis=table.basis[at]
-    )
+    valid, basis = table.valid[at], table.basis[at]
+    if table.prior_is_fitted and np.median(valid.sum(axis=1)) < _STARS_A_TERM * basis.shape[-1]:
+        basis = basis[..., :1]
+    return attrs.evolve(table, flux=table.flux[at], variance=table.variance[at], valid=valid, basis=basis)
 
 
 def _reference(fluxes: FluxMatrix, valid: Bools) -> Floats:

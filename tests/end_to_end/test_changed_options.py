@@ -191,8 +191,8 @@ CHANGES: dict[str, dict[str, Change]] = {
     "[normalization.ensemble]": {
         "sigma_clip": Change(5.0, (NORM,)),
         "max_intrinsic_scatter": Change(0.2, (NORM,)),
-        "spatial_order": Change(1, (NORM,)),
-        "response_order": Change(1, (NORM,)),
+        "spatial_order": Change(0, (NORM,)),
+        "response_order": Change(0, (NORM,)),
         "spatial_amplitude": Change(0.2, (NORM,)),
         "max_iterations": Change(100, (NORM,)),
     },

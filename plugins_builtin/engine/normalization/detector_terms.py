@@ -9,11 +9,20 @@ transparency. The prior decides on such combinations, and they change no normali
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 from jaxtyping import Float
 
 from lcframework.types import Floats
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit, FluxTable
+
+
+@attrs.frozen(eq=False)
+class SharedResponse:
+    """The coefficients q of a response that all frames share."""
+
+    values: Float[Floats, " shared"]
+    variances: Float[Floats, " shared"]  # posterior
 
 
 def monomials(position: Float[Floats, "*stack 2"], order: int) -> Float[Floats, "*stack terms"]:
@@ -35,8 +44,8 @@ def shared_response(
     terms: Float[Floats, "f n shared"],
     present: Float[Floats, " shared"],
     prior: float,
-) -> Float[Floats, " shared"]:
-    """Return the step of the coefficients q of a response that all frames share.
+) -> SharedResponse:
+    """Return the coefficients q of a response that all frames share.
 
     Parameters
     ----------
@@ -53,8 +62,8 @@ def shared_response(
 
     Returns
     -------
-    (shared,) array
-        To be added to `present`.
+    SharedResponse
+        The whole of them, `present` included.
     """
     normal, used = fit.linearised, fit.state.used
     model = np.where(used, normal.model, 1.0)
@@ -64,7 +73,7 @@ def shared_response(
     basis = table.basis
     weighted = weight[..., None] * basis
     block = np.swapaxes(weighted, 1, 2) @ basis
-    stiff = np.full(basis.shape[-1], table.prior**-2)
+    stiff = np.full(basis.shape[-1], fit.state.prior**-2)
     stiff[0] = 1e-9  # a frame without stars
     gain = np.linalg.solve(block + np.diag(stiff), np.swapaxes(weighted, 1, 2))  # (f, terms, n)
 
@@ -78,4 +87,5 @@ def shared_response(
     of_stars = between @ cross
     system = np.einsum("fnk,fn,fnl->kl", terms, weight, cleaned, optimize=True) - cross.T @ of_stars
     right = np.einsum("fnk,fn,fn->k", terms, weight, rest, optimize=True) - of_stars.T @ (weight * rest).sum(axis=0)
-    return np.linalg.solve(system + np.eye(len(right)) / prior**2, right - present / prior**2)
+    covariance = np.linalg.inv(system + np.eye(len(right)) / prior**2)
+    return SharedResponse(present + covariance @ (right - present / prior**2), np.diagonal(covariance))

@@ -9,6 +9,9 @@ A Gauss-Newton step solves for all unknowns together: the frames' blocks are eli
 stars' log levels remains (the ensemble of Honeycutt 1992, PASP 104, 435, there in magnitudes). The scatters maximise
 the restricted likelihood (Patterson and Thompson 1971, Biometrika 58, 545), by Fisher scoring. It accounts for the
 leverage of each flux, so a star that dominates the mean can't make its own scatter vanish.
+
+The terms in position have a Gaussian prior about 0. Where its width is not given, it maximises the same likelihood:
+under a sky of even transparency it vanishes, and the terms with it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import scipy  # its subpackages load when they are first used
 from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
+from plugins_builtin.engine.normalization.prior_width import next_width
 from plugins_builtin.engine.robust import clipped_variance, masked_median
 
 # A frame gets a scatter of its own only where its chi2 is less probable than this.
@@ -36,7 +40,8 @@ class FluxTable:
     variance: Float[Floats, "f n"]  # of the measurement
     valid: Bool[Bools, "f n"]
     basis: Float[Floats, "f n terms"]  # 1, then terms in position
-    prior: float  # relative standard deviation of the terms in position
+    prior: float  # relative standard deviation of the terms in position, or where its search begins
+    prior_is_fitted: bool = False  # whether the fluxes tell it
 
 
 @attrs.frozen(eq=False)
@@ -44,6 +49,7 @@ class EnsembleState:
     """Estimates at one iteration."""
 
     terms: Float[Floats, "f terms"]
+    prior: float  # relative standard deviation of the terms in position
     log_level: Float[Floats, " n"]
     star_variance: Float[Floats, " n"]  # relative
     frame_variance: Float[Floats, " f"]  # relative
@@ -63,6 +69,7 @@ class Linearised:
     model: Float[Floats, "f n"]
     variance: Float[Floats, "f n"]
     leverage: Float[Floats, "f n"]
+    term_variance: Float[Floats, "f terms"]
     information: Float[Floats, " n"]  # of the stars' log levels
     level_covariance: Float[Floats, "n n"]  # of the log levels
     coefficient_variance: Float[Floats, " f"]  # without the part that is common to all frames
@@ -116,8 +123,9 @@ def solve_ensemble(
             normal = linearise(table, state)
         star_variance, frame_variance, inflation, drift = _scatters(state, normal, limit, settled, _damping(iteration))
         state, change = _advance(state, normal)
-        state = attrs.evolve(state, star_variance=star_variance, frame_variance=frame_variance)
-        if same and change < tolerance and drift < 0.02:
+        prior, moved = _next_prior(state, normal) if table.prior_is_fitted else (table.prior, 0.0)
+        state = attrs.evolve(state, star_variance=star_variance, frame_variance=frame_variance, prior=prior)
+        if same and change < tolerance and max(drift, moved) < 0.02:
             converged = True
             break
     return EnsembleFit(state, linearise(table, state), inflation, iteration, converged)
@@ -139,7 +147,7 @@ def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
 
     slope = level[:, None] * table.basis  # of the model by the frame's terms
     weighted = weight[..., None] * slope
-    penalty = _penalty(table, state)
+    penalty = _penalty(state)
     block = np.swapaxes(weighted, 1, 2) @ slope + penalty
     gradient = np.einsum("fnk,fn->fk", weighted, residual) - np.einsum("fkl,fl->fk", penalty, state.terms)
     cross = np.swapaxes(weighted, 1, 2) * model[:, None, :]
@@ -165,6 +173,7 @@ def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
         model=model,
         variance=variance,
         leverage=leverage,
+        term_variance=np.diagonal(term_covariance, axis1=1, axis2=2),
         information=information,
         level_covariance=level_covariance,
         coefficient_variance=_own_variance(state, inverse, gain, level_covariance),
@@ -173,14 +182,25 @@ def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
     )
 
 
-def _penalty(table: FluxTable, state: EnsembleState) -> Float[Floats, "f terms terms"]:
+def _penalty(state: EnsembleState) -> Float[Floats, "f terms terms"]:
     """Return the precision (inverse variance) of the prior on the terms in position."""
-    k = table.basis.shape[-1]
+    k = state.terms.shape[-1]
     penalty = np.zeros((len(state.terms), k, k))
-    scale = np.maximum(np.abs(state.terms[:, 0]), 1e-6 * np.max(np.abs(state.terms[:, 0]), initial=1e-30))
     diagonal = np.arange(1, k)
-    penalty[:, diagonal, diagonal] = (1.0 / (table.prior * scale) ** 2)[:, None]
+    penalty[:, diagonal, diagonal] = (1.0 / (state.prior * _scale(state)) ** 2)[:, None]
     return penalty
+
+
+def _scale(state: EnsembleState) -> Float[Floats, " f"]:
+    """Return the coefficients that the prior is relative to; not quite zero where no light came through."""
+    coefficient = np.abs(state.terms[:, 0])
+    return np.asarray(np.maximum(coefficient, 1e-6 * np.max(coefficient, initial=1e-30)))
+
+
+def _next_prior(state: EnsembleState, normal: Linearised) -> tuple[float, float]:
+    """Return the next standard deviation of the terms in position, and how far it moved."""
+    scale = _scale(state)[:, None]
+    return next_width(state.prior, state.terms[:, 1:] / scale, normal.term_variance[:, 1:] / scale**2)
 
 
 def gauged_inverse(system: Float[Floats, "n n"], information: Float[Floats, " n"]) -> Float[Floats, "n n"]:
@@ -242,8 +262,8 @@ def _select(table: FluxTable, state: EnsembleState, normal: Linearised, limit: f
     deviation = np.where(candidates & (spread > 1e-6), deviation, 0.0)
     count = candidates.sum(axis=1)
     allowed = np.where(count >= 3, np.maximum(1, (count * _MAX_CLIPPED_IN_FRAME).astype(int)), 0)
-    rank = np.argsort(np.argsort(-deviation, axis=1, kind="stable"), axis=1, kind="stable")
-    clipped = (deviation > limit) & (rank < allowed[:, None])
+    beyond = deviation > limit
+    clipped = beyond & (beyond.sum(axis=1) <= allowed)[:, None]
     in_star = candidates.sum(axis=0)
     variable = (clipped.sum(axis=0) > _MAX_CLIPPED_IN_STAR * in_star) & (in_star > 3)
     selected: Bools = candidates & ~(clipped & ~variable)

@@ -34,7 +34,7 @@ def robust_start(table: FluxTable) -> EnsembleState:
     terms = np.zeros((*coefficient.shape, table.basis.shape[-1]))
     terms[:, 0] = np.nan_to_num(coefficient)
     return EnsembleState(
-        terms, log_level, np.maximum(np.nan_to_num(star_variance), 0.0), np.zeros(len(coefficient)), used
+        terms, table.prior, log_level, np.maximum(np.nan_to_num(star_variance), 0.0), np.zeros(len(coefficient)), used
     )
 
 

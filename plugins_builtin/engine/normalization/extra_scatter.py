@@ -6,6 +6,9 @@ of the star or of its position on the detector, do not count as noise. Its size 
 from frame to frame (scintillation grows with airmass) is each frame's excess over what is expected from the stars'
 scatters. That excess is shrunk towards the mean of all frames, by more where it is less certain (empirical Bayes; Efron
 and Morris 1973, J. Am. Stat. Assoc. 68, 117).
+
+A frame whose stars disagree has a scatter of its own in the solution. Where that is far beyond the usual one (a cloud's
+edge, a dome in the beam), it is the source's as much as the stars', however slowly it comes and goes.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from plugins_builtin.engine.robust import clipped_variance, robust_scatter
 
 #: Stars with fewer fluxes are not used for the typical scatter.
 _FEWEST = 5
+#: A frame's own scatter counts where it is so many times the usual one.
+_FAR_BEYOND = 3.0
 
 
 @attrs.frozen(eq=False)
@@ -68,7 +73,8 @@ def extra_scatter(fit: EnsembleFit, table: FluxTable, limit: float) -> Float[Flo
         factor = np.sum(weight * excess, axis=1)[frames] / expected[frames]
         factor_variance = 2.0 * np.sum(weight, axis=1)[frames] / expected[frames] ** 2
         variance[frames] = typical * np.maximum(_shrunk_to_mean(factor, factor_variance), 0.0)
-    return np.asarray(np.sqrt(variance))
+    own = np.where(state.frame_variance > _FAR_BEYOND**2 * typical, typical + state.frame_variance, 0.0)
+    return np.asarray(np.sqrt(np.maximum(variance, own)))
 
 
 def _steps(relative: Float[Floats, "f n"], noise: Float[Floats, "f n"], used: Bool[Bools, "f n"]) -> _Steps:

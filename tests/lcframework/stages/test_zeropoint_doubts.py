@@ -74,6 +74,14 @@ def solution(stars: int, relative: list[float]) -> NormalizationSolution:
     )  # fmt: skip
 
 
+def test_frames_whose_stars_disagree_are_told() -> None:
+    alike = attrs.evolve(solution(3, [0.01] * 5), scatter=np.array([0.002, 0.003, 0.002, 0.002, 0.003]))
+    assert transparency_doubts(alike) == ()
+    (uneven,) = transparency_doubts(attrs.evolve(alike, scatter=np.array([0.002, 0.003, 0.002, 0.04, 0.02])))
+    assert (uneven.kind, uneven.value) == ("uneven_transparency", 0.04)
+    assert "2 of 5 frames" in uneven.text
+
+
 def test_transparency_of_clouds() -> None:
     assert transparency_doubts(solution(3, [0.01, 0.02, 0.5])) == ()
     few, clouds = transparency_doubts(solution(2, [0.01, 0.3, 0.5, 0.1]))

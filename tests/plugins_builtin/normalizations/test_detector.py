@@ -43,8 +43,8 @@ def deviation(solution, truth):
 
 def test_a_response_of_the_detector_is_found_and_taken_off():
     sky, truth = fluxes(1, response=bowl, scatter=0.002)
-    flat = Ensemble(response_order=2).solve(sky)
-    plain = Ensemble().solve(sky)
+    flat = Ensemble(response_order=2, spatial_order=0).solve(sky)
+    plain = Ensemble(spatial_order=0, response_order=0).solve(sky)
     assert np.median(plain.intrinsic_scatter) > 0.004
     assert np.median(flat.intrinsic_scatter) == pytest.approx(0.002, rel=0.15)
     assert deviation(plain, truth).std() > 2 * deviation(flat, truth).std()
@@ -73,7 +73,7 @@ def most_probable(sky, prior):
 def test_the_prior_is_that_of_the_response():
     """Four stars say little: the answer is in the middle between a flat response and the data's own."""
     sky, _ = fluxes(1, frames=40, stars=4, response=bowl, signal=200.0)
-    solution = Ensemble(response_order=2, spatial_amplitude=0.01).solve(sky)
+    solution = Ensemble(response_order=2, spatial_order=0, spatial_amplitude=0.01).solve(sky)
     share = np.log(solution.model / (solution.coefficient[:, None] * solution.level))
 
     def within_stars(values):  # a frame's and a star's own factors are not the response
@@ -92,7 +92,7 @@ def test_variable_stars_that_are_left_out_leave_no_trace():
     both = FluxMatrix(*(np.concatenate(pair, axis=1) for pair in
                         ((sky.flux, wild), (sky.error, beside.error), (sky.xy, beside.xy))),
                       SHAPE, sky.reference_xy)  # fmt: skip
-    options = Ensemble(response_order=2, spatial_amplitude=0.01)
+    options = Ensemble(response_order=2, spatial_order=0, spatial_amplitude=0.01)
     without, with_them = options.solve(sky), options.solve(both)
     assert sorted(with_them.rejected) == [4, 5, 6]
     np.testing.assert_allclose(with_them.coefficient, without.coefficient, rtol=1e-4)
@@ -109,6 +109,28 @@ def test_a_response_and_a_term_in_each_frame():
     solution = Ensemble(response_order=2, spatial_order=1).solve(sky)
     pull = deviation(solution, truth) / (solution.coefficient_uncertainty / solution.coefficient)
     assert 0.8 < pull.std() < 1.25
+
+
+def test_a_term_in_each_frame_follows_a_response_that_stars_drift_over():
+    sky, truth = fluxes(1, response=bowl, scatter=0.002)
+    solution, plain = (Ensemble(spatial_order=order, response_order=0).solve(sky) for order in (1, 0))
+    assert deviation(solution, truth).std() < 0.6 * deviation(plain, truth).std()
+
+
+def test_the_stars_say_how_wide_the_prior_is():
+    sky, truth = fluxes(1, response=bowl, scatter=0.002)
+    solution = Ensemble().solve(sky)
+    pull = deviation(solution, truth) / (solution.coefficient_uncertainty / solution.coefficient)
+    assert 0.85 < pull.std() < 1.2
+    assert np.median(solution.intrinsic_scatter) == pytest.approx(0.002, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_even_detector_costs_nothing(seed):
+    sky, truth = fluxes(20 + seed, scatter=0.002)
+    solution, plain = Ensemble().solve(sky), Ensemble(spatial_order=0, response_order=0).solve(sky)
+    np.testing.assert_allclose(solution.coefficient_uncertainty, plain.coefficient_uncertainty, rtol=0.1)
+    assert deviation(solution, truth).std() < 1.1 * deviation(plain, truth).std()
 
 
 def test_the_median_coefficient_is_one():
@@ -168,3 +190,17 @@ def test_little_to_go_by(frames, stars):
     solution = Ensemble().solve(fluxes(7, frames=frames, stars=stars, scatter=0.003)[0])
     assert np.isfinite(solution.extra_scatter).all()
     assert (solution.extra_scatter < 0.02).all()
+
+
+def test_a_frame_whose_stars_disagree_has_larger_errors_also_where_that_comes_slowly():
+    """A cloud whose ragged shade crosses the field in 20 frames, which no plane holds."""
+    sky, _ = fluxes(5, frames=60, stars=40, drift=0.0)
+    x, y = sky.xy[..., 0], sky.xy[..., 1]
+    front = 32.0 * (np.arange(60) - 40)[:, None]
+    shade = 0.06 * np.sin(x / 60.0 + y / 35.0) ** 2 * (x < front)
+    shaded = FluxMatrix(sky.flux * (1 - shade), sky.error, sky.xy, SHAPE, sky.reference_xy)
+    solution = Ensemble().solve(shaded)
+    # A source anywhere in the field is off by what the stars are off by.
+    off = np.sqrt(np.mean((shaded.flux / solution.model - 1)[52:] ** 2, axis=1))
+    assert (solution.extra_scatter[52:] > 0.7 * off).all()
+    assert (solution.extra_scatter[:38] < 0.003).all()
