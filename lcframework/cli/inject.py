@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     metavar="MAG,MAG,...",
     help="Of what is drawn; by default six, from the target's down to below the limit of detection.",
 )
-@click.option("--frames", type=click.IntRange(1), help="Draw in no more frames of each instrument and band.")
+@click.option(
+    "--frames",
+    default=40,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Draw in no more frames of each instrument and band, evenly in time; 0: in all.",
+)
 @click.option("--keep", is_flag=True, help="Keep the scratch copy of the workdir, in injections/scratch.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
@@ -39,7 +45,7 @@ def command(
     number: int,
     seed: int,
     magnitudes: str | None,
-    frames: int | None,
+    frames: int,
     keep: bool,
     as_json: bool,
 ) -> None:

@@ -55,8 +55,8 @@ class Wanted:
         Of the places and the noise.
     magnitudes : tuple of float
         Instead of steps from the target's down to below the limit.
-    frames : int, optional
-        No more of each instrument and band.
+    frames : int
+        No more of each instrument and band, evenly in time; 0: all.
     keep : bool
         Keep the scratch folder.
     """
@@ -65,7 +65,7 @@ class Wanted:
     number: int = 100
     seed: int = 1
     magnitudes: tuple[float, ...] = ()
-    frames: int | None = None
+    frames: int = 40
     keep: bool = False
 
 
@@ -125,7 +125,7 @@ def inject(project: Project, wanted: Wanted, listeners: Iterable[Listener] = ())
     folder = project.workdir / SCRATCH
     with project.hold():
         rng = np.random.default_rng([wanted.seed, 14])
-        asked = ask(project, roi, wanted.frames, rng)
+        asked = ask(project, roi, wanted.frames or None, rng)
         drawn = _drawn(project, asked, wanted, rng)
         drawings = _drawings(project, asked, drawn, wanted.seed)
         copy = Copy(folder, roi, asked.field, asked.held_out, tuple(drawings))
