@@ -24,7 +24,8 @@ def residuals(solution: NormalizationSolution, fluxes: FluxMatrix) -> tuple[Floa
 
     The variance V of a flux is the sum of the variance of its measurement and the star's intrinsic variance. A flux
     that was used for the frame's coefficient and the star's level, with the weight 1/V, has a smaller residual, by its
-    share of their weights. For a flux that was not used, the variances of coefficient and level are added.
+    leverage on these: its share of their weights where the solution does not say. For a flux that was not used, the
+    variances of coefficient and level are added.
     """
     expected = solution.coefficient[:, None] * solution.level
     if solution.model is not None:
@@ -40,6 +41,8 @@ def residuals(solution: NormalizationSolution, fluxes: FluxMatrix) -> tuple[Floa
     for axis in (0, 1):
         total = weight.sum(axis=axis, keepdims=True)
         free *= 1.0 - weight / np.where(total > 0, total, 1.0)
+    if solution.leverage is not None:
+        free = 1.0 - np.nan_to_num(solution.leverage)
     return residual, np.sqrt(np.where(used, own * np.maximum(free, _LEAST), own + means))
 
 

@@ -1,10 +1,10 @@
 """Light curves of a field's reference stars, each by the coefficients that the other stars give.
 
 A star that takes part in a frame's coefficient pulls it towards its own flux, and looks steadier than it is. So its own
-flux is taken out of the coefficient again: with the weights w of the frame's fluxes, of which it has the share
-h = w / sum(w), and its relative residual r, the coefficient of the others is ``1 - r h / (1 - h)`` times the frame's.
-That is exact for a weighted mean, which the coefficients of ``ensemble`` are. Fluxes that took no part stay as they
-are.
+flux is taken out of the coefficient again: with its leverage h on what is expected of it, and its relative residual r,
+the others expect ``1 - r h / (1 - h)`` times as much. That is exact for all that is linear in the fluxes: a weighted
+mean, of which a flux has the share h = w / sum(w) of the weights, and a plane over the field, on which it has more.
+Fluxes that took no part stay as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlmodel import Session, col
 from lcframework.storage.tables import NormalizationCoefficient, StarFlux, StarLevel, StarResidual
 from lcframework.types import Bools, Floats
 
-#: Where a star has more than this share of a frame's weight, the others do not tell the coefficient.
+#: Where a star has more leverage on a frame, the others do not tell the coefficient.
 _ALONE = 0.999
 
 
@@ -85,38 +85,64 @@ def star_curves(session: Session, field: str, instrument: str, band: str) -> Sta
     with np.errstate(invalid="ignore", divide="ignore"):
         # A normalization may expect other fluxes than coefficient times level; they follow from the residual.
         error = np.abs(measured["flux_uncertainty"] * (1 + measured["residual"]) / measured["flux"])
-        ratio, left = by_the_others(measured["residual"], np.hypot(error, intrinsic), measured["used"] > 0)
-        common = np.hypot((its_error / coefficient)[:, None] / np.sqrt(left), extra[:, None])
+        sigma, used = np.hypot(error, intrinsic), measured["used"] > 0
+        share = leverage_on_frame(sigma, measured["residual_error"], used)
+        ratio, expected = by_the_others(measured["residual"], sigma, share)
+        of_frame = (its_error / coefficient)[:, None] / np.sqrt(1 - share)
+        common = np.hypot(np.maximum(expected, of_frame), extra[:, None])
     return StarCurves(
         frames, stars, level * ratio, level * np.hypot(error, common), level * error, measured["x"], measured["y"],
         intrinsic, [s[3] for s in levels],
     )  # fmt: skip
 
 
-def by_the_others(residual: Floats, sigma: Floats, used: Bools) -> tuple[Floats, Floats]:
-    """Return fluxes over what the others' coefficients lead to expect, and the share of the weight that is the others'.
+def leverage_on_frame(sigma: Floats, residual_error: Floats, used: Bools) -> Floats:
+    """Return each flux's leverage on what its frame leads to expect, (frame, star); 0 where it took no part.
+
+    A residual's variance is that of its flux, less the leverage of the flux on its frame and on its star's level. The
+    latter is its share of the star's weights. The former is at least its share of the frame's.
+
+    Parameters
+    ----------
+    sigma : (frame, star) array
+        Standard deviations of the fluxes, relative, whose inverse squares were the weights.
+    residual_error : (frame, star) array
+        Those of their residuals.
+    used : (frame, star) array of bool
+        Which fluxes took part.
+    """
+    known = used & np.isfinite(residual_error) & (sigma > 0)
+    safe = np.where(known, sigma, 1.0)
+    weight = np.where(known, 1 / safe**2, 0.0)
+    of_frame, of_star = (
+        weight / np.where((total := weight.sum(axis=axis, keepdims=True)) > 0, total, 1.0) for axis in (1, 0)
+    )
+    told = known & (of_star < _ALONE)
+    whole = 1 - (np.where(told, residual_error, 0.0) / safe) ** 2 / np.where(told, 1 - of_star, 1.0)
+    return np.where(told, np.clip(whole, of_frame, 1.0), of_frame)
+
+
+def by_the_others(residual: Floats, sigma: Floats, leverage: Floats) -> tuple[Floats, Floats]:
+    """Return fluxes over what the others lead to expect, and the relative error of that.
 
     Parameters
     ----------
     residual : (frame, star) array
-        Flux over what all stars' coefficients lead to expect, less 1.
+        Flux over what all stars lead to expect, less 1.
     sigma : (frame, star) array
-        Standard deviations, relative, whose inverse squares were the weights.
-    used : (frame, star) array of bool
-        Which fluxes took part.
+        Standard deviations of the fluxes, relative.
+    leverage : (frame, star) array
+        Of each flux on what is expected of it; 0 where it took no part. Where it is 1 the answer is nan.
     """
-    known = used & np.isfinite(residual) & (sigma > 0)
-    weight = np.where(known, 1 / np.where(known, sigma, 1.0) ** 2, 0.0)
-    total = weight.sum(axis=1, keepdims=True)
-    share = weight / np.where(total > 0, total, 1.0)
-    left = np.where(share < _ALONE, 1 - share, np.nan)
-    return (1 + residual) / (1 - residual * share / left), left
+    left = np.where(leverage < _ALONE, 1 - leverage, np.nan)
+    return (1 + residual) / (1 - residual * leverage / left), sigma * np.sqrt(leverage / left)
 
 
 def _columns(table: Any, *names: str) -> list[Any]:
     return [col(getattr(table, name)) for name in names]
 
 
+_OF_RESIDUAL = ("residual", "residual_error", "used")
 _OF_FLUX = ("flux", "flux_uncertainty", "x", "y")
 
 
@@ -124,7 +150,7 @@ def _measured(session: Session, where: dict[str, str], frames: list[int], stars:
     """Return what the tables of fluxes and residuals hold, (frame, star)."""
     f, r = StarFlux, StarResidual
     query = (
-        sa.select(*_columns(r, "frame_id", "gaia_id", "residual", "used"), *_columns(f, *_OF_FLUX))
+        sa.select(*_columns(r, "frame_id", "gaia_id", *_OF_RESIDUAL), *_columns(f, *_OF_FLUX))
         .join(
             f,
             sa.and_(
@@ -136,7 +162,7 @@ def _measured(session: Session, where: dict[str, str], frames: list[int], stars:
         .where(*(col(getattr(r, name)) == value for name, value in where.items()))
     )
     row_of, column_of = {i: k for k, i in enumerate(frames)}, {s: k for k, s in enumerate(stars)}
-    names = ("residual", "used", *_OF_FLUX)
+    names = (*_OF_RESIDUAL, *_OF_FLUX)
     out = {name: np.full((len(frames), len(stars)), np.nan) for name in names}
     for frame, star, *values in session.execute(query):
         if frame in row_of and star in column_of:

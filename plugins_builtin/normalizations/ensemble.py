@@ -248,6 +248,8 @@ class _Solution:
         at = np.ix_(frames, stars)
         used, model = np.zeros((n_frames, n_stars), bool), np.full((n_frames, n_stars), np.nan)
         used[at], model[at] = state.used, normal.model * self._response(frames, stars)
+        leverage = np.full((n_frames, n_stars), np.nan)
+        leverage[at] = np.where(state.used, normal.leverage, np.nan)
         if len(stars) == 1:
             self.notes.append("one star only: its own variability can't be separated from the frames' transparency")
         if not fit.converged:
@@ -265,6 +267,7 @@ class _Solution:
             rejected=dict(sorted(self.rejected.items())),
             model=model,
             extra_scatter=of_frames(extra),
+            leverage=leverage,
         )
 
     def _rejected_levels(self, coefficient: Floats) -> tuple[Floats, Floats, Floats]:

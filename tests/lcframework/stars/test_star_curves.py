@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
-from lcframework.stars.star_curves import by_the_others, star_curves
+from lcframework.stars.residuals import residuals
+from lcframework.stars.star_curves import by_the_others, leverage_on_frame, star_curves
 from lcframework.storage.tables import NormalizationCoefficient, StarFlux, StarLevel, StarResidual
 from lcframework.types import FluxMatrix
 from plugins_builtin.normalizations.ensemble import Ensemble
@@ -28,7 +29,9 @@ def test_it_is_as_if_the_star_had_been_left_out() -> None:
     every = fluxes()
     solution = Ensemble().solve(every)
     residual = every.flux / (solution.coefficient[:, None] * solution.level) - 1
-    ratio, left = by_the_others(residual, np.hypot(ERROR, solution.intrinsic_scatter), solution.used)
+    sigma = np.hypot(ERROR, np.broadcast_to(solution.intrinsic_scatter, residual.shape))
+    leverage = leverage_on_frame(sigma, residuals(solution, every)[1], solution.used)
+    ratio, expected = by_the_others(residual, sigma, leverage)
     for star in (0, 3):
         flux, error = every.flux.copy(), every.error.copy()
         flux[:, star] = error[:, star] = np.nan
@@ -39,17 +42,36 @@ def test_it_is_as_if_the_star_had_been_left_out() -> None:
         # What is left comes from the other stars' intrinsic scatters, which are estimated anew without the star.
         assert np.std(both) < 0.25 * np.std(with_itself)
         assert np.std(ratio[:, star]) > np.std(residual[:, star])
-        rise = (
-            others.coefficient_uncertainty
-            / others.coefficient
-            * solution.coefficient
-            / solution.coefficient_uncertainty
-        )
-        assert np.median(rise) == pytest.approx(np.median(1 / np.sqrt(left[:, star])), rel=0.15)
+        error = others.coefficient_uncertainty / others.coefficient
+        assert np.median(error) == pytest.approx(np.median(expected[:, star]), rel=0.15)
+
+
+def test_a_plane_over_few_stars_is_taken_out_of_a_star_too() -> None:
+    """Each of nine stars has a large part in the three numbers of its frame's plane."""
+    rng = np.random.default_rng(4)
+    frames, stars = 60, 9
+    place = rng.uniform(-1, 1, (stars, 2))
+    slope = 0.02 * rng.normal(size=(frames, 2))
+    true = np.outer(rng.uniform(0.5, 1.0, frames), np.full(stars, 1000.0)) * (1 + slope @ place.T)
+    xy = np.broadcast_to(50 * (place + 1) - 0.5, (frames, stars, 2))
+    every = FluxMatrix(true * (1 + 0.003 * rng.normal(size=true.shape)), 0.003 * true, xy, (100, 100))
+    solution = Ensemble().solve(every)
+    residual, its_error = residuals(solution, every)
+    sigma = np.hypot(0.003, np.broadcast_to(solution.intrinsic_scatter, residual.shape))
+    ratio, expected = by_the_others(residual, sigma, leverage_on_frame(sigma, its_error, solution.used))
+    for star in (0, 5):
+        others = np.arange(stars) != star
+        fluxes = FluxMatrix(every.flux[:, others], every.error[:, others], xy[:, others], (100, 100), xy[:, star])
+        alone = every.flux[:, star] / Ensemble().solve(fluxes).coefficient
+        scatter = np.std(alone / alone.mean())
+        assert np.std(residual[:, star]) < 0.9 * scatter  # the star itself pulls the plane
+        assert np.std(ratio[:, star]) == pytest.approx(scatter, rel=0.08)
+        assert np.hypot(0.003, np.median(expected[:, star])) == pytest.approx(scatter, rel=0.2)
 
 
 def test_the_only_star_of_a_frame_has_nothing_to_be_compared_with() -> None:
-    ratio, _ = by_the_others(np.zeros((1, 2)), np.full((1, 2), 0.01), np.array([[True, False]]))
+    used, sigma = np.array([[True, False]]), np.full((1, 2), 0.01)
+    ratio, _ = by_the_others(np.zeros((1, 2)), sigma, leverage_on_frame(sigma, sigma, used))
     assert np.isnan(ratio[0, 0])
     assert ratio[0, 1] == 1.0
 
