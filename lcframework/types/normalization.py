@@ -39,6 +39,4 @@ class NormalizationSolution:
     rejected: Mapping[int, str] = attrs.field(factory=dict)  # index of an excluded star -> reason
     model: Floats | None = None  # (f, n) e-/s, the expected fluxes; None: coefficient times level
     extra_scatter: Floats | None = None  # (f,) relative scatter of the stars beyond their errors
-    leverage: Floats | None = (
-        None  # (f, n) of each used flux on what is expected of it; None: its weight's share
-    )
+    leverage: Floats | None = None  # (f, n) of each used flux on what is expected of it; None: its weight's share

@@ -91,7 +91,11 @@ def _check_shapes(answer: NormalizationSolution, f: int, n: int, missing: Any, w
         ("intrinsic_scatter", n),
     ):
         check_array(getattr(answer, name), (size,), who, name, finite=False)
-    for name, shape in (("model", (f, n)), ("extra_scatter", (f,))):  # a plugin may leave them out
+    for name, shape in (
+        ("model", (f, n)),
+        ("extra_scatter", (f,)),
+        ("leverage", (f, n)),
+    ):  # a plugin may leave them out
         if getattr(answer, name) is not None:
             check_array(getattr(answer, name), shape, who, name, finite=False)
     check_array(answer.used, (f, n), who, "used")
