@@ -46,7 +46,7 @@ _IN_TOKEN = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter
 FEWEST_STARS = 3
 #: A coefficient's relative error beyond which a frame hardly shows its stars.
 LARGEST_UNCERTAINTY = 0.2
-#: Frames are told whose stars scatter by so many times what is usual, and by so much.
+#: Frames are told whose stars scatter beyond their errors by so many times what is usual, and by so much.
 _UNEVEN, _UNEVEN_SCATTER = 3.0, 0.005
 
 
@@ -225,15 +225,16 @@ def transparency_doubts(solution: NormalizationSolution) -> tuple[Doubt, ...]:
                 value=float(np.median(relative)),
             )
         )
-    usual = float(np.nanmedian(solution.scatter)) if np.isfinite(solution.scatter).any() else np.nan
-    uneven = solution.scatter > max(_UNEVEN * usual, _UNEVEN_SCATTER)
+    beyond = np.array(extra_scatter(solution))
+    usual = float(np.median(beyond[known])) if known.any() else 0.0
+    uneven = known & (beyond > max(_UNEVEN * usual, _UNEVEN_SCATTER))
     if uneven.any():
-        worst = float(np.max(solution.scatter[uneven]))
+        worst = float(np.max(beyond[uneven]))
         found.append(
             Doubt(
                 "uneven_transparency",
                 f"the stars of {int(uneven.sum())} of {int(known.sum())} frames disagree about their transparency, by "
-                f"up to {1000 * worst:.0f} ppt where {1000 * usual:.1f} are usual",
+                f"up to {1000 * worst:.0f} ppt beyond their errors, where {1000 * usual:.1f} are usual",
                 "A cloud's edge or a dome may be in the beam: errors are larger there; leave such frames out "
                 "([roi_cutouts] normalization, `lcf exclude`)",
                 value=worst,

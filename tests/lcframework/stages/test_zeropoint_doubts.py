@@ -75,9 +75,9 @@ def solution(stars: int, relative: list[float]) -> NormalizationSolution:
 
 
 def test_frames_whose_stars_disagree_are_told() -> None:
-    alike = attrs.evolve(solution(3, [0.01] * 5), scatter=np.array([0.002, 0.003, 0.002, 0.002, 0.003]))
+    alike = attrs.evolve(solution(3, [0.01] * 5), extra_scatter=np.array([0.002, 0.003, 0.002, 0.002, 0.003]))
     assert transparency_doubts(alike) == ()
-    (uneven,) = transparency_doubts(attrs.evolve(alike, scatter=np.array([0.002, 0.003, 0.002, 0.04, 0.02])))
+    (uneven,) = transparency_doubts(attrs.evolve(alike, extra_scatter=np.array([0.002, 0.003, 0.002, 0.04, 0.02])))
     assert (uneven.kind, uneven.value) == ("uneven_transparency", 0.04)
     assert "2 of 5 frames" in uneven.text
 
