@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Stars from which on a zero point shows by their scatter whether it holds.
 FEWEST_STARS = 3
+#: A trend with brightness is told that is larger than this, mag, and than so many of its errors.
+_TREND, _TREND_ERRORS = 0.02, 5.0
 
 
 @attrs.frozen(eq=False)
@@ -139,6 +141,17 @@ def zeropoint_doubts(fitted: Zeropoint, unknown: int, field_stars: int) -> tuple
                 f"{field_stars} reference stars, too few to see whether they agree",
                 "See why `lcf status` leaves out the others: clouds, [stars] magnitude, the survey",
                 value=fitted.stars,
+            )
+        )
+    if abs(fitted.trend) > max(_TREND, _TREND_ERRORS * fitted.trend_uncertainty):
+        found.append(
+            Doubt(
+                "zeropoint_by_brightness",
+                f"bright stars give a zero point {abs(fitted.trend):.3f} +- {fitted.trend_uncertainty:.3f} mag "
+                f"{'smaller' if fitted.trend > 0 else 'larger'} than faint ones",
+                "The camera may not be linear, the sky under faint stars wrong, or the survey's band another one: "
+                "magnitudes, and depths of transits, are off by about as much",
+                value=fitted.trend,
             )
         )
     if unknown:

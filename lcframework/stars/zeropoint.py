@@ -10,6 +10,8 @@ from lcframework.types.robust import clip_and_refit
 
 #: A colour term is fitted from this many stars on; with fewer it is left at zero.
 STARS_FOR_COLOUR = 8
+#: A trend with brightness is looked for from this many stars on.
+STARS_FOR_TREND = 10
 _ROUNDS = 12
 _CLIP = 4.0
 
@@ -25,6 +27,8 @@ class Zeropoint:
     colour_term: float
     colour_term_uncertainty: float
     reference_colour: float
+    trend: float = 0.0  # by what the stars' own zero points change from the brightest to the faintest, mag
+    trend_uncertainty: float = np.inf
 
 
 def fit_zeropoint(flux: Floats, flux_error: Floats, mag: Floats, mag_error: Floats, colour: Floats) -> Zeropoint:
@@ -70,7 +74,28 @@ def fit_zeropoint(flux: Floats, flux_error: Floats, mag: Floats, mag_error: Floa
     covariance = np.linalg.inv(design.T @ ((good / (variance + extra**2))[:, None] * design))
     term, term_error = (float(solution[1]), float(np.sqrt(covariance[1, 1]))) if with_colour else (0.0, 0.0)
     error = float(np.sqrt(covariance[0, 0]))
-    return Zeropoint(float(solution[0]), error, extra, int(good.sum()), term, term_error, reference)
+    trend = _trend(-2.5 * np.log10(flux[good]), (y - design @ solution)[good], (variance + extra**2)[good])
+    return Zeropoint(float(solution[0]), error, extra, int(good.sum()), term, term_error, reference, *trend)
+
+
+def _trend(mag: Floats, residual: Floats, variance: Floats) -> tuple[float, float]:
+    """Return by how much residuals change over the magnitudes of nine tenths of the stars, and its error.
+
+    The magnitudes are instrumental: the catalogue's have the residuals in them.
+    """
+    if len(mag) < STARS_FOR_TREND:
+        return 0.0, np.inf
+    weight = 1.0 / variance
+    away = mag - np.average(mag, weights=weight)
+    information = float(np.sum(weight * away**2))
+    if not information > 0:
+        return 0.0, np.inf
+    span = float(np.subtract(*np.quantile(mag, (0.95, 0.05))))
+    slope = float(np.sum(weight * away * residual)) / information
+    left = residual - np.average(residual, weights=weight) - slope * away
+    # The variances hold the trend itself: the error follows from what scatters about it.
+    scale = float(np.sum(weight * left**2)) / (len(mag) - 2)
+    return slope * span, span * float(np.sqrt(scale / information))
 
 
 def _intrinsic(residual: Floats, variance: Floats, parameters: int) -> float:

@@ -11,8 +11,9 @@ from astropy.table import Table
 
 from lcframework.config.project_file import Config
 from lcframework.config.toolbox import Tool
-from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels
+from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels, zeropoint_doubts
 from lcframework.stages.calculate_normalization_coefficient import transparency_doubts
+from lcframework.stars.zeropoint import Zeropoint
 from lcframework.types import FitState, FitStatus, NormalizationSolution, UnusableInput
 
 
@@ -54,6 +55,16 @@ def test_errors_of_zero_are_unknown() -> None:
     assert [(d.kind, d.value) for d in result.doubts] == [("unknown_magnitude_error", 2.0)]
     with pytest.raises(UnusableInput, match="gives none of its 4 magnitudes a positive error"):
         fitted(0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_zero_point_that_depends_on_brightness_is_doubted() -> None:
+    even = Zeropoint(20.0, 0.01, 0.02, 30, 0.0, 0.0, 0.0, 0.03, 0.01)
+    assert zeropoint_doubts(even, 0, 30) == ()
+    (doubt,) = zeropoint_doubts(attrs.evolve(even, trend=0.06), 0, 30)
+    assert (doubt.kind, doubt.value) == ("zeropoint_by_brightness", 0.06)
+    assert "0.060 +- 0.010 mag smaller than faint ones" in doubt.text
+    (doubt,) = zeropoint_doubts(attrs.evolve(even, trend=-0.06), 0, 30)
+    assert "larger" in doubt.text
 
 
 def test_a_zero_point_of_two_stars_is_doubted() -> None:

@@ -37,6 +37,23 @@ def test_colour_term():
     assert f.zeropoint == pytest.approx(25.3 + 0.12 * f.reference_colour, abs=5 * f.uncertainty)
 
 
+def test_a_trend_with_brightness_and_its_error():
+    rng = np.random.default_rng(3)
+    fits = [fit_zeropoint(*stars(rng, 40, scatter=0.02)) for _ in range(300)]
+    pulls = [f.trend / f.trend_uncertainty for f in fits]
+    assert abs(np.mean(pulls)) < 0.2
+    assert 0.85 < np.std(pulls) < 1.15
+    flux, error, mag, mag_error, colour = stars(rng, 40)
+    bent = flux * (1 - 0.2 * flux / 1e4)  # a camera that loses a fifth of the brightest stars
+    f = fit_zeropoint(bent, error, mag, mag_error, colour)
+    assert f.trend > 5 * f.trend_uncertainty
+    instrumental = -2.5 * np.log10(flux)
+    slope = np.polyfit(instrumental, 2.5 * np.log10(bent / flux), 1)[0]
+    assert f.trend == pytest.approx(
+        slope * np.ptp(np.quantile(instrumental, (0.05, 0.95))), abs=4 * f.trend_uncertainty
+    )
+
+
 def test_no_colour_term_where_colours_are_few_or_alike():
     rng = np.random.default_rng(2)
     flux, d, mag, e, colour = stars(rng, 20, term=0.1)
