@@ -138,7 +138,7 @@ def groups(session: Session) -> list[Group]:
 
 
 def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return by (field, frame id) the pixel of the field's first region, at which coefficients are evaluated."""
+    """Return by (field, frame id) the pixel at which coefficients are evaluated: amid the field's regions."""
     inside: dict[int, dict[str, tuple[float, float]]] = {}
     places = select(RoiInFrame.frame_id, RoiInFrame.roi, RoiInFrame.x, RoiInFrame.y)
     for frame_id, roi, x, y in session.exec(places.where(RoiInFrame.roi_in_footprint)):
@@ -149,7 +149,8 @@ def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, fl
         for frame, rois in inside.items():
             contained = [rois[name] for name in field.rois if name in rois]
             if contained:
-                out[field.hash, frame] = contained[0]
+                x, y = np.mean(contained, axis=0)
+                out[field.hash, frame] = float(x), float(y)
     return out
 
 
