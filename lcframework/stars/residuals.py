@@ -36,14 +36,18 @@ def residuals(solution: NormalizationSolution, fluxes: FluxMatrix) -> tuple[Floa
         means = ((solution.coefficient_uncertainty / solution.coefficient) ** 2)[:, None]
         means = means + (solution.level_error / solution.level) ** 2
     used = solution.used & np.isfinite(own) & (own > 0)
-    weight = np.where(used, 1.0 / np.where(used, own, 1.0), 0.0)
-    free = np.ones_like(weight)
-    for axis in (0, 1):
-        total = weight.sum(axis=axis, keepdims=True)
-        free *= 1.0 - weight / np.where(total > 0, total, 1.0)
     if solution.leverage is not None:
         free = 1.0 - np.nan_to_num(solution.leverage)
+    else:
+        weight = np.where(used, 1.0 / np.where(used, own, 1.0), 0.0)
+        free = (1.0 - share_of_weight(weight, 0)) * (1.0 - share_of_weight(weight, 1))
     return residual, np.sqrt(np.where(used, own * np.maximum(free, _LEAST), own + means))
+
+
+def share_of_weight(weight: Floats, axis: int) -> Floats:
+    """Return each weight's share of the sum along an axis; 0 where that is 0."""
+    total = weight.sum(axis=axis, keepdims=True)
+    return np.asarray(weight / np.where(total > 0, total, 1.0))
 
 
 def residual_rows(

@@ -16,6 +16,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, col
 
+from lcframework.stars.residuals import share_of_weight
 from lcframework.storage.tables import NormalizationCoefficient, StarFlux, StarLevel, StarResidual
 from lcframework.types import Bools, Floats
 
@@ -114,9 +115,7 @@ def leverage_on_frame(sigma: Floats, residual_error: Floats, used: Bools) -> Flo
     known = used & np.isfinite(residual_error) & (sigma > 0)
     safe = np.where(known, sigma, 1.0)
     weight = np.where(known, 1 / safe**2, 0.0)
-    of_frame, of_star = (
-        weight / np.where((total := weight.sum(axis=axis, keepdims=True)) > 0, total, 1.0) for axis in (1, 0)
-    )
+    of_star, of_frame = share_of_weight(weight, 0), share_of_weight(weight, 1)
     told = known & (of_star < _ALONE)
     whole = 1 - (np.where(told, residual_error, 0.0) / safe) ** 2 / np.where(told, 1 - of_star, 1.0)
     return np.where(told, np.clip(whole, of_frame, 1.0), of_frame)

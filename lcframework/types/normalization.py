@@ -18,7 +18,7 @@ class FluxMatrix:
     error: Floats  # (f, n)
     xy: Floats  # (f, n, 2) pixels in the frame, nan where not measured
     frame_shape: tuple[int, int]
-    reference_xy: Floats | None = None  # (f, 2) pixels: the ROI's position, at which varying coefficients are evaluated
+    reference_xy: Floats | None = None  # (f, 2) pixels, amid the regions: where varying coefficients are evaluated
 
 
 @attrs.frozen(eq=False)
