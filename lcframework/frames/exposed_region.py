@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lcframework.frames.header_cards import text_of
 from lcframework.types import Bools, Doubt, Floats, Severity, UnusableInput, is_section, section_slices
-from lcframework.types.robust import SIGMA_PER_MAD, scatter_about_zero
+from lcframework.types.robust import SIGMA_PER_MAD, finite_median, scatter_about_zero
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -143,13 +142,10 @@ def dark_strip(image: Floats) -> int:
     reach = nx // _WIDEST
     if reach < _NARROWEST or ny < 32:
         return 0
-    rows = image[:: max(1, ny // _SAMPLES), : 2 * reach]
-    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # blank columns have no level
-        level = np.nanmedian(rows, axis=0)
-        # Of neighbours in a column, so that neither gradients nor stars count.
-        noise = np.nanmedian(np.abs(np.diff(rows, axis=0)), axis=0) * SIGMA_PER_MAD / np.sqrt(2)
-    rising = level[2:] - level[:-2]
+    columns = np.ascontiguousarray(image[:: max(1, ny // _SAMPLES), : 2 * reach].T)
+    level = finite_median(columns, axis=1)
+    with np.errstate(invalid="ignore"):
+        rising = level[2:] - level[:-2]
     best = 0
     for width in np.argsort(-np.nan_to_num(rising[: reach - 1], nan=-np.inf))[:3] + 1:
         strip, beside = slice(0, int(width)), slice(int(width) + 1, int(width) + 1 + max(8, int(width)))
@@ -159,12 +155,17 @@ def dark_strip(image: Floats) -> int:
         base = float(np.median(level[strip]))
         spread = scatter_about_zero(level[strip] - base)
         step = float(np.median(level[beside][:8])) - base
-        quiet, loud = float(np.median(noise[strip])), float(np.median(noise[beside][:8]))
-        error = max(quiet, 0.3) * 1.25 / np.sqrt(len(rows))
-        if (
-            step > max(_STEP * error, spread / _FLAT)
-            and np.max(level[strip]) < base + step / 2
-            and quiet < _QUIET * loud
-        ):
+        if step <= spread / _FLAT or np.max(level[strip]) >= base + step / 2:
+            continue
+        quiet, loud = _noise(columns[strip]), _noise(columns[beside][:8])
+        error = max(quiet, 0.3) * 1.25 / np.sqrt(columns.shape[1])
+        if step > _STEP * error and quiet < _QUIET * loud:
             best = max(best, int(width))
     return best
+
+
+def _noise(columns: Floats) -> float:
+    """Return the median noise of columns (n, ny); of neighbours in each, so that neither gradients nor stars count."""
+    with np.errstate(invalid="ignore"):
+        steps = np.abs(np.diff(columns, axis=1))
+    return float(np.median(finite_median(steps, axis=1))) * SIGMA_PER_MAD / np.sqrt(2)
