@@ -13,6 +13,9 @@ STARS_FOR_COLOUR = 8
 #: A trend with brightness is looked for from this many stars on.
 STARS_FOR_TREND = 10
 _ROUNDS = 12
+#: The scatter beyond the errors and the weights depend on each other: fits at most, and the change that ends them.
+_WEIGHTINGS = 30
+_SETTLED = 1e-3
 _CLIP = 4.0
 
 
@@ -59,23 +62,29 @@ def fit_zeropoint(flux: Floats, flux_error: Floats, mag: Floats, mag_error: Floa
     if with_colour:
         columns.append(np.where(known, colour - reference, 0.0))
     design = np.stack(columns, axis=1)
-    extra = 0.0
 
-    def fit(used: Bools) -> tuple[Floats, Bools]:
-        nonlocal extra  # the weights of a fit hold the scatter that the one before it found
-        weight = used / (variance + extra**2)
-        normal = design.T @ (weight[:, None] * design)
-        solution = np.linalg.solve(normal, design.T @ (weight * y))
-        residual = y - design @ solution
-        extra = _intrinsic(residual[used], variance[used], design.shape[1])
-        return solution, np.abs(residual) <= _CLIP * np.sqrt(variance + extra**2)
+    def fit(used: Bools) -> tuple[tuple[Floats, float], Bools]:
+        solution, extra = _weighted_fit(design[used], y[used], variance[used])
+        return (solution, extra), np.abs(y - design @ solution) <= _CLIP * np.sqrt(variance + extra**2)
 
-    solution, good = clip_and_refit(fit, np.ones(len(y), bool), design.shape[1] + 1, _ROUNDS)
+    (solution, extra), good = clip_and_refit(fit, np.ones(len(y), bool), design.shape[1] + 1, _ROUNDS)
     covariance = np.linalg.inv(design.T @ ((good / (variance + extra**2))[:, None] * design))
     term, term_error = (float(solution[1]), float(np.sqrt(covariance[1, 1]))) if with_colour else (0.0, 0.0)
     error = float(np.sqrt(covariance[0, 0]))
     trend = _trend(-2.5 * np.log10(flux[good]), (y - design @ solution)[good], (variance + extra**2)[good])
     return Zeropoint(float(solution[0]), error, extra, int(good.sum()), term, term_error, reference, *trend)
+
+
+def _weighted_fit(design: Floats, y: Floats, variance: Floats) -> tuple[Floats, float]:
+    """Return the parameters of a linear fit (p,), and the scatter beyond the errors, which its weights hold too."""
+    extra = 0.0
+    for _ in range(_WEIGHTINGS):
+        weight = 1.0 / (variance + extra**2)
+        solution = np.linalg.solve(design.T @ (weight[:, None] * design), design.T @ (weight * y))
+        before, extra = extra, _intrinsic(y - design @ solution, variance, design.shape[1])
+        if abs(extra - before) <= _SETTLED * extra:
+            break
+    return solution, extra
 
 
 def _trend(mag: Floats, residual: Floats, variance: Floats) -> tuple[float, float]:

@@ -26,6 +26,18 @@ def test_error_is_true(scatter):
     assert np.median([f.scatter for f in fits]) == pytest.approx(scatter, abs=0.012)
 
 
+def test_error_is_true_where_one_star_is_known_far_better_than_it_scatters():
+    rng = np.random.default_rng(4)
+    pulls = []
+    for _ in range(400):
+        flux, flux_error, mag, mag_error, colour = stars(rng, 20, mag_error=0.02, scatter=0.03, known=False)
+        flux_error[0], mag_error[0] = 1e-4 * flux[0], 1e-3
+        mag[0] = 25.3 - 2.5 * np.log10(flux[0]) + rng.normal(0, 0.03)
+        f = fit_zeropoint(flux, flux_error, mag, mag_error, colour)
+        pulls.append((f.zeropoint - 25.3) / f.uncertainty)
+    assert 0.85 < np.std(pulls) < 1.25
+
+
 def test_colour_term():
     rng = np.random.default_rng(1)
     fits = [fit_zeropoint(*stars(rng, 20, term=0.12)) for _ in range(200)]
