@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from lcframework.options import at_least, not_negative, one_of, ordered, positive, within
-from lcframework.types import is_section
+from lcframework.types import is_section, twice_named
 
 
 def _section_validator(instance: Any, attribute: Any, value: str) -> None:
@@ -80,6 +80,8 @@ class Roi:
                 raise ValueError(
                     f"point_sources: the name {name!r} becomes part of column names: use letters, digits and _"
                 )
+        if column := twice_named(value):
+            raise ValueError(f"point_sources: two of the names give the light curve a column {column}: rename one")
 
 
 @attrs.frozen

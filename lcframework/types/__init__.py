@@ -47,6 +47,7 @@ from lcframework.types.light_curve import (
     FileFault,
     column_of,
     source_names,
+    twice_named,
 )
 from lcframework.types.normalization import FluxMatrix, NormalizationSolution
 from lcframework.types.photometry import Kernels, PhotometryResult, Stamps
@@ -142,6 +143,7 @@ __all__ = [  # noqa: RUF022
     "VISIT_COLUMNS",
     "column_of",
     "source_names",
+    "twice_named",
     "RunEvent",
     "Decision",
     "Evidence",

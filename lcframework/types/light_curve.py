@@ -233,3 +233,19 @@ def source_names(columns: Iterable[str]) -> list[str]:
     """Return the names of the point sources that have columns in a light curve, in the order of the columns."""
     columns = list(columns)
     return [c.removesuffix("_d_flux") for c in columns if c.endswith("_d_flux") and f"{c[:-7]}_flux" in columns]
+
+
+def twice_named(sources: Iterable[str]) -> str:
+    """Return a column of light curves that the names of sources give two meanings; empty where there is none.
+
+    The flux of a source `A_d` would be in the column of the error of the flux of `A`.
+    """
+    of_all = (EPOCH_COLUMNS, NIGHT_COLUMNS, VISIT_COLUMNS)
+    taken = {column.name for columns in of_all for column in columns}
+    kinds = {column.name for column in (*SOURCE_COLUMNS, *SOURCE_NIGHT_COLUMNS)}
+    for source in sources:
+        own = {f"{source}_{kind}" for kind in kinds}
+        if twice := own & taken:
+            return min(twice)
+        taken |= own
+    return ""

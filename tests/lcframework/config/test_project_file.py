@@ -104,6 +104,7 @@ workers = true
         ("[telescope]\nlatitude = 100.0\nlongitude = 0.0", ("latitude must lie between -90 and 90", "got 100.0")),
         ("[roi.J0248.point_sources]\n1a = [1.0, 2.0]", ("'1a'", "letters, digits and _")),
         ("[roi.J0248.point_sources]\nA = [1.0, 2.0, 3.0]", ("point_sources",)),
+        ("[roi.J0248.point_sources]\nA_d = [1.0, 2.0]\nA = [1.0, 2.0]", ("two of the names", "column A_d_", "rename")),
         ('[roi."J0248/x"]\nra = 1.0\ndec = 2.0', ("'J0248/x'", "file names")),
         ("[instrument]\ncam = 3", ("instrument.cam",)),
         ("[instrument.cam]\npsf = 3", ("psf must be a table",)),
