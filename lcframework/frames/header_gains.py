@@ -17,7 +17,7 @@ from lcframework.types import DataUnit, FrameFlag, HeaderInfo, LcfError, Unusabl
 
 
 def note_gains(session: Session, toolbox: Toolbox) -> None:
-    """Record the instrument of new frames, and the gain that their header gives; flag those whose header gives none.
+    """Record instrument, filter and exposure of new frames, and their header's gain; flag those whose gives none.
 
     Their gain is decided, or compared with their noise, before the import. Headers of frames that were imported are not
     read again. Of frames in other units than ADU no gain is recorded here, for their noise tells none.
@@ -31,7 +31,7 @@ def note_gains(session: Session, toolbox: Toolbox) -> None:
             info = parse_header(parsers, read_raw_header(path, settings)[0], path)
         except (LcfError, OSError):
             continue  # the import says what is wrong with it
-        frame.instrument = info.instrument
+        frame.instrument, frame.band, frame.exptime = info.instrument, info.band, info.exptime
         if np.isnan(info.gain):
             frame.flags |= FrameFlag.GAIN_MEASURED
         elif info.data_unit is DataUnit.ADU:

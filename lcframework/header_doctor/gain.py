@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from lcframework.config.sections import Frames
 from lcframework.frames.header_cards import as_number, looks_like
 from lcframework.frames.photon_transfer import PAIRS, central, halves, measure_gain
 from lcframework.frames.raw_frames import read_raw
-from lcframework.frames.samples import at_equal_steps
+from lcframework.frames.samples import at_equal_steps, pairs_alike
 from lcframework.header_doctor.reading import FileReading
 from lcframework.types import DataUnit, MeasuredGain, UnusableInput
 
@@ -24,17 +23,14 @@ def measured_gain(files: Sequence[FileReading], settings: Frames) -> MeasuredGai
     """Measure the gain on pairs of successive frames of equal exposure, or on single frames."""
     usable = [f for f in files if f.header is not None and min(f.shape) > 0]
     usable.sort(key=lambda f: (f.info.mjd_start if f.info else 0.0, f.path.name))
-    sets: dict[tuple[Any, ...], list[FileReading]] = {}
-    for f in usable:
-        sets.setdefault((f.shape, _exposure(f), f.info.band if f.info else ""), []).append(f)
-    pairs = [(a, b) for same in sets.values() for a, b in itertools.pairwise(same)]
+    pairs = pairs_alike(usable, lambda f: (f.shape, _exposure(f), f.info.band if f.info else ""))
     whole = all(f.header.get("BITPIX", -32) > 0 for f in usable if f.header is not None)
     try:
         if pairs:
             chosen = at_equal_steps(pairs, PAIRS)
             return measure_gain(((_counts(a, settings), _counts(b, settings)) for a, b in chosen), whole)
         return measure_gain((halves(_counts(f, settings)) for f in at_equal_steps(usable, PAIRS)), whole)
-    except UnusableInput as error:
+    except (UnusableInput, OSError) as error:
         return MeasuredGain(np.nan, np.nan, (np.nan, np.nan), np.nan, 0, 0, str(error))
 
 

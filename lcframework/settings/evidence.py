@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from sqlmodel import Session, col, select
 from lcframework.config.project_file import Config
 from lcframework.config.sections import SECTIONS
 from lcframework.config.toolbox import Toolbox
-from lcframework.frames.samples import at_equal_steps
+from lcframework.frames.samples import at_equal_steps, pairs_alike
 from lcframework.roi.choosing_model import discs_of
 from lcframework.sky.tracks import Track, carried, tracks
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
@@ -139,7 +138,7 @@ def _catalogue(toolbox: Toolbox, region: Region, limits: CatalogLimits) -> Table
 
 
 def _gain(toolbox: Toolbox, frames: Sequence[FrameRow]) -> MeasuredGain:
-    """Measure the gain on pairs of successive frames alike in shape; on single frames where there is no pair.
+    """Measure the gain on pairs of successive frames of one filter and exposure; on single frames where there is none.
 
     Where headers give gains, these are to be compared: frames in other units have none.
     """
@@ -149,18 +148,21 @@ def _gain(toolbox: Toolbox, frames: Sequence[FrameRow]) -> MeasuredGain:
     settings = toolbox.config.frames
     unstated = any(f.flags & FrameFlag.GAIN_MEASURED for f in frames)
     most, size = (PAIRS, LARGEST) if unstated else (PAIRS_TO_COMPARE, LARGEST_TO_COMPARE)
-    paths = [Path(f.original_image_path) for f in frames if f.flags & FrameFlag.GAIN_MEASURED or f.gain]
+    rows = [f for f in frames if f.flags & FrameFlag.GAIN_MEASURED or f.gain]
+    paths = [Path(f.original_image_path) for f in rows]
+    # Through another filter the pixels' response is another one, which the difference of two frames would keep.
+    alike = pairs_alike(rows, lambda f: (f.band, f.exptime))
     pairs: list[tuple[Floats, Floats]] = []
     whole, unread = True, ""
-    for a, b in at_equal_steps(list(itertools.pairwise(paths)), most):
+    for pair in at_equal_steps(alike, most):
         try:
-            first, second = read_raw(a, settings), read_raw(b, settings)
+            first, second = (read_raw(Path(f.original_image_path), settings) for f in pair)
         except UnusableInput:
             continue
         except OSError as error:
             unread = str(error)
             continue
-        if first.image.shape == second.image.shape and _exposure(first.header) == _exposure(second.header):
+        if first.image.shape == second.image.shape:
             pairs.append((central(first.image, size), central(second.image, size)))
             whole = whole and first.storage.bits > 0
     if not pairs:
@@ -175,10 +177,6 @@ def _gain(toolbox: Toolbox, frames: Sequence[FrameRow]) -> MeasuredGain:
         raise NeedMissing(f"raw files could not be read to measure the gain: {unread}. Run again when they can be read")
     found = measure_gain(pairs, whole)
     return attrs.evolve(found, pairs=len(pairs))
-
-
-def _exposure(header: Any) -> Any:
-    return header.get("EXPTIME", header.get("EXPOSURE"))
 
 
 def frames_made(session: Session, in_footprint: bool) -> list[FrameRow]:
