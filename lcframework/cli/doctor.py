@@ -123,9 +123,9 @@ def write_access(project: Path | None) -> Iterator[Finding]:
     """Report whether products can be written."""
     folder = Path.cwd()
     if project is not None:
-        from lcframework.config.project_file import load
+        from lcframework.config.project_file import read_toml, workdir_of
 
-        folder = load(project).workdir
+        folder = workdir_of(read_toml(project)[1], project.resolve().parent)
     while not folder.exists():
         folder = folder.parent
     if os.access(folder, os.W_OK):

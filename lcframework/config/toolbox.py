@@ -94,7 +94,9 @@ class Toolbox:
         """Return what a product depends on in a section: the core's settings and the selected plugins' identities."""
         settings = describe(getattr(self.config_for(instrument), section))
         tools = self.all(section, instrument)
-        return {**settings, "plugin": [t.name for t in tools], **{t.name: t.identity() for t in tools}}
+        # A plugin may be called like an option of the section.
+        named = {f"plugin {t.name}" if t.name in settings else t.name: t.identity() for t in tools}
+        return {**settings, "plugin": [t.name for t in tools], **named}
 
 
 def select(config: Config, plugins: Plugins, partly: bool = False) -> Toolbox:

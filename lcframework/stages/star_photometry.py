@@ -345,10 +345,6 @@ class StarPhotometry(Stage):
         identity = self.toolbox.identity("photometry", instrument)
         for option in ("psf_chi2", "stars", "exclude"):  # not used here, or a separate component
             identity.pop(option)
-        tool = self.toolbox.tool("photometry", instrument)
-        of_plugin = tool is not None and tool.name == "aperture"  # whose identity has the option's name
-        if self.toolbox.config_for(instrument).photometry.aperture == 0 and not of_plugin:
-            identity.pop("aperture")  # the first version did not have this option
         identity.pop("estimator")  # what it changes are the radii
         return identity
 

@@ -225,6 +225,11 @@ def test_doctor(lcf, project):
     assert ended.code == (1 if "\nmissing" in "\n" + ended.out else 0)
 
 
+def test_doctor_reads_what_is_left_to_the_frames(lcf, project):
+    project.write_text(f'{project.read_text()}\n[stamps]\nstar_size = "auto"\n')
+    assert f"{project.parent} can be written" in lcf("doctor", project, "--offline").out
+
+
 def test_doctor_names_broken_plugins_and_advice(lcf, install, monkeypatch):
     install("lcf-typo", "raise ImportError('no such thing')", {"typo": "lcf_typo"})
     monkeypatch.setenv("PATH", "/nonexistent")

@@ -46,6 +46,13 @@ def test_an_aperture_reaches_stars_and_regions(tmp_path):
     assert counted(toolbox.identity("photometry"))["aperture"] == 4
 
 
+def test_a_plugin_called_like_an_option_keeps_both_in_the_identity(tmp_path):
+    text = '[photometry]\nplugin = "aperture"\n[photometry.aperture]\nradius = {}\n[roi_model]\nplugin = "aperture"\n'
+    first, other = (selected(tmp_path, text.format(radius)).identity("photometry") for radius in (1.5, 2.5))
+    assert first["aperture"].value == other["aperture"].value == 0.0
+    assert counted(first) != counted(other)
+
+
 def test_an_aperture_that_a_plugin_would_not_know_of_is_refused(tmp_path):
     plain = ("plain", "here", lambda: SimpleNamespace(lcf_roi_models=lcf_roi_models, __name__="plain"))
     text = '[photometry]\naperture = {}\n[roi_model]\nplugin = "plain"\n'
