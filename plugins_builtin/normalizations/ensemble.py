@@ -240,7 +240,9 @@ class _Solution:
             return whole
 
         coefficient = of_frames(own / gauge)
-        level, level_error, intrinsic = self._rejected_levels(coefficient / reference_response)
+        terms = np.full((n_frames, state.terms.shape[1]), np.nan)
+        terms[frames] = np.where(measured[:, None], state.terms / gauge, np.nan)
+        level, level_error, intrinsic = self._rejected_levels(terms)
         level[stars] = state.level * gauge
         total = normal.information.sum()
         level_error[stars] = level[stars] * np.sqrt(np.diag(normal.level_covariance) + 1.0 / total)
@@ -270,11 +272,11 @@ class _Solution:
             leverage=leverage,
         )
 
-    def _rejected_levels(self, coefficient: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return every star's level, its error and scatter as the finished coefficients give them."""
+    def _rejected_levels(self, terms: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return every star's level, its error and scatter as the finished terms of the frames (f, k) give them."""
         table = self._corrected(*(np.arange(n) for n in self.table.flux.shape))
-        weight = np.where(table.valid & np.isfinite(coefficient)[:, None], 1.0 / table.variance, 0.0)
-        known = np.nan_to_num(coefficient)[:, None]
+        weight = np.where(table.valid & np.isfinite(terms[:, :1]), 1.0 / table.variance, 0.0)
+        known = np.einsum("fnk,fk->fn", table.basis, np.nan_to_num(terms))
         information = np.sum(weight * known**2, axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             level = np.sum(weight * known * table.flux, axis=0) / information

@@ -128,6 +128,20 @@ def test_a_very_variable_star_is_left_out_with_the_reason():
     assert np.abs(pulls(solution, sky.coefficient)).max() < 6
 
 
+def test_the_level_of_a_star_that_is_left_out_holds_the_planes_of_its_frames():
+    sky = campaign(2, stars=20, variables=0, outliers=0.0, missing=0.0)
+    xy = sky.fluxes.xy.copy()
+    xy[:, 3] = 1000.0, 500.0
+    slope = np.where(np.arange(100) < 50, 0.2, -0.2)
+    flux = sky.fluxes.flux * (1 + slope[:, None] * (xy[..., 0] - 500.0) / 500.0)
+    flux[:, 3] *= 1 + 0.4 * np.where(np.arange(100) % 2, 1, -1)
+    flux[50:, 3] = np.nan
+    solution = Ensemble().solve(attrs.evolve(sky.fluxes, flux=flux, xy=xy))
+    assert "variable" in solution.rejected[3]
+    ratio = solution.level / sky.level
+    assert ratio[3] == pytest.approx(np.median(np.delete(ratio, 3)), rel=0.03)
+
+
 def test_outliers_are_left_out_and_good_fluxes_are_not():
     sky = campaign(5, frames=200, variables=0)
     solution = Ensemble().solve(sky.fluxes)
