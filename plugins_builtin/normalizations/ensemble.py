@@ -38,7 +38,7 @@ class Ensemble:
     scatter too; both enter the standard errors. Single fluxes that do not fit are left out.
     """
 
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     sigma_clip: float = attrs.field(default=4.0, validator=at_least(2.0))  # sigma; single fluxes
     max_intrinsic_scatter: float = attrs.field(default=0.1, validator=positive)  # relative; stars above are left out

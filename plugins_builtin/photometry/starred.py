@@ -49,7 +49,7 @@ class StarredPhotometry:
     noise map holds of it. Pixels that do not fit the star are masked and the fit is repeated.
     """
 
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
     apertures: ClassVar[bool] = True
 
     background_per_epoch: bool = False  # fit a constant a stamp, e-/s a pixel
@@ -98,7 +98,7 @@ class StarredPhotometry:
         settled = False
         for _ in range(_JOINT_ROUNDS):
             background, share = fit_background(masked(stamps, outliers), fit.position, start)
-            start = background.image
+            start, left_out = background.image, outliers
             stamps = original.reweighted(fit.model + share)
             cleaned = attrs.evolve(stamps, data=stamps.data - share)
             new = fit_point_sources(masked(cleaned, outliers), start=fit.position)
@@ -109,7 +109,7 @@ class StarredPhotometry:
             if settled:
                 break
             outliers = found
-        result = describe(cleaned, fit, outliers)
+        result = describe(cleaned, fit, left_out)
         status = tuple(_joint_status(s, background, settled) for s in result.status)
         model = np.where(np.isfinite(result.flux)[:, None, None], result.model + share, 0.0)
         return attrs.evolve(result, status=status, model=model)

@@ -24,7 +24,7 @@ class Joint(RoiModel):
     solved together by Gauss-Newton; what belongs to one epoch (fluxes, sky, translation) is eliminated from it.
     """
 
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     background: bool = True  # false: point sources alone
     galaxies: int = attrs.field(default=1, validator=not_negative)  # at most; fewer where the data show fewer

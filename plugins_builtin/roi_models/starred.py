@@ -30,7 +30,7 @@ class Starred(RoiModel):
     STARRED: Michalewicz et al. 2023 (JOSS 8, 5340); Millon et al. 2024 (AJ 168, 55).
     """
 
-    results_version: ClassVar[int] = 7
+    results_version: ClassVar[int] = 8
 
     fix_astrometry: bool | float = attrs.field(default=False, validator=astrometry)  # true, false, or sigma in pixels
     background: bool = True  # false: point sources alone

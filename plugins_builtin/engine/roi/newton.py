@@ -374,14 +374,16 @@ class Refresh:
 
 
 def suspects(z: Float[Floats, "ny nx"], threshold: float) -> Int[Ints, "ny nx"]:
-    """Return the sign of residuals `z` (sigma) beyond `threshold`, and of their neighbours above half of it; else 0."""
+    """Return the sign of residuals `z` (sigma) beyond `threshold`, and of neighbours of that sign beyond half; else 0."""
     from scipy.ndimage import binary_dilation
 
-    core = np.abs(z) > threshold
-    if core.mean() > 0.1:
+    if np.mean(np.abs(z) > threshold) > 0.1:
         return np.zeros(z.shape, np.int8)  # so many are a misfit, not outliers; the reduced chi2 shows it
-    found = core | (binary_dilation(core, np.ones((3, 3))) & (z > 0.5 * threshold))
-    return np.where(found, np.sign(z), 0).astype(np.int8)
+    signs = np.zeros(z.shape, np.int8)
+    for sign in (1, -1):
+        beside = binary_dilation(sign * z > threshold, np.ones((3, 3))) & (sign * z > 0.5 * threshold)
+        signs[beside] = sign
+    return signs
 
 
 def persistent(signs: Int[Ints, "e ny nx"]) -> Bool[Bools, "2 ny nx"]:

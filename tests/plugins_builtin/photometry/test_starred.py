@@ -13,6 +13,7 @@ import pytest
 from lcframework.types import FitState, Kernels, Stamps, UnusableInput
 from plugins_builtin.engine.stars.point_source_fit import PointSourceStamps, fit_point_sources
 from plugins_builtin.engine.target import convolve_target, point_sources
+from plugins_builtin.photometry import starred
 from plugins_builtin.photometry.starred import StarredPhotometry, lcf_photometry
 
 SKY = 10.0
@@ -342,6 +343,18 @@ def test_a_shared_background_of_an_empty_sky_changes_little():
     joint = StarredPhotometry(starlet_background=True).measure(attrs.evolve(sky.stamps, data=data), sky.kernels)
     assert joint.outliers[3, 5, 6]
     assert np.abs((joint.flux - plain.flux) / flux_error(plain)).mean() < 0.5
+
+
+def test_a_fit_that_does_not_settle_says_which_pixels_it_left_out(monkeypatch):
+    sky = simulate(19, 8, 60)
+    masks = np.zeros((9, *sky.stamps.data.shape), bool)
+    masks[range(9), 0, 2, range(9)] = True  # another pixel each round
+    seen = iter(masks)
+    for name in ("first_outliers", "remaining_outliers"):
+        monkeypatch.setattr(starred, name, lambda *_: next(seen))
+    joint = StarredPhotometry(starlet_background=True).measure(sky.stamps, sky.kernels)
+    assert np.array_equal(joint.outliers, masks[starred._JOINT_ROUNDS - 1])
+
 
 
 def test_gauss_newton_reaches_the_least_chi2():
