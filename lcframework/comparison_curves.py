@@ -77,7 +77,7 @@ def comparison_table(session: Session, curve: QTable) -> QTable:
             stars[s].name: {"id": s, "magnitude": stars[s].magnitude, "left_out": "; ".join(sorted(comments[s]))}
             for s in ids
         },
-        **{name: curve.meta[name] for name in ("ra", "dec") if name in curve.meta},
+        **{name: curve.meta[name] for name in ("ra", "dec", "calibration") if name in curve.meta},
     )
     return out
 

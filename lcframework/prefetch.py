@@ -180,7 +180,7 @@ def _magnitudes(asker: _Asker, query: FieldQuery, stars: list[dict[str, Any]]) -
         if tool is None:
             continue
         settings = asker.online.config_for(instrument).calibration
-        for band in dict.fromkeys((settings.band, *settings.bands.values())):
+        for band in dict.fromkeys((settings.band_of(""), *settings.bands.values())):
             if (repr(tool.instance), band) in asked:
                 continue
             asked.add((repr(tool.instance), band))

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from lcframework.config.survey_bands import USUAL, survey_band
 from lcframework.options import at_least, not_negative, one_of, ordered, positive, within
 from lcframework.types import is_section, twice_named
 
@@ -234,17 +235,25 @@ class Normalization:
     flux_chi2: Selection = attrs.field(factory=lambda: Selection(sigma_clip=3.0))
 
 
+_BY_NAME = "auto"
+
+
 @attrs.frozen
 class Calibration:
     """``[calibration]``."""
 
     plugin: str = "gaia"
-    band: str = "r_sdss"
+    band: str = _BY_NAME  # of the survey; "auto": by the filter's name
     bands: dict[str, str] = attrs.field(factory=dict)
 
     def band_of(self, frame_band: str) -> str:
         """Return the survey's band that calibrates frames taken in `frame_band`."""
-        return self.bands.get(frame_band, self.band)
+        by_name = survey_band(frame_band) or USUAL
+        return self.bands.get(frame_band, by_name if self.band == _BY_NAME else self.band)
+
+    def guesses(self, frame_band: str) -> bool:
+        """Return whether neither the user nor the name of `frame_band` says which band of the survey it is."""
+        return self.band == _BY_NAME and frame_band not in self.bands and not survey_band(frame_band)
 
 
 @attrs.frozen

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from lcframework.config.sections import Calibration, Frames
+from lcframework.config.sections import Frames
+from lcframework.config.survey_bands import USUAL, survey_band
 from lcframework.first_look import targets
 from lcframework.first_look.plate_scale import ASTROMETRY_NET, Coverage, coverage
 from lcframework.first_look.raw_files import (
@@ -329,30 +330,11 @@ def _stars(
 
 
 def _magnitudes(stars: Stars, lights: Sequence[FileReading], notes: list[str]) -> list[str]:
-    """Return the bands that magnitudes are calibrated in, where there is a survey to calibrate them by."""
+    """Return the section of the survey, where there is none to calibrate by; note filters that it has no band for."""
     if stars.lines:
         notes.append("fluxes stay relative: for magnitudes give [calibration] a survey and its band")
         return ["[calibration]", 'plugin = "none"']
     bands = list(dict.fromkeys(info.band for f in lights if (info := f.known)))
-    known = {band: survey for band in bands if (survey := survey_band(band))}
-    default = Calibration().band
-    if unknown := [band or "none" for band in bands if band not in known]:
-        notes.append(f"magnitudes of filter {', '.join(unknown)} are calibrated as {default}: see [calibration] bands")
-    if len(bands) == 1 and known:
-        return [] if known[bands[0]] == default else ["[calibration]", f'band = "{known[bands[0]]}"']
-    named = ", ".join(f'{quoted(band)} = "{survey}"' for band, survey in known.items() if survey != default)
-    return ["[calibration]", f"bands = {{ {named} }}"] if named else []
-
-
-def survey_band(band: str) -> str:
-    """Return the band of the survey ``gaia`` that a filter is, by its name; '' for one that is none of them.
-
-    Capital letters are Johnson's and Cousins', small ones and primes those of the Sloan survey.
-    """
-    plain = re.sub(r"(?i)johnson|bess?ell?|cousins|kron|harris|filter|band|[\s_()-]+", "", band)
-    sloan = re.fullmatch(r"(?i)(?:sdss|sloan)([gri])(?:'|p|prime)?", plain) or re.fullmatch(
-        r"([gri])(?:'|p|prime)?", plain
-    )
-    if sloan:
-        return f"{sloan[1].lower()}_sdss"
-    return {"V": "V", "R": "R", "Rc": "R", "I": "Ic", "Ic": "Ic"}.get(plain, "")
+    if unknown := [band or "none" for band in bands if not survey_band(band)]:
+        notes.append(f"magnitudes of filter {', '.join(unknown)} are calibrated as {USUAL}: see [calibration] bands")
+    return []

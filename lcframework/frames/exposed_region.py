@@ -168,4 +168,4 @@ def _noise(columns: Floats) -> float:
     """Return the median noise of columns (n, ny); of neighbours in each, so that neither gradients nor stars count."""
     with np.errstate(invalid="ignore"):
         steps = np.abs(np.diff(columns, axis=1))
-    return float(np.median(finite_median(steps, axis=1))) * SIGMA_PER_MAD / np.sqrt(2)
+    return float(np.median(finite_median(steps, axis=1)) * SIGMA_PER_MAD / np.sqrt(2))

@@ -16,6 +16,7 @@ import attrs
 from lcframework import testing
 from lcframework.config.project_file import OF_REGION, Config, load
 from lcframework.config.structuring import Problem
+from lcframework.config.survey_bands import USUAL
 from lcframework.config.toolbox import options
 from lcframework.plugin_kit.inventory import COMMANDS_HOOK, Listed, section_or_hook
 from lcframework.plugins import SEAM_OF_HOOK, Offer, Plugins
@@ -242,10 +243,10 @@ def _survey(plugin: Any, by: Given) -> None:
 
     _needs_no_network(plugin, by)
     if by.config is None:
-        band, stars = "r_sdss", field().stars
+        band, stars = USUAL, field().stars
     else:
         roi = next(iter(by.config.roi.values()))
-        band, stars = by.config.calibration.band, field(roi.ra, roi.dec).stars
+        band, stars = by.config.calibration.band_of(""), field(roi.ra, roi.dec).stars
     try:
         known = len(plugin.magnitudes(stars, band))
     except UnusableInput as error:

@@ -20,6 +20,7 @@ from lcframework.roi.series import lightkurve_of, time_series
 from lcframework.stars.check_star import CheckStar, check_stars
 from lcframework.stars.records import add_verdicts, star_records
 from lcframework.stars.sequence import StarSequence, read_sequence
+from lcframework.storage.queries import calibrations_of
 from lcframework.storage.tables import Frame, Star
 from lcframework.types import LcfError
 
@@ -42,7 +43,7 @@ class ProjectResults(ProjectDatabase):
         return time_series(self.light_curve_table(roi))
 
     def light_curve_table(self, roi: str | None = None) -> QTable:
-        """Return a region's light curve as a table with units.
+        """Return a region's light curve as a table with units; by what it is calibrated is in its ``meta``.
 
         Raises
         ------
@@ -56,6 +57,8 @@ class ProjectResults(ProjectDatabase):
         region = self.config.roi[name]
         table.meta.update(ra=region.ra, dec=region.dec)
         table.meta["positions"] = {n: list(p) for n, p in region.point_sources.items()}
+        with self.session() as session:
+            table.meta["calibration"] = calibrations_of(session, name)
         return table
 
     def lightkurve(self, roi: str | None = None, source: str | None = None) -> Any:

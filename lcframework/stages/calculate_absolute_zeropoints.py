@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 from sqlmodel import Session, select
 
+from lcframework.config.survey_bands import is_another_band
 from lcframework.config.toolbox import Tool
 from lcframework.provenance import digest
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
@@ -46,6 +47,7 @@ class Levels:
     level: list[float]
     level_error: list[float]
     field_stars: list[dict[str, Any]]
+    guessed: bool = False  # neither the user nor the filter's name says which band of the survey it is
 
 
 @attrs.frozen(eq=False)
@@ -94,7 +96,10 @@ class FitZeropoint(Task[Levels, Levels, Calibrated]):
             raise UnusableInput(
                 f"[calibration] {tool.name} has no {values.survey_band} magnitude for any of {len(values.stars)} stars"
             ) from None
-        return Calibrated(fitted, table[good], tool.name, zeropoint_doubts(fitted, unknown, len(values.field_stars)))
+        doubts = zeropoint_doubts(fitted, unknown, len(values.field_stars))
+        if values.guessed:
+            doubts += (guessed_band(values.band, values.survey_band, tool.name),)
+        return Calibrated(fitted, table[good], tool.name, doubts)
 
     def save(self, unit: Unit[Levels], values: Levels, result: Calibrated) -> Outcome:
         """Return the rows of the zero point and of the magnitudes."""
@@ -167,6 +172,18 @@ def zeropoint_doubts(fitted: Zeropoint, unknown: int, field_stars: int) -> tuple
     return tuple(found)
 
 
+def guessed_band(band: str, survey_band: str, survey: str) -> Doubt:
+    """Return the doubt about magnitudes of a filter that are calibrated by a band which nobody named for it."""
+    filter_is = f"the filter {band} is" if band else "frames without a filter are"
+    return Doubt(
+        "calibrated_by_another_band",
+        f"{filter_is} none of the bands that a filter's name stands for: magnitudes are those of {survey_band} of the "
+        f"survey {survey}, for stars of the comparison stars' colour",
+        f'Name the survey\'s band by [calibration] bands = {{ "{band}" = "..." }}; or plugin = "none": relative fluxes',
+        severity=Severity.DOUBT if is_another_band(band) else Severity.NOTE,
+    )
+
+
 @attrs.define
 class CalculateAbsoluteZeropoints(Stage):
     """One unit for each field, instrument and band; none where ``[calibration] plugin = "none"``."""
@@ -177,7 +194,7 @@ class CalculateAbsoluteZeropoints(Stage):
     makes: ClassVar[tuple[str, ...]] = ("absolute_zeropoints", "catalog_star_photometry")
     unit: ClassVar[str] = "field, instrument and band"
     reads: ClassVar[tuple[str, ...] | None] = ("combined_footprint", "stars", "star_levels")
-    results_version: ClassVar[int] = 2
+    results_version: ClassVar[int] = 3
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that fits zero points."""
@@ -201,14 +218,18 @@ class CalculateAbsoluteZeropoints(Stage):
             if product is None or self.toolbox.tool("calibration", instrument) is None:
                 continue
             selected = [stars[field, r.gaia_id] for r in rows]
-            survey_band = self.toolbox.config_for(instrument).calibration.band_of(band)
+            calibration = self.toolbox.config_for(instrument).calibration
+            survey_band, guessed = calibration.band_of(band), calibration.guesses(band)
             what = [[s[c] for c in ("gaia_id", "ra", "dec", "magnitude", "bp", "rp")] for s in selected]
-            parts = {"normalization": product.token, "stars": digest(what), "band": survey_band,
-                     "calibration": self.toolbox.identity("calibration", instrument)}  # fmt: skip
+            parts = {
+                "normalization": product.token, "stars": digest(what), "band": survey_band,
+                "calibration": self.toolbox.identity("calibration", instrument),
+                **({"guessed": True} if guessed else {}),
+            }  # fmt: skip
             chosen = [s for (hash_, _), s in sorted(stars.items()) if hash_ == field]
             levels = Levels(
                 field, instrument, band, survey_band, selected,
-                [r.level for r in rows], [r.level_error for r in rows], chosen,
+                [r.level for r in rows], [r.level_error for r in rows], chosen, guessed,
             )  # fmt: skip
             units.append(
                 Unit(

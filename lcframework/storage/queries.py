@@ -52,6 +52,19 @@ def fields_of_regions(session: Session) -> dict[str, str]:
     return {roi: field.hash for field in fields for roi in field.rois}  # of several, the first by its hash
 
 
+def calibrations_of(session: Session, roi: str) -> list[dict[str, str]]:
+    """Return by which survey and band, and in which system, the magnitudes of a region's light curve are calibrated.
+
+    One row for each instrument and band of frames, with the texts ``instrument``, ``band``, ``survey``, ``survey_band``
+    and ``system``.
+    """
+    z = SQLModel.metadata.tables["absolute_zeropoints"].c
+    columns = (z.instrument, z.band, z.catalog.label("survey"), z.catalog_band.label("survey_band"), z.system)
+    field = fields_of_regions(session).get(roi, "")
+    query = sa.select(*columns).where(z.combined_footprint_hash == field).order_by(z.instrument, z.band)
+    return [dict(row._mapping) for row in session.execute(query)]
+
+
 def numeric_columns(table: str) -> list[str]:
     """Return the names of a table's numeric columns."""
     found = SQLModel.metadata.tables[table].columns

@@ -13,10 +13,11 @@ import attrs
 from lcframework.hookspecs import hookimpl
 from lcframework.options import positive
 from lcframework.types import FileFault, UnusableInput, source_names
-from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter, given_filter
+from plugins_builtin.shared.aavso_filters import OTHER
+from plugins_builtin.shared.calibrated_bands import BandCalibration, calibration_of, reported_filter
 from plugins_builtin.shared.exported_epochs import MJD_TO_JD
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
-from plugins_builtin.shared.light_curve_tables import magnitude_system, plain_table, write_lines
+from plugins_builtin.shared.light_curve_tables import plain_table, write_lines
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -56,7 +57,7 @@ class Aavso:
     min_signal: float = attrs.field(default=3.0, validator=positive)  # sigma; below: a fainter-than
     chart: str = "na"  # the chart's identifier; na: that of the project's sequence
     filters: Mapping[str, str] = attrs.field(factory=dict)  # band of the light curve = filter of the AAVSO
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
     suffix: ClassVar[str] = "aavso.txt"
 
     def export(self, light_curve: Table, path: Path) -> None:
@@ -67,7 +68,8 @@ class Aavso:
         Raises
         ------
         UnusableInput
-            Where no epoch has a zero point, or a star's name is longer than the format allows.
+            Where no epoch has a zero point, its zero point is that of another band than its filter's, or a star's name
+            is longer than the format allows.
         """
         table = plain_table(light_curve)
         lines = [
@@ -76,13 +78,13 @@ class Aavso:
             *([] if self.object_name or self.names else ["# NAME is the project's, not the VSX's: see object_name"]),
             "#NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG,KNAME,KMAG,AMASS,GROUP,CHART,NOTES",
         ]  # fmt: skip
-        names, system = source_names(table.colnames), magnitude_system(table)
+        names = source_names(table.colnames)
         checks: Sequence[tuple[str, float]] = table.meta.get("check_star", ())
         for name in names:
             for i, row in enumerate(table):
                 check = checks[i] if i < len(checks) else ("na", math.nan)
                 called = self._object(table, name, len(names) > 1)
-                line = self._line(row, name, called, table, system, check)
+                line = self._line(row, name, called, table, check)
                 if line:
                     lines.append(line)
         if not any(line[0] != "#" for line in lines):
@@ -99,7 +101,7 @@ class Aavso:
             raise UnusableInput(f'"{name}" has more than {longest} letters: give another by names or object_name')
         return name.replace(",", " ")
 
-    def _line(self, row: Any, source: str, name: str, table: Table, system: str, check: tuple[str, float]) -> str:
+    def _line(self, row: Any, source: str, name: str, table: Table, check: tuple[str, float]) -> str:
         columns = table.colnames
         flux, error, zeropoint = (float(row[c]) for c in (f"{source}_flux", f"{source}_d_flux", "zeropoint"))
         if not (math.isfinite(flux) and math.isfinite(error) and math.isfinite(zeropoint) and error > 0):
@@ -113,17 +115,20 @@ class Aavso:
         airmass = float(row["airmass"]) if "airmass" in columns else math.nan
         amass = f"{airmass:.3f}" if math.isfinite(airmass) else "na"
         band = str(row["band"])
-        code = given_filter(band.strip(), self.filters) or aavso_filter(band)
+        calibration = calibration_of(table, str(row["instrument"]), band)
+        code = reported_filter(band, calibration, self.filters)
         chart = self.chart if self.chart != "na" else str(table.meta.get("chart", "") or "na")
-        notes = self._notes(row, columns, system, band if code == OTHER else "")
+        notes = self._notes(row, columns, calibration, band if code == OTHER else "")
         kname, kmag = (_short(check[0]), f"{check[1]:.3f}") if math.isfinite(check[1]) else ("na", "na")
         return ",".join((
             name, jd, mag, merr, code, "NO", "STD", "ENSEMBLE", "na", kname, kmag, amass, "na", chart, notes,
         ))  # fmt: skip
 
     @staticmethod
-    def _notes(row: Any, columns: Sequence[str], system: str, band: str) -> str:
-        parts = ["PSF photometry", *([f"{system} magnitudes"] if system else [])]
+    def _notes(row: Any, columns: Sequence[str], calibration: BandCalibration, band: str) -> str:
+        parts = ["PSF photometry", *([f"{calibration.system} magnitudes"] if calibration.system else [])]
+        if calibration.band:
+            parts.append(f"zero point of {calibration.band}".replace(",", " "))
         if band:
             parts.append(f"band {band}".replace(",", " "))
         if "bjd_tdb" in columns and math.isfinite(float(row["bjd_tdb"])):

@@ -12,6 +12,7 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.types import FileFault, UnusableInput
 from plugins_builtin.shared.aavso_filters import filter_named, panstarrs_letter
+from plugins_builtin.shared.calibrated_bands import reported_filter
 from plugins_builtin.shared.exported_epochs import (
     epochs_of,
     files_by_source,
@@ -50,7 +51,7 @@ class SkyPortal:
     source: str = ""  # the source to write; empty: every one, in files of its own
     filters: Mapping[str, str] = attrs.field(factory=dict)  # band of the light curve = bandpass of SkyPortal (sncosmo)
     instrument_id: int = 0  # SkyPortal's number of the instrument; 0: it is chosen in the form
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
     suffix: ClassVar[str] = "skyportal.csv"
 
     def files(self, light_curve: Table) -> Mapping[str, Table]:
@@ -63,7 +64,8 @@ class SkyPortal:
         Raises
         ------
         UnusableInput
-            Where there are several sources, a band has no bandpass, or the magnitudes are not calibrated.
+            Where there are several sources, a band has no bandpass, or the magnitudes are not calibrated, or by another
+            band.
         """
         source = one_source(light_curve, self.source, "SkyPortal")
         lines = []
@@ -73,6 +75,7 @@ class SkyPortal:
                 raise UnusableInput(
                     "the light curve does not say of which system its magnitudes are: see [calibration]"
                 )
+            reported_filter(band, epochs.calibration, self.filters)  # refuses those of another band
             letter = panstarrs_letter(band)
             own = letter and band not in self.filters
             name = f"ps1::{letter}" if own else filter_named(band, self.filters, FILTERS, "SkyPortal")

@@ -15,6 +15,7 @@ from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, true_or_false
 from lcframework.types import FileFault, UnusableInput
 from plugins_builtin.shared.aavso_filters import filter_named
+from plugins_builtin.shared.calibrated_bands import reported_filter
 from plugins_builtin.shared.exported_epochs import (
     SourceEpochs,
     epochs_of,
@@ -76,7 +77,7 @@ class Tns:
     at_type: int = 1  # of a report: 1 possible supernova, 2 possible nova, 3 AGN, 4 nucleus, 0 other
     internal_name: str = ""  # of a report: your name of the transient
     archive: str = ""  # of a report without an earlier epoch: what older image shows nothing, in words
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
 
     @property
     def suffix(self) -> str:
@@ -93,14 +94,15 @@ class Tns:
         Raises
         ------
         UnusableInput
-            Where there are several sources, a band has no filter, the magnitudes are not AB, or a report lacks what it
-            needs.
+            Where there are several sources, a band has no filter, the magnitudes are not AB or are those of another
+            band, or a report lacks what it needs.
         """
         source = one_source(light_curve, self.source, "the TNS")
         rows = []
         for _, _, group in parts_by_group(light_curve):
             epochs = require_calibrated(require_exposures(epochs_of(group, source)))
             require_ab(epochs, "the TNS is sent AB magnitudes here")
+            reported_filter(epochs.band, epochs.calibration, self.filters)  # refuses those of another band
             rows += self._rows(epochs)
         rows.sort(key=lambda row: row["obsdate"])
         if self.report:

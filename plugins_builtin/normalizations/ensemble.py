@@ -241,7 +241,7 @@ class _Solution:
 
         coefficient = of_frames(own / gauge)
         terms = np.full((n_frames, state.terms.shape[1]), np.nan)
-        terms[frames] = np.where(measured[:, None], state.terms / gauge, np.nan)
+        terms[frames[measured]] = state.terms[measured] / gauge
         level, level_error, intrinsic = self._rejected_levels(terms)
         level[stars] = state.level * gauge
         total = normal.information.sum()

@@ -11,7 +11,8 @@ import attrs
 import numpy as np
 
 from lcframework.types import Bools, Floats, Ints, UnusableInput, source_names
-from plugins_builtin.shared.light_curve_tables import magnitude_system, numbers_of, plain_table
+from plugins_builtin.shared.calibrated_bands import BandCalibration, calibration_of
+from plugins_builtin.shared.light_curve_tables import numbers_of, plain_table
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -33,7 +34,7 @@ class SourceEpochs:
     source: str
     instrument: str
     band: str
-    system: str
+    calibration: BandCalibration
     frame: Sequence[str]
     mjd: Floats  # UTC, middle of the exposure
     bjd_tdb: Floats
@@ -43,6 +44,11 @@ class SourceEpochs:
     zeropoint: Floats
     depth: Floats
     table: Table = attrs.field(repr=False)  # the same rows of the light curve
+
+    @property
+    def system(self) -> str:
+        """The system of the magnitudes, "AB" or "Vega"; empty where the light curve does not say."""
+        return self.calibration.system
 
     @property
     def mag(self) -> Floats:
@@ -125,8 +131,8 @@ def epochs_of(table: Table, source: str) -> SourceEpochs:
     }
     frame = [str(f) for f in plain["frame"]] if "frame" in plain.colnames else [""] * len(plain)
     instrument, band = next(iter(groups), ("", ""))
-    system = magnitude_system(plain)
-    whole = SourceEpochs(source, instrument, band, system, frame, **known, table=plain)
+    calibration = calibration_of(plain, instrument, band)
+    whole = SourceEpochs(source, instrument, band, calibration, frame, **known, table=plain)
     measured = np.isfinite(whole.flux) & (whole.flux_error > 0)
     if not measured.any():
         raise UnusableInput(f"{source} was measured in no epoch of {instrument} {band}")

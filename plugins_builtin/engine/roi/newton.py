@@ -374,7 +374,7 @@ class Refresh:
 
 
 def suspects(z: Float[Floats, "ny nx"], threshold: float) -> Int[Ints, "ny nx"]:
-    """Return the sign of residuals `z` (sigma) beyond `threshold`, and of neighbours of that sign beyond half; else 0."""
+    """Return the sign of residuals `z` (sigma) beyond `threshold`, and of their like neighbours beyond half; else 0."""
     from scipy.ndimage import binary_dilation
 
     if np.mean(np.abs(z) > threshold) > 0.1:

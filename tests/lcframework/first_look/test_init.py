@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 from lcframework.cli.init import command
 from lcframework.first_look import star_tables, targets
-from lcframework.first_look.drafting import survey_band
 from lcframework.first_look.index_stars import index_stars
 from lcframework.project import Project
 
@@ -190,23 +189,13 @@ def test_what_is_told_replaces_what_headers_say(tmp_path):
     assert "--columns belongs to" in init(tmp_path / "q", "--frames", tmp_path / "none", "--columns", "ra=x")[1]
 
 
-@pytest.mark.parametrize(
-    ("band", "survey"),
-    [("V", "V"), ("Johnson_V", "V"), ("r", "r_sdss"), ("r'", "r_sdss"), ("SDSS_i", "i_sdss"), ("R", "R"), ("Rc", "R"),
-     ("Bessell I", "Ic"), ("sloan gp", "g_sdss"), ("Clear", ""), ("VR", ""), ("Ha", ""), ("", "")],
-)  # fmt: skip
-def test_bands_of_the_survey(band, survey):
-    assert survey_band(band) == survey
-
-
 def test_with_the_archive_there_is_little_to_write(tmp_path, monkeypatch):
     monkeypatch.setattr(star_tables, "reachable", lambda host: True)
     write_night(tmp_path / "p" / "raw", count=2, **SITE)
     code, told = init(tmp_path / "p", "--frames", tmp_path / "p" / "raw")
     assert code == 0, told
     made = project(tmp_path / "p")
-    assert set(made) == {"project", "telescope", "roi", "calibration"}
-    assert made["calibration"] == {"band": "V"}
+    assert set(made) == {"project", "telescope", "roi"}  # the filter V is the survey's V
     assert not list((tmp_path / "p").glob("*.ecsv"))
 
 

@@ -40,11 +40,11 @@ class Toolbox:
         return Tool("calibration", "file", Survey(self.errors), 1)
 
 
-def fitted(*errors: float) -> Any:
+def fitted(*errors: float, band: str = "r", guessed: bool = False) -> Any:
     star = {"ra": 1.0, "dec": 2.0, "pmra": 0.0, "pmdec": 0.0, "ref_epoch": 2016.0, "magnitude": 15.0}
     star |= {"bp": None, "rp": None}
     stars = [{"gaia_id": str(i), **star} for i in range(len(errors))]
-    levels = Levels("f", "Cam", "r", "r_sdss", stars, [100.0] * len(stars), [0.1] * len(stars), stars)
+    levels = Levels("f", "Cam", band, "r_sdss", stars, [100.0] * len(stars), [0.1] * len(stars), stars, guessed)
     return FitZeropoint("calculate_absolute_zeropoints", Toolbox(errors)).compute(levels)
 
 
@@ -72,6 +72,13 @@ def test_a_zero_point_of_two_stars_is_doubted() -> None:
     assert (doubt.kind, doubt.value) == ("few_zeropoint_stars", 2.0)
     assert "rests on 2 of 2 reference stars" in doubt.text
     assert fitted(0.01, 0.01, 0.01).doubts == ()
+
+
+@pytest.mark.parametrize(("band", "severity"), [("B", "doubt"), ("Clear", "note"), ("", "note")])
+def test_a_band_that_nobody_named_is_doubted(band: str, severity: str) -> None:
+    (doubt,) = fitted(0.01, 0.01, 0.01, band=band, guessed=True).doubts
+    assert (doubt.kind, doubt.severity) == ("calibrated_by_another_band", severity)
+    assert "magnitudes are those of r_sdss of the survey file" in doubt.text
 
 
 def solution(stars: int, relative: list[float]) -> NormalizationSolution:

@@ -356,7 +356,6 @@ def test_a_fit_that_does_not_settle_says_which_pixels_it_left_out(monkeypatch):
     assert np.array_equal(joint.outliers, masks[starred._JOINT_ROUNDS - 1])
 
 
-
 def test_gauss_newton_reaches_the_least_chi2():
     from scipy.optimize import minimize
 

@@ -1,4 +1,4 @@
-"""Pixels that a ROI model leaves out: those too far from the model for noise, with their neighbours of the same sign."""
+"""Pixels that ROI models leave out: those too far from the model for noise, and their neighbours of the same sign."""
 
 from __future__ import annotations
 
