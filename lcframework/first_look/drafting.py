@@ -23,13 +23,13 @@ from lcframework.first_look.raw_files import (
     image_hdu,
     is_calibration,
 )
-from lcframework.first_look.sites import SiteFound, find_site
 from lcframework.first_look.star_tables import Stars, quoted, stars_by_what_is_there, user_table
 from lcframework.first_look.targets import Target, region_name
 from lcframework.frames.samples import at_equal_steps
 from lcframework.header_doctor import default_parsers
 from lcframework.header_doctor.gain import measured_gain
 from lcframework.header_doctor.reading import FileReading, read_file
+from lcframework.header_doctor.sites import SiteFound, find_site
 from lcframework.header_doctor.suggestions import lines_to_paste
 from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site

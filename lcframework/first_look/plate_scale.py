@@ -11,11 +11,11 @@ import attrs
 import numpy as np
 
 from lcframework.config.sections import Frames
-from lcframework.first_look.targets import pointing
 from lcframework.frames.exposed_region import unexposed
 from lcframework.frames.header_cards import as_number, text_of
 from lcframework.frames.raw_frames import read_raw
 from lcframework.header_doctor.header_wcs import EXISTING, HeaderWcs, placed, read_wcs
+from lcframework.header_doctor.pointing import pointing
 from lcframework.header_doctor.reading import FileReading
 from lcframework.plugins import Plugins
 from lcframework.sky.geometry import separation

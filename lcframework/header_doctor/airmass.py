@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -11,6 +10,9 @@ from astropy.io import fits
 
 from lcframework.frames.header_cards import as_number, text_of
 from lcframework.frames.samples import at_equal_steps
+from lcframework.header_doctor.angles import read_angle
+from lcframework.header_doctor.pointing import OF_TARGET, OF_TELESCOPE, position_by
+from lcframework.header_doctor.sites import find_site
 from lcframework.sky.ephemerides import Site, airmass_of, target_states
 from lcframework.types import HeaderInfo
 
@@ -24,10 +26,6 @@ _FORMULAS = 0.01
 MOST = 40
 _AIRMASS = ("AIRMASS", "SECZ")
 _ALTITUDE = ("OBJCTALT", "CENTALT", "TELALT", "ALT-OBJ", "ALT_OBJ")
-_LATITUDE = ("SITELAT", "LATITUDE", "OBSLAT", "LAT-OBS", "GEOLAT")
-_LONGITUDE = ("SITELONG", "LONGITUD", "OBSLONG", "LONG-OBS", "GEOLON")
-_RA, _DEC = ("OBJCTRA", "RA", "CRVAL1"), ("OBJCTDEC", "DEC", "CRVAL2")
-_SEXAGESIMAL = re.compile(r"^([+-]?)\s*(\d{1,3})[:\s]+(\d{1,2})(?:[:\s]+(\d{1,2}(?:\.\d*)?))?$")
 
 
 @attrs.frozen
@@ -114,8 +112,8 @@ def _stated_airmass(header: fits.Header) -> tuple[str, float] | None:
         if value is not None and 1.0 <= value < 40.0:
             return key, value
     for key in _ALTITUDE:
-        altitude = _angle(text_of(header, key))
-        value = airmass_of(altitude) if altitude is not None and altitude <= 90.0 else None
+        altitude = read_angle(text_of(header, key))
+        value = airmass_of(altitude.value) if altitude is not None and altitude.value <= 90.0 else None
         if value is not None:
             return key, value
     return None
@@ -125,40 +123,26 @@ def _read(
     name: str, header: fits.Header, info: HeaderInfo, stated: tuple[str, float],
     site: Site | None, positions: Sequence[Position],
 ) -> _Stated | None:  # fmt: skip
-    site = site or _site(header)
-    position = _pointing(header) or (positions[0] if len(positions) == 1 else None)
+    site = site or _site(header, info.mjd_mid)
+    position = _place(header) or (positions[0] if len(positions) == 1 else None)
     if site is None or position is None:
         return None
     return _Stated(name, *stated, (info.mjd_start, info.mjd_mid, info.mjd_end), position, site)
 
 
-def _site(header: fits.Header) -> Site | None:
-    latitude, longitude = (_first(header, keys) for keys in (_LATITUDE, _LONGITUDE))
-    if latitude is None or longitude is None or abs(latitude) > 90.0 or abs(longitude) > 360.0:
+def _site(header: fits.Header, mjd: float) -> Site | None:
+    """Return the telescope's place in a header; a longitude whose sign nothing tells is taken as it is written."""
+    found = find_site([(header, mjd)])
+    if found.site is None and found.latitude is not None and found.longitude is not None:
+        return Site(found.latitude, found.longitude, found.elevation)
+    return found.site
+
+
+def _place(header: fits.Header) -> Position | None:
+    """Return the place of the target or of the telescope's pointing in a header, degrees ICRS; else of its WCS."""
+    if found := position_by(header, (*OF_TARGET, *OF_TELESCOPE)):
+        return found[:2]
+    if not text_of(header, "CTYPE1").startswith("RA"):
         return None
-    return Site(latitude, longitude, 0.0)
-
-
-def _pointing(header: fits.Header) -> Position | None:
-    """Return the pointing (ra, dec) in a header, degrees; sexagesimal right ascensions are in hours."""
-    for x, y in zip(_RA, _DEC, strict=True):
-        ra, dec = text_of(header, x), text_of(header, y)
-        if x.startswith("CRVAL") and not text_of(header, "CTYPE1").startswith("RA"):
-            continue
-        lon, lat = _angle(ra), _angle(dec)
-        if lon is not None and lat is not None and 0.0 <= lon <= 360.0 and abs(lat) <= 90.0:
-            return (lon * 15.0 if _SEXAGESIMAL.match(ra) else lon, lat)
-    return None
-
-
-def _first(header: fits.Header, keys: Sequence[str]) -> float | None:
-    return next((value for key in keys if (value := _angle(text_of(header, key))) is not None), None)
-
-
-def _angle(text: str) -> float | None:
-    """Return a number, or a sexagesimal angle in its first unit."""
-    match = _SEXAGESIMAL.match(text)
-    if match is None:
-        return as_number(text)
-    value = float(match[2]) + float(match[3]) / 60.0 + float(match[4] or 0.0) / 3600.0
-    return -value if match[1] == "-" else value
+    ra, dec = (as_number(text_of(header, key)) for key in ("CRVAL1", "CRVAL2"))
+    return (ra, dec) if ra is not None and dec is not None and 0.0 <= ra <= 360.0 and abs(dec) <= 90.0 else None

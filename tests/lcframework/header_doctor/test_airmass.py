@@ -7,7 +7,7 @@ import json
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+from astropy.coordinates import FK5, AltAz, EarthLocation, SkyCoord
 from astropy.io import fits
 from astropy.time import Time
 
@@ -65,6 +65,21 @@ def test_a_wrong_clock_or_site_is_told(hours, site, said):
 
 def test_half_an_hour_shows():
     assert airmass_verdict(night(0.5), SITE).startswith("CHECK")
+
+
+@pytest.mark.parametrize(
+    "longitude", [("70:24:15 W",), ("70.404", "[deg] west positive"), ("289:35:45",), ("-70.404",)], ids=lambda c: c[0]
+)
+def test_longitudes_are_read_as_the_first_look_reads_them(longitude):
+    assert "agrees" in airmass_verdict(night(SITELAT="24:37:38 S", SITELONG=longitude))
+
+
+def test_an_old_equinox_is_precessed():
+    of_1950 = SkyCoord(*PLACE, unit="deg").transform_to(FK5(equinox="J1950"))
+    files = night(EQUINOX=1950.0, SITELAT="24:37:38 S", SITELONG="70:24:15 W")
+    for _, header, _ in files:
+        header["RA"], header["DEC"] = of_1950.ra.deg, of_1950.dec.deg
+    assert "agrees" in airmass_verdict(files)
 
 
 def test_without_a_project_the_header_says_where():

@@ -10,10 +10,11 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from lcframework.first_look.angles import declination, read_angle, right_ascension
-from lcframework.first_look.sites import find_site
 from lcframework.first_look.star_tables import recognised
-from lcframework.first_look.targets import by_header, header_name, pointing, region_name
+from lcframework.first_look.targets import by_header, header_name, region_name
+from lcframework.header_doctor.angles import declination, read_angle, right_ascension
+from lcframework.header_doctor.pointing import pointing
+from lcframework.header_doctor.sites import find_site
 
 MJD = 60000.25
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from lcframework.first_look.angles import read_angle, right_ascension
 from lcframework.frames.header_cards import as_number, text_of
+from lcframework.header_doctor.angles import read_angle, right_ascension
 from lcframework.sky.ephemerides import Site
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class SiteFound:
         What has to be asked; empty where nothing has.
     note : str
         What was decided about it.
-    latitude : float or None
-        Degrees; known even where the longitude's sign has to be asked for,
+    latitude, longitude : float or None
+        Degrees, as they are written: known even where the longitude's sign has to be asked for,
     elevation : float
         and so is this, m.
     """
@@ -52,6 +52,7 @@ class SiteFound:
     question: str = ""
     note: str = ""
     latitude: float | None = None
+    longitude: float | None = None
     elevation: float = 0.0
 
 
@@ -90,6 +91,7 @@ def find_site(headers: Sequence[tuple[fits.Header, float | None]]) -> SiteFound:
             f"--longitude {value:g} or --longitude {-value:g}: {keyword} = {text_of(header, keyword)} in the header "
             "has no sign. East is positive",
             latitude=latitude[0],
+            longitude=value,
             elevation=elevation,
         )
     return SiteFound()
