@@ -7,7 +7,7 @@ import re
 import attrs
 
 _SEXAGESIMAL = re.compile(
-    r"^([NSEW+-]?)\s*(\d{1,3})\s*(?:[:hd°\s]+)\s*(\d{1,2}(?:\.\d+)?)\s*(?:[:m'\s]+\s*(\d{1,2}(?:\.\d*)?)\s*[s\"]?)?\s*([NSEW]?)$",
+    r"^([NSEW+-]?)\s*(\d{1,3})\s*(?:[:hd°\s]+)\s*(\d{1,2}(?:\.\d+)?)\s*(?:[:m'\s]+\s*(\d{1,2}(?:\.\d*)?)(\s*[s\"])?)?\s*([NSEW]?)$",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"^([NSEW+-]?)\s*(\d{1,3}(?:\.\d*)?|\.\d+)(?:\s*(?:deg\w*|°))?\s*([NSEW]?)$", re.IGNORECASE)
@@ -37,7 +37,8 @@ def read_angle(text: str) -> Angle | None:
     """Return an angle; None where a text is none."""
     text = text.strip()
     if match := _SEXAGESIMAL.match(text):
-        before, first, minutes, seconds, after = match.groups()
+        before, first, minutes, seconds, unit, after = match.groups()
+        after = after or _south(unit or "", text)
         value = float(first) + float(minutes) / 60.0 + float(seconds or 0.0) / 3600.0
     elif match := _NUMBER.match(text):
         before, first, after = match.groups()
@@ -47,6 +48,14 @@ def read_angle(text: str) -> Angle | None:
     direction = (after or before).upper()
     sign = _SIGNS.get(direction, 1) * (_SIGNS.get(before, 1) if after and before in ("+", "-") else 1)
     return Angle(sign * value, match.re is _SEXAGESIMAL, bool(direction))
+
+
+def _south(unit: str, text: str) -> str:
+    """Return S where the letter after the seconds means the south: in 24:37:38 S, 24°37'38S; not in 24D37M38S."""
+    if not unit.endswith("S"):
+        return ""
+    of_seconds = re.search(r"[HD].*M", text) is not None and unit == "S"  # the other parts have such letters too
+    return "" if of_seconds else "S"
 
 
 def right_ascension(text: str, comment: str = "") -> float | None:
