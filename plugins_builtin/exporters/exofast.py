@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 FILTERS = {
     "U": "U", "B": "B", "V": "V", "R": "R", "I": "I", "J": "J", "H": "H", "K": "K",
     "SU": "Sloanu", "SG": "Sloang", "SR": "Sloanr", "SI": "Sloani", "SZ": "Sloanz",
+    "STU": "u", "STV": "v", "STB": "b", "STY": "y",
 }  # fmt: skip
 #: What else EXOFASTv2's readtran takes as a filter.
 _OTHER_FILTERS = (
-    "Kepler", "TESS", "CoRoT", "Spit36", "Spit45", "Spit58", "Spit80", "u", "b", "v", "y", "g", "r", "i", "z",
+    "Kepler", "TESS", "CoRoT", "Spit36", "Spit45", "Spit58", "Spit80", "g", "r", "i", "z",
 )  # fmt: skip
 _NAME = re.compile(r"n(?P<date>\d{8})\.(?P<filter>[^.]+)\.(?P<telescope>[^.]+)\.dat")
 

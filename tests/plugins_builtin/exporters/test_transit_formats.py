@@ -43,7 +43,9 @@ def test_exofast_has_a_file_a_night_with_the_name_that_readtran_takes_apart(star
     assert all(Exofast().recognises(p) and not Exofast().faults(p) for p in paths)
 
 
-@pytest.mark.parametrize(("band", "filters", "name"), [("r", {}, "Sloanr"), ("R", {}, "R"), ("G", {"g": "V"}, "V")])
+@pytest.mark.parametrize(("band", "filters", "name"), [
+    ("r", {}, "Sloanr"), ("R", {}, "R"), ("G", {"g": "V"}, "V"), ("b_stromgren", {}, "b"),
+])  # fmt: skip
 def test_exofast_filters(band, filters, name, tmp_path):
     names = Exofast(filters=filters).files(curve_of(band, sources=("A",)))
     assert {n.split(".")[1] for n in names} == {name}
