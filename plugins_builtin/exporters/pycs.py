@@ -20,7 +20,7 @@ from plugins_builtin.shared.light_curve_tables import numbers_of, plain_table, w
 if TYPE_CHECKING:
     from astropy.table import Table
 
-_TIMES = ("mhjd", "mbjd")
+_TIMES = {"mhjd": "heliocentric Julian date (UTC)", "mbjd": "barycentric Julian date (TDB)"}
 
 
 @attrs.frozen
@@ -29,9 +29,10 @@ class Pycs:
 
     A line of names, a line of as many ``=`` under each, and a line an epoch, parted by tabulators. Times are ``mhjd``,
     heliocentric Julian dates in UTC less 2400000.5, which `rdbimport` takes without being told, and ``mbjd``,
-    barycentric ones in TDB less 2400000.5 (``mhjdcolname="mbjd"``). Images have ``mag_A`` and ``magerr_A``, which is
-    the random error. ``flag`` is False where something is odd (``flagcolname="flag"`` masks it). The reader takes no
-    empty values: epochs in which an image is fainter than `min_signal` are left out, and counted in a comment.
+    barycentric ones in TDB less 2400000.5 (``mhjdcolname="mbjd"``); this column is left out where an epoch has no such
+    time. Images have ``mag_A`` and ``magerr_A``, which is the random error. ``flag`` is False where something is odd
+    (``flagcolname="flag"`` masks it). The reader takes no empty values: epochs in which an image is fainter than
+    `min_signal` are left out, and counted in a comment.
 
     The format is described at https://cosmograil.gitlab.io/PyCS3/ (package `pycs3.gen.lc_func`).
     """
@@ -63,19 +64,21 @@ class Pycs:
         if len(bands) > 1:
             raise UnusableInput(f"PyCS compares magnitudes of one band, here are {', '.join(bands)}: choose one")
         names = [n for wanted in self.sources or ("",) for n in sources_of(light_curve, wanted)]
-        lines, left_out = self._lines(plain_table(light_curve), names)
-        columns = [*_TIMES, "telescope", "fwhm", "airmass", "flag"]
+        plain = plain_table(light_curve)
+        times = _times(plain)
+        lines, left_out = self._lines(plain, times, names)
+        columns = [*times, "telescope", "fwhm", "airmass", "flag"]
         columns += [f"{c}_{n}" for n in names for c in ("mag", "magerr")]
         if odd := [n for n in names if any(c.isspace() for c in n)]:
             raise UnusableInput(f"PyCS takes no blanks in names of images: {', '.join(odd)}")
         head = ["\t".join(columns), "\t".join("=" * len(c) for c in columns)]
         about = [
-            "# mhjd: heliocentric Julian date (UTC) - 2400000.5; mbjd: barycentric Julian date (TDB) - 2400000.5",
+            "# " + "; ".join(f"{name}: {_TIMES[name]} - 2400000.5" for name in times),
             f"# fwhm in arcsec; band {bands[0]}; {left_out} epochs were left out, in which an image is too faint",
         ]
         write_lines(path, [*head, *about, *lines])
 
-    def _lines(self, table: Table, names: Sequence[str]) -> tuple[list[str], int]:
+    def _lines(self, table: Table, times: Mapping[str, Floats], names: Sequence[str]) -> tuple[list[str], int]:
         """Return the lines of the epochs that can be written, and the number of others."""
         flux, error = (_columns(table, names, c) for c in ("flux", "d_flux"))
         zeropoint = numbers_of(table, "zeropoint")
@@ -92,11 +95,10 @@ class Pycs:
             magerr = 2.5 / math.log(10) * error / flux
         if not seen.any():
             raise UnusableInput(f"in no epoch are all images above {self.min_signal:g} sigma: name some by sources")
-        times = [heliocentric(table) - MJD_TO_JD, numbers_of(table, "bjd_tdb") - MJD_TO_JD]
         fwhm, airmass = numbers_of(table, "seeing"), numbers_of(table, "airmass")
         lines = []
         for i in np.flatnonzero(seen):
-            values = [f"{t[i]:.6f}" for t in times]
+            values = [f"{t[i]:.6f}" for t in times.values()]
             flags = int(table["flags"][i]) if "flags" in table.colnames else 0
             values += [in_name(str(table["instrument"][i])), f"{fwhm[i]:.3f}", f"{airmass[i]:.3f}", str(flags == 0)]
             for k in range(len(names)):
@@ -135,6 +137,13 @@ class Pycs:
                 elif name == "flag":
                     faults.one_of(value, ("True", "False"), number, name)
         return faults.found
+
+
+def _times(table: Table) -> dict[str, Floats]:
+    """Return the times of the epochs, less 2400000.5; barycentric ones where they are known of all."""
+    times = {"mhjd": heliocentric(table) - MJD_TO_JD}
+    barycentric = numbers_of(table, "bjd_tdb") - MJD_TO_JD
+    return times | {"mbjd": barycentric} if np.isfinite(barycentric).all() else times
 
 
 def heliocentric(table: Table) -> Floats:

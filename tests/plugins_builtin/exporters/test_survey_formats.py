@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -57,6 +58,18 @@ def test_pycs_times_are_heliocentric_and_barycentric(curve, tmp_path):
     assert not Pycs().faults(tmp_path / name)
     Pycs(sources=("A",)).export(part, tmp_path / name)
     assert len(read_rdb(tmp_path / name, "A")[0]) == 8
+
+
+@pytest.mark.parametrize("unknown", [slice(None), slice(1)], ids=["in all epochs", "in one"])
+def test_pycs_leaves_out_barycentric_times_that_are_not_known(unknown, curve, tmp_path):
+    curve["bjd_tdb"][unknown] = np.nan
+    path = tmp_path / "a.rdb"
+    Pycs(sources=("A",)).export(curve, path)
+    lines = path.read_text().splitlines()
+    assert lines[0].split("\t")[:2] == ["mhjd", "telescope"]
+    assert len([line for line in lines[2:] if not line.startswith("#")]) == len(curve)
+    assert not re.search("mbjd|nan", path.read_text())
+    assert not Pycs().faults(path)
 
 
 def test_pycs_refuses_several_bands_and_what_has_no_magnitudes(tmp_path):
