@@ -13,7 +13,7 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.types import FileFault, Floats, UnusableInput
-from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter
+from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter, given_filter
 from plugins_builtin.shared.exported_epochs import (
     SourceEpochs,
     epochs_of,
@@ -110,7 +110,7 @@ class AavsoExoplanet:
                 raise UnusableInput(f"{name}: {', '.join(odd)} wants a value and its error, such as [2.15, 1e-6]")
 
     def _head(self, epochs: SourceEpochs) -> dict[str, str]:
-        code = self.filters.get(epochs.band) or aavso_filter(epochs.band)
+        code = given_filter(epochs.band, self.filters) or aavso_filter(epochs.band)
         if code == OTHER:
             cure = f'-o \'filters={{"{epochs.band}" = "V"}}\''
             raise UnusableInput(f'the AAVSO has no filter for the band "{epochs.band}": name the nearest by {cure}')

@@ -145,6 +145,13 @@ def test_exoplanet_report_refuses_without_what_it_must_say(lacking, star, tmp_pa
         AavsoExoplanet(**{k: v for k, v in REPORT.items() if k != lacking}).export(star[:4], tmp_path / "x")
 
 
+@pytest.mark.parametrize("named", ["G_open", "g_OPEN"])
+def test_exoplanet_report_takes_the_users_filter_whatever_the_case(named, tmp_path):
+    path = tmp_path / "a.aavso-exoplanet.txt"
+    AavsoExoplanet(**REPORT, filters={named: "CV"}).export(curve_of("g_open", sources=("A",))[:4], path)
+    assert "#FILTER=CV" in path.read_text().splitlines()
+
+
 def test_exoplanet_report_refuses_a_band_without_a_filter(tmp_path):
     with pytest.raises(UnusableInput, match='no filter for the band "G"'):
         AavsoExoplanet(**REPORT).export(curve_of("G", sources=("A",))[:4], tmp_path / "x")
