@@ -12,19 +12,19 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import FileFault, Floats, UnusableInput
+from lcframework.types import FileFault, UnusableInput
 from plugins_builtin.shared.aavso_filters import OTHER, aavso_filter, given_filter
 from plugins_builtin.shared.exported_epochs import (
     SourceEpochs,
     epochs_of,
     files_by_night,
     one_source,
-    relative,
     require_barycentric,
     require_exposures,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import write_lines
+from plugins_builtin.shared.transit_rows import detrending, transit_rows
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -41,6 +41,8 @@ _DETREND = {
     "airmass": "AIRMASS", "seeing_pixels": "FWHM", "seeing": "FWHM_ARCSEC", "x": "X(FITS)", "y": "Y(FITS)",
     "sky_level": "SKY/PIXEL",
 }  # fmt: skip
+#: The number of the first pixel of a FITS image, which is 0 in a light curve.
+_FIRST_PIXEL = 1.0
 _UNITS = {"Period": "days", "inc": "degrees", "Tc": "BJD_TDB", "Duration": "days"}
 
 
@@ -86,14 +88,13 @@ class AavsoExoplanet:
         self._require_settings()
         epochs = epochs_of(light_curve, one_source(light_curve, self.source, "the exoplanet database"))
         epochs = require_barycentric(require_exposures(epochs))
-        flux, error = relative(epochs)
-        columns = [self._detrending(epochs, name) for name in self.detrend]
+        columns = [
+            values + _FIRST_PIXEL if name in ("x", "y") else values
+            for name, values in zip(self.detrend, detrending(epochs, self.detrend), strict=True)
+        ]
         lines = [f"#{name}={value}" for name, value in self._head(epochs).items()]
         lines.append("#" + ",".join(["DATE", "DIFF", "ERR", *(f"DETREND_{n + 1}" for n in range(len(columns)))]))
-        for i in np.argsort(epochs.bjd_tdb, kind="stable"):
-            values = [f"{epochs.bjd_tdb[i]:.8f}", *(f"{v[i]:.7f}" for v in (flux, error, *columns))]
-            lines.append(",".join(values))
-        write_lines(path, lines)
+        write_lines(path, [*lines, *transit_rows(epochs, epochs.bjd_tdb, columns, separator=",", decimals=7)])
 
     def _require_settings(self) -> None:
         wanted = {
@@ -125,13 +126,6 @@ class AavsoExoplanet:
             "PRIORS": _listed(self.priors), "PRIORS-XC": json.dumps(_described(self.priors)),
             "RESULTS": _listed(self.results), "RESULTS-XC": json.dumps(_described(self.results)),
         }  # fmt: skip
-
-    def _detrending(self, epochs: SourceEpochs, name: str) -> Floats:
-        values = epochs.column(name)
-        if not np.isfinite(values).all():
-            raise UnusableInput(f"detrend: {name} is not known in all epochs: choose other columns of the light curve")
-        # The first pixel of a FITS image is 1.
-        return values + 1.0 if name in ("x", "y") else values
 
     def recognises(self, path: Path) -> bool:
         """Return whether the first line is that of an exoplanet report."""

@@ -18,12 +18,12 @@ from plugins_builtin.shared.exported_epochs import (
     epochs_of,
     files_by_night,
     one_source,
-    relative,
     require_barycentric,
     require_exposures,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import write_lines
+from plugins_builtin.shared.transit_rows import transit_rows
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -73,14 +73,11 @@ class ExoClock:
         if self.time == "BJD_TDB":
             epochs = require_barycentric(epochs)
         times = epochs.bjd_tdb if self.time == "BJD_TDB" else epochs.mjd + MJD_TO_JD
-        flux, error = relative(epochs)
         band = filter_named(epochs.band, self.filters, FILTERS, "ExoClock")
         about = (self.planet, self.time, _STAMP, "Flux", band, f"{np.median(epochs.exptime):g}")
         lines = [f"#{name}: {value}" for name, value in zip(_HEAD, about, strict=True)]
         lines.append("#Time Flux Flux_uncertainty")
-        for i in np.argsort(times, kind="stable"):
-            lines.append(f"{times[i]:.8f} {flux[i]:.8f} {error[i]:.8f}")
-        write_lines(path, lines)
+        write_lines(path, [*lines, *transit_rows(epochs, times)])
 
     def recognises(self, path: Path) -> bool:
         """Return whether the first comment names the planet."""

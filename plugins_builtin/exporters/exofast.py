@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import FileFault, UnusableInput
+from lcframework.types import FileFault
 from plugins_builtin.shared.aavso_filters import filter_named
 from plugins_builtin.shared.exported_epochs import (
     epochs_of,
@@ -22,12 +22,12 @@ from plugins_builtin.shared.exported_epochs import (
     parts_by_group,
     parts_by_night,
     parts_by_source,
-    relative,
     require_barycentric,
     sources_of,
 )
 from plugins_builtin.shared.file_faults import Faults, text_lines
 from plugins_builtin.shared.light_curve_tables import write_lines
+from plugins_builtin.shared.transit_rows import detrending, transit_rows
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -86,16 +86,7 @@ class Exofast:
         """
         epochs = require_barycentric(epochs_of(light_curve, one_source(light_curve, self.source, "EXOFAST")))
         filter_named(epochs.band, self.filters, FILTERS, "EXOFAST")
-        flux, error = relative(epochs)
-        columns = [epochs.column(name) for name in self.detrend]
-        for name, values in zip(self.detrend, columns, strict=True):
-            if not np.isfinite(values).all():
-                raise UnusableInput(f"detrend: {name} is not known in all epochs of {path.name}")
-        lines = []
-        for i in np.argsort(epochs.bjd_tdb, kind="stable"):
-            texts = [f"{epochs.bjd_tdb[i]:.8f}", *(f"{v[i]:.8f}" for v in (flux, error, *columns))]
-            lines.append(" ".join(texts))
-        write_lines(path, lines)
+        write_lines(path, transit_rows(epochs, epochs.bjd_tdb, detrending(epochs, self.detrend)))
 
     def recognises(self, path: Path) -> bool:
         """Return whether the file is named as EXOFASTv2 wants it."""

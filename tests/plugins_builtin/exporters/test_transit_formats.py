@@ -66,6 +66,15 @@ def test_exofast_refuses_what_it_can_not_say(star, tmp_path):
         Exofast().export(star, tmp_path / "x")
 
 
+@pytest.mark.parametrize(
+    "exporter", [Exofast(detrend=("seeing",)), AavsoExoplanet(**{**REPORT, "detrend": ("seeing",)})]
+)
+def test_a_column_to_detrend_by_must_be_known_in_all_epochs(exporter, star, tmp_path):
+    star["seeing"][1] = np.nan
+    with pytest.raises(UnusableInput, match="detrend: seeing is not known in all epochs"):
+        exporter.export(star[:4], tmp_path / "x")
+
+
 def test_exofast_faults(tmp_path):
     path = tmp_path / "n20240220.W.Cam.dat"
     path.write_text("# time flux error\n2460360.7 200.0 0.01\n60360.8 199.0 0.01 1.1\n2460360.6 201.0 0.01\n")
