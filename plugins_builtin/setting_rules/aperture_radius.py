@@ -64,7 +64,7 @@ class ApertureRadius:
 
     def differ(self, setting: str, old: Any, new: Any) -> bool:
         """Return whether new frames want discs that are half as large again, or two thirds as large."""
-        return not 0.67 < new / old < 1.5
+        return old is None or not 0.67 < new / old < 1.5
 
 
 def _that_fit(evidence: Evidence, frames: Sequence[FrameEvidence]) -> Floats:
