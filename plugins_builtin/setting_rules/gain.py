@@ -25,7 +25,8 @@ class GainByNoise:
     def decide(self, evidence: Evidence) -> Sequence[Decision]:
         """Return the gain where the frames' levels differ enough to show it; doubt that of headers it excludes."""
         unstated = [f for f in evidence.frames if f.values["flags"] & FrameFlag.GAIN_MEASURED]
-        stated = [float(f.values["gain"]) for f in evidence.frames if f.values["gain"]]
+        others = [f for f in evidence.frames if not f.values["flags"] & FrameFlag.GAIN_MEASURED]
+        stated = [float(f.values["gain"]) for f in others if f.values["gain"]]
         if not unstated and not stated:
             return ()
         measured = evidence.gain()
@@ -39,18 +40,12 @@ class GainByNoise:
             f"{measured.gain:.3g} +- {error:.2g} e-/ADU by the noise of {measured.pairs} pairs of frames at levels "
             f"from {low:.0f} to {high:.0f} ADU"
         )
+        doubt = _doubt(stated, measured.gain, error, noise)
         if unstated:
             value = float(f"{measured.gain:.3g}")
-            return (Decision("header.gain", value, f"no header gives it; {noise}", len(unstated)),)
-        header = float(np.median(stated))
-        ratio = max(header / measured.gain, measured.gain / header)
-        off = abs(header - measured.gain) > max(_DIFFERENT * measured.gain, 3 * error)
-        doubt = (
-            f"the headers' gain, {header:g} e-/ADU, is excluded by the noise: {noise}. Errors would be wrong by a "
-            f"factor of {ratio**0.5:.2f} where photon noise rules; set gain in [header.fits]"
-        )
-        why = f"the headers give {header:g} e-/ADU; {noise}"
-        return (Decision("header.gain", None, why, len(stated), doubt=doubt if off else ""),)
+            return (Decision("header.gain", value, f"no header gives it; {noise}", len(unstated), doubt=doubt),)
+        why = f"the headers give {float(np.median(stated)):g} e-/ADU; {noise}"
+        return (Decision("header.gain", None, why, len(stated), doubt=doubt),)
 
     def differ(self, setting: str, old: Any, new: Any) -> bool:
         """Return whether the noise of new frames is that of another gain: by more than a quarter."""
@@ -60,6 +55,20 @@ class GainByNoise:
 #: What a detector's flat field and non-linearity leave in a gain by noise, relative.
 _SYSTEMATIC = 0.05
 _DIFFERENT = 0.25
+
+
+def _doubt(stated: Sequence[float], measured: float, error: float, noise: str) -> str:
+    """Return the doubt in the gain that headers state; empty where none does, or the noise does not exclude it."""
+    if not stated:
+        return ""
+    header = float(np.median(stated))
+    if abs(header - measured) <= max(_DIFFERENT * measured, 3 * error):
+        return ""
+    ratio = max(header / measured, measured / header)
+    return (
+        f"the headers' gain, {header:g} e-/ADU, is excluded by the noise: {noise}. Errors would be wrong by a "
+        f"factor of {ratio**0.5:.2f} where photon noise rules; set gain in [header.fits]"
+    )
 
 
 @hookimpl

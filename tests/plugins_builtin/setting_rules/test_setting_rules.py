@@ -46,6 +46,23 @@ def test_a_headers_gain_is_kept_and_doubted_where_the_noise_excludes_it(header: 
     assert (f"the headers' gain, {header:g} e-/ADU, is excluded by the noise: 2.5" in decision.doubt) is doubted
 
 
+@pytest.mark.parametrize(("header", "doubted"), [(2.6, False), (1.3, True)])
+def test_a_headers_gain_is_doubted_beside_frames_whose_headers_give_none(header: float, doubted: bool) -> None:
+    evidence = example_evidence()
+    stated = tuple(attrs.evolve(f, values={**f.values, "flags": 0, "gain": header}) for f in evidence.frames[:9])
+    both = attrs.evolve(evidence, frames=(*stated, *evidence.frames[9:]))
+    (decision,) = check_setting_rule(GainByNoise(), both)
+    assert (decision.value, decision.frames) == (2.5, 15)
+    assert (f"the headers' gain, {header:g} e-/ADU, is excluded by the noise: 2.5" in decision.doubt) is doubted
+
+
+def test_a_gain_that_was_measured_before_is_no_headers() -> None:
+    evidence = example_evidence()
+    imported = tuple(attrs.evolve(f, values={**f.values, "gain": 1.3}) for f in evidence.frames)
+    (decision,) = check_setting_rule(GainByNoise(), attrs.evolve(evidence, frames=imported))
+    assert (decision.value, decision.doubt) == (2.5, "")
+
+
 @pytest.mark.parametrize(("seeing", "star", "roi"), [(1.5, 20, 24), (5.0, 24, 32), (10.0, 48, 64)])
 def test_stamps_are_as_wide_as_documented_in_units_of_the_seeing(seeing: float, star: int, roi: int) -> None:
     found = values(Stamps(), example_evidence(seeing=seeing))
@@ -221,6 +238,11 @@ def test_the_radius_of_discs_holds_the_light_that_moves_within_them() -> None:
 def test_the_usual_radius_stays_where_no_other_is_better() -> None:
     (decision,) = check_setting_rule(ApertureRadius(), lone_stars(0.01, 0.0))
     assert decision.value == 1.5
+
+
+@pytest.mark.parametrize(("old", "new", "differs"), [(None, 1.5, True), (1.5, 1.75, False), (1.5, 2.5, True)])
+def test_radii_differ_also_from_none(old: float | None, new: float, differs: bool) -> None:
+    assert ApertureRadius().differ("photometry.aperture.radius", old, new) is differs
 
 
 def test_too_few_stars_choose_no_radius_and_small_stamps_no_large_one() -> None:
