@@ -12,7 +12,7 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import above, mapping_of, one_of
 from lcframework.types import Floats, Ints, MagnitudeTable, StarTable
-from plugins_builtin.shared.sky_positions import pairs_within, unambiguous
+from plugins_builtin.shared.sky_positions import pairs_within, unambiguous, unit_vectors
 from plugins_builtin.shared.star_tables import magnitude_table
 from plugins_builtin.shared.table_files import ColumnMapping, read_table
 
@@ -80,9 +80,8 @@ def without_repeats(ra: Floats, dec: Floats, mag: Floats, error: Floats) -> Ints
     """Return the rows without those that repeat a better one: at its place, with its magnitude within the errors."""
     from scipy.spatial import cKDTree
 
-    a, d = np.radians(ra), np.radians(dec)
-    directions = np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=1)
-    pairs = cKDTree(directions).query_pairs(np.radians(_REPEATED_WITHIN / 3600.0), output_type="ndarray")
+    within = np.radians(_REPEATED_WITHIN / 3600.0)
+    pairs = cKDTree(unit_vectors(ra, dec)).query_pairs(within, output_type="ndarray")
     with np.errstate(invalid="ignore"):
         alike = np.abs(np.subtract(*mag[pairs.T])) <= np.maximum(_SAME_MAGNITUDE, 3.0 * np.hypot(*error[pairs.T]))
     worse = [j if error[i] <= error[j] else i for i, j in pairs[alike]]
