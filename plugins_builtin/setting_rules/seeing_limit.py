@@ -16,12 +16,11 @@ from plugins_builtin.engine.robust import scatter_about_zero
 _DEVIATIONS = 5.0
 #: ... and at least this many times the median: of alike frames the deviation is next to nothing.
 _AT_LEAST = 1.5
-_FEWEST = 1
 
 
 @attrs.frozen
 class SeeingLimit:
-    """Frames whose seeing is far beyond that of the others are left out: clouds of focus, of wind, of trailing."""
+    """The seeing beyond which a frame makes no epoch: so frames blurred by focus, wind or trailing are left out."""
 
     results_version: ClassVar[int] = 1
     settings: ClassVar[tuple[str, ...]] = ("roi_cutouts.frames",)
@@ -33,7 +32,7 @@ class SeeingLimit:
         """Return the limit in arcsec."""
         seeing = np.array([f.values["seeing_arcseconds"] or np.nan for f in evidence.frames], float)
         seeing = seeing[np.isfinite(seeing) & (seeing > 0)]
-        if len(seeing) < _FEWEST:
+        if len(seeing) == 0:
             return ()
         median = float(np.median(seeing))
         spread = scatter_about_zero(np.log(seeing / median))
