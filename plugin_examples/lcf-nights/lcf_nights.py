@@ -11,35 +11,41 @@ import click
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
+from lcframework.types import NeedMissing
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 
-def night_of(mjd: np.ndarray, longitude: float) -> np.ndarray:
+def night_of(mjd: np.ndarray, longitude: float | np.ndarray) -> np.ndarray:
     """Return each time's night: the whole days of the MJD at its local noon, which no night crosses.
 
     Parameters
     ----------
     mjd : array
         UTC, d.
-    longitude : float
+    longitude : float or array
         Degrees, east positive.
     """
-    return np.floor(np.asarray(mjd, float) + longitude / 360.0 - 0.5).astype(int)
+    return np.floor(np.asarray(mjd, float) + np.asarray(longitude) / 360.0 - 0.5).astype(int)
 
 
-def nights(frames: Table, longitude: float, band: str = "") -> list[dict[str, Any]]:
+def nights(frames: Table, longitudes: Mapping[str, float], band: str = "") -> list[dict[str, Any]]:
     """Return what each night was like, by the frames that are used.
 
     Parameters
     ----------
     frames : Table
         As ``Project.frames()`` returns it.
-    longitude : float
-        Of the telescope; degrees, east positive.
+    longitudes : mapping
+        Of the telescope of each instrument; degrees, east positive.
     band : str
         Of these frames alone; empty: of all.
+
+    Raises
+    ------
+    NeedMissing
+        Where the longitude of an instrument is not known.
     """
     found: list[dict[str, Any]] = []
     if len(frames) == 0:
@@ -47,7 +53,15 @@ def nights(frames: Table, longitude: float, band: str = "") -> list[dict[str, An
     mjd = _floats(frames["mjd"])
     wanted = np.isfinite(mjd) & np.array([not band or str(b) == band for b in frames["band"]])
     left_out = np.array([bool(e) for e in frames["eliminated"]])
-    night = night_of(np.where(np.isfinite(mjd), mjd, 0.0), longitude)
+    instruments = [str(i) for i in frames["instrument"]]
+    if unknown := sorted({i for i, w in zip(instruments, wanted, strict=True) if w and i not in longitudes}):
+        sections = " or ".join(f'[instrument."{name}".telescope]' for name in unknown)
+        raise NeedMissing(
+            "the night of a frame follows from its telescope's longitude, which is not known for "
+            f"{', '.join(unknown)}: give it in [telescope], or in {sections}"
+        )
+    east = np.array([longitudes.get(i, 0.0) for i in instruments])  # 0: of frames that are not wanted
+    night = night_of(np.where(np.isfinite(mjd), mjd, 0.0), east)
     for which in np.unique(night[wanted]):
         of_it = wanted & (night == which)
         used = of_it & ~left_out
@@ -74,8 +88,9 @@ def command(project: Path, band: str, as_json: bool) -> None:
     from lcframework import Project
 
     opened = Project.open(project)
-    telescope = opened.config.telescope
-    rows = nights(opened.frames(), telescope.longitude if telescope is not None else 0.0, band)
+    frames = opened.frames()
+    telescopes = {str(i): opened.config.for_instrument(str(i)).telescope for i in frames["instrument"]}
+    rows = nights(frames, {name: t.longitude for name, t in telescopes.items() if t is not None}, band)
     if as_json:
         click.echo(json.dumps(rows))
         return

@@ -14,16 +14,19 @@ from click.testing import CliRunner
 
 import lcframework
 from lcframework import testing
+from lcframework.types import NeedMissing
 
 lcf_nights = pytest.importorskip("lcf_nights", reason="not installed: pip install plugin_examples/lcf-nights")
 
 CHILE = -70.73  # degrees: local noon is at 16:43 UT
+AUSTRALIA = 149.07  # degrees: local noon is at 2:04 UT
+SITES = {"Cam": CHILE}
 
 
 def frames() -> Table:
     """Two nights in Chile: the first lasts from 23:00 UT to 9:00 UT, over midnight; its second frame is left out."""
     return Table(rows=[
-        {"mjd": 60300.0 + h / 24.0, "band": b, "eliminated": e, "seeing_arcseconds": s,
+        {"mjd": 60300.0 + h / 24.0, "instrument": "Cam", "band": b, "eliminated": e, "seeing_arcseconds": s,
          "sky_level_electron_per_second": 2.0}
         for h, b, e, s in ((23, "r", False, 1.0), (25, "g", True, None), (27, "r", False, 1.4), (33, "g", False, 1.1),
                            (47, "r", False, 0.7))
@@ -38,25 +41,42 @@ def test_no_night_crosses_local_noon() -> None:
 
 
 def test_what_a_night_was_like() -> None:
-    first, second = lcf_nights.nights(frames(), CHILE)
+    first, second = lcf_nights.nights(frames(), SITES)
     assert first == {"night": 60300, "evening": "2023-12-22", "frames": 3, "left_out": 1, "hours": 10.0, "seeing": 1.1,
                      "sky": 2.0}  # fmt: skip
     assert (second["evening"], second["frames"], second["hours"], second["seeing"]) == ("2023-12-23", 1, 0.0, 0.7)
-    (only,) = lcf_nights.nights(frames(), CHILE, band="g")
+    (only,) = lcf_nights.nights(frames(), SITES, band="g")
     assert (only["frames"], only["left_out"], only["seeing"]) == (1, 1, 1.1)
-    assert lcf_nights.nights(frames()[:0], CHILE) == []
+    assert lcf_nights.nights(frames()[:0], SITES) == []
+
+
+def test_each_instrument_has_the_nights_of_its_own_place() -> None:
+    """Frames at 25:00 and 27:00 UT are in the middle of Chile's night, and on both sides of noon in Australia."""
+    two = frames()[1:3]
+    two["eliminated"] = False
+    assert [row["frames"] for row in lcf_nights.nights(two, SITES)] == [2]
+    two["instrument"] = ["Other"] * 2
+    assert [row["frames"] for row in lcf_nights.nights(two, {**SITES, "Other": AUSTRALIA})] == [1, 1]
+
+
+def test_an_unknown_longitude_is_refused() -> None:
+    two = frames()
+    two["instrument"] = ["Cam", "No name", "Cam", "Cam", "Cam"]
+    with pytest.raises(NeedMissing, match=r'not known for No name: give it.*\[instrument\."No name"\.telescope\]'):
+        lcf_nights.nights(two, SITES)
+    assert len(lcf_nights.nights(two, SITES, band="r")) == 2  # the frame of No name is one in g
 
 
 def test_a_night_without_a_usable_frame() -> None:
-    (row,) = lcf_nights.nights(frames()[1:2], CHILE)
+    (row,) = lcf_nights.nights(frames()[1:2], SITES)
     assert (row["frames"], row["left_out"], row["seeing"], row["hours"]) == (0, 1, None, 0.0)
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    opened = SimpleNamespace(
-        frames=frames, config=SimpleNamespace(telescope=SimpleNamespace(longitude=CHILE))
-    )  # fmt: skip
+    telescope = SimpleNamespace(longitude=CHILE)
+    config = SimpleNamespace(for_instrument=lambda name: SimpleNamespace(telescope=telescope))
+    opened = SimpleNamespace(frames=frames, config=config)
     monkeypatch.setattr(lcframework.Project, "open", lambda path: opened)
     path = tmp_path / "project.toml"
     path.touch()
