@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +23,7 @@ BANDS = ("u", "v", "g", "r", "i", "z")
 POSITIONS = ("raj2000", "dej2000", "mean_epoch", "flags_psf")
 NORTHERN_LIMIT = 35.0  # degrees; SkyMapper saw nothing north of it
 MAS = 3.6e6  # in a degree
+MOST_ROWS = 100_000  # one more than these shows that an answer is not whole, also where the service does not say so
 
 
 @attrs.frozen
@@ -120,11 +122,10 @@ class SkyMapper:
 
         for attempt in range(self.retries + 1):
             try:
-                with Session() as session:
-                    results = pyvo.dal.TAPQuery(self.url, query, session=session).execute()
-                    if results.query_status == "OVERFLOW":
-                        raise NeedMissing("SkyMapper cut its answer short: too many stars around these; use fewer")
-                    return results.to_table()
+                with Session() as session, warnings.catch_warnings():
+                    warnings.simplefilter("ignore", pyvo.dal.DALOverflowWarning)  # an error, below
+                    results = pyvo.dal.TAPQuery(self.url, query, maxrec=MOST_ROWS + 1, session=session).execute()
+                    answer = results.to_table()
             except (pyvo.dal.DALAccessError, requests.RequestException, OSError) as error:
                 if attempt == self.retries:
                     raise NeedMissing(
@@ -132,6 +133,10 @@ class SkyMapper:
                         f"later, or calibrate with another [calibration] plugin."
                     ) from error
                 time.sleep(min(2.0**attempt, self.timeout))
+                continue
+            if _overflowed(results.votable) or len(answer) > MOST_ROWS:
+                raise NeedMissing("SkyMapper cut its answer short: too many stars around these; use fewer")
+            return answer
         raise AssertionError("unreachable")
 
     def _matches(self, stars: StarTable, answer: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +159,14 @@ class SkyMapper:
         alone = (np.bincount(star)[star] == 1) & (np.bincount(row)[row] == 1)
         clean = np.nan_to_num(_floats(answer["flags_psf"]))[row] == 0
         return star[alone & clean], row[alone & clean]
+
+
+def _overflowed(votable: Any) -> bool:
+    """Return whether any QUERY_STATUS of the document says OVERFLOW; services put it in a resource or in its table."""
+    infos = list(votable.infos)
+    for resource in votable.resources:
+        infos += [*resource.infos, *(info for table in resource.tables for info in table.infos)]
+    return any(info.name == "QUERY_STATUS" and str(info.value).upper() == "OVERFLOW" for info in infos)
 
 
 def _floats(column: Any) -> np.ndarray:

@@ -151,5 +151,35 @@ def test_failures(scene):
         survey.magnitudes(stars, "r")
 
 
+INFO = b"<INFO name='QUERY_STATUS' value='OVERFLOW'/>"
+
+
+@pytest.mark.parametrize("before", [b"</RESOURCE>", b"</TABLE>"])
+def test_an_answer_that_was_cut_is_refused_and_not_kept(scene, tmp_path, monkeypatch, before):
+    stars, _, service, survey = scene
+    survey = attrs.evolve(survey, cache_dir=tmp_path / "cache")
+    whole = service.document()
+    monkeypatch.setattr(service, "document", lambda: whole.replace(before, INFO + before))
+    with pytest.raises(NeedMissing, match="cut its answer short"):
+        survey.magnitudes(stars, "r")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_answer_of_more_rows_than_were_asked_for_is_refused(scene, monkeypatch):
+    stars, _, _, survey = scene
+    monkeypatch.setattr(lcf_skymapper, "MOST_ROWS", len(stars) - 1)
+    with pytest.raises(NeedMissing, match="cut its answer short"):
+        survey.magnitudes(stars, "r")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_a_document_that_ends_early_is_asked_for_again(scene, monkeypatch, share):
+    stars, _, service, survey = scene
+    whole = service.document()
+    answers = [whole[: int(share * len(whole))], whole]
+    monkeypatch.setattr(service, "document", lambda: answers.pop(0))
+    assert len(survey.magnitudes(stars, "r")) == len(stars)
+
+
 def test_it_is_announced():
     assert any(point.load() is lcf_skymapper for point in entry_points(group="lcframework", name="survey-skymapper"))

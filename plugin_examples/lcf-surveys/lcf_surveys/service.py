@@ -1,15 +1,15 @@
-"""What the surveys of this package share: asking a TAP service, keeping its answer, and matching it with the stars."""
+"""What the surveys of this package share: the query, keeping its answer, and matching it with the stars."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
 
+from lcf_surveys.asking import ask
 from lcframework.options import above, web_address, whole_number
 from lcframework.types import Floats, NeedMissing, StarTable
 
@@ -110,29 +110,7 @@ class TapSurvey:
         return plain
 
     def _ask(self, query: str) -> Table:
-        """Ask the service, again where it fails."""
-        import pyvo
-        import requests
-
-        class Session(requests.Session):
-            def request(session, *args: Any, **kwargs: Any) -> Any:
-                return super().request(*args, **{**kwargs, "timeout": self.timeout})
-
-        for attempt in range(self.retries + 1):
-            try:
-                with Session() as session:
-                    results = pyvo.dal.TAPQuery(self.url, query, session=session).execute()
-                    if results.query_status == "OVERFLOW":
-                        raise NeedMissing(f"{self.title} cut its answer short: use fewer stars or a smaller field")
-                    return results.to_table()
-            except (pyvo.dal.DALAccessError, requests.RequestException, OSError) as error:
-                if attempt == self.retries:
-                    raise NeedMissing(
-                        f"{self.title} ({self.url}) does not answer: {' '.join(str(error).split())[:200]}. Try again "
-                        "later, or calibrate with another [calibration] plugin."
-                    ) from error
-                time.sleep(min(2.0**attempt, self.timeout))
-        raise AssertionError("unreachable")
+        return ask(self.url, query, self.title, self.timeout, self.retries)
 
     def _pairs(self, stars: StarTable, rows: Table) -> tuple[np.ndarray, np.ndarray]:
         """Return indices of stars and rows that match each other and nothing else, at the epoch of the survey.

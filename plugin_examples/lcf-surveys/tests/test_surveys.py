@@ -23,7 +23,7 @@ from lcframework.testing import check_calibration_survey
 from lcframework.types import MAGNITUDES, NeedMissing
 
 pytest.importorskip("lcf_surveys", reason="not installed: pip install plugin_examples/lcf-surveys")
-from lcf_surveys import legacy, refcat2, sdss, service
+from lcf_surveys import asking, legacy, refcat2, sdss, service
 
 QUERY = re.compile(r"SELECT (.+) FROM (\S+) WHERE .*CIRCLE\('ICRS', (\S+), (\S+), (\S+)\)\)")
 
@@ -150,7 +150,7 @@ def scene(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 def made(name: str, monkeypatch: pytest.MonkeyPatch, ra: float = 359.97, dec: float = 61.0) -> Iterator[Scene]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(service.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(asking.time, "sleep", lambda seconds: None)
     cls, sky_of = KINDS[name]
     stars = stars_at(ra, dec)
     truth = true_magnitudes(len(stars))
@@ -226,6 +226,39 @@ def test_failures(scene: Scene) -> None:
     assert len(scene.survey.magnitudes(scene.stars[:0], "r")) == 0
     scene.sky.remove_rows(slice(None))
     assert len(scene.survey.magnitudes(scene.stars, "r")) == 0
+
+
+INFO = b"<INFO name='QUERY_STATUS' value='OVERFLOW'/>"
+
+
+@pytest.mark.parametrize("before", [b"</RESOURCE>", b"</TABLE>"])
+def test_an_answer_that_was_cut_is_refused_and_not_kept(
+    sdss_scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    survey = attrs.evolve(sdss_scene.survey, cache_dir=tmp_path / "cache")
+    whole = sdss_scene.tap.answer
+    monkeypatch.setattr(sdss_scene.tap, "answer", lambda query: whole(query).replace(before, INFO + before))
+    with pytest.raises(NeedMissing, match="SDSS DR16 cut its answer short at 20 rows"):
+        survey.magnitudes(sdss_scene.stars, "r")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_answer_of_more_rows_than_were_asked_for_is_refused(
+    sdss_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MOST_ROWS", len(sdss_scene.stars) - 1)
+    with pytest.raises(NeedMissing, match="cut its answer short"):
+        sdss_scene.survey.magnitudes(sdss_scene.stars, "r")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_a_document_that_ends_early_is_asked_for_again(
+    sdss_scene: Scene, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    whole, shares = sdss_scene.tap.answer, [share, 1.0]
+    monkeypatch.setattr(sdss_scene.tap, "answer", lambda query: whole(query)[: int(shares.pop(0) * len(whole(query)))])
+    assert len(sdss_scene.survey.magnitudes(sdss_scene.stars, "r")) == len(sdss_scene.stars)
+    assert not shares
 
 
 def test_a_service_without_a_column(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
