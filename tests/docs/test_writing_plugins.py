@@ -14,10 +14,12 @@ import fresh_environment
 import pages
 import pytest
 import tomli
+from astropy.io.fits import Header
 
 import lcframework.testing
 from lcframework.plugin_kit.kinds import KINDS
 from lcframework.plugins import Plugins
+from lcframework.types import Severity, UnusableInput
 
 PAGE = pages.read("writing_plugins.md")
 
@@ -96,6 +98,29 @@ def test_the_printed_tests_pass(name: str, folder: Path) -> None:
     assert tests
     for test in tests:
         test()
+
+
+def test_the_traps_in_headers_are_stopped(folder: Path) -> None:
+    traps = imported("traps.py")
+    assert traps.common_gain(Header({"GAINA": 3.68, "GAINB": 3.62})) == pytest.approx(3.65)
+    for cards, why in (({"GAINA": 3.68, "GAINB": 3.0}, "trim_section"), ({"GAIN": 3.6}, "hdu_data")):
+        with pytest.raises(UnusableInput, match=why):
+            traps.common_gain(Header(cards))
+    assert traps.filter_of(Header({"FILTER": "VR DECam c0007 6300.0"})) == "VR"
+    assert traps.filter_of(Header()) == ""
+    eleven = Header({"DATE-OBS": "2024-03-02T06:00:00", "TIMEZONE": 11.0})  # of New South Wales in summer
+    assert traps.start_utc(eleven) == (pytest.approx(60370.0 + 19.0 / 24.0), ())
+    mjd, (doubt,) = traps.start_utc(Header({"DATE-OBS": "2024-03-02T06:00:00"}))
+    assert (mjd, doubt.kind, doubt.severity) == (pytest.approx(60371.25), "local_time", Severity.SERIOUS)
+
+
+def test_a_saved_header_is_read_back_as_the_page_says(tmp_path: Path) -> None:
+    saved = tmp_path / "hilltop.txt"
+    header = Header(
+        [("INSTRUME", "HILLCAM", "camera"), ("EPERADU", 1.6, "[e-/ADU]"), ("MIDTIME", "2024-03-01T02:00:00")]
+    )
+    saved.write_text(header.tostring(sep="\n"))
+    assert repr(Header.fromstring(saved.read_text(), sep="\n")) == repr(header)
 
 
 def test_the_stage_is_healthy(folder: Path) -> None:
