@@ -27,14 +27,14 @@ def decisions(records: Records, frame: Row, roi: str) -> Section:
     data = [
         {"setting": s.setting, "instrument": s.instrument, "value": s.value, "decided_by": s.by, "why": s.why,
          "alternatives": s.alternatives, "frames": s.frames, "wanted": s.wanted, "frozen": s.frozen,
-         "disagreement": s.disagreement, "rule": s.rule}
+         "disagreement": s.disagreement, "doubt": s.doubt, "rule": s.rule}
         for s in of_frame
     ]  # fmt: skip
     decided = [s for s in of_frame if s.by == "frames"]
     others = [s for s in of_frame if s.by != "frames" and s.value is not None]
     lines = [
-        Line(s.setting, f"{shown(s.value)}: {s.why}{f'. Newer frames: {s.disagreement}' if s.disagreement else ''}",
-             problem=bool(s.disagreement))
+        Line(s.setting, ". ".join(filter(None, (f"{shown(s.value)}: {s.why}", s.doubt, s.disagreement))),
+             problem=bool(s.doubt or s.disagreement))
         for s in decided
     ]  # fmt: skip
     more = [Line(s.setting, f"{shown(s.value)}, by the {s.by}") for s in others]

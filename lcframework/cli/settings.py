@@ -32,9 +32,9 @@ def command(project: Path, again: tuple[str, ...], as_json: bool) -> None:
         return
     for state in states:
         click.echo(_line(state))
-        for text in (state.why, state.alternatives, state.disagreement and f"Doubt: {state.disagreement}"):
-            if text:
-                click.echo(f"    {text}")
+        doubts = [f"Doubt: {text}" for text in (state.doubt, state.disagreement) if text]
+        for text in filter(None, (state.why, state.alternatives, *doubts)):
+            click.echo(f"    {text}")
 
 
 def _line(state: SettingState) -> str:

@@ -135,9 +135,9 @@ def _of_project(session: Session, toolbox: Toolbox) -> Iterable[tuple[Doubt, tup
     yield from strange_frames(session)
     for row in decided_settings(session):
         whose = f" of {row.instrument}" if row.instrument else ""
-        if row.disagreement and row.value is None:
-            yield Doubt("setting_doubted", f"{row.setting}{whose}: {row.disagreement}"), ()
-        elif row.disagreement:
+        if row.doubt:
+            yield Doubt("setting_doubted", f"{row.setting}{whose}: {row.doubt}"), ()
+        if row.disagreement:
             text = f"{row.setting}{whose} = {shown(row.value)} was decided by earlier frames: {row.disagreement}"
             yield Doubt("setting_outdated", text, f"`lcf settings --again {row.setting}` decides it anew"), ()
 

@@ -144,7 +144,8 @@ def _decide(
             changed.append(row)
         row.why, row.alternatives = decision.why, decision.alternatives
         row.rule, row.rule_digest, row.frames, row.wanted = rule.name, rule.digest, decision.frames, wanted
-        row.frozen, row.tested_to, row.disagreement = decision.frames >= wanted, newest, decision.doubt
+        row.frozen, row.tested_to = decision.frames >= wanted, newest
+        row.disagreement, row.doubt = "", decision.doubt
         session.add(row)
     for row in changed:
         log.info("%s", sentence(row))
@@ -193,7 +194,8 @@ def _test(
         if row is None:
             continue
         row.tested_to = max(f.id or 0 for f in new)
-        differs = decision.value is not None and rule.ask("differ", decision.setting, row.value, decision.value)
+        row.doubt = decision.doubt or row.doubt
+        differs = decision.value is not None and _changes(rule, decision.setting, row.value, decision.value)
         row.disagreement = (
             f"{decision.frames} newer frames would decide {shown(decision.value)}: {decision.why}" if differs else ""
         )

@@ -38,6 +38,8 @@ class SettingState:
         Whether further frames leave it as it is.
     disagreement : str
         What newer frames would have decided, where that differs; empty otherwise.
+    doubt : str
+        What the frames say against the value, or against what headers say; empty otherwise.
     rule : str
         The rule that decides it.
     """
@@ -52,6 +54,7 @@ class SettingState:
     wanted: int = 0
     frozen: bool = False
     disagreement: str = ""
+    doubt: str = ""
     rule: str = ""
 
 
@@ -95,7 +98,7 @@ def _of_row(by_file: Toolbox, now: Toolbox, row: DecidedSetting) -> SettingState
     by = "documentation" if row.value is None else "frames"
     return SettingState(
         row.instrument, row.setting, value if row.value is None else row.value, by, row.why, row.alternatives,
-        row.frames, row.wanted, row.frozen, row.disagreement, row.rule,
+        row.frames, row.wanted, row.frozen, row.disagreement, row.doubt, row.rule,
     )  # fmt: skip
 
 

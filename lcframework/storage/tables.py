@@ -424,7 +424,7 @@ class DecidedSetting(SQLModel, table=True):
 
     `value` is as in the project file, null where the frames decide nothing. It holds until it is asked for again once
     `frozen`: it rests on as many frames as its rule wants. Frames up to the id `tested_to` were compared with it since;
-    `disagreement` says in what they differ.
+    `disagreement` says in what they differ. `doubt` is what the rule finds doubtful about the settings as they are.
     """
 
     __tablename__ = "settings"
@@ -441,6 +441,7 @@ class DecidedSetting(SQLModel, table=True):
     frozen: bool = False
     tested_to: int = 0
     disagreement: str = ""
+    doubt: str = ""
 
 
 class RunOutcome(enum.StrEnum):

@@ -42,12 +42,13 @@ class HowItWasMade:
         rows = [
             (
                 s.setting, s.instrument or "all", shown(s.value), "; ".join(filter(None, (s.why, s.alternatives))),
-                f"{s.frames}, frozen" if s.frozen else f"{s.frames} of {s.wanted}", s.disagreement,
+                f"{s.frames}, frozen" if s.frozen else f"{s.frames} of {s.wanted}",
+                "; ".join(filter(None, (s.doubt, s.disagreement))),
             )
             for s in project.settings()
             if s.by == "frames"
         ]  # fmt: skip
-        columns = ("setting", "instrument", "value", "why", "frames", "newer frames")
+        columns = ("setting", "instrument", "value", "why", "frames", "doubts")
         return html.table(columns, rows, "What frames decided")
 
     @staticmethod

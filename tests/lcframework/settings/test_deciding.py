@@ -18,6 +18,7 @@ from lcframework.config.toolbox import Toolbox
 from lcframework.config.toolbox import select as select_tools
 from lcframework.hookspecs import hookimpl
 from lcframework.plugins import Plugins
+from lcframework.running.doubts import _of_project
 from lcframework.settings.deciding import decide, open_settings, settled
 from lcframework.settings.records import decided_settings, forget
 from lcframework.settings.states import setting_states
@@ -196,3 +197,37 @@ def test_a_changed_rule_decides_again(tmp_path: Path, session: Session, plugins:
 
     assert size(session, toolbox, offering(five=Wider)) == 50
     assert [row.value for row in session.exec(select(DecidedSetting))] == [50]
+
+
+@attrs.frozen
+class DoubtedGain:
+    """Decides a gain, and doubts that of headers while frames say so."""
+
+    settings: ClassVar[tuple[str, ...]] = ("header.gain",)
+    before: ClassVar[str] = STAGE
+    frames: ClassVar[int] = 2
+    shared: ClassVar[bool] = False
+
+    def decide(self, evidence: Evidence) -> list[Decision]:
+        seeing = evidence.frames[-1].values["seeing_pixels"]
+        value = None if seeing < 3 else seeing
+        return [Decision("header.gain", value, "noise", len(evidence.frames), doubt="headers are wrong")]
+
+    def differ(self, setting: str, old: Any, new: Any) -> bool:
+        return bool(new / old > 1.2)  # a rule need not know of decisions without a value
+
+
+def test_what_a_rule_doubts_stays_apart_from_what_newer_frames_say(tmp_path: Path, session: Session) -> None:
+    plugins = offering(gain=DoubtedGain)
+    toolbox = tools(tmp_path, plugins)
+    add_frames(session, 2, seeing=2.0)
+    decide(STAGE, session, toolbox, plugins)
+    (row,) = decided_settings(session)
+    assert (row.value, row.frozen, row.doubt, row.disagreement) == (None, True, "headers are wrong", "")
+    add_frames(session, 2, seeing=4.0)
+    decide(STAGE, session, toolbox, plugins)
+    (row,) = decided_settings(session)
+    assert (row.value, row.doubt) == (None, "headers are wrong")
+    assert row.disagreement == "2 newer frames would decide 4: noise"
+    kinds = [doubt.kind for doubt, _ in _of_project(session, toolbox)]
+    assert kinds == ["setting_doubted", "setting_outdated"]

@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session, SQLModel, select
 
 from lcframework.storage import schema
 from lcframework.storage.connection import FILE_NAME, open_engine, upgrade
-from lcframework.storage.tables import Product
+from lcframework.storage.tables import DecidedSetting, Product
 from lcframework.types import NeedMissing
 
 TABLES_0001 = (Path(__file__).parents[2] / "helpers" / "tables_0001.sql").read_text()
@@ -82,6 +82,26 @@ def test_an_earlier_version_is_brought_up_to_date(first: Path) -> None:
         columns = [row[1] for row in connection.execute("pragma table_info(products)")]
     assert "fingerprint_rule" not in columns
     assert upgrade("", first) == ""
+
+
+def test_doubts_about_settings_are_parted_from_what_newer_frames_say(tmp_path: Path) -> None:
+    engine = open_engine("", tmp_path)
+    with Session(engine) as session:
+        for setting, text in (
+            ("header.gain", "is excluded"),
+            ("stamps.star_size", "6 newer frames would decide 40: x"),
+        ):
+            session.add(DecidedSetting(instrument="", setting=setting, disagreement=text))
+        session.commit()
+    engine.dispose()
+    execute(tmp_path, "alter table settings drop column doubt; update alembic_version set version_num = '0009'")
+    upgrade("", tmp_path)
+    engine = open_engine("", tmp_path)
+    with Session(engine) as session:
+        rows = {r.setting: (r.doubt, r.disagreement) for r in session.exec(select(DecidedSetting))}
+    engine.dispose()
+    assert rows["header.gain"] == ("is excluded", "")
+    assert rows["stamps.star_size"] == ("", "6 newer frames would decide 40: x")
 
 
 def test_an_upgrade_that_breaks_off_changes_nothing(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
