@@ -139,6 +139,9 @@ def _region_outside(q: _Question) -> Absence | None:
         )
     if row.roi_in_footprint:
         return None
+    if row.comment:  # such as beyond the table of an ephemeris
+        remedy = f"see the ephemeris of [roi.{q.roi}]"
+        return Absence(Footprint.name, "not used", f"{q.roi} has no place in it: {row.comment}", remedy)
     away = distance_arcmin(q.records, q.frame, q.roi)
     where = f": {q.roi} lies {figures(away, 3)} arcmin from its middle" if known(away) else ""
     remedy = f"right where the telescope pointed elsewhere; else look at its WCS, and at ra and dec in [roi.{q.roi}]"

@@ -38,15 +38,25 @@ def footprint(records: Records, frame: Row, roi: str) -> Section:
 
 
 def distance_arcmin(records: Records, frame: Row, roi: str) -> float:
-    """Return how far a region lies from the middle of a frame, arcmin; nan where its footprint is not known."""
-    region, polygon = records.project.config.roi.get(roi), records.polygons.get(frame.id)
-    if region is None or polygon is None or not polygon.polygon:
+    """Return how far a region lies from the middle of a frame, arcmin; nan where either's place is not known."""
+    place, polygon = _place(records, frame, roi), records.polygons.get(frame.id)
+    if place is None or polygon is None or not polygon.polygon:
         return math.nan
     count = len(polygon.polygon)
     dec = sum(p[1] for p in polygon.polygon) / count
     ra0 = polygon.polygon[0][0]
     ra = ra0 + sum((p[0] - ra0 + 180) % 360 - 180 for p in polygon.polygon) / count
-    return float(separation(region.ra, region.dec, ra, dec)) / 60
+    return float(separation(*place, ra, dec)) / 60
+
+
+def _place(records: Records, frame: Row, roi: str) -> tuple[float, float] | None:
+    """Return where a region's target is at the time of a frame, degrees; None where that is not known."""
+    row, region = records.regions.get((frame.id, roi)), records.project.config.roi.get(roi)
+    if row is not None and known(row.ra) and known(row.dec):
+        return row.ra, row.dec
+    if region is None or records.project.toolbox.ephemeris(roi) is not None:
+        return None
+    return region.ra, region.dec
 
 
 def _field(field: Row | None) -> dict[str, Any] | None:

@@ -85,6 +85,27 @@ def test_the_step_that_did_not_pass_it_on(gone, state, stage, reason, statements
     assert found["remedy"]
 
 
+MOVING = 'ephemeris = "proper_motion"\n[roi.EXAMPLE.proper_motion]\npmra = 0.0\npmdec = 3.6e6\nref_epoch = 2020.0\n'
+
+
+def test_a_moving_region_is_where_it_was_in_the_frame(gone, example):
+    example.edit("[roi.EXAMPLE.point_sources]", f"{MOVING}[roi.EXAMPLE.point_sources]")
+    square = "[[150.1,-26.9],[149.9,-26.9],[149.9,-27.1],[150.1,-27.1]]"  # a degree from [roi.EXAMPLE] ra, dec
+    found = gone(
+        "update rois_in_frames set roi_in_footprint=0, ra=150.0, dec=-27.5 where frame_id=2",
+        f"update footprints set polygon='{square}' where frame_id=2",
+    )
+    assert "EXAMPLE lies 30.0 arcmin from its middle" in found["reason"]
+
+
+def test_a_moving_region_without_a_place(gone, example):
+    example.edit("[roi.EXAMPLE.point_sources]", f"{MOVING}[roi.EXAMPLE.point_sources]")
+    why = "the table ends before it"
+    found = gone(f"update rois_in_frames set roi_in_footprint=0, ra=null, dec=null, comment='{why}' where frame_id=2")
+    assert found["reason"] == f"EXAMPLE has no place in it: {why}"
+    assert "arcmin" not in found["reason"]
+
+
 def test_a_psf_that_is_too_poor(gone, example):
     example.edit("[run]", "[photometry]\npsf_chi2 = { between = [0.0, 5.0] }\n[run]")
     found = gone("update PSFs set chi2=40 where frame_id=2", prepared=False)
