@@ -86,10 +86,17 @@ def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) 
     Raises
     ------
     LcfError
-        Where the target has no light curve yet, raw files are away, or stars are too few.
+        Where the target moves or has no light curve yet, raw files are away, or stars are too few.
     """
-    curve = project.light_curve_table(roi)
     region = project.config.roi[roi]
+    if project.toolbox.ephemeris(roi) is not None:
+        # Of what is drawn, the places and the sky behind it are the same in all frames.
+        raise LcfError(
+            f'[roi.{roi}] moves (ephemeris = "{region.ephemeris}"): sources are drawn at fixed places in the sky, so '
+            "they would not be measured as the target is. Test another region of the same frames instead, with "
+            '`--roi`: such as a star about as bright, as a [roi.NAME] with ephemeris = "fixed"'
+        )
+    curve = project.light_curve_table(roi)
     if not region.point_sources:
         raise LcfError(f"[roi.{roi}.point_sources] is empty: there is no target whose measuring could be tested")
     groups = [(str(i), str(b)) for i, b in zip(curve["instrument"], curve["band"], strict=True)]
