@@ -33,7 +33,7 @@ from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stages.psf_modeling import PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
-from lcframework.storage.tables import Frame
+from lcframework.storage.tables import Frame, RoiInFrame
 from lcframework.work import FitKey, FrameKey, LightCurveKey, RegionGroupKey
 
 #: Increased when the style of plots changes, so that existing plots are drawn again.
@@ -121,16 +121,18 @@ def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
     measured = {(r.combined_footprint_hash, r.gaia_id) for r in results.fluxes}
     imported = results.ledger.made(IMPORT, FrameKey)
     solved = results.ledger.made(PlateSolving.name, FrameKey)
-    inside: dict[str, set[int]] = {}
+    inside: dict[str, dict[int, RoiInFrame]] = {}
     for row in results.rois:
         if row.roi_in_footprint:
-            inside.setdefault(row.roi, set()).add(row.frame_id)
+            inside.setdefault(row.roi, {})[row.frame_id] = row
     for roi, region in project.config.roi.items():
         frames = [f for f in results.used() if f.id in inside.get(roi, ())]
         frames.sort(key=lambda f: (f.seeing_arcseconds or np.inf, f.id or 0))
         best = next((f for f in frames if _are_there(project, f.image_relpath, f.wcs_relpath)), None)
         if best is None:
             continue
+        here = inside[roi][best.id or 0]  # in this frame: the target may move
+        place = (region.ra, region.dec) if here.ra is None or here.dec is None else (here.ra, here.dec)
         fields = {f.hash for f in results.fields if roi in f.rois}
         found = sorted(
             (s for (field, star), s in results.stars.items() if field in fields and (field, star) in measured),
@@ -142,7 +144,7 @@ def chart_jobs(project: Project, results: Results) -> Iterator[Job]:
             magnitude = float(np.nan if s.magnitude is None else s.magnitude)
             stars.append(finding_chart.ChartStar(s.gaia_id, s.name, float(ra), float(dec), magnitude))
         payload = finding_chart.Payload(
-            roi, region.ra, region.dec, tuple(stars), best.image_relpath or "", best.wcs_relpath or "",
+            roi, *place, tuple(stars), best.image_relpath or "", best.wcs_relpath or "",
             frame_title(best), best.background_rms_electron_per_second or 1.0,
         )  # fmt: skip
         made = [p[FrameKey(best.id or 0)].token for p in (imported, solved) if FrameKey(best.id or 0) in p]

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sqlmodel import Session, select
 
+from lcframework import Project
 from lcframework.report import KINDS, draw
 from lcframework.report.plots import drawing, roi_model, star_photometry
-from lcframework.report.plots.jobs import jobs
+from lcframework.report.plots.jobs import chart_jobs, jobs
 from lcframework.report.results import read_results
-from lcframework.storage.tables import Product
+from lcframework.storage.tables import Product, RoiInFrame
 from lcframework.types import LcfError
 
 FRAMES = 9
@@ -150,3 +151,19 @@ def test_render_reports_which_plot_failed(tiny):
 
     job = drawing.Job("psf", ("PSFs/one.jpg", "PSFs/two.jpg"), "mark", figures, None)
     assert drawing.render(tiny.project.workdir, job) == (["PSFs/one.jpg"], "RuntimeError: no second plot")
+
+
+def test_finding_chart_of_a_moving_region_is_of_its_place_in_the_frame(fresh, plugins):
+    path = fresh.project.workdir / "project.toml"
+    motion = 'ephemeris = "proper_motion"\n[roi.Q.proper_motion]\npmra = 0.0\npmdec = 1000.0\nref_epoch = 2016.0\n'
+    path.write_text(path.read_text().replace("[roi.Q.point_sources]", f"{motion}[roi.Q.point_sources]"))
+    project = Project.open(path, plugins)
+    with Session(project.engine()) as session:
+        for row in session.exec(select(RoiInFrame)):
+            row.ra, row.dec = 150.0, -28.0 + 1e-4 * row.frame_id
+            session.add(row)
+        session.commit()
+    results = read_results(project)
+    [job] = chart_jobs(project, results)
+    [frame] = [f for f in results.used() if f.image_relpath == job.payload.image]
+    assert (job.payload.ra, job.payload.dec) == (150.0, -28.0 + 1e-4 * frame.id)
