@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -80,14 +80,16 @@ def left_out(
     measured: Collection[int],
     config_for: Callable[[str], Config],
 ) -> dict[int, str]:
-    """Return which selection excludes a frame from the light curves, by frame id.
+    """Return which selection excludes a frame from the light curves of one field's regions, by frame id.
 
     Frames that an earlier stage could not use, or has not processed yet, are not included.
 
     Parameters
     ----------
-    frames, coefficients, psfs : iterables of rows
-        The rows of the fields in use.
+    frames : iterable of rows
+        The rows of the frames.
+    coefficients, psfs : iterables of rows
+        The rows of the field.
     measured : collection of int
         The ids of the frames that passed all selections.
     config_for : callable
@@ -96,10 +98,9 @@ def left_out(
     of_frame = {c.frame_id: c for c in coefficients}
     psf_of = {p.frame_id: p for p in psfs}
     shown = [f for f in frames if f.id in psf_of and f.roi_in_footprint and not f.eliminated and not f.comment]
-    groups: dict[tuple[str, str, str], list[FrameRow]] = {}
+    groups: dict[tuple[str, str], list[FrameRow]] = {}
     for frame in shown:
-        field = psf_of[frame.id or 0].combined_footprint_hash
-        groups.setdefault((field, frame.instrument, frame.band), []).append(frame)
+        groups.setdefault((frame.instrument, frame.band), []).append(frame)
     out: dict[int, str] = {}
     for group in groups.values():
         config = config_for(group[0].instrument)
@@ -119,6 +120,43 @@ def left_out(
                 found.append("no star gives it a normalization coefficient")
             out[frame_id] = "; ".join(found) or TO_BE_REMADE
     return out
+
+
+def left_out_of_fields(
+    frames: Iterable[FrameRow],
+    coefficients: Iterable[Any],
+    psfs: Iterable[Any],
+    measured: Collection[int],
+    config_for: Callable[[str], Config],
+    fields: Mapping[str, Sequence[str]],
+) -> dict[int, str]:
+    """Return which selection excludes a frame from all light curves, by frame id; see :func:`left_out`.
+
+    Where the reasons of several fields differ, each is stated with its field's regions.
+
+    Parameters
+    ----------
+    frames, coefficients, psfs : iterables of rows
+        The rows of all fields.
+    measured : collection of int
+        The ids of the frames that passed all selections of a field.
+    config_for : callable
+        Returns the configuration of an instrument.
+    fields : mapping
+        The regions of each field.
+    """
+    frames, coefficients, psfs = list(frames), list(coefficients), list(psfs)
+    found: dict[int, dict[str, str]] = {}
+    for field, regions in fields.items():
+        own, own_psfs = ([r for r in rows if r.combined_footprint_hash == field] for rows in (coefficients, psfs))
+        for frame_id, why in left_out(frames, own, own_psfs, measured, config_for).items():
+            found.setdefault(frame_id, {})[", ".join(regions)] = why
+    return {
+        frame_id: next(iter(by_field.values()))
+        if len(set(by_field.values())) == 1
+        else "; ".join(f"for {regions}: {why}" for regions, why in by_field.items())
+        for frame_id, by_field in found.items()
+    }
 
 
 def _poor_psfs(chi2: Mapping[int, float], selection: Selection) -> dict[int, str]:

@@ -16,7 +16,7 @@ from lcframework.plugins import PluginFault
 from lcframework.provenance import changes
 from lcframework.running.chain import described
 from lcframework.running.collecting import no_collection
-from lcframework.running.frame_status import FrameState, FrameStatus, frame_status, left_out
+from lcframework.running.frame_status import FrameState, FrameStatus, frame_status, left_out_of_fields
 from lcframework.running.memory import PlanMemory, unusable_of
 from lcframework.running.unusable import still_unusable
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
@@ -187,7 +187,8 @@ def _frames_of_rois(noted: Mapping[str, Iterable[int]]) -> dict[int, set[str]]:
 def _left_out(session: Session, toolbox: Toolbox, measured: Mapping[int, set[str]]) -> dict[int, str]:
     """Return by frame id why a frame is in no cutouts; valid where no unit up to the cutouts is pending."""
     coefficients, psfs = _in_use(session, "normalization_coefficients"), _in_use(session, "PSFs")
-    return left_out(frame_rows(session), coefficients, psfs, measured, toolbox.config_for)
+    fields = {f.hash: f.rois for f in session.exec(select(CombinedFootprint).where(CombinedFootprint.active))}
+    return left_out_of_fields(frame_rows(session), coefficients, psfs, measured, toolbox.config_for, fields)
 
 
 def _in_use(session: Session, name: str) -> Sequence[Any]:

@@ -16,7 +16,7 @@ from lcframework.report.plots.rendering import FOLDER as PLOTS
 from lcframework.report.plots.style import group_name
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
-from lcframework.running.frame_status import FrameState, frame_status, left_out
+from lcframework.running.frame_status import FrameState, frame_status, left_out_of_fields
 from lcframework.storage.tables import Frame
 from lcframework.types import EpochFlag, FrameFlag
 
@@ -74,9 +74,10 @@ class Fate:
 def fates(project: Project, results: Results) -> list[Fate]:
     """Return the state of every file that was found, in the order of time; files without a time come last."""
     in_curve = {int(i) for curve in results.light_curves.values() for i in curve["frame_id"]}
-    reasons = left_out(
-        results.frames.values(), results.coefficients, results.psfs, in_curve, project.toolbox.config_for
-    )
+    reasons = left_out_of_fields(
+        results.frames.values(), results.coefficients, results.psfs, in_curve, project.toolbox.config_for,
+        {f.hash: f.rois for f in results.fields},
+    )  # fmt: skip
     out = []
     for frame in results.frames.values():
         status = frame_status(frame, results.ledger)

@@ -33,8 +33,8 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
-def add_field(session: Session, name: str, active: bool, coefficient: float) -> None:
-    place = {"strategy": "roi_disk", "rois": ["X"], "ra": 1.0, "dec": 2.0, "radius": 0.1}
+def add_field(session: Session, name: str, active: bool, coefficient: float, roi: str = "X") -> None:
+    place = {"strategy": "roi_disk", "rois": [roi], "ra": 1.0, "dec": 2.0, "radius": 0.1}
     session.add(CombinedFootprint(hash=name, active=active, **place))
     key = {"combined_footprint_hash": name, "frame_id": 1}
     session.add(PsfRow(**key, psf_ref="", path="", chi2=1.0, subsampling_factor=2, stars="", status="converged"))
@@ -55,6 +55,30 @@ def test_reasons_come_from_the_field_in_use(project: Project, order: tuple[str, 
         session.commit()
     (frame,) = project.status().frames
     assert frame.state == "left out later"
+    assert frame.comment == "coefficient = 3 lies outside [roi_cutouts] normalization: [0.5, 2]"
+
+
+@pytest.mark.parametrize("order", [("f1", "f2"), ("f2", "f1")])
+def test_each_field_has_its_own_reason(project: Project, order: tuple[str, str]) -> None:
+    """Where two fields have the same frame, it has a coefficient in each."""
+    of_field = {"f1": ("X", 0.1), "f2": ("Y", 3.0)}
+    with Session(project.engine()) as session:
+        for name in order:
+            roi, coefficient = of_field[name]
+            add_field(session, name, True, coefficient, roi)
+            session.flush()
+        session.commit()
+    (frame,) = project.status().frames
+    limits = "lies outside [roi_cutouts] normalization: [0.5, 2]"
+    assert set(frame.comment.split("; ")) == {f"for X: coefficient = 0.1 {limits}", f"for Y: coefficient = 3 {limits}"}
+
+
+def test_a_reason_that_all_fields_share_is_said_once(project: Project) -> None:
+    with Session(project.engine()) as session:
+        add_field(session, "f1", True, 3.0)
+        add_field(session, "f2", True, 3.0, "Y")
+        session.commit()
+    (frame,) = project.status().frames
     assert frame.comment == "coefficient = 3 lies outside [roi_cutouts] normalization: [0.5, 2]"
 
 
