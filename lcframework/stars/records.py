@@ -162,10 +162,11 @@ def add_verdicts(table: Table, records: Mapping[StarKey, StarRecord]) -> None:
 
 
 def _record(star: Star, found: Verdicts, levels: list[StarLevel]) -> StarRecord:
-    by_band = {row.band: row for row in levels}
-    several = len(by_band) > 1
-    left_out = [f"{r.band}: {r.comment}" if several else r.comment for r in by_band.values() if r.comment]
-    notes = [f"{r.band}: {r.note}" if several else r.note for r in by_band.values() if r.note]
+    instruments = len({row.instrument for row in levels}) > 1
+    groups = {f"{r.instrument} {r.band}".strip() if instruments else r.band: r for r in levels}
+    several = len(groups) > 1
+    left_out = [f"{group}: {r.comment}" if several else r.comment for group, r in groups.items() if r.comment]
+    notes = [f"{group}: {r.note}" if several else r.note for group, r in groups.items() if r.note]
     if star.comment:
         notes.insert(0, star.comment)
     return StarRecord(

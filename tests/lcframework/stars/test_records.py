@@ -81,6 +81,29 @@ def test_records_of_a_database(engine: Engine):
         assert star_records(session, {1})["h", "A"].trouble == ""
 
 
+@pytest.mark.parametrize(
+    ("groups", "trouble"),
+    [
+        ((("Cam", "r"),), "no flux; variable: much"),
+        ((("Cam", "g"), ("Cam", "r")), "g: no flux; r: no flux; g: variable: much; r: variable: much"),
+        (
+            (("CamA", "r"), ("CamB", "r")),
+            "CamA r: no flux; CamB r: no flux; CamA r: variable: much; CamB r: variable: much",
+        ),
+    ],
+)
+def test_what_every_instrument_and_band_say_of_a_star(engine: Engine, groups: tuple[Any, ...], trouble: str):
+    level = {"combined_footprint_hash": "h", "level": 1, "level_error": 0, "intrinsic_scatter": 0}
+    with Session(engine) as session:
+        session.add(CombinedFootprint(hash="h", strategy="roi_disk", rois=["R"], ra=0, dec=0, radius=1))
+        session.add(star("a", "A", 0.0))
+        for instrument, band in groups:
+            texts = {"comment": "no flux", "note": "variable: much"}
+            session.add(StarLevel(**level, **texts, instrument=instrument, band=band, gaia_id="A"))
+        session.commit()
+        assert star_records(session)["h", "A"].trouble == trouble
+
+
 def test_nearest_stars_with_enough_signal():
     stars = [star(name, str(i + 1), i + 1) for i, name in enumerate("abcde")]
     near = UsableStars(FieldStars(stars), np.arange(5), np.array([8.0, 90.0, 25.0, 400.0, 60.0]))
