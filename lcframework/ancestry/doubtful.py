@@ -8,6 +8,7 @@ from typing import Any
 from lcframework.ancestry.facts import Line, Section, counted, some
 from lcframework.ancestry.published import number
 from lcframework.ancestry.records import Records, Row
+from lcframework.config.project_file import setting_path
 from lcframework.running.doubts import PROJECT
 from lcframework.settings.deciding import shown
 from lcframework.types import EpochFlag, FrameFlag, Severity, file_name
@@ -22,7 +23,7 @@ def decisions(records: Records, frame: Row, roi: str) -> Section:
         s
         for s in records.around.decisions
         if s.instrument in ("", frame.instrument)
-        and (not s.setting.startswith("roi.") or s.setting.split(".")[1] == roi)
+        and (not s.setting.startswith("roi.") or setting_path(s.setting)[1] == roi)
     ]
     data = [
         {"setting": s.setting, "instrument": s.instrument, "value": s.value, "decided_by": s.by, "why": s.why,
