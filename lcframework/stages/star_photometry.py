@@ -329,7 +329,7 @@ class StarPhotometry(Stage):
     def finish(self, session: Session, ledger: Ledger, workdir: Path) -> None:
         """Delete files that belong to no product, and choices of instruments that combine no estimates any more."""
         wanted = {product.path for product in ledger.made(self.name, FrameKey).values()}
-        for path in (workdir / "regions").glob("*/fluxes_*.h5"):
+        for path in (workdir / "regions").rglob("fluxes_*.h5"):  # later frames' folders are in one of the night
             if str(path.relative_to(workdir)) not in wanted:
                 path.unlink()
         for table in (EstimatorWeights, EstimatorScales):

@@ -7,15 +7,24 @@ from types import SimpleNamespace
 import attrs
 import numpy as np
 import pytest
+from sqlmodel import Session
 
 from lcframework.config.toolbox import Tool
+from lcframework.frames.frame_folders import FLAT, folder_of
 from lcframework.frames.stamping import noise_map
 from lcframework.stages.psf_modeling import FitPsfs, PsfPayload, PsfValues
-from lcframework.stages.star_photometry import FrameStars, MeasureStars, PhotometryPayload, PhotometryValues
+from lcframework.stages.star_photometry import (
+    FrameStars,
+    MeasureStars,
+    PhotometryPayload,
+    PhotometryValues,
+    StarPhotometry,
+)
+from lcframework.storage.files import beside
 from lcframework.storage.records import Replace, Update
 from lcframework.storage.stamp_files import Stamp
 from lcframework.types import PSF, FitState, FitStatus, PhotometryResult
-from lcframework.work import FrameKey, StarKey, Unit
+from lcframework.work import Entry, FrameKey, Ledger, StarKey, Unit
 
 CONVERGED = FitStatus(FitState.CONVERGED)
 
@@ -158,3 +167,24 @@ def test_rows_hold_each_number_in_its_column():
     }  # fmt: skip
     place = [row[k] for k in ("x", "y", "x_offset", "y_offset", "x_uncertainty", "y_uncertainty")]
     assert place == pytest.approx([45.75, 44.75, -0.25, -0.5, 0.2, 0.3])
+
+
+def test_old_files_of_fluxes_are_deleted_wherever_the_frame_has_its_folder(engine, tmp_path):
+    kept, old = [], []
+    for folder in (f"regions/{folder_of(1, 60369.2, 0.0)}", f"regions/{folder_of(FLAT + 1, 60369.2, 0.0)}"):
+        kept.append(f"{folder.rstrip('/')}/frame/fluxes_new.h5")
+        old.append(f"{folder.rstrip('/')}/frame/fluxes_old.h5")
+    stamps = [beside(path, "stamps_old.h5") for path in old]
+    for path in (*kept, *old, *stamps):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    name = StarPhotometry.name
+    made = {
+        str(FrameKey(i, "field")): Entry(name, str(FrameKey(i, "field")), "f", 1, "t", "made", "", path, 1.0)
+        for i, path in enumerate(kept)
+    }
+    stage = StarPhotometry()
+    with Session(engine) as session:
+        stage.finish(session, Ledger({name: made}).seen_by(name, stage.needs), tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.h5")}
+    assert left == {*kept, *stamps}
