@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from lcframework.config.structuring import resolve_path
+from lcframework.frames.samples import at_equal_steps
 from lcframework.provenance import digest, file_digest
 from lcframework.storage.faults import not_read
 from lcframework.storage.files import atomic
@@ -112,8 +113,8 @@ def hot_pixel_units(stage: Stage, frames: Iterable[Frame]) -> list[Unit[HotPixel
         alike = [f for f in frames if f.instrument == instrument and (f.height, f.width) == shape]
         if len(alike) < FEWEST_FRAMES:
             continue  # too few to distinguish hot pixels from stars: the map is made when there are more frames
-        step = max(1, len(alike) // MOST_FRAMES)
-        chosen = tuple((f.image_relpath or "", f.sources_relpath or "") for f in alike[::step])
+        some = at_equal_steps(alike, MOST_FRAMES)
+        chosen = tuple((f.image_relpath or "", f.sources_relpath or "") for f in some)
         # The frames are no component: a map remains unchanged when new frames are added.
         components = stage.components(hot_pixels="auto", instrument=instrument)
         payload = HotPixelsPayload(instrument, chosen)
