@@ -139,6 +139,7 @@ class Medians:
     """Medians of bias and flats, each less its bias; darks are of one exposure time here."""
 
     flaw: str = ""
+    nan: bool = False  # in the pixels that it flags
 
     def describe(self, header: fits.Header, path: Path, shape: tuple[int, int]) -> Exposure:
         kind = str(header["IMAGETYP"]).split()[0].lower()
@@ -178,7 +179,7 @@ class Medians:
         if "flat" in masters:
             out = out / masters["flat"].image
             flags[masters["flat"].bad] = 64
-        return out, flags
+        return np.where(flags > 0, np.nan, out) if self.nan else out, flags
 
 
 @pytest.mark.parametrize(
@@ -191,6 +192,7 @@ class Medians:
 )  # fmt: skip
 def test_reduction(flaw: str, words: str) -> None:
     suite.check_reduction(Medians())
+    suite.check_reduction(Medians(nan=True))
     assert words in fails(suite.check_reduction, Medians(flaw))
 
 
