@@ -142,8 +142,10 @@ def _run(what: str, suite: str, check: Callable[[], Any]) -> Finding:
         outcome, text = PASSED, said if isinstance(said, str) else ""
     except AssertionError as error:
         outcome, text = FAILED, str(error)
-    except (NotRun, NeedMissing, UnusableInput) as error:
+    except (NotRun, NeedMissing) as error:
         outcome, text = NOT_RUN, str(error)
+    except UnusableInput as error:
+        outcome, text = FAILED, f"it refuses what it must be able to use: {error}"
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         outcome, text = FAILED, f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
@@ -187,16 +189,29 @@ def _needs_no_network(plugin: Any, by: Given) -> None:
 
 def _header(plugin: Any, by: Given) -> str:
     if not by.headers:
-        testing.check_header_parser(plugin)
-        if plugin.parse(_example(), Path("example.fits")) is not None:
-            return ""
-        return "it declines a header that is not its own; --frames FOLDER checks how it reads its own"
-    own = [(path, header) for path, header in by.headers if plugin.parse(header, path) is not None]
+        try:
+            testing.check_header_parser(plugin)
+            its_own = plugin.parse(_example(), Path("example.fits")) is not None
+        except UnusableInput as error:  # as one may that knows no telescope but its own
+            raise NotRun(f"it refuses a header that is not its own: {error}; give --frames with its own") from None
+        return (
+            "" if its_own else "it declines a header that is not its own; --frames FOLDER checks how it reads its own"
+        )
+    own, refused = [], []
+    for path, header in by.headers:
+        try:
+            if plugin.parse(header, path) is not None:
+                own.append((path, header))
+        except UnusableInput as error:
+            refused.append(f"{path.name}: {error}")
+    others = f"; it refused {len(refused)}, the first of them {refused[0]}" if refused else ""
     if not own:
-        raise AssertionError(f"{type(plugin).__name__}: declined (None) each of the {len(by.headers)} files")
+        who, declined = type(plugin).__name__, len(by.headers) - len(refused)
+        what = f"declined (None) each of the {declined} files" if declined else "reads no file"
+        raise AssertionError(f"{who}: {what}{others}")
     for path, header in own:
         testing.check_header_parser(plugin, header, path)
-    return f"it reads {len(own)} of {len(by.headers)} files"
+    return f"it reads {len(own)} of {len(by.headers)} files{others}"
 
 
 def _example() -> fits.Header:

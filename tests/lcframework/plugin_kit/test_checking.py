@@ -59,6 +59,24 @@ def lcf_calibration_surveys():
 def lcf_event(event):
     return None
 """
+BACKGROUND = """
+import attrs
+from lcframework.hookspecs import hookimpl
+from lcframework.types import UnusableInput
+
+@attrs.frozen
+class Shy:
+    def estimate(self, image, mask):
+        raise UnusableInput("too bright for me")
+
+@hookimpl
+def lcf_background_estimators():
+    return {"shy": Shy}
+
+@hookimpl
+def lcf_event(event):
+    return None
+"""
 COMMAND = """
 import click
 from lcframework.hookspecs import hookimpl
@@ -111,6 +129,38 @@ def test_a_parser_that_fails_without_its_own_keyword(install: Any, lcf: Callable
     (row,) = json.loads(ended.out)
     assert row["outcome"] == "failed"
     assert "a header without SHUTTER: raised KeyError" in row["text"]
+
+
+def test_a_file_that_a_parser_refuses_leaves_the_others_checked(
+    install: Any, lcf: Callable[..., Any], frames: Path
+) -> None:
+    bare = fits.Header([("TELESCOP", "HILL")])
+    fits.PrimaryHDU(np.zeros((20, 20), np.int16), bare).writeto(frames / "0.fits")
+    install("lcf-hill", PARSER.replace("CARELESS", "False"), {"header-hill": "lcf_hill"})
+    ended = lcf("plugins", "check", "hill", "--frames", frames)
+    assert (ended.code, "passed   [header] hill" in ended.out) == (0, True), ended.out
+    assert "it reads 1 of 3 files; it refused 1, the first of them 0.fits: no SHUTTER" in ended.out
+    (frames / "a.fits").unlink()
+    ended = lcf("plugins", "check", "hill", "--frames", frames)
+    assert ended.code == 1
+    assert "declined (None) each of the 1 files; it refused 1, the first of them 0.fits: no SHUTTER" in ended.out
+
+
+def test_a_parser_that_refuses_all_but_its_own_is_not_run_without_frames(install: Any, lcf: Callable[..., Any]) -> None:
+    strict = PARSER.replace("CARELESS", "False").replace("return None\n", 'raise UnusableInput("not of the HILL")\n', 1)
+    install("lcf-hill", strict, {"header-hill": "lcf_hill"})
+    ended = lcf("plugins", "check", "hill")
+    assert "NOT RUN  [header] hill" in ended.out
+    assert "not of the HILL; give --frames with its own" in ended.out
+
+
+def test_a_plugin_that_refuses_every_frame_fails(install: Any, lcf: Callable[..., Any]) -> None:
+    install("lcf-shy", BACKGROUND, {"background-shy": "lcf_shy"})
+    ended = lcf("plugins", "check", "background-shy")
+    assert "passed   lcf_event" in ended.out  # what passes does not hide it
+    assert ended.code == 1
+    assert "FAILED   [background] shy" in ended.out
+    assert "it refuses what it must be able to use: too bright for me" in ended.out
 
 
 def test_a_survey_by_a_project_and_only_then_the_network(install: Any, lcf: Callable[..., Any], tmp_path: Path) -> None:
