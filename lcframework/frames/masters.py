@@ -209,7 +209,8 @@ def _read(workdir: Path, files: Sequence[MasterFile]) -> dict[str, Master]:
             if not_read(error):
                 raise
             raise DamagedProduct(workdir / file.path, f"it can't be read: {error}") from None
-        out[file.kind] = Master(file.kind, image, bad, header.get("EXPTIME"))
+        noise = float(header.get("NOISE", np.nan))
+        out[file.kind] = Master(file.kind, image, bad, header.get("EXPTIME"), noise=noise)
     return out
 
 
