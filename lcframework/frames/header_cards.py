@@ -62,12 +62,13 @@ def time_cards(header: fits.Header) -> dict[str, float]:
         elif isinstance(value, str) and _DATE.match(text) and "OBS" in key:
             dates[key] = text
         elif isinstance(value, str) and _CLOCK.match(text) and re.search(r"UT|TIME", key):
-            clocks[key] = text if text.count(":") == 2 else f"{text}:00"
+            clock = text.rstrip(".") if text.count(":") == 2 else f"{text}:00"
+            clocks[key] = clock if clock[2] == ":" else f"0{clock}"
         elif key.startswith(("MJD", "JD")) and (number := as_number(value)) is not None:
             found[key] = number - 2_400_000.5 if number > 2_400_000.5 else number
     for day, date in dates.items():
         for key, clock in clocks.items():
-            if (mjd := read_text_time(f"{date}T{clock.zfill(8) if '.' not in clock else clock}")) is not None:
+            if (mjd := read_text_time(f"{date}T{clock}")) is not None:
                 found[f"{day}+{key}"] = mjd
     return {k: v for k, v in found.items() if EARLIEST < v < LATEST and not re.search(r"^DATE$|PROC|FILE|CREAT", k)}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from astropy.io import fits
 
-from lcframework.frames.header_cards import read_text_time
+from lcframework.frames.header_cards import read_text_time, time_cards
 
 NOON = 60310.5  # 2024-01-01T12:00:00
 
@@ -23,3 +24,15 @@ NOON = 60310.5  # 2024-01-01T12:00:00
 def test_a_text_is_read_as_utc(text, expected):
     found = read_text_time(text)
     assert found is None if expected is None else found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("clock", "seconds"),
+    [
+        ("3:04:05", 11045.0), ("03:04:05", 11045.0), ("3:04:05.5", 11045.5), ("03:04:05.5", 11045.5),
+        ("13:04:05.25", 47045.25), ("3:04:05.", 11045.0), ("3:04", 11040.0), ("13:04", 47040.0),
+    ],
+)  # fmt: skip
+def test_a_date_and_a_clock_give_one_time(clock, seconds):
+    header = fits.Header([("DATE-OBS", "2024-01-01"), ("UT", clock)])
+    assert time_cards(header) == {"DATE-OBS+UT": pytest.approx(60310.0 + seconds / 86400, abs=1e-9)}
