@@ -112,6 +112,7 @@ class Runner:
             self._close(kill=True)
             if isinstance(error, sa.exc.DBAPIError) and fails_itself(error):
                 report.message = failure(self.engine, error)
+                self._notify(RunEvent("run_finished", message=report.message))
                 return report
             report.message = cannot_write(error, self.toolbox.workdir)
             if not report.message:

@@ -69,13 +69,18 @@ def test_full_disk_stops_the_run_with_a_message(toys):
 
 
 def test_database_that_fails_stops_the_run_with_a_message(toys):
+    heard = []
+
     def fail(event):
+        heard.append(event)
         if event.kind == "unit_done" and event.unit == "unit 1":
             raise sa.exc.OperationalError("insert", {}, Exception("database or disk is full"))
 
     report = toys.run(listeners=[fail])
     assert report.exit_code == 1
     assert "database or disk is full" in report.message
+    assert (heard[-1].kind, heard[-1].message) == ("run_finished", report.message)
+    assert [e.kind for e in heard].count("run_finished") == 1
     assert toys.done() == {"toy": 1, "toy_sum": 1}
 
 
