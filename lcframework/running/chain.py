@@ -25,6 +25,9 @@ def stage_names(plugins: Plugins) -> tuple[str, ...]:
 def resolve(toolbox: Toolbox, plugins: Plugins, partly: bool = False) -> tuple[list[Stage], list[Problem]]:
     """Return a run's stages in order, each with its options: the documented ones, and those that the project names.
 
+    Those that come after the same stage run in the order in which ``[run] stages`` names them, as far as their needs
+    allow.
+
     Parameters
     ----------
     toolbox : Toolbox
@@ -51,15 +54,15 @@ def resolve(toolbox: Toolbox, plugins: Plugins, partly: bool = False) -> tuple[l
     problems: list[Problem] = []
     waiting = _of_plugins(toolbox, plugins, problems)
     while waiting:
-        ready = [n for n, cls in waiting.items() if {cls.after, *cls.needs} <= {c.name for c in classes}]
-        for name in ready:
-            cls = waiting.pop(name)
-            classes.insert([c.name for c in classes].index(cls.after) + 1, cls)
-        if not ready:
+        there = [c.name for c in classes]
+        ready = next((cls for cls in waiting.values() if {cls.after, *cls.needs} <= set(there)), None)
+        if ready is None:
             # Where another stage of a plugin is absent, those that rest on it are so too.
             gone = any(p.absent for p in problems)
-            problems += [_without_another(cls, [c.name for c in classes], gone) for cls in waiting.values()]
+            problems += [_without_another(cls, there, gone) for cls in waiting.values()]
             break
+        classes.insert(_place(ready, classes), ready)
+        del waiting[ready.name]
     stages = [_make(cls, toolbox.config, problems) for cls in classes]
     left = [p for p in problems if not (partly and p.absent)]
     if left:
@@ -68,6 +71,17 @@ def resolve(toolbox: Toolbox, plugins: Plugins, partly: bool = False) -> tuple[l
     for stage in made:
         stage.toolbox = toolbox
     return made, [p for p in problems if p.absent]
+
+
+def _place(cls: type[Stage], classes: Sequence[type[Stage]]) -> int:
+    """Return the place of a plugin's stage: behind those that were placed before it after the same stage."""
+    names = [c.name for c in classes]
+    at = names.index(cls.after) + 1
+    family = {cls.after}
+    while at < len(classes) and classes[at].after in family:
+        family.add(names[at])
+        at += 1
+    return max([at, *(names.index(need) + 1 for need in cls.needs)])
 
 
 def _of_plugins(toolbox: Toolbox, plugins: Plugins, problems: list[Problem]) -> dict[str, type[Stage]]:

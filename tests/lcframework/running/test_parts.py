@@ -19,6 +19,44 @@ def test_stages_of_plugins_follow_the_stages_they_name(toys):
     assert [s.name for s in between(project.stages, "toy", "toy_sum")] == ["toy", "toy_sum"]
 
 
+SEVERAL = """
+from lcframework.hookspecs import hookimpl
+from lcframework.work import Stage
+
+def stage(called, behind, *needed):
+    class Made(Stage):
+        name, title, after, needs = called, called, behind, needed
+
+        def units(self, session, ledger):
+            return []
+
+        def tasks(self):
+            return {}
+
+    return Made
+
+@hookimpl
+def lcf_stages():
+    made = [stage("p", "psf_modeling"), stage("q", "psf_modeling"), stage("r", "psf_modeling", "q"), stage("s", "p")]
+    return {cls.name: cls for cls in made}
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "order"),
+    [("pq", "pq"), ("qp", "qp"), ("psq", "psq"), ("spq", "psq"), ("qsp", "qps"), ("prq", "pqr"), ("rpqs", "psqr")],
+)
+def test_stages_after_the_same_one_run_in_the_order_of_the_project_file(install, tmp_path, named, order):
+    install("lcf-several", SEVERAL, {"several": "lcf_several"})
+    (tmp_path / "raw").mkdir()
+    path = tmp_path / "project.toml"
+    path.write_text(f"[roi.X]\nra = 1.0\ndec = 2.0\n[run]\nstages = {list(named)}\n")
+    names = Project.open(path).stage_names
+    at = names.index("psf_modeling") + 1
+    assert "".join(names[at : at + len(order)]) == order
+    assert len(names) == 12 + len(order)
+
+
 def test_stage_after_one_that_is_not_there(lost_toys):
     with pytest.raises(ConfigError) as error:
         Project.open(lost_toys.path)
