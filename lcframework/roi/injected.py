@@ -14,7 +14,7 @@ from lcframework.roi.derived_columns import POGSON
 from lcframework.roi.light_curves import fill_texts
 from lcframework.storage.files import atomic
 from lcframework.types import Bools, Doubt, Floats, Severity
-from lcframework.types.robust import robust_scatter
+from lcframework.types.robust import robust_scatter, scatter_about_zero
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -35,6 +35,9 @@ _SURE = 4.0
 _TOO_WIDE, _TOO_NARROW = 1.25, 0.75
 #: ... and a flux by this much, of itself and of its error in an epoch.
 _BIAS, _OF_ERROR = 0.003, 0.2
+#: The relative standard error of a width about zero by the median modulus of n normal values, times sqrt(n); that of
+#: their standard deviation is 0.71.
+_WIDTH_ERROR = 1.17
 _REMEDY = "The table and plot in injections/, and the report, have all brightnesses; `lcf inject` draws them again"
 
 
@@ -108,11 +111,11 @@ class Outcome:
     pull, pull_error : float
         Width of (flux - truth) over the stated errors, of the epoch and of the whole curve, 1 where they are true; and
         its standard error.
-    pull_fit : float
+    pull_fit, pull_fit_error : float
         The same over the fit's part of the error alone.
-    pull_epochs : float
-        Width of a source's fluxes about their own mean, over the stated errors of the epochs: levels, which differ from
-        place to place, have no part in it.
+    pull_epochs, pull_epochs_error : float
+        Width of a source's fluxes about their own mean, over the stated errors of the epochs, and its standard error:
+        levels, which differ from place to place, have no part in it.
     """
 
     instrument: str
@@ -131,7 +134,9 @@ class Outcome:
     pull: float
     pull_error: float
     pull_fit: float
+    pull_fit_error: float
     pull_epochs: float
+    pull_epochs_error: float
 
     @property
     def twin(self) -> bool:
@@ -283,8 +288,8 @@ class _Rows:
             1 - len(good["flux"]) / drawn, float(detected.sum()) / drawn, bias, float(np.hypot(error, scale)),
             robust_scatter(np.concatenate(scatters)) if scatters else np.nan,
             float(np.median(good["d_flux"] / good["truth"])) if len(pulls) else np.nan,
-            *_width(pulls), _width(good.pulls_of_fit)[0],
-            _width(np.concatenate(about_means))[0] if about_means else np.nan,
+            *_width(pulls), *_width(good.pulls_of_fit),
+            *_width(np.concatenate(about_means) if about_means else np.empty(0)),
         )  # fmt: skip
 
 
@@ -307,8 +312,8 @@ def _width(pulls: Floats) -> tuple[float, float]:
     """Return the width of pulls about zero, and its standard error."""
     if len(pulls) < 2:
         return np.nan, np.nan
-    width = robust_scatter(np.concatenate([pulls, -pulls]))
-    return float(width), float(1.17 * width / np.sqrt(len(pulls)))  # a median's error is that much more than a mean's
+    width = scatter_about_zero(pulls)
+    return width, float(_WIDTH_ERROR * width / np.sqrt(len(pulls)))
 
 
 def _levels(rows: _Rows) -> list[str]:
@@ -384,12 +389,12 @@ def _worst(
 
 def _errors_too_small(o: Outcome) -> tuple[float, str]:
     pull = o.pull_epochs
-    sure = pull - _SURE * o.pull_error > 1 and pull > _TOO_WIDE
+    sure = pull - _SURE * o.pull_epochs_error > 1 and pull > _TOO_WIDE
     return (pull if sure else 0.0), f"fluxes scatter {pull:.2f} times as much from epoch to epoch as their errors say"
 
 
 def _errors_too_large(o: Outcome) -> tuple[float, str]:
-    sure = o.pull_fit + _SURE * o.pull_error < 1 and o.pull_fit < _TOO_NARROW
+    sure = o.pull_fit + _SURE * o.pull_fit_error < 1 and o.pull_fit < _TOO_NARROW
     return (1 / o.pull_fit if sure else 0.0), f"fluxes scatter {o.pull_fit:.2f} times as much as the fit's errors say"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from astropy.table import Table
 
 from lcframework.roi.injected import (
     Summary,
+    _width,
     injection_doubts,
     read_injected,
     results_path,
@@ -52,7 +54,8 @@ def test_true_errors() -> None:
     assert bright.scatter == pytest.approx(0.01, rel=0.15)
     for outcome in summary.by_brightness:
         assert abs(outcome.pull - 1) < 4 * outcome.pull_error
-        assert abs(outcome.pull_epochs - 1) < 4 * outcome.pull_error
+        assert abs(outcome.pull_fit - 1) < 4 * outcome.pull_fit_error
+        assert abs(outcome.pull_epochs - 1) < 4 * outcome.pull_epochs_error
         assert abs(outcome.bias) < 4 * outcome.bias_error
     assert [o.epochs for o in summary.by_seeing] == [168, 168, 144]
     assert len(summary.limits) == FRAMES
@@ -83,6 +86,30 @@ def test_levels_that_differ_from_place_to_place_are_not_the_epochs_fault() -> No
 
 def test_errors_that_are_too_large() -> None:
     assert kinds(summarise(table(noise=0.5))) == {"injected_errors_too_large"}
+
+
+def test_the_error_of_a_width() -> None:
+    samples = 1.7 * np.random.default_rng(3).normal(size=(2000, 81))
+    widths, errors = np.array([_width(pulls) for pulls in samples]).T
+    assert widths.mean() == pytest.approx(1.7, rel=0.01)
+    assert np.median(errors) == pytest.approx(widths.std(), rel=0.05)
+
+
+def test_each_pull_is_judged_by_its_own_error() -> None:
+    """Two sources are too few to tell either way, however small the pull over the other errors is."""
+    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / FRAMES) for i in range(FRAMES)])
+    narrow, wide = table(sources=2), table(sources=2)
+    narrow["flux"], wide["flux"] = (made["truth"] + noise * np.tile(quantiles, 4)
+                                    for made, noise in ((narrow, 0.65), (wide, 1.4)))  # fmt: skip
+    narrow["d_flux"] = 10.0  # most of it is no noise of the fit
+    wide["d_flux_common"] = 20.0
+    for outcome in summarise(narrow).by_brightness:
+        assert outcome.pull_fit == pytest.approx(0.65, rel=0.03)
+        assert outcome.pull_fit_error == pytest.approx(1.17 * outcome.pull_fit / np.sqrt(2 * FRAMES))
+    for outcome in summarise(wide).by_brightness:
+        assert outcome.pull_epochs == pytest.approx(1.4, rel=0.05)
+        assert outcome.pull_epochs_error == pytest.approx(1.17 * outcome.pull_epochs / np.sqrt(2 * FRAMES))
+    assert kinds(summarise(narrow)) == kinds(summarise(wide)) == set()
 
 
 @pytest.mark.parametrize(("scale", "side"), [(1.01, "too bright"), (0.99, "too faint")])
