@@ -157,8 +157,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
         t = config.telescope
         site = ephemerides.Site(t.latitude, t.longitude, t.elevation) if t else None
         state = ephemerides.sky_state(info.mjd_mid, site)
-        doubts = (*raw.doubts, *info.doubts, *doubts)
-        return Imported(image, mask, raw.header, parser, info, sources, level, rms, state, doubts)
+        return Imported(image, mask, raw.header, parser, info, sources, level, rms, state, (*info.doubts, *doubts))
 
     def _full_shape(self, raw: RawFrame) -> tuple[int, int]:
         """Return the (ny, nx) of the image in the file, from which `[frames]` may trim."""

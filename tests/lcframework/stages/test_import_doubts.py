@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from lcframework.frames.raw_frames import read_raw
 from lcframework.project import Project
+from lcframework.stages.read_convert_skysub_character_catalog import ImportFrame, RawValues
 from lcframework.types import FrameFlag
 
 IMPORT = "read_convert_skysub_character_catalog"
@@ -40,3 +42,17 @@ def test_doubts_about_headers_are_recorded(tmp_path: Path) -> None:
         (local[5], "local_time", "doubt", ""), (local[5], "repeated_keyword", "doubt", "EXPTIME"),
     ]  # fmt: skip
     assert (bool(local[4] & FrameFlag.DOUBTED), bool(plain[4] & FrameFlag.DOUBTED)) == (True, False)
+
+
+def test_a_doubt_about_a_header_is_made_once(tmp_path: Path) -> None:
+    header = fits.Header({"EXPTIME": 60.0, "GAIN": 1.5, "DATE-OBS": "2023-05-04T03:12:00", "FILTER": "V"})
+    header.append(("EXPTIME", 6.0), end=True)
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.random.default_rng(3).normal(500, 10, (120, 140)).astype(np.float32), header).writeto(path)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "project.toml").write_text("[roi.X]\nra = 10.0\ndec = 20.0\n")
+    toolbox = Project.open(tmp_path / "project.toml").toolbox
+    raw = read_raw(path, toolbox.config.frames)
+    [doubt] = raw.doubts
+    assert doubt.kind == "repeated_keyword"
+    assert ImportFrame(IMPORT, toolbox).compute(RawValues(path, raw, None, {})).doubts.count(doubt) == 1
