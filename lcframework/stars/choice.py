@@ -13,7 +13,6 @@ from sqlmodel import Session, SQLModel
 
 from lcframework.config.toolbox import Tool
 from lcframework.stars.known_variables import KNOWN_VARIABLE
-from lcframework.stars.names import choose
 from lcframework.storage.queries import StarRow, active_stars
 from lcframework.storage.reading import read_once
 from lcframework.types import Bools, CandidateStars, Floats, Ints, LcfError
@@ -119,16 +118,17 @@ def _usable_stars(session: Session) -> dict[tuple[int, str], UsableStars]:
 def chosen_stars(
     usable: UsableStars, wanted: int | list[str], exclude: Collection[str], chooser: Tool | None = None
 ) -> list[StarRow]:
-    """Return the chosen stars among the usable ones of a frame, nearest the region first.
+    """Return the chosen stars among the usable ones of a frame, without those with the letters in `exclude`.
 
     Where `wanted` is a number, `chooser` chooses among the stars with a signal-to-noise of at least
     `MIN_SIGNAL_TO_NOISE` in this frame; where fewer than `FEWEST` have it, among all. Without a chooser it is the
-    nearest ones. Where `wanted` is a list, the stars with these letters.
+    nearest ones. They are in the order of their distance. Where `wanted` is a list, the stars with these letters, in
+    its order.
     """
     stars = usable.field.stars
     if not isinstance(wanted, int):
         by_name = {stars[i].name: stars[i] for i in usable.which.tolist()}
-        return [by_name[name] for name in choose(list(by_name), wanted, list(exclude))]
+        return [by_name[name] for name in wanted if name in by_name and name not in exclude]
     allowed = usable.field.without(exclude)[usable.which]
     bright = allowed & (usable.signal_to_noise >= MIN_SIGNAL_TO_NOISE)
     left = bright if np.count_nonzero(bright) >= FEWEST else allowed

@@ -31,9 +31,3 @@ def give_names(ids_by_distance: Iterable[str], given: dict[str, str]) -> dict[st
             names[star] = letter(free)
             free += 1
     return names
-
-
-def choose(names_by_distance: list[str], wanted: int | list[str], exclude: list[str]) -> list[str]:
-    """Return the names of the stars to use: the nearest N or those listed, without the excluded ones."""
-    left = [n for n in names_by_distance if n not in exclude]
-    return left[:wanted] if isinstance(wanted, int) else [n for n in wanted if n in left]

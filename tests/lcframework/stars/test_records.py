@@ -114,7 +114,8 @@ def test_nearest_stars_with_enough_signal():
     assert names(3) == "bcd"
     assert names(10) == "bcde"
     assert names(3, "b") == "cde"
-    assert names(["a", "d"]) == "ad"  # asked for by name
+    assert names(["d", "a"]) == "da"  # asked for by name, whatever their signal
+    assert names(["d", "b", "z"], "b") == "d"
     assert names(2, "bc") == "ad"  # two are left with enough, too few: the nearest of all
 
 

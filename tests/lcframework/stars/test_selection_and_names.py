@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lcframework.config.sections import Selection
-from lcframework.stars.names import choose, give_names, index_of, letter
+from lcframework.stars.names import give_names, index_of, letter
 from lcframework.stars.selection import CHI2_FLOOR, clipping_limit, keep, limits
 
 
@@ -94,11 +94,3 @@ def test_names_are_given_once_and_never_again():
     many = give_names([f"s{i}" for i in range(12_000)], {})
     assert len(set(many.values())) == 12_000
     assert give_names(["new"], many)["new"] not in many.values()
-
-
-def test_choice_of_stars():
-    names = ["a", "b", "c", "d"]
-    assert choose(names, 2, []) == ["a", "b"]
-    assert choose(names, 2, ["a"]) == ["b", "c"]
-    assert choose(names, ["d", "b", "z"], ["b"]) == ["d"]
-    assert choose(names, 10, []) == names
