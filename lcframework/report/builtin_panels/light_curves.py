@@ -22,10 +22,9 @@ from lcframework.report.builtin_panels.shared import (
 from lcframework.report.charts import Row, points, rows_layout
 from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FOLDER
+from lcframework.roi.derived_columns import LIMIT_SIGMAS
 from lcframework.types import Floats, source_names
 from lcframework.types.arrays import plain_floats
-
-_LIMIT = 3.0  # sigma of an upper limit
 
 
 @attrs.frozen
@@ -50,8 +49,9 @@ class LightCurves:
             charts.append(("Magnitudes", self._chart(roi, curve, names, True, "/".join(systems))))
         charts.append(("Fluxes", self._chart(roi, curve, names, False, "")))
         caption = Markup(
-            "Error bars are the whole random error of an epoch: of the fit and of the normalization. Outlined points "
-            "carry a flag; triangles are upper limits of three sigma. Tables: "
+            "Error bars are the whole random error of an epoch: of the fit, of the normalization, and the scatter that "
+            "the comparison stars show beyond these. Outlined points carry a flag; triangles are upper limits of "
+            "three sigma. Tables: "
             '<a href="../{0}/{1}_photometry_per_epoch.csv">each epoch</a>, '
             '<a href="../{0}/{1}_photometry_per_night.csv">each night</a>, '
             '<a href="../{0}/{1}_photometry_per_visit.csv">each visit</a>.{2}'
@@ -111,8 +111,8 @@ class LightCurves:
         self, curve: TimeSeries, name: str, index: int, group: str, row: int, legend: bool
     ) -> list[dict[str, Any]]:
         mjd, hover, ids = _column(curve, "mjd"), self._hover(curve, name), _column(curve, "frame_id")
-        flux, error = _column(curve, f"{name}_flux"), _column(curve, f"{name}_d_flux")
-        low = ~(flux >= _LIMIT * error)
+        limit = _column(curve, f"{name}_mag_limit")
+        low = np.isfinite(limit)
         hollow = np.array([bool(f) for f in curve["flags"]])
         up, down = _column(curve, f"{name}_d_mag_up"), _column(curve, f"{name}_d_mag_down")
         traces = [
@@ -123,9 +123,7 @@ class LightCurves:
             )
         ]  # fmt: skip
         if low.any():
-            with np.errstate(invalid="ignore", divide="ignore"):
-                limit = _column(curve, "zeropoint") - 2.5 * np.log10(np.maximum(flux, 0.0) + _LIMIT * error)
-            text = [f"{h}<br>upper limit, {_LIMIT:.0f} σ" for h, take in zip(hover, low, strict=True) if take]
+            text = [f"{h}<br>upper limit, {LIMIT_SIGMAS:.0f} σ" for h, take in zip(hover, low, strict=True) if take]
             limits = points(mjd[low], limit[low], name=group, series=index, text=text, row=row, legend=False,
                             customdata=ids[low])  # fmt: skip
             limits["marker"] = {**limits["marker"], "symbol": "triangle-down-open", "size": 8}

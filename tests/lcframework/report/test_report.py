@@ -13,7 +13,9 @@ from lcframework import Project
 from lcframework.hookspecs import hookimpl
 from lcframework.plugins import Plugins
 from lcframework.report import html, write_report
+from lcframework.report.builtin_panels.light_curves import LightCurves
 from lcframework.report.charts import histogram
+from lcframework.report.results import read_results
 from lcframework.types import LcfError
 
 VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -106,6 +108,18 @@ def test_a_flux_below_zero_is_an_upper_limit(tiny, page):
     assert len(limits) == 2  # source D in the first epoch of each group
     error = np.hypot(4.0, 2e-3)  # of the fit, and 1e-3 of a flux of -2
     np.testing.assert_allclose(limits[0]["y"], [24.5 - 2.5 * np.log10(3 * error)], rtol=1e-8)
+
+
+def test_upper_limits_are_those_of_the_table(tiny):
+    results = read_results(tiny.project)
+    curve = results.light_curves["Q"]
+    curve["D_mag_limit"].value[0] = 22.0
+    shown = Page(LightCurves(results).render(tiny.project))
+    [limit] = [t for t in shown.charts[0]["data"]
+               if t["marker"]["symbol"] == "triangle-down-open" and t["name"] == "CamA r"]  # fmt: skip
+    assert limit["y"] == [22.0]
+    assert limit["text"][0].endswith("<br>upper limit, 3 σ")
+    assert "of the normalization, and the scatter that the comparison stars show beyond these" in shown.text
 
 
 def test_epochs_with_flags_are_outlined(page):
