@@ -37,7 +37,7 @@ from lcframework.storage.tables import Frame, RoiInFrame
 from lcframework.work import FitKey, FrameKey, LightCurveKey, RegionGroupKey
 
 #: Increased when the style of plots changes, so that existing plots are drawn again.
-PLOTS_VERSION = 3
+PLOTS_VERSION = 4
 
 
 def _fingerprint(*parts: Any) -> str:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lcframework.report.plots import style
 from lcframework.report.plots.mosaic import diverging, intensity, mosaic
+from lcframework.report.plots.sky_marks import compass, name_sources
 from lcframework.roi.cutout_files import FitFile, PreparedEpochs, read_cutouts, read_fit
 from lcframework.types import Floats
 
@@ -50,7 +51,6 @@ def draw(epochs: PreparedEpochs, content: FitFile, title: str) -> Figure:
     _epochs(ax, epochs, content, picks)
     left = 1.1 + 3 * cell + 0.5
     high = content.fit.high_resolution
-    names = content.names
     for i, (image, label, marked) in enumerate(
         ((high.model, "high-resolution model", True), (high.background, "background alone", False))
     ):
@@ -60,8 +60,8 @@ def draw(epochs: PreparedEpochs, content: FitFile, title: str) -> Figure:
         ax.imshow(shown, origin="lower", interpolation="nearest")
         ax.set_title(label, pad=3)
         if marked:
-            _sources(ax, content, names)
-            _compass(ax, high.transform, image.shape)
+            name_sources(ax, content.fit.offset, content.names, high.transform)
+            compass(ax, high.transform, image.shape)
     below = tall - 2.1 - 0.55 - 0.2
     loss = style.axes(made, left + 0.3, 0.45, 1.6, below)
     style.convergence(loss, content.fit.loss_history)
@@ -91,30 +91,6 @@ def _epochs(ax: Axes, epochs: PreparedEpochs, content: FitFile, picks: list[tupl
     for k, (label, i) in enumerate(picks):
         text = f"{label}\nχ² {fit.reduced_chi2[i]:.2f}\nseeing {c.seeing[i]:.2f}″\nMJD {c.mjd[i]:.2f}"
         ax.text(-1.5, tiles.row(k), text, ha="right", va="center", size=7.5)
-
-
-def _sources(ax: Axes, content: FitFile, names: list[str]) -> None:
-    transform = content.fit.high_resolution.transform
-    xy = content.fit.offset @ transform[:, :2].T + transform[:, 2]
-    for (x, y), name in zip(xy, names, strict=True):
-        ax.annotate(
-            name, (x, y), xytext=(6, 6), textcoords="offset points", color="white", weight="bold",
-            arrowprops={"arrowstyle": "-", "color": "white", "lw": 0.6},
-        )  # fmt: skip
-
-
-def _compass(ax: Axes, transform: Floats, shape: tuple[int, ...]) -> None:
-    """Draw north and east, an arcsecond long."""
-    corner = np.array([0.86 * shape[1], 0.08 * shape[0]])
-    for column, name in ((0, "E"), (1, "N")):
-        tip = corner + transform[:, column]
-        ax.plot(*np.stack([corner, tip], axis=1), color="white", lw=1.0)
-        ax.annotate(
-            name, (tip[0], tip[1]), xytext=(0, 2), textcoords="offset points", color="white", size=7, ha="center"
-        )
-    ax.annotate(
-        "1″", (corner[0], corner[1]), xytext=(3, -2), textcoords="offset points", color="white", size=7, va="top"
-    )
 
 
 def figures(workdir: Path, payload: Payload) -> Iterator[Figure]:

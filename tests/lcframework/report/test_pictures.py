@@ -16,7 +16,7 @@ from lcframework.report import draw, write_report
 from lcframework.report.pictures import epochs as pictures
 from lcframework.report.pictures.colour import colour_picture, three_bands, wavelength
 from lcframework.report.pictures.stacks import Stacks, point_sources, quarter_turns, stacks
-from lcframework.report.plots import finding_chart, psf_field
+from lcframework.report.plots import finding_chart, psf_field, roi_model
 from lcframework.report.plots.finding_chart import Chart, ChartStar, Payload
 from lcframework.roi.cutout_files import FOLDER, FitFile, PreparedEpochs, read_cutouts, stem
 from lcframework.testing.regions import Galaxy, Sky, moffat_kernel, simulate
@@ -121,6 +121,28 @@ def test_stacks_without_sources_and_without_background_are_the_galaxy_and_the_so
     for name in ("everything", "without_sources", "without_background"):
         difference = getattr(again, name) - getattr(made, name)
         np.testing.assert_allclose(difference, extra[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("turn", range(0, 360, 45))
+def test_a_region_of_any_orientation_has_north_and_east_within_its_picture(turn):
+    scale, n, angle = 8.0, 48, np.radians(turn)  # pixels an arcsec
+    axes = scale * np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    transform = np.column_stack([axes, [n / 2, n / 2]])
+    epochs, content = fitted(*double())
+    high = HighResolution(np.ones((n, n)), np.ones((n, n)), transform)
+    content = attrs.evolve(content, fit=attrs.evolve(content.fit, high_resolution=high))
+    made = roi_model.draw(epochs, content, "Q")
+    [ax] = [a for a in made.axes if a.get_title(loc="left") == "high-resolution model"]
+    east, north, bar = (line.get_xydata() for line in ax.lines)
+    for line, towards in ((east, axes[:, 0]), (north, axes[:, 1])):
+        assert ((line > -0.5) & (line < n - 0.5)).all()
+        arm = line[1] - line[0]
+        np.testing.assert_allclose(arm / np.hypot(*arm), towards / scale, atol=1e-12)
+    assert bar[1, 0] - bar[0, 0] == pytest.approx(scale)  # an arcsec
+    texts = {t.get_text(): t for t in ax.texts}
+    assert set(texts) == {*content.names, "E", "N", "1″"}
+    for name, place in zip(content.names, content.fit.offset, strict=True):
+        np.testing.assert_allclose(texts[name].xy, axes @ place + n / 2)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
