@@ -11,6 +11,7 @@ import numpy as np
 from lcframework.frames.header_cards import LOOKS, as_number
 from lcframework.frames.stored_numbers import Storage
 from lcframework.types import DataUnit, Doubt, Floats, HeaderInfo, Severity
+from lcframework.types.robust import SIGMA_PER_MAD
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -192,7 +193,7 @@ def background_noise(image: Floats) -> Noise | None:
 def _scatter(difference: Floats) -> Floats:
     """Return the rms of a pixel in each square, from the differences of two, those that stand out left aside."""
     # Of integers the median is one too: it is good enough to clip by alone.
-    limit = 4 * 1.4826 * np.maximum(np.median(np.abs(difference), axis=(1, 2), keepdims=True), 1e-3)
+    limit = 4 * SIGMA_PER_MAD * np.maximum(np.median(np.abs(difference), axis=(1, 2), keepdims=True), 1e-3)
     limit = np.maximum(limit, np.where(difference == np.round(difference), 1.5, 0.0).max(axis=(1, 2), keepdims=True))
     inside = np.abs(difference) <= limit
     return np.asarray(np.sqrt(np.mean(difference**2, axis=(1, 2), where=inside) / 2))

@@ -11,6 +11,7 @@ import numpy as np
 
 from lcframework.frames.header_cards import as_number
 from lcframework.types import Bools, Doubt, Floats, Severity
+from lcframework.types.robust import SIGMA_PER_MAD, robust_scatter
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -133,10 +134,10 @@ def compare_places(image: Floats, saturation: float = np.inf) -> Places:
     if len(cells) < 16:
         return Places(0.0, np.inf, np.full(4, 0.25), np.nan)
     level = np.median(cells, axis=2)
-    noise = 1.4826 * np.median(np.abs(cells - level[:, :, None]), axis=2).mean(axis=1)
+    noise = SIGMA_PER_MAD * np.median(np.abs(cells - level[:, :, None]), axis=2).mean(axis=1)
     usual = float(np.median(noise[noise > 0])) if (noise > 0).any() else 1.0
     checkered = (level[:, 0] + level[:, 3] - level[:, 1] - level[:, 2]) / 2 / usual
-    error = 1.4826 * float(np.median(np.abs(checkered - np.median(checkered)))) / np.sqrt(len(checkered))
+    error = robust_scatter(checkered) / np.sqrt(len(checkered))
     light, clipped = cells - level[:, :, None], np.asarray((cells >= saturation).any(axis=1))
     shares, shares_error = _shares(light, clipped, usual)
     return Places(float(np.median(checkered)), max(error, 0.02 / np.sqrt(len(cells))), shares, shares_error)
@@ -152,5 +153,5 @@ def _shares(light: Floats, clipped: Bools, noise: float) -> tuple[Floats, float]
     shares = np.median(found, axis=0)
     if shares.sum() < 0.5:  # single hot pixels, not stars
         return np.full(4, 0.25), np.nan
-    spread = 1.4826 * np.median(np.abs(found - shares), axis=0).max()
+    spread = SIGMA_PER_MAD * np.median(np.abs(found - shares), axis=0).max()
     return shares / shares.sum(), float(1.25 * spread / np.sqrt(len(found) / _CELLS_OF_A_STAR))

@@ -7,6 +7,7 @@ import numpy as np
 import scipy  # its subpackages load when they are first used
 
 from lcframework.types import Bools, Doubt, Floats, Severity, UnusableInput
+from lcframework.types.robust import scatter_about_zero
 
 _HALF, _WHOLE = 2**15, 2**16
 #: Fewer bright cores with negative counts could be chance: cosmic rays beside dead pixels.
@@ -96,7 +97,7 @@ def _background(image: Floats) -> tuple[float, float]:
     sample = image[:: max(1, image.shape[0] // 500)]
     finite = sample[np.isfinite(sample)]
     median = float(np.median(finite)) if finite.size else 0.0
-    scatter = 1.4826 * float(np.median(np.abs(finite - median))) if finite.size else 0.0
+    scatter = scatter_about_zero(finite - median) if finite.size else 0.0
     return median, max(scatter, 1.0)
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from lcframework.types import Bools, Floats, Ints
+from lcframework.types.robust import SIGMA_PER_MAD
 
 #: Days without an epoch that part two visits: nights of one telescope are further apart, even in winter.
 GAP = 0.4
 #: An epoch that is further from the others than this many sigma is clipped.
 CLIP = 2.0
-_SIGMA_PER_MAD = 1.4826
 #: Fewer values don't tell which of them stands out.
 _FEWEST = 3
 
@@ -58,5 +58,5 @@ def stands_out(flux: Floats, error: Floats, sigma: float = CLIP) -> Bools:
     if len(flux) < _FEWEST:
         return np.zeros(len(flux), bool)
     distance = np.abs(flux - np.median(flux))
-    scatter = _SIGMA_PER_MAD * float(np.median(distance))
+    scatter = SIGMA_PER_MAD * float(np.median(distance))
     return np.asarray(distance > sigma * np.maximum(scatter, error))
