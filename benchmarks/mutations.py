@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,12 @@ class Mutation:
         """Return the source with the change."""
         text = source.encode()
         return (text[: self.first] + f"({self.after})".encode() + text[self.end :]).decode()
+
+    @property
+    def identity(self) -> str:
+        """A name for files, the same as long as the change and its place are."""
+        change = f"{self.path} {self.first} {self.end} {self.before} {self.after}"
+        return hashlib.sha256(change.encode()).hexdigest()[:24]
 
     def __str__(self) -> str:
         """Return the place and the change."""
