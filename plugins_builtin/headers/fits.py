@@ -14,7 +14,7 @@ from lcframework.options import one_of, positive_or_zero
 from lcframework.types import DataUnit, Doubt, HeaderInfo, TimeReference, UnusableInput
 from plugins_builtin.shared.exposure_times import EXPTIME, ExposureTime, exposure_doubts, exposure_time
 from plugins_builtin.shared.filter_names import filter_name
-from plugins_builtin.shared.gain_cards import gain_doubts
+from plugins_builtin.shared.gain_cards import combined_doubts, gain_doubts
 from plugins_builtin.shared.header_clocks import settled_time
 from plugins_builtin.shared.header_times import HeaderTime, header_time
 from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
@@ -118,7 +118,7 @@ class FitsHeader:
         if unit is DataUnit.ADU and not any(text_of(header, k) for k in keywords):
             return np.nan, ()  # the noise of the frames tells it
         keyword, gain = _needed(header, keywords, "gain", ways)
-        return gain, gain_doubts(header, keyword, gain, ways)
+        return gain, (*gain_doubts(header, keyword, gain, ways), *combined_doubts(header, gain))
 
     def _time(self, header: fits.Header, exptime: float) -> HeaderTime:
         time = header_time(header, self.time_keyword, self.time_scale)

@@ -164,3 +164,16 @@ def test_settings_are_no_gains(cards, words):
 )  # fmt: skip
 def test_what_may_be_a_setting_is_doubted(cards, severity):
     assert kinds(parse(cards)) == [("gain_setting", severity)]
+
+
+@pytest.mark.parametrize("keyword", ["NCOMBINE", "STACKCNT", "SNAPSHOT"])
+def test_the_gain_of_a_combined_frame_is_doubted(keyword):
+    (doubt,) = parse({keyword: 9, "GAIN": 2.0}).doubts
+    assert (doubt.kind, doubt.severity, doubt.value) == ("combined_exposures", "doubt", 9.0)
+    assert "errors of a mean would be 3 times too large" in doubt.text
+    assert "18 for a mean, 11.46 for a median, 2 for a sum" in doubt.remedy
+
+
+def test_one_exposure_is_not_combined_and_a_gain_that_the_user_gives_holds():
+    assert parse({"NCOMBINE": 1, "GAIN": 2.0}).doubts == ()
+    assert parse({"NCOMBINE": 9, "GAIN": 2.0}, {"gain": 18.0}).doubts == ()
