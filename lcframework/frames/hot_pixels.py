@@ -23,9 +23,13 @@ from lcframework.work import HotPixelsKey, Outcome, Scope, Stage, Task, Toolbox,
 if TYPE_CHECKING:
     from astropy.table import Table
 
-#: The number of frames from which hot pixels are found; they are spread over the night.
-MOST_FRAMES = 60
-FEWEST_FRAMES = 5
+#: Hot pixels are found in at most so many frames, spread over the night, and from so many on: the error of a median
+#: falls with the root of their number.
+MOST_FRAMES, FEWEST_FRAMES = 60, 5
+#: Of large frames fewer are taken, at least the second number: bytes that images and flags of all may take.
+_BYTES, _OF_LARGE = 2e9, 10
+#: Pixels of all frames that are sorted at a time.
+_AT_ONCE = 8_000_000
 
 FrameOfSources: TypeAlias = "tuple[Floats, Ints, Table]"  # an image, its flags and its sources
 
@@ -53,10 +57,15 @@ def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0, 
     unstable : float
         A pixel is bad where its scatter in time exceeds this many times the usual one: its excess is not constant.
     """
-    stack = np.stack([_without_sources(*frame) for frame in frames])
-    seen = np.isfinite(stack).sum(axis=0) >= max(3, len(frames) // 4)
-    median = np.where(seen, finite_median(stack, 0), np.nan)
-    scatter = np.where(seen, SIGMA_PER_MAD * finite_median(np.abs(stack - median), 0), np.nan)
+    ny, nx = frames[0][0].shape
+    boxes = [_boxes(sources) for _, _, sources in frames]
+    median, scatter = np.empty((2, ny, nx))
+    for first in range(0, ny, rows := max(1, _AT_ONCE // (nx * len(frames)))):
+        strip = slice(first, first + rows)
+        stack = np.stack([_sky(image, flags, own, strip) for (image, flags, _), own in zip(frames, boxes, strict=True)])
+        seen = np.isfinite(stack).sum(axis=0) >= max(3, len(frames) // 4)
+        median[strip] = np.where(seen, finite_median(stack, 0), np.nan)
+        scatter[strip] = np.where(seen, SIGMA_PER_MAD * finite_median(np.abs(stack - median[strip]), 0), np.nan)
     level, usual = np.nanmedian(median), np.nanmedian(scatter)
     spread = SIGMA_PER_MAD * np.nanmedian(np.abs(median - level))
     with np.errstate(invalid="ignore"):
@@ -65,17 +74,26 @@ def hot_pixel_map(frames: list[tuple[Floats, Ints, Table]], sigma: float = 6.0, 
     return HotPixels(np.where(hot & ~bad, median - level, 0).astype(np.float32), np.asarray(bad))
 
 
-def _without_sources(image: Floats, flags: Ints, sources: Table) -> Floats:
-    out = image.astype(np.float32).copy()
-    out[(flags & (PixelFlag.BLANK | PixelFlag.SATURATED).value) > 0] = np.nan
-    ny, nx = out.shape
-    for row in sources:
-        if row["fwhm"] < 1.2:  # a hot pixel is detected as a narrow source: keep it in the median
-            continue
-        r = int(np.ceil(max(4.0, 4.0 * float(row["a"]))))
-        x, y = round(float(row["x"])), round(float(row["y"]))
-        out[max(y - r, 0) : min(y + r + 1, ny), max(x - r, 0) : min(x + r + 1, nx)] = np.nan
+def _boxes(sources: Table) -> Ints:
+    """Return the squares (n, 4) of sources: first and last row, first and last column, the last ones not inside."""
+    starlike = ~(np.asarray(sources["fwhm"], float) < 1.2)  # a hot pixel is a narrow source: it stays in the median
+    x, y, a = (np.asarray(sources[name], float)[starlike] for name in ("x", "y", "a"))
+    r = np.ceil(np.fmax(4.0, 4.0 * a))
+    x, y = np.round(x), np.round(y)
+    return np.maximum(np.stack([y - r, y + r + 1, x - r, x + r + 1], axis=1), 0).astype(int)
+
+
+def _sky(image: Floats, flags: Ints, boxes: Ints, rows: slice) -> Floats:
+    """Return rows of an image without its sources, and without blank and saturated pixels; nan there."""
+    out = image[rows].astype(np.float32)
+    out[(flags[rows] & (PixelFlag.BLANK | PixelFlag.SATURATED).value) > 0] = np.nan
+    for top, bottom, left, right in boxes[(boxes[:, 1] > rows.start) & (boxes[:, 0] < rows.stop)] - rows.start * _ROWS:
+        out[max(top, 0) : max(bottom, 0), left:right] = np.nan
     return out
+
+
+#: Which of a square's limits are rows.
+_ROWS = np.array([1, 1, 0, 0])
 
 
 # ---------------------------------------------------------------- as a product
@@ -94,6 +112,11 @@ def hot_pixels_path(instrument: str) -> str:
     return f"frames/hot_pixels_{digest(instrument, 8)}.fits"
 
 
+def most_frames(shape: tuple[int, int]) -> int:
+    """Return in how many frames of a shape (ny, nx) hot pixels are found at most."""
+    return int(np.clip(_BYTES / (5 * shape[0] * shape[1]), _OF_LARGE, MOST_FRAMES))
+
+
 def hot_pixel_units(stage: Stage, frames: Iterable[Frame]) -> list[Unit[HotPixelsPayload]]:
     """Return a unit for each instrument with ``hot_pixels = "auto"`` and enough frames.
 
@@ -108,12 +131,12 @@ def hot_pixel_units(stage: Stage, frames: Iterable[Frame]) -> list[Unit[HotPixel
     for instrument in sorted({f.instrument for f in frames}):
         if stage.toolbox.config_for(instrument).stamps.hot_pixels != "auto":
             continue
-        shapes = [(f.height, f.width) for f in frames if f.instrument == instrument]
+        shapes = [(f.height or 0, f.width or 0) for f in frames if f.instrument == instrument]
         shape = max(set(shapes), key=shapes.count)
-        alike = [f for f in frames if f.instrument == instrument and (f.height, f.width) == shape]
+        alike = [f for f in frames if f.instrument == instrument and (f.height or 0, f.width or 0) == shape]
         if len(alike) < FEWEST_FRAMES:
             continue  # too few to distinguish hot pixels from stars: the map is made when there are more frames
-        some = at_equal_steps(alike, MOST_FRAMES)
+        some = at_equal_steps(alike, most_frames(shape))
         chosen = tuple((f.image_relpath or "", f.sources_relpath or "") for f in some)
         # The frames are no component: a map remains unchanged when new frames are added.
         components = stage.components(hot_pixels="auto", instrument=instrument)
