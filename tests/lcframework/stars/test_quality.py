@@ -171,3 +171,9 @@ def test_nothing_there():
     assert shape_of(Stamp(-np.abs(empty.data), empty.noise, empty.mask, (0, 0), (0.0, 0.0), ""), SEEING) is None
     bare = Surroundings(Table(names=("x", "y", "fwhm")), SEEING, 6.0, np.zeros((0, 2)), np.zeros(0))
     assert verdict(stamp(9), bare) == ""
+
+
+def test_noise_beside_a_faint_star_is_no_neighbour():
+    place = (4.5, 1.5)
+    for seed in range(40):  # each a chance of 3e-7
+        assert verdict(stamp(seed, 150.0), around([(*place, SEEING)])) == ""
