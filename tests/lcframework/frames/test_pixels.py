@@ -62,3 +62,14 @@ def test_blank_borders_are_bad_lines_alone():
     rows = bad_lines(image, 1)
     assert not rows[5:].any()
     assert not bad_lines(image, 0).any()
+
+
+@pytest.mark.parametrize("unit", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_where_all_lines_scatter_only_the_outlying_one_is_bad(axis, unit):
+    rng = np.random.default_rng(4)
+    levels = 3.0 * rng.normal(size=(SHAPE[0], 1))  # as readout electronics leave them, three times a pixel's noise
+    levels[99] = 40.0
+    image = unit * (500 + levels + rng.normal(size=SHAPE))
+    found = bad_lines(image if axis == 1 else image.T, axis)
+    np.testing.assert_array_equal(np.flatnonzero(found), [99])
