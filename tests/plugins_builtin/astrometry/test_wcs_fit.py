@@ -209,3 +209,16 @@ def test_bright_sources_leave_hot_pixels_out():
     assert len(rows) == 10
     assert np.argmax(np.nan_to_num(np.asarray(sources["flux"]))) not in rows
     assert np.all(np.diff(sources["flux"][rows]) <= 0)
+
+
+def test_fit_leaves_out_a_pair_beyond_four_sigma_and_keeps_one_within():
+    truth = header(150, 20)
+    rng = np.random.default_rng(5)
+    sources, stars = field(truth, number=400, error=0.0)
+    distance, angle = rng.rayleigh(0.1, 400), rng.uniform(0, 2 * np.pi, 400)
+    distance = np.minimum(distance, 0.3)
+    distance[:2] = 0.48, 0.34
+    sources["x"] += distance * np.cos(angle)
+    sources["y"] += distance * np.sin(angle)
+    fit = fit_wcs(sources["x"], sources["y"], stars["ra"], stars["dec"], SHAPE)
+    assert np.flatnonzero(~fit.used).tolist() == [0]
