@@ -135,3 +135,13 @@ def test_what_speaks_against_a_fit() -> None:
     assert (hidden.kind, hidden.value) == ("source_hidden", 2)
     masked = attrs.evolve(epochs, mask=np.ones((E, N, N), bool))
     assert unmodelled_source(masked, fit(flat)) is None
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.035, False), (0.07, True)])
+def test_light_is_judged_by_its_share_of_the_brightest_source(share, said) -> None:
+    """Both are more than significant: what is small beside the brightest source may be an error of its PSF."""
+    model = np.stack([gaussian(CENTRE, CENTRE, 1e5)] * E)
+    other = gaussian(CENTRE - 6, CENTRE + 4, 1e5 * share)
+    epochs = cutouts(model + other)
+    found = attrs.evolve(fit(cutouts(model).data), flux=np.full((E, 1), 1e5))
+    assert (unmodelled_source(epochs, found) is not None) == said
