@@ -62,6 +62,8 @@ def test_few_stars_have_psf_fluxes_and_say_so():
     np.testing.assert_array_equal(found.flux, given.psf_flux)
     np.testing.assert_array_equal(found.error, np.sqrt(given.psf_variance))
     assert found.discs == []
+    np.testing.assert_array_equal(found.star_weights, np.ones((3, 1)))  # of the only estimate
+    np.testing.assert_array_equal(found.scale, np.ones((30, 1)))
     assert found.note.startswith("not calibrated: 3 stars")
 
 
