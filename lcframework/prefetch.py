@@ -21,9 +21,10 @@ from lcframework.project import Project
 from lcframework.protocols import KeepsCache, UsesNetwork
 from lcframework.sky.passed_stars import FindPassedStars, PassedQuery
 from lcframework.sky.solver_stars import SolverStars
+from lcframework.sky.star_fields import disks
 from lcframework.sky.tracks import moving_regions, tracks
-from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints, survey_magnitudes
-from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint, disks
+from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints
+from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import (
     ChooseStars,
@@ -33,6 +34,7 @@ from lcframework.stages.query_gaia_for_stars import (
     region_of,
     star_rows,
 )
+from lcframework.stars.survey_magnitudes import survey_magnitudes
 from lcframework.storage.queries import frame_rows
 from lcframework.storage.tables import CombinedFootprint, Frame
 from lcframework.types import LcfError, Region

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from lcframework.provenance import digest
-from lcframework.sky.geometry import from_plane, separation, to_plane
-from lcframework.sky.tracks import Track
-from lcframework.types import Region
+from lcframework.sky.geometry import from_plane, to_plane
 
 if TYPE_CHECKING:
     import shapely
@@ -86,57 +83,3 @@ def contains(vertices: Vertices, ra: Sequence[float], dec: Sequence[float], ra0:
     inside = np.isfinite(xi)
     inside[inside] = shapely.contains_xy(polygon, xi[inside], eta[inside])
     return np.asarray(inside)
-
-
-@attrs.frozen
-class StarField:
-    """A field: the part of the sky from which one set of reference stars is taken, and the hash that identifies it."""
-
-    hash: str
-    strategy: str
-    rois: tuple[str, ...]
-    region: Region
-
-
-def disk(roi: str, ra: float, dec: float, radius: float) -> StarField:
-    """Return the disk of `radius` arcsec around a region of interest; its hash depends on its position and size."""
-    identity = digest(["roi_disk", round(ra, 6), round(dec, 6), round(radius, 3)], 16)
-    return StarField(identity, "roi_disk", (roi,), Region(ra, dec, radius / 3600.0))
-
-
-#: Degrees: a disk that is larger holds more stars than a catalogue gives, and frames without a star in common.
-LARGEST_DISK = 3.0
-#: Where it covers a track, its centre and radius go in steps of this part of the radius around a place.
-_STEP = 0.25
-_ROUNDS = 100
-
-
-def disk_over(roi: str, track: Track, radius: float) -> StarField:
-    """Return the disk that holds what is within `radius` arcsec of the places of a target.
-
-    Its centre and radius go in steps, so that a further place changes it only now and then.
-    """
-    step = _STEP * radius
-    ra, dec = float(track.ra[0]), float(track.dec[0])
-    for i in range(_ROUNDS):  # towards the farthest place, by less each time: Badoiu and Clarkson 2003
-        apart = separation(track.ra, track.dec, ra, dec)
-        farthest = int(np.argmax(apart))
-        xi, eta = to_plane(track.ra[farthest], track.dec[farthest], ra, dec)
-        if not np.isfinite(xi):
-            break
-        ra, dec = (float(v) for v in from_plane(xi / (i + 2), eta / (i + 2), ra, dec))
-    dec = float(np.clip(np.round(dec * 3600 / step) * step / 3600, -90.0, 90.0))
-    along = step / max(float(np.cos(np.radians(dec))), 1e-3)
-    ra = float(np.round(ra * 3600 / along) * along / 3600 % 360.0)
-    reach = float(separation(track.ra, track.dec, ra, dec).max()) + radius
-    return disk(roi, ra, dec, float(np.ceil(reach / step) * step))
-
-
-def area(strategy: str, rois: Sequence[str], polygons: Sequence[Vertices], ra0: float, dec0: float) -> StarField:
-    """Return the field that polygons cover; its hash depends on their vertices, rounded to 0.001 degrees."""
-    vertices = [v for p in polygons for v in p]
-    identity = digest([strategy, [[round(a, 3), round(d, 3)] for a, d in vertices]], 16)
-    ra, dec = np.array(vertices).T
-    radius = float(separation(ra, dec, ra0, dec0).max()) / 3600.0
-    only = tuple((a, d) for a, d in polygons[0]) if len(polygons) == 1 else None
-    return StarField(identity, strategy, tuple(rois), Region(ra0, dec0, radius, only))

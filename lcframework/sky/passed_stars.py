@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 
 from lcframework.provenance import digest
-from lcframework.sky.footprints import disk_over
 from lcframework.sky.geometry import at_epoch, separation
+from lcframework.sky.star_fields import disk_over
 from lcframework.sky.tracks import Track
 from lcframework.storage.queries import FrameRow
 from lcframework.types import CatalogLimits, Doubt, NeedMissing, Region, StarTable

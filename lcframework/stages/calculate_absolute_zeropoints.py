@@ -9,26 +9,20 @@ import attrs
 import numpy as np
 from sqlmodel import Session, select
 
-from lcframework.config.survey_bands import is_another_band
-from lcframework.config.toolbox import Tool
 from lcframework.provenance import digest
 from lcframework.stages.calculate_normalization_coefficient import CalculateNormalizationCoefficient as Normalization
+from lcframework.stars.survey_magnitudes import survey_magnitudes
 from lcframework.stars.zeropoint import Zeropoint, fit_zeropoint
+from lcframework.stars.zeropoint_doubts import guessed_band, zeropoint_doubts
 from lcframework.storage.queries import active_stars
 from lcframework.storage.records import Record
 from lcframework.storage.tables import StarLevel
-from lcframework.types import Doubt, NeedMissing, Severity, UnusableInput
+from lcframework.types import Doubt, NeedMissing, UnusableInput
 from lcframework.work import FieldGroupKey, Ledger, Outcome, Replace, Scope, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import field_rois
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-
-#: Stars from which on a zero point shows by their scatter whether it holds.
-FEWEST_STARS = 3
-#: A trend with brightness is told that is larger than this, mag, and than so many of its errors.
-_TREND, _TREND_ERRORS = 0.02, 5.0
 
 
 @attrs.frozen(eq=False)
@@ -125,65 +119,6 @@ class FitZeropoint(Task[Levels, Levels, Calibrated]):
         return Outcome(tuple(records), token=token, summary=summary, doubts=result.doubts)
 
 
-def zeropoint_doubts(fitted: Zeropoint, unknown: int, field_stars: int) -> tuple[Doubt, ...]:
-    """Return what is doubtful about a zero point.
-
-    Parameters
-    ----------
-    fitted : Zeropoint
-        The zero point.
-    unknown : int
-        How many magnitudes have no positive error.
-    field_stars : int
-        How many reference stars the field has.
-    """
-    found = []
-    if fitted.stars < FEWEST_STARS:
-        found.append(
-            Doubt(
-                "few_zeropoint_stars",
-                f"the zero point of {fitted.zeropoint:.2f} +- {fitted.uncertainty:.2f} mag rests on {fitted.stars} of "
-                f"{field_stars} reference stars, too few to see whether they agree",
-                "See why `lcf status` leaves out the others: clouds, [stars] magnitude, the survey",
-                value=fitted.stars,
-            )
-        )
-    if abs(fitted.trend) > max(_TREND, _TREND_ERRORS * fitted.trend_uncertainty):
-        found.append(
-            Doubt(
-                "zeropoint_by_brightness",
-                f"bright stars give a zero point {abs(fitted.trend):.3f} +- {fitted.trend_uncertainty:.3f} mag "
-                f"{'smaller' if fitted.trend > 0 else 'larger'} than faint ones",
-                "The camera may not be linear, the sky under faint stars wrong, or the survey's band another one: "
-                "magnitudes, and depths of transits, are off by about as much",
-                value=fitted.trend,
-            )
-        )
-    if unknown:
-        found.append(
-            Doubt(
-                "unknown_magnitude_error",
-                f"{unknown} of the survey's magnitudes have no positive error and are not used",
-                "Give their errors: zero is not one",
-                severity=Severity.NOTE,
-                value=unknown,
-            )
-        )
-    return tuple(found)
-
-
-def guessed_band(band: str, survey_band: str, survey: str) -> Doubt:
-    """Return the doubt about magnitudes of a filter that are calibrated by a band which nobody named for it."""
-    filter_is = f"the filter {band} is" if band else "frames without a filter are"
-    return Doubt(
-        "calibrated_by_another_band",
-        f"{filter_is} none of the bands that a filter's name stands for: magnitudes are those of {survey_band} of the "
-        f"survey {survey}, for stars of the comparison stars' colour",
-        f'Name the survey\'s band by [calibration] bands = {{ "{band}" = "..." }}; or plugin = "none": relative fluxes',
-        severity=Severity.DOUBT if is_another_band(band) else Severity.NOTE,
-    )
-
-
 @attrs.define
 class CalculateAbsoluteZeropoints(Stage):
     """One unit for each field, instrument and band; none where ``[calibration] plugin = "none"``."""
@@ -238,35 +173,3 @@ class CalculateAbsoluteZeropoints(Stage):
                 )
             )  # fmt: skip
         return units
-
-
-def survey_magnitudes(tool: Tool, stars: list[dict[str, Any]], band: str) -> Table:
-    """Query a survey for the magnitudes of stars, given as rows of the table ``stars``.
-
-    Raises
-    ------
-    PluginError
-        Where the answer is not a :data:`MAGNITUDES` table.
-    UnusableInput
-        Where the answer does not state its magnitude system.
-    """
-    table: Table = tool.ask("magnitudes", star_table(sorted(stars, key=lambda s: str(s["gaia_id"]))), band)
-    if table.meta.get("system") not in ("AB", "Vega"):
-        raise UnusableInput(f"[calibration] {tool.name}: the magnitudes' meta['system'] is neither AB nor Vega")
-    return table
-
-
-def star_table(stars: list[dict[str, Any]]) -> Table:
-    """Return rows of the table ``stars`` as the :data:`STARS` table for a survey."""
-    from astropy.table import Table
-
-    table = Table()
-    table["source_id"] = [str(s["gaia_id"]) for s in stars]
-    units = {"ra": "deg", "dec": "deg", "pmra": "mas/yr", "pmdec": "mas/yr", "ref_epoch": "yr", "magnitude": "mag"}
-    for name, unit in units.items():
-        table[name] = np.array([s[name] for s in stars], float)
-        table[name].unit = unit
-    for name in ("bp", "rp"):
-        table[name] = np.array([np.nan if s[name] is None else s[name] for s in stars], float)
-        table[name].unit = "mag"
-    return table

@@ -12,12 +12,13 @@ from sqlmodel import Session, SQLModel, col, select
 from lcframework.config.project_file import OF_REGION, Config
 from lcframework.provenance import Components, Shared, complete, describe, digest, plain
 from lcframework.sky import geometry
-from lcframework.sky.footprints import LARGEST_DISK, Combined, StarField, area, combine, disk, disk_over
+from lcframework.sky.footprints import Combined, combine
+from lcframework.sky.observing_site import observing_site
+from lcframework.sky.star_fields import LARGEST_DISK, StarField, area, disks
 from lcframework.sky.tracks import Place, Track, place_doubts, places_of, tracks
 from lcframework.stages.plate_solving import PlateSolving
-from lcframework.stages.read_convert_skysub_character_catalog import observing_site
 from lcframework.storage.frame_files import read_wcs
-from lcframework.storage.queries import FrameRow, frame_rows
+from lcframework.storage.queries import frame_rows
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, FrameFootprint
 from lcframework.types import Doubt, FrameFlag, LcfError, Severity, UnusableInput
@@ -339,35 +340,3 @@ def _centre(config: Config, tracks: Mapping[str, Track]) -> tuple[float, float]:
     name, first = next(iter(config.roi.items()))
     track = tracks.get(name)
     return (float(track.ra[0]), float(track.dec[0])) if track is not None and len(track) else (first.ra, first.dec)
-
-
-def disks(config: Config, tracks: Mapping[str, Track] | None = None) -> tuple[StarField, ...]:
-    """Return the fields of ``strategy = "roi_disk"``, one for each position of regions; no frames are needed.
-
-    `tracks` are those of the regions that move; one that no frame shows has no field.
-    """
-    found: dict[str, StarField] = {}
-    for name, roi in config.roi.items():
-        track = (tracks or {}).get(name)
-        if track is not None and not len(track):
-            continue
-        radius = config.stars.radius
-        field = disk(name, roi.ra, roi.dec, radius) if track is None else disk_over(name, track, radius)
-        same = found.get(field.hash)
-        found[field.hash] = attrs.evolve(same, rois=(*same.rois, name)) if same else field
-    return tuple(found.values())
-
-
-def frames_of_field(frames: list[FrameRow], inside: dict[tuple[int, str], bool], rois: list[str]) -> list[FrameRow]:
-    """Return the frames that contain one of a field's regions.
-
-    Parameters
-    ----------
-    frames : list of rows of ``frames``
-        The frames to choose from.
-    inside : dict
-        Whether a frame contains a region, by (frame id, region name); a missing entry means no.
-    rois : list of str
-        The regions of the field.
-    """
-    return [f for f in frames if any(inside.get((f.id or 0, roi), False) for roi in rois)]

@@ -14,9 +14,9 @@ from lcframework.provenance import digest, plain
 from lcframework.sky import geometry
 from lcframework.sky.footprints import contains
 from lcframework.sky.passed_stars import FindPassedStars, Passed, PassedQuery, Passing, passing_doubt
+from lcframework.sky.star_fields import frames_of_field
 from lcframework.sky.tracks import Track, tracks
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
-from lcframework.stages.calculate_common_and_total_footprint import frames_of_field
 from lcframework.stars.choice import VARIABLE
 from lcframework.stars.known_variables import KNOWN_VARIABLE, known_variables, variable_name
 from lcframework.stars.names import give_names

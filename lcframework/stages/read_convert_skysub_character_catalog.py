@@ -12,7 +12,6 @@ import attrs
 import numpy as np
 from sqlmodel import Session, select
 
-from lcframework.config.project_file import Config
 from lcframework.config.structuring import resolve_path
 from lcframework.frames.fits_names import likely_pattern
 from lcframework.frames.frame_folders import folder_of
@@ -31,14 +30,15 @@ from lcframework.frames.masters import (
 from lcframework.frames.pixels import pixel_flags, to_rate
 from lcframework.frames.raw_folders import find_files
 from lcframework.frames.reduction import FramePlan, calibration_files
+from lcframework.frames.seeing import shape_of_stars
 from lcframework.provenance import Components, Shared, counted_elsewhere, describe, digest
+from lcframework.sky.observing_site import observing_site
 from lcframework.sky.times import check_time, time_is_odd
 from lcframework.storage.files import beside
 from lcframework.storage.frame_files import ascii_text, write_frame, write_table
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame
 from lcframework.types import (
-    Bools,
     DataUnit,
     Doubt,
     Exposure,
@@ -65,8 +65,6 @@ if TYPE_CHECKING:
 
 #: A frame is flagged where it has fewer sources: its seeing and plate solution are then unreliable.
 FEW_SOURCES = 5
-#: Clean detections from which on they show the seeing.
-FEWEST_CLEAN = 3
 
 
 @attrs.frozen
@@ -372,48 +370,6 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             raise LcfError(
                 f'no file matches [frames] pattern = "{frames.pattern}" in {", ".join(map(str, folders))}{cure}'
             )
-
-
-def observing_site(config: Config) -> Components | None:
-    """Return the telescope's position on Earth as a component, or None where it is not known."""
-    t = config.telescope
-    return {"at": [t.latitude, t.longitude, t.elevation]} if t else None
-
-
-def shape_of_stars(sources: Table, mask: Ints | None = None) -> tuple[float | None, float | None]:
-    """Return the median FWHM in pixels and the median ellipticity of the brighter half of the clean detections.
-
-    Where fewer than `FEWEST_CLEAN` are clean, of those with a core that is whole; where none is, of all.
-
-    Parameters
-    ----------
-    sources : Table
-        The frame's.
-    mask : (ny, nx) array, optional
-        The frame's bad pixels: a saturated star is wider than it was, and the brightest of all.
-    """
-    whole = _whole_cores(sources, mask)
-    clean = sources[whole & (np.asarray(sources["flags"]) == 0)]
-    if len(clean) < FEWEST_CLEAN:
-        clean = sources[whole] if whole.any() else sources
-    if len(clean) == 0:
-        return None, None
-    flux = np.asarray(clean["flux"], float)
-    bright = clean[flux >= np.median(flux)]
-    a, b = np.asarray(bright["a"], float), np.asarray(bright["b"], float)
-    return float(np.nanmedian(bright["fwhm"])), float(np.nanmedian(1 - b / a))
-
-
-def _whole_cores(sources: Table, mask: Ints | None) -> Bools:
-    """Return which sources have no bad pixel among the nine at their centre."""
-    if mask is None or len(sources) == 0:
-        return np.ones(len(sources), bool)
-    padded = np.pad(np.asarray(mask) > 0, 1)
-    y, x = (
-        np.clip(np.rint(np.nan_to_num(np.asarray(sources[name], float))).astype(int), 0, size - 1)
-        for name, size in (("y", mask.shape[0]), ("x", mask.shape[1]))
-    )
-    return np.asarray(~np.any([padded[y + j, x + i] for j in range(3) for i in range(3)], axis=0))
 
 
 def _finite(value: float) -> float | None:

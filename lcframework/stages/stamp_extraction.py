@@ -11,7 +11,6 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from lcframework.config.project_file import Config
 from lcframework.frames.hot_pixels import (
     FindHotPixels,
     HotPixels,
@@ -21,12 +20,12 @@ from lcframework.frames.hot_pixels import (
     read_hot_pixels,
 )
 from lcframework.frames.joined_regions import aliased_region, join_regions
+from lcframework.frames.region_reach import reach_of_region
 from lcframework.frames.stamp_targets import Target, fields_in_frames, regions_in_frames, stars_in_frames
 from lcframework.frames.stamp_wcs import header_text, moved
 from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_map, own_radius
 from lcframework.frames.target_detection import target_doubt
 from lcframework.provenance import Components, Option, Shared, describe
-from lcframework.sky.geometry import separation
 from lcframework.sky.tracks import carried, moving_regions
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.query_gaia_for_stars import QueryGaiaForStars
@@ -64,9 +63,6 @@ from lcframework.work.scopes import field_rois
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-#: The radius of a region is rounded up to this step, so that small corrections of point sources don't change stamps.
-REACH_STEP = 2.0  # arcsec
 
 
 @attrs.frozen
@@ -147,7 +143,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         stars = {t.name: self._stamp(v, flags, t, settings.star_size, 0.0) for t in v.payload.stars}
         rois = {}
         for target in v.payload.rois:
-            radius = reach_of(self.toolbox.config, target.name) / v.payload.pixel_scale
+            radius = reach_of_region(self.toolbox.config, target.name) / v.payload.pixel_scale
             rois[target.name] = self._stamp(v, flags, target, settings.roi_size, radius)
         stamps = self._with_cosmics({**stars, **rois}, v.payload.instrument)
         quality = self._quality({name: stamps[name] for name in stars}, v)
@@ -333,13 +329,13 @@ class StampExtraction(Stage):
 
     def _reaches(self, rois: frozenset[str]) -> Components:
         config = self.toolbox.config
-        return {n: [r.ra, r.dec, reach_of(config, n)] for n, r in config.roi.items() if n in rois}
+        return {n: [r.ra, r.dec, reach_of_region(config, n)] for n, r in config.roi.items() if n in rois}
 
     def _moving_reaches(self, moving: Iterable[str], targets: Iterable[Target]) -> Components:
         """Return, for the regions that move, where they are in a frame, and their reach; None: not in it."""
         here = {t.name: t.sky for t in targets if t.sky is not None}
         config = self.toolbox.config
-        return {n: [*np.round(here[n], 6).tolist(), reach_of(config, n)] if n in here else None for n in moving}
+        return {n: [*np.round(here[n], 6).tolist(), reach_of_region(config, n)] if n in here else None for n in moving}
 
     @staticmethod
     def _payload(f: FrameRow, field: str, rois: tuple[Target, ...]) -> FramePayload:
@@ -374,14 +370,3 @@ def _middle(length: int, size: int) -> tuple[slice, slice]:
     """Return where a stamp of `length` pixels lies in what :func:`_widened` made of it."""
     first = (size - length) // 2
     return (slice(first, first + length),) * 2
-
-
-def reach_of(config: Config, roi: str) -> float:
-    """Return the radius, in arcsec, around a region's position within which sources are not masked as neighbours."""
-    region = config.roi[roi]
-    points = list(region.point_sources.values())
-    farthest = 0.0
-    if points:
-        ra, dec = np.array(points).T
-        farthest = float(separation(ra, dec, region.ra, region.dec).max())
-    return float(max(region.exclusion_radius, REACH_STEP * np.ceil((farthest + 1.0) / REACH_STEP)))

@@ -18,8 +18,8 @@ from lcframework.prefetch import prefetch
 from lcframework.project import Project
 from lcframework.sky.geometry import separation
 from lcframework.sky.solver_stars import AskForSolverStars, SolverStars
+from lcframework.sky.star_fields import disks
 from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels
-from lcframework.stages.calculate_common_and_total_footprint import disks
 from lcframework.stages.query_gaia_for_stars import ChooseStars, FieldQuery, star_rows
 from lcframework.storage.tables import CombinedFootprint, DecidedSetting
 from lcframework.types import NeedMissing

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lcframework.sky.footprints import area, combine, contains, disk
-from lcframework.sky.geometry import from_plane, separation
+from lcframework.sky.footprints import combine, contains
+from lcframework.sky.geometry import from_plane
 
 
 def square(ra0, dec0, dx=0.0, dy=0.0, half=300.0):
@@ -54,21 +54,3 @@ def test_nothing_at_all():
 def test_frame_on_the_far_side_is_left_out():
     combined = combine([square(0.0, 0.0), square(180.0, 0.0)], 0.0, 0.0)
     assert plane_area(combined.common, 0.0, 0.0) == pytest.approx(600**2, rel=1e-4)
-
-
-def test_identity_of_a_disk_is_its_place_and_size():
-    one = disk("A", 10.0, 20.0, 300.0)
-    assert one.hash == disk("B", 10.0, 20.0, 300.0).hash
-    assert len({one.hash, disk("A", 10.001, 20.0, 300.0).hash, disk("A", 10.0, 20.0, 301.0).hash}) == 3
-    assert one.region.radius == pytest.approx(300 / 3600)
-
-
-def test_identity_of_an_area():
-    polygon = square(0.0, 0.0)
-    one = area("common_footprint", ["A"], [polygon], 0.0, 0.0)
-    assert one.hash == area("common_footprint", ["A"], [polygon], 0.0, 0.0).hash
-    assert one.hash != area("per_frame", ["A"], [polygon], 0.0, 0.0).hash
-    assert one.region.radius * 3600 == pytest.approx(np.hypot(300, 300), rel=1e-4)
-    assert one.region.vertices is not None
-    ra, dec = np.array(polygon).T
-    assert (separation(ra, dec, one.region.ra, one.region.dec) <= one.region.radius * 3600 + 1e-6).all()

@@ -12,9 +12,9 @@ from astropy.table import Table
 
 from lcframework.config.sections import Roi
 from lcframework.config.toolbox import Tool
-from lcframework.sky.footprints import disk_over
 from lcframework.sky.geometry import from_plane, separation
 from lcframework.sky.passed_stars import Passing, _itself, passing_doubt
+from lcframework.sky.star_fields import disk_over
 from lcframework.sky.tracks import Place, Track, carried, place_doubts, places_of, regions_at, trail_loss
 from lcframework.types import FWHM_PER_SIGMA, Floats, Moments, Severity, UnusableInput
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from lcframework.config.project_file import load
 from lcframework.roi.psf_stack import stacked, unlike_the_others
-from lcframework.stages.calculate_common_and_total_footprint import disks
+from lcframework.sky.star_fields import disks
 from lcframework.types import PSF, FitState, FitStatus
 
 

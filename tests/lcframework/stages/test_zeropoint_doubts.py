@@ -11,9 +11,10 @@ from astropy.table import Table
 
 from lcframework.config.project_file import Config
 from lcframework.config.toolbox import Tool
-from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels, zeropoint_doubts
+from lcframework.stages.calculate_absolute_zeropoints import FitZeropoint, Levels
 from lcframework.stages.calculate_normalization_coefficient import transparency_doubts
 from lcframework.stars.zeropoint import Zeropoint
+from lcframework.stars.zeropoint_doubts import zeropoint_doubts
 from lcframework.types import FitState, FitStatus, NormalizationSolution, UnusableInput
 
 
