@@ -25,10 +25,9 @@ from plugins_builtin.engine.roi.newton import (
     Weights,
     first_weights,
     one_pass,
-    persistent,
-    relative_model_error,
     solve_step,
 )
+from plugins_builtin.engine.roi.outlying_pixels import persistent, relative_model_error
 from plugins_builtin.engine.roi.registration import shift_covariances
 from plugins_builtin.engine.roi.scene import NO_BUMPS, Bumps, Scene, SkyImages, bump_images
 from plugins_builtin.engine.roi.sersic import LIMITS, N_PARAMETERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plugins_builtin.engine.roi.newton import suspects
+from plugins_builtin.engine.roi.outlying_pixels import suspects
 
 
 @pytest.mark.parametrize("sign", [1, -1])
