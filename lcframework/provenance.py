@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 from numpy.typing import NDArray
+
+from lcframework.types.json_values import json_value
 
 Components = dict[str, Any]
 #: Hexadecimal digits of a digest.
@@ -169,19 +170,13 @@ def _default(attribute: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    return json_value(value, not_finite=str, other=_of_other)
+
+
+def _of_other(value: Any) -> Any:
     if isinstance(value, Path):
         return {"file": value.name, "contents": file_digest(value)} if value.is_file() else str(value)
-    if attrs.has(type(value)):
-        return plain(value)
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no infinities and nan, and PostgreSQL rejects them
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    return str(value)
+    return plain(value) if attrs.has(type(value)) else str(value)
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from lcframework.config.toolbox import Toolbox
 from lcframework.header_doctor import FileReading, Group, default_parsers, examine
 from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site
+from lcframework.types.json_values import json_value
 
 #: The number of files that are listed; --all lists all files.
 _NAMED = 5
@@ -136,7 +136,7 @@ def as_dict(group: Group) -> dict[str, Any]:
         info = attrs.asdict(f.info) if f.info else {}
         info |= {"mjd_start": f.info.mjd_start, "mjd_mid": f.info.mjd_mid} if f.info else {}
         files.append({"file": f.path.name, "parser": f.parser or None, "reason": f.reason, **info})
-    answer: dict[str, Any] = _finite(
+    answer: dict[str, Any] = json_value(
         {"instrument": group.instrument, "values": group.values, "missing": group.missing, "reasons": group.reasons,
          "doubts": group.doubts,
          "gain": attrs.asdict(group.gain) if group.gain else None, "gain_verdict": group.gain_verdict,
@@ -144,11 +144,3 @@ def as_dict(group: Group) -> dict[str, Any]:
          "paste": list(group.paste), "times": attrs.asdict(group.times), "files": files}
     )  # fmt: skip
     return answer
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,6 +12,7 @@ from lcframework.cli.unusable import by_reason
 from lcframework.running.doubts import as_json as doubts_as_json
 from lcframework.running.frame_status import FrameState
 from lcframework.types import Severity
+from lcframework.types.json_values import finite_or_none
 from lcframework.watching.batches import Batch, Latest
 from lcframework.watching.watcher import News, Stopped, Waiting
 
@@ -79,15 +80,11 @@ def as_json(news: News) -> str:
 def _latest_json(one: Latest) -> dict[str, Any]:
     names = ("mag", "d_mag", "flux", "d_flux")
     sources = {
-        name: {key: _finite(value) for key, value in zip(names, values, strict=True)}
+        name: {key: finite_or_none(value) for key, value in zip(names, values, strict=True)}
         for name, values in one.sources.items()
     }
     return {"region": one.region, "frame": one.frame, "band": one.band, "instrument": one.instrument, "mjd": one.mjd,
             "epochs": one.epochs, "sources": sources, "flags": one.flags}  # fmt: skip
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _line(event: str, **values: Any) -> str:

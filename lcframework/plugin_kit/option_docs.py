@@ -5,18 +5,17 @@ from __future__ import annotations
 import ast
 import inspect
 import io
-import math
 import re
 import textwrap
 import tokenize
 import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from lcframework.config.structuring import allowed
+from lcframework.types.json_values import json_value
 
 #: What a comment may begin with as the unit of an option, before a comma or a semicolon.
 _UNIT = re.compile(
@@ -81,16 +80,14 @@ def _default(option: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """Return a value as JSON has it: infinities, nan, paths and what else it has not as texts."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, bool | int | float | str) or value is None:
-        return value
+    return json_value(value, not_finite=str, other=_of_other)
+
+
+def _of_other(value: Any) -> Any:
     if attrs.has(type(value)):
-        return {k: plain(v) for k, v in attrs.asdict(value, recurse=False).items()}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
+        return plain(attrs.asdict(value, recurse=False))
+    if isinstance(value, set | frozenset):
+        return plain(list(value))
     return str(value) if isinstance(value, Path) else repr(value)
 
 

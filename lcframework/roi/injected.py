@@ -14,6 +14,7 @@ from lcframework.roi.derived_columns import POGSON
 from lcframework.roi.light_curves import fill_texts
 from lcframework.storage.files import atomic
 from lcframework.types import Bools, Doubt, Floats, Severity
+from lcframework.types.json_values import json_value
 from lcframework.types.robust import robust_scatter, scatter_about_zero
 
 if TYPE_CHECKING:
@@ -182,15 +183,11 @@ class Summary:
         """Return it as values that JSON can hold; what is not known is null."""
 
         def rows(values: Any) -> list[dict[str, Any]]:
-            return [{k: _plain(v) for k, v in attrs.asdict(row).items()} for row in values]
+            return [json_value(attrs.asdict(row)) for row in values]
 
         return {
             "by_brightness": rows(self.by_brightness), "by_seeing": rows(self.by_seeing), "limits": rows(self.limits)
         }  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def summarise(table: Table) -> Summary:

@@ -18,6 +18,7 @@ from lcframework.storage.queries import active_stars
 from lcframework.storage.records import Record
 from lcframework.storage.tables import StarLevel
 from lcframework.types import Doubt, NeedMissing, UnusableInput
+from lcframework.types.json_values import finite_or_none
 from lcframework.work import FieldGroupKey, Ledger, Outcome, Replace, Scope, Stage, Task, Unit, UnitKey
 from lcframework.work.scopes import field_rois
 
@@ -112,7 +113,7 @@ class FitZeropoint(Task[Levels, Levels, Calibrated]):
             of_star = {"catalog": result.survey, "band": levels.survey_band, "gaia_id": str(star["source_id"])}
             colour = float(star["colour"]) if "colour" in table.colnames else float("nan")
             found = {"mag": float(star["mag"]), "mag_err": float(star["mag_err"]), "system": system,
-                      "colour": colour if np.isfinite(colour) else None}  # fmt: skip
+                      "colour": finite_or_none(colour)}  # fmt: skip
             records.append(Replace("catalog_star_photometry", of_star, [{**of_star, **found}]))
         token = digest([f"{z.zeropoint:.9g}", f"{z.uncertainty:.6g}", system])
         summary = f"{z.zeropoint:.3f} +- {z.uncertainty:.3f} ({z.stars} stars)"

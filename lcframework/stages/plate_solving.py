@@ -35,6 +35,7 @@ from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, Product
 from lcframework.types import Doubt, FrameFlag, LcfError, NotSolved, PlateSolution, SolveHint, UnusableInput, file_name
+from lcframework.types.json_values import finite_or_none
 from lcframework.work import (
     FrameKey,
     Ledger,
@@ -203,7 +204,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
             "plate_solved": True, "attempted_plate_solve": True, "solver": result.solver, "wcs_relpath": path,
             "pixel_scale": result.scale.pixel_scale, "angle_to_north": result.scale.angle_to_north,
             "wcs_matched": matched or None, "comment": "", "flags": int(flags),
-            "wcs_rms_pixels": float(rms) if np.isfinite(rms) else None,
+            "wcs_rms_pixels": finite_or_none(rms),
         }  # fmt: skip
         records = (Update("frames", {"id": p.frame_id}, row),)
         return Outcome(records, path, summary=f"by {result.solver}", doubts=(*result.doubts, *doubts))

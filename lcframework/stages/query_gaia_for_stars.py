@@ -26,6 +26,7 @@ from lcframework.storage.records import Record
 from lcframework.storage.tables import CombinedFootprint, PassedStar, RoiInFrame, Star
 from lcframework.types import CatalogLimits, Doubt, Floats, NeedMissing, Region, Severity, StarTable, UnusableInput
 from lcframework.types.arrays import plain_floats
+from lcframework.types.json_values import finite_or_none
 from lcframework.work import (
     FieldStarsKey,
     FrameKey,
@@ -396,7 +397,7 @@ def star_rows(table: Table, query: FieldQuery) -> list[dict[str, Any]]:
             row[column] = float(np.nan_to_num(_number(star, column)))
         for column in ("bp", "rp"):
             value = _number(star, column)
-            row[column] = value if np.isfinite(value) else None
+            row[column] = finite_or_none(value)
         rows.append(row)
     return rows
 

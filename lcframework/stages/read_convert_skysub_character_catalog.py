@@ -52,6 +52,7 @@ from lcframework.types import (
     UnusableInput,
     file_name,
 )
+from lcframework.types.json_values import finite_or_none
 from lcframework.types.robust import robust_scatter
 from lcframework.work import Entry, FrameKey, Ledger, MasterKey, Outcome, Stage, Task, Unit, UnitKey, Update
 from lcframework.work.time_limit import OPTION
@@ -220,7 +221,7 @@ class ImportFrame(Task[RawPayload, RawValues, Imported]):
             "image_relpath": image_path, "sources_relpath": sources_path, "band": info.band,
             "instrument": info.instrument, "mjd": info.mjd_mid, "mjd_start": info.mjd_start, "mjd_end": info.mjd_end,
             "time_source": info.time_source, "header_parser": result.parser, "exptime": info.exptime, "gain": info.gain,
-            "read_noise": _finite(info.read_noise), "saturation": _finite(info.saturation),
+            "read_noise": finite_or_none(info.read_noise), "saturation": finite_or_none(info.saturation),
             "width": result.image.shape[1], "height": result.image.shape[0],
             "seeing_pixels": seeing, "ellipticity": ellipticity,
             "sky_level_electron_per_second": result.sky_level, "background_rms_electron_per_second": result.rms,
@@ -370,7 +371,3 @@ class ReadConvertSkysubCharacterCatalog(Stage):
             raise LcfError(
                 f'no file matches [frames] pattern = "{frames.pattern}" in {", ".join(map(str, folders))}{cure}'
             )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
@@ -11,6 +10,7 @@ from sqlmodel import Session, col, select
 from lcframework.storage.records import Replace
 from lcframework.storage.tables import DoubtRow, Frame, Product, ProductState
 from lcframework.types import Doubt, FrameFlag, Severity
+from lcframework.types.json_values import finite_or_none
 
 #: The sessions in which these statements are carried out hold no objects of the rows.
 _UNSYNCHRONISED = {"synchronize_session": False}
@@ -24,7 +24,7 @@ def doubt_records(stage: str, unit: str, doubts: Iterable[Doubt], frame_id: int 
     rows = {
         (d.kind, d.subject): {
             "stage": stage, "unit": unit, "kind": d.kind, "subject": d.subject, "severity": d.severity.value,
-            "text": d.text, "remedy": d.remedy, "value": d.value if math.isfinite(d.value) else None,
+            "text": d.text, "remedy": d.remedy, "value": finite_or_none(d.value),
             "frame_id": frame_id,
         }
         for d in doubts
