@@ -11,11 +11,32 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from lcframework.protocols import FitsInBatches, WarmsUp
+from lcframework.protocols import (
+    ChecksFiles,
+    DoubtsReduction,
+    Ephemeris,
+    Exporter,
+    FitsInBatches,
+    MeasuresMovingTargets,
+    Reduction,
+    RoiModel,
+    SplitsFiles,
+    StatesPositionErrors,
+    WarmsUp,
+)
 from lcframework.types import FitStatus, LcfError, PluginError, TableSchema
 
 Array = NDArray[Any]
 T = TypeVar("T")
+#: Optional abilities that are methods: those that classes of several seams have, ...
+_OF_SEVERAL: tuple[type[Any], ...] = (FitsInBatches, WarmsUp)
+#: ... and those of one seam, under whose names classes of other seams may have methods of their own.
+_OF_ONE: dict[type[Any], tuple[type[Any], ...]] = {
+    Reduction: (DoubtsReduction,),
+    Ephemeris: (StatesPositionErrors,),
+    RoiModel: (MeasuresMovingTargets,),
+    Exporter: (SplitsFiles, ChecksFiles),
+}
 
 
 def require(fulfilled: Any, who: str, what: str) -> None:
@@ -38,7 +59,8 @@ def check_plugin_class(plugin: Any, protocol: type[Any] | None = None) -> None:
         An instance.
     protocol : type, optional
         One of :mod:`lcframework.protocols`; the plugin must have its methods, with the same parameters, and also those
-        of the optional abilities that it has.
+        of the seam's optional abilities that it has. Without it only the abilities that several seams share are looked
+        at.
 
     Raises
     ------
@@ -77,9 +99,12 @@ def check_plugin_class(plugin: Any, protocol: type[Any] | None = None) -> None:
         who,
         "is not equal to its own pickled copy; leave eq=True, so that options can be compared",
     )
-    wanted = [] if protocol is None else [protocol]
-    for contract in (*wanted, *(ability for ability in (FitsInBatches, WarmsUp) if isinstance(plugin, ability))):
-        _check_methods(plugin, contract, who)
+    of_seam: tuple[type[Any], ...] = () if protocol is None else _OF_ONE.get(protocol, ())
+    if protocol is not None:
+        _check_methods(plugin, protocol, who)
+    for ability in (*_OF_SEVERAL, *of_seam):
+        if isinstance(plugin, ability):
+            _check_methods(plugin, ability, who)
 
 
 def same_values(one: Any, other: Any) -> bool:
