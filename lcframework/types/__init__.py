@@ -8,11 +8,15 @@ Conventions that hold everywhere:
 - Sky offsets ``(xi, eta)`` are on the tangent plane: arcsec towards east and north of a reference position.
 - A kernel's centre is the geometric centre of its array, ``(m - 1) / 2`` on each axis.
 
-Import from this package, not from its modules. `arrays`, `doubts`, `failures`, `flags`, `robust` and `tables` serve all
-steps of the pipeline. The others belong to one step each, in the order of the pipeline: `frames`, `reduction`, `sky`,
-`wcs`, `ephemerides`, `fit_status`, `psf`, `comparison`, `photometry`, `estimators`, `discs`, `normalization`,
-`regions`; then `light_curve` and `events`. `decisions` are what frames say about settings, `sections` parts of an image
-in headers, `fits_sizes` what files state of their length; `secrets` is what texts go through before they are shown.
+Import what this package names from it, not from its modules. What its modules have beside that is the core's own and
+may change: helpers in `arrays`, `robust`, `fits_sizes`, `json_values` and `secrets`.
+
+`arrays`, `doubts`, `failures`, `flags`, `robust` and `tables` serve all steps of the pipeline. The others belong to one
+step each, in the order of the pipeline: `frames`, `reduction`, `sky`, `wcs`, `ephemerides`, `fit_status`, `psf`,
+`comparison`, `photometry`, `estimators`, `discs`, `normalization`, `regions`; then `light_curve` and `events`.
+`decisions` are what frames say about settings, `sections` parts of an image in headers, `fits_sizes` what files state
+of their length; `secrets` is what texts go through before they are shown, `json_values` what values go through before
+they are recorded.
 """
 
 from __future__ import annotations

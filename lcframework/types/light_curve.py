@@ -210,10 +210,13 @@ SOURCE_NIGHT_COLUMNS = (
 def column_of(name: str, system: str = "") -> CurveColumn | None:
     """Return the declaration of a column of a light curve, or None for an unknown name.
 
+    A name that tables of epochs, nights and visits share gets the meaning that it has for epochs. Its unit and quantity
+    are the same in all.
+
     Parameters
     ----------
     name : str
-        The column's name in a table of epochs or nights.
+        The column's name in a table of epochs, nights or visits.
     system : str
         The magnitude system, such as ``AB``, which is filled into the meaning.
     """
