@@ -32,8 +32,9 @@ class Payload:
 
     outlines: tuple[Floats, ...]
     common: Floats  # (k, 2)
-    rois: tuple[tuple[str, float, float], ...]
+    rois: tuple[tuple[str, float, float], ...]  # those that move in the middle of their tracks
     disks: tuple[tuple[float, float, float], ...]  # x, y, radius of star fields
+    tracks: tuple[Floats, ...] = ()  # (k, 2): the places of a region that moves, in the order of time
     stars: Stars | None = None
 
 
@@ -51,6 +52,8 @@ def draw(payload: Payload) -> Figure:
         ax.add_patch(Circle((x, y), radius, fill=False, edgecolor=style.COLOURS[2], linestyle="--", linewidth=1.0))
     if payload.stars is not None:
         _stars(ax, payload.stars)
+    for track in payload.tracks:
+        ax.plot(track[:, 0], track[:, 1], color=style.COLOURS[1], linewidth=1.0)
     for name, x, y in payload.rois:
         ax.plot(x, y, marker="+", markersize=13, markeredgewidth=1.6, color=style.COLOURS[1], linestyle="none")
         ax.annotate(name, (x, y), xytext=(7, 7), textcoords="offset points", color=style.COLOURS[1], weight="bold")

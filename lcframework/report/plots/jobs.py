@@ -28,6 +28,7 @@ from lcframework.report.results import Results
 from lcframework.roi.cutout_files import FOLDER, distinct, slug, stem_of
 from lcframework.roi.light_curves import table_name
 from lcframework.sky.geometry import at_epoch, to_plane
+from lcframework.sky.tracks import moving_regions
 from lcframework.stages.model_calibrated_cutouts import ModelCalibratedCutouts
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
@@ -85,21 +86,23 @@ def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
     regions = project.config.roi
     if not frames or not regions:
         return
-    origin = next(iter(regions.values()))
+    places = {name: _places(project, results, name, frames) for name in regions}
+    origin = next(iter(places.values()))[0]
 
     def plane(vertices: Iterable[Any]) -> Any:
         sky = np.array(list(vertices), float).reshape(-1, 2)
-        return np.stack(to_plane(sky[:, 0], sky[:, 1], origin.ra, origin.dec), axis=1) / 60.0
+        return np.stack(to_plane(sky[:, 0], sky[:, 1], *origin), axis=1) / 60.0
 
     common = next((f.common for f in results.fields if f.common), [])
     disks = tuple(
         (*plane([(f.ra, f.dec)])[0].tolist(), f.radius * 60.0) for f in results.fields if f.strategy == "roi_disk"
     )
-    rois = tuple((n, *plane([(r.ra, r.dec)])[0].tolist()) for n, r in regions.items())
+    rois = tuple((n, *plane([at[len(at) // 2]])[0].tolist()) for n, at in places.items())
+    tracks = tuple(plane(at) for at in places.values() if len(at) > 1)
     outlines = tuple(plane(results.footprints[f.id or 0].polygon) for f in frames)
-    bare = footprints.Payload(outlines, plane(common), rois, disks)
+    bare = footprints.Payload(outlines, plane(common), rois, disks, tracks)
     polygons = [results.footprints[f.id or 0].polygon for f in frames]
-    mark = _fingerprint(polygons, common, disks, rois)
+    mark = _fingerprint(polygons, common, disks, rois, *(track.tolist() for track in tracks))
     yield Job("footprints", ("footprints.jpg",), mark, footprints.figures, bare)
     if results.stars:
         measured = {(r.combined_footprint_hash, r.gaia_id) for r in results.fluxes}
@@ -114,6 +117,16 @@ def footprint_jobs(project: Project, results: Results) -> Iterator[Job]:
         mark = _fingerprint(mark, [[s.gaia_id, s.name, s.ra, s.dec, key in measured] for key, s in rows])
         path = ("footprints_with_gaia_stars.jpg",)
         yield Job("footprints", path, mark, footprints.figures, attrs.evolve(bare, stars=stars))
+
+
+def _places(project: Project, results: Results, roi: str, frames: Iterable[Frame]) -> list[tuple[float, float]]:
+    """Return where a region is, degrees: one that moves where frames show it, in the order of time."""
+    region = project.config.roi[roi]
+    times = {f.id: f.mjd or 0.0 for f in frames}
+    rows = [r for r in results.rois if r.roi == roi and r.roi_in_footprint and r.frame_id in times]
+    rows.sort(key=lambda r: times[r.frame_id])
+    places = [(r.ra, r.dec) for r in rows if r.ra is not None and r.dec is not None]
+    return places if places and roi in moving_regions(project.toolbox) else [(region.ra, region.dec)]
 
 
 def chart_jobs(project: Project, results: Results) -> Iterator[Job]:

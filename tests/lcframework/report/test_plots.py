@@ -14,7 +14,7 @@ from sqlmodel import Session, select
 from lcframework import Project
 from lcframework.report import KINDS, draw
 from lcframework.report.plots import drawing, roi_model, star_photometry
-from lcframework.report.plots.jobs import chart_jobs, jobs
+from lcframework.report.plots.jobs import chart_jobs, footprint_jobs, jobs
 from lcframework.report.results import read_results
 from lcframework.storage.tables import Product, RoiInFrame
 from lcframework.types import LcfError
@@ -153,7 +153,8 @@ def test_render_reports_which_plot_failed(tiny):
     assert drawing.render(tiny.project.workdir, job) == (["PSFs/one.jpg"], "RuntimeError: no second plot")
 
 
-def test_finding_chart_of_a_moving_region_is_of_its_place_in_the_frame(fresh, plugins):
+def moving(fresh, plugins):
+    """Return the project with its region moving north, by a ten-thousandth of a degree a frame."""
     path = fresh.project.workdir / "project.toml"
     motion = 'ephemeris = "proper_motion"\n[roi.Q.proper_motion]\npmra = 0.0\npmdec = 1000.0\nref_epoch = 2016.0\n'
     path.write_text(path.read_text().replace("[roi.Q.point_sources]", f"{motion}[roi.Q.point_sources]"))
@@ -163,7 +164,30 @@ def test_finding_chart_of_a_moving_region_is_of_its_place_in_the_frame(fresh, pl
             row.ra, row.dec = 150.0, -28.0 + 1e-4 * row.frame_id
             session.add(row)
         session.commit()
+    return project
+
+
+def test_finding_chart_of_a_moving_region_is_of_its_place_in_the_frame(fresh, plugins):
+    project = moving(fresh, plugins)
     results = read_results(project)
     [job] = chart_jobs(project, results)
     [frame] = [f for f in results.used() if f.image_relpath == job.payload.image]
     assert (job.payload.ra, job.payload.dec) == (150.0, -28.0 + 1e-4 * frame.id)
+
+
+def test_footprints_show_a_moving_region_where_frames_do(fresh, plugins):
+    before = next(footprint_jobs(fresh.project, read_results(fresh.project)))
+    assert before.payload.rois == (("Q", 0.0, 0.0),)
+    assert before.payload.tracks == ()
+    project = moving(fresh, plugins)
+    results = read_results(project)
+    job, _ = footprint_jobs(project, results)
+    [track] = job.payload.tracks
+    [(_, x, y)] = job.payload.rois
+    shown = {r.frame_id for r in results.rois if r.roi_in_footprint}
+    frames = sorted((f for f in results.used() if f.id in results.footprints and f.id in shown), key=lambda f: f.mjd)
+    north = 60.0 * 1e-4 * np.array([f.id - frames[0].id for f in frames])  # arcmin from the first place
+    np.testing.assert_allclose(track, np.column_stack([np.zeros(len(frames)), north]), atol=1e-5)
+    assert (x, y) == tuple(track[len(frames) // 2])
+    assert job.fingerprint != before.fingerprint
+    next(job.figures(project.workdir, job.payload))
