@@ -16,9 +16,9 @@ from lcframework.types import MagnitudeTable, StarTable, UnusableInput
 class LocalMagnitudes:
     """Magnitudes of the star catalogue's main band, as they are or shifted; for frames taken without a filter."""
 
-    results_version: ClassVar[int] = 1  # raised when answers change, so that products are made again
+    results_version: ClassVar[int] = 2  # raised when answers change, so that products are made again
 
-    band: str = ""  # the only band it answers for; empty: any
+    band: str = "r_sdss"  # the only band it answers for: the one that [calibration] asks it for
     offset: float = 0.0  # mag, added
     error: float = attrs.field(default=0.05, validator=positive)  # mag, of each star
     system: str = attrs.field(default="Vega", validator=one_of("AB", "Vega"))
@@ -28,8 +28,10 @@ class LocalMagnitudes:
         from astropy import units as u
         from astropy.table import Table
 
-        if self.band and band != self.band:
-            raise UnusableInput(f"localmag answers for the band {self.band!r} alone, not {band!r}")
+        if band != self.band:
+            raise UnusableInput(
+                f"localmag answers for the band {self.band!r} alone, not {band!r}; set [calibration.localmag] band"
+            )
         known = np.isfinite(np.asarray(stars["magnitude"], float))
         found = Table(meta={"survey": "localmag", "band": band, "system": self.system})
         found["source_id"] = np.asarray(stars["source_id"])[known].astype(str)

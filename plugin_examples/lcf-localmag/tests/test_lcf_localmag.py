@@ -17,7 +17,7 @@ def stars() -> Table:
 
 
 def test_magnitudes():
-    found = lcf_localmag.LocalMagnitudes(offset=-0.3, error=0.1, system="AB").magnitudes(stars(), "clear")
+    found = lcf_localmag.LocalMagnitudes("clear", offset=-0.3, error=0.1, system="AB").magnitudes(stars(), "clear")
     MAGNITUDES.check(found, "localmag")
     assert list(found["source_id"]) == ["a", "c"]
     np.testing.assert_allclose(np.asarray(found["mag"]), [11.7, 14.2])
@@ -26,7 +26,7 @@ def test_magnitudes():
 
 
 def test_it_fulfils_the_contract():
-    check_calibration_survey(lcf_localmag.LocalMagnitudes(), unknown_band=None)
+    check_calibration_survey(lcf_localmag.LocalMagnitudes())  # as `lcf plugins check` does
     check_calibration_survey(lcf_localmag.LocalMagnitudes(band="clear"), band="clear")
 
 
