@@ -45,8 +45,8 @@ class Starred(RoiModel):
     regularization_flux_scatter_first: float = attrs.field(default=1.0, validator=not_negative)  # first step
     regularization_flux_scatter: float = attrs.field(default=0.0, validator=not_negative)  # second step
     noise_propagation: str = attrs.field(default="slit", validator=one_of("slit", "exact"))  # of the starlets' weights
-    # interpolated with the background, as STARRED does, or exact; auto: another name of exact
-    point_sources: str = attrs.field(default="exact", validator=one_of("exact", "interpolated", "auto"))
+    # interpolated with the background, as STARRED does, or exact
+    point_sources: str = attrs.field(default="exact", validator=one_of("exact", "interpolated"))
     sky_prior: float = attrs.field(default=0.05, validator=not_negative)  # noises of a pixel; 0: none, as in STARRED
     differential_refraction: bool = False  # let each source's colour move it along the zenith's direction
     clip: float = attrs.field(default=5.0, validator=clip_threshold)  # sigma; 0: no pixel is clipped
@@ -95,7 +95,7 @@ class Starred(RoiModel):
     def _exact(self, fwhm: float) -> bool:
         """Return whether point sources are placed without interpolation."""
         # A full PSF has no target Gaussian that small pixels could sample.
-        return fwhm == 0 or self.point_sources != "interpolated"
+        return fwhm == 0 or self.point_sources == "exact"
 
     def _start(self, size: int) -> Floats | None:
         """Return the background to start from, (size, size)."""

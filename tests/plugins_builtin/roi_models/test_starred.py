@@ -374,6 +374,7 @@ def test_a_source_outside_the_stamps_is_named(scene):
         ({"iterations_all": -1}, "must not be negative"),
         ({"regularization_scales": -1.0}, "must not be negative"),
         ({"noise_propagation": "mc"}, "'slit', 'exact'"),
+        ({"point_sources": "auto"}, "'exact', 'interpolated'"),
     ],
 )
 def test_options_teach(options, message):
