@@ -20,8 +20,9 @@ from plugins_builtin.engine.residual_light import (
 from plugins_builtin.engine.stars.chunks import measure_in_chunks
 from plugins_builtin.engine.stars.clipped_fit import fit_with_clipping, masked, prepared
 from plugins_builtin.engine.stars.faint_source import average_over_positions
+from plugins_builtin.engine.stars.point_notes import notes_on_point
 from plugins_builtin.engine.stars.point_source_fit import PointSourceFit, PointSourceStamps, fit_point_sources
-from plugins_builtin.engine.stars.stamp_outliers import first_outliers, remaining_outliers
+from plugins_builtin.engine.stars.stamp_outliers import first_outliers, remaining_outliers, transient
 
 if TYPE_CHECKING:
     from plugins_builtin.engine.stars.shared_background import SharedBackground
@@ -29,14 +30,10 @@ if TYPE_CHECKING:
 # Alternations of star and shared background; they have settled when no position moves by this many standard errors.
 _JOINT_ROUNDS = 4
 _JOINT_TOLERANCE = 0.1
-# A cosmic ray does not strike the same pixel in this fraction of the epochs.
-_TRANSIENT = 0.3
 # Of the light's weight (squared image), less than this on good pixels is no measurement of the star.
 _LEAST_LIGHT = 0.1
 # Signal-to-noise ratio below which fluxes are means over positions.
 _FAINT = 6.0
-# Reduced chi2 beyond which the status says that noise map or PSF can't be right.
-_SUSPICIOUS = 2.0
 
 
 @attrs.frozen
@@ -92,7 +89,7 @@ class StarredPhotometry:
         from plugins_builtin.engine.stars.shared_background import fit_background
 
         original = stamps
-        outliers = _transient(first_outliers(stamps, self.sigma_clip))
+        outliers = transient(first_outliers(stamps, self.sigma_clip))
         fit = fit_point_sources(masked(stamps, outliers))
         start: Floats | None = None
         settled = False
@@ -102,7 +99,7 @@ class StarredPhotometry:
             stamps = original.reweighted(fit.model + share)
             cleaned = attrs.evolve(stamps, data=stamps.data - share)
             new = fit_point_sources(masked(cleaned, outliers), start=fit.position)
-            found = _transient(remaining_outliers(cleaned, stamps.weight, new, self.sigma_clip))
+            found = transient(remaining_outliers(cleaned, stamps.weight, new, self.sigma_clip))
             moved = np.abs(new.position - fit.position) * np.sqrt(new.normal[:, [1, 2], [1, 2]])
             settled = bool(np.max(moved, initial=0.0) < _JOINT_TOLERANCE) and np.array_equal(found, outliers)
             fit = new
@@ -113,11 +110,6 @@ class StarredPhotometry:
         status = tuple(_joint_status(s, background, settled) for s in result.status)
         model = np.where(np.isfinite(result.flux)[:, None, None], result.model + share, 0.0)
         return attrs.evolve(result, status=status, model=model)
-
-
-def _transient(outliers: Bools) -> Bools:
-    """Return only the outliers at pixels where few epochs have one: the others are light from the sky."""
-    return np.asarray(outliers & (outliers.mean(axis=0) < _TRANSIENT))
 
 
 def _joint_status(status: FitStatus, background: SharedBackground, settled: bool) -> FitStatus:
@@ -218,11 +210,7 @@ def _status(prior: float, *, converged: bool, evaluations: int, light: float, aw
     if not light >= _LEAST_LIGHT:
         reason = f"only {light:.0%} of the star's light falls on usable pixels (or its PSF kernel is not finite)"
         return FitStatus(FitState.FAILED, evaluations, reason)
-    notes = []
-    if away > 3.0 * prior:
-        notes.append(f"the source lies {away:.1f} pixels from where the star was expected")
-    if chi2 > _SUSPICIOUS:
-        notes.append(f"reduced chi2 is {chi2:.1f}: the noise map or the PSF is not right, or the star is not a point")
+    notes = notes_on_point("the star", away, prior, chi2)
     if converged:
         return FitStatus(FitState.CONVERGED, evaluations, "; ".join(notes))
     notes.insert(0, "the position still moves")

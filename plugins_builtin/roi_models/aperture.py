@@ -28,6 +28,7 @@ from plugins_builtin.engine.roi.geometry import Epochs, prepare, to_pixels, to_s
 from plugins_builtin.engine.stars.discs import DiscLight, measure_discs
 from plugins_builtin.engine.stars.point_source_fit import PointSourceStamps
 from plugins_builtin.engine.stars.psf_width import fwhm_on_pixels
+from plugins_builtin.engine.stars.stamp_outliers import TRANSIENT
 
 #: How often sources are measured with each other's light taken off.
 _ROUNDS = 2
@@ -42,8 +43,8 @@ _POSITION_CLIP = 5.0
 _DIFFERENT, _SIGNIFICANT = 0.02, 5.0
 #: ... or where what the PSF leaves in it is more than this share of the light, at such a reduced chi2 in the disc.
 _MISSHAPEN, _HIGH_CHI2 = 0.02, 1.5
-#: ... or where one pixel does not fit in more than this share of the epochs, and in so many of them where there are.
-_TRANSIENT, _FEWEST_EPOCHS = 0.3, 2
+#: ... or where one pixel does not fit in more epochs than cosmic rays do, and in so many of them where there are.
+_FEWEST_EPOCHS = 2
 
 
 @attrs.frozen
@@ -286,7 +287,7 @@ def _doubts(name: str, light: DiscLight, seen: Bools, radius: Floats) -> list[Do
     if abs(excess) > max(_DIFFERENT, _SIGNIFICANT * error):
         told = f"it holds {abs(excess):.1%} +- {error:.1%} {'more' if excess > 0 else 'less'} light than the PSF finds"
         out.append(_not_alone(name, told, excess))
-    elif (often := _lasting(light, seen, radius)) > _TRANSIENT:
+    elif (often := _lasting(light, seen, radius)) > TRANSIENT:
         told = f"pixels in it or beside it do not fit its PSF in {often:.0%} of the epochs, which no cosmic ray does"
         out.append(_not_alone(name, told, often))
     else:

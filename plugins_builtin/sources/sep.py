@@ -165,7 +165,7 @@ def _bridge(image: Floats, bad: Bools) -> tuple[Floats, Bools]:
     y, x = np.nonzero(bad)
     if len(y) == 0:
         return pixels, bad
-    total, weight = (_means if len(y) < _FEW * bad.size else _smoothed)(pixels, bad, y, x)
+    total, weight = (_means if len(y) < _FEW * bad.size else _means_by_filtering)(pixels, bad, y, x)
     near = weight > 0.05
     pixels[y[near], x[near]] = total[near] / weight[near]
     left = np.zeros(bad.shape, bool)
@@ -188,7 +188,7 @@ def _means(pixels: Floats, bad: Bools, y: Ints, x: Ints) -> tuple[Floats, Floats
     return total, weight
 
 
-def _smoothed(pixels: Floats, bad: Bools, y: Ints, x: Ints) -> tuple[Floats, Floats]:
+def _means_by_filtering(pixels: Floats, bad: Bools, y: Ints, x: Ints) -> tuple[Floats, Floats]:
     """Return what :func:`_means` does; quicker where many pixels are bad."""
     from scipy.ndimage import gaussian_filter
 

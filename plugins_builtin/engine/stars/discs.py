@@ -22,6 +22,7 @@ from plugins_builtin.engine.misfit import misfit_of_stamps
 from plugins_builtin.engine.residual_light import apertures
 from plugins_builtin.engine.robust import masked_median, masked_scale
 from plugins_builtin.engine.stars.clipped_fit import fit_with_clipping, masked
+from plugins_builtin.engine.stars.point_notes import notes_on_point
 from plugins_builtin.engine.stars.point_source_fit import PointSourceFit, PointSourceStamps, SourceImages
 from plugins_builtin.engine.stars.psf_width import fwhm_on_pixels
 
@@ -35,8 +36,6 @@ _FEWEST_SKY, _SKY_SHARE = 20, 0.2
 _GAP = 1.0
 #: The sky's pixels beyond so many of their scatters about the median are left out, in so many rounds.
 _SKY_CLIP, _SKY_ROUNDS = 3.0, 3
-#: Reduced chi2 beyond which the status says that noise map or PSF can't be right.
-_SUSPICIOUS = 2.0
 
 
 @attrs.frozen(eq=False)
@@ -241,10 +240,5 @@ def _status(
         return failed(f"only {share:.0%} of the light in {which} falls on usable pixels")
     if sky < max(_FEWEST_SKY, _SKY_SHARE * disc.sum()):
         return failed(f"only {sky} usable pixels of sky are left around {which} in a stamp of {size}: enlarge [stamps]")
-    notes = []
     away = float(np.hypot(*(fit.position[i] - stamps.expected[i])))
-    if away > 3.0 * stamps.prior:
-        notes.append(f"the source lies {away:.1f} pixels from where it was expected")
-    if chi2 > _SUSPICIOUS:
-        notes.append(f"reduced chi2 is {chi2:.1f}: the noise map or the PSF is not right, or it is not a point")
-    return FitStatus(FitState.CONVERGED, evaluations, "; ".join(notes))
+    return FitStatus(FitState.CONVERGED, evaluations, "; ".join(notes_on_point("it", away, stamps.prior, chi2)))

@@ -19,6 +19,8 @@ from plugins_builtin.engine.stars.point_source_fit import (
 NEIGHBOUR = 2.5
 #: Error of the model by its PSF, as a fraction of the brightest model pixel among the neighbours.
 PSF_TOLERANCE = 0.05
+#: A cosmic ray does not strike the same pixel in this fraction of the epochs.
+TRANSIENT = 0.3
 
 _AROUND = (1, 3, 3)
 
@@ -83,6 +85,11 @@ def remaining_outliers(
     source = fit.flux[:, None, None] * fit.images.value
     tolerance = np.hypot(psf_tolerance(source), _misfit(stamps, fit.flux, fit.position))
     return find_outliers(stamps.data - fit.model, weight, tolerance, limit)
+
+
+def transient(outliers: Bool[Bools, "n ny nx"]) -> Bool[Bools, "n ny nx"]:
+    """Return only the outliers at pixels where few epochs have one: the others are light from the sky."""
+    return np.asarray(outliers & (outliers.mean(axis=0) < TRANSIENT))
 
 
 def _misfit(

@@ -177,7 +177,8 @@ def test_few_masked_pixels_are_bridged_as_many_are():
     bad[40:60, 30:50] = True  # its middle is out of reach
     pixels = np.where(bad, 0.0, image)
     y, x = np.nonzero(bad)
-    for few, many in zip(sources_sep._means(pixels, bad, y, x), sources_sep._smoothed(pixels, bad, y, x), strict=True):
+    ways = (sources_sep._means, sources_sep._means_by_filtering)
+    for few, many in zip(*(way(pixels, bad, y, x) for way in ways), strict=True):
         np.testing.assert_allclose(few, many, rtol=1e-10, atol=1e-12)
     bridged, unknown = sources_sep._bridge(image, bad)
     assert unknown[50, 40]
