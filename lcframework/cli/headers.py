@@ -12,7 +12,7 @@ import attrs
 import click
 
 from lcframework.config.toolbox import Toolbox
-from lcframework.header_doctor import FileReading, Group, default_parsers, examine
+from lcframework.header_doctor import FileReading, InstrumentFiles, default_parsers, examine
 from lcframework.plugins import Plugins
 from lcframework.sky.ephemerides import Site
 from lcframework.types.json_values import json_value
@@ -68,7 +68,7 @@ def _sky(toolbox: Toolbox, instrument: str) -> tuple[Site | None, list[tuple[flo
     return site, [(r.ra, r.dec) for name, r in toolbox.config.roi.items() if toolbox.ephemeris(name) is None]
 
 
-def _print_group(group: Group, every: bool) -> None:
+def _print_group(group: InstrumentFiles, every: bool) -> None:
     click.echo(f"\n{group.instrument}: {len(group.files)} files")
     for quantity, counts in group.values.items():
         shown = [f"{v} ({n})" if len(counts) > 1 else v for v, n in list(counts.items())[:_NAMED]]
@@ -97,7 +97,7 @@ def _print_group(group: Group, every: bool) -> None:
             click.echo(f"    {_line(f)}")
 
 
-def _print_times(group: Group) -> None:
+def _print_times(group: InstrumentFiles) -> None:
     times = group.times
     for text in times.moments:
         click.echo(f"  {'times':<15} {text}")
@@ -129,7 +129,7 @@ def _line(f: FileReading) -> str:
     return f"{f.path.name}  {f.parser}  {i.exptime:g} s  {i.gain:g}  {i.mjd_mid:.6f} ({i.time_source})  {i.band}"
 
 
-def as_dict(group: Group) -> dict[str, Any]:
+def as_dict(group: InstrumentFiles) -> dict[str, Any]:
     """Return a group for ``--json``; unknown values are None."""
     files = []
     for f in group.files:

@@ -13,7 +13,7 @@ from lcframework.cli.doubts import JSON_FORMAT
 from lcframework.cli.progress import progress
 from lcframework.options import nearest
 from lcframework.project import Project
-from lcframework.roi.injected import MILLIMAGNITUDES, Outcome, Summary, injection_doubts
+from lcframework.roi.injected import MILLIMAGNITUDES, InjectionOutcome, Summary, injection_doubts
 from lcframework.types import Doubt
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _print(out: Injected, roi: str, plot: Path, doubts: Iterable[Doubt]) -> None
         click.echo(f"Scratch copy: {out.scratch}")
 
 
-def _outcomes(outcomes: Iterable[Outcome], several: bool) -> None:
+def _outcomes(outcomes: Iterable[InjectionOutcome], several: bool) -> None:
     head = f"{'mag':>7} {'sources':>7} {'epochs':>6} {'bias':>8} {'+-':>6} {'scatter':>8} {'stated':>7} {'pull':>5} "
     click.echo(f"{head}{'+-':>5} {'epochs':>6} {'of fit':>6} {'found':>6} {'lost':>5}")
     for o in outcomes:

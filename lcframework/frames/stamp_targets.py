@@ -16,7 +16,7 @@ _FEW = 500
 
 
 @attrs.frozen
-class Target:
+class StampTarget:
     """A star or region to cut out: its name in the files, and its position in the frame, pixels.
 
     `sky` is the place of a region that moves, (ra, dec) in degrees.
@@ -41,27 +41,27 @@ def fields_in_frames(session: Session) -> dict[int, list[str]]:
     return out
 
 
-def stars_in_frames(session: Session, frames: Collection[int]) -> dict[tuple[int, str], list[Target]]:
+def stars_in_frames(session: Session, frames: Collection[int]) -> dict[tuple[int, str], list[StampTarget]]:
     """Return the stars in use in frames, by frame id and field, in the order of their identifiers."""
     active, wanted = active_stars(session), set(frames)
-    out: dict[tuple[int, str], list[Target]] = {}
+    out: dict[tuple[int, str], list[StampTarget]] = {}
     s = SQLModel.metadata.tables["stars_in_frames"].c
     query = sa.select(s.frame_id, s.combined_footprint_hash, s.gaia_id, s.x, s.y).order_by(s.gaia_id)
     if len(wanted) <= _FEW:
         query = query.where(s.frame_id.in_(wanted))
     for frame_id, field, name, x, y in session.execute(query):
         if frame_id in wanted and (star := active.get((field, name))) is not None:
-            out.setdefault((frame_id, field), []).append(Target(name, x, y, star.magnitude))
+            out.setdefault((frame_id, field), []).append(StampTarget(name, x, y, star.magnitude))
     return out
 
 
-def regions_in_frames(session: Session, moving: Collection[str]) -> dict[int, list[Target]]:
+def regions_in_frames(session: Session, moving: Collection[str]) -> dict[int, list[StampTarget]]:
     """Return the regions in frames, by frame id; `moving` are those that move."""
-    out: dict[int, list[Target]] = {}
+    out: dict[int, list[StampTarget]] = {}
     r = RoiInFrame
     columns = (r.frame_id, r.roi, r.x, r.y, r.ra, r.dec)
     query = sa.select(*map(col, columns)).where(col(r.roi_in_footprint))
     for frame_id, roi, x, y, ra, dec in session.execute(query):
         sky = (ra, dec) if roi in moving and ra is not None else None
-        out.setdefault(frame_id, []).append(Target(roi, x or 0.0, y or 0.0, sky=sky))
+        out.setdefault(frame_id, []).append(StampTarget(roi, x or 0.0, y or 0.0, sky=sky))
     return out

@@ -24,14 +24,14 @@ from lcframework.sky.ephemerides import Site
 from lcframework.trust import check, code_of_parsers
 from lcframework.types import Doubt, LcfError, MeasuredGain, Severity
 
-__all__ = ["FileReading", "Group", "SkyOf", "TimeFindings", "default_parsers", "examine"]
+__all__ = ["FileReading", "InstrumentFiles", "SkyOf", "TimeFindings", "default_parsers", "examine"]
 
 #: From an instrument to its telescope's site (None: unknown) and the observed sky positions, (ra, dec) degrees.
 SkyOf = Callable[[str], tuple[Site | None, Sequence[Position]]]
 
 
 @attrs.frozen(eq=False)
-class Group:
+class InstrumentFiles:
     """The files of one instrument."""
 
     instrument: str
@@ -84,7 +84,7 @@ def default_parsers(plugins: Plugins, folder: Path) -> tuple[Tool, ...]:
 def examine(
     folder: Path, pattern: str, parsers: tuple[Tool, ...], settings: Frames | None = None, measure: bool = True,
     sky: SkyOf | None = None, plugins: Plugins | None = None,
-) -> list[Group]:  # fmt: skip
+) -> list[InstrumentFiles]:  # fmt: skip
     """Read the headers of a folder, and return the findings by instrument.
 
     Parameters
@@ -127,7 +127,7 @@ def examine(
 def _group(
     name: str, files: Sequence[FileReading], parsers: tuple[Tool, ...], settings: Frames, measure: bool,
     sky: SkyOf | None, plugins: Plugins | None,
-) -> Group:  # fmt: skip
+) -> InstrumentFiles:  # fmt: skip
     known = [f for f in files if f.info is not None]
     gain = measured_gain(files, settings) if measure and any(f.header is not None for f in files) else None
     values, missing = values_of(files)
@@ -136,7 +136,7 @@ def _group(
     site, positions = sky(name) if sky else (None, ())
     stated = [(f.path.name, f.header, f.info) for f in known if f.header is not None and f.info is not None]
     gains = [f.info.gain for f in known if f.info and math.isfinite(f.info.gain)]
-    return Group(name, tuple(files), values, missing, dict(reasons.most_common()), _doubts(files),
+    return InstrumentFiles(name, tuple(files), values, missing, dict(reasons.most_common()), _doubts(files),
                  times_of(files, parsers), gain,
                  gain_verdict(gain, gains) if gain else "",
                  airmass_verdict(stated, site, positions), wcs_text(files, plugins),

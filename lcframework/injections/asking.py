@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.frames.raw_folders import find_files
 from lcframework.frames.samples import at_equal_steps
-from lcframework.injections.light import Group, Target
+from lcframework.injections.light import InstrumentBand, RegionUnderTest
 from lcframework.injections.star_light import HeldOutStars, psf_area
 from lcframework.project import Project
 from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
@@ -44,7 +44,7 @@ class Asked:
 
     Attributes
     ----------
-    target : Target
+    target : RegionUnderTest
         The target.
     field : str
         Its field of reference stars.
@@ -60,12 +60,12 @@ class Asked:
         The letters of the stars that draw.
     """
 
-    target: Target
+    target: RegionUnderTest
     field: str
     radius: float
     frames: tuple[FrameRow, ...]
-    limits: Mapping[Group, float]
-    zeropoints: Mapping[Group, float]
+    limits: Mapping[InstrumentBand, float]
+    zeropoints: Mapping[InstrumentBand, float]
     held_out: tuple[str, ...]
 
 
@@ -101,13 +101,13 @@ def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) 
         raise LcfError(f"[roi.{roi}.point_sources] is empty: there is no target whose measuring could be tested")
     groups = [(str(i), str(b)) for i, b in zip(curve["instrument"], curve["band"], strict=True)]
     ids = _evenly(plain_floats(curve["frame_id"]).astype(int).tolist(), groups, most)
-    flux: dict[Group, dict[str, float]] = {}
+    flux: dict[InstrumentBand, dict[str, float]] = {}
     for group in sorted(set(groups)):
         own = np.array([g == group for g in groups])
         there = [name for name in region.point_sources if f"{name}_flux" in curve.colnames]
         values = {name: plain_floats(curve[f"{name}_flux"])[own] for name in there}
         flux[group] = {name: float(np.nanmedian(v)) if np.isfinite(v).any() else np.nan for name, v in values.items()}
-    target = Target(roi, region.ra, region.dec, dict(region.point_sources), flux)
+    target = RegionUnderTest(roi, region.ra, region.dec, dict(region.point_sources), flux)
     with project.session() as session:
         frames = frame_rows(session, col(Frame.id).in_(ids), by_time=True)
         _need_raw_files(project, frames)
@@ -136,7 +136,7 @@ def ask(project: Project, roi: str, most: int | None, rng: np.random.Generator) 
     return Asked(target, field, max(reach), tuple(frames), limits, zeropoints, _half(stars, rng))
 
 
-def _evenly(ids: Sequence[int], groups: Sequence[Group], most: int | None) -> list[int]:
+def _evenly(ids: Sequence[int], groups: Sequence[InstrumentBand], most: int | None) -> list[int]:
     """Return frames in the order of time: all, or so many of each group, evenly spread."""
     if most is None:
         return list(dict.fromkeys(ids))
@@ -158,7 +158,7 @@ def _need_raw_files(project: Project, frames: Sequence[FrameRow]) -> None:
         )
 
 
-def _limits(session: Session, field: str, frames: Sequence[FrameRow]) -> dict[Group, float]:
+def _limits(session: Session, field: str, frames: Sequence[FrameRow]) -> dict[InstrumentBand, float]:
     """Return the flux of 5 sigma in the median frame of each group, by the noise of the sky."""
     rows = session.exec(
         select(NormalizationCoefficient.frame_id, NormalizationCoefficient.coefficient).where(
@@ -166,7 +166,7 @@ def _limits(session: Session, field: str, frames: Sequence[FrameRow]) -> dict[Gr
         )
     )
     coefficients = dict(iter(rows))
-    found: dict[Group, list[float]] = {}
+    found: dict[InstrumentBand, list[float]] = {}
     for f in frames:
         noise = (f.background_rms_electron_per_second or np.nan) * np.sqrt(psf_area(f.seeing_pixels or 3.0))
         found.setdefault((f.instrument, f.band), []).append(_SIGMA * noise / coefficients.get(f.id, np.nan))

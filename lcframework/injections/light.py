@@ -12,7 +12,7 @@ from lcframework.sky.geometry import from_plane, to_plane
 from lcframework.types import Floats
 
 #: An instrument and band.
-Group = tuple[str, str]
+InstrumentBand = tuple[str, str]
 #: Of the sources, those in twins of the target.
 TWINS = 0.25
 #: Steps of brightness from the target's, or the brightest star's, down to half of the detection limit.
@@ -27,7 +27,7 @@ class Light:
     name: str
     ra: float
     dec: float
-    flux: Mapping[Group, float] = attrs.field(eq=False)
+    flux: Mapping[InstrumentBand, float] = attrs.field(eq=False)
 
 
 @attrs.frozen
@@ -50,14 +50,14 @@ class Injection:
 
 
 @attrs.frozen(eq=False)
-class Target:
+class RegionUnderTest:
     """The region whose measuring is tested: its place, its point sources (degrees), and their fluxes in each group."""
 
     roi: str
     ra: float
     dec: float
     point_sources: Mapping[str, tuple[float, float]]
-    flux: Mapping[Group, Mapping[str, float]]
+    flux: Mapping[InstrumentBand, Mapping[str, float]]
 
     @property
     def reach(self) -> float:
@@ -66,26 +66,28 @@ class Target:
         return float(np.max(np.hypot(*to_plane(ra, dec, self.ra, self.dec))))
 
 
-def steps(target: Target, limits: Mapping[Group, float], levels: int = LEVELS) -> dict[Group, Floats]:
+def steps(
+    target: RegionUnderTest, limits: Mapping[InstrumentBand, float], levels: int = LEVELS
+) -> dict[InstrumentBand, Floats]:
     """Return fluxes (levels,) in each group, from the target's brightest source to half of the limit.
 
     Parameters
     ----------
-    target : Target
+    target : RegionUnderTest
         The target.
     limits : mapping
         The flux of a source of 5 sigma in a usual frame, e-/s.
     levels : int
         How many.
     """
-    out: dict[Group, Floats] = {}
+    out: dict[InstrumentBand, Floats] = {}
     for group, limit in limits.items():
         top = max([f for f in target.flux[group].values() if np.isfinite(f)], default=0.0)
         out[group] = np.geomspace(max(top, 4 * limit), _BELOW_LIMIT * limit, levels)
     return out
 
 
-def regions_for(target: Target, number: int) -> tuple[int, int]:
+def regions_for(target: RegionUnderTest, number: int) -> tuple[int, int]:
     """Return how many twins of the target and how many single sources make `number` sources."""
     each = len(target.point_sources)
     twins = max(1, round(TWINS * number / each)) if _known(target) and number > each else 0
@@ -93,17 +95,17 @@ def regions_for(target: Target, number: int) -> tuple[int, int]:
 
 
 def injections(
-    target: Target,
+    target: RegionUnderTest,
     places: Floats,
     number: int,
-    fluxes: Mapping[Group, Floats],
+    fluxes: Mapping[InstrumentBand, Floats],
     taken: Sequence[str],
 ) -> list[Injection]:
     """Return what is drawn at places (n, 2): twins of the target, then single sources of each brightness in turn.
 
     Parameters
     ----------
-    target : Target
+    target : RegionUnderTest
         The target.
     places : (n, 2) array
         Degrees, in random order: as many as :func:`regions_for` says, or fewer.
@@ -133,11 +135,11 @@ def injections(
     return out
 
 
-def _known(target: Target) -> bool:
+def _known(target: RegionUnderTest) -> bool:
     return all(np.isfinite(f) and f > 0 for sources in target.flux.values() for f in sources.values())
 
 
-def _twins(target: Target, ra: float, dec: float) -> list[Light]:
+def _twins(target: RegionUnderTest, ra: float, dec: float) -> list[Light]:
     """Return sources as far from each other, and as bright, as the target's are."""
     out = []
     for name, (a, d) in target.point_sources.items():

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 import numpy as np
 
-from lcframework.stars.flux_groups import Group
+from lcframework.stars.flux_groups import FluxGroup
 from lcframework.storage.tables import Frame, NormalizationCoefficient, Star, StarLevel, StarResidual
 from lcframework.types import Bools, Floats
 
@@ -82,7 +82,7 @@ class ComparisonStars:
 
 
 def comparison_stars(
-    group: Group,
+    group: FluxGroup,
     frames: Mapping[int, Frame],
     stars: Mapping[tuple[str, str], Star],
     coefficients: Sequence[NormalizationCoefficient],
@@ -93,7 +93,7 @@ def comparison_stars(
 
     Parameters
     ----------
-    group : Group
+    group : FluxGroup
         The fluxes for the normalization.
     frames, stars, coefficients, levels, residuals
         Rows of the tables.

@@ -56,7 +56,7 @@ def chosen_estimators(
         return psf_alone
     radii = np.array([r.radii for r in found if r is not None])
     scale = np.array([r.scale for r in found if r is not None])
-    if separation(region) < 2 * float(np.max(radii * np.asarray(columns["pixel_scale"], float)[:, None])):
+    if least_separation(region) < 2 * float(np.max(radii * np.asarray(columns["pixel_scale"], float)[:, None])):
         return psf_alone
     weights = FluxWeights(np.array(row.flux), np.array(row.weights), row.noise_factor, row.scatter)
     identity = {"weights": digest([row.flux, row.weights, row.noise_factor, row.scatter]),
@@ -64,7 +64,7 @@ def chosen_estimators(
     return EstimatorChoice(Estimators(radii, scale, weights), 0.0, identity)
 
 
-def separation(region: Roi) -> float:
+def least_separation(region: Roi) -> float:
     """Return the distance of a region's two nearest point sources, arcsec; infinite where there are not two."""
     if len(region.point_sources) < 2:
         return float("inf")

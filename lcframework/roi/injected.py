@@ -85,7 +85,7 @@ def stored_doubts(workdir: Path, roi: str) -> tuple[str, list[Doubt]]:
 
 
 @attrs.frozen
-class Outcome:
+class InjectionOutcome:
     """What came of the sources of one brightness, or of one seeing.
 
     Attributes
@@ -165,8 +165,8 @@ class Limit:
 class Summary:
     """What came of all: by brightness, by seeing, and the limit of each epoch."""
 
-    by_brightness: tuple[Outcome, ...]
-    by_seeing: tuple[Outcome, ...]
+    by_brightness: tuple[InjectionOutcome, ...]
+    by_seeing: tuple[InjectionOutcome, ...]
     limits: tuple[Limit, ...]
 
     def of_groups(self) -> Iterator[tuple[str, str, Summary]]:
@@ -194,8 +194,8 @@ def summarise(table: Table) -> Summary:
     """Return what the rows of a table of drawn sources say."""
     columns = {name: np.asarray(table[name]) for name in table.colnames}
     zeropoints: Mapping[str, float] = table.meta.get("zeropoints", {})
-    brightness: list[Outcome] = []
-    seeing: list[Outcome] = []
+    brightness: list[InjectionOutcome] = []
+    seeing: list[InjectionOutcome] = []
     limits: list[Limit] = []
     groups = sorted(set(zip(columns["instrument"].tolist(), columns["band"].tolist(), strict=True)))
     for instrument, band in groups:
@@ -253,7 +253,7 @@ class _Rows:
         zero = self.zeropoint if np.isfinite(self.zeropoint) else 0.0
         return float(zero - 2.5 * np.log10(flux)) if flux > 0 else float("nan")
 
-    def outcome(self, level: str) -> Outcome:
+    def outcome(self, level: str) -> InjectionOutcome:
         """Return what came of these rows."""
         good = self.where(self.measured)
         relative = good["flux"] / good["truth"] - 1
@@ -280,7 +280,7 @@ class _Rows:
         # The same stars tell the transparency of every frame: what is wrong with one in all of them does not average
         # out. It is no more than the error in the best frame.
         scale = float(np.min(good["truth_error"])) if len(pulls) else np.nan
-        return Outcome(
+        return InjectionOutcome(
             str(self["instrument"][0]), str(self["band"][0]), level, flux, self.magnitude(flux), number, drawn,
             1 - len(good["flux"]) / drawn, float(detected.sum()) / drawn, bias, float(np.hypot(error, scale)),
             robust_scatter(np.concatenate(scatters)) if scatters else np.nan,
@@ -320,7 +320,7 @@ def _levels(rows: _Rows) -> list[str]:
     return sorted(flux, key=lambda level: (level.startswith(TWIN), -flux[level]))
 
 
-def _by_seeing(rows: _Rows) -> Iterator[Outcome]:
+def _by_seeing(rows: _Rows) -> Iterator[InjectionOutcome]:
     """Yield what came of the sources in thirds of the epochs, the best seeing first."""
     singles = rows.where(rows["level"] != TWIN)
     frames, first = np.unique(singles["frame_id"], return_index=True)
@@ -372,7 +372,7 @@ def injection_doubts(roi: str, summary: Summary) -> Iterator[Doubt]:
 
 
 def _worst(
-    outcomes: Iterable[Outcome], what: str, judge: Callable[[Outcome], tuple[float, str]]
+    outcomes: Iterable[InjectionOutcome], what: str, judge: Callable[[InjectionOutcome], tuple[float, str]]
 ) -> tuple[float, str] | None:
     """Return how bad the worst level is, and a sentence; None where a judge finds none (0: it is right)."""
     found = [(verdict, o) for o in outcomes if (verdict := judge(o))[0] > 0]
@@ -384,18 +384,18 @@ def _worst(
     return value, f"{what}: of drawn sources of {where}{more}, {text}"
 
 
-def _errors_too_small(o: Outcome) -> tuple[float, str]:
+def _errors_too_small(o: InjectionOutcome) -> tuple[float, str]:
     pull = o.pull_epochs
     sure = pull - _SURE * o.pull_epochs_error > 1 and pull > _TOO_WIDE
     return (pull if sure else 0.0), f"fluxes scatter {pull:.2f} times as much from epoch to epoch as their errors say"
 
 
-def _errors_too_large(o: Outcome) -> tuple[float, str]:
+def _errors_too_large(o: InjectionOutcome) -> tuple[float, str]:
     sure = o.pull_fit + _SURE * o.pull_fit_error < 1 and o.pull_fit < _TOO_NARROW
     return (1 / o.pull_fit if sure else 0.0), f"fluxes scatter {o.pull_fit:.2f} times as much as the fit's errors say"
 
 
-def _biased(o: Outcome) -> tuple[float, str]:
+def _biased(o: InjectionOutcome) -> tuple[float, str]:
     sure = abs(o.bias) > _SURE * o.bias_error and abs(o.bias) > max(_BIAS, _OF_ERROR * o.stated)
     side = "too faint" if o.bias < 0 else "too bright"
     mmag = abs(o.bias) * MILLIMAGNITUDES

@@ -14,7 +14,7 @@ from lcframework.roi.light_curves import TABLE_ENDINGS
 from lcframework.storage.tables import Product
 from lcframework.work import Entry, FitKey, Ledger, LightCurveKey, ProductState, RegionGroupKey
 
-Group = tuple[str, str, str]  # region, instrument and band
+RegionBand = tuple[str, str, str]  # region, instrument and band
 
 
 def withdraw_cutouts(ledger: Ledger, stage: str, workdir: Path) -> None:
@@ -45,7 +45,7 @@ def withdraw_fits(session: Session, ledger: Ledger, cutouts: str, stage: str, wo
     _set_aside(workdir, files)
 
 
-def _group(key: RegionGroupKey | FitKey) -> Group:
+def _group(key: RegionGroupKey | FitKey) -> RegionBand:
     return key.roi, key.instrument, key.band
 
 
@@ -53,7 +53,7 @@ def _is_there(product: Entry) -> bool:
     return product.state in (ProductState.MADE, ProductState.FORCED) and bool(product.path)
 
 
-def _names(groups: Iterable[Group], kept: set[str]) -> list[str]:
+def _names(groups: Iterable[RegionBand], kept: set[str]) -> list[str]:
     """Return the file names that these groups may have had, without those that are in use now."""
     taken = {name.casefold() for name in kept}
     found = []

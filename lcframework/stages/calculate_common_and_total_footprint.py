@@ -49,7 +49,7 @@ _NOT_THERE = {column.name: None for column in SQLModel.metadata.tables["rois_in_
 
 
 @attrs.frozen
-class FramePayload:
+class FootprintPayload:
     """The path of a solved frame's WCS, and the columns of the frame that are needed."""
 
     frame_id: int
@@ -72,7 +72,7 @@ Targets = dict[tuple[int, str], "tuple[Place, ephemerides.TargetState] | LcfErro
 class SolvedFrame:
     """A frame and its WCS."""
 
-    payload: FramePayload
+    payload: FootprintPayload
     wcs: WCS
 
 
@@ -104,13 +104,13 @@ class Fields:
     doubts: tuple[Doubt, ...] = ()
 
 
-class FindFootprint(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
+class FindFootprint(BatchTask[FootprintPayload, SolvedFrame, FrameOnSky]):
     """Computes the footprints of frames, and the regions that they contain."""
 
     light: ClassVar[bool] = True
     batch_size: ClassVar[int] = 32
 
-    def load(self, unit: Unit[FramePayload]) -> SolvedFrame:
+    def load(self, unit: Unit[FootprintPayload]) -> SolvedFrame:
         """Read the WCS."""
         return SolvedFrame(unit.payload, read_wcs(self.toolbox.workdir / unit.payload.wcs))
 
@@ -129,7 +129,7 @@ class FindFootprint(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
                 results.append(error)
         return results
 
-    def _targets(self, name: str, instrument: str, frames: Sequence[FramePayload]) -> Targets:
+    def _targets(self, name: str, instrument: str, frames: Sequence[FootprintPayload]) -> Targets:
         """Return where the target of a region is in frames of one instrument, in the sky and above the horizon."""
         from lcframework.sky import ephemerides
 
@@ -147,7 +147,7 @@ class FindFootprint(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
         }
         return out | {(f.frame_id, name): (p, state) for (f, p), state in zip(known, states, strict=True)}
 
-    def _frame(self, wcs: Any, frame: FramePayload, targets: Targets) -> FrameOnSky:
+    def _frame(self, wcs: Any, frame: FootprintPayload, targets: Targets) -> FrameOnSky:
         rows: list[dict[str, Any]] = []
         doubts: list[Doubt] = []
         seeing = frame.seeing * frame.pixel_scale if frame.seeing else None
@@ -170,7 +170,7 @@ class FindFootprint(BatchTask[FramePayload, SolvedFrame, FrameOnSky]):
         flags = frame.flags & ~FrameFlag.TARGET_DOWN | (FrameFlag.TARGET_DOWN if down else 0)
         return FrameOnSky(geometry.outline(wcs, frame.shape), rows, seeing, int(flags), tuple(doubts))
 
-    def save(self, unit: Unit[FramePayload], values: SolvedFrame, result: FrameOnSky) -> Outcome:
+    def save(self, unit: Unit[FootprintPayload], values: SolvedFrame, result: FrameOnSky) -> Outcome:
         """Return the rows of the frame, its footprint and its regions."""
         inside = any(r["roi_in_footprint"] for r in result.rois)
         unknown = [f"{r['roi']}: {r['comment']}" for r in result.rois if r["comment"]]
@@ -288,7 +288,7 @@ class CalculateCommonAndTotalFootprint(Stage):
                 sites[f.instrument] = observing_site(self.toolbox.config_for(f.instrument))
             site = sites[f.instrument]
             components = self.components(wcs=solved[key].token, rois=rois, telescope=site)
-            payload = FramePayload(
+            payload = FootprintPayload(
                 f.id or 0, f.wcs_relpath or "", (f.height or 0, f.width or 0), f.mjd or 0.0, f.exptime or 0.0,
                 f.instrument, f.pixel_scale or np.nan, f.seeing_pixels, f.flags,
             )  # fmt: skip

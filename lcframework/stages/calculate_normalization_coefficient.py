@@ -18,7 +18,7 @@ from lcframework.provenance import digest
 from lcframework.stages.combining_estimates import combines
 from lcframework.stages.star_photometry import StarPhotometry
 from lcframework.stars.curves import poor_fits, variability
-from lcframework.stars.flux_groups import Group, groups, outlines
+from lcframework.stars.flux_groups import FluxGroup, groups, outlines
 from lcframework.stars.residuals import extra_scatter, residual_rows
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.tables import StarLevel
@@ -50,16 +50,16 @@ LARGEST_UNCERTAINTY = 0.2
 _UNEVEN, _UNEVEN_SCATTER = 3.0, 0.005
 
 
-class SolveNormalization(Task[Group, Group, NormalizationSolution]):
+class SolveNormalization(Task[FluxGroup, FluxGroup, NormalizationSolution]):
     """Solves for the relative transparency of the frames of a group."""
 
     light: ClassVar[bool] = True
 
-    def load(self, unit: Unit[Group]) -> Group:
+    def load(self, unit: Unit[FluxGroup]) -> FluxGroup:
         """Return the payload: the fluxes of the group."""
         return unit.payload
 
-    def compute(self, values: Group) -> NormalizationSolution:
+    def compute(self, values: FluxGroup) -> NormalizationSolution:
         """Select fluxes, solve, and fix the scale."""
         tool = self.toolbox.tool("normalization", values.instrument)
         if tool is None:
@@ -75,7 +75,7 @@ class SolveNormalization(Task[Group, Group, NormalizationSolution]):
             raise UnusableInput(f"the normalization failed: {solution.status.reason}")
         return in_gauge(with_left_out(solution, values.fluxes, good, unlike), values.gauge)
 
-    def _selection(self, values: Group) -> tuple[Bools, Bools]:
+    def _selection(self, values: FluxGroup) -> tuple[Bools, Bools]:
         """Return which frames (f,) and fluxes (f, n) pass `[photometry] psf_chi2` and `[normalization] flux_chi2`."""
         config = self.toolbox.config_for(values.instrument)
         frames = keep(values.psf_chi2, config.photometry.psf_chi2, CHI2_FLOOR)
@@ -85,14 +85,14 @@ class SolveNormalization(Task[Group, Group, NormalizationSolution]):
             good[:, j] &= keep(chi2, config.normalization.flux_chi2, CHI2_FLOOR)
         return frames, good
 
-    def _unlike(self, values: Group, good: Bools) -> dict[int, str]:
+    def _unlike(self, values: FluxGroup, good: Bools) -> dict[int, str]:
         """Return by index the stars that are no point sources, or none where these are more than half of the stars."""
         size = self.toolbox.config_for(values.instrument).stamps.star_size
         chi2 = np.where(good, values.flux_chi2, np.nan)
         found = values.no_stars | poor_fits(values.fluxes.flux, values.fluxes.error, chi2, size**2)
         return found if 2 * len(found) <= good.any(axis=0).sum() else {}
 
-    def save(self, unit: Unit[Group], values: Group, result: NormalizationSolution) -> Outcome:
+    def save(self, unit: Unit[FluxGroup], values: FluxGroup, result: NormalizationSolution) -> Outcome:
         """Return the rows of coefficients, levels and residuals."""
         group, solution = values, result
         notes = variability(solution, group.fluxes)
@@ -182,7 +182,7 @@ class CalculateNormalizationCoefficient(Stage):
 
     def filled(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         """Return units with the fluxes of their groups."""
-        found: dict[UnitKey, Group] = {group.key: group for group in groups(session)} if units else {}
+        found: dict[UnitKey, FluxGroup] = {group.key: group for group in groups(session)} if units else {}
         return [attrs.evolve(unit, payload=found[unit.key]) for unit in units]
 
     def forget(self, session: Session, units: Collection[str]) -> None:
@@ -243,7 +243,7 @@ def transparency_doubts(solution: NormalizationSolution) -> tuple[Doubt, ...]:
     return tuple(found)
 
 
-def moved_here(group: Group) -> list[Replace]:
+def moved_here(group: FluxGroup) -> list[Replace]:
     """Return the records that delete what other groups' solutions left of a group's frames.
 
     A frame has one row in a field, whichever group it belongs to: where its header is read anew with another band or

@@ -62,7 +62,7 @@ _AS_MANY, _CLEARLY_NEARER = 0.9, 0.8
 
 
 @attrs.frozen
-class FramePayload:
+class SolvingPayload:
     """A frame to solve: its files, and the files (sources, WCS) of possible reference frames."""
 
     frame_id: int
@@ -109,10 +109,10 @@ class Solved:
         return math.inf if self.check is None else math.hypot(self.check.rms, self.check.offset)
 
 
-class SolveFrame(Task[FramePayload, Unsolved, Solved]):
+class SolveFrame(Task[SolvingPayload, Unsolved, Solved]):
     """Tries the solvers of ``[plate_solving] plugin`` one after another."""
 
-    def load(self, unit: Unit[FramePayload]) -> Unsolved:
+    def load(self, unit: Unit[SolvingPayload]) -> Unsolved:
         """Read the frame's header and sources, and the catalogue stars and reference frames."""
         p = unit.payload
         workdir = self.toolbox.workdir
@@ -127,7 +127,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         references = tuple((read_table(workdir / s), read_wcs_header(workdir / w)) for s, w in p.references)
         return Unsolved(read_table(workdir / p.sources), shape, hint, p.instrument, p.mjd, references)
 
-    def frames_read(self, unit: Unit[FramePayload]) -> tuple[str, ...]:
+    def frames_read(self, unit: Unit[SolvingPayload]) -> tuple[str, ...]:
         """Return the frame: its header is read, and rewritten with the WCS."""
         return (unit.payload.image,)
 
@@ -180,7 +180,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
                 for sources, wcs in references or ((None, None),):
                     yield tool, attrs.evolve(here, reference_sources=sources, reference_wcs=wcs)
 
-    def save(self, unit: Unit[FramePayload], values: Unsolved, result: Solved) -> Outcome:
+    def save(self, unit: Unit[SolvingPayload], values: Unsolved, result: Solved) -> Outcome:
         """Write the WCS, also to the header of the imported frame."""
         workdir, p = self.toolbox.workdir, unit.payload
         path = beside(p.image, f"{p.key}.wcs")
@@ -209,7 +209,7 @@ class SolveFrame(Task[FramePayload, Unsolved, Solved]):
         records = (Update("frames", {"id": p.frame_id}, row),)
         return Outcome(records, path, summary=f"by {result.solver}", doubts=(*result.doubts, *doubts))
 
-    def unusable_records(self, unit: Unit[FramePayload], reason: str) -> tuple[Record, ...]:
+    def unusable_records(self, unit: Unit[SolvingPayload], reason: str) -> tuple[Record, ...]:
         """Record the failed attempt."""
         row = {"plate_solved": False, "attempted_plate_solve": True, "roi_in_footprint": False, "comment": reason}
         return (Update("frames", {"id": unit.frame_id}, row),)
@@ -294,16 +294,16 @@ class PlateSolving(Stage):
             tried_with["ephemerides"] = {name: complete(tool.identity()) for name, tool in moving.items()}
         return {"plate_solving": Shared(identity), TRIED_WITH: Shared(tried_with)}
 
-    def _unit(self, f: FrameRow, token: str, parts: Components, stars: str) -> Unit[FramePayload]:
+    def _unit(self, f: FrameRow, token: str, parts: Components, stars: str) -> Unit[SolvingPayload]:
         components = self.components(frame=token, **parts)
-        payload = FramePayload(
+        payload = SolvingPayload(
             f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.instrument, f.mjd or 0.0, f.flags, stars
         )
         return Unit(FrameKey(f.id or 0), file_name(f.original_image_path), components, payload, f.id)
 
     def _again(
-        self, session: Session, ledger: Ledger, units: list[Unit[FramePayload]], frames: list[FrameRow]
-    ) -> list[Unit[FramePayload]]:
+        self, session: Session, ledger: Ledger, units: list[Unit[SolvingPayload]], frames: list[FrameRow]
+    ) -> list[Unit[SolvingPayload]]:
         """Return the units, changed according to earlier attempts.
 
         A solved frame keeps the components with which it was solved; a frame that failed with the present settings gets
@@ -406,7 +406,7 @@ def _without_attempt(components: Mapping[str, Any]) -> Components:
     return {key: value for key, value in components.items() if key != TRIED_WITH}
 
 
-def _with_references(unit: Unit[FramePayload], references: Mapping[str, FrameRow]) -> Unit[FramePayload]:
+def _with_references(unit: Unit[SolvingPayload], references: Mapping[str, FrameRow]) -> Unit[SolvingPayload]:
     """Return the unit of a frame with reference frames."""
     if not references:
         return unit

@@ -54,7 +54,7 @@ from lcframework.work import (
 
 
 @attrs.frozen(eq=False)
-class Group:
+class RegionEpochs:
     """The epochs of one region, instrument and band."""
 
     roi: str
@@ -80,7 +80,7 @@ class Group:
 class GroupValues:
     """The contents of the epochs' files."""
 
-    group: Group
+    group: RegionEpochs
     stamps: list[Stamp]
     psfs: list[PSF]
     transforms: list[Floats]  # (2, 3) local map of each frame's WCS at the region, to frame pixels
@@ -94,10 +94,10 @@ class Prepared:
     left_out: dict[int, str]
 
 
-class PrepareCutouts(Task[Group, GroupValues, Prepared]):
+class PrepareCutouts(Task[RegionEpochs, GroupValues, Prepared]):
     """Registers and normalises the stamps of a group."""
 
-    def load(self, unit: Unit[Group]) -> GroupValues:
+    def load(self, unit: Unit[RegionEpochs]) -> GroupValues:
         """Read the epochs' stamps, PSFs and WCSs."""
         group, workdir = unit.payload, self.toolbox.workdir
         if group.reason:
@@ -157,14 +157,14 @@ class PrepareCutouts(Task[Group, GroupValues, Prepared]):
         prepared = PreparedEpochs(cutouts, columns, np.array(offsets), [s.wcs for s in stamps], *group.zeropoint)
         return Prepared(prepared, {int(group.columns["frame_id"][i]): why for i, why in odd.items()})
 
-    def _zenith(self, group: Group, usable: list[int], columns: EpochColumns) -> Floats:
+    def _zenith(self, group: RegionEpochs, usable: list[int], columns: EpochColumns) -> Floats:
         """Return tan z times the direction to the zenith (e, 2) at the region; nan without a telescope's position."""
         telescope = self.toolbox.config_for(group.instrument).telescope
         latitude = telescope.latitude if telescope else float("nan")
         dec = self.toolbox.config.roi[group.roi].dec if group.places is None else group.places[usable, 1]
         return zenith_on_plane(columns["altitude"], columns["azimuth"], dec, latitude)
 
-    def save(self, unit: Unit[Group], values: GroupValues, result: Prepared) -> Outcome:
+    def save(self, unit: Unit[RegionEpochs], values: GroupValues, result: Prepared) -> Outcome:
         """Write the cutouts, and update the comments of frames that are left out."""
         group = unit.payload
         path = f"{FOLDER}/{PREFIX}{group.stem}.h5"
@@ -250,7 +250,9 @@ class PrepareCalibratedCutouts(Stage):
         names = distinct({attrs.astuple(key): _stem(key) for key in keys})
         return {key: names[attrs.astuple(key)] for key in keys}
 
-    def _unit(self, session: Session, ledger: Ledger, key: RegionGroupKey, field: str, name: str) -> Unit[Group] | None:
+    def _unit(
+        self, session: Session, ledger: Ledger, key: RegionGroupKey, field: str, name: str
+    ) -> Unit[RegionEpochs] | None:
         roi, instrument, band = key.roi, key.instrument, key.band
         normalized = FieldGroupKey(field, instrument, band)
         product = ledger.product(Normalization.name, normalized)
@@ -267,7 +269,7 @@ class PrepareCalibratedCutouts(Stage):
         zeropoint = calibrated.token if calibrated is not None and calibrated.made else ""
         row = session.get(AbsoluteZeropoint, (field, instrument, band)) if zeropoint else None
         zero = (row.zeropoint, row.zeropoint_uncertainty, row.system) if row else (float("nan"), float("nan"), "")
-        group = Group(roi, instrument, band, {}, (), (), (), zero, name, reason)
+        group = RegionEpochs(roi, instrument, band, {}, (), (), (), zero, name, reason)
         inputs: list[Any] = []
         how: Components = {}
         if not reason:
@@ -292,7 +294,9 @@ class PrepareCalibratedCutouts(Stage):
         scope = Scope(frozenset([roi]), instrument, band)
         return Unit(key, f"{roi} {instrument} {band}", self.components(**parts), group, scope=scope)
 
-    def _with_epochs(self, session: Session, ledger: Ledger, group: Group, field: str) -> tuple[Group, list[Any]]:
+    def _with_epochs(
+        self, session: Session, ledger: Ledger, group: RegionEpochs, field: str
+    ) -> tuple[RegionEpochs, list[Any]]:
         """Return a group with its epochs, and the values of these that enter the fingerprint beside their stars."""
         config = self.toolbox.config_for(group.instrument)
         columns = selected_epochs(
@@ -322,7 +326,7 @@ class PrepareCalibratedCutouts(Stage):
             comments=tuple(comments[keys[i].frame_id] for i in used),
         ), inputs
 
-    def _with_places(self, session: Session, group: Group, frames: list[int]) -> Group:
+    def _with_places(self, session: Session, group: RegionEpochs, frames: list[int]) -> RegionEpochs:
         """Return a group with the places of its region in these frames, where it moves."""
         if self.toolbox.ephemeris(group.roi) is None:
             return group
@@ -332,7 +336,7 @@ class PrepareCalibratedCutouts(Stage):
         values = np.array([[v or 0.0 for v in found[f]] for f in frames], float).reshape(-1, 3)
         return attrs.evolve(group, places=values[:, :2], place_errors=values[:, 2])
 
-    def _with_estimators(self, session: Session, group: Group, field: str) -> tuple[Group, Components]:
+    def _with_estimators(self, session: Session, group: RegionEpochs, field: str) -> tuple[RegionEpochs, Components]:
         """Return a group with what combines its sources' estimates, its scatter included in the epochs' columns."""
         region, tool = self.toolbox.config.roi[group.roi], model_of(self.toolbox, group.roi, group.instrument)
         if not len(group) or not combines(self.toolbox, group.instrument):
@@ -354,7 +358,7 @@ class PrepareCalibratedCutouts(Stage):
         withdraw_cutouts(ledger, self.name, workdir)
 
 
-def frames_in_cutouts(units: Iterable[Unit[Group]]) -> dict[str, set[int]]:
+def frames_in_cutouts(units: Iterable[Unit[RegionEpochs]]) -> dict[str, set[int]]:
     """Return by region the ids of the frames that the cutouts of these units contain."""
     found: dict[str, set[int]] = {}
     for unit in units:
@@ -363,7 +367,7 @@ def frames_in_cutouts(units: Iterable[Unit[Group]]) -> dict[str, set[int]]:
     return found
 
 
-def _of_place(group: Group, epoch: int, transform: Floats) -> Floats:
+def _of_place(group: RegionEpochs, epoch: int, transform: Floats) -> Floats:
     """Return the covariance (2, 2) in pixels^2 that the error of the target's place adds to an epoch's registration."""
     if group.place_errors is None:
         return np.zeros((2, 2))

@@ -21,7 +21,7 @@ from lcframework.frames.hot_pixels import (
 )
 from lcframework.frames.joined_regions import aliased_region, join_regions
 from lcframework.frames.region_reach import reach_of_region
-from lcframework.frames.stamp_targets import Target, fields_in_frames, regions_in_frames, stars_in_frames
+from lcframework.frames.stamp_targets import StampTarget, fields_in_frames, regions_in_frames, stars_in_frames
 from lcframework.frames.stamp_wcs import header_text, moved
 from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_map, own_radius
 from lcframework.frames.target_detection import target_doubt
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class FramePayload:
+class StampPayload:
     """A frame, and the stars and regions of one field whose stamps are cut from it."""
 
     frame_id: int
@@ -80,15 +80,15 @@ class FramePayload:
     seeing: float
     pixel_scale: float
     field: str  # of the stars
-    stars: tuple[Target, ...]
-    rois: tuple[Target, ...]
+    stars: tuple[StampTarget, ...]
+    rois: tuple[StampTarget, ...]
 
 
 @attrs.frozen(eq=False)
 class FrameValues:
     """The contents of a frame's files, and the map of hot pixels."""
 
-    payload: FramePayload
+    payload: StampPayload
     image: Floats
     flags: Ints
     sources: Table
@@ -107,16 +107,16 @@ class FrameStamps:
     doubts: tuple[Doubt, ...] = ()
 
 
-class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
+class CutStamps(Task[StampPayload, FrameValues, FrameStamps]):
     """Cuts the stamps of a field's stars and regions from a frame."""
 
-    def reads(self, unit: Unit[FramePayload]) -> Iterable[str]:
+    def reads(self, unit: Unit[StampPayload]) -> Iterable[str]:
         """Return the frame's files, and the map of hot pixels where it is made here."""
         instrument = unit.payload.instrument
         own = self.toolbox.config_for(instrument).stamps.hot_pixels == "auto"
         return [*super().reads(unit), *([hot_pixels_path(instrument)] if own else [])]
 
-    def load(self, unit: Unit[FramePayload]) -> FrameValues:
+    def load(self, unit: Unit[StampPayload]) -> FrameValues:
         """Read the frame, and the map of its hot pixels."""
         p, workdir = unit.payload, self.toolbox.workdir
         image, flags, _ = read_frame(workdir / p.image)
@@ -129,7 +129,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
         wcs = read_wcs(workdir / p.wcs)
         return FrameValues(p, image, flags, read_table(workdir / p.sources), wcs, header_text(wcs), hot)
 
-    def frames_read(self, unit: Unit[FramePayload]) -> tuple[str, ...]:
+    def frames_read(self, unit: Unit[StampPayload]) -> tuple[str, ...]:
         """Return the frame."""
         return (unit.payload.image,)
 
@@ -161,7 +161,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
             if doubt is not None:
                 yield doubt
 
-    def _stamp(self, v: FrameValues, flags: Ints, target: Target, size: int, radius: float) -> Stamp:
+    def _stamp(self, v: FrameValues, flags: Ints, target: StampTarget, size: int, radius: float) -> Stamp:
         corner = corner_of(target.x, target.y, size)
         counted = cut(v.image, corner, size, 0.0)
         data = counted - cut(v.hot.excess, corner, size, 0.0) if v.hot is not None else counted
@@ -215,7 +215,7 @@ class CutStamps(Task[FramePayload, FrameValues, FrameStamps]):
             for name, comment in verdicts.items()
         }  # fmt: skip
 
-    def save(self, unit: Unit[FramePayload], values: FrameValues, result: FrameStamps) -> Outcome:
+    def save(self, unit: Unit[StampPayload], values: FrameValues, result: FrameStamps) -> Outcome:
         """Write the file of stamps, and return the quality of the stars' stamps."""
         p = unit.payload
         folder = beside(p.image, p.key).removeprefix("frames/")
@@ -331,15 +331,15 @@ class StampExtraction(Stage):
         config = self.toolbox.config
         return {n: [r.ra, r.dec, reach_of_region(config, n)] for n, r in config.roi.items() if n in rois}
 
-    def _moving_reaches(self, moving: Iterable[str], targets: Iterable[Target]) -> Components:
+    def _moving_reaches(self, moving: Iterable[str], targets: Iterable[StampTarget]) -> Components:
         """Return, for the regions that move, where they are in a frame, and their reach; None: not in it."""
         here = {t.name: t.sky for t in targets if t.sky is not None}
         config = self.toolbox.config
         return {n: [*np.round(here[n], 6).tolist(), reach_of_region(config, n)] if n in here else None for n in moving}
 
     @staticmethod
-    def _payload(f: FrameRow, field: str, rois: tuple[Target, ...]) -> FramePayload:
-        return FramePayload(
+    def _payload(f: FrameRow, field: str, rois: tuple[StampTarget, ...]) -> StampPayload:
+        return StampPayload(
             f.id or 0, f.key, f.image_relpath or "", f.sources_relpath or "", f.wcs_relpath or "",
             f.instrument, f.exptime or 1.0, f.background_rms_electron_per_second or 1.0,
             f.seeing_pixels or 3.0, f.pixel_scale or 1.0, field, (), rois,

@@ -17,7 +17,7 @@ from lcframework.work.keys import FieldGroupKey
 
 
 @attrs.frozen(eq=False)
-class Group:
+class FluxGroup:
     """All star fluxes of one field, instrument and band."""
 
     field: str
@@ -104,7 +104,7 @@ _FLUXES = sa.select(
 )  # fmt: skip
 
 
-def groups(session: Session) -> list[Group]:
+def groups(session: Session) -> list[FluxGroup]:
     """Return the group of each (field, instrument, band) that has star fluxes."""
     frames = frames_with_regions(session)
     active = active_stars(session)
@@ -133,7 +133,7 @@ def groups(session: Session) -> list[Group]:
             matrix = attrs.evolve(matrix, reference_xy=reference)
         against = _no_stars(session, field, ids, stars)
         no_stars = {j: against[star] for j, star in enumerate(stars) if star in against}
-        out.append(Group(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge, no_stars))
+        out.append(FluxGroup(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge, no_stars))
     return out
 
 

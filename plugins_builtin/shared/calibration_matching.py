@@ -16,7 +16,7 @@ SAME_EXPTIME = 0.01
 
 
 @attrs.frozen
-class Group:
+class CalibrationSet:
     """Calibration frames that are combined to one master."""
 
     kind: str
@@ -55,16 +55,16 @@ def matching(frame: Exposure, kind: str, available: Iterable[Exposure]) -> list[
     ]  # fmt: skip
 
 
-def darks(exposures: Sequence[Exposure], tolerance: float) -> list[Group]:
+def darks(exposures: Sequence[Exposure], tolerance: float) -> list[CalibrationSet]:
     """Return darks grouped by exposure time and temperature, without those whose exposure time is unknown."""
     out = []
     timed = [e for e in exposures if e.exptime is not None and e.exptime > 0]
     for same in _runs(timed, [float(e.exptime or 0) for e in timed], lambda first: first * SAME_EXPTIME):
         known = [e for e in same if e.temperature is not None]
-        out += [Group(DARK, tuple(g)) for g in _runs(known, [float(e.temperature or 0) for e in known],
+        out += [CalibrationSet(DARK, tuple(g)) for g in _runs(known, [float(e.temperature or 0) for e in known],
                                                      lambda first: tolerance)]  # fmt: skip
         unknown = tuple(e for e in same if e.temperature is None)
-        out += [Group(DARK, unknown)] if unknown else []
+        out += [CalibrationSet(DARK, unknown)] if unknown else []
     return out
 
 
@@ -80,15 +80,16 @@ def _runs(items: Sequence[Exposure], values: Sequence[float], width: Callable[[f
     return out
 
 
-def best_dark(groups: Sequence[Group], exptime: float, temperature: float | None, tolerance: float, scaled: bool
-              ) -> Group | None:  # fmt: skip
+def best_dark(
+    groups: Sequence[CalibrationSet], exptime: float, temperature: float | None, tolerance: float, scaled: bool
+) -> CalibrationSet | None:
     """Return the darks to use for an exposure; None where none suits it.
 
     Those of its own exposure time; else, where they can be scaled, the shortest of the longer ones, or the longest:
     scaling down a dark also scales its noise down. Among equals the nearest in temperature.
     """
 
-    def difference(group: Group) -> float:
+    def difference(group: CalibrationSet) -> float:
         own = group.temperature
         return 0.0 if temperature is None or own is None else abs(own - temperature)
 

@@ -11,7 +11,7 @@ from plugins_builtin.shared.calibration_matching import (
     BIAS,
     DARK,
     FLAT,
-    Group,
+    CalibrationSet,
     best_dark,
     darks,
     describe_available,
@@ -107,7 +107,7 @@ class Planner:
     def _pedestal(self, exposure: Exposure) -> tuple[MasterPlan | None, MasterPlan | None]:
         """Return the bias and the dark for a frame or a flat; a dark is scaled only where its bias is known."""
         biases = matching(exposure, BIAS, self.calibrations) if BIAS in self.kinds else []
-        bias = Group(BIAS, tuple(biases)).plan() if biases else None
+        bias = CalibrationSet(BIAS, tuple(biases)).plan() if biases else None
         if bias is None and BIAS in self.kinds:
             self._refuse_missing(exposure, BIAS)
         if DARK not in self.kinds:
@@ -137,11 +137,11 @@ class Planner:
             if self.use != AUTO:
                 raise UnusableInput(f"the flats can't be used: {error}") from None
             if self.overscan:
-                return Group(FLAT, tuple(flats)).plan(), ""
+                return CalibrationSet(FLAT, tuple(flats)).plan(), ""
             return None, str(error).partition(". Add some")[0]
         if bias is None and dark is None and self._needs_pedestal:
             return None, ""  # flats with their pedestal left in them would do harm
-        return Group(FLAT, tuple(flats)).plan([bias, dark]), ""
+        return CalibrationSet(FLAT, tuple(flats)).plan([bias, dark]), ""
 
     def _refuse_missing(self, exposure: Exposure, kind: str) -> None:
         """Raise UnusableInput where no calibration frame of a kind matches, unless that one is to be skipped."""

@@ -17,7 +17,7 @@ from lcframework.report.results import Results
 from lcframework.roi.injected import (
     FOLDER,
     MILLIMAGNITUDES,
-    Outcome,
+    InjectionOutcome,
     Summary,
     injection_doubts,
     read_injected,
@@ -127,11 +127,11 @@ class Injections:
         return html.table(columns, rows, caption, numeric=range(2, 13))
 
 
-def _name(o: Outcome) -> str:
+def _name(o: InjectionOutcome) -> str:
     return "single" if o.level.isdigit() else o.level
 
 
-def _mmag(outcomes: Sequence[Outcome], name: str) -> np.ndarray:
+def _mmag(outcomes: Sequence[InjectionOutcome], name: str) -> np.ndarray:
     return np.asarray(np.array([getattr(o, name) for o in outcomes]) * MILLIMAGNITUDES)
 
 
@@ -141,7 +141,7 @@ def _line(x: Any, y: Any, series: int, row: int) -> dict[str, Any]:
     return trace | {"mode": "lines", "line": {"width": 1.2}}
 
 
-def _hover(o: Outcome) -> str:
+def _hover(o: InjectionOutcome) -> str:
     lines = [
         f"<b>{_name(o)}</b>, {number(o.magnitude, 2)} mag",
         f"bias {number(o.bias * MILLIMAGNITUDES, 1)} ± {number(o.bias_error * MILLIMAGNITUDES, 1)} mmag",

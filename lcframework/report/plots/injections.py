@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lcframework.report.plots import style
-from lcframework.roi.injected import MILLIMAGNITUDES, Limit, Outcome, Summary
+from lcframework.roi.injected import MILLIMAGNITUDES, InjectionOutcome, Limit, Summary
 
 
 @style.styled
@@ -44,7 +44,7 @@ def draw(summary: Summary, roi: str) -> Figure:
     return made
 
 
-def _of_brightness(axes: tuple[Axes, ...], rows: list[Outcome], g: int, label: str, twins: bool) -> None:
+def _of_brightness(axes: tuple[Axes, ...], rows: list[InjectionOutcome], g: int, label: str, twins: bool) -> None:
     """Draw what came of singles or of twins, the latter hollow."""
     if not rows:
         return

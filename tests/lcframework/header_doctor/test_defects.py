@@ -10,7 +10,7 @@ import pytest
 import tomli
 from astropy.io import fits
 
-from lcframework.header_doctor import Group, default_parsers, examine
+from lcframework.header_doctor import InstrumentFiles, default_parsers, examine
 from lcframework.plugins import Plugins
 
 
@@ -31,14 +31,14 @@ def night(folder: Path, count: int = 3, **changes: Any) -> Path:
     return folder
 
 
-def looked_at(folder: Path) -> Group:
+def looked_at(folder: Path) -> InstrumentFiles:
     plugins = Plugins.installed()
     parsers = tuple(p for p in default_parsers(plugins, folder) if p.name == "fits")
     (group,) = examine(folder, "*.fits", parsers, plugins=plugins)
     return group
 
 
-def pasted(group: Group) -> dict[str, Any]:
+def pasted(group: InstrumentFiles) -> dict[str, Any]:
     table: dict[str, Any] = tomli.loads("\n".join(group.paste)).get("header", {}).get("fits", {})
     return table
 

@@ -4,7 +4,7 @@ import attrs
 import numpy as np
 from astropy.wcs import WCS
 
-from lcframework.injections.light import Target, injections, regions_for, steps
+from lcframework.injections.light import RegionUnderTest, injections, regions_for, steps
 from lcframework.injections.places import Surroundings, find_places
 from lcframework.injections.scratch import centre_of
 from lcframework.sky.geometry import separation, sky_to_pixel
@@ -63,9 +63,9 @@ def test_as_many_places_as_there_is_room_for() -> None:
     assert 20 < len(found(2000)) < 400
 
 
-def target() -> Target:
+def target() -> RegionUnderTest:
     sources = {"A": CENTRE, "B": (CENTRE[0] + 1 / 3600, CENTRE[1] + 1 / 3600)}
-    return Target("QSO", *CENTRE, sources, {GROUP: {"A": 100.0, "B": 40.0}})
+    return RegionUnderTest("QSO", *CENTRE, sources, {GROUP: {"A": 100.0, "B": 40.0}})
 
 
 def test_twins_and_single_sources() -> None:

@@ -10,7 +10,7 @@ from sqlmodel import Session, SQLModel
 from lcframework.config.sections import Roi
 from lcframework.roi.cutout_files import PreparedEpochs, read_cutouts, write_cutouts
 from lcframework.roi.epochs import filled
-from lcframework.roi.estimating import chosen_estimators, separation
+from lcframework.roi.estimating import chosen_estimators, least_separation
 from lcframework.storage.estimate_files import FrameEstimates, read_estimates, write_estimates
 from lcframework.storage.tables import EstimatorScales, EstimatorWeights
 from lcframework.types import Cutouts, Estimators, FluxWeights, Kernels
@@ -70,7 +70,9 @@ def test_a_frame_without_scales_or_a_group_without_a_choice(session):
 
 def test_distance_of_the_nearest_two():
     roi = Roi(10.0, 60.0, point_sources={"A": (10.0, 60.0), "B": (10.0, 60.01), "C": (10.01, 60.0)})
-    assert separation(roi) == pytest.approx(18.0, rel=1e-3)  # arcsec of right ascension shrink with the declination
+    assert least_separation(roi) == pytest.approx(
+        18.0, rel=1e-3
+    )  # arcsec of right ascension shrink with the declination
 
 
 def test_files_give_back_what_was_written(tmp_path):

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Engine
 from sqlmodel import Session, select
 
 from lcframework.stages.calculate_normalization_coefficient import moved_here
-from lcframework.stars.flux_groups import Group
+from lcframework.stars.flux_groups import FluxGroup
 from lcframework.storage.records import Replace, apply
 from lcframework.storage.tables import NormalizationCoefficient
 from lcframework.types import FluxMatrix
@@ -18,7 +18,7 @@ def test_a_frame_that_another_band_had_has_one_row(engine: Engine) -> None:
     """The band was named after a run without one."""
     fluxes = FluxMatrix(np.ones((2, 1)), np.ones((2, 1)), np.zeros((2, 1, 2)), (10, 10))
     one, none = np.ones((2, 1)), np.ones(2)
-    before = Group("field", "Cam", "", [1, 2], ["s"], fluxes, one, none, none[:1])
+    before = FluxGroup("field", "Cam", "", [1, 2], ["s"], fluxes, one, none, none[:1])
     now = attrs.evolve(before, band="r")
     for group in (before, now):
         where = {"combined_footprint_hash": "field", "instrument": "Cam", "band": group.band}
