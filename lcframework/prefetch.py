@@ -21,8 +21,8 @@ from lcframework.project import Project
 from lcframework.protocols import KeepsCache, UsesNetwork
 from lcframework.sky.passed_stars import FindPassedStars, PassedQuery
 from lcframework.sky.solver_stars import SolverStars
-from lcframework.sky.star_fields import disks
-from lcframework.sky.tracks import moving_regions, tracks
+from lcframework.sky.star_fields import disks, region_of
+from lcframework.sky.tracks import moving_regions, own_tracks, tracks
 from lcframework.stages.calculate_absolute_zeropoints import CalculateAbsoluteZeropoints
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint
 from lcframework.stages.plate_solving import PlateSolving
@@ -30,8 +30,6 @@ from lcframework.stages.query_gaia_for_stars import (
     ChooseStars,
     FieldQuery,
     QueryGaiaForStars,
-    own_tracks,
-    region_of,
     star_rows,
 )
 from lcframework.stars.survey_magnitudes import survey_magnitudes

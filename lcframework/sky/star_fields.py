@@ -13,6 +13,7 @@ from lcframework.sky.footprints import Vertices
 from lcframework.sky.geometry import from_plane, separation, to_plane
 from lcframework.sky.tracks import Track
 from lcframework.storage.queries import FrameRow
+from lcframework.storage.tables import CombinedFootprint
 from lcframework.types import Region
 
 #: Degrees: a disk that is larger holds more stars than a catalogue gives, and frames without a star in common.
@@ -99,3 +100,9 @@ def frames_of_field(frames: list[FrameRow], inside: dict[tuple[int, str], bool],
         The regions of the field.
     """
     return [f for f in frames if any(inside.get((f.id or 0, roi), False) for roi in rois)]
+
+
+def region_of(field: CombinedFootprint) -> Region:
+    """Return the region of the sky of a field, from its row."""
+    vertices = tuple((v[0], v[1]) for v in field.region) if field.region else None
+    return Region(field.ra, field.dec, field.radius, vertices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -228,3 +228,8 @@ def carried(roi: Roi, ra: float, dec: float) -> Floats:
     """Return the point sources of a region (k, 2), degrees, as they lie where its target is at (ra, dec)."""
     sky = np.array(list(roi.point_sources.values()), float).reshape(-1, 2)
     return np.stack(from_plane(*to_plane(sky[:, 0], sky[:, 1], roi.ra, roi.dec), ra, dec), axis=1)
+
+
+def own_tracks(rois: Iterable[str], moving: Mapping[str, Track]) -> dict[str, Track]:
+    """Return the tracks of those of a field's regions that move and that frames show."""
+    return {name: moving[name] for name in rois if name in moving and len(moving[name])}

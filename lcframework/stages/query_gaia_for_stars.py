@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -14,12 +14,12 @@ from lcframework.provenance import digest, plain
 from lcframework.sky import geometry
 from lcframework.sky.footprints import contains
 from lcframework.sky.passed_stars import FindPassedStars, Passed, PassedQuery, Passing, passing_doubt
-from lcframework.sky.star_fields import frames_of_field
-from lcframework.sky.tracks import Track, tracks
+from lcframework.sky.star_fields import frames_of_field, region_of
+from lcframework.sky.tracks import Track, own_tracks, tracks
 from lcframework.stages.calculate_common_and_total_footprint import CalculateCommonAndTotalFootprint as Footprints
 from lcframework.stars.choice import VARIABLE
 from lcframework.stars.known_variables import KNOWN_VARIABLE, known_variables, variable_name
-from lcframework.stars.names import give_names
+from lcframework.stars.names import give_names, given_names
 from lcframework.storage.frame_files import read_wcs
 from lcframework.storage.queries import frames_with_regions
 from lcframework.storage.records import Record
@@ -325,11 +325,6 @@ class QueryGaiaForStars(Stage):
         return Passing(moving, [row.model_dump() for row in session.exec(of_field)] if moving else [])
 
 
-def own_tracks(rois: Iterable[str], moving: Mapping[str, Track]) -> dict[str, Track]:
-    """Return the tracks of those of a field's regions that move and that frames show."""
-    return {name: moving[name] for name in rois if name in moving and len(moving[name])}
-
-
 def _apart(table: Table, roi: Roi, track: Track | None) -> Floats:
     """Return the distance of stars from a region, or from its track where it moves, arcsec."""
     if track is not None:
@@ -344,28 +339,6 @@ def one_star_within(session: Session) -> float:
     """
     scales = [f.pixel_scale for f in frames_with_regions(session).values() if f.pixel_scale]
     return 0.0 if not scales else float(2.0 ** np.round(np.log2(0.47 * min(scales))))
-
-
-def given_names(session: Session, field: CombinedFootprint) -> dict[str, str]:
-    """Return the assigned letters by identifier: those of the field, and those of earlier fields of its regions.
-
-    A new frame may change the polygon that all frames cover, and so the field; stars must keep their letters. Where
-    earlier fields of several regions disagree, the letters of this field come first, then those of active fields.
-    """
-    rois = set(field.rois)
-    related = [f for f in session.exec(select(CombinedFootprint)) if rois & set(f.rois) and f.hash != field.hash]
-    names: dict[str, str] = {}
-    for hash_ in (field.hash, *(f.hash for f in sorted(related, key=lambda f: (not f.active, f.hash)))):
-        taken = set(names.values())
-        stars = session.exec(select(Star).where(Star.combined_footprint_hash == hash_))
-        names |= {s.gaia_id: s.name for s in stars if s.gaia_id not in names and s.name not in taken}
-    return names
-
-
-def region_of(field: CombinedFootprint) -> Region:
-    """Return the region of the sky of a field, from its row."""
-    vertices = tuple((v[0], v[1]) for v in field.region) if field.region else None
-    return Region(field.ra, field.dec, field.radius, vertices)
 
 
 def within_limits(table: Table, limits: CatalogLimits) -> np.ndarray:

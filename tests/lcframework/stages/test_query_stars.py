@@ -7,7 +7,8 @@ from astropy.table import MaskedColumn, Table
 from sqlalchemy.engine import Engine
 from sqlmodel import Session
 
-from lcframework.stages.query_gaia_for_stars import VARIABLE, FieldQuery, given_names, star_rows, within_limits
+from lcframework.stages.query_gaia_for_stars import VARIABLE, FieldQuery, star_rows, within_limits
+from lcframework.stars.names import given_names
 from lcframework.storage.tables import CombinedFootprint, Star
 from lcframework.types import CatalogLimits, Region
 
