@@ -80,7 +80,8 @@ def _boxes(sources: Table) -> Ints:
     x, y, a = (np.asarray(sources[name], float)[starlike] for name in ("x", "y", "a"))
     r = np.ceil(np.fmax(4.0, 4.0 * a))
     x, y = np.round(x), np.round(y)
-    return np.maximum(np.stack([y - r, y + r + 1, x - r, x + r + 1], axis=1), 0).astype(int)
+    limits = np.stack([y - r, y + r + 1, x - r, x + r + 1], axis=1)
+    return np.asarray(np.maximum(limits, 0).astype(int))
 
 
 def _sky(image: Floats, flags: Ints, boxes: Ints, rows: slice) -> Floats:
