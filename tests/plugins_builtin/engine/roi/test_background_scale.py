@@ -10,9 +10,9 @@ from small_sky import small_sky
 from lcframework.testing.regions import simulate
 from plugins_builtin.engine.roi.geometry import prepare
 from plugins_builtin.engine.roi.interpolation import align
+from plugins_builtin.engine.roi.minimisation import _background_scale
 from plugins_builtin.engine.roi.penalties import GaussianPriors, Strengths, Values
 from plugins_builtin.engine.roi.starlet_objective import StarletObjective
-from plugins_builtin.engine.roi.minimisation import _background_scale
 
 
 def test_steps_are_the_inverse_root_of_the_curvature():
