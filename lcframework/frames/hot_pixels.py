@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Hot pixels are found in at most so many frames, spread over the night, and from so many on: the error of a median
 #: falls with the root of their number.
-MOST_FRAMES, FEWEST_FRAMES = 60, 5
+MOST_FRAMES, FEWEST_FRAMES = 120, 5
 #: Of large frames fewer are taken, at least the second number: bytes that images and flags of all may take.
 _BYTES, _OF_LARGE = 2e9, 10
 #: Pixels of all frames that are sorted at a time.

@@ -28,7 +28,7 @@ QUOTED = [
     ("numerics.md", "from 6 stars on", registration.STARS_FOR_MAP, 6),
     ("numerics.md", "floor of 0.003 px", registration.FLOOR, 0.003),
     ("numerics.md", "8 times what is usual", pixels.BAD_LINE_SIGMA, 8.0),
-    ("numerics.md", "up to 60 sky-subtracted frames", hot_pixels.MOST_FRAMES, 60),
+    ("numerics.md", "up to 120 sky-subtracted frames", hot_pixels.MOST_FRAMES, 120),
     ("numerics.md", "chi2 above 1.5", light_curves.HIGH_CHI2, 1.5),
     ("numerics.md", "ratio of 6 flux and position", photometry_starred._FAINT, 6.0),
     ("numerics.md", "less than 80 % falls on usable", discs.LEAST_SHARE, 0.8),
