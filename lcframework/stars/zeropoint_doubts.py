@@ -61,11 +61,14 @@ def zeropoint_doubts(fitted: Zeropoint, unknown: int, field_stars: int) -> tuple
 
 def guessed_band(band: str, survey_band: str, survey: str) -> Doubt:
     """Return the doubt about magnitudes of a filter that are calibrated by a band which nobody named for it."""
-    filter_is = f"the filter {band} is" if band else "frames without a filter are"
+    unknown = (
+        f"which band of the survey {survey} the filter {band} is, is not known"
+        if band
+        else f"frames without a filter are in no band of the survey {survey}"
+    )
     return Doubt(
         "calibrated_by_another_band",
-        f"{filter_is} none of the bands that a filter's name stands for: magnitudes are those of {survey_band} of the "
-        f"survey {survey}, for stars of the comparison stars' colour",
+        f"{unknown}: the magnitudes are those of {survey_band}, for stars of the comparison stars' colour",
         f'Name the survey\'s band by [calibration] bands = {{ "{band}" = "..." }}; or plugin = "none": relative fluxes',
         severity=Severity.DOUBT if is_another_band(band) else Severity.NOTE,
     )

@@ -79,7 +79,8 @@ def test_a_zero_point_of_two_stars_is_doubted() -> None:
 def test_a_band_that_nobody_named_is_doubted(band: str, severity: str) -> None:
     (doubt,) = fitted(0.01, 0.01, 0.01, band=band, guessed=True).doubts
     assert (doubt.kind, doubt.severity) == ("calibrated_by_another_band", severity)
-    assert "magnitudes are those of r_sdss of the survey file" in doubt.text
+    assert "survey file" in doubt.text
+    assert "the magnitudes are those of r_sdss, for stars" in doubt.text
 
 
 def solution(stars: int, relative: list[float]) -> NormalizationSolution:
