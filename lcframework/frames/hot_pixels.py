@@ -88,13 +88,9 @@ def _sky(image: Floats, flags: Ints, boxes: Ints, rows: slice) -> Floats:
     """Return rows of an image without its sources, and without blank and saturated pixels; nan there."""
     out = image[rows].astype(np.float32)
     out[(flags[rows] & (PixelFlag.BLANK | PixelFlag.SATURATED).value) > 0] = np.nan
-    for top, bottom, left, right in boxes[(boxes[:, 1] > rows.start) & (boxes[:, 0] < rows.stop)] - rows.start * _ROWS:
-        out[max(top, 0) : max(bottom, 0), left:right] = np.nan
+    for top, bottom, left, right in boxes[(boxes[:, 1] > rows.start) & (boxes[:, 0] < rows.stop)]:
+        out[max(top - rows.start, 0) : bottom - rows.start, left:right] = np.nan
     return out
-
-
-#: Which of a square's limits are rows.
-_ROWS = np.array([1, 1, 0, 0])
 
 
 # ---------------------------------------------------------------- as a product
@@ -132,9 +128,10 @@ def hot_pixel_units(stage: Stage, frames: Iterable[Frame]) -> list[Unit[HotPixel
     for instrument in sorted({f.instrument for f in frames}):
         if stage.toolbox.config_for(instrument).stamps.hot_pixels != "auto":
             continue
-        shapes = [(f.height or 0, f.width or 0) for f in frames if f.instrument == instrument]
+        own = [f for f in frames if f.instrument == instrument]
+        shapes = [(f.height or 0, f.width or 0) for f in own]
         shape = max(set(shapes), key=shapes.count)
-        alike = [f for f in frames if f.instrument == instrument and (f.height or 0, f.width or 0) == shape]
+        alike = [f for f, its in zip(own, shapes, strict=True) if its == shape]
         if len(alike) < FEWEST_FRAMES:
             continue  # too few to distinguish hot pixels from stars: the map is made when there are more frames
         some = at_equal_steps(alike, most_frames(shape))
