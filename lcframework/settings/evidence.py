@@ -143,20 +143,23 @@ def _gain(toolbox: Toolbox, frames: Sequence[FrameRow]) -> MeasuredGain:
     Where headers give gains, these are to be compared: frames in other units have none.
     """
     from lcframework.frames.photon_transfer import LARGEST, PAIRS, central, halves, measure_gain
-    from lcframework.frames.raw_frames import read_raw
+    from lcframework.frames.raw_frames import RawFrame, read_raw
 
     settings = toolbox.config.frames
     unstated = any(f.flags & FrameFlag.GAIN_MEASURED for f in frames)
     most, size = (PAIRS, LARGEST) if unstated else (PAIRS_TO_COMPARE, LARGEST_TO_COMPARE)
     rows = [f for f in frames if f.flags & FrameFlag.GAIN_MEASURED or f.gain]
-    paths = [Path(f.original_image_path) for f in rows]
+
+    def raw(frame: FrameRow) -> RawFrame:
+        return read_raw(Path(frame.original_image_path), settings)
+
     # Through another filter the pixels' response is another one, which the difference of two frames would keep.
     alike = pairs_alike(rows, lambda f: (f.band, f.exptime))
     pairs: list[tuple[Floats, Floats]] = []
     whole, unread = True, ""
     for pair in at_equal_steps(alike, most):
         try:
-            first, second = (read_raw(Path(f.original_image_path), settings) for f in pair)
+            first, second = map(raw, pair)
         except UnusableInput:
             continue
         except OSError as error:
@@ -166,9 +169,9 @@ def _gain(toolbox: Toolbox, frames: Sequence[FrameRow]) -> MeasuredGain:
             pairs.append((central(first.image, size), central(second.image, size)))
             whole = whole and first.storage.bits > 0
     if not pairs:
-        for path in at_equal_steps(paths, most):
+        for frame in at_equal_steps(rows, most):
             try:
-                pairs.append(halves(central(read_raw(path, settings).image, size)))
+                pairs.append(halves(central(raw(frame).image, size)))
             except UnusableInput:
                 continue
             except OSError as error:
