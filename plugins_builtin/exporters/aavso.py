@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -79,12 +80,18 @@ class Aavso:
             "#NAME,DATE,MAG,MERR,FILT,TRANS,MTYPE,CNAME,CMAG,KNAME,KMAG,AMASS,GROUP,CHART,NOTES",
         ]  # fmt: skip
         names = source_names(table.colnames)
+
+        @functools.cache
+        def reported(instrument: str, band: str) -> tuple[BandCalibration, str]:
+            calibration = calibration_of(table, instrument, band)
+            return calibration, reported_filter(band, calibration, self.filters)
+
         checks: Sequence[tuple[str, float]] = table.meta.get("check_star", ())
         for name in names:
             for i, row in enumerate(table):
                 check = checks[i] if i < len(checks) else ("na", math.nan)
                 called = self._object(table, name, len(names) > 1)
-                line = self._line(row, name, called, table, check)
+                line = self._line(row, name, called, table, reported, check)
                 if line:
                     lines.append(line)
         if not any(line[0] != "#" for line in lines):
@@ -101,7 +108,10 @@ class Aavso:
             raise UnusableInput(f'"{name}" has more than {longest} letters: give another by names or object_name')
         return name.replace(",", " ")
 
-    def _line(self, row: Any, source: str, name: str, table: Table, check: tuple[str, float]) -> str:
+    def _line(
+        self, row: Any, source: str, name: str, table: Table,
+        reported: Callable[[str, str], tuple[BandCalibration, str]], check: tuple[str, float],
+    ) -> str:  # fmt: skip
         columns = table.colnames
         flux, error, zeropoint = (float(row[c]) for c in (f"{source}_flux", f"{source}_d_flux", "zeropoint"))
         if not (math.isfinite(flux) and math.isfinite(error) and math.isfinite(zeropoint) and error > 0):
@@ -115,8 +125,7 @@ class Aavso:
         airmass = float(row["airmass"]) if "airmass" in columns else math.nan
         amass = f"{airmass:.3f}" if math.isfinite(airmass) else "na"
         band = str(row["band"])
-        calibration = calibration_of(table, str(row["instrument"]), band)
-        code = reported_filter(band, calibration, self.filters)
+        calibration, code = reported(str(row["instrument"]), band)
         chart = self.chart if self.chart != "na" else str(table.meta.get("chart", "") or "na")
         notes = self._notes(row, columns, calibration, band if code == OTHER else "")
         kname, kmag = (_short(check[0]), f"{check[1]:.3f}") if math.isfinite(check[1]) else ("na", "na")

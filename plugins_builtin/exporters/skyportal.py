@@ -12,13 +12,13 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.types import FileFault, UnusableInput
 from plugins_builtin.shared.aavso_filters import filter_named, panstarrs_letter
-from plugins_builtin.shared.calibrated_bands import reported_filter
 from plugins_builtin.shared.exported_epochs import (
     epochs_of,
     files_by_source,
     one_source,
     parts_by_group,
     require_calibrated,
+    require_own_band,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import write_lines
@@ -75,7 +75,7 @@ class SkyPortal:
                 raise UnusableInput(
                     "the light curve does not say of which system its magnitudes are: see [calibration]"
                 )
-            reported_filter(band, epochs.calibration, self.filters)  # refuses those of another band
+            require_own_band(epochs, self.filters)
             letter = panstarrs_letter(band)
             own = letter and band not in self.filters
             name = f"ps1::{letter}" if own else filter_named(band, self.filters, FILTERS, "SkyPortal")

@@ -15,7 +15,6 @@ from lcframework.hookspecs import hookimpl
 from lcframework.options import positive, true_or_false
 from lcframework.types import FileFault, UnusableInput
 from plugins_builtin.shared.aavso_filters import filter_named
-from plugins_builtin.shared.calibrated_bands import reported_filter
 from plugins_builtin.shared.exported_epochs import (
     SourceEpochs,
     epochs_of,
@@ -26,6 +25,7 @@ from plugins_builtin.shared.exported_epochs import (
     require_ab,
     require_calibrated,
     require_exposures,
+    require_own_band,
 )
 from plugins_builtin.shared.file_faults import Faults, first_lines, text_lines
 from plugins_builtin.shared.light_curve_tables import whole_file
@@ -102,7 +102,7 @@ class Tns:
         for _, _, group in parts_by_group(light_curve):
             epochs = require_calibrated(require_exposures(epochs_of(group, source)))
             require_ab(epochs, "the TNS is sent AB magnitudes here")
-            reported_filter(epochs.band, epochs.calibration, self.filters)  # refuses those of another band
+            require_own_band(epochs, self.filters)
             rows += self._rows(epochs)
         rows.sort(key=lambda row: row["obsdate"])
         if self.report:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
 from lcframework.types import Bools, Floats, Ints, UnusableInput, source_names
-from plugins_builtin.shared.calibrated_bands import BandCalibration, calibration_of
+from plugins_builtin.shared.calibrated_bands import BandCalibration, calibration_of, reported_filter
 from plugins_builtin.shared.light_curve_tables import numbers_of, plain_table
 
 if TYPE_CHECKING:
@@ -257,6 +257,17 @@ def require_ab(epochs: SourceEpochs, why: str) -> None:
             f"{why}, these of {epochs.band} are {epochs.system or 'of no system'}: set [calibration] to a survey with "
             "AB magnitudes"
         )
+
+
+def require_own_band(epochs: SourceEpochs, given: Mapping[str, str]) -> None:
+    """Refuse epochs whose magnitudes are those of another band; `given` is the option `filters`.
+
+    Raises
+    ------
+    UnusableInput
+        Names the filter, and the band that calibrated it.
+    """
+    reported_filter(epochs.band, epochs.calibration, given)
 
 
 def require_barycentric(epochs: SourceEpochs) -> SourceEpochs:
