@@ -27,9 +27,9 @@ FIGURES = [
     ("-4 to +10 mmag, with errors of 3 to 7", "benchmarks.md", "-4 to +10 mmag, with errors of 3 to 7"),
     ("scatter 1.14 of the bound, pull 1.00 (`starred`)", "benchmarks.md",
      "`starred`, rms (offset: median) | 16.4 | 14.4 | 1.14 | -0.010 | 18.9 | 1.00"),
-    ("out of transit 4.4 ppt, stated 4.6; pull 0.94", "hatp32.md", "scatter out of transit | 4.4 ppt"),
-    ("out of transit 4.4 ppt, stated 4.6; pull 0.94", "hatp32.md", "stated error out of transit | 4.6 ppt"),
-    ("out of transit 4.4 ppt, stated 4.6; pull 0.94", "hatp32.md", "pull out of transit | 0.94"),
+    ("out of transit 4.6 ppt, stated 4.5; pull 1.00", "hatp32.md", "scatter out of transit | 4.6 ppt"),
+    ("out of transit 4.6 ppt, stated 4.5; pull 1.00", "hatp32.md", "stated error out of transit | 4.5 ppt"),
+    ("out of transit 4.6 ppt, stated 4.5; pull 1.00", "hatp32.md", "pull out of transit | 1.00"),
     ("no higher in 12 of 12 frames", "benchmarks.md", "ours is no higher | in 12 of 12 frames"),
     ("less than five frames or four stars", "numerics.md", "fewer than four stars, or five frames"),
 ]  # fmt: skip
