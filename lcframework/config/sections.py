@@ -166,6 +166,7 @@ class Stamps:
     mask_bad_lines: bool = True
     saturation: float = attrs.field(default=0.0, validator=not_negative)  # in the unit of the raw data
     hot_pixels: str = ""
+    noise_correlation: float = attrs.field(default=1.0, validator=at_least(1))  # ratio of variances
 
 
 @attrs.frozen

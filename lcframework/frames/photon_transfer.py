@@ -3,7 +3,8 @@
 Where there are two frames of equal exposure, their difference is free of fixed patterns (flat field, hot pixels).
 With one frame, neighbouring pixels are used instead of the second frame. A pedestal moves the levels and not the
 slope, so the slope of variance over level gives the gain where the levels differ enough (Janesick 2007, Photon
-Transfer, chapter 5).
+Transfer, chapter 5). Pixels that share their noise, in resampled frames, each have too little of it: then the variance
+is that of sums of pixels.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ SIGNIFICANT = 5.0
 _SOURCE_SIGMA = 3.0
 _CLIP = 4.0
 _QUANTIZATION = 1.0 / 12.0  # variance of rounding to whole numbers
+#: Pixels share their noise where sums over squares of so many pixels a side have this many times the variance of
+#: independent ones, whose planes and unmasked pixels leave them the third number of it.
+_SQUARE, _SHARED, _INDEPENDENT = 4, 1.5, 0.9
+_FEWEST_SQUARES = 16
 
 
 def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = True) -> MeasuredGain:
@@ -44,7 +49,10 @@ def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = T
     """
     found = [points(a, b) for a, b in pairs]
     count = len(found)
-    level, variance = np.concatenate(found, axis=1) if found else np.empty((2, 0))
+    ratios = [_shared(*pair[1:]) for pair in found]
+    shared = float(np.median(ratios)) if ratios else 1.0
+    level = np.concatenate([pair[0] for pair in found]) if found else np.empty(0)
+    variance = np.concatenate([pair[1] * r for pair, r in zip(found, ratios, strict=True)]) if found else np.empty(0)
     variance = variance - (_QUANTIZATION if whole_numbers else 0.0)
     good = np.isfinite(level) & (variance > 0)
     level, variance = level[good], variance[good]
@@ -57,8 +65,17 @@ def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = T
     noise = float(np.sqrt(np.median(variance)))
     if slope <= SIGNIFICANT * error:
         why = f"the levels ({span[0]:.0f} to {span[1]:.0f}) differ too little for a measurement"
-        return MeasuredGain(np.nan, np.nan, span, noise, len(level), count, why)
-    return MeasuredGain(1.0 / slope, error / slope**2, span, noise, len(level), count)
+        return MeasuredGain(np.nan, np.nan, span, noise, len(level), count, why, shared)
+    return MeasuredGain(1.0 / slope, error / slope**2, span, noise, len(level), count, shared=shared)
+
+
+def _shared(variance: Floats, of_sums: Floats) -> float:
+    """Return how many times the pixels' variance that of sums of pixels is; 1 where pixels do not share their noise."""
+    known = np.isfinite(of_sums) & (variance > 0)
+    if known.sum() < 20:
+        return 1.0
+    ratio = float(np.median(of_sums[known] / variance[known]))
+    return ratio / _INDEPENDENT if ratio > _SHARED else 1.0
 
 
 def halves(image: Floats) -> tuple[Floats, Floats]:
@@ -74,7 +91,7 @@ def central(image: Floats, size: int = LARGEST) -> Floats:
 
 
 def points(a: Floats, b: Floats) -> Floats:
-    """Return level and variance (2, n) of a pixel in blocks free of sources, from two frames."""
+    """Return level and variance of a pixel in blocks free of sources, and the variance a pixel of sums, (3, n)."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     bad = blocks(_sources(a) | _sources(b)) | ~np.isfinite(blocks(a)) | ~np.isfinite(blocks(b))
     first, second = blocks(a), blocks(b)
@@ -83,7 +100,7 @@ def points(a: Floats, b: Floats) -> Floats:
     plane = np.stack([np.ones(BLOCK**2), x.ravel(), y.ravel()], axis=1)  # the sky may tilt between the frames
     chosen = np.flatnonzero((~bad).mean(axis=1) > 0.3)
     chosen = chosen[:: max(1, -(-len(chosen) // BLOCKS_A_PAIR))]
-    out = np.empty((2, len(chosen)))
+    out = np.empty((3, len(chosen)))
     for i, row in enumerate(chosen):
         good = ~bad[row]
         for _ in range(3):  # unlike `clip_and_refit`, the mean level is that of the last selection, not of the last fit
@@ -91,8 +108,20 @@ def points(a: Floats, b: Floats) -> Floats:
             residual = difference[row] - plane @ fit
             variance = float(residual[good].var(ddof=3))
             good = ~bad[row] & (np.abs(residual) < _CLIP * np.sqrt(variance) + 0.5)
-        out[:, i] = (first[row][good].mean() + second[row][good].mean()) / 2.0, variance / 2.0
+        out[:2, i] = (first[row][good].mean() + second[row][good].mean()) / 2.0, variance / 2.0
+        out[2, i] = _variance_of_sums(residual, good) / 2.0
     return out
+
+
+def _variance_of_sums(block: Floats, good: Bools) -> float:
+    """Return the mean square of sums over squares of a block, for each of their pixels; nan with few whole ones."""
+    side = (BLOCK // _SQUARE, _SQUARE)
+    sums = np.where(good, block, 0.0).reshape(*side, *side).sum(axis=(1, 3))
+    pixels = good.reshape(*side, *side).sum(axis=(1, 3))
+    whole = pixels >= _SQUARE**2 - 2  # hot pixels and cosmic rays are left out
+    if whole.sum() < _FEWEST_SQUARES:
+        return float("nan")
+    return float(np.mean(sums[whole] ** 2 / pixels[whole]))
 
 
 def blocks(image: Floats | Bools) -> np.ndarray:

@@ -53,12 +53,14 @@ def cut(image: Any, corner: tuple[int, int], size: int, fill: float) -> Any:
     return out
 
 
-def noise_map(stamp: Floats, rms: float, exptime: float) -> Floats:
+def noise_map(stamp: Floats, rms: float, exptime: float, correlation: float = 1.0) -> Floats:
     """Return one sigma in e-/s: the rms of sky and detector, and the photon noise of the light above the sky.
 
-    `stamp` must include the excess of hot pixels, because it contributes to the noise.
+    `stamp` must include the excess of hot pixels, because it contributes to the noise. Where pixels share their noise,
+    photons have 1 / `correlation` of their variance in one pixel, as the sky has, whose rms is measured.
     """
-    return np.sqrt(np.float32(rms**2) + np.maximum(stamp, 0) / np.float32(exptime)).astype(np.float32)
+    photons = np.maximum(stamp, 0) / np.float32(exptime * correlation)
+    return np.sqrt(np.float32(rms**2) + photons).astype(np.float32)
 
 
 def neighbour_mask(

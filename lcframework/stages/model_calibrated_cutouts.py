@@ -131,7 +131,7 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         fit: RoiFit = tool.ask("fit", cutouts, sources)
         if not fit.status.usable:
             raise UnusableInput(f"the model of {payload.roi} failed: {fit.status.reason or fit.status.state.value}")
-        return fit
+        return fit.with_variance(self.toolbox.config_for(payload.instrument).stamps.noise_correlation)
 
     def save(self, unit: Unit[ModelPayload], values: Epochs, result: RoiFit) -> Outcome:
         """Write the fit, its images and its astrometry."""

@@ -172,9 +172,8 @@ class CutStamps(Task[StampPayload, FrameValues, FrameStamps]):
         mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR.value), np.uint8(0))
         half = (size - 1) / 2
         offset = (target.x - corner[0] - half, target.y - corner[1] - half)
-        return Stamp(
-            data, noise_map(counted, p.rms, p.exptime), mask, corner, offset, moved(v.wcs_text, v.wcs.wcs.crpix, corner)
-        )
+        noise = noise_map(counted, p.rms, p.exptime, self.toolbox.config_for(p.instrument).stamps.noise_correlation)
+        return Stamp(data, noise, mask, corner, offset, moved(v.wcs_text, v.wcs.wcs.crpix, corner))
 
     def _with_cosmics(self, stamps: dict[str, Stamp], instrument: str) -> dict[str, Stamp]:
         """Return the stamps with cosmic rays in their masks.

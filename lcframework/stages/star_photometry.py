@@ -127,6 +127,7 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
             alike = [batch[i] for i in indices]
             stamps = [s for v in alike for s in v.stamps]
             first = alike[0].psfs[0]
+            correlation = self.toolbox.config_for(instrument).stamps.noise_correlation
             kernels = np.concatenate([self._kernels(v, model) for v in alike])
             measured = tool.ask(
                 "measure",
@@ -135,12 +136,12 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
                     np.stack([s.noise for s in stamps]),
                     np.stack([s.mask > 0 for s in stamps]),
                     np.array([s.offset for s in stamps]),
-                    np.concatenate([_photon_variance(v) for v in alike]),
+                    np.concatenate([_photon_variance(v) for v in alike]) / correlation,
                     self.toolbox.config_for(instrument).photometry.aperture,
                     np.concatenate([_radii(v) for v in alike]),
                 ),
                 Kernels(kernels, first.subsampling_factor, first.target_fwhm, _misfits(alike)),
-            )
+            ).with_variance(correlation)
             ends = np.cumsum([len(v.stamps) for v in alike])
             for i, v, end in zip(indices, alike, ends, strict=True):
                 results[i] = part(measured, end - len(v.stamps), end)
@@ -381,7 +382,7 @@ class StarPhotometry(Stage):
 
 
 def _photon_variance(values: PhotometryValues) -> Floats:
-    """Return (n,) the photon variance per e-/s of light in :func:`lcframework.frames.stamping.noise_map`."""
+    """Return (n,) the photon variance per e-/s of light where pixels share no noise; 0: unknown."""
     exptimes = [values.payload.frames[frame].exptime for frame, _ in values.rows]
     return np.array([1 / t if t > 0 else 0.0 for t in exptimes])
 

@@ -56,6 +56,7 @@ class MeasuredGain:
     blocks: int
     pairs: int
     reason: str = ""
+    shared: float = 1.0  # the variance of sums of pixels over that of independent ones, which `gain` takes into account
 
 
 @attrs.frozen(eq=False)

@@ -74,3 +74,9 @@ class PhotometryResult:
     @residual_covariance.default
     def _no_covariance(self) -> Floats:
         return np.zeros((len(self.flux), 0, 0))
+
+    def with_variance(self, ratio: float) -> PhotometryResult:
+        """Return the same with so many times its variances."""
+        return attrs.evolve(
+            self, covariance=self.covariance * ratio, residual_covariance=self.residual_covariance * ratio
+        )

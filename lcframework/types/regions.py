@@ -83,3 +83,10 @@ class RoiFit:
     status: FitStatus
     loss_history: Floats = attrs.field(factory=lambda: np.zeros(0))
     doubts: tuple[Doubt, ...] = ()  # what the model itself doubts of its fluxes; not stored with them
+
+    def with_variance(self, ratio: float) -> RoiFit:
+        """Return the same with so many times its variances."""
+        return attrs.evolve(
+            self, covariance=self.covariance * ratio, common_covariance=self.common_covariance * ratio,
+            offset_covariance=self.offset_covariance * ratio,
+        )  # fmt: skip

@@ -16,7 +16,7 @@ from lcframework.types import Decision, Evidence, FrameFlag
 class GainByNoise:
     """Photon transfer: the variance of the sky grows with its level by 1 / gain (Janesick 2007)."""
 
-    results_version: ClassVar[int] = 1
+    results_version: ClassVar[int] = 2
     settings: ClassVar[tuple[str, ...]] = ("header.gain",)
     before: ClassVar[str] = "read_convert_skysub_character_catalog"
     frames: ClassVar[int] = 9  # eight pairs
@@ -34,15 +34,18 @@ class GainByNoise:
             return (
                 Decision("header.gain", None, f"the noise does not tell it: {measured.reason}", len(evidence.frames)),
             )
-        error = max(measured.error, _SYSTEMATIC * measured.gain)
+        error = max(measured.error, (_SYSTEMATIC if measured.shared == 1 else _OF_SHARED_NOISE) * measured.gain)
         low, high = measured.levels
         noise = (
             f"{measured.gain:.3g} +- {error:.2g} e-/ADU by the noise of {measured.pairs} pairs of frames at levels "
             f"from {low:.0f} to {high:.0f} ADU"
         )
-        doubt = _doubt(stated, measured.gain, error, noise)
+        shared = _shared(measured.shared)
+        doubt = _doubt(stated, measured.gain, error, noise + shared)
         if unstated:
             value = float(f"{measured.gain:.3g}")
+            if shared and not doubt:
+                doubt = f"no header gives the gain: {noise}{shared}. Set gain in [header.fits]"
             return (Decision("header.gain", value, f"no header gives it; {noise}", len(unstated), doubt=doubt),)
         why = f"the headers give {float(np.median(stated)):g} e-/ADU; {noise}"
         return (Decision("header.gain", None, why, len(stated), doubt=doubt),)
@@ -54,6 +57,8 @@ class GainByNoise:
 
 #: What a detector's flat field and non-linearity leave in a gain by noise, relative.
 _SYSTEMATIC = 0.05
+#: ... and what sums over a few pixels miss where these share their noise.
+_OF_SHARED_NOISE = 0.2
 _DIFFERENT = 0.25
 
 
@@ -68,6 +73,16 @@ def _doubt(stated: Sequence[float], measured: float, error: float, noise: str) -
     return (
         f"the headers' gain, {header:g} e-/ADU, is excluded by the noise: {noise}. Errors would be wrong by a "
         f"factor of {ratio**0.5:.2f} where photon noise rules; set gain in [header.fits]"
+    )
+
+
+def _shared(ratio: float) -> str:
+    """Return what to know of a gain where pixels share their noise; empty where they do not."""
+    if ratio == 1:
+        return ""
+    return (
+        f", where sums of pixels have {ratio:.1f} times the variance of independent ones: right where frames were "
+        "resampled, and too small a gain where stars without number moved between frames"
     )
 
 

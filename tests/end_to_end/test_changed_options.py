@@ -142,6 +142,7 @@ CHANGES: dict[str, dict[str, Change]] = {
         "mask_bad_lines": Change(False, (STAMPS,)),
         "saturation": Change(40000.0, (IMPORT,)),
         "hot_pixels": Change("hot.fits", (STAMPS,)),
+        "noise_correlation": Change(2.0, (STAMPS,)),
     },
     "[cosmics]": {"plugin": Change("none", (STAMPS,))},
     "[cosmics.astroscrappy]": {

@@ -99,6 +99,21 @@ def test_levels_that_do_not_differ_say_nothing() -> None:
     assert measured.noise == pytest.approx(5.0, rel=0.03)
 
 
+def test_the_gain_of_frames_that_were_resampled() -> None:
+    """Half-way between pixels: each has a quarter of its variance, and sums have it all."""
+    rng = np.random.default_rng(12)
+    level = np.linspace(500.0, 4000.0, 480)[:, None] * np.ones(480)
+
+    def exposed() -> np.ndarray:
+        image = rng.poisson(GAIN * level) / GAIN + 300.0
+        return (image[1:, 1:] + image[:-1, 1:] + image[1:, :-1] + image[:-1, :-1]) / 4
+
+    found = measure_gain([(exposed(), exposed()) for _ in range(3)], whole_numbers=False)
+    # Squares of four pixels have 3.06 of the 4 times that larger sums have, and a plane less.
+    assert found.shared == pytest.approx(3.06 * 0.95 / 0.9, rel=0.05)
+    assert found.gain == pytest.approx(GAIN * 4 / found.shared, rel=0.05)
+
+
 def test_images_without_noise_or_too_small() -> None:
     flat = np.full((128, 128), 100.0)
     assert not np.isfinite(measure_gain([(flat, flat)]).gain)

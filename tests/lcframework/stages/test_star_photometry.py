@@ -57,19 +57,21 @@ class Measuring:
         flux = np.full(n, 10000.0 * kernels.subsampling_factor + 100 * kernels.values.shape[1] + stamps.data.shape[1])
         zeros = np.zeros(n)
         return PhotometryResult(
-            flux, zeros, zeros, zeros, np.zeros((n, 3, 3)), zeros, (CONVERGED,) * n, stamps.data, stamps.data > 1
+            flux, zeros, zeros, zeros, np.ones((n, 3, 3)), zeros, (CONVERGED,) * n, stamps.data, stamps.data > 1
         )
 
 
-def task(photometry, psf=None, kind=MeasureStars):
+def task(photometry, psf=None, kind=MeasureStars, noise_correlation=1.0):
     model = psf or SimpleNamespace(at=lambda psf, xy: np.repeat(psf.narrow[None], len(xy), axis=0))
     tools = {"photometry": Tool("photometry", "here", photometry, 1), "psf": Tool("psf", "here", model, 1)}
-    config = SimpleNamespace(photometry=SimpleNamespace(aperture=0.0))
+    stamps = SimpleNamespace(noise_correlation=noise_correlation)
+    config = SimpleNamespace(photometry=SimpleNamespace(aperture=0.0), stamps=stamps)
     toolbox = SimpleNamespace(tool=lambda section, instrument="": tools[section], config_for=lambda instrument: config)
     return kind("star_photometry" if kind is MeasureStars else "psf_modeling", toolbox)
 
 
-def test_stamps_come_with_what_their_light_adds_to_the_variance():
+@pytest.mark.parametrize("shared", [1.0, 2.5])
+def test_stamps_come_with_what_their_light_adds_to_the_variance(shared):
     """As much as :func:`lcframework.frames.stamping.noise_map` put into their noise; nothing where it is not known."""
     seen = []
 
@@ -81,11 +83,13 @@ def test_stamps_come_with_what_their_light_adds_to_the_variance():
     batch = [values(frame) for frame in (1, 2)]
     known = attrs.evolve(batch[1].payload.frames[0], exptime=100.0)
     batch[1] = attrs.evolve(batch[1], payload=PhotometryPayload((known,)))
-    task(Looking()).compute_batch(batch)
+    results = task(Looking(), noise_correlation=shared).compute_batch(batch)
     light = np.array([[0.0, 50.0]], np.float32)
-    variance = noise_map(light, 2.0, 100.0) ** 2
+    variance = noise_map(light, 2.0, 100.0, shared) ** 2
     assert variance[0, 1] - variance[0, 0] == pytest.approx(50.0 * seen[0][3])
-    np.testing.assert_allclose(seen[0], [0, 0, 0, 0.01, 0.01, 0.01])
+    np.testing.assert_allclose(seen[0], np.array([0, 0, 0, 0.01, 0.01, 0.01]) / shared)
+    # Fluxes have the noise that pixels share, too.
+    assert all((r.covariance == shared).all() for r in results)
 
 
 def test_each_frame_is_measured_with_its_own_sampling():

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from lcframework.config import sections as config_sections
 from lcframework.testing.conformance.settings import RMS, SCALE, ZEROPOINT, check_setting_rule, example_evidence
@@ -15,6 +16,7 @@ from plugins_builtin.setting_rules.aperture_radius import ApertureRadius
 from plugins_builtin.setting_rules.extended_light import ExtendedLight
 from plugins_builtin.setting_rules.gain import GainByNoise
 from plugins_builtin.setting_rules.local_sky import LocalSky
+from plugins_builtin.setting_rules.noise_correlation import NoiseCorrelation
 from plugins_builtin.setting_rules.psf_sampling import PsfSampling
 from plugins_builtin.setting_rules.reference_stars import ReferenceStars
 from plugins_builtin.setting_rules.seeing_limit import SeeingLimit
@@ -251,3 +253,55 @@ def test_too_few_stars_choose_no_radius_and_small_stamps_no_large_one() -> None:
     stamps = config_sections.Stamps(star_size=14, roi_size=20)
     (decision,) = ApertureRadius().decide(attrs.evolve(lone_stars(0.0, 0.01), settings={"stamps": stamps}))
     assert decision.value <= (7 - 2) / 3.0
+
+
+def resampled(evidence: Evidence, sigma: float) -> Evidence:
+    """Evidence whose frames were smoothed by a Gaussian, and the noise of whose pixels was measured then."""
+
+    def smoothed(frame: FrameEvidence) -> FrameEvidence:
+        image, flags = frame.image()
+        image = gaussian_filter(image.astype(float), sigma)
+        rms = RMS / np.sqrt(4 * np.pi * sigma**2)
+        values = {**frame.values, "background_rms_electron_per_second": rms}
+        return attrs.evolve(frame, values=values, image=lambda: (image, flags))
+
+    return attrs.evolve(evidence, frames=tuple(map(smoothed, evidence.frames)))
+
+
+def test_pixels_of_frames_as_they_were_exposed_share_no_noise() -> None:
+    assert values(NoiseCorrelation(), example_evidence(drift=4.0)) == {"stamps.noise_correlation": 1.0}
+
+
+def test_pixels_of_resampled_frames_share_their_noise() -> None:
+    (decision,) = check_setting_rule(NoiseCorrelation(), resampled(example_evidence(drift=4.0), 0.8))
+    # The squared integral of the smoothing kernel, 4 pi sigma^2, less what stars of 3 pixels see of it.
+    whole, width = 4 * np.pi * 0.8**2, (0.8 / (3.0 / 2.355)) ** 2
+    assert decision.value == pytest.approx(whole / (1 + width), rel=0.1)
+    assert "resampling" in decision.why
+
+
+def test_a_pair_that_was_turned_tells_nothing_of_shared_noise() -> None:
+    evidence = example_evidence(frames=3)
+    wcs = evidence.frames[1].wcs()
+    wcs.wcs.pc = [[-1.0, 0.0], [0.0, -1.0]]
+    turned = attrs.evolve(evidence.frames[1], wcs=lambda: wcs)
+    found = attrs.evolve(evidence, frames=(evidence.frames[0], turned, evidence.frames[2]))
+    assert NoiseCorrelation().decide(found) == ()
+    assert NoiseCorrelation().decide(attrs.evolve(evidence, frames=evidence.frames[:2])) == ()  # one pair alone
+
+
+@pytest.mark.parametrize(("new", "another"), [(1.0, False), (1.2, False), (1.4, True)])
+def test_another_share_of_noise(new: float, another: bool) -> None:
+    assert NoiseCorrelation().differ("stamps.noise_correlation", 1.0, new) is another
+    assert NoiseCorrelation().differ("stamps.noise_correlation", new, 1.0) is another
+
+
+def test_a_gain_by_shared_noise_is_doubted() -> None:
+    evidence = example_evidence()
+    shared = attrs.evolve(evidence, gain=lambda: attrs.evolve(evidence.gain(), shared=2.0))
+    (decision,) = check_setting_rule(GainByNoise(), shared)
+    assert decision.value == 2.5
+    assert "sums of pixels have 2.0 times the variance" in decision.doubt
+    stated = tuple(attrs.evolve(f, values={**f.values, "flags": 0, "gain": 3.6}) for f in evidence.frames)
+    (decision,) = check_setting_rule(GainByNoise(), attrs.evolve(shared, frames=stated))
+    assert decision.doubt == ""  # 1.1 away, three errors of 0.2 times 2.5
