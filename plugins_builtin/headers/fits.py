@@ -49,7 +49,7 @@ _number_or_read = positive_or_zero(_read)
 class FitsHeader:
     """Reads headers by their standard keywords; every option replaces what the header says, or where it is read."""
 
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     exptime: float = attrs.field(default=0.0, validator=_number_or_read)  # s; 0: from the header
     exptime_keyword: str = ""

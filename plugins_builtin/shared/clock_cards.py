@@ -23,18 +23,22 @@ DATES = {
 }  # fmt: skip
 #: Days, used where no date has a time: they are often rounded.
 DAYS = {
-    "MJD-AVG": MID, "MJD-MID": MID, "MJD-BEG": START, "MJD-OBS": START, "MJD": START, "MJD-END": END,
-    "JD-AVG": MID, "JD-MID": MID, "JD-BEG": START, "JD-OBS": START, "JD": START, "JD-END": END,
+    "MJD-AVG": MID, "MJD-MID": MID, "MJD-BEG": START, "MJD-STR": START, "MJD-STRT": START, "MJD-OBS": START,
+    "MJD": START, "MJD-END": END, "JD-AVG": MID, "JD-MID": MID, "JD-BEG": START, "JD-STR": START, "JD-STRT": START,
+    "JD-OBS": START, "JD": START, "JD-END": END,
 }  # fmt: skip
 #: Days that programs give for the start or for the middle: used where the comment says which.
 DAYS_OF_SOME_MOMENT = ("JD-UTC", "MJD-UTC", "UT-JD")
 #: Times of day that complete a date without one.
 CLOCKS = {
-    "UT-OBS": START, "TIME-OBS": START, "TIME-BEG": START, "UTC-OBS": START, "UTSTART": START, "UT": START,
+    "UT-OBS": START, "TIME-OBS": START, "TIME-BEG": START, "UTC-OBS": START, "UTSTART": START, "UT-STR": START,
+    "UT-STRT": START, "UTC-STR": START, "UTC-STRT": START, "EXP-STR": START, "EXP-STRT": START, "UT": START,
     "UTC": START, "EXPSTART": START, "UTC-START": START, "UT-BEG": START, "UTC-BEG": START, "UTSHUT": START,
-    "TIME-START": START, "TIME-UT": START, "TIME-UTC": START, "UT-TIME": START, "UTC-TIME": START, "GMT": START,
+    "TIME-START": START, "TIME-STR": START, "TIME-STRT": START, "TIME-UT": START, "TIME-UTC": START,
+    "UT-TIME": START, "UTIME": START, "UTC-TIME": START, "GMT": START,
     "MIDPOINT": MID, "UT-MID": MID, "UTC-MID": MID, "UTMIDDLE": MID, "MIDTIME": MID,
-    "TIME-MID": MID, "TIME-AVG": MID, "UT-END": END, "UTC-END": END, "TIME-END": END,
+    "TIME-MID": MID, "TIME-AVG": MID, "UT-END": END, "UTC-END": END, "TIME-END": END, "UT-STOP": END,
+    "UTC-STOP": END, "TIME-STOP": END,
 }  # fmt: skip
 #: One that is read beside others where its comment says that it is in UT.
 BARE_CLOCK = "TIME"
@@ -48,7 +52,7 @@ _MOMENT = re.compile(
     r"centre|center)\b)|(?P<end>\b(?:end|ends|ended|finish\w*|stop\w*|shutter\s+clos\w*)\b)",
     re.IGNORECASE,
 )
-RECEIVED = re.compile(r"\b(?:received|downloaded|read-?\s?out)\b", re.IGNORECASE)
+RECEIVED = re.compile(r"\b(?:received|grabbed|downloaded|read-?\s?out)\b", re.IGNORECASE)
 _LOCAL = re.compile(r"\b(?:local|civil|lmt)\b", re.IGNORECASE)
 _ZONED = re.compile(r"\b(?:UTC?|GMT)\s*[+-]\s*\d|\b(?:[ECMP][SD]T|CES?T|EES?T|JST|AE[SD]T|NZ[SD]T|SAST|CLS?T)\b")
 _UNIVERSAL = re.compile(r"\b(?:utc?|ut1|universal|gmt|greenwich|zulu)\b", re.IGNORECASE)
@@ -69,7 +73,8 @@ def present(header: fits.Header, names: Mapping[str, TimeReference]) -> Iterator
 def named_moment(keyword: str) -> TimeReference | None:
     """Return the moment of the exposure that a keyword's name means plainly, or None."""
     plain = plain_name(keyword)
-    found = [m for m, parts in ((START, "BEG|STA|SHUT"), (MID, "AVG|MID"), (END, "END")) if re.search(parts, plain)]
+    parts = ((START, "BEG|STA|STRT?$|SHUT"), (MID, "AVG|MID"), (END, "END|STOP"))
+    found = [moment for moment, named in parts if re.search(named, plain)]
     return found[0] if len(found) == 1 else None
 
 

@@ -59,6 +59,8 @@ class Clock:
         Which moment of the exposure it is by its name or comment.
     exptime : float
         s.
+    named : bool
+        Whether its name says that it is the start or the middle, and nothing else.
     """
 
     keyword: str
@@ -68,6 +70,7 @@ class Clock:
     dated: bool
     reference: TimeReference
     exptime: float
+    named: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -77,6 +80,8 @@ class Clock:
         if self.reference is TimeReference.END:  # the exposure time is compared with a date of the end elsewhere
             early = self.exptime if self.dated else 0.0
             return -early - self.tolerance <= self.offset <= self.exptime + self.tolerance
+        if self.named:
+            return abs(self.offset) <= self.tolerance
         return any(abs(self.offset - late) <= self.tolerance for late in self._moments)
 
     @property
@@ -155,14 +160,14 @@ def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> Heade
 
 
 def _disagreement(time: HeaderTime, wrong: Sequence[Clock]) -> Doubt:
-    worst = max(wrong, key=lambda c: (c.is_zones and (c.universal or c.dated), not c.within, abs(c.offset)))
+    worst = max(wrong, key=lambda c: (c.is_zones and (c.universal or c.dated), c.named or not c.within, abs(c.offset)))
     serious = worst.is_zones and (worst.universal or worst.dated)
     return Doubt(
         "clocks_disagree",
         f"{worst.keyword} is {worst.offset:+.6g} s from {time.keyword}, which is used"
         + (": a zone's time, it seems, was taken for UTC, or the reverse" if worst.is_zones else ""),
         _CURE,
-        severity=Severity.SERIOUS if serious else Severity.NOTE if worst.within else Severity.DOUBT,
+        severity=Severity.SERIOUS if serious else Severity.NOTE if worst.within and not worst.named else Severity.DOUBT,
         value=worst.offset,
     )
 
@@ -223,7 +228,8 @@ def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[
             offset = _of_clock(clock_seconds(read.clock) - _DAY * (read.offset or 0.0), start, reference, exptime)
             universal = says_universal(header, keyword)
             coarse = 60.0 if read.clock.endswith(":00") and text_of(header, keyword).count(":") == 1 else 0.0
-            found[keyword] = Clock(keyword, offset, _AGREEMENT + coarse, universal, False, reference, exptime)
+            named = _names_its_moment(keyword)
+            found[keyword] = Clock(keyword, offset, _AGREEMENT + coarse, universal, False, reference, exptime, named)
             continue
         if (read is not None and not read.clock) or says_local(header, keyword):
             continue
@@ -235,8 +241,13 @@ def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[
         offset = (_start(moment.mjd, moment.reference, exptime) - start) * _DAY
         tolerance = _AGREEMENT + _resolution(text_of(header, keyword))
         universal = says_universal(header, keyword)
-        found[keyword] = Clock(keyword, offset, tolerance, universal, True, moment.reference, exptime)
+        named = _names_its_moment(keyword)
+        found[keyword] = Clock(keyword, offset, tolerance, universal, True, moment.reference, exptime, named)
     return list(found.values())
+
+
+def _names_its_moment(keyword: str) -> bool:
+    return named_moment(keyword) in (TimeReference.START, TimeReference.MID)
 
 
 def _scale(header: fits.Header) -> str:

@@ -30,6 +30,9 @@ MILLISECOND = 1e-3 / 86400
         ({"DATE-OBS": "2023-05-14", "MIDPOINT": "03:12:30"}, "DATE-OBS+MIDPOINT"),
         ({"DATE-OBS": "2023-05-14", "UT-END": "03:13:00"}, "DATE-OBS+UT-END"),
         ({"JD_UTC": (2460078.6333333333, "Julian date at start of exposure")}, "JD_UTC"),
+        ({"DATE-OBS": "2023-05-14", "UT-STR": "03:12:00", "UT-END": "03:13:01"}, "DATE-OBS+UT-STR"),
+        ({"DATE-OBS": "2023-05-14", "EXP-STRT": "03:12:00", "UT-STOP": "03:13:01"}, "DATE-OBS+EXP-STRT"),
+        ({"MJD-STR": 60078.1333333333}, "MJD-STR"),
     ],
 )
 def test_forms_of_times(cards, source):
@@ -105,13 +108,14 @@ def test_refusals_fit(cards, words):
         ("middle of exposure", TimeReference.MID), ("UTC at end of exposure", TimeReference.END),
         ("seconds from midnight", TimeReference.START), ("start (not end) of exposure", TimeReference.START),
         ("shutter closed", TimeReference.END), ("System Clock:Frame Received", TimeReference.END),
+        ("System Clock-Frame Grabbed", TimeReference.END),
         ("System Clock:Est. Frame Start", TimeReference.START), ("", TimeReference.START),
     ],
 )  # fmt: skip
 def test_the_moment_by_the_comment(comment, reference):
     info = parse({"DATE-OBS": (START_TEXT, comment)})
     assert info.time_reference is reference
-    assert kinds(info) == ([("time_of_receipt", "note")] if "Received" in comment else [])
+    assert kinds(info) == ([("time_of_receipt", "note")] if "Frame Rec" in comment or "Grabbed" in comment else [])
     assert parse({"DATE-OBS": (START_TEXT, comment)}, {"time_reference": "mid"}).time_reference is TimeReference.MID
 
 
@@ -201,6 +205,23 @@ def test_a_time_is_turned_by_a_zone_and_by_nothing_else(cards, expected):
     assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
     told = [k for k in kinds(info) if k[0] != "exposure_times_disagree"]
     assert told == ([("clocks_disagree", expected)] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("cards", "start"),
+    [
+        # What is called the middle in a comment is the start by the name of another.
+        ({"DATE-OBS": "2023-05-04", "UT": ("03:12:00", "typical UTC (middle"), "UT-STR": "03:12:00"}, START),
+        ({"DATE-OBS": (START_TEXT, "mid-exposure"), "UTSTART": "03:12:00"}, START - 100 / 86400),
+        ({"DATE-OBS": START_TEXT, "UT-STR": "03:13:40"}, START),
+        ({"DATE-OBS": START_TEXT, "DATE-BEG": "2023-05-04T03:12:00", "UTSTART": "03:15:20"}, START),
+        ({"DATE-OBS": START_TEXT, "MJD-MID": START}, START),
+    ],
+)
+def test_a_clock_that_names_its_moment_agrees_at_that_alone(cards, start):
+    info = parse({"EXPTIME": 200.0, **cards})
+    assert info.mjd_start == pytest.approx(start, abs=1.1 * MILLISECOND)
+    assert kinds(info) == [("clocks_disagree", "doubt")]
 
 
 @pytest.mark.parametrize(
