@@ -12,9 +12,10 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import one_of, positive_or_zero
 from lcframework.types import DataUnit, Doubt, HeaderInfo, TimeReference, UnusableInput
+from plugins_builtin.shared.combined_exposures import combined_gain_doubts, combined_time_doubts
 from plugins_builtin.shared.exposure_times import EXPTIME, ExposureTime, exposure_doubts, exposure_time
 from plugins_builtin.shared.filter_names import filter_name
-from plugins_builtin.shared.gain_cards import combined_doubts, gain_doubts
+from plugins_builtin.shared.gain_cards import gain_doubts
 from plugins_builtin.shared.header_clocks import settled_time
 from plugins_builtin.shared.header_times import HeaderTime, header_time
 from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
@@ -77,6 +78,8 @@ class FitsHeader:
         exposure = self._exposure(header)
         gain, of_gain = self._gain(header, unit)
         time = self._time(header, exposure.seconds)
+        # What the user says of a time holds.
+        combined = () if self.exptime or self.time_keyword else combined_time_doubts(header, exposure, time)
         band, of_band = self._band(header)
         return HeaderInfo(
             exptime=exposure.seconds,
@@ -90,7 +93,7 @@ class FitsHeader:
             saturation=self.saturation or _optional(header, SATURATION, np.inf),
             read_noise=self.read_noise or _optional(header, READ_NOISE, np.nan),
             data_unit=unit,
-            doubts=(*exposure.doubts, *of_gain, *time.doubts, *of_band),
+            doubts=(*exposure.doubts, *of_gain, *time.doubts, *combined, *of_band),
         )
 
     def filter_of(self, header: fits.Header) -> str:
@@ -118,7 +121,7 @@ class FitsHeader:
         if unit is DataUnit.ADU and not any(text_of(header, k) for k in keywords):
             return np.nan, ()  # the noise of the frames tells it
         keyword, gain = _needed(header, keywords, "gain", ways)
-        return gain, (*gain_doubts(header, keyword, gain, ways), *combined_doubts(header, gain))
+        return gain, (*gain_doubts(header, keyword, gain, ways), *combined_gain_doubts(header, gain))
 
     def _time(self, header: fits.Header, exptime: float) -> HeaderTime:
         time = header_time(header, self.time_keyword, self.time_scale)

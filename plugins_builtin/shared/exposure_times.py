@@ -139,9 +139,9 @@ def _by_timeunit(header: fits.Header, keyword: str, number: float, own: float | 
         return 1.0, False
     if general not in (60.0, 1e-3) or number * general > LONGEST:
         return 1.0, True
-    spans = [seconds for _, seconds in _elapsed(header, "utc", number * general)]
-    against = any(_of_elapsed(s, number * general) is Severity.DOUBT for s in spans)
-    return (1.0 if against and all(_of_elapsed(s, number) is not Severity.DOUBT for s in spans) else general), True
+    given = spans(header, number * general)
+    against = any(_of_elapsed(s, number * general) is Severity.DOUBT for s in given)
+    return (1.0 if against and all(_of_elapsed(s, number) is not Severity.DOUBT for s in given) else general), True
 
 
 #: Keywords whose unit TIMEUNIT is by the standard.
@@ -217,6 +217,20 @@ def _of_elapsed(elapsed: float, exptime: float) -> Severity | None:
     if elapsed < 0.98 * exptime - 1.1 or elapsed > 1.5 * exptime + 15.0:
         return Severity.DOUBT
     return Severity.NOTE if elapsed > 1.1 * exptime + 15.0 else None
+
+
+def spans(header: fits.Header, exptime: float, scale: str = "utc") -> list[float]:
+    """Return the times from start to end that a header gives, s.
+
+    Parameters
+    ----------
+    header : Header
+    exptime : float
+        The exposure time, s: what differs from it by a zone's offset tells two clocks, and no span.
+    scale : str
+        The name of the time scale.
+    """
+    return [seconds for _, seconds in _elapsed(header, scale, exptime)]
 
 
 def _elapsed(header: fits.Header, scale: str, exptime: float) -> Iterator[tuple[str, float]]:

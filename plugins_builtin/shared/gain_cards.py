@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lcframework.types import Doubt, Severity, UnusableInput
-from plugins_builtin.shared.header_values import as_number, comment_of, text_of, value_of
+from plugins_builtin.shared.header_values import comment_of, text_of, value_of
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
-#: How many exposures were combined: IRAF and ccdproc, Siril, MaxIm DL.
-_COMBINED = ("NCOMBINE", "STACKCNT", "SNAPSHOT")
 #: No CCD or CMOS has more electrons per ADU: an 8-bit camera with a deep well comes to this.
 _GREATEST = 100.0
 #: Whole numbers from here on are rather steps of an amplifier.
@@ -66,28 +62,4 @@ def gain_doubts(header: fits.Header, keyword: str, gain: float, ways: str) -> tu
                   f"{keyword} = {value}{hint} was taken for e-/ADU, but may be a setting of the camera", remedy,
                   severity=Severity.SERIOUS if typed else Severity.DOUBT, value=gain),
         )  # fmt: skip
-    return ()
-
-
-def combined_doubts(header: fits.Header, gain: float) -> tuple[Doubt, ...]:
-    """Return the doubt about a gain, e-/ADU, of a frame that was combined of several exposures.
-
-    The noise of a mean of n exposures is that of a detector with n times the gain; of a median, 2 n / pi times as much
-    where n is large; of a sum the gain is that of one exposure.
-    """
-    for keyword in _COMBINED:
-        number = as_number(text_of(header, keyword))
-        if number is not None and number > 1:
-            return (
-                Doubt(
-                    "combined_exposures",
-                    f"the frame was combined of {number:g} exposures ({keyword}), and its gain of {gain:g} e-/ADU is "
-                    f"probably that of one: right for a sum, but errors of a mean would be {number**0.5:.2g} times too "
-                    "large",
-                    f"Set gain in [header.fits]: {gain * number:.4g} for a mean, {gain * number * 2 / np.pi:.4g} for a "
-                    f"median, {gain:g} for a sum",
-                    severity=Severity.DOUBT,
-                    value=number,
-                ),
-            )
     return ()

@@ -168,7 +168,8 @@ def test_what_may_be_a_setting_is_doubted(cards, severity):
 
 @pytest.mark.parametrize("keyword", ["NCOMBINE", "STACKCNT", "SNAPSHOT"])
 def test_the_gain_of_a_combined_frame_is_doubted(keyword):
-    (doubt,) = parse({keyword: 9, "GAIN": 2.0}).doubts
+    doubt, of_time = parse({keyword: 9, "GAIN": 2.0}).doubts
+    assert of_time.kind == "combined_times"
     assert (doubt.kind, doubt.severity, doubt.value) == ("combined_exposures", "doubt", 9.0)
     assert "errors of a mean would be 3 times too large" in doubt.text
     assert "18 for a mean, 11.46 for a median, 2 for a sum" in doubt.remedy
@@ -176,4 +177,33 @@ def test_the_gain_of_a_combined_frame_is_doubted(keyword):
 
 def test_one_exposure_is_not_combined_and_a_gain_that_the_user_gives_holds():
     assert parse({"NCOMBINE": 1, "GAIN": 2.0}).doubts == ()
-    assert parse({"NCOMBINE": 9, "GAIN": 2.0}, {"gain": 18.0}).doubts == ()
+    assert parse({"NCOMBINE": 9, "GAIN": 2.0}, {"gain": 18.0, "exptime": 540.0}).doubts == ()
+    assert kinds(parse({"NCOMBINE": 9, "GAIN": 2.0}, {"gain": 18.0})) == [("combined_times", "doubt")]
+
+
+@pytest.mark.parametrize(
+    ("cards", "late"),
+    [
+        ({"STACKCNT": 20}, 570.0), ({"COADDS": 4}, 90.0), ({"CO_ADDS": 4}, 90.0), ({"NCOADD": 2}, 30.0),
+        ({"HIERARCH ESO DET NDIT": 12, "HIERARCH ESO DET DIT": 60.0}, 330.0),
+        ({"COADDS": 4, "DATE-END": "2023-05-04T03:16:20"}, 90.0),
+        ({"EXPTIME": None, "ITIME": 2.0, "COADDS": 30}, 29.0),
+    ],
+)  # fmt: skip
+def test_the_middle_of_a_combined_frame_is_doubted(cards, late):
+    doubts = {d.kind: d for d in parse({"GAIN": None, **cards}).doubts}
+    assert (doubts["combined_times"].severity, doubts["combined_times"].value) == ("doubt", late)
+
+
+@pytest.mark.parametrize(
+    ("cards", "options"),
+    [
+        ({"COADDS": 1}, {}), ({"COADDS": 0}, {}), ({"EXPTIME": 0.1, "COADDS": 9}, {}),
+        ({"HIERARCH ESO DET NDIT": 12, "HIERARCH ESO DET DIT": 5.0}, {}),  # 60 s are those of all
+        ({"COADDS": 4, "DATE-END": "2023-05-04T03:13:10"}, {}),
+        ({"DATE-OBS": None, "DATE-AVG": "2023-05-04T03:12:30", "COADDS": 4}, {}),
+        ({"COADDS": 4}, {"exptime": 240.0}), ({"COADDS": 4}, {"time_keyword": "DATE-OBS"}),
+    ],
+)  # fmt: skip
+def test_the_middle_of_a_combined_frame_that_is_known(cards, options):
+    assert parse({"GAIN": None, **cards}, options).doubts == ()
