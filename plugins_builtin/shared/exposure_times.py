@@ -30,6 +30,8 @@ _PAIRS = tuple(
 )
 #: Longer than any exposure of a frame, s: its unit is another.
 LONGEST = 86_400.0
+#: Longer than reading out any detector, s.
+_LONGEST_READOUT = 180.0
 _UNITS = {
     1.0: ("s", "sec", "secs", "second", "seconds", "secondes"),
     1e-3: ("ms", "msec", "msecs", "millisec", "millisecs", "millisecond", "milliseconds"),
@@ -213,8 +215,12 @@ def _same(a: float, b: float) -> bool:
 
 
 def _of_elapsed(elapsed: float, exptime: float) -> Severity | None:
-    """Judge the time from start to end: times in whole seconds, and the shutter's and the read-out's, are no doubt."""
-    if elapsed < 0.98 * exptime - 1.1 or elapsed > 1.5 * exptime + 15.0:
+    """Judge the time from start to end: times in whole seconds, and the shutter's and the read-out's, are no doubt.
+
+    What is longer than any read-out parts exposures that were summed: their middle is not half of the exposure time
+    after the start.
+    """
+    if elapsed < 0.98 * exptime - 1.1 or elapsed > 1.5 * exptime + 15.0 or elapsed > exptime + _LONGEST_READOUT:
         return Severity.DOUBT
     return Severity.NOTE if elapsed > 1.1 * exptime + 15.0 else None
 

@@ -68,6 +68,13 @@ def test_exposure_times_that_contradict_each_other(cards, expected):
     assert kinds(info) == expected
 
 
+def test_what_no_read_out_takes_is_a_doubt():
+    """Many short exposures with time between them, summed: the middle is not half of their sum after the start."""
+    info = parse({"EXPTIME": None, "EXPOSURE": (0.0165, "[d] time on source"), "DATE-END": "2023-05-04T03:42:00"})
+    assert info.exptime == pytest.approx(1425.6)
+    assert kinds(info) == [("exposure_times_disagree", "doubt")]
+
+
 @pytest.mark.parametrize(
     "cards",
     [
