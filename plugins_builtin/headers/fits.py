@@ -19,6 +19,7 @@ from plugins_builtin.shared.gain_cards import gain_doubts
 from plugins_builtin.shared.header_clocks import settled_time
 from plugins_builtin.shared.header_times import HeaderTime, header_time
 from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
+from plugins_builtin.shared.time_places import place_doubts
 from plugins_builtin.shared.time_scales import SCALES, time_scale
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class FitsHeader:
         if self.time_reference:
             time = attrs.evolve(time, reference=TimeReference(self.time_reference))
         if not self.time_keyword:
-            return settled_time(header, time, exptime)
+            settled = settled_time(header, time, exptime)
+            return attrs.evolve(settled, doubts=(*settled.doubts, *place_doubts(header)))
         if not time.local or self.time_scale:
             return time
         doubt = Doubt("local_time", f"{time.keyword} is local, as its comment says, but was taken for UTC",

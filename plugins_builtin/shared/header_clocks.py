@@ -23,6 +23,7 @@ from plugins_builtin.shared.clock_cards import (
 )
 from plugins_builtin.shared.header_times import HeaderTime, other_times, read_card, time_is_possible
 from plugins_builtin.shared.header_values import as_number, by_plain_name, text_of
+from plugins_builtin.shared.time_places import says_elsewhere
 from plugins_builtin.shared.time_scales import time_scale
 from plugins_builtin.shared.time_texts import clock_seconds
 from plugins_builtin.shared.time_zones import zone_of
@@ -218,6 +219,8 @@ def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[
     found: dict[str, Clock] = {}
     for keyword, reference in present(header, {**DATES, **CLOCKS, **DAYS, BARE_CLOCK: TimeReference.START}):
         if keyword in used or keyword in found or (keyword == BARE_CLOCK and not says_universal(header, keyword)):
+            continue
+        if says_elsewhere(header, keyword):
             continue
         read, hours = time_text(header, keyword)
         if read is not None and read.clock and not read.dates and not hours:

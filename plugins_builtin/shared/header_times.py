@@ -24,6 +24,7 @@ from plugins_builtin.shared.clock_cards import (
     time_text,
 )
 from plugins_builtin.shared.header_values import as_number, comment_of, plain_name, text_of
+from plugins_builtin.shared.time_places import card_doubts, says_elsewhere
 from plugins_builtin.shared.time_scales import time_scale, to_utc
 from plugins_builtin.shared.time_texts import TimeText, read_time_text
 
@@ -77,7 +78,8 @@ def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> Head
     header : astropy.io.fits.Header
     keyword : str
         The one keyword to read; '' for the first of the usual ones that holds a full date and time. A card that says
-        it is in local time is taken where nothing else is there.
+        it is in local time is taken where nothing else is there; one that says it is the time at the sun or at the
+        barycentre is not.
     scale : str
         A name of :data:`~plugins_builtin.shared.time_scales.SCALES`; '' for the header's TIMESYS, and UTC where it
         has none.
@@ -91,6 +93,9 @@ def header_time(header: fits.Header, keyword: str = "", scale: str = "") -> Head
     seen, local = [], None
     for candidate, reference in candidates(header, keyword):
         seen.append(f"{candidate} = {text_of(header, candidate)!r}")
+        if not keyword and says_elsewhere(header, candidate):
+            seen[-1] += f" ({comment_of(header, candidate)}: not the time at the telescope)"
+            continue
         found = read_card(header, candidate, reference, scale)
         if found is None:
             continue
@@ -203,7 +208,7 @@ def _clocks(header: fits.Header) -> Iterator[tuple[str, TimeReference, TimeText,
 
 def _told(header: fits.Header, time: HeaderTime, cards: tuple[str, ...]) -> HeaderTime:
     """Return a time with what its cards' comments say: which moment it is, and whose zone."""
-    reference, doubts = time.reference, time.doubts
+    reference, doubts = time.reference, (*time.doubts, *(d for card in cards for d in card_doubts(header, card)))
     if not any(named_moment(card) for card in cards):
         said = next(((c, m) for c in cards if (m := said_moment(header, c)) is not None), None)
         if said is not None:

@@ -262,6 +262,38 @@ def test_the_date_of_the_evening_beside_a_clock_in_ut():
     assert parse({**cards, "DATE": "2023-05-05T09:00:00"}).doubts == ()
 
 
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"DATE-OBS": (START_TEXT, "heliocentric time of start"), "JD": START + 2400000.5},
+        {"DATE-OBS": START_TEXT, "MJD-OBS": (START + 300 / 86400, "Barycentric MJD")},
+        {"DATE-OBS": (START_TEXT, "UTC, no barycentric correction"), "JD": (START + 2400000.5, "[d] not HJD")},
+    ],
+)
+def test_a_time_at_the_sun_is_not_the_telescopes(cards):
+    info = parse(cards)
+    assert info.mjd_start == pytest.approx(START, abs=MILLISECOND)
+    assert info.doubts == ()
+
+
+def test_only_times_at_the_sun():
+    cards = {"DATE-OBS": None, "JD": (START + 2400000.5, "heliocentric JD at start")}
+    with pytest.raises(UnusableInput, match=r"JD = .*heliocentric JD at start: not the time at the telescope"):
+        parse(cards)
+    assert kinds(parse(cards, {"time_keyword": "JD"})) == [("time_elsewhere", "serious")]
+
+
+@pytest.mark.parametrize(
+    ("cards", "elsewhere"),
+    [({"TREFPOS": "BARYCENTER"}, True), ({"TIMEREF": "SOLARSYSTEM"}, True), ({"TREFPOS": "heliocenter"}, True),
+     ({"TREFPOS": "TOPOCENTER"}, False), ({"TIMEREF": "LOCAL"}, False), ({"TREFPOS": "GEOCENTER"}, False)],
+)  # fmt: skip
+def test_the_place_of_all_times(cards, elsewhere):
+    cards = {"DATE-OBS": START_TEXT, **cards}
+    assert kinds(parse(cards)) == ([("time_elsewhere", "serious")] if elsewhere else [])
+    assert parse(cards, {"time_keyword": "DATE-OBS"}).doubts == ()
+
+
 def test_the_user_has_the_last_word():
     cards = {"DATE-OBS": (LOCAL, "local"), "UT": "03:12:00"}
     info = parse(cards, {"time_keyword": "DATE-OBS"})
