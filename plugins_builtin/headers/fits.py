@@ -34,6 +34,8 @@ SITE = ("OBSERVAT", "SITENAME", "OBSERVATORY")
 _UNITS = {
     "adu": DataUnit.ADU,
     "count": DataUnit.ADU,
+    "ct": DataUnit.ADU,
+    "cnt": DataUnit.ADU,
     "dn": DataUnit.ADU,
     "electron": DataUnit.ELECTRON,
     "e": DataUnit.ELECTRON,
@@ -73,8 +75,10 @@ class FitsHeader:
         Raises
         ------
         UnusableInput
-            Where exposure time, gain or time is missing or makes no sense, naming the keywords and the ways out.
+            Where exposure time, gain or time is missing or makes no sense, naming the keywords and the ways out; and
+            where the numbers of the pixels are not proportional to light.
         """
+        _refuse_compressed(header)
         unit = self._data_unit(header)
         exposure = self._exposure(header)
         gain, of_gain = self._gain(header, unit)
@@ -170,6 +174,17 @@ def instrument_name(header: fits.Header) -> str:
         telescope = ""
     joined = f"{telescope}-{instrument}" if telescope and instrument else telescope or instrument
     return re.sub(r"[^A-Za-z0-9_-]+", "-", joined).strip("-")
+
+
+def _refuse_compressed(header: fits.Header) -> None:
+    """Refuse pixels that hold inverse hyperbolic sines of light, of which the softening and the offset are cards."""
+    cards = ("BSOFTEN", "BOFFSET")
+    if all(as_number(value_of(header, keyword)) is not None for keyword in cards):
+        said = ", ".join(f"{keyword} = {text_of(header, keyword)}" for keyword in cards)
+        raise UnusableInput(
+            f"the pixels hold inverse hyperbolic sines of counts, as {said} say, which are not proportional to light: "
+            "write the files with counts, as the survey that they come from describes"
+        )
 
 
 def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str) -> tuple[str, float]:

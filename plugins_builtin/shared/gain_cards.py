@@ -11,7 +11,7 @@ from plugins_builtin.shared.header_values import comment_of, text_of, value_of
 if TYPE_CHECKING:
     from astropy.io import fits
 
-#: No CCD or CMOS has more electrons per ADU: an 8-bit camera with a deep well comes to this.
+#: No CCD or CMOS has more electrons per ADU, unless it says so: an 8-bit camera with a deep well comes to this.
 _GREATEST = 100.0
 #: Whole numbers from here on are rather steps of an amplifier.
 _WHOLE = 10.0
@@ -41,7 +41,7 @@ def gain_doubts(header: fits.Header, keyword: str, gain: float, ways: str) -> tu
             f'{keyword} = {value} is a setting of the camera, as its comment says ("{comment}"), and no gain in e-/ADU'
             f"; {_HOW}; {ways}"
         )
-    if gain >= _GREATEST:
+    if gain >= _GREATEST and (not electrons or gain == int(gain)):
         raise UnusableInput(
             f"{keyword} = {value} can't be a gain in e-/ADU, for no detector has as much as {_GREATEST:g}: is it a "
             f"setting of the camera? {_HOW}; {ways}"

@@ -140,6 +140,7 @@ def test_filter_wheels(cards, band):
         ("ADU", DataUnit.ADU), ("counts", DataUnit.ADU), ("electrons", DataUnit.ELECTRON), ("e-", DataUnit.ELECTRON),
         ("electron/s", DataUnit.ELECTRON_PER_SECOND), ("e-/sec", DataUnit.ELECTRON_PER_SECOND),
         ("ADU/s", DataUnit.ADU_PER_SECOND), ("cps", DataUnit.ADU_PER_SECOND), ("adu/pixel", DataUnit.ADU),
+        ("ct", DataUnit.ADU), ("cts", DataUnit.ADU), ("ct/s", DataUnit.ADU_PER_SECOND),
     ],
 )  # fmt: skip
 def test_units_of_the_data(unit, expected):
@@ -173,6 +174,7 @@ def test_unknown_saturation_and_read_noise():
         ({"DATE-OBS": "1858-11-17T00:00:00"}, "clock was not set"),
         ({"TIMESYS": "LOCAL"}, "TIMESYS = 'LOCAL'"),
         ({"BUNIT": "nJy"}, "BUNIT = 'nJy'"),
+        ({"BOFFSET": 2.3, "BSOFTEN": 123.4}, "BSOFTEN = 123.4, BOFFSET = 2.3 say, which are not proportional to light"),
     ],
 )
 def test_says_what_is_wrong_and_what_to_do(cards, words):

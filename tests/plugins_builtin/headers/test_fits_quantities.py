@@ -145,7 +145,8 @@ def test_bands_that_differ_are_doubted(cards):
 @pytest.mark.parametrize(
     ("cards", "gain"),
     [({"GAIN": "1,50"}, 1.5), ({"GAIN": 360, "EGAIN": 0.25}, 0.25), ({"GAIN": (39, "electrons per ADU")}, 39.0),
-     ({"GAIN": 5}, 5.0), ({"GAIN": 2.5, "OFFSET": 10}, 2.5)],
+     ({"GAIN": 5}, 5.0), ({"GAIN": 2.5, "OFFSET": 10}, 2.5),
+     ({"GAIN": (110.5, "[electrons/count] channel gain")}, 110.5)],
 )  # fmt: skip
 def test_gains(cards, gain):
     info = parse(cards)
@@ -156,7 +157,8 @@ def test_gains(cards, gain):
     ("cards", "words"),
     [({"GAIN": 100}, "GAIN = 100 can't be a gain in e-/ADU.*lcf headers.*set gain"),
      ({"GAIN": (12, "Gain setting")}, "a setting of the camera, as its comment says"),
-     ({"GAIN": (12.5, "[0.1 dB]")}, "a setting of the camera, as its comment says"), ({"EGAIN": 139}, "EGAIN = 139")],
+     ({"GAIN": (12.5, "[0.1 dB]")}, "a setting of the camera, as its comment says"), ({"EGAIN": 139}, "EGAIN = 139"),
+     ({"GAIN": (139, "[e-/ADU]")}, "GAIN = 139 can't be a gain")],
 )  # fmt: skip
 def test_settings_are_no_gains(cards, words):
     with pytest.raises(UnusableInput, match=words):
