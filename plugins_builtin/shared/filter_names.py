@@ -18,12 +18,12 @@ _WHEEL = re.compile(
     r"(?:FILTER|FILT|FILTNAM|FILTERNAM|WHEEL|FWHEEL)[-_ ]?[1-9A-D]|(?:FILT|FILTER|FW)[1-9]NAME?|FILTER[-_ ]?NAME[1-9]|"
     r"ESO INS FILT\d+ NAME"
 )
-#: Names of keywords for a filter that nobody listed (FILTNAME, INSFILTE, TELFILT, PASSBAND), and those among them that
+#: Names of keywords for a filter that nobody listed (FILTNAME, INSFILTE, CCDFLTID, PASSBAND), and those among them that
 #: tell something else about it.
-_UNLISTED = re.compile(r"FILT|^(?:PASS|WAVE|OBS)?BAND(?:NAME|PASS|ID)?$")
+_UNLISTED = re.compile(r"FI?LT|^(?:PASS|WAVE|OBS|WFF)?BAND(?:NAME|PASS|ID)?$")
 _ABOUT = re.compile(
     r"STAT|POS|MODE|TEMP|FOC|SLOT|NUM|ERR|OFF|DATE|TIME|UNIT|COM|DESC|VER|FILE|PATH|URL|WAV|LAM|WID|CEN|TYPE?$|SER|MOV|"
-    r"SYS|ZP|THR|REF"
+    r"SYS|ZP|THR|REF|COR"
 )
 #: A filter's name has no more letters; a sentence has.
 _LONGEST = 24

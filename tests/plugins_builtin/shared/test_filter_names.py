@@ -24,6 +24,10 @@ WORDS = {"bias": ["bias", "zero"], "dark": ["dark"], "flat": ["flat"]}
         ({"FILTNAME": "Open"}, "Open"),
         ({"TELFILT": True}, ""),
         ({"PASSBAND": "B"}, "B"),
+        ({"CCDFLTID": "V", "CCDFLTN": 3, "FLTCORR": "PERFORM"}, "V"),
+        ({"FLT_ID": "V Johnson"}, "V Johnson"),
+        ({"ALFLTNM": "Open", "ALFLTID": 76, "FBFLTNM": "V_Bes 530_80"}, "V_Bes 530_80"),
+        ({"WFFBAND": "g"}, "g"),
     ],
 )  # fmt: skip
 def test_unlisted_filters(cards, band):
