@@ -15,6 +15,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from lcframework.config.sections import Frames
 from lcframework.frames.damaged_cards import damaged_card, fits_source
+from lcframework.frames.hdu_names import listed, only_exposure
 from lcframework.frames.header_merging import merged_header
 from lcframework.frames.stored_numbers import Storage, unwrapped
 from lcframework.storage.faults import not_read
@@ -116,18 +117,29 @@ def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
     with_images = [i for i, h in enumerate(hdus) if h.is_image and _is_plane(h.shape)]
     if number not in with_images and len(with_images) == 1 and isinstance(hdus[with_images[0]], fits.CompImageHDU):
         number = with_images[0]  # compression moves the image of HDU 0 to HDU 1
+    if number not in with_images and number == 0 and not hdus[0].shape:
+        number = only_exposure([str(hdus[i].name) if i in with_images else None for i in range(len(hdus))]) or number
     if number not in with_images:
         if card := damaged_card(path):
             raise _damaged(path, card)
-        found = ", ".join(map(str, with_images)) or "none"
+        found = ", ".join(listed(i, hdus[i].name) for i in with_images) or "none"
         raise UnusableInput(
             f"{path.name} has no two-dimensional image in HDU {number}; HDUs with one: {found} ([frames] hdu_data)"
+            + _of_cube(hdus, number)
         )
     if max(settings.hdu_headers, default=0) >= len(hdus):
         raise UnusableInput(
             f"{path.name} has {len(hdus)} HDUs; [frames] hdu_headers asks for {max(settings.hdu_headers)}"
         )
     return number
+
+
+def _of_cube(hdus: fits.HDUList, number: int) -> str:
+    """Say that an HDU holds several images, where it does."""
+    shape = hdus[number].shape if number < len(hdus) and hdus[number].is_image else ()
+    if len(shape) < 3 or _is_plane(shape):
+        return ""
+    return f". It holds a cube of {int(np.prod(shape[:-2]))} images: write each as a file, with its own time"
 
 
 def _is_plane(shape: tuple[int, ...]) -> bool:

@@ -92,6 +92,38 @@ def test_headers_of_several_hdus_are_merged(tmp_path):
         read_raw(tmp_path / "a.fits", Frames())
 
 
+def extensions(*names, hdu=fits.ImageHDU):
+    """Return an empty HDU and images of these names, and a table in their midst."""
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "D", array=np.arange(3.0))], name="CAT")
+    images = [hdu(counts(i).astype(np.int16), fits.Header({"GAIN": 2.0 + i}), name=n) for i, n in enumerate(names)]
+    return fits.HDUList([fits.PrimaryHDU(header=fits.Header({"EXPTIME": 3.0})), table, *images])
+
+
+@pytest.mark.parametrize("hdu", [fits.ImageHDU, fits.CompImageHDU])
+@pytest.mark.parametrize(
+    "names",
+    [("SCI", "BPM", "ERR"), ("CAMERA.CCD 1.2 cal", "UNCERTAINTY"), ("im1",), ("",), ("IMAGE", "MASK", "VARIANCE")],
+)
+def test_the_one_exposure_of_an_extension(tmp_path, names, hdu):
+    extensions(*names, hdu=hdu).writeto(tmp_path / "a.fits")
+    raw = read_raw(tmp_path / "a.fits", Frames())
+    np.testing.assert_array_equal(raw.image, counts(0))
+    assert (raw.header["GAIN"], raw.header["EXPTIME"]) == (2.0, 3.0)
+    assert read_raw_header(tmp_path / "a.fits", Frames())[0]["GAIN"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [(("SCI", "ERR", "SCI"), r"2 \(SCI\), 3 \(ERR\), 4 \(SCI\)"), (("BPM",), r"2 \(BPM\)"), (("", ""), "2, 3")],
+)
+def test_several_exposures_or_none_are_not_chosen_from(tmp_path, names, found):
+    extensions(*names).writeto(tmp_path / "a.fits")
+    with pytest.raises(UnusableInput, match=rf"no two-dimensional image in HDU 0; HDUs with one: {found} "):
+        read_raw(tmp_path / "a.fits", Frames())
+    with pytest.raises(UnusableInput, match="no two-dimensional image in HDU 1"):
+        read_raw(tmp_path / "a.fits", Frames(hdu_data=1))
+
+
 @pytest.mark.parametrize("compression", ["RICE_1", "GZIP_2", "HCOMPRESS_1"])
 def test_compressed_images(tmp_path, compression):
     data = counts().astype(np.int16)
@@ -248,7 +280,7 @@ def test_truncated_files(tmp_path):
     ("data", "words"),
     [
         (None, "no two-dimensional image"),
-        (np.zeros((2, 3, 4), np.int16), "no two-dimensional image"),
+        (np.zeros((2, 3, 4), np.int16), "no two-dimensional image in HDU 0.*It holds a cube of 2 images"),
         (np.zeros(10, np.int16), "no two-dimensional image"),
         (np.full((5, 5), np.nan, np.float32), "no finite pixel"),
     ],

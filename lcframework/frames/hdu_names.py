@@ -1,0 +1,34 @@
+"""Which image of a file with several HDUs is the exposure, by their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+#: Names (EXTNAME) of images that are made for another: masks, errors, weights, backgrounds, look-up tables.
+_ABOUT_ANOTHER = re.compile(
+    r"MASK|BPM|BADPIX|\bDQ|QUALI|FLAG|ERR|UNC|VAR|WEIGHT|WHT|WGT|SIGMA|RMS|NOISE|BACKG|BKG|BACK\b|EXPMAP|\bCTX|"
+    r"\bCON\b|COVERAGE|SAMP|\bTIME|AREA|PSF|SEGM|THUMB|PREVIEW|D2IM|WCSDVARR|MODEL|RESID|OVERSCAN",
+    re.IGNORECASE,
+)
+
+
+#: The name that astropy gives to a compressed image that has none.
+_NO_NAME = "COMPRESSED_IMAGE"
+
+
+def listed(number: int, name: str) -> str:
+    """Return an HDU for a message: its number, and its name where it has one."""
+    return f"{number} ({name})" if name and name != _NO_NAME else f"{number}"
+
+
+def only_exposure(names: Sequence[str | None]) -> int | None:
+    """Return the number of the one HDU that is an exposure; None where there is none, or several.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        Of the HDUs; None for one that holds no image, '' for an image without a name.
+    """
+    exposures = [i for i, name in enumerate(names) if name is not None and not _ABOUT_ANOTHER.search(name)]
+    return exposures[0] if len(exposures) == 1 else None
