@@ -89,12 +89,19 @@ def find_site(headers: Sequence[tuple[fits.Header, float | None]]) -> SiteFound:
         return SiteFound(
             None,
             f"--longitude {value:g} or --longitude {-value:g}: {keyword} = {text_of(header, keyword)} in the header "
-            "has no sign. East is positive",
+            f"{_unsure(header, keyword, value)}. East is positive",
             latitude=latitude[0],
             longitude=value,
             elevation=elevation,
         )
     return SiteFound()
+
+
+def _unsure(header: fits.Header, keyword: str, value: float) -> str:
+    """Return why a longitude's direction is not known."""
+    if value < 0:
+        return f'is negative, and called west ("{header.comments[keyword]}")'
+    return "has no sign"
 
 
 def _decided(keyword: str, value: float, decided: float) -> str:
@@ -112,6 +119,8 @@ def _first(header: fits.Header, keywords: Sequence[str], most: float) -> tuple[f
         east, west = re.search(r"\beast", comment), re.search(r"\bwest", comment)
         if bool(east) != bool(west):
             positive_west = west is not None and not re.search(r"west\w*\s*(is\s*)?(-|neg)", comment)
+            if positive_west and angle.value < 0 and "posit" not in comment:
+                return angle.value, keyword, False  # it may be west twice over: by its sign and in words
             return (-angle.value if positive_west else angle.value), keyword, True
         return angle.value, keyword, angle.signed or keyword.startswith("OBSGEO")
     return None

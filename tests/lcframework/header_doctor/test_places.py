@@ -83,6 +83,18 @@ def test_a_longitude_without_a_sign_is_asked_for():
     assert found.latitude == 31.68
 
 
+def test_a_negative_longitude_that_is_called_west_is_asked_for():
+    cards = header(LATITUDE=28.76, LONGITUD=(-17.88, "[degrees West]"))
+    found = find_site([(cards, MJD)])
+    assert found.site is None
+    assert 'LONGITUD = -17.88 in the header is negative, and called west ("[degrees West]")' in found.question
+    hours = (np.degrees(erfa.gmst82(2400000.5, MJD)) - 17.88) % 360.0 / 15.0
+    cards["LST"] = f"{int(hours):02d}:{int(hours % 1 * 60):02d}:{hours * 3600 % 60:04.1f}"
+    assert place(cards)[1] == pytest.approx(-17.88)
+    assert place(header(LATITUDE=28.76, LONGITUD=(-17.88, "west is positive")))[1] == pytest.approx(17.88)
+    assert place(header(LATITUDE=28.76, LONGITUD=(-17.88, "west negative")))[1] == pytest.approx(-17.88)
+
+
 @pytest.mark.parametrize("longitude", [-110.88, 110.88, -17.9, 5.4])
 @pytest.mark.parametrize("clue", ["LST", "HA", "degrees"])
 def test_sidereal_times_tell_the_sign(longitude, clue):
