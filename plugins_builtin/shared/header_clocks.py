@@ -152,6 +152,11 @@ def settled_time(header: fits.Header, time: HeaderTime, exptime: float) -> Heade
         wrong = [c for c in wrong if c.universal or not c.is_zones]
     if wrong:
         return attrs.evolve(time, doubts=(*time.doubts, _disagreement(time, wrong)))
+    if _began_the_day_before(time, exptime) and not any(c.dated and c.agrees for c in clocks):
+        text = f"the exposure of {time.keyword} lasted over midnight, and its date may be that of the start: then the "
+        text += "time is a day early"
+        doubt = Doubt("clocks_disagree", text, _CURE, severity=Severity.SERIOUS, value=_DAY)
+        return attrs.evolve(time, doubts=(*time.doubts, doubt))
     if not time.dated and (days := _days_before_writing(header, time, exptime)):
         text = f"the file was written {days:+d} d after the exposure's end by {time.keyword}: its date may be that of "
         text += "the evening, and not that in UT"
@@ -179,6 +184,11 @@ def _is_local(header: fits.Header, clock: Clock) -> bool:
     names = ("DATELOC", "LOCDATE", "DATELT", "LOCTIME", "TIMELOC", "LOCALTIME", "LOCALTIM", "LTOBS", "LOCALDATE")
     there = by_plain_name(header)
     return any(text_of(header, k) == text for name in names for k in there.get(name, ()))
+
+
+def _began_the_day_before(time: HeaderTime, exptime: float) -> bool:
+    """Whether a clock of the middle or the end, with a date that stands apart, puts the start before midnight."""
+    return not time.dated and int(_start(time.mjd, time.reference, exptime)) < int(time.mjd)
 
 
 def _days_before_writing(header: fits.Header, time: HeaderTime, exptime: float) -> int:

@@ -262,6 +262,14 @@ def test_the_date_of_the_evening_beside_a_clock_in_ut():
     assert parse({**cards, "DATE": "2023-05-05T09:00:00"}).doubts == ()
 
 
+@pytest.mark.parametrize("clock", [{"UT-MID": "00:00:20"}, {"UT-END": "00:00:50"}])
+def test_the_date_of_an_exposure_over_midnight(clock):
+    cards = {"DATE-OBS": "2023-05-04", **clock}
+    assert kinds(parse(cards)) == [("clocks_disagree", "serious")]
+    assert parse({**cards, "MJD-OBS": Time("2023-05-03T23:59:50").mjd}).doubts == ()
+    assert parse({"DATE-OBS": "2023-05-04", "UT-MID": "00:00:40"}).doubts == ()
+
+
 @pytest.mark.parametrize(
     "cards",
     [
