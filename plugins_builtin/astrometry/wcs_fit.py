@@ -35,6 +35,8 @@ _UNITS = {
 _SIP = re.compile(r"^[AB]P?_(ORDER|\d+_\d+)$")
 _PV = re.compile(r"^PV[12]_\d+$")
 _TPV = re.compile(r"^PV[12]_([5-9]|\d\d)$")  # terms that no other use of PV has
+_AXIS = re.compile(r"(RA|DEC|[A-Z]LON|[A-Z]LAT)-+([A-Z]{3})(-SIP)?")
+_FROM_WCSLIB = re.compile(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+:\s*")
 _COUNTS = re.compile(r"^(WCSAXES|[AB]P?_ORDER)$")
 
 
@@ -46,9 +48,9 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
     """Return the keywords of a header's two-dimensional WCS, cleaned.
 
     Numbers that were written as strings become numbers, an equinox such as ``J2000`` too; units get the names that FITS
-    has for them; SIP coefficients get the suffix in CTYPE without which some programs ignore them, and TPV coefficients
-    the projection of that name; where one distortion is written in both ways, SIP is kept where CTYPE names it, else
-    TPV. Other keywords are left out. Of a keyword that is written twice the first counts.
+    has for them, and axes as many dashes; SIP coefficients get the suffix in CTYPE without which some programs ignore
+    them, and TPV coefficients the projection of that name; where one distortion is written in both ways, SIP is kept
+    where CTYPE names it, else TPV. Other keywords are left out. Of a keyword that is written twice the first counts.
 
     Raises
     ------
@@ -70,7 +72,9 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
         if value is not None:
             clean[keyword] = value
     kind = str(clean.get("CTYPE1", ""))
-    has_tpv = any(_TPV.match(keyword) for keyword in clean)
+    if "-TAN" in kind and not any(clean[keyword] for keyword in clean if _PV.match(keyword)):
+        _leave_out(clean, _PV)  # no projection's: nothing but zeros
+    has_tpv = any(_TPV.match(keyword) for keyword in clean) or _is_polynomial(clean)
     has_sip = clean.get("A_ORDER", 0) > 1 and "B_ORDER" in clean
     if has_tpv and not (has_sip and kind.endswith("-SIP")):
         # SCAMP wrote TPV under the name of TAN before it had a name.
@@ -80,6 +84,9 @@ def celestial_keywords(header: fits.Header) -> fits.Header:
         _name_projection(clean, r"-TAN$", "-TAN-SIP")
         if has_tpv:
             _leave_out(clean, _PV)
+    for axis in (1, 2) if str(clean.get("CTYPE1", "")).endswith("-TPV") else ():
+        if f"PV{axis}_1" not in clean:
+            clean[f"PV{axis}_1"] = 1.0  # the convention's default, which not every program knows
     clean["WCSAXES"] = 2
     return clean
 
@@ -91,6 +98,9 @@ def _cleaned(keyword: str, value: Any) -> Any:
     if not _TEXTS.match(keyword):
         return _number(keyword, value)
     text = str(value).strip()
+    if keyword.startswith("CTYPE"):
+        match = _AXIS.fullmatch(text.upper())
+        return f"{match[1]:-<5}{match[2]}{match[3] or ''}" if match else text.upper()
     if keyword.startswith("CUNIT"):
         name = text.lower()
         return next((unit for unit, others in _UNITS.items() if name == unit or name in others), text) or "deg"
@@ -101,6 +111,17 @@ def read_equinox(value: Any) -> tuple[float | None, bool]:
     """Return the year of an equinox, such as 2000.0, '2000' or 'J2000', and whether it is Besselian by its letter."""
     match = _EQUINOX.match(str(value).strip())
     return (float(match[2]), match[1].upper() == "B") if match else (None, False)
+
+
+def _is_polynomial(header: fits.Header) -> bool:
+    """Whether the first terms of PV are those of a polynomial, under the name of TAN.
+
+    By the standard PV of the longitude alone may stand beside TAN, and says where the projection's pole is.
+    """
+    if not re.search(r"-TAN(-SIP)?$", str(header.get("CTYPE1", ""))):
+        return False
+    linear = [float(header.get(f"PV{axis}_1", 0.0)) for axis in (1, 2)]
+    return all(0.5 < term < 2.0 for term in linear)
 
 
 def _name_projection(header: fits.Header, written: str, meant: str) -> None:
@@ -138,7 +159,8 @@ def open_wcs(header: fits.Header) -> Any:
         try:
             return WCS(header, naxis=2)
         except Exception as error:  # wcslib raises a family of its own
-            raise InvalidWcs(f"it can't be read: {' '.join(str(error).split())}") from error
+            why = _FROM_WCSLIB.sub("", " ".join(str(error).split()))
+            raise InvalidWcs(f"it can't be read: {why}") from error
 
 
 def pixel_scales(wcs: Any, shape: tuple[int, int]) -> tuple[float, float]:

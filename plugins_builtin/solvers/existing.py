@@ -27,7 +27,7 @@ _DIFFERENT = 0.5
 class ExistingWcs(Refining):
     """Takes the WCS of the frame's own header, also where it is written by old conventions or in several ways."""
 
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
     needs_position: ClassVar[bool] = False
 
     refine: bool = attrs.field(default=False, validator=true_or_false)  # fit it to the catalogue

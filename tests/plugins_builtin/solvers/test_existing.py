@@ -77,6 +77,30 @@ def test_keeps_every_dialect_of_a_wcs(changes):
     assert (solution.matched, solution.refined) == (0, False)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"CTYPE1": "ra---tan", "CTYPE2": "dec--tan"}, {"CTYPE1": "RA--TAN", "CTYPE2": "DEC---TAN"},
+        {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"},  # its first coefficients are 1 where they are left out
+        # The first terms of a polynomial alone, and none.
+        {"PV1_0": 0.0, "PV1_1": 1.0, "PV1_2": 0.0, "PV2_0": 0.0, "PV2_1": 1.0, "PV2_2": 0.0, "PV2_4": 0.0},
+        {"PV1_0": 0.0, "PV1_1": 0.0, "PV1_2": 0.0, "PV2_1": 0.0},
+        # Those of the standard, which say what holds without them.
+        {"PV1_1": 0.0, "PV1_2": 90.0, "PV1_3": 180.0},
+    ],
+)  # fmt: skip
+def test_odd_names_and_terms_of_a_plain_projection(changes):
+    solution = solve(header(**changes))
+    assert isinstance(solution, PlateSolution)
+    assert positions(solution.header) == pytest.approx(positions(header()), abs=1e-10)
+
+
+def test_the_linear_terms_of_a_polynomial_count():
+    terms = {"PV1_0": 1e-3, "PV1_1": 1.001, "PV1_2": 1e-3, "PV2_0": 2e-3, "PV2_1": 0.999, "PV2_2": 0.0}
+    tpv = header(CTYPE1="RA---TPV", CTYPE2="DEC--TPV", **terms)
+    assert positions(solve(header(**terms)).header) == pytest.approx(positions(tpv), abs=1e-10)
+
+
 def test_one_distortion_written_twice_is_kept_once():
     tan, tpv = ({"CTYPE1": f"RA---{kind}", "CTYPE2": f"DEC--{kind}"} for kind in ("TAN-SIP", "TPV"))
     both = solve(header(**tan, **SIP_TERMS, **PV_TERMS)).header
@@ -101,6 +125,7 @@ REJECTED = {
     "no reference": ({"CRVAL1": None}, "CRVAL1"),
     "text": ({"CD1_1": "small"}, "CD1_1 = 'small'"),
     "half": ({"CTYPE2": None}, "valid"),
+    "plate": ({"CTYPE1": "RA---DSS", "CTYPE2": "DEC--DSS"}, "it can't be read: Unrecognized projection code (DSS"),
 }
 
 
