@@ -12,6 +12,8 @@ import attrs
 from lcframework.config.sections import Frames
 from lcframework.config.toolbox import GENERIC_REDUCTION
 from lcframework.frames.fits_names import fits_ending, likely_pattern
+from lcframework.frames.hdu_names import is_about_another
+from lcframework.frames.header_cards import text_of
 from lcframework.frames.raw_frames import read_raw_header
 from lcframework.frames.samples import at_equal_steps
 from lcframework.plugins import Plugins
@@ -70,14 +72,18 @@ def is_calibration(path: Path, plugins: Plugins, settings: Frames | None = None)
 
 
 def image_hdu(path: Path) -> Frames:
-    """Return the settings by which a file's image is read: that of the first HDU with one; the defaults without."""
+    """Return the settings by which a file's image is read: that of the first HDU with one; the defaults without.
+
+    Masks, errors and the like are none.
+    """
     for number in range(4):
         settings = Frames(hdu_data=number)
         try:
-            read_raw_header(path, settings)
+            header, _ = read_raw_header(path, settings)
         except (UnusableInput, OSError):
             continue
-        return settings
+        if number == 0 or not is_about_another(text_of(header, "EXTNAME")):
+            return settings
     return Frames()
 
 

@@ -118,7 +118,8 @@ def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
     if number not in with_images and len(with_images) == 1 and isinstance(hdus[with_images[0]], fits.CompImageHDU):
         number = with_images[0]  # compression moves the image of HDU 0 to HDU 1
     if number not in with_images and number == 0 and not hdus[0].shape:
-        number = only_exposure([str(hdus[i].name) if i in with_images else None for i in range(len(hdus))]) or number
+        found_one = only_exposure([str(h.name) if _holds_images(h) else None for h in hdus])
+        number = found_one if found_one in with_images else number
     if number not in with_images:
         if card := damaged_card(path):
             raise _damaged(path, card)
@@ -132,6 +133,13 @@ def _number_of_image(hdus: fits.HDUList, path: Path, settings: Frames) -> int:
             f"{path.name} has {len(hdus)} HDUs; [frames] hdu_headers asks for {max(settings.hdu_headers)}"
         )
     return number
+
+
+def _holds_images(hdu: Any) -> bool:
+    """Whether an HDU holds an image, a cube of them, or a table with images in its cells."""
+    if hdu.is_image:
+        return len(hdu.shape) > 1
+    return any(re.fullmatch(r"TDIM\d+", keyword) for keyword in hdu.header)
 
 
 def _of_cube(hdus: fits.HDUList, number: int) -> str:

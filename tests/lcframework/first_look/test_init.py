@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from lcframework.cli.init import command
 from lcframework.first_look import star_tables, targets
 from lcframework.first_look.index_stars import index_stars
+from lcframework.first_look.raw_files import image_hdu
 from lcframework.project import Project
 
 RA, DEC, SCALE, SHAPE = 150.0, 10.0, 1.2, (300, 320)  # degrees, arcsec/pixel, (ny, nx)
@@ -231,3 +232,12 @@ def test_stars_of_index_files(tmp_path):
     assert np.abs(dec[nearest] - stars["dec"]).max() < 1e-5
     assert np.abs(mag[nearest] - stars[magnitude]).max() < 1e-3
     assert index_stars(150.0, 10.0, 1.0, [tmp_path / "nowhere"]) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "number"), [(("SCI", "BPM"), 0), (("BPM", "SCI", "SCI"), 2), (("amp1", "amp2"), 1), (("APERTURE",), 0)]
+)
+def test_the_hdu_of_the_image_is_no_mask(tmp_path: Path, names: tuple[str, ...], number: int) -> None:
+    images = [fits.ImageHDU(np.ones(SHAPE, np.int16), name=name) for name in names]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "a.fits")
+    assert image_hdu(tmp_path / "a.fits").hdu_data == number

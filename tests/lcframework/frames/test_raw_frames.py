@@ -124,6 +124,17 @@ def test_several_exposures_or_none_are_not_chosen_from(tmp_path, names, found):
         read_raw(tmp_path / "a.fits", Frames(hdu_data=1))
 
 
+@pytest.mark.parametrize("name", ["APERTURE", "SMEAR"])
+def test_images_in_a_table_or_a_cube_are_exposures_too(tmp_path, name):
+    """Cutouts of satellites: all exposures in one file, and an image beside them that is none."""
+    image = fits.ImageHDU(counts().astype(np.int16), name=name)
+    pixels = fits.Column("FLUX", "6E", dim="(3,2)", array=np.zeros((4, 2, 3)))
+    for several in (fits.BinTableHDU.from_columns([pixels], name="PIXELS"), fits.ImageHDU(np.zeros((4, 9, 9)))):
+        fits.HDUList([fits.PrimaryHDU(), several, image]).writeto(tmp_path / "a.fits", overwrite=True)
+        with pytest.raises(UnusableInput, match=rf"HDUs with one: 2 \({name}\)"):
+            read_raw(tmp_path / "a.fits", Frames())
+
+
 @pytest.mark.parametrize("compression", ["RICE_1", "GZIP_2", "HCOMPRESS_1"])
 def test_compressed_images(tmp_path, compression):
     data = counts().astype(np.int16)
