@@ -107,6 +107,8 @@ def _joined(parts: Sequence[str]) -> list[str]:
 def _in_beam(text: str) -> str:
     """Return a name without those of its parts that mean no filter: "Clear+V" is V."""
     parts = re.split(r"\s*[+;,&|]\s*", text)
+    if not parts[-1]:  # the plus is a part of the name, as in r+
+        return text
     kept = [p for p in parts if not no_filter(p)]
     return "+".join(kept) if kept and len(kept) < len(parts) else text
 

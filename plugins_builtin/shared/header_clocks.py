@@ -37,6 +37,9 @@ _WEST, _EAST = 12 * 3600.0, 14 * 3600.0
 _AGREEMENT = 10.0
 #: Clocks that are known less well than this tell no zone, s.
 _ZONE_TOLERANCE = 100.0
+_MOMENTS = {
+    TimeReference.MID: ", if it is the middle of the exposure", TimeReference.END: ", if it is the end of the exposure",
+}  # fmt: skip
 _CURE = "Name the right one by time_keyword in [header.fits], or set its zone right by a header plugin"
 
 
@@ -171,6 +174,7 @@ def _disagreement(time: HeaderTime, wrong: Sequence[Clock]) -> Doubt:
     return Doubt(
         "clocks_disagree",
         f"{worst.keyword} is {worst.offset:+.6g} s from {time.keyword}, which is used"
+        + _MOMENTS.get(worst.reference, "")
         + (": a zone's time, it seems, was taken for UTC, or the reverse" if worst.is_zones else ""),
         _CURE,
         severity=Severity.SERIOUS if serious else Severity.NOTE if worst.within and not worst.named else Severity.DOUBT,

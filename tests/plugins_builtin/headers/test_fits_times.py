@@ -312,6 +312,8 @@ def test_the_user_has_the_last_word():
 
 
 def test_doubts_name_what_they_are_about():
+    (doubt,) = parse({"DATE-OBS": START_TEXT, "MJD-MID": START}).doubts
+    assert "MJD-MID is -30 s from DATE-OBS, which is used, if it is the middle of the exposure" in doubt.text
     (doubt,) = parse({"DATE-OBS": LOCAL, "UT": "03:12:00"}).doubts
     assert "DATE-OBS is local, 7 h behind UT" in doubt.text
     assert (doubt.value, doubt.severity) == (25200.0, Severity.DOUBT)
