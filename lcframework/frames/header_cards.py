@@ -25,7 +25,7 @@ _TEXTS = ("band", "site")
 _IN_SECONDS = ("EXPTIME", "EXPOSURE", "XPOSURE", "TEXPTIME", "TELAPSE")
 _MOMENT = re.compile(r"(?P<start>BEG|START)|(?P<mid>AVG|MID)|(?P<end>END)")
 _MOMENT_IN_WORDS = re.compile(
-    r"\b(?:(?P<start>start|beg[ia]n|shutter open)|(?P<mid>mid(?!night)|centre\b|center\b)|"
+    r"\b(?:(?P<start>start|beg[ia]n|shutter open)|(?P<mid>mid(?!night|as\b)|centre\b|center\b)|"
     r"(?P<end>end|stop|shutter clos|received|downloaded))", re.IGNORECASE,
 )  # fmt: skip
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")

@@ -19,7 +19,7 @@ START, MID, END = TimeReference.START, TimeReference.MID, TimeReference.END
 DATES = {
     "DATE-AVG": MID, "DATE-BEG": START, "UT-OBS": START, "DATE-OBS": START, "DATE_OBS": START, "UTSTART": START,
     "OBSTART": START, "UTC-OBS": START, "DATE-UT": START, "DATE-UTC": START, "DATE-MID": MID, "MIDPOINT": MID,
-    "DATE-STA": START, "DATE-START": START, "DATE-END": END,
+    "DATE-STA": START, "DATE-START": START, "UT-DATE": START, "DATE-END": END,
 }  # fmt: skip
 #: Days, used where no date has a time: they are often rounded.
 DAYS = {

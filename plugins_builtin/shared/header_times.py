@@ -243,8 +243,12 @@ def _chosen(
             return near[0], ()
     text = text_of(header, keyword)
     doubts: tuple[Doubt, ...] = ()
+    chosen = readings[0]
     last_century = read.short_year and not any(date.startswith("20") for date in read.dates)
-    if len({date[5:] for date in read.dates}) > 1 and not last_century:  # then the standard had dd/mm/yy
+    two_orders = len({date[5:] for date in read.dates}) > 1
+    if two_orders and (order := _ORDER.search(comment_of(header, keyword))):
+        chosen = readings[(order["month"] is not None) is not read.month_first]
+    elif two_orders and not last_century:  # then the standard had dd/mm/yy
         doubts += (
             Doubt("ambiguous_date",
                   f"{keyword} = {text!r} may be day/month or month/day, and was read as {_order(read)}",
@@ -255,7 +259,11 @@ def _chosen(
             Doubt("short_year", f"{keyword} = {text!r} has a year of two figures, which was taken for one after 2000",
                   "Use a header plugin if it is one before", severity=Severity.NOTE),
         )  # fmt: skip
-    return readings[0], doubts
+    return chosen, doubts
+
+
+#: How a comment says that month and day stand: mm/dd/yyyy, days/month/year.
+_ORDER = re.compile(r"\b(?:(?P<month>mm|months?)\s*[-/.]\s*(?:dd|days?)|(?:dd|days?)\s*[-/.]\s*(?:mm|months?))\b", re.I)
 
 
 def _order(read: TimeText) -> str:

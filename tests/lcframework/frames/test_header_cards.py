@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from astropy.io import fits
 
-from lcframework.frames.header_cards import read_text_time, time_cards
+from lcframework.frames.header_cards import read_text_time, stated_moment, time_cards
 
 NOON = 60310.5  # 2024-01-01T12:00:00
 
@@ -36,3 +36,11 @@ def test_a_text_is_read_as_utc(text, expected):
 def test_a_date_and_a_clock_give_one_time(clock, seconds):
     header = fits.Header([("DATE-OBS", "2024-01-01"), ("UT", clock)])
     assert time_cards(header) == {"DATE-OBS+UT": pytest.approx(60310.0 + seconds / 86400, abs=1e-9)}
+
+
+@pytest.mark.parametrize(
+    ("comment", "moment"), [("MIDAS desc.: O_TIME(4)", ""), ("mid-exposure", "mid"), ("seconds since midnight", "")]
+)
+def test_the_middle_in_a_comment(comment, moment):
+    header = fits.Header([("MJD-OBS", NOON, comment)])
+    assert stated_moment(header, "MJD-OBS")[0] == moment

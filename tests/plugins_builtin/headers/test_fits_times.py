@@ -33,6 +33,7 @@ MILLISECOND = 1e-3 / 86400
         ({"DATE-OBS": "2023-05-14", "UT-STR": "03:12:00", "UT-END": "03:13:01"}, "DATE-OBS+UT-STR"),
         ({"DATE-OBS": "2023-05-14", "EXP-STRT": "03:12:00", "UT-STOP": "03:13:01"}, "DATE-OBS+EXP-STRT"),
         ({"MJD-STR": 60078.1333333333}, "MJD-STR"),
+        ({"UT-DATE": "2023-05-14", "UT-TIME": "03:12:00"}, "UT-DATE+UT-TIME"),
     ],
 )
 def test_forms_of_times(cards, source):
@@ -55,7 +56,11 @@ def test_a_number_without_unit_is_taken_for_hours_with_a_doubt():
         ({"DATE-OBS": "05/04/2023 03:12:00 AM"}, "2023-05-04", [("ambiguous_date", "doubt")]),
         ({"DATE-OBS": "14/05/23"}, "2023-05-14", [("short_year", "note")]),
         ({"DATE-OBS": "04/05/98"}, "1998-05-04", []),
-        # Another card settles it.
+        # Another card, or the comment, settles it.
+        ({"DATE-OBS": ("05/04/2023", "mm/dd/yyyy")}, "2023-05-04", []),
+        ({"DATE-OBS": ("04/05/2023", "dd/mm/yyyy")}, "2023-05-04", []),
+        ({"DATE-OBS": ("05/04/23", "month/day/year")}, "2023-05-04", [("short_year", "note")]),
+        ({"DATE-OBS": ("05/04/98", "months/days")}, "1998-05-04", []),
         ({"DATE-OBS": "04/05/23", "JD": 2460039.6333333}, "2023-04-05", []),
         ({"DATE-OBS": "04/05/45", "DATE": "1945-05-05T00:00:00"}, "1945-05-04", []),
         ({"DATE-OBS": "05/14/2023"}, "2023-05-14", []),
