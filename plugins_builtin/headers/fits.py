@@ -18,7 +18,7 @@ from plugins_builtin.shared.filter_names import filter_name
 from plugins_builtin.shared.gain_cards import gain_doubts
 from plugins_builtin.shared.header_clocks import settled_time
 from plugins_builtin.shared.header_times import HeaderTime, header_time
-from plugins_builtin.shared.header_values import as_number, first_text, text_of, value_of
+from plugins_builtin.shared.header_values import as_number, comment_of, first_text, says_nothing, text_of, value_of
 from plugins_builtin.shared.time_places import place_doubts
 from plugins_builtin.shared.time_scales import SCALES, time_scale
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Cameras that write both mean e-/ADU by EGAIN and a setting of their amplifier by GAIN.
 GAIN = ("EGAIN", "CVF", "GAIN", "CCDGAIN", "GAINEFF", "ESO DET OUT1 CONAD")
 SATURATION = ("SATURATE", "SATLEVEL", "MAXLIN", "SATURATA")
-READ_NOISE = ("RDNOISE", "READNOIS", "READNOISE", "RON", "ESO DET OUT1 RON")
+READ_NOISE = ("RDNOISE", "READNOIS", "READNOISE", "READNOI", "ENOISE", "RON", "ESO DET OUT1 RON")
 SITE = ("OBSERVAT", "SITENAME", "OBSERVATORY")
 
 _UNITS = {
@@ -45,6 +45,8 @@ _UNITS = {
 _PER_SECOND = {DataUnit.ADU: DataUnit.ADU_PER_SECOND, DataUnit.ELECTRON: DataUnit.ELECTRON_PER_SECOND}
 
 
+#: Electrons per count, beside a gain's number.
+_WITH_UNIT = re.compile(r"\s*(?:e|electrons?)-?\s*/\s*(?:adu|dn|counts?)\s*$", re.IGNORECASE)
 _read = "to read it off the header"
 _number_or_read = positive_or_zero(_read)
 
@@ -95,8 +97,8 @@ class FitsHeader:
             band=band,
             instrument=self.instrument or instrument_name(header),
             site=first_text(header, SITE),
-            saturation=self.saturation or _optional(header, SATURATION, np.inf),
-            read_noise=self.read_noise or _optional(header, READ_NOISE, np.nan),
+            saturation=self.saturation or _saturation(header, unit, gain),
+            read_noise=self.read_noise or _read_noise(header, gain),
             data_unit=unit,
             doubts=(*exposure.doubts, *of_gain, *time.doubts, *combined, *of_band),
         )
@@ -123,7 +125,7 @@ class FitsHeader:
             return 1.0, ()
         keywords = (self.gain_keyword,) if self.gain_keyword else GAIN
         ways = "set gain (e-/ADU) or gain_keyword in [header.fits], or use a header plugin"
-        if unit is DataUnit.ADU and not any(text_of(header, k) for k in keywords):
+        if unit is DataUnit.ADU and all(says_nothing(value_of(header, k)) for k in keywords):
             return np.nan, ()  # the noise of the frames tells it
         keyword, gain = _needed(header, keywords, "gain", ways)
         return gain, (*gain_doubts(header, keyword, gain, ways), *combined_gain_doubts(header, gain))
@@ -195,22 +197,51 @@ def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str
     """
     for keyword in keywords:
         value = value_of(header, keyword)
-        if value is None or str(value).strip() == "":
+        if says_nothing(value):
             continue
-        number = as_number(value)
+        number = as_number(_WITH_UNIT.sub("", str(value)))
         if number is not None and number > 0:
             return keyword, number
         raise UnusableInput(f"the header's {what} makes no sense: {keyword} = {value!r}; {ways}")
     raise UnusableInput(f"no {what} in the header: looked for {', '.join(keywords)}; {ways}")
 
 
-def _optional(header: fits.Header, keywords: tuple[str, ...], unknown: float) -> float:
-    """Return the first of the keywords that holds a positive number."""
+def _optional(header: fits.Header, keywords: tuple[str, ...]) -> tuple[str, float] | None:
+    """Return the first of the keywords that holds a positive number, and that."""
     for keyword in keywords:
         number = as_number(value_of(header, keyword))
         if number is not None and number > 0:
-            return number
-    return unknown
+            return keyword, number
+    return None
+
+
+def _saturation(header: fits.Header, unit: DataUnit, gain: float) -> float:
+    """Return the level of saturation in the unit of the data; inf where it is not known."""
+    found = _optional(header, SATURATION)
+    if found is None:
+        return np.inf
+    keyword, level = found
+    if unit is DataUnit.ADU and _unit_of(header, keyword) is DataUnit.ELECTRON:
+        return level / gain if np.isfinite(gain) else np.inf
+    return level
+
+
+def _read_noise(header: fits.Header, gain: float) -> float:
+    """Return the read noise in e-; nan where it is not known."""
+    found = _optional(header, READ_NOISE)
+    if found is None:
+        return np.nan
+    keyword, noise = found
+    return noise * gain if _unit_of(header, keyword) is DataUnit.ADU else noise
+
+
+def _unit_of(header: fits.Header, keyword: str) -> DataUnit | None:
+    """Return the unit that a card's comment names in brackets, and nothing beside it; None for others."""
+    named = re.match(r"[\[(]\s*([a-z]+)-?\s*[\])]", comment_of(header, keyword), re.IGNORECASE)
+    if named is None:
+        return None
+    name = named[1].lower()
+    return _UNITS.get(name) or _UNITS.get(name.removesuffix("s"))
 
 
 @hookimpl

@@ -10,7 +10,7 @@ import attrs
 
 from lcframework.types import Doubt, Severity, UnusableInput
 from plugins_builtin.shared.header_times import read_card
-from plugins_builtin.shared.header_values import as_number, comment_of, text_of, value_of
+from plugins_builtin.shared.header_values import as_number, comment_of, says_nothing, text_of, value_of
 from plugins_builtin.shared.time_texts import read_time_text
 from plugins_builtin.shared.time_zones import zone_of
 
@@ -85,7 +85,7 @@ def exposure_time(header: fits.Header, keywords: Sequence[str], ways: str) -> Ex
     """
     for keyword in keywords:
         value = value_of(header, keyword)
-        if value is None or str(value).strip() == "":
+        if says_nothing(value):
             continue
         found = _in_seconds(header, keyword)
         if found is None or found.seconds <= 0:

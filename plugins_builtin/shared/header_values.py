@@ -48,6 +48,15 @@ def first_text(header: fits.Header, keywords: Iterable[str]) -> str:
     return next((text for text in (text_of(header, keyword) for keyword in keywords) if text), "")
 
 
+#: What programs write where they do not know a value.
+_NOTHING = re.compile(r"|unknown|undefined|undef|indef|n/?a|nan|none|null|[-?]+", re.IGNORECASE)
+
+
+def says_nothing(value: Any) -> bool:
+    """Whether a value is none: missing, empty, or a word for that."""
+    return value is None or (isinstance(value, str) and _NOTHING.fullmatch(value.strip()) is not None)
+
+
 def as_number(value: Any) -> float | None:
     """Return a header's value as a finite number; None where it isn't one.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import generic_headers
 import pytest
 from generic_headers import kinds
@@ -28,7 +30,7 @@ def parse(cards, options=None):
         {"EXPTIME": (60_000_000, "Exposure time (us)")}, {"EXPTIME": "60.0 s"}, {"EXPTIME": "1 min"},
         {"EXPTIME": "60,0"}, {"EXPTIME": None, "EXPOSURE": (60000, "milliseconds")},
         {"TELAPSE": 61.0, "EXPOSURE": 60.0, "DATE-END": "2023-05-04T03:13:01"},
-        {"DATE-END": "2023-05-04T03:13:05"},
+        {"DATE-END": "2023-05-04T03:13:05"}, {"EXPTIME": "UNKNOWN", "EXPOSURE": 60.0},
     ],
 )  # fmt: skip
 def test_exposure_times_in_their_units(cards):
@@ -147,11 +149,31 @@ def test_bands_that_differ_are_doubted(cards):
     ("cards", "gain"),
     [({"GAIN": "1,50"}, 1.5), ({"GAIN": 360, "EGAIN": 0.25}, 0.25), ({"GAIN": (39, "electrons per ADU")}, 39.0),
      ({"GAIN": 5}, 5.0), ({"GAIN": 2.5, "OFFSET": 10}, 2.5),
-     ({"GAIN": (110.5, "[electrons/count] channel gain")}, 110.5)],
+     ({"GAIN": (110.5, "[electrons/count] channel gain")}, 110.5), ({"GAIN": "1.5 e-/ADU"}, 1.5),
+     ({"GAIN": "N/A", "CCDGAIN": 1.4}, 1.4)],
 )  # fmt: skip
 def test_gains(cards, gain):
     info = parse(cards)
     assert (info.gain, info.doubts) == (gain, ())
+
+
+@pytest.mark.parametrize("text", ["UNKNOWN", "n/a", "None", "", "---"])
+def test_a_word_for_nothing_is_no_gain(text):
+    assert math.isnan(parse({"GAIN": text}).gain)
+
+
+@pytest.mark.parametrize(
+    ("cards", "saturation", "read_noise"),
+    [
+        ({"SATURATE": (90000.0, "[e-] full well"), "RDNOISE": (4.0, "[ADU]")}, 60000.0, 6.0),
+        ({"SATURATE": (60000.0, "[ADU]"), "ENOISE": (6.0, "[electrons] or so")}, 60000.0, 6.0),
+        ({"SATURATE": (90000.0, "(electrons)"), "RDNOISE": (4.0, "[DN]"), "GAIN": None}, math.inf, math.nan),
+        ({"SATURATE": (60000.0, "[ADU]"), "RDNOISE": 6.0, "BUNIT": "electron"}, 60000.0, 6.0),
+    ],
+)  # fmt: skip
+def test_units_of_saturation_and_read_noise(cards, saturation, read_noise):
+    info = parse(cards)
+    assert (info.saturation, info.read_noise) == pytest.approx((saturation, read_noise), nan_ok=True)
 
 
 @pytest.mark.parametrize(
