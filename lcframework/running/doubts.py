@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 
 from lcframework.config.toolbox import Toolbox
 from lcframework.frames.frame_list import idle_exclusions
+from lcframework.frames.overlapping import overlapping
 from lcframework.frames.reduction import unused
 from lcframework.frames.strange_frames import strange_frames
 from lcframework.running.injection_doubts import doubts_of_injections
@@ -133,6 +134,7 @@ def _of_project(session: Session, toolbox: Toolbox) -> Iterable[tuple[Doubt, tup
     for doubt in doubts_of_injections(session, toolbox):
         yield doubt, ()
     yield from strange_frames(session)
+    yield from overlapping(session)
     for row in decided_settings(session):
         whose = f" of {row.instrument}" if row.instrument else ""
         if row.doubt:
