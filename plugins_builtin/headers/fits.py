@@ -15,7 +15,7 @@ from lcframework.types import DataUnit, Doubt, HeaderInfo, TimeReference, Unusab
 from plugins_builtin.shared.combined_exposures import combined_gain_doubts, combined_time_doubts
 from plugins_builtin.shared.exposure_times import EXPTIME, ExposureTime, exposure_doubts, exposure_time
 from plugins_builtin.shared.filter_names import filter_name
-from plugins_builtin.shared.gain_cards import gain_doubts
+from plugins_builtin.shared.gain_cards import judged_gain
 from plugins_builtin.shared.header_clocks import settled_time
 from plugins_builtin.shared.header_times import HeaderTime, header_time
 from plugins_builtin.shared.header_values import as_number, comment_of, first_text, says_nothing, text_of, value_of
@@ -127,8 +127,13 @@ class FitsHeader:
         ways = "set gain (e-/ADU) or gain_keyword in [header.fits], or use a header plugin"
         if unit is DataUnit.ADU and all(says_nothing(value_of(header, k)) for k in keywords):
             return np.nan, ()  # the noise of the frames tells it
-        keyword, gain = _needed(header, keywords, "gain", ways)
-        return gain, (*gain_doubts(header, keyword, gain, ways), *combined_gain_doubts(header, gain))
+        keyword, number = _needed(header, keywords, "gain", ways, positive=False)
+        gain, doubts = judged_gain(header, keyword, number)
+        if np.isfinite(gain):
+            return gain, (*doubts, *combined_gain_doubts(header, gain))
+        if unit is not DataUnit.ADU:
+            raise UnusableInput(f"{doubts[0].text}, which tells none of frames in {unit.value}; {ways}")
+        return gain, doubts
 
     def _time(self, header: fits.Header, exptime: float) -> HeaderTime:
         time = header_time(header, self.time_keyword, self.time_scale)
@@ -189,8 +194,10 @@ def _refuse_compressed(header: fits.Header) -> None:
         )
 
 
-def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str) -> tuple[str, float]:
-    """Return the first of the keywords that is present, and its value, which must be positive.
+def _needed(
+    header: fits.Header, keywords: tuple[str, ...], what: str, ways: str, positive: bool = True
+) -> tuple[str, float]:
+    """Return the first of the keywords that is present, and its value: a number, and a positive one where it must be.
 
     One with a value that makes no sense is an error, and the next is not tried: a camera that writes several means
     different things by them.
@@ -200,7 +207,7 @@ def _needed(header: fits.Header, keywords: tuple[str, ...], what: str, ways: str
         if says_nothing(value):
             continue
         number = as_number(_WITH_UNIT.sub("", str(value)))
-        if number is not None and number > 0:
+        if number is not None and (number > 0 or not positive):
             return keyword, number
         raise UnusableInput(f"the header's {what} makes no sense: {keyword} = {value!r}; {ways}")
     raise UnusableInput(f"no {what} in the header: looked for {', '.join(keywords)}; {ways}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from lcframework.types import Doubt, Severity, UnusableInput
+import numpy as np
+
+from lcframework.types import Doubt, Severity
 from plugins_builtin.shared.header_values import comment_of, text_of, value_of
 
 if TYPE_CHECKING:
@@ -22,35 +24,45 @@ _PER_ELECTRON = re.compile(r"\b(?:adu|dn|counts?)s?\s*(?:/|per)\s*(?:photo-?)?e"
 #: Cards that cameras write whose GAIN is a setting: the other settings of their amplifiers.
 _SETTINGS_BESIDE = ("OFFSET", "BLKLEVEL", "BLACKLVL", "CAMOFFS", "USBLIMIT")
 _HOW = "`lcf headers` measures it from the images' noise, and the camera's data sheet has it"
+_REMEDY = f"Set gain (e-/ADU) in [header.fits]; {_HOW}"
 
 
-def gain_doubts(header: fits.Header, keyword: str, gain: float, ways: str) -> tuple[Doubt, ...]:
-    """Return what is doubtful about a gain that was read from a keyword, e-/ADU.
+def judged_gain(header: fits.Header, keyword: str, gain: float) -> tuple[float, tuple[Doubt, ...]]:
+    """Return a gain that was read from a keyword, e-/ADU, and what is doubtful about it.
 
-    Raises
-    ------
-    UnusableInput
-        Where its comment calls it a setting, or no detector has such a gain.
+    It is nan where it can be none: its comment calls it a setting, it is not positive, or no detector has as much. Then
+    only the noise of the frames can tell it.
     """
+    why = _no_gain(header, keyword, gain)
+    if why:
+        text = f"{keyword} = {text_of(header, keyword)} {why}: it is left to the frames' noise"
+        return np.nan, (Doubt("gain_setting", text, _REMEDY, severity=Severity.NOTE, value=gain),)
+    return gain, _doubts(header, keyword, gain)
+
+
+def _no_gain(header: fits.Header, keyword: str, gain: float) -> str:
+    """Return why a number is no gain in e-/ADU; empty where it may be one."""
+    comment = comment_of(header, keyword)
+    electrons = bool(_ELECTRONS.search(comment))
+    setting = bool(_SETTING.search(comment)) and gain == int(gain) and gain >= _WHOLE
+    if (_OTHER_UNIT.search(comment) or setting) and not electrons:
+        return f'is a setting of the camera, as its comment says ("{comment}")'
+    if gain <= 0:
+        return "is no gain in e-/ADU"
+    if gain >= _GREATEST and (not electrons or gain == int(gain)):
+        return f"is no gain in e-/ADU, for no detector has as much as {_GREATEST:g}, but may be a setting of the camera"
+    return ""
+
+
+def _doubts(header: fits.Header, keyword: str, gain: float) -> tuple[Doubt, ...]:
     comment, value = comment_of(header, keyword), text_of(header, keyword)
     electrons = bool(_ELECTRONS.search(comment))
     called = bool(_SETTING.search(comment)) and not electrons
     whole = gain == int(gain) and not electrons
-    if (_OTHER_UNIT.search(comment) and not electrons) or (called and whole and gain >= _WHOLE):
-        raise UnusableInput(
-            f'{keyword} = {value} is a setting of the camera, as its comment says ("{comment}"), and no gain in e-/ADU'
-            f"; {_HOW}; {ways}"
-        )
-    if gain >= _GREATEST and (not electrons or gain == int(gain)):
-        raise UnusableInput(
-            f"{keyword} = {value} can't be a gain in e-/ADU, for no detector has as much as {_GREATEST:g}: is it a "
-            f"setting of the camera? {_HOW}; {ways}"
-        )
-    remedy = f"Set gain (e-/ADU) in [header.fits]; {_HOW}"
     if _PER_ELECTRON.search(comment):
         return (
-            Doubt("gain_setting", f'{keyword} = {value} was taken for e-/ADU, but its comment says "{comment}"', remedy,
-                  severity=Severity.DOUBT, value=gain),
+            Doubt("gain_setting", f'{keyword} = {value} was taken for e-/ADU, but its comment says "{comment}"',
+                  _REMEDY, severity=Severity.DOUBT, value=gain),
         )  # fmt: skip
     beside = [k for k in _SETTINGS_BESIDE if text_of(header, k)]
     typed = beside and gain > 1 and isinstance(value_of(header, keyword), int) and not electrons
@@ -59,7 +71,7 @@ def gain_doubts(header: fits.Header, keyword: str, gain: float, ways: str) -> tu
         hint += f' (comment "{comment}")' if called else ""
         return (
             Doubt("gain_setting",
-                  f"{keyword} = {value}{hint} was taken for e-/ADU, but may be a setting of the camera", remedy,
+                  f"{keyword} = {value}{hint} was taken for e-/ADU, but may be a setting of the camera", _REMEDY,
                   severity=Severity.SERIOUS if typed else Severity.DOUBT, value=gain),
         )  # fmt: skip
     return ()

@@ -44,7 +44,7 @@ def pasted(group: InstrumentFiles) -> dict[str, Any]:
 
 
 def test_no_defect_hides_another(tmp_path):
-    folder = night(tmp_path / "raw", EXPTIME=None, GAIN=-1.0, BUNIT="furlong", **{"DATE-OBS": "yesterday"})
+    folder = night(tmp_path / "raw", EXPTIME=None, GAIN="high", BUNIT="furlong", **{"DATE-OBS": "yesterday"})
     group = looked_at(folder)
     for words in ("no exposure time", "gain makes no sense", "furlong", "yesterday"):
         assert sum(words in reason for reason in group.reasons) == 1, group.reasons
@@ -52,7 +52,7 @@ def test_no_defect_hides_another(tmp_path):
 
 
 def test_what_can_be_read_is_shown(tmp_path):
-    group = looked_at(night(tmp_path / "raw", EXPTIME=0.0, GAIN=-1.0))
+    group = looked_at(night(tmp_path / "raw", EXPTIME=0.0, GAIN="high"))
     assert len(group.reasons) == 2
     assert group.values["band"] == {"V": 3}
     assert group.values["exptime"] == {"?": 3}

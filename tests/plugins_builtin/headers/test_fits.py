@@ -162,7 +162,10 @@ def test_unknown_saturation_and_read_noise():
 @pytest.mark.parametrize(
     ("cards", "words"),
     [
-        ({"GAIN": 0}, "GAIN = 0"),
+        (
+            {"GAIN": 0, "BUNIT": "adu/s"},
+            "GAIN = 0 is no gain in e-/ADU.*noise, which tells none",
+        ),
         ({"GAIN": "high"}, "'high'"),
         ({"EXPTIME": 0.0}, "exposure time.*EXPTIME = 0.0"),
         ({"EXPTIME": None}, "no exposure time.*EXPOSURE"),

@@ -178,15 +178,22 @@ def test_units_of_saturation_and_read_noise(cards, saturation, read_noise):
 
 @pytest.mark.parametrize(
     ("cards", "words"),
-    [({"GAIN": 100}, "GAIN = 100 can't be a gain in e-/ADU.*lcf headers.*set gain"),
+    [({"GAIN": 100}, "GAIN = 100 is no gain in e-/ADU, for no detector has as much as 100, but may be a setting"),
      ({"GAIN": (12, "Gain setting")}, "a setting of the camera, as its comment says"),
      ({"GAIN": (12.5, "[0.1 dB]")}, "a setting of the camera, as its comment says"), ({"EGAIN": 139}, "EGAIN = 139"),
-     ({"GAIN": (139, "[e-/ADU]")}, "GAIN = 139 can't be a gain")],
+     ({"GAIN": (139, "[e-/ADU]")}, "GAIN = 139 is no gain"), ({"GAIN": 0, "OFFSET": 10}, "GAIN = 0 is no gain"),
+     ({"GAIN": -1}, "GAIN = -1 is no gain")],
 )  # fmt: skip
 def test_settings_are_no_gains(cards, words):
-    with pytest.raises(UnusableInput, match=words):
-        parse(cards)
-    assert parse(cards, {"gain": 0.8}).gain == 0.8
+    """The frames' noise has to tell what the camera's setting stands for."""
+    info = parse(cards)
+    assert math.isnan(info.gain)
+    (doubt,) = info.doubts
+    assert (doubt.kind, doubt.severity) == ("gain_setting", "note")
+    assert words in doubt.text
+    assert "left to the frames' noise" in doubt.text
+    given = parse(cards, {"gain": 0.8})
+    assert (given.gain, given.doubts) == (0.8, ())
 
 
 @pytest.mark.parametrize(
