@@ -22,6 +22,7 @@ from lcframework.storage.files import atomic
 from lcframework.storage.frame_files import read_frame, read_table, read_wcs
 from lcframework.storage.records import Record, Update
 from lcframework.types import Bools, Floats, HeaderInfo, UnusableInput
+from lcframework.types.json_values import finite_or_none
 from lcframework.work import Outcome, Task, Unit
 
 #: Sources are drawn out to this many FWHM.
@@ -88,6 +89,7 @@ class DrawnFrame:
 
     imported: Imported
     light: StarLight
+    error: Floats  # (m,) relative, of the transparency where the sources are
     saturated: Bools  # (m,)
 
 
@@ -123,10 +125,11 @@ class ImportDrawn(Task[DrawingPayload, DrawingValues, DrawnFrame]):
         light = star_light(before, d.stars)
         places = light.places(*sky_to_pixel(values.wcs, d.ra, d.dec))
         info = self._info(raw)
-        expected = _electrons(light, places, d.flux * light.transparency * d.exptime, raw.raw.image.shape)
+        transparency, error = light.transparency.at(*places.T)
+        expected = _electrons(light, places, d.flux * transparency * d.exptime, raw.raw.image.shape)
         counts, saturated = self._counts(raw, info, expected, places, d)
         drawn = attrs.evolve(raw, raw=attrs.evolve(raw.raw, image=counts))
-        return DrawnFrame(self._importing.compute(drawn), light, saturated)
+        return DrawnFrame(self._importing.compute(drawn), light, error, saturated)
 
     @property
     def _importing(self) -> ImportFrame:
@@ -195,9 +198,9 @@ class ImportDrawn(Task[DrawingPayload, DrawingValues, DrawnFrame]):
         path = self.toolbox.workdir / truth_path(unit.payload.raw.key)
         light = result.light
         truth = {
-            "transparency": light.transparency, "error": light.error, "stars": light.stars,
-            "psf_stars": light.psf.stars, "fwhm": light.psf.fwhm, "saturated": result.saturated.tolist(),
-            "ratios": dict(light.ratios),
+            "transparency": light.transparency.plane.tolist(), "stars": light.transparency.stars,
+            "error": list(map(finite_or_none, result.error)), "saturated": result.saturated.tolist(),
+            "psf_stars": light.psf.stars, "fwhm": light.psf.fwhm, "ratios": dict(light.ratios),
         }  # fmt: skip
         with atomic(path) as temporary:
             temporary.write_text(json.dumps(truth))

@@ -102,7 +102,7 @@ class DrawingPsf:
     def at(self, x: float, y: float, columns: Floats, rows: Floats) -> Floats:
         """Return the share of a star's light at (x, y) that falls on pixels (any shape)."""
         dx, dy = columns - x, rows - y
-        profile = moffat(dx, dy, self.shape @ _place(x, y, self.frame), self.exponent)
+        profile = moffat(dx, dy, self.shape @ place_in_frame(x, y, self.frame), self.exponent)
         return np.asarray(profile + self._missed(dx, dy))
 
     def _missed(self, dx: Floats, dy: Floats) -> Floats:
@@ -233,14 +233,15 @@ def _alike(fits: list[_Profile]) -> list[_Profile]:
     return [f for f, far in zip(fits, (off > _UNLIKE * spread).any(axis=1), strict=True) if not far]
 
 
-def _place(x: float, y: float, frame: tuple[int, int]) -> Floats:
+def place_in_frame(x: float, y: float, frame: tuple[int, int]) -> Floats:
+    """Return 1, u and v: a place less the frame's centre, over the half-width."""
     ny, nx = frame
     return np.array([1.0, (x - (nx - 1) / 2) / (nx / 2), (y - (ny - 1) / 2) / (ny / 2)])
 
 
 def _variation(fits: Sequence[_Profile], frame: tuple[int, int]) -> Floats:
     """Return the shape's three numbers as planes over the frame, or as constants where stars are few."""
-    places = np.array([_place(f.place[0], f.place[1], frame) for f in fits])
+    places = np.array([place_in_frame(f.place[0], f.place[1], frame) for f in fits])
     shapes = np.array([f.place[2:] for f in fits])
     weight = np.array([min(f.signal, 300.0) for f in fits])  # beyond it, profiles differ by more than noise
     terms = 3 if len(fits) >= STARS_FOR_VARIATION else 1

@@ -281,14 +281,14 @@ def _collected(scratch: Project, asked: Asked, drawn: Sequence[Injection]) -> Ta
             if truth is None:
                 continue
             for light in injection.sources:
-                found = measured.get((f.id, light.name), {})
+                found, number = measured.get((f.id, light.name), {}), numbers[injection.region, light.name]
                 rows.append({
                     "region": injection.region, "level": injection.level, "source": light.name,
                     "ra": light.ra, "dec": light.dec, "instrument": f.instrument, "band": f.band, "frame_id": f.id,
                     "mjd": f.mjd, "seeing": f.seeing_arcseconds if f.seeing_arcseconds is not None else np.nan,
-                    "truth": light.flux[f.instrument, f.band], "truth_error": truth["error"],
+                    "truth": light.flux[f.instrument, f.band], "truth_error": _number(truth["error"][number]),
                     "drawing_error": drawing[f.instrument, f.band],
-                    "saturated": int(truth["saturated"][numbers[injection.region, light.name]]),
+                    "saturated": int(truth["saturated"][number]),
                     **{name: found.get(name, np.nan) for name in _MEASURED},
                 })  # fmt: skip
     if not rows:
@@ -307,6 +307,10 @@ _UNITS = {
     "ra": "deg", "dec": "deg", "mjd": "d", "seeing": "arcsec",
     **dict.fromkeys(("truth", *_OF_SOURCE), "electron / s"),
 }  # fmt: skip
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 def _truth(workdir: Path, key: str) -> dict[str, Any] | None:

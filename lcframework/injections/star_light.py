@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 import numpy as np
 
 from lcframework.injections.drawing_psf import REACH, DrawingPsf, StarFit, StarImage, fit_drawing_psf, measure
+from lcframework.injections.transparency import Transparency, measure_transparency
 from lcframework.roi.registration import Registration, register
 from lcframework.types import FWHM_PER_SIGMA, Bools, Floats, Ints, UnusableInput
-from lcframework.types.robust import robust_scatter
 
 #: Fewer stars than this show no PSF.
 FEWEST = 3
@@ -20,9 +20,6 @@ FEWEST = 3
 _REACH_OF_LEVEL, _ROOT = 0.9, 0.2
 #: A neighbour's light is left aside where it exceeds this many times the noise of the sky.
 _NEIGHBOUR_LEVEL = 0.5
-#: The floor of a star's relative error: the transparency must not hang on the brightest star alone.
-_FLOOR = 0.003
-_FAR = 4.0
 
 
 @attrs.frozen(eq=False)
@@ -74,23 +71,17 @@ class StarLight:
     ----------
     psf : DrawingPsf
         To draw with.
-    transparency : float
-        e-/s in the frame, as `psf` counts them, of a source of 1 e-/s in the light curve.
-    error : float
-        Its relative standard error.
+    transparency : Transparency
+        Of e-/s in the frame as `psf` counts them.
     registration : Registration
         Where the sky lies, about the frame's centre.
-    stars : int
-        How many tell the transparency.
     ratios : mapping
-        By the stars' names: flux over level and transparency, and its relative error by the noise.
+        By the stars' names: flux over level and the transparency there, and its relative error by the noise.
     """
 
     psf: DrawingPsf
-    transparency: float
-    error: float
+    transparency: Transparency
     registration: Registration
-    stars: int
     ratios: Mapping[str, tuple[float, float]] = attrs.field(factory=dict)
 
     def places(self, x: Floats, y: Floats) -> Floats:
@@ -143,17 +134,18 @@ def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
     fits = [measure(psf, image) if image is not None else None for image in images]
     found = [i for i, fit in enumerate(fits) if fit is not None]
     measured: list[StarFit] = [fit for fit in fits if fit is not None]
-    transparency, error, used = _transparency(measured, stars.level[found])
+    transparency = measure_transparency(measured, stars.level[found], (ny, nx))
     expected = np.stack([stars.x[found], stars.y[found]], axis=1)
     places = np.array([(fit.x, fit.y) for fit in measured]).reshape(-1, 2)
     spread = np.array([psf.fwhm * fit.error / fit.flux for fit in measured])
     registration = register(expected, places, np.stack([spread, spread], axis=1), _centre((ny, nx)))
+    usual, _ = transparency.at(*places.T)
     ratios = {
-        stars.names[i]: (fit.flux / stars.level[i] / transparency, fit.error / fit.flux)
-        for i, fit in zip(found, measured, strict=True)
+        stars.names[i]: (fit.flux / stars.level[i] / there, fit.error / fit.flux)
+        for i, fit, there in zip(found, measured, usual.tolist(), strict=True)
         if stars.names and stars.level[i] > 0
     }
-    return StarLight(psf, transparency, error, registration, used, ratios)
+    return StarLight(psf, transparency, registration, ratios)
 
 
 def _centre(frame: tuple[int, int]) -> Floats:
@@ -188,25 +180,3 @@ def _signal(image: StarImage, frame: FramePixels) -> float:
     """Return about the signal-to-noise of a star."""
     light = float(np.where(image.used, image.data, 0).sum())
     return light / float(np.sqrt(psf_area(frame.fwhm) * frame.rms**2 + max(light, 0) / frame.exptime))
-
-
-def _transparency(fits: Sequence[StarFit], level: Floats) -> tuple[float, float, int]:
-    """Return the weighted mean of fluxes over levels, its relative standard error, and how many stars it rests on."""
-    flux, error = np.array([f.flux for f in fits]), np.array([f.error for f in fits])
-    known = np.isfinite(level) & (level > 0)
-    if known.sum() < 2:
-        raise UnusableInput(
-            "fewer than two held-out stars with a known level show in it: its transparency is not known"
-        )
-    ratio, relative = flux[known] / level[known], error[known] / flux[known]
-    middle = float(np.median(ratio))
-    off = ratio / middle - 1
-    sigma = np.hypot(relative, max(robust_scatter(off), _FLOOR))
-    good = np.abs(off) <= _FAR * sigma
-    weight = good / (relative**2 + _FLOOR**2)
-    mean = float((weight * ratio).sum() / weight.sum())
-    left = (ratio / mean - 1)[good]
-    by_noise = float(1 / np.sqrt(weight.sum()))
-    n = int(good.sum())
-    by_scatter = float(np.sqrt((weight[good] * left**2).sum() / weight.sum() / max(n - 1, 1)))
-    return mean, max(by_noise, by_scatter), n
