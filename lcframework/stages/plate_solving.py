@@ -167,7 +167,10 @@ class SolveFrame(Task[SolvingPayload, Unsolved, Solved]):
                 else:
                     believable.append(Solved(solution, tool.name, scale, check))
             if believable:
-                return best_of(believable)
+                best = best_of(believable)
+                if best.check is None:
+                    return best
+                return attrs.evolve(best, solution=wcs_check.moved_to_stars(best.solution, best.check))
         raise UnusableInput("not solved: " + ("; ".join(dict.fromkeys(reasons)) or "no solver is selected"))
 
     def _attempts(self, values: Unsolved, hint: SolveHint, settings: Settings) -> Iterator[tuple[Tool, SolveHint]]:
@@ -243,7 +246,7 @@ class PlateSolving(Stage):
     makes: ClassVar[tuple[str, ...]] = ("frames", "frames/<name>.wcs")
     unit: ClassVar[str] = "frame"
     reads: ClassVar[tuple[str, ...] | None] = ("frames",)
-    results_version: ClassVar[int] = 3
+    results_version: ClassVar[int] = 4
 
     @property
     def filtered(self) -> bool:

@@ -9,8 +9,9 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lcframework.sky import geometry
-from lcframework.sky.wcs_check import Check, check
+from lcframework.sky.wcs_check import Check, check, moved_to_stars
 from lcframework.storage.frame_files import make_wcs
+from lcframework.types import PlateSolution
 
 SHAPE = (800, 1000)
 SCALE = 0.4
@@ -64,6 +65,28 @@ def test_an_offset_of_some_pixels_is_measured(shift):
     found = check(make_wcs(header(PLACES["over RA 0"], shift=shift)), SHAPE, *field(truth))
     assert found.wrong == ""
     assert found.offset == pytest.approx(np.hypot(*shift), abs=0.3)
+
+
+@pytest.mark.parametrize("shift", [(4.0, -6.0), (-7.0, 5.0), (0.6, -0.5)])
+def test_a_wcs_beside_its_stars_is_moved_to_them(shift):
+    """But for less than a pixel, which the registration of each frame takes care of."""
+    truth = header(PLACES["over RA 0"], angle=20.0)
+    sources, stars = field(truth)
+    stated = PlateSolution(header(PLACES["over RA 0"], angle=20.0, shift=shift))
+    moved = moved_to_stars(stated, check(make_wcs(stated.header), SHAPE, sources, stars))
+    x, y = make_wcs(moved.header).all_world2pix(stars["ra"], stars["dec"], 0)
+    right = make_wcs(truth).all_world2pix(stars["ra"], stars["dec"], 0)
+    off = np.hypot(np.median(x - right[0]), np.median(y - right[1]))
+    if np.hypot(*shift) > 1:
+        assert off < 0.1
+        assert moved.refined
+    else:
+        assert moved is stated
+
+
+def test_a_wcs_that_no_star_confirms_is_left():
+    stated = PlateSolution(header(PLACES["plain"]))
+    assert moved_to_stars(stated, Check(50, 50, 3, 1.0, 0.5, 6.0, shift=(6.0, 0.0))) is stated
 
 
 WRONG = {

@@ -13,6 +13,7 @@ from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
 from lcframework.project import Project
+from lcframework.sky.geometry import sky_to_pixel
 from lcframework.sky.solver_stars import SolverStars
 from lcframework.stages.plate_solving import PlateSolving
 from lcframework.storage.frame_files import read_wcs, with_wcs
@@ -148,6 +149,16 @@ def test_a_wrong_wcs_alone_is_refused_with_its_reason(make):
     assert list(frames["plate_solved"]) == [False, True]
     assert "existing: of " in frames["comment"][0]
     assert "catalogue stars that it puts in the frame" in frames["comment"][0]
+
+
+def test_a_wcs_beside_its_stars_is_moved_to_them(make):
+    """Six pixels are more than a star's own width: its light would be masked as a neighbour's."""
+    path = make([(header(shift=6.0), header()), GOOD])
+    _, frames = solve(path)
+    assert list(frames["solver"]) == ["existing", "existing"]
+    assert [int(f) & 4 for f in frames["flags"]] == [4, 0]
+    x, y = sky_to_pixel(read_wcs(path.parent / frames["wcs_relpath"][0]), RA, DEC)
+    assert np.hypot(x - SIZE / 2 + 1, y - SIZE / 2 + 1) < 0.3
 
 
 def test_verify_can_be_switched_off(make):
