@@ -14,23 +14,26 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
+from lcframework.frames.clipped_sky import lowest_pixels
+from lcframework.frames.squares import SQUARE, squares
 from lcframework.types import Bools, Floats, MeasuredGain
 from lcframework.types.robust import clip_and_refit, scatter_about_zero
 
-BLOCK = 32  # pixels; the side of the blocks in which level and variance are measured
 #: A gain is measured on this many pairs of frames, on a central part with sides of at most so many pixels.
 PAIRS, LARGEST = 8, 2048
-#: The number of blocks of a pair that are measured; more would hardly improve the result.
-BLOCKS_A_PAIR = 200
+#: The number of squares of a pair that are measured; more would hardly improve the result.
+SQUARES_A_PAIR = 200
 #: The slope is significant where it exceeds its error by this factor.
 SIGNIFICANT = 5.0
 _SOURCE_SIGMA = 3.0
 _CLIP = 4.0
 _QUANTIZATION = 1.0 / 12.0  # variance of rounding to whole numbers
-#: Pixels share their noise where sums over squares of so many pixels a side have this many times the variance of
+#: Pixels share their noise where sums over cells of so many pixels a side have this many times the variance of
 #: independent ones, whose planes and unmasked pixels leave them the third number of it.
-_SQUARE, _SHARED, _INDEPENDENT = 4, 1.5, 0.9
-_FEWEST_SQUARES = 16
+_CELL, _SHARED, _INDEPENDENT = 4, 1.5, 0.9
+_FEWEST_CELLS = 16
+#: A square in which more than this share of the pixels have the frame's lowest value is cut off there.
+_CUT_OFF = 0.005
 
 
 def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = True) -> MeasuredGain:
@@ -58,7 +61,13 @@ def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = T
     level, variance = level[good], variance[good]
     if len(level) < 20:
         return MeasuredGain(
-            np.nan, np.nan, (np.nan, np.nan), np.nan, len(level), count, "too few pixels free of sources"
+            np.nan,
+            np.nan,
+            (np.nan, np.nan),
+            np.nan,
+            len(level),
+            count,
+            "too few pixels free of sources and not cut off",
         )
     span = (float(np.percentile(level, 1)), float(np.percentile(level, 99)))
     slope, error = robust_slope(level, variance)
@@ -91,15 +100,19 @@ def central(image: Floats, size: int = LARGEST) -> Floats:
 
 
 def points(a: Floats, b: Floats) -> Floats:
-    """Return level and variance of a pixel in blocks free of sources, and the variance a pixel of sums, (3, n)."""
+    """Return level and variance of a pixel in squares free of sources, and the variance a pixel of sums, (3, n)."""
     a, b = np.asarray(a, float), np.asarray(b, float)
-    bad = blocks(_sources(a) | _sources(b)) | ~np.isfinite(blocks(a)) | ~np.isfinite(blocks(b))
-    first, second = blocks(a), blocks(b)
+    bad = squares(_sources(a) | _sources(b)) | ~np.isfinite(squares(a)) | ~np.isfinite(squares(b))
+    for image in (a, b):
+        low, share = lowest_pixels(image)
+        if share:  # where the sky is cut off, its level and its variance grow together, whatever the gain
+            bad |= (squares(low).mean(axis=1) > _CUT_OFF)[:, None]
+    first, second = squares(a), squares(b)
     difference = first - second
-    y, x = np.mgrid[:BLOCK, :BLOCK] - (BLOCK - 1) / 2.0
-    plane = np.stack([np.ones(BLOCK**2), x.ravel(), y.ravel()], axis=1)  # the sky may tilt between the frames
+    y, x = np.mgrid[:SQUARE, :SQUARE] - (SQUARE - 1) / 2.0
+    plane = np.stack([np.ones(SQUARE**2), x.ravel(), y.ravel()], axis=1)  # the sky may tilt between the frames
     chosen = np.flatnonzero((~bad).mean(axis=1) > 0.3)
-    chosen = chosen[:: max(1, -(-len(chosen) // BLOCKS_A_PAIR))]
+    chosen = chosen[:: max(1, -(-len(chosen) // SQUARES_A_PAIR))]
     out = np.empty((3, len(chosen)))
     for i, row in enumerate(chosen):
         good = ~bad[row]
@@ -113,35 +126,28 @@ def points(a: Floats, b: Floats) -> Floats:
     return out
 
 
-def _variance_of_sums(block: Floats, good: Bools) -> float:
-    """Return the mean square of sums over squares of a block, for each of their pixels; nan with few whole ones."""
-    side = (BLOCK // _SQUARE, _SQUARE)
-    sums = np.where(good, block, 0.0).reshape(*side, *side).sum(axis=(1, 3))
+def _variance_of_sums(square: Floats, good: Bools) -> float:
+    """Return the mean square of sums over cells of a square, for each of their pixels; nan with few whole ones."""
+    side = (SQUARE // _CELL, _CELL)
+    sums = np.where(good, square, 0.0).reshape(*side, *side).sum(axis=(1, 3))
     pixels = good.reshape(*side, *side).sum(axis=(1, 3))
-    whole = pixels >= _SQUARE**2 - 2  # hot pixels and cosmic rays are left out
-    if whole.sum() < _FEWEST_SQUARES:
+    whole = pixels >= _CELL**2 - 2  # hot pixels and cosmic rays are left out
+    if whole.sum() < _FEWEST_CELLS:
         return float("nan")
     return float(np.mean(sums[whole] ** 2 / pixels[whole]))
 
 
-def blocks(image: Floats | Bools) -> np.ndarray:
-    """Return an image's whole blocks, flattened: (n, BLOCK * BLOCK)."""
-    ny, nx = (n // BLOCK for n in image.shape)
-    cut = image[: ny * BLOCK, : nx * BLOCK].reshape(ny, BLOCK, nx, BLOCK)
-    return np.asarray(cut.swapaxes(1, 2).reshape(ny * nx, BLOCK * BLOCK))
-
-
 def _sources(image: Floats) -> Bools:
     """Return which pixels belong to stars: those that are bright after smoothing, and pixels near them."""
-    ny, nx = (n // BLOCK for n in image.shape)
+    ny, nx = (n // SQUARE for n in image.shape)
     if ny == 0 or nx == 0:
         return np.zeros(image.shape, bool)
     filled = np.where(np.isfinite(image), image, np.nanmedian(image) if np.isfinite(image).any() else 0.0)
-    sky = np.kron(np.median(blocks(filled), axis=1).reshape(ny, nx), np.ones((BLOCK, BLOCK)))
-    smooth = uniform_filter(filled[: ny * BLOCK, : nx * BLOCK] - sky, 3)
+    sky = np.kron(np.median(squares(filled), axis=1).reshape(ny, nx), np.ones((SQUARE, SQUARE)))
+    smooth = uniform_filter(filled[: ny * SQUARE, : nx * SQUARE] - sky, 3)
     low, middle = np.percentile(smooth, [16, 50])
     mask = np.zeros(image.shape, bool)
-    mask[: ny * BLOCK, : nx * BLOCK] = binary_dilation(
+    mask[: ny * SQUARE, : nx * SQUARE] = binary_dilation(
         np.abs(smooth - middle) > _SOURCE_SIGMA * (middle - low), iterations=3
     )
     return mask

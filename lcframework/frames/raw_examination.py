@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from lcframework.frames.clipped_sky import clipped_doubts
 from lcframework.frames.gain_doubts import gain_doubts, shifted_bits
 from lcframework.frames.mosaics import mosaic_doubts
 from lcframework.frames.raw_frames import RawFrame
@@ -39,4 +40,5 @@ def examine(raw: RawFrame, info: HeaderInfo, saturation: float = 0.0, gain_is_ch
     level, doubts = saturation_of(raw.image, top, info.saturation, raw.header, saturation)
     doubts += gain_doubts(raw.image, raw.storage, raw.header, info, bits, gain_is_chosen)
     doubts += mosaic_doubts(raw.image, raw.header, level)
+    doubts += clipped_doubts(raw.image)
     return Examined(level, (*raw.doubts, *doubts))

@@ -12,7 +12,7 @@ import numpy as np
 
 from lcframework.hookspecs import hookimpl
 from lcframework.sky.geometry import sky_to_pixel
-from lcframework.types import Bools, Decision, Evidence, Floats, FrameEvidence, Ints
+from lcframework.types import Bools, Decision, Evidence, Floats, FrameEvidence, FrameFlag, Ints
 from plugins_builtin.engine.frames.noise_correlation import variance_ratio
 
 #: Below this ratio of variances, errors are within 7 %, and sampling or crowding may be the cause: pixels count as
@@ -53,11 +53,21 @@ class NoiseCorrelation:
             f"in differences of {len(found)} pairs of frames, fluxes have {ratio:.2f} times the variance that their "
             f"pixels' noise gives; from {_LEAST:g} on, neighbouring pixels share it, as resampling makes them"
         )
-        return (Decision(self.settings[0], value, why, len(evidence.frames)),)
+        return (Decision(self.settings[0], value, why, len(evidence.frames), doubt=_doubt(evidence, value)),)
 
     def differ(self, setting: str, old: Any, new: Any) -> bool:
         """Return whether the noise of new frames is correlated otherwise: by more than a quarter of the variance."""
         return bool(abs(np.log(new / old)) > _DIFFERENT)
+
+
+def _doubt(evidence: Evidence, ratio: float) -> str:
+    """Return the doubt in a gain that was measured by the noise which pixels share; empty where there is none."""
+    if ratio == 1 or not any(f.values["flags"] & FrameFlag.GAIN_MEASURED for f in evidence.frames):
+        return ""
+    return (
+        f"no header gives the gain, and neighbouring pixels share the noise that tells it: it may be up to {ratio:.1f} "
+        "times too large. Set gain in [header.fits]"
+    )
 
 
 def _ratio(first: FrameEvidence, second: FrameEvidence, images: _Images) -> float:

@@ -278,6 +278,10 @@ def test_pixels_of_resampled_frames_share_their_noise() -> None:
     whole, width = 4 * np.pi * 0.8**2, (0.8 / (3.0 / 2.355)) ** 2
     assert decision.value == pytest.approx(whole / (1 + width), rel=0.1)
     assert "resampling" in decision.why
+    assert f"up to {decision.value:.1f} times too large" in decision.doubt  # no header gives these frames' gain
+    given = tuple(attrs.evolve(f, values={**f.values, "flags": 0}) for f in example_evidence(drift=4.0).frames)
+    stated = resampled(attrs.evolve(example_evidence(drift=4.0), frames=given), 0.8)
+    assert NoiseCorrelation().decide(stated)[0].doubt == ""
 
 
 def test_a_pair_that_was_turned_tells_nothing_of_shared_noise() -> None:
