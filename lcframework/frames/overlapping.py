@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
+import sqlalchemy as sa
 from sqlmodel import Session, col
 
-from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.tables import Frame
 from lcframework.types import Doubt, file_name
 
@@ -21,11 +22,12 @@ _FEWEST = 2
 
 def overlapping(session: Session) -> Iterator[tuple[Doubt, tuple[str, ...]]]:
     """Yield a doubt, with its frames, where exposures of one instrument and band last until after the next began."""
-    rows = frame_rows(session, ~col(Frame.eliminated), col(Frame.mjd_start).is_not(None), col(Frame.exptime) > 0)
-    by_camera: dict[tuple[str, str], list[FrameRow]] = {}
-    for row in sorted(rows, key=lambda r: r.mjd_start):
+    columns = (Frame.instrument, Frame.band, Frame.mjd_start, Frame.exptime, Frame.original_image_path)
+    exposed = ~col(Frame.eliminated), col(Frame.mjd_start).is_not(None), col(Frame.exptime) > 0
+    by_camera: dict[tuple[str, str], list[Any]] = {}
+    for row in session.execute(sa.select(*map(col, columns)).where(*exposed).order_by(col(Frame.mjd_start))):
         by_camera.setdefault((row.instrument, row.band), []).append(row)
-    found: list[tuple[float, FrameRow]] = []
+    found: list[tuple[float, Any]] = []
     for same in by_camera.values():
         late = [_overlap(before, after) for before, after in itertools.pairwise(same)]
         some = [(seconds, row) for seconds, row in zip(late, same, strict=False) if seconds > 0.0]
@@ -43,7 +45,7 @@ def overlapping(session: Session) -> Iterator[tuple[Doubt, tuple[str, ...]]]:
     yield doubt, tuple(file_name(row.original_image_path) for _, row in found)
 
 
-def _overlap(before: FrameRow, after: FrameRow) -> float:
+def _overlap(before: Any, after: Any) -> float:
     """Return by how many seconds an exposure lasts into the next; 0 for what rounded clocks explain."""
     gap = (after.mjd_start - before.mjd_start) * 86_400.0
     tolerance = max(_ROUNDED, _PART * before.exptime)
