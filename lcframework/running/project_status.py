@@ -13,7 +13,7 @@ from lcframework.config.toolbox import Toolbox
 from lcframework.frames.exclusions import IMPORT
 from lcframework.frames.frame_list import FrameList
 from lcframework.plugins import PluginFault
-from lcframework.provenance import changes
+from lcframework.provenance import Components, changes
 from lcframework.running.chain import described
 from lcframework.running.collecting import no_collection
 from lcframework.running.frame_status import FrameState, FrameStatus, frame_status, left_out_of_fields
@@ -158,9 +158,11 @@ def _seen(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen
     every = stage.units(session, ledger)
     units = stage.within(session, every)
     products = ledger.of_stage(stage.name)
+    stale = stage.pending(units, ledger)
+    made_of = _recorded_components(session, stage, stale, products)
     pending = tuple(
-        PendingUnit(str(u.key), u.label, _why(stage, u, products.get(str(u.key)), session, ledger))
-        for u in stage.pending(units, ledger)
+        PendingUnit(key := str(u.key), u.label, _why(stage, u, products.get(key), made_of.get(key, {}), ledger))
+        for u in stale
     )
     left_out = len(stage.pending(every, ledger)) - len(pending) if len(units) < len(every) else 0
     known = [products[str(u.key)] for u in units if str(u.key) in products] if stage.only else list(products.values())
@@ -198,7 +200,20 @@ def _in_use(session: Session, name: str) -> Sequence[Any]:
     return session.execute(sa.select(table).where(table.c.combined_footprint_hash.in_(fields))).all()
 
 
-def _why(stage: Stage, unit: Unit[Any], product: Entry | None, session: Session, ledger: Ledger) -> tuple[str, ...]:
+def _recorded_components(
+    session: Session, stage: Stage, units: Sequence[Unit[Any]], products: Mapping[str, Entry]
+) -> Mapping[str, Components]:
+    """Return by unit what the products of units that are out of date were made from, in one query for all."""
+    wanted = {key for u in units if (p := products.get(key := str(u.key))) is not None and not p.made_from(u)}
+    if not wanted:
+        return {}
+    rows = session.execute(
+        sa.select(col(Product.unit), col(Product.components)).where(col(Product.stage) == stage.name)
+    )
+    return {unit: components for unit, components in rows if unit in wanted}
+
+
+def _why(stage: Stage, unit: Unit[Any], product: Entry | None, made_of: Components, ledger: Ledger) -> tuple[str, ...]:
     """Return why a unit is pending."""
     if product is None:
         return ("new",)
@@ -206,8 +221,7 @@ def _why(stage: Stage, unit: Unit[Any], product: Entry | None, session: Session,
         return ("to be made again: --force",)
     if product.made_from(unit):
         return (stage.harm(product, ledger) or f"to be tried again: {product.reason}",)
-    before = session.get(Product, (stage.name, str(unit.key)))
-    return tuple(changes(before.components if before else {}, unit.components))
+    return tuple(changes(made_of, unit.components))
 
 
 def _partly_used(session: Session, toolbox: Toolbox, having: Mapping[int, set[str]]) -> dict[int, str]:
