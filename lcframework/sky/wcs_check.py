@@ -4,8 +4,6 @@ By position: more pairs of sources and stars than expected by chance, within a b
 that match stars test the same with code of their own, so this refuses mostly the WCSs of others, such as a header's.
 By brightness: the bright stars among the pairs are the bright sources. No solver fits brightness, and in wrong pairs it
 is random however many pairs there are, so this finds a wrong WCS whose pairs a solver brought together.
-
-A WCS that the stars confirm, and that lies beside them as a whole, is moved there.
 """
 
 from __future__ import annotations
@@ -35,9 +33,6 @@ BRIGHTEST = 500
 TOLERANCE = 2.0
 #: Largest accepted distance between predicted and true position of a star, pixels; its stamp still contains the star.
 REACH = 10.0
-#: A common shift of the stars by more than this, pixels, is taken off a WCS. Stamps reach further, but a star a few
-#: pixels beside its place passes for a neighbour, and is masked.
-_BESIDE = 1.0
 #: Number of pairs from which on their brightness is compared.
 PAIRS_FOR_BRIGHTNESS = 10
 #: Brightness that agrees no better than in one of this many sets of wrong pairs speaks against a WCS.
@@ -170,16 +165,6 @@ def check(wcs: WCS, shape: tuple[int, int], sources: SourceTable, stars: StarTab
         brightness=_brightness_by_chance(flux[i], magnitude[j]),
         shift=(float(np.median((moved - predicted)[:, 0])), float(np.median((moved - predicted)[:, 1]))),
     )
-
-
-def moved_to_stars(solution: PlateSolution, found: Check) -> PlateSolution:
-    """Return a solution moved as a whole to where its stars are; as it is where it is not clearly beside them."""
-    if not found.significant or math.hypot(*found.shift) <= _BESIDE:
-        return solution
-    header = solution.header.copy()
-    for axis, by in zip((1, 2), found.shift, strict=True):
-        header[f"CRPIX{axis}"] = float(header.get(f"CRPIX{axis}", 0.0)) + by
-    return attrs.evolve(solution, header=header, refined=True)
 
 
 def _brightness_by_chance(flux: Floats, magnitude: Floats) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +16,7 @@ from lcframework.config.toolbox import Tool
 from lcframework.protocols import NamesReference, NeedsPosition, NeedsReference
 from lcframework.provenance import Components, Shared, canonical, complete, counted
 from lcframework.sky import geometry, solver_hints, wcs_check
+from lcframework.sky.chosen_solution import Solved, chosen
 from lcframework.sky.solver_stars import FIELD_STARS, AskForSolverStars, SolverStars, needs_stars
 from lcframework.sky.tracks import moving_regions, regions_at
 from lcframework.stages.read_convert_skysub_character_catalog import ReadConvertSkysubCharacterCatalog as Import
@@ -34,7 +34,7 @@ from lcframework.storage.frame_files import (
 from lcframework.storage.queries import FrameRow, frame_rows
 from lcframework.storage.records import Record
 from lcframework.storage.tables import Frame, Product
-from lcframework.types import Doubt, FrameFlag, LcfError, NotSolved, PlateSolution, SolveHint, UnusableInput, file_name
+from lcframework.types import Doubt, FrameFlag, LcfError, NotSolved, SolveHint, UnusableInput, file_name
 from lcframework.types.json_values import finite_or_none
 from lcframework.work import (
     FrameKey,
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
 #: The component with the further inputs of an attempt. Where they change, a failed frame is tried again; a solved frame
 #: remains up to date.
 TRIED_WITH = "tried_with"
-#: Of several WCSs that a header may mean: the share of the most pairs that counts as as many, and by which share of
-#: another's a distance must be less to be clearly less.
-_AS_MANY, _CLEARLY_NEARER = 0.9, 0.8
 
 
 @attrs.frozen
@@ -86,27 +83,6 @@ class Unsolved:
     instrument: str
     mjd: float
     references: tuple[tuple[Table, fits.Header], ...] = ()  # sources and WCS of solved frames
-
-
-@attrs.frozen(eq=False)
-class Solved:
-    """An accepted solution."""
-
-    solution: PlateSolution
-    solver: str
-    scale: geometry.Scale
-    check: wcs_check.Check | None = None  # None where there was no catalogue to compare with
-    doubts: tuple[Doubt, ...] = ()
-
-    @property
-    def verified(self) -> bool:
-        """Whether the catalogue confirms it."""
-        return self.check is not None and self.check.significant
-
-    @property
-    def off(self) -> float:
-        """By how many pixels stars lie from where it puts them."""
-        return math.inf if self.check is None else math.hypot(self.check.rms, self.check.offset)
 
 
 class SolveFrame(Task[SolvingPayload, Unsolved, Solved]):
@@ -167,10 +143,7 @@ class SolveFrame(Task[SolvingPayload, Unsolved, Solved]):
                 else:
                     believable.append(Solved(solution, tool.name, scale, check))
             if believable:
-                best = best_of(believable)
-                if best.check is None:
-                    return best
-                return attrs.evolve(best, solution=wcs_check.moved_to_stars(best.solution, best.check))
+                return chosen(believable)
         raise UnusableInput("not solved: " + ("; ".join(dict.fromkeys(reasons)) or "no solver is selected"))
 
     def _attempts(self, values: Unsolved, hint: SolveHint, settings: Settings) -> Iterator[tuple[Tool, SolveHint]]:
@@ -216,24 +189,6 @@ class SolveFrame(Task[SolvingPayload, Unsolved, Solved]):
         """Record the failed attempt."""
         row = {"plate_solved": False, "attempted_plate_solve": True, "roi_in_footprint": False, "comment": reason}
         return (Update("frames", {"id": unit.frame_id}, row),)
-
-
-def best_of(solutions: Sequence[Solved]) -> Solved:
-    """Return the solution that the catalogue confirms best, with its doubts; the first where it confirms none.
-
-    Of those that bring together as many pairs as the best one, within a tenth, the one by which stars lie nearest to
-    where they should; a later one must be clearly better than an earlier one.
-    """
-    verified = [s for s in solutions if s.verified]
-    if not verified:
-        first = solutions[0]
-        return attrs.evolve(first, doubts=(*first.solution.doubts, *first.solution.doubts_unless_verified))
-    most = max(s.check.matched for s in verified if s.check is not None)
-    best, *others = [s for s in verified if s.check is not None and s.check.matched >= _AS_MANY * most]
-    for other in others:
-        if other.off < _CLEARLY_NEARER * best.off:
-            best = other
-    return attrs.evolve(best, doubts=best.solution.doubts)
 
 
 @attrs.define

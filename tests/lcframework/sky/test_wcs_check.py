@@ -9,7 +9,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from lcframework.sky import geometry
-from lcframework.sky.wcs_check import Check, check, moved_to_stars
+from lcframework.sky.chosen_solution import moved_to_stars
+from lcframework.sky.wcs_check import Check, check
 from lcframework.storage.frame_files import make_wcs
 from lcframework.types import PlateSolution
 
