@@ -22,15 +22,24 @@ from lcframework.stages.psf_modeling import PHOTOMETRY, PsfModeling
 from lcframework.stages.stamp_extraction import StampExtraction
 from lcframework.stars.choice import check_names, chosen_stars, usable_stars
 from lcframework.stars.combining import RADII
+from lcframework.stars.measuring import (
+    FrameStars,
+    PhotometryPayload,
+    PhotometryValues,
+    alike_in_sampling,
+    misfits,
+    part,
+    stacked,
+)
 from lcframework.stars.selection import CHI2_FLOOR, keep
 from lcframework.storage.estimate_files import FrameEstimates, write_estimates
 from lcframework.storage.files import beside
 from lcframework.storage.psf_files import read_psf
 from lcframework.storage.queries import FrameRow, frames_with_regions
 from lcframework.storage.records import Record
-from lcframework.storage.stamp_files import Stamp, read_stamps
+from lcframework.storage.stamp_files import read_stamps
 from lcframework.storage.tables import EstimatorScales, EstimatorWeights, PsfRow
-from lcframework.types import PSF, Floats, Kernels, PhotometryResult, Stamps, UnusableInput
+from lcframework.types import Kernels, PhotometryResult, UnusableInput
 from lcframework.work import (
     BatchTask,
     FieldGroupKey,
@@ -47,40 +56,6 @@ from lcframework.work import (
 )
 from lcframework.work.batching import in_batches
 from lcframework.work.scopes import field_rois
-
-
-@attrs.frozen
-class FrameStars:
-    """The stars to measure in one frame, and the files that hold their stamps and the PSF."""
-
-    frame_id: int
-    field: str
-    instrument: str
-    stamps: str
-    psf: str
-    psf_ref: str
-    ids: tuple[str, ...]
-    exptime: float = 0.0  # s; 0: unknown
-    radii: tuple[float, ...] = ()  # pixels, of discs in which residual light is measured
-
-
-@attrs.frozen
-class PhotometryPayload:
-    """What one unit measures: the stars of one frame, or one star in many frames."""
-
-    frames: tuple[FrameStars, ...]
-    star: str = ""
-    without: tuple[int, ...] = ()  # ids of frames of the group in which the star is not measured
-
-
-@attrs.frozen(eq=False)
-class PhotometryValues:
-    """Stamps in the order of `rows` (index of the frame, star), and the PSFs of the frames."""
-
-    payload: PhotometryPayload
-    stamps: list[Stamp]
-    psfs: list[PSF]
-    rows: list[tuple[int, str]]
 
 
 class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResult]):
@@ -125,22 +100,13 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
         results: list[Any] = [None] * len(batch)
         for indices in alike_in_sampling(batch).values():
             alike = [batch[i] for i in indices]
-            stamps = [s for v in alike for s in v.stamps]
             first = alike[0].psfs[0]
             correlation = self.toolbox.config_for(instrument).stamps.noise_correlation
             kernels = np.concatenate([self._kernels(v, model) for v in alike])
             measured = tool.ask(
                 "measure",
-                Stamps(
-                    np.stack([s.data for s in stamps]),
-                    np.stack([s.noise for s in stamps]),
-                    np.stack([s.mask > 0 for s in stamps]),
-                    np.array([s.offset for s in stamps]),
-                    np.concatenate([_photon_variance(v) for v in alike]) / correlation,
-                    self.toolbox.config_for(instrument).photometry.aperture,
-                    np.concatenate([_radii(v) for v in alike]),
-                ),
-                Kernels(kernels, first.subsampling_factor, first.target_fwhm, _misfits(alike)),
+                stacked(alike, correlation, self.toolbox.config_for(instrument).photometry.aperture),
+                Kernels(kernels, first.subsampling_factor, first.target_fwhm, misfits(alike)),
             ).with_variance(correlation)
             ends = np.cumsum([len(v.stamps) for v in alike])
             for i, v, end in zip(indices, alike, ends, strict=True):
@@ -379,41 +345,3 @@ class StarPhotometry(Stage):
             without = tuple(i for i in group if str(i) not in inputs)
             units.append(Unit(key, f"star {key.star}", components, PhotometryPayload(frames, key.star, without)))
         return units
-
-
-def _photon_variance(values: PhotometryValues) -> Floats:
-    """Return (n,) the photon variance per e-/s of light where pixels share no noise; 0: unknown."""
-    exptimes = [values.payload.frames[frame].exptime for frame, _ in values.rows]
-    return np.array([1 / t if t > 0 else 0.0 for t in exptimes])
-
-
-def _misfits(batch: Sequence[PhotometryValues]) -> Floats:
-    """Return (n, r) the stamps' misfits, with zeros where those of their frames have fewer rings."""
-    rows = [values.psfs[frame].misfit for values in batch for frame, _ in values.rows]
-    out = np.zeros((len(rows), max((len(row) for row in rows), default=0)))
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = row
-    return out
-
-
-def _radii(values: PhotometryValues) -> Floats:
-    """Return (n, d) the radii of each stamp's discs, pixels."""
-    radii = [values.payload.frames[frame].radii for frame, _ in values.rows]
-    return np.array(radii, float).reshape(len(values.rows), -1)
-
-
-def alike_in_sampling(batch: Sequence[PhotometryValues]) -> dict[Any, list[int]]:
-    """Return the indices in a batch of units whose stamps and kernels have equal shapes and sampling.
-
-    A batch may contain different ones where a filter excluded some units when an option was changed.
-    """
-    out: dict[Any, list[int]] = {}
-    for i, values in enumerate(batch):
-        kinds = [(p.subsampling_factor, p.target_fwhm, p.narrow.shape) for p in values.psfs]
-        out.setdefault((values.stamps[0].data.shape, *dict.fromkeys(kinds)), []).append(i)
-    return out
-
-
-def part(result: PhotometryResult, start: int, end: int) -> PhotometryResult:
-    """Return the measurements of the stamps from index `start` to `end`."""
-    return PhotometryResult(*(getattr(result, f.name)[start:end] for f in attrs.fields(PhotometryResult)))

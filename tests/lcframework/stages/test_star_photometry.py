@@ -13,13 +13,8 @@ from lcframework.config.toolbox import Tool
 from lcframework.frames.frame_folders import FLAT, folder_of
 from lcframework.frames.stamping import noise_map
 from lcframework.stages.psf_modeling import FitPsfs, PsfPayload, PsfValues
-from lcframework.stages.star_photometry import (
-    FrameStars,
-    MeasureStars,
-    PhotometryPayload,
-    PhotometryValues,
-    StarPhotometry,
-)
+from lcframework.stages.star_photometry import MeasureStars, StarPhotometry
+from lcframework.stars.measuring import FrameStars, PhotometryPayload, PhotometryValues
 from lcframework.storage.files import beside
 from lcframework.storage.records import Replace, Update
 from lcframework.storage.stamp_files import Stamp
