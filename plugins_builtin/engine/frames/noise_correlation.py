@@ -8,7 +8,7 @@ frames of one field has such noise alone: faint stars, nebulae and the fixed pat
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import convolve1d, maximum_filter1d, uniform_filter1d
+import scipy  # its subpackages load when they are first used
 
 from lcframework.types import FWHM_PER_SIGMA, Bools, Floats
 from plugins_builtin.engine.robust import robust_scatter
@@ -73,13 +73,13 @@ def _lit(first: Floats, second: Floats, good: Bools, kernel: Floats, fwhm: float
     middle = float(np.median(smooth[good]))
     lit = np.abs(smooth - middle) > _LIT * robust_scatter(smooth[good])
     reach = 2 * int(np.ceil(_AROUND * fwhm)) + 1
-    return np.asarray(maximum_filter1d(maximum_filter1d(lit, reach, 0), reach, 1))
+    return np.asarray(scipy.ndimage.maximum_filter(lit, reach))
 
 
 def _convolved(image: Floats, kernel: Floats) -> Floats:
-    return np.asarray(convolve1d(convolve1d(image, kernel, 0, mode="constant"), kernel, 1, mode="constant"))
+    convolve = scipy.ndimage.convolve1d
+    return np.asarray(convolve(convolve(image, kernel, 0, mode="constant"), kernel, 1, mode="constant"))
 
 
 def _summed(image: Floats, size: int) -> Floats:
-    both = uniform_filter1d(uniform_filter1d(image, size, 0, mode="constant"), size, 1, mode="constant")
-    return np.asarray(both * size**2)
+    return np.asarray(scipy.ndimage.uniform_filter(image, size, mode="constant") * size**2)
