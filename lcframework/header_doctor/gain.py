@@ -52,12 +52,15 @@ def gain_verdict(measured: MeasuredGain, gains: Sequence[float]) -> str:
     """Return in words how the gain of the headers compares with the measured gain."""
     if not np.isfinite(measured.gain):
         return f"can't be measured from the noise: {measured.reason}"
-    text = f"{measured.gain:.3g} +- {max(measured.error, 0.05 * measured.gain):.2g} e-/unit from the noise"
+    error = max(measured.error, (0.05 if measured.shared == 1 else 0.2) * measured.gain)
+    text = f"{measured.gain:.3g} +- {error:.2g} e-/unit from the noise"
+    if measured.shared != 1:
+        text += f" of sums, {measured.shared:.1f} times that of independent pixels: resampled frames?"
     text += f" ({measured.blocks} blocks of {measured.pairs} pairs, levels {measured.levels[0]:.0f} to "
     text += f"{measured.levels[1]:.0f})"
     wrong = [
         g for g in sorted(set(gains))
-        if abs(g - measured.gain) > max(GAIN_TOLERANCE * measured.gain, 3.0 * measured.error)
+        if abs(g - measured.gain) > max(GAIN_TOLERANCE * measured.gain, 3.0 * error)
     ]  # fmt: skip
     if wrong:
         listed = ", ".join(f"{g:g}" for g in wrong)

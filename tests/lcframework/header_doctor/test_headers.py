@@ -16,6 +16,7 @@ from astropy.io import fits
 from lcframework.frames.header_cards import read_text_time, time_cards
 from lcframework.frames.photon_transfer import halves, measure_gain
 from lcframework.header_doctor import default_parsers, examine
+from lcframework.header_doctor.gain import gain_verdict
 from lcframework.plugins import Plugins
 
 GAIN, READ_NOISE, PEDESTAL = 2.0, 8.0, 300.0  # e-/ADU, e-, ADU
@@ -112,6 +113,8 @@ def test_the_gain_of_frames_that_were_resampled() -> None:
     # Squares of four pixels have 3.06 of the 4 times that larger sums have, and a plane less.
     assert found.shared == pytest.approx(3.06 * 0.95 / 0.9, rel=0.05)
     assert found.gain == pytest.approx(GAIN * 4 / found.shared, rel=0.05)
+    assert "of sums, 3.2 times that of independent pixels" in gain_verdict(found, [])
+    assert gain_verdict(found, [GAIN]).endswith("agrees")  # to a fifth
 
 
 def test_images_without_noise_or_too_small() -> None:
