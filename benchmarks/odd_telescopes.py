@@ -1,4 +1,4 @@
-"""Light curves of telescopes that are out of focus, trail or undersample, untuned, against the truth.
+"""Light curves of telescopes that are out of focus, trail or undersample, or whose frames were resampled, untuned.
 
     python benchmarks/odd_telescopes.py --frames 12 --kinds usual ring wide-ring undersampled one-pixel trailed
 
@@ -15,12 +15,15 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 from campaigns import LCF, environment
+from scipy.ndimage import gaussian_filter, shift
 
 from lcframework.testing.campaign import CampaignTruth, evaluate_light_curves, simulate_campaign, untuned_toml
 
@@ -32,7 +35,25 @@ KINDS: dict[str, dict[str, Any]] = {
     "trailed": {"guiding": 0.4},
     "undersampled": {"pixel_scale": 0.8, "seeing": (0.6, 1.1)},
     "one-pixel": {"pixel_scale": 1.1, "seeing": (0.6, 1.0)},
+    "faint": {"zeropoint": 22.0},
+    "resampled": {"zeropoint": 22.0},
+    "smoothed": {"zeropoint": 22.0},
 }
+_Image = np.ndarray[Any, np.dtype[Any]]
+
+
+def _resampled(image: _Image, rng: np.random.Generator) -> _Image:
+    """Return an image that was moved by a part of a pixel, by linear interpolation."""
+    return np.asarray(shift(image, rng.uniform(-0.5, 0.5, 2), order=1, mode="nearest"))
+
+
+def _smoothed(image: _Image, rng: np.random.Generator) -> _Image:
+    """Return an image whose pixels share their noise as drizzled ones do."""
+    return np.asarray(gaussian_filter(image, 0.8))
+
+
+#: What a program made of the raw frames, by kind.
+TREATED: dict[str, Callable[[_Image, np.random.Generator], _Image]] = {"resampled": _resampled, "smoothed": _smoothed}
 
 
 def tables_of(settings: list[str]) -> str:
@@ -63,7 +84,13 @@ def simulated(folder: Path, kind: str, frames: int, seed: int) -> CampaignTruth:
         "size": 500, "seeing": (0.7, 1.4), "stars": 30, "saturated_stars": 2, "faint_stars": 30, "field_galaxies": 2,
         "target": "single", "lens_galaxies": 0,
     }  # fmt: skip
-    return simulate_campaign(folder, seed=seed, frames=frames, **(options | KINDS[kind]))
+    truth = simulate_campaign(folder, seed=seed, frames=frames, **(options | KINDS[kind]))
+    if kind in TREATED:
+        rng = np.random.default_rng(seed)
+        for path in sorted((folder / "raw").rglob("*.fits")):
+            image, header = fits.getdata(path, header=True)
+            fits.writeto(path, TREATED[kind](image.astype(float), rng).astype(np.float32), header, overwrite=True)
+    return truth
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ import pytest
 from astropy.coordinates import FK4, FK5, SkyCoord
 from astropy.io import fits
 
+from lcframework.sky.chosen_solution import Solved, chosen
 from lcframework.sky.geometry import Scale, from_plane
 from lcframework.sky.wcs_check import Check
-from lcframework.stages.plate_solving import Solved, best_of
 from lcframework.storage.frame_files import make_wcs, with_wcs
 from lcframework.types import Doubt, NotSolved, PlateSolution, SolveHint
 from plugins_builtin.astrometry.wcs_fit import same_place
@@ -224,7 +224,7 @@ def believed(name: str, matched: int, rms: float = 0.1, offset: float = 0.0) -> 
     ],
 )
 def test_the_catalogue_chooses(solutions: list[Solved], name: str, doubts: int) -> None:
-    best = best_of(solutions)
+    best = chosen(solutions)
     assert best.doubts[0].text == name
     assert len(best.doubts) == doubts
     assert math.isfinite(best.off) == (best.check is not None)
