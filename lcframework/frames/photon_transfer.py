@@ -54,6 +54,8 @@ def measure_gain(pairs: Iterable[tuple[Floats, Floats]], whole_numbers: bool = T
     count = len(found)
     ratios = [_shared(*pair[1:]) for pair in found]
     shared = float(np.median(ratios)) if ratios else 1.0
+    if shared == 1:  # programs resample all frames: a single pair has its stars elsewhere
+        ratios = [1.0] * count
     level = np.concatenate([pair[0] for pair in found]) if found else np.empty(0)
     variance = np.concatenate([pair[1] * r for pair, r in zip(found, ratios, strict=True)]) if found else np.empty(0)
     variance = variance - (_QUANTIZATION if whole_numbers else 0.0)

@@ -114,6 +114,8 @@ def test_the_gain_of_frames_that_were_resampled() -> None:
     assert found.shared == pytest.approx(3.06 * 0.95 / 0.9, rel=0.05)
     assert found.gain == pytest.approx(GAIN * 4 / found.shared, rel=0.05)
     assert "of sums, 3.2 times that of independent pixels" in gain_verdict(found, [])
+    alone = [(rng.poisson(GAIN * level) / GAIN, rng.poisson(GAIN * level) / GAIN) for _ in range(3)]
+    assert measure_gain([(exposed(), exposed()), *alone], whole_numbers=False).shared == 1  # one pair of four
     assert gain_verdict(found, [GAIN]).endswith("agrees")  # to a fifth
 
 
