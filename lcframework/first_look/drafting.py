@@ -195,8 +195,7 @@ def _header_options(lights: Sequence[FileReading], settings: Frames, questions: 
         return []
     unread = {name for f in refused for name in f.unread}
     gain = measured_gain(lights, settings) if "gain" in unread else None
-    measured = (gain.gain, gain.error) if gain else None
-    lines = [line for line in lines_to_paste(refused, measured) if line.split("_keyword")[0].split(" =")[0] in unread]
+    lines = [line for line in lines_to_paste(refused, gain) if line.split("_keyword")[0].split(" =")[0] in unread]
     told = {line.split("_keyword")[0].split(" =")[0] for line in lines}
     if any(f.partial is None for f in refused) or unread - told:
         reason = refused[0].defects[-1] if refused[0].defects else refused[0].reason

@@ -140,7 +140,7 @@ def _group(
                  times_of(files, parsers), gain,
                  gain_verdict(gain, gains) if gain else "",
                  airmass_verdict(stated, site, positions), wcs_text(files, plugins),
-                 lines_to_paste(files, (gain.gain, gain.error) if gain else None))  # fmt: skip
+                 lines_to_paste(files, gain))  # fmt: skip
 
 
 def _doubts(files: Sequence[FileReading]) -> dict[str, int]:

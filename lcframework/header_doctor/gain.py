@@ -15,9 +15,6 @@ from lcframework.frames.samples import at_equal_steps, pairs_alike
 from lcframework.header_doctor.reading import FileReading
 from lcframework.types import DataUnit, MeasuredGain, UnusableInput
 
-#: The header's gain is doubtful where it differs from the measured gain by this fraction, and by 3 sigma.
-GAIN_TOLERANCE = 0.25
-
 
 def measured_gain(files: Sequence[FileReading], settings: Frames) -> MeasuredGain:
     """Measure the gain on pairs of successive frames of equal exposure, or on single frames."""
@@ -52,16 +49,12 @@ def gain_verdict(measured: MeasuredGain, gains: Sequence[float]) -> str:
     """Return in words how the gain of the headers compares with the measured gain."""
     if not np.isfinite(measured.gain):
         return f"can't be measured from the noise: {measured.reason}"
-    error = max(measured.error, (0.05 if measured.shared == 1 else 0.2) * measured.gain)
-    text = f"{measured.gain:.3g} +- {error:.2g} e-/unit from the noise"
+    text = f"{measured.gain:.3g} +- {measured.whole_error:.2g} e-/unit from the noise"
     if measured.shared != 1:
         text += f" of sums, {measured.shared:.1f} times that of independent pixels: resampled frames?"
     text += f" ({measured.blocks} blocks of {measured.pairs} pairs, levels {measured.levels[0]:.0f} to "
     text += f"{measured.levels[1]:.0f})"
-    wrong = [
-        g for g in sorted(set(gains))
-        if abs(g - measured.gain) > max(GAIN_TOLERANCE * measured.gain, 3.0 * error)
-    ]  # fmt: skip
+    wrong = [g for g in sorted(set(gains)) if measured.excludes(g)]
     if wrong:
         listed = ", ".join(f"{g:g}" for g in wrong)
         return (

@@ -9,14 +9,14 @@ from astropy.io import fits
 
 from lcframework.config.toolbox import GENERIC_PARSER
 from lcframework.frames.header_cards import as_number, exposure_unit, looks_like, text_of
-from lcframework.header_doctor.gain import GAIN_TOLERANCE
 from lcframework.header_doctor.reading import FileReading
+from lcframework.types import MeasuredGain
 
 #: Quantities, and the options of ``[header.fits]`` that name their keyword; those without one take a number.
 _KEYWORDS = {"exptime": "exptime_keyword", "gain": "gain_keyword", "read_noise": "", "band": "band_keyword"}
 
 
-def lines_to_paste(files: Sequence[FileReading], measured: tuple[float, float] | None) -> tuple[str, ...]:
+def lines_to_paste(files: Sequence[FileReading], measured: MeasuredGain | None) -> tuple[str, ...]:
     """Return a table ``[header.fits]`` with what headers hold under names that the parser does not look at.
 
     Empty where nothing is missing, or where another parser reads the files.
@@ -25,8 +25,8 @@ def lines_to_paste(files: Sequence[FileReading], measured: tuple[float, float] |
     ----------
     files : sequence of FileReading
         Of one instrument.
-    measured : tuple of float, optional
-        The gain from the images' noise and its error, e-/ADU; nan where it can't be measured.
+    measured : MeasuredGain, optional
+        The gain from the images' noise.
     """
     read = [f for f in files if f.header is not None and (not f.parser or f.parser == GENERIC_PARSER)]
     headers = [f.header for f in read if f.header is not None]
@@ -38,12 +38,11 @@ def lines_to_paste(files: Sequence[FileReading], measured: tuple[float, float] |
             continue
         likely = next(iter(looks_like(headers, quantity)), "")
         value = text_of(headers[0], likely) if likely else ""
-        if quantity == "gain" and measured is not None and np.isfinite(measured[0]):
-            gain, error = measured
+        if quantity == "gain" and measured is not None and np.isfinite(measured.gain):
             stated = as_number(value) if likely else None
-            if stated is None or abs(stated - gain) > max(GAIN_TOLERANCE * gain, 3.0 * error):
+            if stated is None or measured.excludes(stated):
                 beside = f"; {likely} says {value}" if likely else ""
-                lines.append(f"gain = {gain:.3g}  # e-/ADU, from the images' noise{beside}")
+                lines.append(f"gain = {measured.gain:.3g}  # e-/ADU, from the images' noise{beside}")
                 continue
         if quantity == "exptime" and likely:
             lines.append(_exposure(headers[0], likely, value))

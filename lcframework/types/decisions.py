@@ -45,6 +45,12 @@ class Decision:
     doubt: str = ""
 
 
+#: What a detector's flat field and non-linearity leave in a gain by noise, relative...
+_SYSTEMATIC = 0.05
+#: ... what sums over a few pixels miss where these share their noise, and what makes another gain.
+_OF_SHARED_NOISE, _ANOTHER = 0.2, 0.25
+
+
 @attrs.frozen
 class MeasuredGain:
     """A gain from noise in e-/unit of the data; nan, with a reason, where it can't be measured."""
@@ -57,6 +63,15 @@ class MeasuredGain:
     pairs: int
     reason: str = ""
     shared: float = 1.0  # the variance of sums of pixels over that of independent ones, which `gain` takes into account
+
+    @property
+    def whole_error(self) -> float:
+        """The error with what noise can't tell: flat field, non-linearity, and where pixels share it, far sums."""
+        return max(self.error, (_SYSTEMATIC if self.shared == 1 else _OF_SHARED_NOISE) * self.gain)
+
+    def excludes(self, gain: float) -> bool:
+        """Return whether another gain, such as a header's, is not this one: by a quarter, and by three errors."""
+        return abs(gain - self.gain) > max(_ANOTHER * self.gain, 3 * self.whole_error)
 
 
 @attrs.frozen(eq=False)

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.hookspecs import hookimpl
-from lcframework.types import Decision, Evidence, FrameFlag
+from lcframework.types import Decision, Evidence, FrameFlag, MeasuredGain
 
 
 @attrs.frozen
@@ -34,14 +34,13 @@ class GainByNoise:
             return (
                 Decision("header.gain", None, f"the noise does not tell it: {measured.reason}", len(evidence.frames)),
             )
-        error = max(measured.error, (_SYSTEMATIC if measured.shared == 1 else _OF_SHARED_NOISE) * measured.gain)
         low, high = measured.levels
         noise = (
-            f"{measured.gain:.3g} +- {error:.2g} e-/ADU by the noise of {measured.pairs} pairs of frames at levels "
-            f"from {low:.0f} to {high:.0f} ADU"
+            f"{measured.gain:.3g} +- {measured.whole_error:.2g} e-/ADU by the noise of {measured.pairs} pairs of "
+            f"frames at levels from {low:.0f} to {high:.0f} ADU"
         )
         shared = _shared(measured.shared)
-        doubt = _doubt(stated, measured.gain, error, noise + shared)
+        doubt = _doubt(stated, measured, noise + shared)
         if unstated:
             value = float(f"{measured.gain:.3g}")
             if shared and not doubt:
@@ -55,21 +54,17 @@ class GainByNoise:
         return old is None or abs(np.log(new / old)) > _DIFFERENT
 
 
-#: What a detector's flat field and non-linearity leave in a gain by noise, relative.
-_SYSTEMATIC = 0.05
-#: ... and what sums over a few pixels miss where these share their noise.
-_OF_SHARED_NOISE = 0.2
 _DIFFERENT = 0.25
 
 
-def _doubt(stated: Sequence[float], measured: float, error: float, noise: str) -> str:
+def _doubt(stated: Sequence[float], measured: MeasuredGain, noise: str) -> str:
     """Return the doubt in the gain that headers state; empty where none does, or the noise does not exclude it."""
     if not stated:
         return ""
     header = float(np.median(stated))
-    if abs(header - measured) <= max(_DIFFERENT * measured, 3 * error):
+    if not measured.excludes(header):
         return ""
-    ratio = max(header / measured, measured / header)
+    ratio = max(header / measured.gain, measured.gain / header)
     return (
         f"the headers' gain, {header:g} e-/ADU, is excluded by the noise: {noise}. Errors would be wrong by a "
         f"factor of {ratio**0.5:.2f} where photon noise rules; set gain in [header.fits]"
