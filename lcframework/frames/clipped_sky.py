@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from lcframework.frames.squares import squares
-from lcframework.types import Bools, Doubt, Floats
+from lcframework.types import Doubt, Floats
 
 #: A square with this share of lowest pixels is blank.
 _BLANK = 0.97
@@ -19,33 +19,32 @@ _BLANK = 0.97
 _DOUBTED = 0.05
 
 
-def lowest_pixels(image: Floats) -> tuple[Bools, float]:
-    """Return which pixels have a frame's lowest value, and their share in the median square that is not blank.
+def lowest_value(image: Floats) -> tuple[float, float]:
+    """Return a frame's lowest value, and the share of pixels that have it in the median square that is not blank.
 
     The share is 0 where the next value is as frequent: the numbers are coarse then, and nothing was cut off.
     """
-    finite = np.isfinite(image)
-    low = np.asarray(image == image[finite].min()) if finite.any() else np.zeros(image.shape, bool)
-    shares = squares(low).mean(axis=1)
+    lowest = float(np.min(image, where=np.isfinite(image), initial=np.inf))
+    shares = squares(image == lowest).mean(axis=(1, 2))
     exposed = shares < _BLANK
     share = float(np.median(shares[exposed])) if exposed.any() else 0.0
     if share == 0:
-        return low, 0.0
+        return lowest, 0.0
     values = squares(image)[exposed]
-    next_one = np.min(values, where=values > image[low][0], initial=np.inf)
-    coarse = np.count_nonzero(values == next_one) >= np.count_nonzero(values == image[low][0])
-    return low, 0.0 if coarse else share
+    next_one = np.min(values, where=values > lowest, initial=np.inf)
+    coarse = np.count_nonzero(values == next_one) >= np.count_nonzero(values == lowest)
+    return lowest, 0.0 if coarse else share
 
 
 def clipped_doubts(image: Floats) -> tuple[Doubt, ...]:
     """Return a doubt where the noise of a raw frame's sky was cut off at the lowest value."""
-    low, share = lowest_pixels(image)
+    lowest, share = lowest_value(image)
     if share < _DOUBTED:
         return ()
     return (Doubt(
         "clipped_sky",
-        f"{share:.0%} of the sky's pixels have the lowest value, {float(image[low][0]):g}: its noise was cut off "
-        "there, so that faint sources come out too faint and errors too small",
+        f"{share:.0%} of the sky's pixels have the lowest value, {lowest:g}: its noise was cut off there, so "
+        "that faint sources come out too faint and errors too small",
         "Use the frames as they were before a sky or a bias was subtracted, or subtract it in numbers with a sign",
         value=share,
     ),)  # fmt: skip

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.frames.header_cards import LOOKS, as_number
+from lcframework.frames.squares import squares
 from lcframework.frames.stored_numbers import Storage
 from lcframework.types import DataUnit, Doubt, Floats, HeaderInfo, Severity
 from lcframework.types.robust import SIGMA_PER_MAD
@@ -29,8 +30,8 @@ _BEYOND, _LEAST_NOISE = 3.0, 0.05
 #: By how much the pixels of a detector may differ in sensitivity, relative rms; more than so many times the bound is no
 #: matter of that.
 _UNLIKE_PIXELS, _FAR_BEYOND = 0.05, 20.0
-#: The noise is that of the quietest of such squares of the frame, this part of them left aside as quieter yet.
-_SQUARE, _QUIET = 32, 0.2
+#: The noise is that of the quietest squares of the frame, this part of them left aside as quieter yet.
+_QUIET = 0.2
 #: Differences between pixels so far apart: the nearest of one colour in a mosaic, and beyond.
 _LAGS = (2, 4)
 
@@ -170,19 +171,15 @@ def background_noise(image: Floats) -> Noise | None:
     image : (ny, nx) array
         In the raw unit; nan where blank.
     """
-    size = _SQUARE
-    ny, nx = (n // size * size for n in image.shape)
-    if ny == 0 or nx == 0:
+    some = squares(image)
+    some = some[:: max(1, len(some) // 300)]
+    some = some[np.isfinite(some).all(axis=(1, 2))]
+    if len(some) == 0:
         return None
-    squares = image[:ny, :nx].reshape(ny // size, size, nx // size, size).swapaxes(1, 2).reshape(-1, size, size)
-    squares = squares[:: max(1, len(squares) // 300)]
-    squares = squares[np.isfinite(squares).all(axis=(1, 2))]
-    if len(squares) == 0:
-        return None
-    each = [_scatter(squares[:, lag:] - squares[:, :-lag]) for lag in _LAGS]
-    each += [_scatter(squares[:, :, lag:] - squares[:, :, :-lag]) for lag in _LAGS]
+    each = [_scatter(some[:, lag:] - some[:, :-lag]) for lag in _LAGS]
+    each += [_scatter(some[:, :, lag:] - some[:, :, :-lag]) for lag in _LAGS]
     rms = np.min(each, axis=0)
-    level = np.median(squares, axis=(1, 2))
+    level = np.median(some, axis=(1, 2))
     measured = np.flatnonzero(rms > 0)
     if len(measured) == 0:
         return None

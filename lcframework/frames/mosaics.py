@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from lcframework.frames.header_cards import as_number
+from lcframework.frames.squares import SQUARE, squares
 from lcframework.types import Bools, Doubt, Floats, Severity
 from lcframework.types.robust import SIGMA_PER_MAD, robust_scatter
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 _PATTERN = re.compile(r"BAY(E?R)?PAT|BAYER|COLORTYP|COLOUR?TYP|CFA")
 _OFFSET = re.compile(r"[XY]BAYROFF|BAYOFF")
 _NO_PATTERN = re.compile(r"(NONE|MONO(CHROME)?|NO|N/?A|FALSE|F|0|GR[AE]Y(SCALE)?|UNKNOWN|)", re.IGNORECASE)
-#: Pixels of a mosaic are compared in squares of so many cells of 2 x 2.
-_SQUARE = 16
 #: Levels differ where the four places of a cell do by this much of a pixel's noise, and of their own error.
 _LEVELS, _SURE = 0.3, 10.0
 #: Light differs where a place has its share of a quarter more or less by this, and by this many errors.
@@ -122,15 +121,13 @@ def compare_places(image: Floats, saturation: float = np.inf) -> Places:
     saturation : float
         Pixels from this level on are not looked at.
     """
-    size = 2 * _SQUARE
-    ny, nx = (n // size * size for n in image.shape)
-    if ny * nx < 16 * size**2:
+    every = squares(image)
+    if len(every) < 16:
         return Places(0.0, np.inf, np.full(4, 0.25), np.nan)
-    step = max(1, ny * nx // 500_000)
-    squares = image[:ny, :nx].reshape(ny // size, size, nx // size, size).swapaxes(1, 2).reshape(-1, size, size)[::step]
-    cells = np.stack([squares[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=1)  # (squares, 4, 16, 16)
+    some = every[:: max(1, every.size // 500_000)]
+    cells = np.stack([some[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=1)  # (squares, 4, 16, 16)
     whole = np.isfinite(cells).all(axis=(1, 2, 3))
-    cells = cells[whole].astype(np.float64).reshape(-1, 4, _SQUARE**2)
+    cells = cells[whole].astype(np.float64).reshape(-1, 4, SQUARE**2 // 4)
     if len(cells) < 16:
         return Places(0.0, np.inf, np.full(4, 0.25), np.nan)
     level = np.median(cells, axis=2)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
-from lcframework.frames.clipped_sky import lowest_pixels
+from lcframework.frames.clipped_sky import lowest_value
 from lcframework.frames.squares import SQUARE, squares
 from lcframework.types import Bools, Floats, MeasuredGain
 from lcframework.types.robust import clip_and_refit, scatter_about_zero
@@ -104,12 +104,12 @@ def central(image: Floats, size: int = LARGEST) -> Floats:
 def points(a: Floats, b: Floats) -> Floats:
     """Return level and variance of a pixel in squares free of sources, and the variance a pixel of sums, (3, n)."""
     a, b = np.asarray(a, float), np.asarray(b, float)
-    bad = squares(_sources(a) | _sources(b)) | ~np.isfinite(squares(a)) | ~np.isfinite(squares(b))
-    for image in (a, b):
-        low, share = lowest_pixels(image)
+    first, second, lit = (squares(image).reshape(-1, SQUARE**2) for image in (a, b, _sources(a) | _sources(b)))
+    bad = lit | ~np.isfinite(first) | ~np.isfinite(second)
+    for image, values in ((a, first), (b, second)):
+        lowest, share = lowest_value(image)
         if share:  # where the sky is cut off, its level and its variance grow together, whatever the gain
-            bad |= (squares(low).mean(axis=1) > _CUT_OFF)[:, None]
-    first, second = squares(a), squares(b)
+            bad |= ((values == lowest).mean(axis=1) > _CUT_OFF)[:, None]
     difference = first - second
     y, x = np.mgrid[:SQUARE, :SQUARE] - (SQUARE - 1) / 2.0
     plane = np.stack([np.ones(SQUARE**2), x.ravel(), y.ravel()], axis=1)  # the sky may tilt between the frames
@@ -145,7 +145,7 @@ def _sources(image: Floats) -> Bools:
     if ny == 0 or nx == 0:
         return np.zeros(image.shape, bool)
     filled = np.where(np.isfinite(image), image, np.nanmedian(image) if np.isfinite(image).any() else 0.0)
-    sky = np.kron(np.median(squares(filled), axis=1).reshape(ny, nx), np.ones((SQUARE, SQUARE)))
+    sky = np.kron(np.median(squares(filled), axis=(1, 2)).reshape(ny, nx), np.ones((SQUARE, SQUARE)))
     smooth = uniform_filter(filled[: ny * SQUARE, : nx * SQUARE] - sky, 3)
     low, middle = np.percentile(smooth, [16, 50])
     mask = np.zeros(image.shape, bool)

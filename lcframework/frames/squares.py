@@ -10,7 +10,7 @@ SQUARE = 32  # pixels; their side
 
 
 def squares(image: Floats | Bools) -> np.ndarray:
-    """Return an image's whole squares, flattened: (n, SQUARE * SQUARE)."""
+    """Return an image's whole squares: (n, SQUARE, SQUARE)."""
     ny, nx = (n // SQUARE for n in image.shape)
     cut = image[: ny * SQUARE, : nx * SQUARE].reshape(ny, SQUARE, nx, SQUARE)
-    return np.asarray(cut.swapaxes(1, 2).reshape(ny * nx, SQUARE * SQUARE))
+    return np.asarray(cut.swapaxes(1, 2).reshape(ny * nx, SQUARE, SQUARE))

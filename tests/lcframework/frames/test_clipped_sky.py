@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lcframework.frames.clipped_sky import clipped_doubts, lowest_pixels
+from lcframework.frames.clipped_sky import clipped_doubts, lowest_value
 from lcframework.frames.photon_transfer import measure_gain
 
 SIGMA = 16.0
@@ -36,7 +36,7 @@ def test_whole_frames_are_not() -> None:
     assert clipped_doubts(dead) == ()
     assert clipped_doubts(np.clip(sky(40.0), 0, None)) == ()  # a cut at 2.5 sigma: 0.6 %
     coarse = np.rint(np.random.default_rng(2).normal(3.0, 0.6, (256, 256)))
-    assert lowest_pixels(coarse)[1] == 0
+    assert lowest_value(coarse)[1] == 0
     assert clipped_doubts(np.full((64, 64), 7.0)) == ()
     assert clipped_doubts(np.full((64, 64), np.nan)) == ()
     assert clipped_doubts(sky(0.0, size=20)) == ()  # no whole square
