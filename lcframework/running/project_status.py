@@ -21,11 +21,10 @@ from lcframework.running.memory import PlanMemory, unusable_of
 from lcframework.running.unusable import still_unusable
 from lcframework.stages.prepare_calibrated_cutouts import PrepareCalibratedCutouts
 from lcframework.stars.records import StarRecord, star_records
-from lcframework.storage.queries import FrameRow, frame_rows
+from lcframework.storage.queries import FrameRow, frame_rows, recorded_components
 from lcframework.storage.tables import (
     CombinedFootprint,
     Plan,
-    Product,
     RoiInFrame,
 )
 from lcframework.work import Entry, Filter, Ledger, ProductState, Scope, Stage, Unit
@@ -159,7 +158,8 @@ def _seen(stage: Stage, session: Session, whole: Ledger, waiting: bool) -> _Seen
     units = stage.within(session, every)
     products = ledger.of_stage(stage.name)
     stale = stage.pending(units, ledger)
-    made_of = _recorded_components(session, stage, stale, products)
+    changed = {key for u in stale if (p := products.get(key := str(u.key))) is not None and not p.made_from(u)}
+    made_of = recorded_components(session, stage.name, changed)
     pending = tuple(
         PendingUnit(key := str(u.key), u.label, _why(stage, u, products.get(key), made_of.get(key, {}), ledger))
         for u in stale
@@ -198,19 +198,6 @@ def _in_use(session: Session, name: str) -> Sequence[Any]:
     table = SQLModel.metadata.tables[name]
     fields = sa.select(col(CombinedFootprint.hash)).where(col(CombinedFootprint.active))
     return session.execute(sa.select(table).where(table.c.combined_footprint_hash.in_(fields))).all()
-
-
-def _recorded_components(
-    session: Session, stage: Stage, units: Sequence[Unit[Any]], products: Mapping[str, Entry]
-) -> Mapping[str, Components]:
-    """Return by unit what the products of units that are out of date were made from, in one query for all."""
-    wanted = {key for u in units if (p := products.get(key := str(u.key))) is not None and not p.made_from(u)}
-    if not wanted:
-        return {}
-    rows = session.execute(
-        sa.select(col(Product.unit), col(Product.components)).where(col(Product.stage) == stage.name)
-    )
-    return {unit: components for unit, components in rows if unit in wanted}
 
 
 def _why(stage: Stage, unit: Unit[Any], product: Entry | None, made_of: Components, ledger: Ledger) -> tuple[str, ...]:

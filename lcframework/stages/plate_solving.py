@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
 from lcframework.config.sections import PlateSolving as Settings
 from lcframework.config.sections import Roi
@@ -31,9 +31,9 @@ from lcframework.storage.frame_files import (
     write_frame,
     write_wcs,
 )
-from lcframework.storage.queries import FrameRow, frame_rows
+from lcframework.storage.queries import FrameRow, frame_rows, recorded_components
 from lcframework.storage.records import Record
-from lcframework.storage.tables import Frame, Product
+from lcframework.storage.tables import Frame
 from lcframework.types import Doubt, FrameFlag, LcfError, NotSolved, SolveHint, UnusableInput, file_name
 from lcframework.types.json_values import finite_or_none
 from lcframework.work import (
@@ -272,10 +272,8 @@ class PlateSolving(Stage):
             for key, product in ledger.keyed(self.name, FrameKey).items()
             if product.state != ProductState.FORCED
         }
-        stored: dict[str, Components] = {}
-        if stale := {str(u.key) for u in units if u.key in tried and not tried[u.key].made_from(u)}:
-            rows = session.exec(select(Product.unit, Product.components).where(Product.stage == self.name))
-            stored = {key: dict(components) for key, components in rows if key in stale}
+        stale = {str(u.key) for u in units if u.key in tried and not tried[u.key].made_from(u)}
+        stored = recorded_components(session, self.name, stale)
         references: dict[str, Mapping[str, FrameRow]] = {}
         out = []
         for unit, frame in zip(units, frames, strict=True):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlmodel import Session, SQLModel, col
 
+from lcframework.provenance import Components
 from lcframework.storage.reading import read_once
-from lcframework.storage.tables import CombinedFootprint, Frame, Star
+from lcframework.storage.tables import CombinedFootprint, Frame, Product, Star
 
 #: A row of ``frames`` for reading, with its columns as attributes; an object of :class:`Frame` takes far longer.
 FrameRow: TypeAlias = Any
@@ -63,6 +64,14 @@ def calibrations_of(session: Session, roi: str) -> list[dict[str, str]]:
     field = fields_of_regions(session).get(roi, "")
     query = sa.select(*columns).where(z.combined_footprint_hash == field).order_by(z.instrument, z.band)
     return [dict(row._mapping) for row in session.execute(query)]
+
+
+def recorded_components(session: Session, stage: str, units: Set[str]) -> dict[str, Components]:
+    """Return by unit what the products of some units of a stage were made from, in one query for all."""
+    if not units:
+        return {}
+    rows = session.execute(sa.select(col(Product.unit), col(Product.components)).where(col(Product.stage) == stage))
+    return {unit: dict(components) for unit, components in rows if unit in units}
 
 
 def numeric_columns(table: str) -> list[str]:
