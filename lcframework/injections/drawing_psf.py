@@ -233,15 +233,17 @@ def _alike(fits: list[_Profile]) -> list[_Profile]:
     return [f for f, far in zip(fits, (off > _UNLIKE * spread).any(axis=1), strict=True) if not far]
 
 
-def place_in_frame(x: float, y: float, frame: tuple[int, int]) -> Floats:
-    """Return 1, u and v: a place less the frame's centre, over the half-width."""
+def place_in_frame(x: float | Floats, y: float | Floats, frame: tuple[int, int]) -> Floats:
+    """Return (..., 3) 1, u and v: places less the frame's centre, over the half-width."""
     ny, nx = frame
-    return np.array([1.0, (x - (nx - 1) / 2) / (nx / 2), (y - (ny - 1) / 2) / (ny / 2)])
+    u, v = (x - (nx - 1) / 2) / (nx / 2), (y - (ny - 1) / 2) / (ny / 2)
+    return np.stack([np.ones_like(u), u, v], axis=-1)
 
 
 def _variation(fits: Sequence[_Profile], frame: tuple[int, int]) -> Floats:
     """Return the shape's three numbers as planes over the frame, or as constants where stars are few."""
-    places = np.array([place_in_frame(f.place[0], f.place[1], frame) for f in fits])
+    x, y = np.array([f.place[:2] for f in fits]).T
+    places = place_in_frame(x, y, frame)
     shapes = np.array([f.place[2:] for f in fits])
     weight = np.array([min(f.signal, 300.0) for f in fits])  # beyond it, profiles differ by more than noise
     terms = 3 if len(fits) >= STARS_FOR_VARIATION else 1

@@ -285,7 +285,7 @@ def _collected(scratch: Project, asked: Asked, drawn: Sequence[Injection]) -> Ta
                 rows.append({
                     "region": injection.region, "level": injection.level, "source": light.name,
                     "ra": light.ra, "dec": light.dec, "instrument": f.instrument, "band": f.band, "frame_id": f.id,
-                    "mjd": f.mjd, "seeing": f.seeing_arcseconds if f.seeing_arcseconds is not None else np.nan,
+                    "mjd": f.mjd, "seeing": _number(f.seeing_arcseconds),
                     "truth": light.flux[f.instrument, f.band], "truth_error": _number(truth["error"][number]),
                     "drawing_error": drawing[f.instrument, f.band],
                     "saturated": int(truth["saturated"][number]),

@@ -45,7 +45,7 @@ class Transparency:
 
     def at(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return the transparency at places (n,), and its relative standard error; nan where a place is."""
-        design = _design(x, y, self.frame)
+        design = place_in_frame(x, y, self.frame)
         values = design @ self.plane
         variance = np.einsum("ni,ij,nj->n", design, self.covariance, design)
         return values, np.sqrt(variance) / np.abs(values)
@@ -75,7 +75,8 @@ def measure_transparency(fits: Sequence[StarFit], level: Floats, frame: tuple[in
             "fewer than two held-out stars with a known level show in it: its transparency is not known"
         )
     ratio, relative = flux[known] / level[known], error[known] / flux[known]
-    design = _design(np.array([f.x for f in fits])[known], np.array([f.y for f in fits])[known], frame)
+    x, y = np.array([(f.x, f.y) for f in fits])[known].T
+    design = place_in_frame(x, y, frame)
     around: Floats = np.full(len(ratio), np.median(ratio))
     for _ in range(_ROUNDS):
         off = ratio / around - 1
@@ -106,7 +107,3 @@ def _weighted(design: Floats, ratio: Floats, weight: Floats, good: Bools) -> tup
     loss = float((weight * (ratio - design @ solution) ** 2).sum())
     free = max(int(good.sum()) - design.shape[1], 1)
     return solution, covariance * max(loss / free, 1.0), loss
-
-
-def _design(x: Floats, y: Floats, frame: tuple[int, int]) -> Floats:
-    return np.stack([place_in_frame(a, b, frame) for a, b in zip(x, y, strict=True)]).reshape(-1, 3)

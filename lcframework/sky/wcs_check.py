@@ -155,15 +155,16 @@ def check(wcs: WCS, shape: tuple[int, int], sources: SourceTable, stars: StarTab
     if len(i) == 0:
         return Check(len(xy), len(predicted), 0, float(chance), np.nan, np.nan)
     distance = np.hypot(*(xy[i] - moved[j]).T)
+    correction = moved - predicted
     return Check(
         sources=len(xy),
         stars=len(predicted),
         matched=len(i),
         by_chance=float(chance),
         rms=float(np.sqrt(np.mean(distance**2))),
-        offset=float(np.hypot(*(moved - predicted).T).max()),
+        offset=float(np.hypot(*correction.T).max()),
         brightness=_brightness_by_chance(flux[i], magnitude[j]),
-        shift=(float(np.median((moved - predicted)[:, 0])), float(np.median((moved - predicted)[:, 1]))),
+        shift=(float(np.median(correction[:, 0])), float(np.median(correction[:, 1]))),
     )
 
 

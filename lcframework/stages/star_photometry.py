@@ -97,15 +97,16 @@ class MeasureStars(BatchTask[PhotometryPayload, PhotometryValues, PhotometryResu
         tool, model = self.toolbox.tool("photometry", instrument), self.toolbox.tool("psf", instrument)
         if tool is None or model is None:
             return [UnusableInput('[photometry] plugin = "none": the normalization needs star fluxes')] * len(batch)
+        settings = self.toolbox.config_for(instrument)
+        correlation, aperture = settings.stamps.noise_correlation, settings.photometry.aperture
         results: list[Any] = [None] * len(batch)
         for indices in alike_in_sampling(batch).values():
             alike = [batch[i] for i in indices]
             first = alike[0].psfs[0]
-            correlation = self.toolbox.config_for(instrument).stamps.noise_correlation
             kernels = np.concatenate([self._kernels(v, model) for v in alike])
             measured = tool.ask(
                 "measure",
-                stacked(alike, correlation, self.toolbox.config_for(instrument).photometry.aperture),
+                stacked(alike, correlation, aperture),
                 Kernels(kernels, first.subsampling_factor, first.target_fwhm, misfits(alike)),
             ).with_variance(correlation)
             ends = np.cumsum([len(v.stamps) for v in alike])

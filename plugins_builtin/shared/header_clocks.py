@@ -63,8 +63,6 @@ class Clock:
         Which moment of the exposure it is by its name or comment.
     exptime : float
         s.
-    named : bool
-        Whether its name says that it is the start or the middle, and nothing else.
     """
 
     keyword: str
@@ -74,7 +72,11 @@ class Clock:
     dated: bool
     reference: TimeReference
     exptime: float
-    named: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether its name says that it is the start or the middle, and nothing else."""
+        return named_moment(self.keyword) in (TimeReference.START, TimeReference.MID)
 
     @property
     def agrees(self) -> bool:
@@ -245,8 +247,7 @@ def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[
             offset = _of_clock(clock_seconds(read.clock) - _DAY * (read.offset or 0.0), start, reference, exptime)
             universal = says_universal(header, keyword)
             coarse = 60.0 if read.clock.endswith(":00") and text_of(header, keyword).count(":") == 1 else 0.0
-            named = _names_its_moment(keyword)
-            found[keyword] = Clock(keyword, offset, _AGREEMENT + coarse, universal, False, reference, exptime, named)
+            found[keyword] = Clock(keyword, offset, _AGREEMENT + coarse, universal, False, reference, exptime)
             continue
         if (read is not None and not read.clock) or says_local(header, keyword):
             continue
@@ -258,13 +259,8 @@ def other_clocks(header: fits.Header, time: HeaderTime, exptime: float) -> list[
         offset = (_start(moment.mjd, moment.reference, exptime) - start) * _DAY
         tolerance = _AGREEMENT + _resolution(text_of(header, keyword))
         universal = says_universal(header, keyword)
-        named = _names_its_moment(keyword)
-        found[keyword] = Clock(keyword, offset, tolerance, universal, True, moment.reference, exptime, named)
+        found[keyword] = Clock(keyword, offset, tolerance, universal, True, moment.reference, exptime)
     return list(found.values())
-
-
-def _names_its_moment(keyword: str) -> bool:
-    return named_moment(keyword) in (TimeReference.START, TimeReference.MID)
 
 
 def _scale(header: fits.Header) -> str:

@@ -67,9 +67,9 @@ def variance_ratio(first: Floats, second: Floats, good: Bools, fwhm: float, vari
 
 
 def _lit(first: Floats, second: Floats, good: Bools, kernel: Floats, fwhm: float) -> Bools:
-    smooth = _convolved(np.where(good, first + second, 0.0).astype(float), kernel)
     if not good.any():
         return ~good
+    smooth = _convolved(np.where(good, first + second, 0.0).astype(float), kernel)
     middle = float(np.median(smooth[good]))
     lit = np.abs(smooth - middle) > _LIT * robust_scatter(smooth[good])
     reach = 2 * int(np.ceil(_AROUND * fwhm)) + 1
