@@ -10,20 +10,14 @@ import numpy as np
 from lcframework.hookspecs import hookimpl
 from lcframework.options import at_least, not_negative, positive, whole_number
 from lcframework.types import Bools, FitState, FitStatus, Floats, FluxMatrix, Ints, NormalizationSolution, UnusableInput
-from plugins_builtin.engine.normalization.detector_terms import detector_positions, monomials, shared_response
-from plugins_builtin.engine.normalization.ensemble import EnsembleFit, EnsembleState, FluxTable, solve_ensemble
+from plugins_builtin.engine.normalization.detector_terms import detector_positions, monomials
+from plugins_builtin.engine.normalization.ensemble import EnsembleFit, solve_ensemble
 from plugins_builtin.engine.normalization.ensemble_start import robust_start
 from plugins_builtin.engine.normalization.extra_scatter import extra_scatter
-from plugins_builtin.engine.normalization.prior_width import NOTHING, next_width
+from plugins_builtin.engine.normalization.flux_table import EnsembleState, FluxTable
 
-# The shared response is linear beside coefficients and levels: a few rounds settle it, relative to the fluxes; more
-# where stars are so few that their scatter and it compete.
-_RESPONSE_ROUNDS = 20
-_RESPONSE_SETTLED = 1e-4
 #: Where the search for the prior's width begins: as wide as a polynomial may get, because the search narrows quickly.
 _WIDE = 0.1
-#: The width of the response's prior has settled where a round moves its variance by less than this share of its error.
-_PRIOR_ROUNDS, _PRIOR_SETTLED = 40, 0.05
 #: Stars in a frame, for each term in position, without which these are not told from the stars' scatter; frames, for
 #: each term of the response, and stars without which it is not told from those of their levels.
 _STARS_A_TERM, _FRAMES_A_TERM, _FEWEST_STARS = 2, 2, 6
@@ -38,7 +32,7 @@ class Ensemble:
     scatter too; both enter the standard errors. Single fluxes that do not fit are left out.
     """
 
-    results_version: ClassVar[int] = 5
+    results_version: ClassVar[int] = 6
 
     sigma_clip: float = attrs.field(default=4.0, validator=at_least(2.0))  # sigma; single fluxes
     max_intrinsic_scatter: float = attrs.field(default=0.1, validator=positive)  # relative; stars above are left out
@@ -86,13 +80,12 @@ class Ensemble:
             variance=np.where(valid, error, 1.0) ** 2,
             valid=valid,
             basis=_basis(fluxes, reference, self.spatial_order),
+            shared=_response_terms(fluxes.xy, fluxes.frame_shape, self.response_order),
+            shared_at_reference=_response_terms(reference, fluxes.frame_shape, self.response_order),
             prior=self.widest,
             prior_is_fitted=self.prior_is_fitted,
         )
-        terms, at_reference = (
-            monomials(detector_positions(xy, fluxes.frame_shape), self.response_order) for xy in (fluxes.xy, reference)
-        )
-        return _Solution(self, table, terms, at_reference).solve()
+        return _Solution(self, table).solve()
 
 
 @attrs.define(eq=False)
@@ -101,16 +94,9 @@ class _Solution:
 
     options: Ensemble
     table: FluxTable
-    terms: Floats  # (f, n, k) of the shared response, at the stars
-    at_reference: Floats  # (f, k)
-    response: Floats = attrs.field(init=False)  # (k,)
     rejected: dict[int, str] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
     scatter_of_rejected: dict[int, float] = attrs.field(factory=dict)
-
-    @response.default
-    def _flat(self) -> Floats:
-        return np.zeros(self.terms.shape[-1])
 
     def solve(self) -> NormalizationSolution:
         valid = self.table.valid
@@ -150,55 +136,9 @@ class _Solution:
         return np.flatnonzero(label_frame == largest), stars[label_star == largest]
 
     def _fit(self, frames: Ints, stars: Ints) -> EnsembleFit:
-        """Solve for coefficients and levels, and in turns with them for the response that all frames share."""
-        self.response = self._flat()
-        even = fit = self._fit_flat(frames, stars)
-        if not self._shows_response(frames, stars):
-            return even
-        terms, width = self.terms[np.ix_(frames, stars)], self.options.widest
-        for _ in range(_RESPONSE_ROUNDS):
-            found, width = self._response_of(fit, self._corrected(frames, stars), terms, width)
-            if width <= NOTHING:
-                self.response = self._flat()
-                return even
-            step, self.response = found - self.response, found
-            fit = self._fit_flat(frames, stars, fit.state)
-            if np.max(np.abs(terms @ step), initial=0.0) < _RESPONSE_SETTLED:
-                break
-        return fit
-
-    def _response_of(self, fit: EnsembleFit, table: FluxTable, terms: Floats, width: float) -> tuple[Floats, float]:
-        """Return the response that all frames share, by a fit without it, and the width of its prior."""
-        for _ in range(_PRIOR_ROUNDS):
-            found = shared_response(fit, table, terms, self.response, width)
-            if not self.options.prior_is_fitted:
-                break
-            width, moved = next_width(width, found.values, found.variances)
-            if moved < _PRIOR_SETTLED:
-                break
-        return found.values, width
-
-    def _shows_response(self, frames: Ints, stars: Ints) -> bool:
-        """Return whether there are the frames and the stars to tell a response that all frames share."""
-        number = len(self.response)
-        if not self.options.prior_is_fitted:
-            return number > 0
-        valid = self.table.valid[np.ix_(frames, stars)]
-        return 0 < number <= len(frames) / _FRAMES_A_TERM and bool(np.median(valid.sum(axis=1)) >= _FEWEST_STARS)
-
-    def _corrected(self, frames: Ints, stars: Ints) -> FluxTable:
-        """Return the fluxes as a detector of even response would have measured them."""
-        table, response = _part(self.table, frames, stars), self._response(frames, stars)
-        return attrs.evolve(table, flux=table.flux / response, variance=table.variance / response**2)
-
-    def _response(self, frames: Ints, stars: Ints) -> Floats:
-        """Return the detector's relative response at each flux; bounds keep a wild polynomial from dividing by zero."""
-        return np.asarray(np.clip(1.0 + self.terms[np.ix_(frames, stars)] @ self.response, 0.1, 10.0))
-
-    def _fit_flat(self, frames: Ints, stars: Ints, start: EnsembleState | None = None) -> EnsembleFit:
-        table = self._corrected(frames, stars)
-        start = robust_start(table) if start is None else start
-        options = self.options
+        """Solve for coefficients, levels and response; without clipping where that would part the frames."""
+        table, options = _part(self.table, frames, stars), self.options
+        start = robust_start(table)
         try:
             fit = solve_ensemble(table, start, options.sigma_clip, options.max_iterations)
             if len(set(_components(fit.state.used)[0])) == 1:
@@ -224,15 +164,15 @@ class _Solution:
 
     def _answer(self, fit: EnsembleFit, frames: Ints, stars: Ints) -> NormalizationSolution:
         n_frames, n_stars = self.table.flux.shape
-        state, normal = fit.state, fit.linearised
+        table, state, normal = _part(self.table, frames, stars), fit.state, fit.linearised
         measured = state.used.any(axis=1)
-        reference_response = 1.0 + self.at_reference @ self.response
-        own = state.terms[:, 0] * reference_response[frames]
+        reference_response = state.response_at(table.shared_at_reference)
+        own = state.terms[:, 0] * reference_response
         gauge = float(np.median(own[measured]))
         if not gauge > 0:
             gauge = float(np.max(np.abs(own[measured])))
-        error = np.sqrt(normal.coefficient_variance * fit.inflation) * reference_response[frames]
-        extra = extra_scatter(fit, self._corrected(frames, stars), self.options.sigma_clip)
+        error = np.sqrt(normal.coefficient_variance * fit.inflation) * reference_response
+        extra = extra_scatter(fit, table, self.options.sigma_clip)
 
         def of_frames(values: Floats) -> Floats:
             whole = np.full(n_frames, np.nan)
@@ -242,14 +182,14 @@ class _Solution:
         coefficient = of_frames(own / gauge)
         terms = np.full((n_frames, state.terms.shape[1]), np.nan)
         terms[frames[measured]] = state.terms[measured] / gauge
-        level, level_error, intrinsic = self._rejected_levels(terms)
+        level, level_error, intrinsic = self._rejected_levels(state, terms)
         level[stars] = state.level * gauge
         total = normal.information.sum()
         level_error[stars] = level[stars] * np.sqrt(np.diag(normal.level_covariance) + 1.0 / total)
         intrinsic[stars] = np.sqrt(state.star_variance)
         at = np.ix_(frames, stars)
         used, model = np.zeros((n_frames, n_stars), bool), np.full((n_frames, n_stars), np.nan)
-        used[at], model[at] = state.used, normal.model * self._response(frames, stars)
+        used[at], model[at] = state.used, normal.model
         leverage = np.full((n_frames, n_stars), np.nan)
         leverage[at] = np.where(state.used, normal.leverage, np.nan)
         if len(stars) == 1:
@@ -272,11 +212,13 @@ class _Solution:
             leverage=leverage,
         )
 
-    def _rejected_levels(self, terms: Floats) -> tuple[Floats, Floats, Floats]:
+    def _rejected_levels(self, state: EnsembleState, terms: Floats) -> tuple[Floats, Floats, Floats]:
         """Return every star's level, its error and scatter as the finished terms of the frames (f, k) give them."""
-        table = self._corrected(*(np.arange(n) for n in self.table.flux.shape))
+        table = self.table
+        response = state.response_at(table.shared[..., : len(state.response)])
         weight = np.where(table.valid & np.isfinite(terms[:, :1]), 1.0 / table.variance, 0.0)
-        known = np.einsum("fnk,fk->fn", table.basis, np.nan_to_num(terms))
+        basis = table.basis[..., : terms.shape[1]]
+        known = np.einsum("fnk,fk->fn", basis, np.nan_to_num(terms)) * response
         information = np.sum(weight * known**2, axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             level = np.sum(weight * known * table.flux, axis=0) / information
@@ -317,10 +259,22 @@ def _components(links: Bools) -> tuple[Ints, Ints]:
 def _part(table: FluxTable, frames: Ints, stars: Ints) -> FluxTable:
     """Return the fluxes of some frames and stars; without terms in position where these are too few to tell a prior."""
     at = np.ix_(frames, stars)
-    valid, basis = table.valid[at], table.basis[at]
-    if table.prior_is_fitted and np.median(valid.sum(axis=1)) < _STARS_A_TERM * basis.shape[-1]:
-        basis = basis[..., :1]
-    return attrs.evolve(table, flux=table.flux[at], variance=table.variance[at], valid=valid, basis=basis)
+    valid, basis, shared = table.valid[at], table.basis[at], table.shared[at]
+    if table.prior_is_fitted:
+        usual = np.median(valid.sum(axis=1))
+        if usual < _STARS_A_TERM * basis.shape[-1]:
+            basis = basis[..., :1]
+        if usual < _FEWEST_STARS or len(frames) < _FRAMES_A_TERM * shared.shape[-1]:
+            shared = shared[..., :0]
+    return attrs.evolve(
+        table, flux=table.flux[at], variance=table.variance[at], valid=valid, basis=basis, shared=shared,
+        shared_at_reference=table.shared_at_reference[frames, : shared.shape[-1]],
+    )  # fmt: skip
+
+
+def _response_terms(xy: Floats, shape: tuple[int, int], order: int) -> Floats:
+    """Return the terms of the response that all frames share, at positions (..., 2)."""
+    return monomials(detector_positions(xy, shape), order)
 
 
 def _reference(fluxes: FluxMatrix, valid: Bools) -> Floats:

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
-from plugins_builtin.engine.normalization.ensemble import EnsembleState, FluxTable, gauged_inverse
+from plugins_builtin.engine.normalization.flux_table import EnsembleState, FluxTable
+from plugins_builtin.engine.normalization.normal_equations import gauged_inverse
 from plugins_builtin.engine.robust import masked_median, masked_scale
 
 
@@ -34,7 +35,14 @@ def robust_start(table: FluxTable) -> EnsembleState:
     terms = np.zeros((*coefficient.shape, table.basis.shape[-1]))
     terms[:, 0] = np.nan_to_num(coefficient)
     return EnsembleState(
-        terms, table.prior, log_level, np.maximum(np.nan_to_num(star_variance), 0.0), np.zeros(len(coefficient)), used
+        terms=terms,
+        prior=table.prior,
+        response=np.zeros(table.shared.shape[-1]),
+        response_prior=table.prior,
+        log_level=log_level,
+        star_variance=np.maximum(np.nan_to_num(star_variance), 0.0),
+        frame_variance=np.zeros(len(coefficient)),
+        used=used,
     )
 
 

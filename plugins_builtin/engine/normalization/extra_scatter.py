@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
-from plugins_builtin.engine.normalization.ensemble import EnsembleFit, FluxTable
+from plugins_builtin.engine.normalization.ensemble import EnsembleFit
+from plugins_builtin.engine.normalization.flux_table import FluxTable
 from plugins_builtin.engine.robust import clipped_variance, robust_scatter
 
 #: Stars with fewer fluxes are not used for the typical scatter.
