@@ -13,24 +13,30 @@ from lcframework.storage.tables import ProductState
 from lcframework.work import FieldGroupKey
 
 
-def normalization(records: Records, frame: Row, field: str) -> Section:
-    """Return a frame's coefficient."""
+def normalization(records: Records, frame: Row, roi: str, field: str) -> Section:
+    """Return a frame's coefficient at a region."""
     title = "Normalization"
     row, key = records.coefficients.get((frame.id, field)), FieldGroupKey(field, frame.instrument, frame.band)
     if row is None:
         return Section("normalization", title, None)
+    there = records.at_regions.get((frame.id, field, roi))
+    here = row if there is None else there
     by = makers(records, records.product(Normalization.name, key), "normalization", frame.instrument)
     combined = records.estimators.get(key)
     data: dict[str, Any] = {
-        "coefficient": row.coefficient, "coefficient_error": row.coefficient_uncertainty,
-        "relative_error": row.coefficient_uncertainty / row.coefficient if row.coefficient else None,
+        "coefficient": here.coefficient, "coefficient_error": here.coefficient_uncertainty,
+        "relative_error": here.coefficient_uncertainty / here.coefficient if here.coefficient else None,
+        "coefficient_of_frame": row.coefficient,
         "scatter": row.scatter, "extra_scatter": row.extra_scatter, "stars": row.stars,
         "estimators": combined.note if combined is not None else "", "plugin": [m.as_json() for m in by],
     }  # fmt: skip
     lines = [
         by_line(by),
-        Line("coefficient", f"{figures(row.coefficient, 6)} ± {figures(row.coefficient_uncertainty, 3)} "
+        Line("coefficient", f"{figures(here.coefficient, 6)} ± {figures(here.coefficient_uncertainty, 3)} "
              f"({percent(data['relative_error'])}), of {counted(row.stars, 'star')}; fluxes are divided by it"),
+        Line("over the field", "" if there is None else
+             f"the transparency varies: this is that at {roi}; amid the field's regions it is "
+             f"{figures(row.coefficient, 6)}"),
         Line("scatter", f"of the frame's stars {percent(row.scatter)}; "
              f"beyond errors {percent(row.extra_scatter)}"),
     ]  # fmt: skip

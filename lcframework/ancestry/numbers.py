@@ -38,7 +38,7 @@ def number_section(records: Records, frame: Row, roi: str, source: str, field: s
         **stated, "zeropoint": number(row, "zeropoint"), "zeropoint_error": number(row, "zeropoint_error"),
         "system": zero.system if zero is not None else "", "mjd": number(row, "mjd"),
         "bjd_tdb": number(row, "bjd_tdb"), "budget": budget, "redone": redone, "differs": differs,
-        "in_frame": _in_frame(records, frame, field, stated["flux"]), "arithmetic": [], "row": dict(row),
+        "in_frame": _in_frame(records, frame, field, roi, stated["flux"]), "arithmetic": [], "row": dict(row),
         "table": str(records.published.path_of(roi)),
     }  # fmt: skip
     data["arithmetic"] = arithmetic(data)
@@ -143,9 +143,9 @@ def arithmetic(data: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _in_frame(records: Records, frame: Row, field: str, flux: float) -> dict[str, float] | None:
+def _in_frame(records: Records, frame: Row, field: str, roi: str, flux: float) -> dict[str, float] | None:
     """Return the flux as the frame shows it, before normalization."""
-    row = records.coefficients.get((frame.id, field))
+    row = records.coefficient(frame.id, field, roi)
     if row is None:
         return None
     seen = flux * row.coefficient

@@ -26,9 +26,10 @@ class Records:
     """What the database says of some frames, of their groups and of the project.
 
     Rows of the tables are by their keys: `frames` and `runs` by id; `regions` by (frame, region); `psfs` and
-    `coefficients` by (frame, field); the stars' `placed`, `fluxes` and `residuals` by (frame, field), then by star;
-    `stars` by (field, star); `zeropoints` and `estimators` by (field, instrument, band); `levels` the same, then by
-    star; `products` by (stage, unit); `exposures`, the calibration frames, by name.
+    `coefficients` by (frame, field); `at_regions`, coefficients at regions, by (frame, field, region); the stars'
+    `placed`, `fluxes` and `residuals` by (frame, field), then by star; `stars` by (field, star); `zeropoints` and
+    `estimators` by (field, instrument, band); `levels` the same, then by star; `products` by (stage, unit);
+    `exposures`, the calibration frames, by name.
     """
 
     around: Surroundings
@@ -42,6 +43,7 @@ class Records:
     fluxes: Mapping[tuple[int, str], Mapping[str, Row]]
     residuals: Mapping[tuple[int, str], Mapping[str, Row]]
     coefficients: Mapping[tuple[int, str], Row]
+    at_regions: Mapping[tuple[int, str, str], Row]
     levels: Mapping[FieldGroupKey, Mapping[str, Row]]
     zeropoints: Mapping[FieldGroupKey, Row]
     estimators: Mapping[FieldGroupKey, Row]
@@ -63,6 +65,10 @@ class Records:
     def field_of(self, roi: str) -> Row | None:
         """Return the field of a region's reference stars, or None where there is none yet."""
         return next((f for f in self.fields if roi in f.rois), None)
+
+    def coefficient(self, frame_id: int, field: str, roi: str) -> Row | None:
+        """Return the coefficient of a frame at a region, or None where it has none."""
+        return self.at_regions.get((frame_id, field, roi), self.coefficients.get((frame_id, field)))
 
     def product(self, stage: str, unit: object) -> Row | None:
         """Return the product of a unit, or None where it has none."""
@@ -108,6 +114,7 @@ def read_records(session: Session, frame_ids: Collection[int], around: Surroundi
         stars=active_stars(session),
         psfs={_key(r): r for r in _of_frames(session, "PSFs", ids)},
         coefficients={_key(r): r for r in _of_frames(session, "normalization_coefficients", ids)},
+        at_regions={(*_key(r), r.roi): r for r in _of_frames(session, "region_coefficients", ids)},
         levels=_by_star(_every(session, "star_levels"), _group),
         zeropoints={_group(r): r for r in _every(session, "absolute_zeropoints")},
         estimators={_group(r): r for r in _every(session, "estimator_weights")},

@@ -124,7 +124,7 @@ class Tracer:
             footprint(records, frame, roi),
             reference_stars(records, frame, field),
             psf(records, frame, field),
-            normalization(records, frame, field),
+            normalization(records, frame, roi, field),
             zero_point(records, frame, field),
         )
         after = (

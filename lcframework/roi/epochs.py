@@ -52,8 +52,8 @@ def selected_epochs(
 ) -> dict[str, NDArray[Any]]:
     """Return the epochs of a region, instrument and band within all limits, in the order of time.
 
-    Epochs are frames that contain the region and have a PSF and a coefficient. The columns are `STORED_COLUMNS`, and
-    those that are needed to make cutouts.
+    Epochs are frames that contain the region and have a PSF and a coefficient, which is that at the region where
+    several share a field. The columns are `STORED_COLUMNS`, and those that are needed to make cutouts.
 
     Parameters
     ----------
@@ -73,17 +73,28 @@ def selected_epochs(
     """
     check_columns(frames, normalization)
     tables = {
-        t: SQLModel.metadata.tables[t] for t in ("frames", "rois_in_frames", "normalization_coefficients", "PSFs")
+        t: SQLModel.metadata.tables[t]
+        for t in ("frames", "rois_in_frames", "normalization_coefficients", "PSFs", "region_coefficients")
     }
-    f, r, n, p = tables.values()
+    f, r, n, p, at_region = tables.values()
     columns = {**_FROM_TABLES, **CUTOUT_COLUMNS, **_FILES}
-    wanted = [tables[t].c[c].label(name) for name, origin in columns.items() for t, c in [origin.split(".")]]
+    wanted: dict[str, sa.ColumnElement[Any]] = {
+        name: tables[t].c[c] for name, origin in columns.items() for t, c in [origin.split(".")]
+    }
+    for name in ("normalization_coefficient", "normalization_coefficient_uncertainty"):
+        wanted[name] = sa.func.coalesce(at_region.c[columns[name].split(".")[1]], wanted[name])
     query = (
-        sa.select(*wanted)
+        sa.select(*(column.label(name) for name, column in wanted.items()))
         .select_from(f)
         .join(r, sa.and_(r.c.frame_id == f.c.id, r.c.roi == roi, r.c.roi_in_footprint))
         .join(n, sa.and_(n.c.frame_id == f.c.id, n.c.combined_footprint_hash == field))
         .join(p, sa.and_(p.c.frame_id == f.c.id, p.c.combined_footprint_hash == field))
+        .outerjoin(
+            at_region,
+            sa.and_(
+                at_region.c.frame_id == f.c.id, at_region.c.combined_footprint_hash == field, at_region.c.roi == roi
+            ),
+        )
         .where(~f.c.eliminated, n.c.instrument == instrument, n.c.band == band)
         .where(*(f.c[name].between(*limits) for name, limits in frames.items()))
         .where(*(n.c[name].between(*limits) for name, limits in normalization.items()))

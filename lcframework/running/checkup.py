@@ -19,10 +19,11 @@ from lcframework.storage.tables import ProductState
 _REFERENCES = (
     *((name, "frame_id", "frames", "id") for name in (
         "footprints", "rois_in_frames", "stars_in_frames", "PSFs", "star_flux_in_frame", "estimator_scales",
-        "normalization_coefficients", "star_residuals", "doubts",
+        "normalization_coefficients", "region_coefficients", "star_residuals", "doubts",
     )),
     *((name, "combined_footprint_hash", "combined_footprint", "hash") for name in (
-        "stars", "stars_in_frames", "PSFs", "star_flux_in_frame", "normalization_coefficients", "absolute_zeropoints",
+        "stars", "stars_in_frames", "PSFs", "star_flux_in_frame", "normalization_coefficients", "region_coefficients",
+        "absolute_zeropoints",
     )),
     ("products", "run_id", "runs", "id"),
 )  # fmt: skip

@@ -113,13 +113,18 @@ class SolveNormalization(Task[FluxGroup, FluxGroup, NormalizationSolution]):
             for j, star in enumerate(group.star_ids) if np.isfinite(solution.level[j])
         ]  # fmt: skip
         residuals = residual_rows(solution, group.fluxes, group.star_ids, *self._selection(group))
+        at_regions = _at_regions(group, solution, where)
         records = (
             *moved_here(group),
             Replace("normalization_coefficients", where, coefficients),
+            Replace("region_coefficients", where, at_regions),
             Replace("star_levels", where, levels),
             Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in residuals]),
         )
-        token = digest([[c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _IN_TOKEN)] for c in coefficients])
+        token = digest([
+            *([c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _IN_TOKEN)] for c in coefficients),
+            *([c["frame_id"], c["roi"], *(f"{c[k]:.{n}g}" for k, n in _IN_TOKEN[:2])] for c in at_regions),
+        ])  # fmt: skip
         known = solution.scatter[np.isfinite(solution.scatter)]  # empty for a single frame
         scatter = f", scatter {1000 * float(np.median(known)):.1f} ppt" if known.size else ""
         doubts = transparency_doubts(solution)
@@ -133,7 +138,9 @@ class CalculateNormalizationCoefficient(Stage):
     name: ClassVar[str] = "calculate_normalization_coefficient"
     title: ClassVar[str] = "Normalization"
     needs: ClassVar[tuple[str, ...]] = (StarPhotometry.name,)
-    makes: ClassVar[tuple[str, ...]] = ("normalization_coefficients", "star_levels", "star_residuals")
+    makes: ClassVar[tuple[str, ...]] = (
+        "normalization_coefficients", "region_coefficients", "star_levels", "star_residuals",
+    )  # fmt: skip
     unit: ClassVar[str] = "field, instrument and band"
     reads: ClassVar[tuple[str, ...] | None] = (
         "frames",
@@ -172,6 +179,7 @@ class CalculateNormalizationCoefficient(Stage):
                 "frames": digest(group.frame_ids),
                 "stars": group.star_ids,
                 "left_out": sorted(group.no_stars),
+                "regions": self._places(rois.get(field, ())),
                 "normalization": self.toolbox.identity("normalization", instrument),
                 "psf_chi2": self.toolbox.identity("photometry", instrument)["psf_chi2"],
             }
@@ -179,6 +187,12 @@ class CalculateNormalizationCoefficient(Stage):
             scope = Scope(rois.get(field), instrument, group.key.band)
             units.append(Unit(group.key, label, self.components(**parts), None, scope=scope))
         return units
+
+    def _places(self, regions: Collection[str]) -> list[Any]:
+        """Return where the regions of a field are in the sky, for that is where their coefficients hold."""
+        config = self.toolbox.config.roi
+        return [[name, config[name].ra, config[name].dec, config[name].ephemeris]
+                for name in sorted(regions) if name in config]  # fmt: skip
 
     def filled(self, session: Session, units: Sequence[Unit[Any]]) -> list[Unit[Any]]:
         """Return units with the fluxes of their groups."""
@@ -243,6 +257,18 @@ def transparency_doubts(solution: NormalizationSolution) -> tuple[Doubt, ...]:
     return tuple(found)
 
 
+def _at_regions(group: FluxGroup, solution: NormalizationSolution, where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the coefficients at a field's regions, where these differ from the frames'."""
+    value, error = solution.region_coefficient, solution.region_coefficient_uncertainty
+    if value is None or error is None:
+        return []
+    return [
+        {**where, "frame_id": group.frame_ids[i], "roi": group.regions[k], "coefficient": float(value[i, k]),
+         "coefficient_uncertainty": float(error[i, k])}
+        for i, k in np.argwhere(np.isfinite(value) & np.isfinite(error)).tolist()
+    ]  # fmt: skip
+
+
 def moved_here(group: FluxGroup) -> list[Replace]:
     """Return the records that delete what other groups' solutions left of a group's frames.
 
@@ -250,7 +276,8 @@ def moved_here(group: FluxGroup) -> list[Replace]:
     instrument, that of its former group is still there.
     """
     frames = [{"combined_footprint_hash": group.field, "frame_id": frame} for frame in group.frame_ids]
-    return [Replace(t, where) for t in ("normalization_coefficients", "star_residuals") for where in frames]
+    tables = ("normalization_coefficients", "region_coefficients", "star_residuals")
+    return [Replace(t, where) for t in tables for where in frames]
 
 
 def with_left_out(
@@ -288,4 +315,10 @@ def in_gauge(solution: NormalizationSolution, gauge: Floats) -> NormalizationSol
         coefficient_uncertainty=solution.coefficient_uncertainty * factor,
         level=solution.level / factor,
         level_error=solution.level_error / factor,
+        region_coefficient=_scaled(solution.region_coefficient, factor),
+        region_coefficient_uncertainty=_scaled(solution.region_coefficient_uncertainty, factor),
     )
+
+
+def _scaled(values: Floats | None, factor: float) -> Floats | None:
+    return None if values is None else values * factor

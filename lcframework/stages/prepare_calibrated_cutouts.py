@@ -195,6 +195,7 @@ class PrepareCalibratedCutouts(Stage):
         "star_flux_in_frame",
         "PSFs",
         "normalization_coefficients",
+        "region_coefficients",
         "absolute_zeropoints",
         "estimator_weights",
         "estimator_scales",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import attrs
@@ -30,6 +31,7 @@ class FluxGroup:
     psf_chi2: Floats  # (f,)
     gauge: Floats  # (n,) levels that fix the scale; nan for stars without one
     no_stars: dict[int, str] = attrs.field(factory=dict)  # index of a star whose stamps show no single star -> reason
+    regions: list[str] = attrs.field(factory=list)  # those of ``fluxes.region_xy``; none where there are not several
 
     @property
     def key(self) -> FieldGroupKey:
@@ -119,7 +121,8 @@ def groups(session: Session) -> list[FluxGroup]:
     for field, star, *rest in session.execute(_FLUXES):
         if (group_of_frame := group_of.get(rest[0])) is not None and (field, star) in active:
             found.setdefault((field, *group_of_frame), []).append((star, *rest))
-    regions_at = _region_positions(session)
+    inside = _region_positions(session)
+    regions = {f.hash: sorted(f.rois) for f in session.exec(select(CombinedFootprint))}
     out = []
     for (field, instrument, band), rows in sorted(found.items()):
         ids = sorted({row[1] for row in rows}, key=lambda i: _by_time(frames[i]))
@@ -128,30 +131,38 @@ def groups(session: Session) -> list[FluxGroup]:
         psf = np.array([chi2.get((i, field), np.nan) for i in ids])
         shape = (frames[ids[0]].height or 0, frames[ids[0]].width or 0)
         matrix, flux_chi2 = _matrix(rows, ids, stars, shape)
-        reference = np.array([regions_at.get((field, i), (np.nan, np.nan)) for i in ids])
-        if np.isfinite(reference).all():
-            matrix = attrs.evolve(matrix, reference_xy=reference)
+        names = regions.get(field, [])
+        there = np.array([[inside[i].get(name, _NOWHERE) for name in names] for i in ids]).reshape(len(ids), -1, 2)
+        matrix = _with_regions(matrix, there)
         against = _no_stars(session, field, ids, stars)
         no_stars = {j: against[star] for j, star in enumerate(stars) if star in against}
-        out.append(FluxGroup(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge, no_stars))
+        several = names if matrix.region_xy is not None else []
+        out.append(FluxGroup(field, instrument, band, ids, stars, matrix, flux_chi2, psf, gauge, no_stars, several))
     return out
 
 
-def _region_positions(session: Session) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return by (field, frame id) the pixel at which coefficients are evaluated: amid the field's regions."""
-    inside: dict[int, dict[str, tuple[float, float]]] = {}
+#: The place of a region that a frame does not show.
+_NOWHERE = (float("nan"), float("nan"))
+
+
+def _with_regions(matrix: FluxMatrix, places: Floats) -> FluxMatrix:
+    """Return fluxes with the pixels at which coefficients are evaluated: amid the regions (f, r, 2), and at each."""
+    shown = np.isfinite(places).all(axis=-1, keepdims=True)
+    count = shown.sum(axis=1)
+    if not (count > 0).all():
+        return matrix
+    reference = np.where(shown, places, 0.0).sum(axis=1) / count
+    return attrs.evolve(matrix, reference_xy=reference, region_xy=places if places.shape[1] > 1 else None)
+
+
+def _region_positions(session: Session) -> dict[int, dict[str, tuple[float, float]]]:
+    """Return the pixels of the regions that each frame shows."""
+    inside: dict[int, dict[str, tuple[float, float]]] = defaultdict(dict)
     places = select(RoiInFrame.frame_id, RoiInFrame.roi, RoiInFrame.x, RoiInFrame.y)
     for frame_id, roi, x, y in session.exec(places.where(RoiInFrame.roi_in_footprint)):
         if x is not None and y is not None:
-            inside.setdefault(frame_id, {})[roi] = (x, y)
-    out = {}
-    for field in session.exec(select(CombinedFootprint)):
-        for frame, rois in inside.items():
-            contained = [rois[name] for name in field.rois if name in rois]
-            if contained:
-                x, y = np.mean(contained, axis=0)
-                out[field.hash, frame] = float(x), float(y)
-    return out
+            inside[frame_id][roi] = (x, y)
+    return inside
 
 
 def _matrix(rows: list[_Flux], ids: list[int], stars: list[str], shape: tuple[int, int]) -> tuple[FluxMatrix, Any]:

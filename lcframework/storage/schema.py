@@ -15,7 +15,7 @@ from lcframework.storage.changes import count_changes
 from lcframework.types import NeedMissing
 
 #: The steps of ``migrations/versions/``; the last one is the version that this lcframework uses.
-STEPS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+STEPS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 HEAD = STEPS[-1]
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
 #: Columns that later steps added; a database without these columns and without a version is of the first version.

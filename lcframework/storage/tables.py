@@ -301,6 +301,20 @@ class NormalizationCoefficient(SQLModel, table=True):
     extra_scatter: float = 0.0
 
 
+class RegionCoefficient(SQLModel, table=True):
+    """A frame's relative transparency at a region, where its field has several and it varies over the field."""
+
+    __tablename__ = "region_coefficients"
+
+    combined_footprint_hash: str = Field(primary_key=True)
+    frame_id: int = Field(primary_key=True)
+    roi: str = Field(primary_key=True)
+    instrument: str
+    band: str
+    coefficient: float
+    coefficient_uncertainty: float
+
+
 class StarResidual(SQLModel, table=True):
     """The relative residual of a star's flux in a frame after normalization, and whether the flux was used."""
 

@@ -19,6 +19,7 @@ class FluxMatrix:
     xy: Floats  # (f, n, 2) pixels in the frame, nan where not measured
     frame_shape: tuple[int, int]
     reference_xy: Floats | None = None  # (f, 2) pixels, amid the regions: where varying coefficients are evaluated
+    region_xy: Floats | None = None  # (f, r, 2) pixels of the regions where there are several; nan: not in the frame
 
 
 @attrs.frozen(eq=False)
@@ -40,3 +41,5 @@ class NormalizationSolution:
     model: Floats | None = None  # (f, n) e-/s, the expected fluxes; None: coefficient times level
     extra_scatter: Floats | None = None  # (f,) relative scatter of the stars beyond their errors
     leverage: Floats | None = None  # (f, n) of each used flux on what is expected of it; None: its weight's share
+    region_coefficient: Floats | None = None  # (f, r) at ``region_xy``; nan: none; None: as `coefficient` everywhere
+    region_coefficient_uncertainty: Floats | None = None  # (f, r) standard error

@@ -15,6 +15,7 @@ from plugins_builtin.engine.normalization.ensemble import EnsembleFit, solve_ens
 from plugins_builtin.engine.normalization.ensemble_start import robust_start
 from plugins_builtin.engine.normalization.extra_scatter import extra_scatter
 from plugins_builtin.engine.normalization.flux_table import EnsembleState, FluxTable
+from plugins_builtin.engine.normalization.region_coefficients import RegionTerms, coefficients_at
 
 #: Where the search for the prior's width begins: as wide as a polynomial may get, because the search narrows quickly.
 _WIDE = 0.1
@@ -59,7 +60,7 @@ class Ensemble:
         The median coefficient is 1. `coefficient_uncertainty` holds for the ensemble's information-weighted mean
         level kept fixed, `level_error` for the mean coefficient kept fixed: so coefficients are as good as independent
         of each other. With a spatial term or a shared response, a coefficient is that at ``fluxes.reference_xy`` (the
-        stars' median position where that is not given).
+        stars' median position where that is not given), and those at ``fluxes.region_xy`` stand beside it.
 
         Raises
         ------
@@ -79,13 +80,13 @@ class Ensemble:
             flux=np.where(valid, flux, 0.0),
             variance=np.where(valid, error, 1.0) ** 2,
             valid=valid,
-            basis=_basis(fluxes, reference, self.spatial_order),
+            basis=_basis(np.asarray(fluxes.xy, float), reference, fluxes.frame_shape, self.spatial_order),
             shared=_response_terms(fluxes.xy, fluxes.frame_shape, self.response_order),
             shared_at_reference=_response_terms(reference, fluxes.frame_shape, self.response_order),
             prior=self.widest,
             prior_is_fitted=self.prior_is_fitted,
         )
-        return _Solution(self, table).solve()
+        return _Solution(self, table, _region_terms(fluxes, reference, self)).solve()
 
 
 @attrs.define(eq=False)
@@ -94,6 +95,7 @@ class _Solution:
 
     options: Ensemble
     table: FluxTable
+    regions: RegionTerms | None
     rejected: dict[int, str] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
     scatter_of_rejected: dict[int, float] = attrs.field(factory=dict)
@@ -180,6 +182,7 @@ class _Solution:
             return whole
 
         coefficient = of_frames(own / gauge)
+        at_regions, errors_there = self._at_regions(fit, frames, gauge)
         terms = np.full((n_frames, state.terms.shape[1]), np.nan)
         terms[frames[measured]] = state.terms[measured] / gauge
         level, level_error, intrinsic = self._rejected_levels(state, terms)
@@ -210,7 +213,20 @@ class _Solution:
             model=model,
             extra_scatter=of_frames(extra),
             leverage=leverage,
+            region_coefficient=at_regions,
+            region_coefficient_uncertainty=errors_there,
         )
+
+    def _at_regions(self, fit: EnsembleFit, frames: Ints, gauge: float) -> tuple[Floats | None, Floats | None]:
+        """Return the coefficients at the regions and their errors (f, r), where they differ from the frames'."""
+        terms, shared = fit.state.terms.shape[1], len(fit.state.response)
+        if self.regions is None or (terms == 1 and shared == 0):
+            return None, None
+        every = self.regions
+        there = RegionTerms(every.seen[frames], every.basis[frames, :, :terms], every.shared[frames, :, :shared])
+        whole = np.full((2, *every.seen.shape), np.nan)
+        whole[:, frames] = coefficients_at(fit, there)
+        return whole[0] / gauge, whole[1] / gauge
 
     def _rejected_levels(self, state: EnsembleState, terms: Floats) -> tuple[Floats, Floats, Floats]:
         """Return every star's level, its error and scatter as the finished terms of the frames (f, k) give them."""
@@ -277,6 +293,16 @@ def _response_terms(xy: Floats, shape: tuple[int, int], order: int) -> Floats:
     return monomials(detector_positions(xy, shape), order)
 
 
+def _region_terms(fluxes: FluxMatrix, reference: Floats, options: Ensemble) -> RegionTerms | None:
+    """Return the terms in position of the regions, where there are several."""
+    if fluxes.region_xy is None:
+        return None
+    xy, shape = np.asarray(fluxes.region_xy, float), fluxes.frame_shape
+    seen = np.isfinite(xy).all(axis=-1)
+    basis = _basis(xy, reference, shape, options.spatial_order)
+    return RegionTerms(seen, basis, _response_terms(xy, shape, options.response_order))
+
+
 def _reference(fluxes: FluxMatrix, valid: Bools) -> Floats:
     """Return where the coefficients are to hold (f, 2): as asked for, or at the stars' median position."""
     if fluxes.reference_xy is not None:
@@ -290,10 +316,9 @@ def _reference(fluxes: FluxMatrix, valid: Bools) -> Floats:
     return reference
 
 
-def _basis(fluxes: FluxMatrix, reference: Floats, order: int) -> Floats:
+def _basis(xy: Floats, reference: Floats, shape: tuple[int, int], order: int) -> Floats:
     """Return 1 and the monomials up to `order` of the position from the reference, in half frame widths, (f, n, k)."""
-    xy = np.asarray(fluxes.xy, float)
-    position = np.nan_to_num((xy - reference[:, None, :]) / (0.5 * max(fluxes.frame_shape)))
+    position = np.nan_to_num((xy - reference[:, None, :]) / (0.5 * max(shape)))
     return np.concatenate([np.ones((*position.shape[:2], 1)), monomials(position, order)], axis=-1)
 
 

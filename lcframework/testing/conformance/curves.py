@@ -59,12 +59,15 @@ def check_normalization(plugin: Any, seed: int = 1) -> None:
     flux[missing], error[missing] = np.nan, np.nan
     xy = rng.uniform(0, 1000, (f, n, 2))
     xy[missing] = np.nan
-    fluxes = FluxMatrix(flux, error, xy, (1000, 1000))
+    places = np.broadcast_to([[200.0, 300.0], [700.0, 800.0]], (f, 2, 2)).copy()
+    places[3, 0] = np.nan
+    fluxes = FluxMatrix(flux, error, xy, (1000, 1000), region_xy=places)
     verify = unchanged(who, dict(flux=flux, error=error, xy=xy))
     answer = asked_twice(lambda: plugin.solve(fluxes), who, "solve")
     verify()
     require(isinstance(answer, NormalizationSolution), who, f"solve returned a {type(answer).__name__}")
     _check_shapes(answer, f, n, missing, who)
+    _check_regions(answer, np.isnan(places).any(axis=-1), who)
     measured = np.arange(f) != 7
     ratio = answer.coefficient[measured] / coefficient[measured]
     gauge = np.median(ratio)
@@ -104,6 +107,21 @@ def _check_shapes(answer: NormalizationSolution, f: int, n: int, missing: Any, w
     require(np.isnan(answer.coefficient[7]), who, "the coefficient of a frame without any star must be nan")
     measured = np.arange(f) != 7
     require(np.all(np.isfinite(answer.coefficient[measured])), who, "a frame with good stars has no coefficient")
+
+
+def _check_regions(answer: NormalizationSolution, away: Any, who: str) -> None:
+    """Check the coefficients at regions (f, r), which a plugin may leave out; `away` where a frame shows none."""
+    value, error = answer.region_coefficient, answer.region_coefficient_uncertainty
+    require((value is None) == (error is None), who, "region_coefficient and its uncertainty go together")
+    if value is None or error is None:
+        return
+    for name, array in (("region_coefficient", value), ("region_coefficient_uncertainty", error)):
+        check_array(array, away.shape, who, name, finite=False)
+    require(np.isnan(value[away]).all(), who, "a region that a frame does not show has a coefficient")
+    known = np.isfinite(value)
+    require(known[np.isfinite(answer.coefficient)[:, None] & ~away].all(), who, "a region lacks its coefficient")
+    off = (value / answer.coefficient[:, None] - 1)[known]
+    require(np.abs(off).max() < 0.02, who, f"coefficients at regions differ by {np.abs(off).max():.1%} on an even sky")
 
 
 def check_roi_model(plugin: Any, epochs: int = 5, seed: int = 1, galaxy: bool = True, worst: float = 0.15) -> None:

@@ -21,11 +21,19 @@ class Linearised:
     term_variance: Float[Floats, "f terms"]
     response_variance: Float[Floats, " shared"]
     information: Float[Floats, " n"]  # of the stars' log levels
-    level_covariance: Float[Floats, "n n"]  # of the log levels
-    coefficient_variance: Float[Floats, " f"]  # at the reference, relative, without the part common to all frames
+    coefficient_variance: Float[Floats, " f"]  # at the reference, see `variance_at`
     step_terms: Float[Floats, "f terms"]
     step_response: Float[Floats, " shared"]
     step_log_level: Float[Floats, " n"]
+    inverse: Float[Floats, "f terms terms"]  # of the frames' own blocks
+    gain: Float[Floats, "f terms m"]  # what frames' terms take of a change of the m log levels and response terms
+    covariance: Float[Floats, "m m"]  # of log levels and response
+
+    @property
+    def level_covariance(self) -> Float[Floats, "n n"]:
+        """Covariance of the log levels."""
+        stars = len(self.step_log_level)
+        return self.covariance[:stars, :stars]
 
 
 def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
@@ -73,11 +81,13 @@ def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
         term_variance=np.diagonal(term_covariance, axis1=1, axis2=2),
         response_variance=np.diag(covariance)[stars:],
         information=information,
-        level_covariance=covariance[:stars, :stars],
-        coefficient_variance=_own_variance(table, state, inverse, gain, covariance),
+        coefficient_variance=_variance_at_reference(table, state, inverse, gain, covariance),
         step_terms=step_terms,
         step_response=step[stars:],
         step_log_level=step[:stars],
+        inverse=inverse,
+        gain=gain,
+        covariance=covariance,
     )
 
 
@@ -158,25 +168,57 @@ def gauged_inverse(system: Float[Floats, "m m"], information: Float[Floats, " n"
     return inverse
 
 
-def _own_variance(
+def variance_at(
+    state: EnsembleState, normal: Linearised, basis: Float[Floats, "f terms"], shared: Float[Floats, "f shared"]
+) -> Float[Floats, " f"]:
+    """Return the variances of the coefficients at one place in each frame, less the mode that all have in common.
+
+    Without terms in position there is no such mode. With them there is one: a slope of the levels over the sky can be
+    exchanged for a slope in all frames. No ratio of coefficients depends on it. A response that a drift exchanges for
+    transparency does not count where it moves the place as it moves the stars.
+
+    Parameters
+    ----------
+    state : EnsembleState
+        The estimates.
+    normal : Linearised
+        The normal equations there.
+    basis, shared : array
+        The frames' terms and those of the response at the place.
+
+    Returns
+    -------
+    (f,) array
+        Of the coefficients without the response: relative errors hold with it.
+    """
+    return _own_variance(state, normal.inverse, normal.gain, normal.covariance, basis, shared)
+
+
+def _variance_at_reference(
     table: FluxTable,
     state: EnsembleState,
     inverse: Float[Floats, "f terms terms"],
     gain: Float[Floats, "f terms m"],
     covariance: Float[Floats, "m m"],
 ) -> Float[Floats, " f"]:
-    """Return the variances of the coefficients at the reference, less the mode that moves all coefficients alike.
+    basis = np.zeros(state.terms.shape)
+    basis[:, 0] = 1.0
+    return _own_variance(state, inverse, gain, covariance, basis, table.shared_at_reference)
 
-    They are relative to the response there. Without terms in position there is no such mode. With them there is one: a
-    slope of the levels over the sky can be exchanged for a slope in all frames. No ratio of coefficients depends on it.
-    A response that a drift exchanges for transparency does not count where it moves the reference as it moves the
-    stars.
-    """
-    coefficient = state.terms[:, 0]
-    own = inverse[:, 0, 0]
+
+def _own_variance(
+    state: EnsembleState,
+    inverse: Float[Floats, "f terms terms"],
+    gain: Float[Floats, "f terms m"],
+    covariance: Float[Floats, "m m"],
+    basis: Float[Floats, "f terms"],
+    shared: Float[Floats, "f shared"],
+) -> Float[Floats, " f"]:
+    coefficient = np.einsum("fk,fk->f", basis, state.terms)
+    own = np.einsum("fk,fkl,fl->f", basis, inverse, basis)
     weight = np.where(state.used.any(axis=1), coefficient / own, 0.0)
-    pull = gain[:, 0, :].copy()
-    pull[:, len(state.log_level) :] -= coefficient[:, None] * table.shared_at_reference
+    pull = np.einsum("fk,fkm->fm", basis, gain)
+    pull[:, len(state.log_level) :] -= coefficient[:, None] * shared
     common = weight @ pull / max(float(weight @ coefficient), 1e-300)
     rest = pull - coefficient[:, None] * common
     variance: Floats = own + np.einsum("fm,fm->f", rest @ covariance, rest)

@@ -94,7 +94,11 @@ def test_doubts_about_settings_are_parted_from_what_newer_frames_say(tmp_path: P
             session.add(DecidedSetting(instrument="", setting=setting, disagreement=text))
         session.commit()
     engine.dispose()
-    execute(tmp_path, "alter table settings drop column doubt; update alembic_version set version_num = '0009'")
+    execute(
+        tmp_path,
+        "alter table settings drop column doubt; drop table region_coefficients; "
+        "update alembic_version set version_num = '0009'",
+    )
     upgrade("", tmp_path)
     engine = open_engine("", tmp_path)
     with Session(engine) as session:

@@ -325,3 +325,30 @@ def test_plugin():
         Ensemble(spatial_order=7)
     with pytest.raises(ValueError, match="sigma_clip must be at least 2"):
         Ensemble(sigma_clip=0.5)
+
+
+def test_each_region_has_the_coefficient_of_its_place():
+    """One far from the reference, which a frame does not show, and one there."""
+    fluxes, truth = tilted_campaign(0.03)
+    places = np.stack([np.full((len(truth), 2), [100.0, 800.0]), fluxes.reference_xy], axis=1)
+    places[7, 0] = np.nan
+    solution = Ensemble().solve(attrs.evolve(fluxes, region_xy=places))
+    alone = Ensemble().solve(attrs.evolve(fluxes, reference_xy=np.full((len(truth), 2), [100.0, 800.0])))
+    far, here = solution.region_coefficient.T
+    np.testing.assert_allclose(here, solution.coefficient, rtol=1e-9)
+    np.testing.assert_allclose(solution.region_coefficient_uncertainty[:, 1], solution.coefficient_uncertainty)
+    assert np.isnan(far[7])
+    known = np.isfinite(far)
+    assert np.isnan(solution.region_coefficient_uncertainty[~known, 0]).all()
+    stated = solution.region_coefficient_uncertainty[known, 0] / far[known]
+    # The same as of a field with this region alone, but for the priors on slopes, which are relative to the reference.
+    ratio = far[known] / alone.coefficient[known]
+    assert np.std((ratio / np.median(ratio) - 1) / stated) < 0.1
+    np.testing.assert_allclose(stated, (alone.coefficient_uncertainty / alone.coefficient)[known], rtol=0.02)
+    assert np.std(far[known] / solution.coefficient[known]) > 0.03
+
+
+def test_under_an_even_sky_all_regions_have_the_coefficient_of_the_frame():
+    fluxes, _ = tilted_campaign(0.03, stars=5)
+    places = np.broadcast_to([[100.0, 800.0], [900.0, 100.0]], (len(fluxes.flux), 2, 2))
+    assert Ensemble().solve(attrs.evolve(fluxes, region_xy=places)).region_coefficient is None
