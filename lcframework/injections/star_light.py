@@ -54,13 +54,16 @@ class FramePixels:
 class HeldOutStars:
     """Stars that take no part in the measuring: (n,) places expected from the WCS, pixels, and levels.
 
-    A level is the star's mean flux as light curves give it, e-/s at the common scale. `names` identify the stars.
+    A level is the star's mean flux as light curves give it, e-/s at the common scale. `names` identify the stars, and
+    `slopes` says how much the transparency varies over frames like this one, see
+    :func:`lcframework.injections.transparency.measure_transparency`.
     """
 
     x: Floats
     y: Floats
     level: Floats
     names: tuple[str, ...] = ()
+    slopes: float = 0.0
 
 
 @attrs.frozen(eq=False)
@@ -134,7 +137,7 @@ def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
     fits = [measure(psf, image) if image is not None else None for image in images]
     found = [i for i, fit in enumerate(fits) if fit is not None]
     measured: list[StarFit] = [fit for fit in fits if fit is not None]
-    transparency = measure_transparency(measured, stars.level[found], (ny, nx))
+    transparency = measure_transparency(measured, stars.level[found], (ny, nx), stars.slopes)
     expected = np.stack([stars.x[found], stars.y[found]], axis=1)
     places = np.array([(fit.x, fit.y) for fit in measured]).reshape(-1, 2)
     spread = np.array([psf.fwhm * fit.error / fit.flux for fit in measured])

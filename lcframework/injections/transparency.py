@@ -1,4 +1,4 @@
-"""The transparency of a frame by its held-out stars: their mean, or a plane where they show that it varies."""
+"""The transparency of frames by their held-out stars: a plane, as steep as these stars show of all frames."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 import scipy  # its subpackages load when they are first used
 
 from lcframework.injections.drawing_psf import StarFit, place_in_frame
-from lcframework.types import Bools, Floats, UnusableInput
+from lcframework.types import Floats, UnusableInput
 from lcframework.types.robust import robust_scatter
 
 #: The floor of a star's relative error: the transparency must not hang on the brightest star alone.
 _FLOOR = 0.003
 #: Stars further from it than so many errors take no part.
 _FAR = 4.0
-#: A plane takes so many stars, and a chance below this that stars scatter about their mean as they do.
-_STARS_FOR_PLANE, _CHANCE = 7, 0.01
 _ROUNDS = 3
+#: Relative, over half a frame: slopes are looked for with a prior so wide that it holds nothing back, ...
+WIDE = 1.0
+#: ... and those of a usual frame are at least this, if there are any.
+_NOTHING = 1e-4
 
 
 @attrs.frozen(eq=False)
@@ -51,7 +53,7 @@ class Transparency:
         return values, np.sqrt(variance) / np.abs(values)
 
 
-def measure_transparency(fits: Sequence[StarFit], level: Floats, frame: tuple[int, int]) -> Transparency:
+def measure_transparency(fits: Sequence[StarFit], level: Floats, frame: tuple[int, int], slopes: float) -> Transparency:
     """Return the transparency by the fluxes of stars in a frame, over their levels.
 
     Parameters
@@ -62,6 +64,8 @@ def measure_transparency(fits: Sequence[StarFit], level: Floats, frame: tuple[in
         Their mean fluxes in light curves, e-/s; nan where unknown.
     frame : (int, int)
         The frame's (ny, nx).
+    slopes : float
+        The standard deviation of a Gaussian prior about 0 on the slopes of the plane, relative; 0: there are none.
 
     Raises
     ------
@@ -82,28 +86,61 @@ def measure_transparency(fits: Sequence[StarFit], level: Floats, frame: tuple[in
         off = ratio / around - 1
         good = np.abs(off) <= _FAR * np.hypot(relative, max(robust_scatter(off), _FLOOR))
         weight = good / (relative**2 + _FLOOR**2) / np.median(ratio) ** 2
-        plane, covariance = _fitted(design, ratio, weight, good)
+        plane, covariance = _plane(design, ratio, weight, slopes * float(np.median(ratio)))
         around = design @ plane
     return Transparency(plane, covariance, frame, int(good.sum()))
 
 
-def _fitted(design: Floats, ratio: Floats, weight: Floats, good: Bools) -> tuple[Floats, Floats]:
-    """Return a plane and its covariance: without slopes where stars do not show any."""
-    constant, covariance, loss = _weighted(design[:, :1], ratio, weight, good)
-    free = int(good.sum()) - 3
-    if good.sum() >= _STARS_FOR_PLANE:
-        plane, of_plane, rest = _weighted(design, ratio, weight, good)
-        if scipy.stats.f.sf((loss - rest) / 2 / (rest / free), 2, free) < _CHANCE:
-            return plane, of_plane
-    out, spread = np.zeros(3), np.zeros((3, 3))
-    out[0], spread[0, 0] = constant[0], covariance[0, 0]
-    return out, spread
+def _plane(design: Floats, ratio: Floats, weight: Floats, slopes: float) -> tuple[Floats, Floats]:
+    """Return a plane and its covariance, by the noise or by the scatter about it, whichever is larger."""
+    if slopes == 0:
+        mean, variance = _plane(design[:, :1], ratio, weight, 1.0)
+        out, spread = np.zeros(3), np.zeros((3, 3))
+        out[0], spread[0, 0] = mean[0], variance[0, 0]
+        return out, spread
+    penalty = np.diag([0.0, *[slopes**-2] * (design.shape[1] - 1)])
+    scale = 1.0
+    for _ in range(_ROUNDS):
+        weighted = (design * (weight / scale)[:, None]).T
+        covariance = np.linalg.inv(weighted @ design + penalty)
+        solution = covariance @ (weighted @ ratio)
+        # As many parameters as the stars, and not the prior, determine.
+        free = int((weight > 0).sum()) - float(np.trace(covariance @ weighted @ design))
+        loss = float((weight * (ratio - design @ solution) ** 2).sum())
+        scale = max(loss / max(free, 1.0), 1.0)
+    return solution, covariance
 
 
-def _weighted(design: Floats, ratio: Floats, weight: Floats, good: Bools) -> tuple[Floats, Floats, float]:
-    """Return the solution, its covariance by noise or by the scatter, what is larger, and the squared residuals."""
-    covariance = np.linalg.inv((design * weight[:, None]).T @ design)
-    solution = covariance @ ((design * weight[:, None]).T @ ratio)
-    loss = float((weight * (ratio - design @ solution) ** 2).sum())
-    free = max(int(good.sum()) - design.shape[1], 1)
-    return solution, covariance * max(loss / free, 1.0), loss
+def slope_width(frames: Sequence[Transparency]) -> float:
+    """Return the relative standard deviation of slopes over half a frame, by frames that were measured with `WIDE`.
+
+    It is the most probable one: each frame's slopes are Gaussian about 0, with their own errors beside. One number for
+    all frames, for where each frame decided for itself, noise would decide.
+
+    Parameters
+    ----------
+    frames : sequence of Transparency
+        Of one instrument and band.
+
+    Returns
+    -------
+    float
+        0 where slopes are no larger than their errors.
+    """
+    slopes, errors = [], []
+    for frame in frames:
+        centre = frame.plane[0]
+        values, axes = np.linalg.eigh(frame.covariance[1:, 1:] / centre**2)
+        slopes.append(axes.T @ (frame.plane[1:] / centre))
+        errors.append(values)
+    square, variance = np.concatenate([[0.0], *slopes])[1:] ** 2, np.concatenate([[0.0], *errors])[1:]
+
+    def improbability(log_width: float) -> float:
+        whole = variance + np.exp(2 * log_width)
+        return float(np.sum(np.log(whole) + square / whole))
+
+    low, high = np.log(_NOTHING), np.log(WIDE)
+    if not len(square):
+        return 0.0
+    best = scipy.optimize.minimize_scalar(improbability, bounds=(low, high), method="bounded")
+    return float(np.exp(best.x)) if best.fun < improbability(low) - 1e-6 and best.x > low + 0.1 else 0.0
