@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,10 +12,8 @@ from sqlmodel import Session, col, select
 
 from lcframework.frames.raw_folders import find_files
 from lcframework.frames.samples import at_equal_steps
-from lcframework.injections.drawing_psf import StarFit
 from lcframework.injections.light import InstrumentBand, RegionUnderTest
-from lcframework.injections.star_light import HeldOutStars, psf_area
-from lcframework.injections.transparency import WIDE, Transparency, measure_transparency, slope_width
+from lcframework.injections.star_light import psf_area
 from lcframework.project import Project
 from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
 from lcframework.storage.queries import FrameRow, active_stars, fields_of_regions, frame_rows
@@ -37,8 +34,6 @@ FEWEST_STARS = 6
 MOST_DRAWING = 24
 #: A star of a field takes part where it is usable in this share of the frames.
 _USUALLY = 0.5
-#: So many stars, or fewer, say nothing of a plane.
-_FEWEST_FOR_SLOPES = 3
 #: Significance of the limit.
 _SIGMA = 5.0
 
@@ -207,60 +202,3 @@ def _half(stars: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
     """Return one of each two stars of about one brightness."""
     pairs = [stars[i : i + 2] for i in range(0, len(stars) - 1, 2)][:MOST_DRAWING]
     return tuple(pair[int(rng.integers(2))] for pair in pairs)
-
-
-def held_out_in_frames(session: Session, asked: Asked) -> dict[int, HeldOutStars]:
-    """Return the held-out stars of each frame, where they are usable, with their levels.
-
-    How much the transparency varies over the field their fluxes in the light curve say, of all its frames together.
-    """
-    names = {star: row.name for (own, star), row in active_stars(session).items() if own == asked.field}
-    levels = {
-        (row.instrument, row.band, row.gaia_id): row.level
-        for row in session.exec(
-            select(StarLevel).where(StarLevel.combined_footprint_hash == asked.field, StarLevel.comment == "")
-        )
-    }
-    groups = {f.id: (f.instrument, f.band) for f in asked.frames}
-    found: dict[int, list[tuple[str, float, float, float]]] = {i: [] for i in groups}
-    slopes = _slopes(session, asked, names, levels)
-    rows = session.exec(
-        select(StarInFrame).where(
-            StarInFrame.combined_footprint_hash == asked.field,
-            StarInFrame.usable,
-            col(StarInFrame.frame_id).in_(groups),
-        )
-    )
-    for row in rows:
-        if names.get(row.gaia_id) in asked.held_out:
-            level = levels.get((*groups[row.frame_id], row.gaia_id), np.nan)
-            found[row.frame_id].append((row.gaia_id, row.x, row.y, level))
-
-    def stars(frame: int, values: list[tuple[str, float, float, float]]) -> HeldOutStars:
-        x, y, level = np.array([v[1:] for v in values], float).reshape(-1, 3).T
-        return HeldOutStars(x, y, level, tuple(v[0] for v in values), slopes[groups[frame]])
-
-    return {i: stars(i, values) for i, values in found.items()}
-
-
-def _slopes(
-    session: Session, asked: Asked, names: Mapping[str, str], levels: Mapping[tuple[str, str, str], float]
-) -> dict[InstrumentBand, float]:
-    """Return how much the transparency of each group's frames varies over the field."""
-    rows = session.exec(
-        select(StarFlux).where(
-            StarFlux.combined_footprint_hash == asked.field, col(StarFlux.frame_id).in_([f.id for f in asked.frames])
-        )
-    )
-    fits: dict[int, list[tuple[str, StarFit]]] = defaultdict(list)
-    for row in rows:
-        if names.get(row.gaia_id) in asked.held_out and row.flux > 0:
-            fits[row.frame_id].append((row.gaia_id, StarFit(row.x, row.y, row.flux, row.noise)))
-    found: dict[InstrumentBand, list[Transparency]] = {group: [] for group in asked.limits}
-    for f in asked.frames:
-        group, own = (f.instrument, f.band), fits.get(f.id, [])
-        level = np.array([levels.get((*group, star), np.nan) for star, _ in own])
-        if np.isfinite(level).sum() > _FEWEST_FOR_SLOPES:
-            frame = (int(f.height), int(f.width))
-            found[group].append(measure_transparency([fit for _, fit in own], level, frame, WIDE))
-    return {group: slope_width(frames) for group, frames in found.items()}

@@ -12,9 +12,10 @@ import attrs
 import numpy as np
 
 from lcframework.frames.samples import at_equal_steps
-from lcframework.injections.asking import Asked, ask, held_out_in_frames
+from lcframework.injections.asking import Asked, ask
 from lcframework.injections.drawing import Drawing, truth_path
 from lcframework.injections.drawing_error import drawing_error
+from lcframework.injections.held_out import held_out_in_frames
 from lcframework.injections.light import Injection, injections, regions_for, steps
 from lcframework.injections.places import Surroundings, find_places
 from lcframework.injections.scratch import Copy, decide_as_for_one_source, make_scratch

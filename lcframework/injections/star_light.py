@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from lcframework.injections.drawing_psf import REACH, DrawingPsf, StarFit, StarImage, fit_drawing_psf, measure
+from lcframework.injections.response import Response
 from lcframework.injections.transparency import Transparency, measure_transparency
 from lcframework.roi.registration import Registration, register
 from lcframework.types import FWHM_PER_SIGMA, Bools, Floats, Ints, UnusableInput
@@ -54,14 +55,15 @@ class FramePixels:
 class HeldOutStars:
     """Stars that take no part in the measuring: (n,) places expected from the WCS, pixels, and levels.
 
-    A level is the star's mean flux as light curves give it, e-/s at the common scale. `names` identify the stars, and
-    `slopes` says how much the transparency varies over frames like this one, see
-    :func:`lcframework.injections.transparency.measure_transparency`.
+    A level is the star's mean flux as light curves give it, e-/s at the common scale, and `response` is that of the
+    detector, by which these are corrected. `names` identify the stars, and `slopes` says how much the transparency
+    varies over frames like this one, see :func:`lcframework.injections.transparency.measure_transparency`.
     """
 
     x: Floats
     y: Floats
     level: Floats
+    response: Response
     names: tuple[str, ...] = ()
     slopes: float = 0.0
 
@@ -76,6 +78,8 @@ class StarLight:
         To draw with.
     transparency : Transparency
         Of e-/s in the frame as `psf` counts them.
+    response : Response
+        Of the detector, beside it.
     registration : Registration
         Where the sky lies, about the frame's centre.
     ratios : mapping
@@ -84,8 +88,14 @@ class StarLight:
 
     psf: DrawingPsf
     transparency: Transparency
+    response: Response
     registration: Registration
     ratios: Mapping[str, tuple[float, float]] = attrs.field(factory=dict)
+
+    def share(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Return e-/s at places in the frame (n,) of a source of 1 e-/s in the light curve, and its relative error."""
+        transparency, error = self.transparency.at(x, y)
+        return transparency * self.response.at(x, y), error
 
     def places(self, x: Floats, y: Floats) -> Floats:
         """Return where in the frame (n, 2) lies what the WCS expects at (x, y)."""
@@ -137,18 +147,19 @@ def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
     fits = [measure(psf, image) if image is not None else None for image in images]
     found = [i for i, fit in enumerate(fits) if fit is not None]
     measured: list[StarFit] = [fit for fit in fits if fit is not None]
-    transparency = measure_transparency(measured, stars.level[found], (ny, nx), stars.slopes)
-    expected = np.stack([stars.x[found], stars.y[found]], axis=1)
     places = np.array([(fit.x, fit.y) for fit in measured]).reshape(-1, 2)
+    level = stars.level[found] * stars.response.at(*places.T)
+    transparency = measure_transparency(measured, level, (ny, nx), stars.slopes)
+    expected = np.stack([stars.x[found], stars.y[found]], axis=1)
     spread = np.array([psf.fwhm * fit.error / fit.flux for fit in measured])
     registration = register(expected, places, np.stack([spread, spread], axis=1), _centre((ny, nx)))
     usual, _ = transparency.at(*places.T)
     ratios = {
-        stars.names[i]: (fit.flux / stars.level[i] / there, fit.error / fit.flux)
-        for i, fit, there in zip(found, measured, usual.tolist(), strict=True)
-        if stars.names and stars.level[i] > 0
+        stars.names[i]: (fit.flux / own / there, fit.error / fit.flux)
+        for i, fit, own, there in zip(found, measured, level.tolist(), usual.tolist(), strict=True)
+        if stars.names and own > 0
     }
-    return StarLight(psf, transparency, registration, ratios)
+    return StarLight(psf, transparency, stars.response, registration, ratios)
 
 
 def _centre(frame: tuple[int, int]) -> Floats:

@@ -13,6 +13,7 @@ from astropy.io import fits
 from lcframework.frames.raw_frames import RawFrame
 from lcframework.frames.stored_numbers import Storage
 from lcframework.injections.drawing import Drawing, ImportDrawn
+from lcframework.injections.response import even
 from lcframework.injections.star_light import HeldOutStars
 from lcframework.stages.read_convert_skysub_character_catalog import RawValues
 from lcframework.types import DataUnit, Exposure, HeaderInfo, UnusableInput
@@ -43,7 +44,8 @@ def raw(storage: Storage = INTEGERS) -> RawValues:
 def drawing(saturation: float = np.inf) -> Drawing:
     nothing = np.zeros(0)
     return Drawing(
-        1, "", "", "", 1.0, 50.0, 4.0, saturation, HeldOutStars(*(nothing,) * 3), nothing, nothing, nothing
+        1, "", "", "", 1.0, 50.0, 4.0, saturation, HeldOutStars(nothing, nothing, nothing, even((10, 10))),
+        nothing, nothing, nothing,
     )  # fmt: skip
 
 

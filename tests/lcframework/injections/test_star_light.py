@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 
 from lcframework.frames.stored_numbers import Storage
 from lcframework.injections.drawing import _stored
+from lcframework.injections.response import Response, even, response_by
 from lcframework.injections.star_light import FramePixels, HeldOutStars, reach_of, star_light
 from lcframework.types import UnusableInput
 
@@ -31,7 +33,7 @@ def scene(number: int = 9, slope: float = 0.0) -> tuple[FramePixels, HeldOutStar
     image += rng.normal(size=SHAPE) * np.sqrt(rms**2 + image / exptime)
     peak = TRANSPARENCY * level / (2 * np.pi * 1.7**2)
     frame = FramePixels(image, np.zeros(SHAPE, np.uint8), x + OFFSET[0], y + OFFSET[1], peak, rms, exptime, 4.0)
-    return frame, HeldOutStars(x, y, level)
+    return frame, HeldOutStars(x, y, level, even(SHAPE))
 
 
 def test_transparency_and_registration() -> None:
@@ -50,8 +52,8 @@ def test_transparency_and_registration() -> None:
 
 
 def test_a_cloud_that_is_thicker_on_one_side() -> None:
-    frame, even = scene(slope=0.08)
-    stars = HeldOutStars(even.x, even.y, even.level, slopes=0.1)
+    frame, level_sky = scene(slope=0.08)
+    stars = attrs.evolve(level_sky, slopes=0.1)
     light = star_light(frame, stars)
     total = light.psf.at(130.0, 130.0, *np.mgrid[100:161, 100:161].astype(float)[::-1]).sum()
     x, y = np.array([20.0, 180.0, 340.0]), np.array([30.0, 160.0, 290.0])
@@ -60,21 +62,41 @@ def test_a_cloud_that_is_thicker_on_one_side() -> None:
     assert (np.abs(found * total - truth) < 4 * error * truth).all()
     assert (error < 0.01).all()
     assert error[1] < error[0]  # known best among the stars
-    held_back = star_light(frame, HeldOutStars(stars.x, stars.y, stars.level, slopes=1e-4)).transparency
+    held_back = star_light(frame, attrs.evolve(stars, slopes=1e-4)).transparency
     assert np.abs(held_back.plane[1:]).max() < 1e-4  # where the other frames have no slopes
-    few = star_light(frame, HeldOutStars(stars.x[:4], stars.y[:4], stars.level[:4], slopes=0.1)).transparency
+    few = star_light(frame, attrs.evolve(stars, x=stars.x[:4], y=stars.y[:4], level=stars.level[:4])).transparency
     assert few.at(x, y)[1].max() > 2 * error.max()
     names = tuple(f"s{i}" for i in range(len(stars.x)))
-    ratios = star_light(frame, HeldOutStars(stars.x, stars.y, stars.level, names, 0.1)).ratios
+    ratios = star_light(frame, attrs.evolve(stars, names=names)).ratios
     pulls = np.array([(flux - 1) / noise for flux, noise in ratios.values()])
     assert np.abs(pulls).max() < 4
+
+
+def test_what_a_detector_of_uneven_response_shows_is_drawn_so() -> None:
+    """The corners have 8 % less: what frames show is that of stars, though their levels are corrected for it."""
+    frame, stars = scene()
+    dim = Response(np.array([1.0, 0.0, 0.0, -0.04, 0.0, -0.04]), SHAPE)
+    light = star_light(frame, attrs.evolve(stars, level=stars.level / dim.at(stars.x, stars.y), response=dim))
+    seen, _ = star_light(frame, stars).share(stars.x, stars.y)
+    share, _ = light.share(stars.x, stars.y)
+    np.testing.assert_allclose(share / dim.at(stars.x, stars.y), seen, rtol=0.002)
+    np.testing.assert_allclose(light.transparency.plane, star_light(frame, stars).transparency.plane, rtol=0.002)
+
+
+def test_the_response_is_that_of_the_stars() -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.uniform(0, 360, 50), rng.uniform(0, 320, 50)
+    truth = Response(np.array([1.0, 0.01, -0.02, -0.04, 0.02, -0.03]), SHAPE)
+    found = response_by(x, y, truth.at(x, y) + 0.002 * rng.standard_normal(50), SHAPE)
+    np.testing.assert_allclose(found.at(x, y), truth.at(x, y), atol=0.003)
+    assert (response_by(x[:9], y[:9], np.ones(9), SHAPE).coefficients == even(SHAPE).coefficients).all()
 
 
 def test_an_outlier_does_not_move_the_transparency() -> None:
     frame, stars = scene()
     level = stars.level.copy()
     level[4] *= 1.5
-    light = star_light(frame, HeldOutStars(stars.x, stars.y, level))
+    light = star_light(frame, attrs.evolve(stars, level=level))
     assert light.transparency.stars == len(level) - 1
     np.testing.assert_allclose(light.transparency.plane, star_light(frame, stars).transparency.plane, rtol=0.003)
 
@@ -82,7 +104,7 @@ def test_an_outlier_does_not_move_the_transparency() -> None:
 def test_a_frame_without_stars_is_unusable() -> None:
     frame, stars = scene()
     with pytest.raises(UnusableInput, match="2 of its 2 held-out stars show a PSF"):
-        star_light(frame, HeldOutStars(stars.x[:2], stars.y[:2], stars.level[:2]))
+        star_light(frame, attrs.evolve(stars, x=stars.x[:2], y=stars.y[:2], level=stars.level[:2]))
 
 
 def test_reach_grows_with_the_peak_and_the_seeing() -> None:
