@@ -88,6 +88,7 @@ def _budget(row: CurveRow, stated: dict[str, float], psf_scatter: float) -> list
         for name, error, relative, meaning in parts
     ]  # fmt: skip
     for name, error, unit, meaning in (
+        *_slow_changes(flux, number(row, "relative_slow_scatter")),
         ("common", stated["d_flux_common"], "e-/s", "it moves the whole curve of this source"),
         ("zero point", number(row, "zeropoint_error"), "mag", "it moves everything of this instrument and band"),
     ):
@@ -95,6 +96,15 @@ def _budget(row: CurveRow, stated: dict[str, float], psf_scatter: float) -> list
         found.append({"name": name, "error": error, "unit": unit, "relative": relative, "in_d_flux": False,
                       "share_of_variance": None, "meaning": meaning})  # fmt: skip
     return found
+
+
+def _slow_changes(flux: float, relative: float) -> list[tuple[str, float, str, str]]:
+    """Return what comparison stars change slowly by, where they do."""
+    if not (known(relative) and relative > 0):
+        return []
+    return [
+        ("slow changes", abs(flux) * relative, "e-/s", "comparison stars' from frame to frame, beyond their errors")
+    ]
 
 
 def redo(flux: float, budget: list[dict[str, Any]], zeropoint: float) -> dict[str, float]:

@@ -226,7 +226,9 @@ def _mean(table: Table, name: str, clip: bool) -> dict[str, float]:
     if not good.any():
         return {**dict.fromkeys((column.name for column in SOURCE_NIGHT_COLUMNS), float("nan")), **counts}
     weight = 1 / error[good] ** 2
-    mean, sigma = np.average(flux[good], weights=weight), 1 / np.sqrt(weight.sum())
+    mean = np.average(flux[good], weights=weight)
+    # Slow changes are those of all its epochs together: they do not become less by their number.
+    sigma = np.hypot(1 / np.sqrt(weight.sum()), mean * _slow(table))
     with np.errstate(divide="ignore"):
         fitted = 1 / np.sqrt(np.sum(1 / given["d_flux_fit"][good] ** 2))
     zeropoint = float(table["zeropoint"][0])
@@ -242,6 +244,11 @@ def _mean(table: Table, name: str, clip: bool) -> dict[str, float]:
         "y": float(np.mean(given["y"][good])),
         **{k: float(v[0]) for k, v in columns.items()},
     }
+
+
+def _slow(table: Table) -> float:
+    """Return the relative scatter of slow changes in the epochs' instrument and band; 0 where nothing tells it."""
+    return float(np.nan_to_num(plain_floats(table["relative_slow_scatter"])[0]))
 
 
 def _shared(table: Table, name: str, good: Bools) -> Reference:

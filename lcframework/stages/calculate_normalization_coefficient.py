@@ -19,8 +19,9 @@ from lcframework.stages.combining_estimates import combines
 from lcframework.stages.star_photometry import StarPhotometry
 from lcframework.stars.curves import poor_fits, variability
 from lcframework.stars.flux_groups import FluxGroup, groups, outlines
-from lcframework.stars.residuals import extra_scatter, residual_rows
+from lcframework.stars.residuals import extra_scatter, residual_rows, residuals
 from lcframework.stars.selection import CHI2_FLOOR, keep
+from lcframework.stars.slow_changes import slow_scatter
 from lcframework.storage.tables import StarLevel
 from lcframework.types import Bools, Doubt, Floats, FluxMatrix, NormalizationSolution, Severity, UnusableInput
 from lcframework.work import (
@@ -40,6 +41,7 @@ from lcframework.work.scopes import field_rois
 
 #: Values on which light curves depend, and how many digits of each enter the token.
 _IN_TOKEN = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter", 6))
+_SLOW_DIGITS = 4
 
 
 #: Stars from which on one that varies stands out.
@@ -96,13 +98,13 @@ class SolveNormalization(Task[FluxGroup, FluxGroup, NormalizationSolution]):
         """Return the rows of coefficients, levels and residuals."""
         group, solution = values, result
         notes = variability(solution, group.fluxes)
-        extra = extra_scatter(solution)
+        extra, slow = extra_scatter(solution), slow_scatter(*residuals(solution, group.fluxes), solution.used)
         where = {"combined_footprint_hash": group.field, "instrument": group.instrument, "band": group.band}
         coefficients = [
             {**where, "frame_id": frame, "coefficient": float(solution.coefficient[i]),
              "coefficient_uncertainty": float(solution.coefficient_uncertainty[i]),
              "scatter": float(np.nan_to_num(solution.scatter[i])),
-             "stars": int(solution.used[i].sum()), "extra_scatter": extra[i]}
+             "stars": int(solution.used[i].sum()), "extra_scatter": extra[i], "slow_scatter": slow}
             for i, frame in enumerate(group.frame_ids) if np.isfinite(solution.coefficient[i])
         ]  # fmt: skip
         levels = [
@@ -112,21 +114,23 @@ class SolveNormalization(Task[FluxGroup, FluxGroup, NormalizationSolution]):
              "comment": solution.rejected.get(j, ""), "note": notes.get(j, "")}
             for j, star in enumerate(group.star_ids) if np.isfinite(solution.level[j])
         ]  # fmt: skip
-        residuals = residual_rows(solution, group.fluxes, group.star_ids, *self._selection(group))
+        rows = residual_rows(solution, group.fluxes, group.star_ids, *self._selection(group))
         at_regions = _at_regions(group, solution, where)
         records = (
             *moved_here(group),
             Replace("normalization_coefficients", where, coefficients),
             Replace("region_coefficients", where, at_regions),
             Replace("star_levels", where, levels),
-            Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in residuals]),
+            Replace("star_residuals", where, [{**where, "frame_id": group.frame_ids[i], **r} for i, r in rows]),
         )
         token = digest([
+            "" if slow is None else f"{slow:.{_SLOW_DIGITS}g}",
             *([c["frame_id"], *(f"{c[k]:.{n}g}" for k, n in _IN_TOKEN)] for c in coefficients),
             *([c["frame_id"], c["roi"], *(f"{c[k]:.{n}g}" for k, n in _IN_TOKEN[:2])] for c in at_regions),
         ])  # fmt: skip
         known = solution.scatter[np.isfinite(solution.scatter)]  # empty for a single frame
         scatter = f", scatter {1000 * float(np.median(known)):.1f} ppt" if known.size else ""
+        scatter += f", slow changes {1000 * slow:.1f} ppt" if slow else ""
         doubts = transparency_doubts(solution)
         return Outcome(records, token=token, summary=f"{len(levels)} stars{scatter}", doubts=doubts)
 
@@ -152,7 +156,7 @@ class CalculateNormalizationCoefficient(Stage):
         "star_flux_in_frame",
         "star_levels",
     )
-    results_version: ClassVar[int] = 5
+    results_version: ClassVar[int] = 6
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that solves the normalization."""

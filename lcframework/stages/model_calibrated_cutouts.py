@@ -30,6 +30,7 @@ from lcframework.roi.cutout_files import (
 )
 from lcframework.roi.light_curves import join, per_night, write_light_curve
 from lcframework.roi.model_doubts import model_doubts
+from lcframework.roi.slow_change_doubts import slow_change_doubts
 from lcframework.roi.support import harmful_pixels
 from lcframework.roi.withdrawn import withdraw_fits
 from lcframework.sky.geometry import to_plane
@@ -148,7 +149,11 @@ class ModelRegion(Task[ModelPayload, Epochs, RoiFit]):
         place = None if moves else (region.ra, region.dec)
         write_astrometry(folder / f"{name}_astrometry.json", names, result, place)
         chi2 = float(np.nanmedian(result.reduced_chi2))
-        doubts = (*result.doubts, *model_doubts(p.roi, unit.label, names, epochs.cutouts, result, place))
+        doubts = (
+            *result.doubts,
+            *model_doubts(p.roi, unit.label, names, epochs.cutouts, result, place),
+            *slow_change_doubts(unit.label, names, epochs.columns, result),
+        )
         tool = self.toolbox.tool("roi_model", p.instrument)
         if moves and tool is not None and not knows_motion(tool):
             doubts += (Doubt(
@@ -207,7 +212,7 @@ class ModelCalibratedCutouts(Stage):
     makes: ClassVar[tuple[str, ...]] = ("prepared_roi_cutouts/<roi>_photometry_per_epoch.csv",)
     unit: ClassVar[str] = "region, instrument and band"
     reads: ClassVar[tuple[str, ...] | None] = ("rois_in_frames",)
-    results_version: ClassVar[int] = 4
+    results_version: ClassVar[int] = 5
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that fits a group, and the task that joins the fits of a region."""

@@ -200,7 +200,7 @@ class PrepareCalibratedCutouts(Stage):
         "estimator_weights",
         "estimator_scales",
     )
-    results_version: ClassVar[int] = 7
+    results_version: ClassVar[int] = 8
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that prepares cutouts."""

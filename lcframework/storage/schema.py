@@ -15,13 +15,14 @@ from lcframework.storage.changes import count_changes
 from lcframework.types import NeedMissing
 
 #: The steps of ``migrations/versions/``; the last one is the version that this lcframework uses.
-STEPS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+STEPS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 HEAD = STEPS[-1]
 _VERSION = sa.table("alembic_version", sa.column("version_num", sa.String))
 #: Columns that later steps added; a database without these columns and without a version is of the first version.
 _ADDED = {
     ("frames", "header_parser"),
     ("products", "fingerprint_rule"),
+    ("normalization_coefficients", "slow_scatter"),
     *(("rois_in_frames", name) for name in ("ra", "dec", "trail", "position_error", "comment")),
     *(("star_flux_in_frame", name) for name in ("psf_flux", "psf_flux_uncertainty", "weights", "flux_noise")),
 }

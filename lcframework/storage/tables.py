@@ -299,6 +299,7 @@ class NormalizationCoefficient(SQLModel, table=True):
     scatter: float
     stars: int
     extra_scatter: float = 0.0
+    slow_scatter: float | None = None
 
 
 class RegionCoefficient(SQLModel, table=True):

@@ -104,6 +104,11 @@ EPOCH_COLUMNS = (
         "relative scatter beyond the errors, as the comparison stars show it in this frame; a part of d_flux",
         "normalization_coefficients.extra_scatter",
     ),
+    CurveColumn(
+        "relative_slow_scatter", "", "stat.error.sys;phot.flux;arith.ratio",
+        "relative scatter of slow changes that the comparison stars show beyond their errors: no part of d_flux",
+        "normalization_coefficients.slow_scatter",
+    ),
     CurveColumn("flags", "", "meta.code.qual", "sum of the bits of EpochFlag; 0: nothing odd"),
     CurveColumn("exptime", "s", "time.duration;obs.exposure", "exposure time"),
 )  # fmt: skip

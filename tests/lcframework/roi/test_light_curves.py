@@ -83,12 +83,24 @@ def test_what_the_stars_scatter_beyond_their_errors_is_a_part_of_the_error():
     np.testing.assert_allclose(table["relative_extra_scatter"], [0.06, 0.0])
 
 
+def test_slow_changes_are_no_part_of_an_epoch_s_error_and_one_of_a_night_s():
+    epochs = content([60000.1, 60000.2], [[100.0], [100.0]], error=3.0)
+    slow = attrs.evolve(epochs, columns={**epochs.columns, "relative_slow_scatter": np.array([0.04, 0.04])})
+    table = join([slow])
+    np.testing.assert_allclose(table["A_d_flux"], 3.0)
+    for means in (per_night(table, ["A"], 0.0), per_visit(table, ["A"])):
+        assert means["A_d_flux"][0] == pytest.approx(np.hypot(3.0 / np.sqrt(2), 4.0))
+        assert np.hypot(means["A_d_mag_up"][0], 0) > 0.04
+    unknown = per_night(join([epochs]), ["A"], 0.0)
+    assert unknown["A_d_flux"][0] == pytest.approx(3.0 / np.sqrt(2))
+
+
 def test_documented_columns():
     table = epochs_table(content([60000.0], [[100.0, 10.0]]))
     expected = [
         "frame_id", "frame", "mjd", "bjd_tdb", "band", "instrument", "zeropoint", "zeropoint_error", "reduced_chi2",
         "seeing", "seeing_pixels", "airmass", "altitude", "sky_level", "relative_normalization_error",
-        "relative_extra_scatter", "flags", "exptime",
+        "relative_extra_scatter", "relative_slow_scatter", "flags", "exptime",
     ]  # fmt: skip
     of_source = (
         "flux", "d_flux", "d_flux_fit", "d_flux_common", "mag", "d_mag_down", "d_mag_up", "snr", "depth", "mag_limit",

@@ -97,6 +97,7 @@ def test_doubts_about_settings_are_parted_from_what_newer_frames_say(tmp_path: P
     execute(
         tmp_path,
         "alter table settings drop column doubt; drop table region_coefficients; "
+        "alter table normalization_coefficients drop column slow_scatter; "
         "update alembic_version set version_num = '0009'",
     )
     upgrade("", tmp_path)
