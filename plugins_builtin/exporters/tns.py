@@ -62,7 +62,9 @@ class Tns:
     non-detection.
 
     The format is described in the TNS' Bulk Reports manual, https://www.wis-tns.org/content/tns-getting-started; the
-    numbers of groups, instruments and filters are in https://www.wis-tns.org/api/values.
+    numbers of groups, instruments and filters are in https://www.wis-tns.org/api/values. The manual of TNS 2.0 (January
+    2025) calls five keys otherwise (``reporting_groupid``, ``data_source_groupid``, ``flux_unitid``, ``filterid``,
+    ``instrumentid``); reports of surveys with the names that are written here were taken in January 2026.
     """
 
     instrument: int = 0  # the TNS's number of the instrument; 0: other
