@@ -166,7 +166,8 @@ class _Solution:
 
     def _answer(self, fit: EnsembleFit, frames: Ints, stars: Ints) -> NormalizationSolution:
         n_frames, n_stars = self.table.flux.shape
-        table, state, normal = _part(self.table, frames, stars), fit.state, fit.linearised
+        state, normal = fit.state, fit.linearised
+        table = _part(self.table, frames, stars).with_terms(state.terms.shape[1], len(state.response))
         measured = state.used.any(axis=1)
         reference_response = state.response_at(table.shared_at_reference)
         own = state.terms[:, 0] * reference_response

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from lcframework.types import Bools, Floats
 from plugins_builtin.engine.normalization.flux_table import EnsembleState, FluxTable
 from plugins_builtin.engine.normalization.normal_equations import Linearised, linearise, prior_scale
-from plugins_builtin.engine.normalization.prior_width import next_width
+from plugins_builtin.engine.normalization.prior_width import NOTHING, next_width
 from plugins_builtin.engine.normalization.scatters import next_scatters, scoring_damping
 
 # If a larger share of the fluxes of a frame or star would be clipped, they are scatter, not outliers.
@@ -41,7 +41,7 @@ _WIDEST_RESPONSE = 0.1
 
 @attrs.frozen(eq=False)
 class EnsembleFit:
-    """A solved ensemble."""
+    """A solved ensemble; terms in position whose prior vanished are not in it."""
 
     state: EnsembleState
     linearised: Linearised
@@ -89,6 +89,7 @@ def solve_ensemble(
         state, change = _advance(table, state, normal)
         state, moved = _next_priors(state, normal) if table.prior_is_fitted else (state, 0.0)
         state = attrs.evolve(state, star_variance=star_variance, frame_variance=frame_variance)
+        table, state = _without_vanished(table, state)
         if same and change < tolerance and max(drift, moved) < 0.02:
             converged = True
             break
@@ -103,6 +104,18 @@ def _next_priors(state: EnsembleState, normal: Linearised) -> tuple[EnsembleStat
     if shared >= _WIDEST_RESPONSE:
         shared, shared_moved = _WIDEST_RESPONSE, 0.0 if state.response_prior == _WIDEST_RESPONSE else shared_moved
     return attrs.evolve(state, prior=prior, response_prior=shared), max(moved, shared_moved)
+
+
+def _without_vanished(table: FluxTable, state: EnsembleState) -> tuple[FluxTable, EnsembleState]:
+    """Return both without the terms whose prior has become so narrow that they are nothing but work."""
+    if not table.prior_is_fitted:
+        return table, state
+    terms = 1 if state.prior <= NOTHING else state.terms.shape[1]
+    shared = 0 if state.response_prior <= NOTHING else len(state.response)
+    if (terms, shared) == (state.terms.shape[1], len(state.response)):
+        return table, state
+    state = attrs.evolve(state, terms=state.terms[:, :terms], response=state.response[:shared])
+    return table.with_terms(terms, shared), state
 
 
 def _advance(table: FluxTable, state: EnsembleState, normal: Linearised) -> tuple[EnsembleState, float]:

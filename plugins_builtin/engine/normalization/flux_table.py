@@ -22,6 +22,15 @@ class FluxTable:
     prior: float  # relative standard deviation of the terms in position, or where its search begins
     prior_is_fitted: bool = False  # whether the fluxes tell it
 
+    def with_terms(self, terms: int, shared: int) -> FluxTable:
+        """Return the same with the first of the frames' terms, and of the response's."""
+        return attrs.evolve(
+            self,
+            basis=self.basis[..., :terms],
+            shared=self.shared[..., :shared],
+            shared_at_reference=self.shared_at_reference[..., :shared],
+        )
+
 
 @attrs.frozen(eq=False)
 class EnsembleState:

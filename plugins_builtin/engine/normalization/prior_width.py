@@ -43,5 +43,5 @@ def next_width(width: float, parameters: Floats, variances: Floats) -> tuple[flo
         return NOTHING, 0.0 if width <= NOTHING else np.inf
     information = float(np.sum(determined**2))
     step = (float(np.sum(parameters**2)) - variance * float(determined.sum())) / information
-    new = float(np.clip(variance + step, max(0.25 * variance, NOTHING**2), 4.0 * variance))
+    new = float(np.clip(variance + step, max(0.04 * variance, NOTHING**2), 4.0 * variance))
     return float(np.sqrt(new)), abs(new - variance) / (variance * np.sqrt(2.0 / information))
