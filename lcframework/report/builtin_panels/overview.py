@@ -89,10 +89,11 @@ class Overview:
                 f"of {pull.size} fluxes, in units of their errors; {np.std(photon):.2f} without intrinsic scatter",
             )  # fmt: skip
         if error.size:
-            middle = float(np.median(error))
+            middle, slow = float(np.median(error)), max((c.slow_scatter or 0.0 for c in r.coefficients), default=0.0)
+            more = f"; stars change slowly by {1000 * slow:.1f} ppt beyond their errors" if slow else ""
             yield Tile(
                 "Normalization", f"± {1000 * middle:.1f} ppt", middle < 0.02,
-                f"median error of the coefficients of {error.size} frames",
+                f"median error of the coefficients of {error.size} frames{more}",
             )  # fmt: skip
         for z in r.zeropoints:
             where = group_name(z.instrument, z.band)
