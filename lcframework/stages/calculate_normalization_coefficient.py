@@ -193,8 +193,13 @@ class CalculateNormalizationCoefficient(Stage):
         return units
 
     def _places(self, regions: Collection[str]) -> list[Any]:
-        """Return where the regions of a field are in the sky, for that is where their coefficients hold."""
+        """Return where the regions of a field are in the sky, where several have a coefficient each.
+
+        A single one that is moved by an arcsec or so keeps its coefficient.
+        """
         config = self.toolbox.config.roi
+        if len(regions) < 2:
+            return []
         return [[name, config[name].ra, config[name].dec, config[name].ephemeris]
                 for name in sorted(regions) if name in config]  # fmt: skip
 

@@ -55,6 +55,7 @@ def made_before(unrun: Any, tmp_path_factory: pytest.TempPathFactory, campaign_i
         for (trigger,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
             connection.execute(f"drop trigger {trigger}")
         connection.executescript(
+            "drop table region_coefficients; alter table normalization_coefficients drop column slow_scatter; "
             "drop table passed_stars; alter table frames drop column header_parser; "
             + "".join(f"alter table rois_in_frames drop column {name}; " for name in ADDED)
             + "drop table product_files; drop table changes; drop table plans; drop table alembic_version; "
