@@ -39,11 +39,9 @@ from lcframework.work import (
 )
 from lcframework.work.scopes import field_rois
 
-#: Values on which light curves depend, and how many digits of each enter the token.
+#: Values on which light curves depend, and how many digits of each enter the token; and of the slow scatter.
 _IN_TOKEN = (("coefficient", 9), ("coefficient_uncertainty", 6), ("extra_scatter", 6))
 _SLOW_DIGITS = 4
-
-
 #: Stars from which on one that varies stands out.
 FEWEST_STARS = 3
 #: A coefficient's relative error beyond which a frame hardly shows its stars.
