@@ -44,15 +44,21 @@ def slow_scatter(residual: Floats, error: Floats, used: Bools) -> float | None:
     if len(found) < FEWEST_STARS:
         return None
     variance, noise = np.array(found).T
-    middle = np.median(variance)
-    far = _STAR_CLIP * SIGMA_PER_MAD * np.median(np.abs(variance - middle))
-    variance = np.clip(variance, middle - far, middle + far)
     # Bright stars tell it best, but not the brightest alone; those of faint ones may be of the light around them.
     weight = 1.0 / (noise**2 + np.quantile(noise, 0.25) ** 2)
     weight /= weight.sum()
+    middle = _weighted_median(variance, weight)
+    far = _STAR_CLIP * SIGMA_PER_MAD * _weighted_median(np.abs(variance - middle), weight)
+    variance = np.clip(variance, middle - far, middle + far)
     mean = float(weight @ variance)
     its_error = float(np.sqrt(np.sum(weight**2 * (variance - mean) ** 2)))
     return float(np.sqrt(mean)) if mean > _SIGNIFICANT * its_error else 0.0
+
+
+def _weighted_median(values: Floats, weight: Floats) -> float:
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weight[order])
+    return float(values[order][min(int(np.searchsorted(total, 0.5 * total[-1])), len(values) - 1)])
 
 
 def _star(residual: Floats, error: Floats) -> tuple[float, float]:
