@@ -17,10 +17,9 @@ def normalization(records: Records, frame: Row, roi: str, field: str) -> Section
     """Return a frame's coefficient at a region."""
     title = "Normalization"
     row, key = records.coefficients.get((frame.id, field)), FieldGroupKey(field, frame.instrument, frame.band)
-    if row is None:
+    here = records.coefficient(frame.id, field, roi)
+    if row is None or here is None:
         return Section("normalization", title, None)
-    there = records.at_regions.get((frame.id, field, roi))
-    here = row if there is None else there
     by = makers(records, records.product(Normalization.name, key), "normalization", frame.instrument)
     combined = records.estimators.get(key)
     data: dict[str, Any] = {
@@ -34,7 +33,7 @@ def normalization(records: Records, frame: Row, roi: str, field: str) -> Section
         by_line(by),
         Line("coefficient", f"{figures(here.coefficient, 6)} ± {figures(here.coefficient_uncertainty, 3)} "
              f"({percent(data['relative_error'])}), of {counted(row.stars, 'star')}; fluxes are divided by it"),
-        Line("over the field", "" if there is None else
+        Line("over the field", "" if here is row else
              f"the transparency varies: this is that at {roi}; amid the field's regions it is "
              f"{figures(row.coefficient, 6)}"),
         Line("scatter", f"of the frame's stars {percent(row.scatter)}; "
