@@ -10,6 +10,7 @@ import numpy as np
 
 from lcframework.roi.cutout_files import WITHDRAWN, FitFile
 from lcframework.roi.derived_columns import POGSON, Reference, derived, reference
+from lcframework.roi.epochs import EpochColumns
 from lcframework.roi.visits import stands_out, visit_numbers
 from lcframework.storage.files import atomic
 from lcframework.types import (
@@ -26,6 +27,7 @@ from lcframework.types import (
     FrameFlag,
     Ints,
     LcfError,
+    RoiFit,
     column_of,
     source_names,
 )
@@ -88,11 +90,17 @@ def epochs_table(content: FitFile, positions: Floats | None = None) -> Table:
 
 def _of_source(content: FitFile, k: int) -> dict[str, Floats]:
     """Return the columns of the source with index `k`."""
-    fit, columns = content.fit, content.columns
-    flux, fitted = fit.flux[:, k], np.sqrt(np.clip(fit.covariance[:, k, k], 0, None))
-    relative = np.hypot(columns["relative_normalization_error"], columns["relative_extra_scatter"])
+    fit = content.fit
+    fitted, whole = random_errors(fit, content.columns)
     common = np.sqrt(np.clip(np.asarray(fit.common_covariance)[:, k, k], 0, None))
-    return flux_columns(flux, np.hypot(fitted, flux * relative), fitted, common, content.zeropoint)
+    return flux_columns(fit.flux[:, k], whole[:, k], fitted[:, k], common, content.zeropoint)
+
+
+def random_errors(fit: RoiFit, columns: EpochColumns) -> tuple[Floats, Floats]:
+    """Return the fit's part of the random errors of epochs and sources, and the whole errors: (e, k) each, e-/s."""
+    fitted = np.sqrt(np.clip(np.diagonal(fit.covariance, axis1=1, axis2=2), 0, None))
+    relative = np.hypot(columns["relative_normalization_error"], columns["relative_extra_scatter"])
+    return fitted, np.hypot(fitted, fit.flux * relative[:, None])
 
 
 def flux_columns(flux: Floats, error: Floats, fitted: Floats, common: Floats, zeropoint: float) -> dict[str, Floats]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lcframework.roi.epochs import EpochColumns
+from lcframework.roi.light_curves import random_errors
 from lcframework.types import Doubt, RoiFit, Severity
+from lcframework.types.robust import finite_median
 
 #: They count from this part of an epoch's error on, ...
 _NOTED = 0.5
@@ -32,16 +34,11 @@ def slow_change_doubts(group: str, sources: Sequence[str], columns: EpochColumns
     slow = float(np.nan_to_num(np.asarray(columns["relative_slow_scatter"], float)).max(initial=0.0))
     if slow == 0 or not sources:
         return
-    relative = np.hypot(columns["relative_normalization_error"], columns["relative_extra_scatter"])[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        of_fit = np.sqrt(np.clip(np.diagonal(fit.covariance, axis1=1, axis2=2), 0, None)) / np.abs(fit.flux)
-        whole = np.hypot(of_fit, relative)
-    whole = np.where(np.isfinite(whole), whole, np.nan)
-    if np.isnan(whole).all():
-        return
-    usual = [float(np.nanmedian(error)) if np.isfinite(error).any() else np.inf for error in whole.T]
+        relative = random_errors(fit, columns)[1] / np.abs(fit.flux)
+    usual = np.nan_to_num(finite_median(relative, 0), nan=np.inf)
     best = int(np.argmin(usual))
-    if slow < _NOTED * usual[best]:
+    if slow < _NOTED * usual[best]:  # also where no epoch has a flux
         return
     yield Doubt(
         "slow_changes",
