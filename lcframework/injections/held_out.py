@@ -12,7 +12,7 @@ from sqlmodel import Session, SQLModel, col, select
 from lcframework.injections.asking import Asked
 from lcframework.injections.drawing_psf import StarFit
 from lcframework.injections.light import InstrumentBand
-from lcframework.injections.response import Response, even, response_by
+from lcframework.injections.response import Response, response_by
 from lcframework.injections.star_light import HeldOutStars
 from lcframework.injections.transparency import WIDE, Transparency, measure_transparency, slope_width
 from lcframework.storage.queries import active_stars
@@ -103,13 +103,13 @@ def _responses(session: Session, asked: Asked) -> dict[InstrumentBand, Response]
         .where(*same, r.c.used, r.c.residual > -0.5, s.c.level > 0, n.c.coefficient > 0)
         .where(f.c.id.in_([frame.id for frame in asked.frames]))
     )  # fmt: skip
-    rows: dict[InstrumentBand, list[tuple[float, float, float]]] = defaultdict(list)
+    rows: dict[InstrumentBand, list[tuple[float, ...]]] = defaultdict(list)
     for instrument, band, *values in session.execute(query):
-        rows[instrument, band].append((values[0], values[1], values[2]))
+        rows[instrument, band].append(tuple(values))
     out = {}
     for frame in asked.frames:
         group, shape = (frame.instrument, frame.band), (int(frame.height), int(frame.width))
         if group not in out:
             x, y, expected = np.array(rows.get(group, []), float).reshape(-1, 3).T
-            out[group] = response_by(x, y, expected, shape) if len(x) else even(shape)
+            out[group] = response_by(x, y, expected, shape)
     return out

@@ -127,20 +127,20 @@ def slope_width(frames: Sequence[Transparency]) -> float:
     float
         0 where slopes are no larger than their errors.
     """
+    if not frames:
+        return 0.0
     slopes, errors = [], []
     for frame in frames:
         centre = frame.plane[0]
         values, axes = np.linalg.eigh(frame.covariance[1:, 1:] / centre**2)
         slopes.append(axes.T @ (frame.plane[1:] / centre))
         errors.append(values)
-    square, variance = np.concatenate([[0.0], *slopes])[1:] ** 2, np.concatenate([[0.0], *errors])[1:]
+    square, variance = np.concatenate(slopes) ** 2, np.concatenate(errors)
 
     def improbability(log_width: float) -> float:
         whole = variance + np.exp(2 * log_width)
         return float(np.sum(np.log(whole) + square / whole))
 
     low, high = np.log(_NOTHING), np.log(WIDE)
-    if not len(square):
-        return 0.0
     best = scipy.optimize.minimize_scalar(improbability, bounds=(low, high), method="bounded")
     return float(np.exp(best.x)) if best.fun < improbability(low) - 1e-6 and best.x > low + 0.1 else 0.0
