@@ -15,6 +15,7 @@ from plugins_builtin.engine.normalization.ensemble import EnsembleFit, solve_ens
 from plugins_builtin.engine.normalization.ensemble_start import robust_start
 from plugins_builtin.engine.normalization.extra_scatter import extra_scatter
 from plugins_builtin.engine.normalization.flux_table import EnsembleState, FluxTable
+from plugins_builtin.engine.normalization.normal_equations import variance_at_reference
 from plugins_builtin.engine.normalization.region_coefficients import RegionTerms, coefficients_at
 
 #: Where the search for the prior's width begins: as wide as a polynomial may get, because the search narrows quickly.
@@ -166,16 +167,15 @@ class _Solution:
 
     def _answer(self, fit: EnsembleFit, frames: Ints, stars: Ints) -> NormalizationSolution:
         n_frames, n_stars = self.table.flux.shape
-        state, normal = fit.state, fit.linearised
-        table = _part(self.table, frames, stars).with_terms(state.terms.shape[1], len(state.response))
+        table, state, normal = fit.table, fit.state, fit.linearised
         measured = state.used.any(axis=1)
         reference_response = state.response_at(table.shared_at_reference)
         own = state.terms[:, 0] * reference_response
         gauge = float(np.median(own[measured]))
         if not gauge > 0:
             gauge = float(np.max(np.abs(own[measured])))
-        error = np.sqrt(normal.coefficient_variance * fit.inflation) * reference_response
-        extra = extra_scatter(fit, table, self.options.sigma_clip)
+        error = np.sqrt(variance_at_reference(table, state, normal) * fit.inflation) * reference_response
+        extra = extra_scatter(fit, self.options.sigma_clip)
 
         def of_frames(values: Floats) -> Floats:
             whole = np.full(n_frames, np.nan)

@@ -24,7 +24,12 @@ from jaxtyping import Bool, Float
 
 from lcframework.types import Bools, Floats
 from plugins_builtin.engine.normalization.flux_table import EnsembleState, FluxTable
-from plugins_builtin.engine.normalization.normal_equations import Linearised, linearise, prior_scale
+from plugins_builtin.engine.normalization.normal_equations import (
+    Linearised,
+    linearise,
+    prior_scale,
+    variance_at_reference,
+)
 from plugins_builtin.engine.normalization.prior_width import NOTHING, next_width
 from plugins_builtin.engine.normalization.scatters import next_scatters, scoring_damping
 
@@ -43,6 +48,7 @@ _WIDEST_RESPONSE = 0.1
 class EnsembleFit:
     """A solved ensemble; terms in position whose prior vanished are not in it."""
 
+    table: FluxTable
     state: EnsembleState
     linearised: Linearised
     inflation: Float[Floats, " f"]  # of the coefficients' variances: the weights are estimates themselves
@@ -93,7 +99,7 @@ def solve_ensemble(
         if same and change < tolerance and max(drift, moved) < 0.02:
             converged = True
             break
-    return EnsembleFit(state, linearise(table, state), inflation, iteration, converged)
+    return EnsembleFit(table, state, linearise(table, state), inflation, iteration, converged)
 
 
 def _next_priors(state: EnsembleState, normal: Linearised) -> tuple[EnsembleState, float]:
@@ -131,7 +137,7 @@ def _advance(table: FluxTable, state: EnsembleState, normal: Linearised) -> tupl
         log_level=state.log_level + level_step,
     )
     before, after = (s.terms[:, 0] * s.response_at(table.shared_at_reference) for s in (state, new))
-    error = np.sqrt(normal.coefficient_variance) * state.response_at(table.shared_at_reference)
+    error = np.sqrt(variance_at_reference(table, state, normal)) * state.response_at(table.shared_at_reference)
     return new, float(np.max((np.abs(after - before) / error)[frames], initial=0.0))
 
 

@@ -19,7 +19,6 @@ from jaxtyping import Bool, Float, Int
 
 from lcframework.types import Bools, Floats, Ints
 from plugins_builtin.engine.normalization.ensemble import EnsembleFit
-from plugins_builtin.engine.normalization.flux_table import FluxTable
 from plugins_builtin.engine.robust import clipped_variance, robust_scatter
 
 #: Stars with fewer fluxes are not used for the typical scatter.
@@ -37,15 +36,13 @@ class _Steps:
     share: Float[Floats, "f n"]  # its expectation from a scatter of variance 1
 
 
-def extra_scatter(fit: EnsembleFit, table: FluxTable, limit: float) -> Float[Floats, " f"]:
+def extra_scatter(fit: EnsembleFit, limit: float) -> Float[Floats, " f"]:
     """Return the relative standard deviation of fluxes beyond their errors.
 
     Parameters
     ----------
     fit : EnsembleFit
         The solution; its frames are in order of time.
-    table : FluxTable
-        The fluxes that it was solved from.
     limit : float
         The limit beyond which fluxes were clipped, sigma.
 
@@ -55,7 +52,7 @@ def extra_scatter(fit: EnsembleFit, table: FluxTable, limit: float) -> Float[Flo
     """
     state, normal, used = fit.state, fit.linearised, fit.state.used
     model = np.where(used, normal.model, 1.0)
-    noise = np.where(used, table.variance / model**2, 0.0)
+    noise = np.where(used, fit.table.variance / model**2, 0.0)
     free = np.clip(1.0 - normal.leverage, 0.05, 1.0)
     steps = _steps(np.where(used, normal.residual / model / np.sqrt(free), 0.0), noise, used)
     whole = steps.noise + steps.share * state.star_variance

@@ -21,7 +21,6 @@ class Linearised:
     term_variance: Float[Floats, "f terms"]
     response_variance: Float[Floats, " shared"]
     information: Float[Floats, " n"]  # of the stars' log levels
-    coefficient_variance: Float[Floats, " f"]  # at the reference, see `variance_at`
     step_terms: Float[Floats, "f terms"]
     step_response: Float[Floats, " shared"]
     step_log_level: Float[Floats, " n"]
@@ -81,7 +80,6 @@ def linearise(table: FluxTable, state: EnsembleState) -> Linearised:
         term_variance=np.diagonal(term_covariance, axis1=1, axis2=2),
         response_variance=np.diag(covariance)[stars:],
         information=information,
-        coefficient_variance=_variance_at_reference(table, state, inverse, gain, covariance),
         step_terms=step_terms,
         step_response=step[stars:],
         step_log_level=step[:stars],
@@ -191,35 +189,19 @@ def variance_at(
     (f,) array
         Of the coefficients without the response: relative errors hold with it.
     """
-    return _own_variance(state, normal.inverse, normal.gain, normal.covariance, basis, shared)
-
-
-def _variance_at_reference(
-    table: FluxTable,
-    state: EnsembleState,
-    inverse: Float[Floats, "f terms terms"],
-    gain: Float[Floats, "f terms m"],
-    covariance: Float[Floats, "m m"],
-) -> Float[Floats, " f"]:
-    basis = np.zeros(state.terms.shape)
-    basis[:, 0] = 1.0
-    return _own_variance(state, inverse, gain, covariance, basis, table.shared_at_reference)
-
-
-def _own_variance(
-    state: EnsembleState,
-    inverse: Float[Floats, "f terms terms"],
-    gain: Float[Floats, "f terms m"],
-    covariance: Float[Floats, "m m"],
-    basis: Float[Floats, "f terms"],
-    shared: Float[Floats, "f shared"],
-) -> Float[Floats, " f"]:
     coefficient = np.einsum("fk,fk->f", basis, state.terms)
-    own = np.einsum("fk,fkl,fl->f", basis, inverse, basis)
+    own = np.einsum("fk,fkl,fl->f", basis, normal.inverse, basis)
     weight = np.where(state.used.any(axis=1), coefficient / own, 0.0)
-    pull = np.einsum("fk,fkm->fm", basis, gain)
+    pull = np.einsum("fk,fkm->fm", basis, normal.gain)
     pull[:, len(state.log_level) :] -= coefficient[:, None] * shared
     common = weight @ pull / max(float(weight @ coefficient), 1e-300)
     rest = pull - coefficient[:, None] * common
-    variance: Floats = own + np.einsum("fm,fm->f", rest @ covariance, rest)
+    variance: Floats = own + np.einsum("fm,fm->f", rest @ normal.covariance, rest)
     return variance
+
+
+def variance_at_reference(table: FluxTable, state: EnsembleState, normal: Linearised) -> Float[Floats, " f"]:
+    """Return the variances of the coefficients where these are to hold, see :func:`variance_at`."""
+    basis = np.zeros(state.terms.shape)
+    basis[:, 0] = 1.0
+    return variance_at(state, normal, basis, table.shared_at_reference)

@@ -8,7 +8,7 @@ import pytest
 
 from lcframework.types import Floats
 from plugins_builtin.engine.normalization.flux_table import EnsembleState, FluxTable
-from plugins_builtin.engine.normalization.normal_equations import linearise
+from plugins_builtin.engine.normalization.normal_equations import linearise, variance_at_reference
 
 FRAMES, STARS, TERMS, SHARED = 7, 5, 3, 5
 
@@ -105,7 +105,7 @@ def test_the_variance_of_a_coefficient_is_that_at_the_reference(whole: dict[str,
     derivative[frames, frames * TERMS] = 1 / state.terms[:, 0]
     derivative[:, -SHARED:] = table.shared_at_reference
     exact = derivative @ whole["covariance"] @ derivative.T
-    relative = found.coefficient_variance / state.terms[:, 0] ** 2
+    relative = variance_at_reference(table, state, found) / state.terms[:, 0] ** 2
     differences = np.array([[exact[i, i] + exact[j, j] - 2 * exact[i, j] for j in frames] for i in frames])
     stated = relative[:, None] + relative
     of_pairs = ~np.eye(FRAMES, dtype=bool)
