@@ -331,15 +331,24 @@ def _normalize(answer: Any, arguments: Sequence[Any]) -> Any:
     }  # fmt: skip
     parts = {name: _array(getattr(answer, name), name, shape) for name, shape in shapes.items()}
     parts["used"] = _array(answer.used, "used", (f, n), "b")
-    coefficient = parts["coefficient"]
-    _part_of_it(coefficient, "coefficients")
+    _part_of_it(parts["coefficient"], "coefficients")
+    _coefficients(parts["coefficient"], parts["coefficient_uncertainty"])
+    if answer.region_coefficient is not None and fluxes.region_xy is not None:
+        at_regions = ("region_coefficient", "region_coefficient_uncertainty")
+        parts |= {name: _array(getattr(answer, name), name, fluxes.region_xy.shape[:2]) for name in at_regions}
+        _coefficients(*(parts[name] for name in at_regions))
+    for name, part in parts.items():
+        if name not in ("coefficient", "level", "region_coefficient", "used"):
+            _not_negative(part, name)
+    return _changed(answer, **parts)
+
+
+def _coefficients(coefficient: Any, uncertainty: Any) -> None:
+    """Refuse coefficients that are not positive where they are finite, or have no error there."""
     known = np.isfinite(coefficient)
     if not np.all(coefficient[known] > 0):
         raise WrongAnswer(f"a coefficient of {float(np.min(coefficient[known])):.3g}; it must be above 0")
-    _all_finite(parts["coefficient_uncertainty"][known], "uncertainties of coefficients")
-    for name in ("coefficient_uncertainty", "scatter", "level_error", "intrinsic_scatter"):
-        _not_negative(parts[name], name)
-    return _changed(answer, **parts)
+    _all_finite(uncertainty[known], "uncertainties of coefficients")
 
 
 @_checks("lcf_comparison_stars", "choose")

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -231,6 +232,19 @@ def test_coefficients() -> None:
     assert of(coefficient=np.array([1.0, -0.5])) == "a coefficient of -0.5; it must be above 0"
     assert of(coefficient_uncertainty=np.array([0.1, np.nan])).startswith("uncertainties of coefficients with 1 of 2")
     assert of(coefficient=np.full(2, np.nan)) == "coefficients, none of them finite"
+    assert of(coefficient_uncertainty=np.array([0.1, -1.0])).startswith("coefficient_uncertainty with 1 negative")
+    fluxes = attrs.evolve(fluxes, region_xy=np.zeros((2, 2, 2)))
+    regions = np.array([[1.0, np.nan], [1.0, -0.2]])
+    found = {"region_coefficient": regions, "region_coefficient_uncertainty": np.full((2, 2), 0.1)}
+    assert of(**found) == "a coefficient of -0.2; it must be above 0"
+    assert of(**found | {"region_coefficient": np.ones(2)}) == "region_coefficient of shape (2,); (2, 2) is needed"
+    found["region_coefficient"] = np.ones((2, 2))
+    assert of(**found | {"region_coefficient_uncertainty": np.full((2, 2), -0.1)}).startswith(
+        "region_coefficient_uncertainty with 4 negative values"
+    )
+    assert of(**found | {"region_coefficient_uncertainty": np.full((2, 2), np.nan)}).startswith(
+        "uncertainties of coefficients with 4 of 4"
+    )
 
 
 def test_regions() -> None:
