@@ -66,9 +66,10 @@ def test_misfit_spares_cores_and_cosmic_rays_in_them_are_found():
 def test_the_psf_says_how_far_its_stars_are_from_it():
     from lcframework.testing.psf_scenes import FieldOptics, simulate_field
 
+    # Of 30 stars the ten brightest tell, which have pixels enough in all of the innermost rings.
     constant, varying = (
-        Starred(variation=0).fit(simulate_field(o, 1, 12, size=16, seed=5, flux=(3e3, 1e4)).batch)[0].misfit[:4].max()
+        Starred(variation=0).fit(simulate_field(o, 1, 30, size=16, seed=5, flux=(2e4, 6e4)).batch)[0].misfit.max()
         for o in (FieldOptics(1.5), FieldOptics(1.5, coma=0.8, corners=0.3))
     )
-    assert constant < 0.004
-    assert varying > 3.0 * max(constant, 0.001)
+    assert constant < 0.001
+    assert varying > 0.004
