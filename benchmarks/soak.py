@@ -130,7 +130,7 @@ def compare(grown: Table, other: Table) -> str:
     """Say how far calibrated fluxes are apart at most, in stated errors."""
     if len(grown) != len(other) or not np.array_equal(grown["mjd"], other["mjd"]):
         return f"{len(grown)} epochs against {len(other)}"
-    fluxes = [n for n in grown.colnames if n.endswith("_flux") and not n.endswith("_d_flux")]
+    fluxes = [n for n in grown.colnames if n.endswith("_flux") and f"{n[:-5]}_d_flux" in grown.colnames]
     scale = 10 ** (-0.4 * (np.asarray(other["zeropoint"]) - np.asarray(grown["zeropoint"])))
     apart = [
         np.abs(np.asarray(grown[n]) - scale * np.asarray(other[n])) / np.asarray(grown[f"{n[:-5]}_d_flux"])
