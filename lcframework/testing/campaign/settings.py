@@ -82,6 +82,9 @@ class CampaignSettings:
     double_stars: int = _count(0)  # with a companion 0.9 arcsec away, a third as bright, that is not in the catalogue
     mimic_galaxies: int = _count(0)  # compact galaxies that are stars in the catalogue
     edge_stars: int = _count(0)  # 1.5 arcsec from the frame's edge, as far as it is not dithered or rotated
+    bright_neighbours: int = _count(0)  # beside the target
+    neighbour_magnitude: float = 13.0  # saturated
+    neighbour_distance: float = _positive(6.0)  # arcsec
     proper_motions: bool = True
 
     cadence: float = _positive(4.0)  # days from one pair of frames to the next

@@ -44,9 +44,9 @@ class TrueSky:
     """The true sky: all objects and their variability.
 
     `objects` has one row for each object: ``name, kind`` (target, galaxy or star), ``role`` (target, lens, reference,
-    saturated, faint or field; for objects that cause problems: double, companion, mimic and edge), ``ra, dec`` (degrees
-    at J2016.0), ``pmra, pmdec`` (mas / yr), ``mag`` (AB, mean), ``colour`` (BP - RP), ``variable``, and for galaxies
-    ``sersic_n, radius`` (arcsec), ``axis_ratio, angle`` (degrees from x).
+    saturated, faint or field; for objects that cause problems: double, companion, mimic, edge and neighbour), ``ra,
+    dec`` (degrees at J2016.0), ``pmra, pmdec`` (mas / yr), ``mag`` (AB, mean), ``colour`` (BP - RP), ``variable``, and
+    for galaxies ``sersic_n, radius`` (arcsec), ``axis_ratio, angle`` (degrees from x).
     """
 
     settings: CampaignSettings
@@ -206,6 +206,11 @@ def _trouble_rows(settings: CampaignSettings) -> list[Any]:
                 angle = rng.uniform(0.0, 2.0 * np.pi)
                 position = xi + 0.9 * np.cos(angle), eta + 0.9 * np.sin(angle)
                 rows.append(_row(f"companion{i + 1}", "star", "companion", *position, mag + 1.2, colour))
+    for _ in range(settings.bright_neighbours):
+        angle, distance = rng.uniform(0.0, 2.0 * np.pi), settings.neighbour_distance
+        position = distance * np.cos(angle), distance * np.sin(angle)
+        name = str(5_463_000_000_000_000_000 + int(rng.integers(10**15)))
+        rows.append(_row(name, "star", "neighbour", *position, settings.neighbour_magnitude, 1.2))
     return rows
 
 
