@@ -53,6 +53,11 @@ def cut(image: Any, corner: tuple[int, int], size: int, fill: float) -> Any:
     return out
 
 
+def distance_from(point: tuple[float, float], corner: tuple[int, int], size: int) -> Floats:
+    """Return the distance (size, size) of a stamp's pixels from a point (x, y) of the frame, pixels."""
+    return _distance(size, (point[0] - corner[0], point[1] - corner[1]))
+
+
 def noise_map(stamp: Floats, rms: float, exptime: float, correlation: float = 1.0) -> Floats:
     """Return one sigma in e-/s: the rms of sky and detector, and the photon noise of the light above the sky.
 
@@ -104,7 +109,7 @@ def neighbour_mask(
     others = np.hypot(ellipses.x - own[0], ellipses.y - own[1]) > own_radius
     large = ellipses.a > LARGE * seeing * _RMS_PER_FWHM
     # Faint wings on the stamp's own object cost less than its pixels are worth.
-    around = _distance(size, (own[0] - corner[0], own[1] - corner[1])) > own_radius
+    around = distance_from(own, corner, size) > own_radius
     for i in np.flatnonzero(others & ellipses.near & ~large).tolist():
         radius = ellipses.radius(i)
         out |= (radius < ellipses.reach[i]) | ((radius < ellipses.wings[i]) & around)

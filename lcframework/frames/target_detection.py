@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lcframework.frames.stamping import own_radius
+from lcframework.frames.stamping import distance_from, own_radius
 from lcframework.sky.geometry import separation
 from lcframework.types import FWHM_PER_SIGMA, Doubt, Floats, Severity
 
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.wcs import WCS
 
+    from lcframework.storage.stamp_files import Stamp
+
 #: A source beside an empty position is named from this signal-to-noise ratio on.
 _BRIGHT = 20.0
+#: Light at a position is a source from this signal-to-noise ratio on.
+_LIGHT = 10.0
 #: ... if its FWHM is at most this many times the seeing.
 _STARLIKE = 1.5
 
 
 def target_doubt(
-    roi: str, sources: Table, positions: Floats, known: Floats, wcs: WCS, size: int, seeing: float, rms: float
+    roi: str, sources: Table, positions: Floats, known: Floats, wcs: WCS, stamp: Stamp, seeing: float, rms: float
 ) -> Doubt | None:
     """Return a doubt where nothing is detected at a region's point sources while a bright source is beside them.
 
@@ -41,8 +45,8 @@ def target_doubt(
         Where catalogue stars are.
     wcs : astropy.wcs.WCS
         The frame's.
-    size : int
-        Side of the region's stamp, pixels.
+    stamp : Stamp
+        The region's, without the halos of bright stars: what these hide from the detection may show there.
     seeing : float
         Pixels.
     rms : float
@@ -54,13 +58,13 @@ def target_doubt(
     flux = np.asarray(sources["flux"], float)
     distance = np.linalg.norm(found[:, None] - positions, axis=2).min(axis=1)
     own = own_radius(seeing)
-    if (distance <= own).any():
+    if (distance <= own).any() or _shown(stamp, positions, seeing):
         return None
     # The noise of a PSF flux is that of the pixels in 4 pi sigma^2, the PSF's effective area.
     noise = rms * np.sqrt(4 * np.pi) * seeing / FWHM_PER_SIGMA
     # A galaxy is no target that moved, but what a target may be in.
     starlike = np.asarray(sources["fwhm"], float) < _STARLIKE * seeing
-    bright = np.flatnonzero((distance < size / 2) & (flux > _BRIGHT * noise) & starlike)
+    bright = np.flatnonzero((distance < len(stamp.data) / 2) & (flux > _BRIGHT * noise) & starlike)
     if not bright.size:
         return None
     nearest = bright[np.argmin(distance[bright])]
@@ -76,3 +80,17 @@ def target_doubt(
         f"If that is the target, correct ra and dec in [roi.{roi}] (an old position, a proper motion?)",
         severity=Severity.NOTE if catalogued else Severity.DOUBT, value=away, subject=roi,
     )  # fmt: skip
+
+
+def _shown(stamp: Stamp, positions: Floats, seeing: float) -> bool:
+    """Return whether a region's stamp has light at a position, above that of the ring around it."""
+    for x, y in positions:
+        away = distance_from((float(x), float(y)), stamp.corner, len(stamp.data))
+        usable = stamp.mask == 0
+        inside, ring = (usable & (away < 0.5 * seeing)), (usable & (away > 2 * seeing) & (away < 3 * seeing))
+        if inside.sum() < 3 or ring.sum() < inside.sum():
+            continue
+        light = float(stamp.data[inside].mean() - np.median(stamp.data[ring]))
+        if light > _LIGHT * float(np.sqrt((stamp.noise[inside] ** 2).sum())) / inside.sum():
+            return True
+    return False

@@ -11,6 +11,8 @@ import numpy as np
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from lcframework.frames.halo_doubts import halo_doubt
+from lcframework.frames.halos import FrameLight, Halo
 from lcframework.frames.hot_pixels import (
     FindHotPixels,
     HotPixels,
@@ -21,9 +23,10 @@ from lcframework.frames.hot_pixels import (
 )
 from lcframework.frames.joined_regions import aliased_region, join_regions
 from lcframework.frames.region_reach import reach_of_region
+from lcframework.frames.stamp_cutting import StampCutter
 from lcframework.frames.stamp_targets import StampTarget, fields_in_frames, regions_in_frames, stars_in_frames
-from lcframework.frames.stamp_wcs import header_text, moved
-from lcframework.frames.stamping import corner_of, cut, neighbour_mask, noise_map, own_radius
+from lcframework.frames.stamp_wcs import header_text
+from lcframework.frames.stamping import own_radius
 from lcframework.frames.target_detection import target_doubt
 from lcframework.provenance import Components, Option, Shared, describe
 from lcframework.sky.tracks import carried, moving_regions
@@ -140,40 +143,35 @@ class CutStamps(Task[StampPayload, FrameValues, FrameStamps]):
         flags = v.flags if settings.mask_bad_lines else v.flags & ~np.uint8(PixelFlag.BAD_LINE.value)
         if v.hot is not None:
             flags = flags | np.where(v.hot.bad, np.uint8(PixelFlag.HOT.value), np.uint8(0))
-        stars = {t.name: self._stamp(v, flags, t, settings.star_size, 0.0) for t in v.payload.stars}
-        rois = {}
+        cutter = self._cutter(v, flags)
+        stars = {t.name: cutter.star(t, settings.star_size) for t in v.payload.stars}
+        rois, doubts, size = {}, list[Doubt](), settings.roi_size
         for target in v.payload.rois:
             radius = reach_of_region(self.toolbox.config, target.name) / v.payload.pixel_scale
-            rois[target.name] = self._stamp(v, flags, target, settings.roi_size, radius)
+            halos = cutter.halos(target, size, radius)
+            rois[target.name] = cutter.region(target, size, radius, halos)
+            doubts += self._doubts(v, target, rois[target.name], halos)
         stamps = self._with_cosmics({**stars, **rois}, v.payload.instrument)
         quality = self._quality({name: stamps[name] for name in stars}, v)
-        return FrameStamps(stamps, quality, v.image.shape, tuple(self._doubts(v, settings.roi_size)))
+        return FrameStamps(stamps, quality, v.image.shape, tuple(doubts))
 
-    def _doubts(self, v: FrameValues, size: int) -> Iterator[Doubt]:
-        """Yield a doubt for each region that seems to be elsewhere."""
-        p, config = v.payload, self.toolbox.config
-        known = np.array([(t.x, t.y) for t in p.stars]).reshape(-1, 2)
-        for target in p.rois:
-            region = config.roi[target.name]
-            sky = carried(region, *target.sky) if target.sky else list(region.point_sources.values())
-            positions = np.array(v.wcs.all_world2pix(sky, 0)).reshape(-1, 2) if len(sky) else np.zeros((0, 2))
-            doubt = target_doubt(target.name, v.sources, positions, known, v.wcs, size, p.seeing, p.rms)
-            if doubt is not None:
-                yield doubt
-
-    def _stamp(self, v: FrameValues, flags: Ints, target: StampTarget, size: int, radius: float) -> Stamp:
-        corner = corner_of(target.x, target.y, size)
-        counted = cut(v.image, corner, size, 0.0)
-        data = counted - cut(v.hot.excess, corner, size, 0.0) if v.hot is not None else counted
-        mask = cut(flags, corner, size, PixelFlag.BLANK.value)
+    def _cutter(self, v: FrameValues, flags: Ints) -> StampCutter:
         p = v.payload
-        near = max(own_radius(p.seeing), radius)
-        neighbours = neighbour_mask(v.sources, corner, data, (target.x, target.y), near, p.rms, p.seeing)
-        mask = mask | np.where(neighbours, np.uint8(PixelFlag.NEIGHBOUR.value), np.uint8(0))
-        half = (size - 1) / 2
-        offset = (target.x - corner[0] - half, target.y - corner[1] - half)
-        noise = noise_map(counted, p.rms, p.exptime, self.toolbox.config_for(p.instrument).stamps.noise_correlation)
-        return Stamp(data, noise, mask, corner, offset, moved(v.wcs_text, v.wcs.wcs.crpix, corner))
+        correlation = self.toolbox.config_for(p.instrument).stamps.noise_correlation
+        light = FrameLight(v.image, flags, v.sources, p.rms, p.seeing, p.exptime)
+        return StampCutter(light, None if v.hot is None else v.hot.excess, v.wcs, v.wcs_text, correlation)
+
+    def _doubts(self, v: FrameValues, target: StampTarget, stamp: Stamp, halos: list[Halo]) -> Iterator[Doubt]:
+        """Yield that a region seems to be elsewhere, or that a bright star beside it spoils it."""
+        p, region = v.payload, self.toolbox.config.roi[target.name]
+        sky = carried(region, *target.sky) if target.sky else list(region.point_sources.values())
+        positions = np.array(v.wcs.all_world2pix(sky, 0)).reshape(-1, 2) if len(sky) else np.zeros((0, 2))
+        known = np.array([(t.x, t.y) for t in p.stars]).reshape(-1, 2)
+        found = [
+            target_doubt(target.name, v.sources, positions, known, v.wcs, stamp, p.seeing, p.rms),
+            halo_doubt(target.name, list(region.point_sources), positions, halos, stamp, p.pixel_scale, p.seeing),
+        ]
+        yield from (doubt for doubt in found if doubt is not None)
 
     def _with_cosmics(self, stamps: dict[str, Stamp], instrument: str) -> dict[str, Stamp]:
         """Return the stamps with cosmic rays in their masks.
@@ -253,7 +251,7 @@ class StampExtraction(Stage):
         "stars_in_frames",
     )
     annotates: ClassVar[tuple[str, ...]] = ("stars_in_frames",)  # the quality of their stamps
-    results_version: ClassVar[int] = 5
+    results_version: ClassVar[int] = 6
 
     def tasks(self) -> Mapping[type[UnitKey], Task[Any, Any, Any]]:
         """Return the task that finds hot pixels, and the task that cuts stamps."""

@@ -8,6 +8,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from lcframework.frames.target_detection import target_doubt
+from lcframework.storage.stamp_files import Stamp
 from lcframework.types import Severity
 
 NOWHERE = np.zeros((0, 2))
@@ -20,10 +21,18 @@ def sky() -> WCS:
     return wcs
 
 
-def ask(sources: list[tuple[float, ...]], known=NOWHERE, positions=((100.0, 100.0),)):
+def stamp(light: float = 0.0) -> Stamp:
+    """Return the region's stamp, with a source of so many e-/s at its position."""
+    yy, xx = np.mgrid[84:116, 84:116]
+    sigma = 3.0 / 2.3548
+    data = light * np.exp(-0.5 * ((xx - 100) ** 2 + (yy - 100) ** 2) / sigma**2) / (2 * np.pi * sigma**2)
+    return Stamp(data, np.full(data.shape, 0.4), np.zeros(data.shape, np.uint8), (84, 84), (0.0, 0.0), "")
+
+
+def ask(sources: list[tuple[float, ...]], known=NOWHERE, positions=((100.0, 100.0),), light: float = 0.0):
     rows = [(*row, 3.0)[:4] for row in sources]
     table = Table(rows=rows, names=("x", "y", "flux", "fwhm")) if rows else Table()
-    return target_doubt("T", table, np.array(positions).reshape(-1, 2), known, sky(), 32, 3.0, 0.4)
+    return target_doubt("T", table, np.array(positions).reshape(-1, 2), known, sky(), stamp(light), 3.0, 0.4)
 
 
 def test_a_target_that_moved_is_doubted_with_the_place_of_the_source() -> None:
@@ -56,3 +65,10 @@ def test_nothing_speaks_against_other_skies(sources) -> None:
 
 def test_a_region_without_point_sources_has_no_target() -> None:
     assert ask([(108.0, 100.0, 15000.0)], positions=()) is None
+
+
+def test_what_a_bright_star_hides_from_the_detection_shows_in_the_stamp() -> None:
+    """One detection for both, 8 pixels from the target: its light shows in the stamp all the same."""
+    one = [(108.0, 100.0, 15000.0)]
+    assert ask(one, light=100.0) is None
+    assert ask(one, light=5.0) is not None  # 2.5 times the noise of its PSF flux

@@ -11,9 +11,9 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from lcframework.frames.stamp_wcs import header_text, moved
 from lcframework.sky import geometry
 from lcframework.sky.footprints import combine, contains
-from lcframework.stages.stamp_extraction import header_text, moved
 from lcframework.storage.frame_files import make_wcs, read_wcs, with_wcs, write_wcs
 from lcframework.types import PlateSolution, SolveHint
 from plugins_builtin.astrometry.star_match import refine
