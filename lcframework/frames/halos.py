@@ -226,24 +226,25 @@ def _saturated(frame: FrameLight, x: float, y: float) -> bool:
 
 @attrs.frozen(eq=False)
 class _View:
-    """A part of a frame, and which of its pixels tell of halos."""
+    """A part of a frame, and which of its pixels tell of halos; of a large part every second pixel, and so on."""
 
     light: Floats
     noise: Floats
     free: Bools
     x: Floats
     y: Floats
+    every: int
 
     @classmethod
     def around(cls, frame: FrameLight, centre: tuple[float, float], reach: float) -> _View:
-        """Return a frame out to `reach` pixels from a point; of a large part every second pixel, and so on."""
+        """Return a frame out to `reach` pixels from a point."""
         every = max(1, int(np.ceil(2 * reach / _LARGEST)))
         ends = zip(centre, frame.image.shape[::-1], strict=True)
         columns, rows = (slice(max(0, int(c - reach)), max(0, min(n, int(c + reach) + 1)), every) for c, n in ends)
         y, x = np.mgrid[rows, columns].astype(float)
         light = np.asarray(frame.image[rows, columns], float)
         noise = np.sqrt(frame.rms**2 + np.maximum(np.nan_to_num(light), 0.0) / frame.exptime)
-        return cls(light, noise, (frame.flags[rows, columns] == 0) & np.isfinite(light), x, y)
+        return cls(light, noise, (frame.flags[rows, columns] == 0) & np.isfinite(light), x, y, every)
 
     def near(self, centre: tuple[float, float], radius: float) -> float:
         """Return the light of the unflagged pixels around a point, e-/s."""
@@ -286,7 +287,7 @@ def _with_profile(halo: Halo, view: _View, far: float, seeing: float) -> Halo:
     distance, light, noise = distance[order], view.light[view.free][order], view.noise[view.free][order]
     bounds = np.searchsorted(distance, edges)
     rings = [slice(first, last) for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
-    whole = np.pi * (edges[1:] ** 2 - edges[:-1] ** 2)
+    whole = np.pi * (edges[1:] ** 2 - edges[:-1] ** 2) / view.every**2
     rings = [r for r, n in zip(rings, whole, strict=True) if r.stop - r.start >= max(_PIXELS, _COVERED * n)]
     if len(rings) < 2:
         return attrs.evolve(halo, radius=np.zeros(0), level=np.zeros(0))

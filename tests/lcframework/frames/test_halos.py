@@ -107,6 +107,14 @@ def test_what_is_not_round_is_measured_and_in_the_noise() -> None:
     np.testing.assert_allclose(light.unround, halo.unround * light.light)
 
 
+def test_a_large_part_of_a_frame_is_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, others = drawn((*STAR, 20 * BRIGHT))
+    monkeypatch.setattr("lcframework.frames.halos._LARGEST", 80)  # every third pixel
+    (halo,) = halos_beside(frame, OWN, REACH, SIZE)
+    x, y = around_region()
+    assert np.abs(halo.at(x, y) / others[58:74, 62:78] - 1).max() < 0.15
+
+
 def test_two_halos_are_told_apart() -> None:
     second = (50.0, 80.0, 0.7 * BRIGHT)
     frame, others = drawn((*STAR, BRIGHT), second)
