@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lcframework.frames.halos import Halo
-from lcframework.types import FWHM_PER_SIGMA, Doubt, Floats, Severity
+from lcframework.frames.stamping import psf_area
+from lcframework.types import Doubt, Floats, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +48,8 @@ def halo_doubt(
     seeing : float
         FWHM of the frame's stars, pixels.
     """
-    worst, doubt = _MATTERS, None
-    area = 4 * np.pi * (seeing / FWHM_PER_SIGMA) ** 2
-    size = len(stamp.data)
+    root, size = np.sqrt(psf_area(seeing)), len(stamp.data)
+    found = []
     for name, (x, y) in zip(sources, np.asarray(positions, float), strict=True):
         column, row = round(x) - stamp.corner[0], round(y) - stamp.corner[1]
         if not (0 <= column < size and 0 <= row < size):
@@ -57,15 +57,15 @@ def halo_doubt(
         for halo in halos:
             left = float(halo.unround * halo.at(x, y))
             noise = float(np.sqrt(max(stamp.noise[row, column] ** 2 - left**2, 1e-30)))
-            ratio = left * np.sqrt(area) / noise
-            if ratio > worst:
-                worst, away = ratio, float(halo.distance(x, y)) * pixel_scale
-                doubt = Doubt(
-                    "bright_neighbour",
-                    f"a star of {halo.flux:.3g} e-/s, {away:.1f} arcsec from {name} of {roi}, shines on it: its light "
-                    f"is taken off as far as it is round, and what is left ({halo.unround:.0%} of it) is {ratio:.2g} "
-                    "times the noise of a flux",
-                    "Trust fluxes of these frames less than their errors; frames of better seeing have less of it",
-                    severity=Severity.DOUBT, value=ratio, subject=roi,
-                )  # fmt: skip
-    return doubt
+            found.append((left * root / noise, float(halo.distance(x, y)) * pixel_scale, name, halo))
+    found = [each for each in found if each[0] > _MATTERS]
+    if not found:
+        return None
+    ratio, away, name, halo = max(found, key=lambda each: each[0])
+    return Doubt(
+        "bright_neighbour",
+        f"a star of {halo.flux:.3g} e-/s, {away:.1f} arcsec from {name} of {roi}, shines on it: its light is taken off "
+        f"as far as it is round, and what is left ({halo.unround:.0%} of it) is {ratio:.2g} times the noise of a flux",
+        "Trust fluxes of these frames less than their errors; frames of better seeing have less of it",
+        severity=Severity.DOUBT, value=ratio, subject=roi,
+    )  # fmt: skip

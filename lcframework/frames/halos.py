@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from lcframework.frames.stamping import own_radius
+from lcframework.frames.stamping import ERROR_OF_MEDIAN, any_near, own_radius
 from lcframework.types import Bools, Floats, Ints, PixelFlag
 from lcframework.types.robust import scatter_about_zero
 
@@ -36,8 +36,8 @@ _PIECE, _FAINTER = 4.0, 0.1
 _RING, _BEYOND = 0.5, 3
 #: ... of at least so many pixels, and of this share of those that a whole ring has.
 _PIXELS, _COVERED = 20, 0.15
-#: The noise of a median in units of that of a mean, and the width of the smoothing in the natural log of the radius.
-_ERROR_OF_MEDIAN, _SMOOTHED = 1.25, 0.25
+#: They are smoothed by this width in the natural log of the radius.
+_SMOOTHED = 0.25
 #: Pixels so near (seeings) to other detections have no say.
 _OTHERS = 1.5
 #: A part of a frame that is larger than this, in pixels a side, is thinned out: its rings have pixels enough.
@@ -218,10 +218,7 @@ def _light_at(frame: FrameLight, own: tuple[float, float]) -> float:
 
 def _saturated(frame: FrameLight, x: float, y: float) -> bool:
     """Return whether a star's core has saturated pixels."""
-    reach = max(1, round(frame.seeing))
-    row, column = round(y), round(x)
-    rows, columns = (slice(max(0, c - reach), max(0, c + reach + 1)) for c in (row, column))
-    return bool((frame.flags[rows, columns] & PixelFlag.SATURATED.value).any())
+    return any_near(frame.flags & PixelFlag.SATURATED.value, x, y, max(1, round(frame.seeing)))
 
 
 @attrs.frozen(eq=False)
@@ -292,7 +289,7 @@ def _with_profile(halo: Halo, view: _View, far: float, seeing: float) -> Halo:
     if len(rings) < 2:
         return attrs.evolve(halo, radius=np.zeros(0), level=np.zeros(0))
     radius, level, typical = (np.array([np.median(v[r]) for r in rings]) for v in (distance, light, noise))
-    error = _ERROR_OF_MEDIAN * typical / np.sqrt([r.stop - r.start for r in rings])
+    error = ERROR_OF_MEDIAN * typical / np.sqrt([r.stop - r.start for r in rings])
     return attrs.evolve(halo, radius=radius, level=_smoothed(radius, level, error, seeing))
 
 

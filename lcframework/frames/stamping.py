@@ -24,7 +24,9 @@ LARGE = 3.0
 _RMS_PER_FWHM = 1 / FWHM_PER_SIGMA
 #: It is looked for in rings of so many pixels, and shows where their median is above the neighbours' level and above so
 #: many of its own standard errors, of 1.25 / sqrt(n) of a pixel's noise.
-_RING, _SURE, _ERROR_OF_MEDIAN = 32, 3.0, 1.25
+_RING, _SURE = 32, 3.0
+#: The noise of a median in units of that of a mean.
+ERROR_OF_MEDIAN = 1.25
 #: The rim of a stamp begins at this many times its size from the star.
 _RIM = 0.45
 #: ... and what is the same all around a star is this percentile of its light: a neighbour may lie on half of a ring.
@@ -55,7 +57,20 @@ def cut(image: Any, corner: tuple[int, int], size: int, fill: float) -> Any:
 
 def distance_from(point: tuple[float, float], corner: tuple[int, int], size: int) -> Floats:
     """Return the distance (size, size) of a stamp's pixels from a point (x, y) of the frame, pixels."""
-    return _distance(size, (point[0] - corner[0], point[1] - corner[1]))
+    yy, xx = np.mgrid[:size, :size]
+    return np.asarray(np.hypot(xx + corner[0] - point[0], yy + corner[1] - point[1]))
+
+
+def any_near(mask: Any, x: float, y: float, reach: float) -> bool:
+    """Return whether a pixel of a mask is set in the square that reaches so far from a place to each side."""
+    half = int(np.ceil(reach))
+    i, j = round(float(x)), round(float(y))
+    return bool(mask[max(j - half, 0) : j + half + 1, max(i - half, 0) : i + half + 1].any())
+
+
+def psf_area(fwhm: float) -> float:
+    """Return the effective area of a PSF, in pixels: its flux has the noise of the sky in so many."""
+    return 4 * np.pi * (fwhm / FWHM_PER_SIGMA) ** 2
 
 
 def noise_map(stamp: Floats, rms: float, exptime: float, correlation: float = 1.0) -> Floats:
@@ -169,15 +184,9 @@ def _reaches(flux: Floats, area: Floats, rms: float) -> tuple[Floats, Floats]:
     return reach, wings
 
 
-def _distance(size: int, centre: tuple[float, float]) -> Floats:
-    """Return the distance of a stamp's pixels from a point, pixels."""
-    yy, xx = np.mgrid[:size, :size]
-    return np.asarray(np.hypot(xx - centre[0], yy - centre[1]))
-
-
 def _without_round_light(stamp: Floats, centre: tuple[float, float]) -> Floats:
     """Return a stamp less what is the same all around a point: the wings of a star; its level at the rim stays."""
-    radius = _distance(len(stamp), centre)
+    radius = distance_from(centre, (0, 0), len(stamp))
     out, ring = stamp.copy(), np.rint(radius).astype(int)
     rim = np.percentile(stamp[radius > _RIM * len(stamp)], _ROUND)
     for r in range(ring.max() + 1):
@@ -197,7 +206,7 @@ def _shown(stamp: Floats, radius: Floats, reach: float, taken: Bools, rms: float
     rings = np.array_split(inside, max(1, len(inside) // _RING)) if len(inside) else []
     free = [ring[~taken.ravel()[ring]] for ring in rings]
     known = [k for k, pixels in enumerate(free) if len(pixels) >= min(_RING // 4, len(rings[k]))]
-    least = {k: rms * max(NEIGHBOUR_LEVEL, _SURE * _ERROR_OF_MEDIAN / np.sqrt(len(free[k]))) for k in known}
+    least = {k: rms * max(NEIGHBOUR_LEVEL, _SURE * ERROR_OF_MEDIAN / np.sqrt(len(free[k]))) for k in known}
     shows = {k: bool(np.median(stamp.ravel()[free[k]]) > least[k]) for k in known}
     for k, ring in enumerate(rings):
         nearest = min(known, key=lambda other: abs(other - k), default=-1)

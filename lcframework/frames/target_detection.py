@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lcframework.frames.stamping import distance_from, own_radius
+from lcframework.frames.stamping import distance_from, own_radius, psf_area
 from lcframework.sky.geometry import separation
-from lcframework.types import FWHM_PER_SIGMA, Doubt, Floats, Severity
+from lcframework.types import Doubt, Floats, Severity
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 #: A source beside an empty position is named from this signal-to-noise ratio on.
 _BRIGHT = 20.0
-#: Light at a position is a source from this signal-to-noise ratio on.
-_LIGHT = 10.0
 #: ... if its FWHM is at most this many times the seeing.
 _STARLIKE = 1.5
+#: Light at a position is a source from this signal-to-noise ratio on.
+_LIGHT = 10.0
 
 
 def target_doubt(
@@ -60,8 +60,7 @@ def target_doubt(
     own = own_radius(seeing)
     if (distance <= own).any() or _shown(stamp, positions, seeing):
         return None
-    # The noise of a PSF flux is that of the pixels in 4 pi sigma^2, the PSF's effective area.
-    noise = rms * np.sqrt(4 * np.pi) * seeing / FWHM_PER_SIGMA
+    noise = rms * np.sqrt(psf_area(seeing))
     # A galaxy is no target that moved, but what a target may be in.
     starlike = np.asarray(sources["fwhm"], float) < _STARLIKE * seeing
     bright = np.flatnonzero((distance < len(stamp.data) / 2) & (flux > _BRIGHT * noise) & starlike)

@@ -12,8 +12,8 @@ from sqlmodel import Session, col, select
 
 from lcframework.frames.raw_folders import find_files
 from lcframework.frames.samples import at_equal_steps
+from lcframework.frames.stamping import psf_area
 from lcframework.injections.light import InstrumentBand, RegionUnderTest
-from lcframework.injections.star_light import psf_area
 from lcframework.project import Project
 from lcframework.stars.choice import MIN_SIGNAL_TO_NOISE
 from lcframework.storage.queries import FrameRow, active_stars, fields_of_regions, frame_rows

@@ -13,8 +13,9 @@ import numpy as np
 from lcframework.frames.header_gains import with_gain
 from lcframework.frames.header_parsing import parse_header
 from lcframework.frames.pixels import to_rate
+from lcframework.frames.stamping import any_near
 from lcframework.frames.stored_numbers import Storage
-from lcframework.injections.star_light import FramePixels, HeldOutStars, StarLight, any_near, lights_of, star_light
+from lcframework.injections.star_light import FramePixels, HeldOutStars, StarLight, lights_of, star_light
 from lcframework.roi.injected import FOLDER
 from lcframework.sky.geometry import sky_to_pixel
 from lcframework.stages.read_convert_skysub_character_catalog import Imported, ImportFrame, RawPayload, RawValues

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from lcframework.injections.star_light import any_near, reach_of
+from lcframework.frames.stamping import any_near
+from lcframework.injections.star_light import reach_of
 from lcframework.sky.geometry import from_plane, sky_to_pixel, to_plane
 from lcframework.types import Bools, Floats, Ints
 

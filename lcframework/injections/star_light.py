@@ -8,11 +8,12 @@ from typing import Any
 import attrs
 import numpy as np
 
+from lcframework.frames.stamping import psf_area
 from lcframework.injections.drawing_psf import REACH, DrawingPsf, StarFit, StarImage, fit_drawing_psf, measure
 from lcframework.injections.response import Response
 from lcframework.injections.transparency import Transparency, measure_transparency
 from lcframework.roi.registration import Registration, register
-from lcframework.types import FWHM_PER_SIGMA, Bools, Floats, Ints, UnusableInput
+from lcframework.types import Bools, Floats, Ints, UnusableInput
 
 #: Fewer stars than this show no PSF.
 FEWEST = 3
@@ -114,18 +115,6 @@ def reach_of(peak: Floats, level: float, fwhm: float) -> Floats:
     """Return how far, in pixels, the light of sources exceeds a level in e-/s a pixel; at least 1.5 FWHM."""
     ratio = np.maximum(np.nan_to_num(peak) / level, 1.0)
     return np.asarray(fwhm * np.maximum(1.5, _REACH_OF_LEVEL * ratio**_ROOT))
-
-
-def psf_area(fwhm: float) -> float:
-    """Return the effective area of a PSF, in pixels: its flux has the noise of the sky in so many."""
-    return 4 * np.pi * (fwhm / FWHM_PER_SIGMA) ** 2
-
-
-def any_near(mask: Any, x: float, y: float, reach: float) -> bool:
-    """Return whether a pixel of a mask is set in the square that reaches so far from a place to each side."""
-    half = int(np.ceil(reach))
-    i, j = round(float(x)), round(float(y))
-    return bool(mask[max(j - half, 0) : j + half + 1, max(i - half, 0) : i + half + 1].any())
 
 
 def star_light(frame: FramePixels, stars: HeldOutStars) -> StarLight:
